@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gateway.admin.route import Call, Route
     from gateway.admin.routes.revocations import IsTenant
     from gateway.database.audit_entries import AuditLog
-    from gateway.hooks.setup_status import HookDesk
+    from gateway.hooks.setup import HookSetup
     from gateway.hooks.views import DeliveryRecords, MessageRecords
     from gateway.provisioning.service import Onboarding
     from gateway.revocation.blocks import BlockDirectory
@@ -78,7 +78,7 @@ class AdminServices:
     sessions: SessionDirectory | None = None
     blocks: BlockDirectory | None = None
     explainer: Explainer | None = None
-    hook_desk: HookDesk | None = None
+    hook_setup: HookSetup | None = None
     deliveries: DeliveryRecords | None = None
     messages: MessageRecords | None = None
     is_tenant: IsTenant = _whoever
@@ -117,9 +117,9 @@ def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Ro
             routes += block_routes(services.blocks, services.revoker, services.is_tenant)
     if services.explainer is not None:
         routes += explain_routes(services.explainer)
-    if services.hook_desk is not None and services.tenants is not None:
+    if services.hook_setup is not None and services.tenants is not None:
         routes += hook_routes(
-            services.hook_desk, services.tenants, new_secret=services.new_hook_secret
+            services.hook_setup, services.tenants, new_secret=services.new_hook_secret
         )
     if services.deliveries is not None:
         routes += delivery_routes(services.deliveries)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.admin.idempotency_records import IdempotencyState, StoredAnswer
-from gateway.admin.keys import KeyRefusal
+from gateway.admin.keys import KeyRejection
 from gateway.admin.parsing import (
     parse_json,
     read_body,
@@ -158,7 +158,7 @@ async def _authenticate(request: web.Request, edge: Edge) -> AdminKey:
             Code.NO_KEY, "send Authorization: Bearer with a key of gateway admin-keys create"
         )
     found = await edge.keys.authenticate(presented.strip(" "))
-    if isinstance(found, KeyRefusal):
+    if isinstance(found, KeyRejection):
         # Counted after the look-up, never before: a key that is right passes however many wrong
         # ones came from its address.
         if wait := edge.failures.wait_s(request.remote or "local"):

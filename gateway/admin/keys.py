@@ -40,7 +40,7 @@ class AdminKey:
         return scope in self.scopes or Scope.OPERATOR in self.scopes
 
 
-class KeyRefusal(StrEnum):
+class KeyRejection(StrEnum):
     """Why a presented key opens nothing."""
 
     UNKNOWN = "unknown"
@@ -51,7 +51,7 @@ class KeyRefusal(StrEnum):
 class AdminKeys(Protocol):
     """Bearer keys; only their digests are stored."""
 
-    async def authenticate(self, presented: str) -> AdminKey | KeyRefusal: ...
+    async def authenticate(self, presented: str) -> AdminKey | KeyRejection: ...
 
     async def exist(self) -> bool:
         """Whether any key could be used now."""

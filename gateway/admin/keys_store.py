@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from gateway.admin.keys import AdminKey, KeyRefusal, Scope
+from gateway.admin.keys import AdminKey, KeyRejection, Scope
 from gateway.core.model import Secret
 from gateway.database.schema import admin_keys
 
@@ -116,10 +116,10 @@ class SqlAdminKeys:
                 await connection.execute(select(admin_keys.c.id).where(*usable).limit(1))
             ).first() is not None
 
-    async def authenticate(self, presented: str) -> AdminKey | KeyRefusal:
+    async def authenticate(self, presented: str) -> AdminKey | KeyRejection:
         match = _SHAPE.fullmatch(presented)
         if match is None:
-            return KeyRefusal.UNKNOWN
+            return KeyRejection.UNKNOWN
         async with self._database.read() as connection:
             row = (
                 (await connection.execute(select(admin_keys).where(admin_keys.c.id == match[1])))
@@ -127,12 +127,12 @@ class SqlAdminKeys:
                 .first()
             )
         if row is None or not hmac.compare_digest(str(row["hash"]), _digest(presented)):
-            return KeyRefusal.UNKNOWN
+            return KeyRejection.UNKNOWN
         now = self._clock()
         if row["revoked_at"] is not None:
-            return KeyRefusal.REVOKED
+            return KeyRejection.REVOKED
         if row["expires_at"] is not None and row["expires_at"] <= now:
-            return KeyRefusal.EXPIRED
+            return KeyRejection.EXPIRED
         if row["last_used_at"] is None or now - row["last_used_at"] > LAST_USED_RESOLUTION_S:
             async with self._database.write() as connection:
                 await connection.execute(

@@ -97,7 +97,7 @@ class Checks:
             return web.Response(status=404)
         headers = request.headers
         parsed, html, number = None, False, ""
-        if not self._services.trust.believes(request):
+        if not self._services.trust.is_trusted(request):
             html = sees_pages(headers, headers.get("X-Forwarded-Method", request.method))
             decided = _Decided(Deny(Reason.UNTRUSTED_PROXY))
         else:

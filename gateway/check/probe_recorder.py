@@ -95,7 +95,7 @@ class ProbedChecks:
     async def _probed(
         self, request: BaseRequest, dialect: Dialect, nonce: str
     ) -> web.StreamResponse:
-        believed = self._trust.believes(request)
+        believed = self._trust.is_trusted(request)
         asked = dialect.parse(
             RawRequest(request.method, request.raw_path, request.headers, request.remote or ""),
             cookie_name=self._cookie_name,

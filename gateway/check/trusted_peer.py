@@ -31,7 +31,7 @@ class Trust:
         self._networks = tuple(ipaddress.ip_network(network) for network in ingress.trusted_proxies)
         self._peers: dict[str, bool] = {}
 
-    def believes(self, request: BaseRequest) -> bool:
+    def is_trusted(self, request: BaseRequest) -> bool:
         """Whether the check listener's peer is an ingress of ours."""
         if self._keys:
             sent = request.headers.getall(KEY_HEADER, ())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from gateway.database.engine import Database
-    from gateway.provisioning.preflight import Finding
+    from gateway.provisioning.preflight import PreflightProblem
     from gateway.provisioning.service import Onboarding
     from gateway.provisioning.steps import Work
 
@@ -106,7 +106,7 @@ def telling(*, as_json: bool) -> Callable[[Work, str], None]:
     return say
 
 
-def why_not(outcome: Failed | Busy | Finding) -> str:
+def why_not(outcome: Failed | Busy | PreflightProblem) -> str:
     if isinstance(outcome, Busy):
         return (
             f"run {outcome.run} of this tenant is "

@@ -17,7 +17,7 @@ from gateway.cli import config_option, json_option
 from gateway.cli.audited import ACTOR
 from gateway.cli.database import configured_database
 from gateway.database.audit import SqlAuditLog
-from gateway.database.group_commit import Committer
+from gateway.database.group_commit import GroupCommitter
 from gateway.hooks.deliveries import InboxRecords
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ async def _decide(config_path: str, tenant: str, provider: str | None, decision:
 @asynccontextmanager
 async def _records(config_path: str) -> AsyncIterator[tuple[InboxRecords, Database]]:
     async with configured_database(config_path) as (_, database):
-        committer = Committer(database)
+        committer = GroupCommitter(database)
         async with committer.running():
             yield (
                 InboxRecords(database, committer, clock=database.clock, wake=lambda: None),

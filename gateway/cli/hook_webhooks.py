@@ -17,7 +17,7 @@ from gateway.cli import config_option, json_option
 from gateway.cli.audited import ACTOR
 from gateway.cli.database import configured_database
 from gateway.database.audit import SqlAuditLog
-from gateway.database.group_commit import Committer
+from gateway.database.group_commit import GroupCommitter
 from gateway.hooks.webhooks.messages import OutboxRecords
 from gateway.tenants.api import Rejected
 
@@ -141,7 +141,7 @@ async def _replay(
 @asynccontextmanager
 async def _records(config_path: str) -> AsyncIterator[tuple[OutboxRecords, Database]]:
     async with configured_database(config_path) as (_, database):
-        committer = Committer(database)
+        committer = GroupCommitter(database)
         async with committer.running():
             yield (
                 OutboxRecords(database, committer, clock=database.clock, wake=lambda: None),

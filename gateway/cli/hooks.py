@@ -20,9 +20,8 @@ from gateway.cli.hook_held import held
 from gateway.cli.hook_webhooks import webhooks
 from gateway.core.model import Secret
 from gateway.database.audit import SqlAuditLog
-from gateway.hooks.activity import arrived
-from gateway.hooks.setup import setup
-from gateway.hooks.setup_status import LAST_S
+from gateway.hooks.activity import read_activity
+from gateway.hooks.setup import LAST_S, setup_instructions
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.api import Rejected
 from gateway.tenants.database import TenantDatabase
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
     from gateway.core.hook_target import HookTarget
     from gateway.database.engine import Database
-    from gateway.hooks.activity import Arrival, Arrived
-    from gateway.hooks.setup import Setup
+    from gateway.hooks.activity import Arrival, HookActivity
+    from gateway.hooks.setup import SetupInstructions
 
 IN_FORCE_S = 10.0
 """How long to wait for a running gateway to obey a new secret."""
@@ -140,7 +139,7 @@ def _nobody(tenant: str, provider: str | None) -> int:
     return 1
 
 
-def _lines(one: Setup) -> list[str]:
+def _lines(one: SetupInstructions) -> list[str]:
     lines = [
         (
             f"{one.tenant}/{one.provider} ({one.kind}), {one.secrets} "
@@ -153,7 +152,7 @@ def _lines(one: Setup) -> list[str]:
     return lines
 
 
-def _arrivals(told: Arrived) -> list[str]:
+def _arrivals(told: HookActivity) -> list[str]:
     lines = (
         [_arrival("handshake", a) for a in told.handshakes]
         + [_arrival("arrived", a) for a in told.taken]
@@ -183,13 +182,13 @@ def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _told(told: Arrived) -> dict[str, object]:
+def _told(told: HookActivity) -> dict[str, object]:
     return {**asdict(told), "skipped": dict(told.skipped), "verdict": told.verdict}
 
 
 async def _setups(
     config_path: str, tenant: str, provider: str | None, *, since: float
-) -> list[tuple[Setup, Arrived]]:
+) -> list[tuple[SetupInstructions, HookActivity]]:
     async with configured_database(config_path) as (config, database):
         filed = file_records(config).get(tenant)
         stored = await TenantDatabase(database, config).get(tenant) if filed is None else None
@@ -202,7 +201,10 @@ async def _setups(
         )
         wanted = [t for t in targets if provider in (None, t.provider)]
         return [
-            (setup(t, config.hooks.url), await arrived(database, t.tenant, t.provider, since=since))
+            (
+                setup_instructions(t, config.hooks.url),
+                await read_activity(database, t.tenant, t.provider, since=since),
+            )
             for t in wanted
         ]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.revocation.records import SqlBlocks
     from gateway.sessions.directory import StoreDirectory
     from gateway.tenants.document import TenantDocument
-    from gateway.tenants.folder_plan import Plan
+    from gateway.tenants.folder_plan import FolderPlan
     from gateway.tenants.impact import Effect
     from gateway.tenants.stored import StoredTenant
 
@@ -95,7 +95,7 @@ def _lines(found: tuple[Effect, ...], prefix: str) -> list[str]:
 
 
 async def measure(
-    made: Plan,
+    made: FolderPlan,
     stored: Mapping[str, StoredTenant],
     config: Config,
     directory: StoreDirectory,

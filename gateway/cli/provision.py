@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.provisioning.plan import Plan, Step
-    from gateway.provisioning.preflight import Finding
+    from gateway.provisioning.preflight import PreflightProblem
     from gateway.provisioning.runner import Outcome
     from gateway.provisioning.service import Drift, Onboarding, Proposal
 
@@ -195,7 +195,7 @@ async def _rollback(config_path: str, tenant: str, named: str | None) -> int:
             click.echo(f"gateway: tenant {tenant} has no run", err=True)
             return 1
 
-        async def work() -> RunState | Finding:
+        async def work() -> RunState | PreflightProblem:
             return await onboarding.roll_back(tenant, run)
 
         state = await audited(database, "rollback_run", tenant, work)
@@ -209,7 +209,7 @@ async def _rollback(config_path: str, tenant: str, named: str | None) -> int:
 async def _destroy(config_path: str, tenant: str) -> int:
     async with opened(config_path) as (onboarding, database):
 
-        async def work() -> Outcome | Finding:
+        async def work() -> Outcome | PreflightProblem:
             return await onboarding.destroy(tenant, actor=ACTOR, progress=telling(as_json=False))
 
         record = await onboarding.records.get(tenant)
@@ -258,7 +258,7 @@ def _say_steps(steps: Sequence[Step]) -> None:
             click.echo(f"            {difference}")
 
 
-def _say_problems(problems: Sequence[Finding], *, as_json: bool) -> int:
+def _say_problems(problems: Sequence[PreflightProblem], *, as_json: bool) -> int:
     if as_json:
         click.echo(
             json.dumps(

@@ -14,7 +14,7 @@ from gateway.cli.beside_onboarding import ACTOR, audited, clients_of, opened, te
 from gateway.provisioning.runner import Done
 
 if TYPE_CHECKING:
-    from gateway.provisioning.preflight import Finding
+    from gateway.provisioning.preflight import PreflightProblem
     from gateway.provisioning.runner import Outcome
     from gateway.provisioning.service import Onboarding
 
@@ -50,10 +50,10 @@ def retire(config_path: str, tenant: str, as_json: bool) -> int:
 async def _rotate(config_path: str, tenant: str, *, retire_now: bool, as_json: bool) -> int:
     async with opened(config_path) as (onboarding, database):
 
-        async def make() -> Outcome | Finding:
+        async def make() -> Outcome | PreflightProblem:
             return await onboarding.rotate(tenant, actor=ACTOR, progress=telling(as_json=as_json))
 
-        async def end() -> Outcome | Finding:
+        async def end() -> Outcome | PreflightProblem:
             return await onboarding.retire(tenant, actor=ACTOR, progress=telling(as_json=as_json))
 
         async def after() -> dict[str, object]:
@@ -70,7 +70,7 @@ async def _rotate(config_path: str, tenant: str, *, retire_now: bool, as_json: b
 async def _retire(config_path: str, tenant: str, *, as_json: bool) -> int:
     async with opened(config_path) as (onboarding, database):
 
-        async def work() -> Outcome | Finding:
+        async def work() -> Outcome | PreflightProblem:
             return await onboarding.retire(tenant, actor=ACTOR, progress=telling(as_json=as_json))
 
         async def after() -> dict[str, object]:
@@ -81,7 +81,7 @@ async def _retire(config_path: str, tenant: str, *, as_json: bool) -> int:
 
 
 async def _say(
-    onboarding: Onboarding, tenant: str, outcome: Outcome | Finding, *, as_json: bool
+    onboarding: Onboarding, tenant: str, outcome: Outcome | PreflightProblem, *, as_json: bool
 ) -> int:
     if not isinstance(outcome, Done):
         text = why_not(outcome)

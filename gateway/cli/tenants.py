@@ -35,12 +35,12 @@ from gateway.tenants.folder_plan import make_plan, pruned, read_wanted
 from gateway.tenants.secrets import reveal
 from gateway.tenants.secrets import show as shown_of
 from gateway.tenants.snapshot_record import document_of
-from gateway.tenants.stored import By
+from gateway.tenants.stored import Actor
 from gateway.tenants.warnings import host_warnings, policy_warnings
 
 if TYPE_CHECKING:
     from gateway.tenants.document import TenantDocument
-    from gateway.tenants.folder_plan import Change, Plan
+    from gateway.tenants.folder_plan import Change, FolderPlan
 
 MAX_WARNINGS = 20
 """That are printed of all tenants side by side."""
@@ -329,7 +329,7 @@ async def _stored_documents(config_path: str) -> dict[str, TenantDocument]:
         }
 
 
-async def _plan(config_path: str, folder: Path, *, prune: bool) -> tuple[Plan, Impact]:
+async def _plan(config_path: str, folder: Path, *, prune: bool) -> tuple[FolderPlan, Impact]:
     async with configured_stores(config_path) as stores:
         return await _made(
             TenantDatabase(stores.database, stores.config), stores, folder, prune=prune
@@ -338,7 +338,7 @@ async def _plan(config_path: str, folder: Path, *, prune: bool) -> tuple[Plan, I
 
 async def _made(
     tenants: TenantDatabase, stores: Stores, folder: Path, *, prune: bool
-) -> tuple[Plan, Impact]:
+) -> tuple[FolderPlan, Impact]:
     config, stored = stores.config, await tenants.all()
     wanted = read_wanted(folder, config, stored)
     if prune and stored and not wanted:
@@ -408,11 +408,11 @@ async def _delete(config_path: str, tenant: str, *, yes: bool, wait_s: float) ->
     return 0
 
 
-def _by() -> By:
+def _by() -> Actor:
     try:
-        return By(f"cli:{getpass.getuser()}"[:200])
+        return Actor(f"cli:{getpass.getuser()}"[:200])
     except (OSError, KeyError):
-        return By("cli")
+        return Actor("cli")
 
 
 # --- what is printed ------------------------------------------------------------------------------
@@ -427,7 +427,7 @@ def _yaml(document: dict[str, Any]) -> str:
     return text
 
 
-def _plan_as_lines(made: Plan, impact: Impact, *, prune: bool) -> list[str]:
+def _plan_as_lines(made: FolderPlan, impact: Impact, *, prune: bool) -> list[str]:
     lines = [
         line
         for change in made.changes
@@ -441,7 +441,7 @@ def _plan_as_lines(made: Plan, impact: Impact, *, prune: bool) -> list[str]:
         lines.append(
             f"! and {len(made.warnings) - MAX_WARNINGS} more such warnings (--json shows all)"
         )
-    counts = {deed: sum(change.deed == deed for change in made.changes) for deed in _SIGN}
+    counts = {deed: sum(change.action == deed for change in made.changes) for deed in _SIGN}
     lines.append(
         f"{counts['create']} to create, {counts['update']} to update, {counts['delete']} "
         f"to delete, {len(made.unchanged)} unchanged"
@@ -455,8 +455,8 @@ def _plan_as_lines(made: Plan, impact: Impact, *, prune: bool) -> list[str]:
 
 
 def _change_as_lines(change: Change) -> list[str]:
-    lines = [f"{_SIGN[change.deed]} {change.tenant}"]
-    if change.deed == "delete":
+    lines = [f"{_SIGN[change.action]} {change.tenant}"]
+    if change.action == "delete":
         return lines
     lines += (
         [f"    ! {warning}" for warning in policy_warnings(change.document)]
@@ -476,10 +476,10 @@ def _change_as_lines(change: Change) -> list[str]:
     return lines
 
 
-def _plan_as_json(made: Plan, impact: Impact) -> dict[str, Any]:
+def _plan_as_json(made: FolderPlan, impact: Impact) -> dict[str, Any]:
     changes = [
         {
-            "deed": c.deed,
+            "deed": c.action,
             "tenant": c.tenant,
             "version": c.version,
             "differences": [

@@ -87,7 +87,7 @@ _UNANSWERED = frozenset(
 )
 
 
-class RefusedError(PeerError):
+class CognitoRejectedError(PeerError):
     """Cognito said no; nothing happened. ``code`` is its exception's name, the text its own
     message.
     """
@@ -100,12 +100,12 @@ class UnansweredError(UnavailableError):
 class _Repeat(Exception):  # noqa: N818 - never leaves this module
     """No effect, worth repeating; ``refused`` is what to raise when there is no time left."""
 
-    def __init__(self, refused: RefusedError) -> None:
+    def __init__(self, refused: CognitoRejectedError) -> None:
         super().__init__(str(refused))
         self.refused = refused
 
 
-class Pace:
+class RateLimiter:
     """At most ``per_second`` calls of each operation. ``clock`` is monotonic seconds."""
 
     def __init__(
@@ -132,9 +132,14 @@ class CognitoApi:
     """One pool. ``client`` is aioboto3's, without retries of its own."""
 
     def __init__(
-        self, client: Any, *, pool_id: str, pace: Pace, throttled_for_s: float = THROTTLED_FOR_S
+        self,
+        client: Any,
+        *,
+        pool_id: str,
+        rate_limiter: RateLimiter,
+        throttled_for_s: float = THROTTLED_FOR_S,
     ) -> None:
-        self._client, self._pool_id, self._pace = client, pool_id, pace
+        self._client, self._pool_id, self._rate_limiter = client, pool_id, rate_limiter
         self._throttled_for_s = throttled_for_s
 
     @property
@@ -142,7 +147,7 @@ class CognitoApi:
         return self._pool_id
 
     async def call(self, operation: str, *, idempotent: bool, **request: Any) -> dict[str, Any]:
-        """Raises ``RefusedError`` (no effect) or ``UnansweredError`` (nobody knows)."""
+        """Raises ``CognitoRejectedError`` (no effect) or ``UnansweredError`` (nobody knows)."""
         for attempt in range(1, UNANSWERED_ATTEMPTS + 1):
             try:
                 return await self._unthrottled(operation, request)
@@ -177,7 +182,7 @@ class CognitoApi:
         if operation not in OPERATIONS:
             msg = f"{operation} is not one of the operations that the gateway may use"
             raise ValueError(msg)
-        await self._pace.wait(operation)
+        await self._rate_limiter.wait(operation)
         started = time.monotonic()
         outcome = "ok"
         try:
@@ -189,7 +194,7 @@ class CognitoApi:
             raise _meaning(operation, error.response) from error
         except ParamValidationError as error:
             outcome = "invalid"
-            raise RefusedError(
+            raise CognitoRejectedError(
                 "InvalidParameterException",
                 f"{operation}: the request is not valid under AWS's model",
             ) from error
@@ -200,7 +205,7 @@ class CognitoApi:
             ) from error
         except BotoCoreError as error:
             outcome = type(error).__name__
-            raise RefusedError(
+            raise CognitoRejectedError(
                 type(error).__name__,
                 (
                     f"{operation} could not be sent: {type(error).__name__} (are AWS "
@@ -224,7 +229,7 @@ def _meaning(operation: str, response: dict[str, Any]) -> Exception:
     error = response.get("Error", {})
     code, message = str(error.get("Code", "UnknownError")), str(error.get("Message", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
-    refused = RefusedError(code, message or code)
+    refused = CognitoRejectedError(code, message or code)
     if code in _THROTTLED or code == _CONFLICT:
         return _Repeat(refused)
     if code in _UNANSWERED or status >= 500:
@@ -270,10 +275,10 @@ async def open_cognito(
     async with session.client(
         "cognito-idp", endpoint_url=config.cognito.endpoint_url, config=settings, **anyone
     ) as client:
-        pace = Pace(
+        rate_limiter = RateLimiter(
             per_second=per_second,
             people_per_second=PEOPLE_PER_SECOND,
             clock=time.monotonic,
             sleep=sleep,
         )
-        yield CognitoApi(client, pool_id=config.cognito.user_pool_id, pace=pace)
+        yield CognitoApi(client, pool_id=config.cognito.user_pool_id, rate_limiter=rate_limiter)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.cognito import shapes
-from gateway.cognito.api import RefusedError
+from gateway.cognito.api import CognitoRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -70,7 +70,7 @@ class Pool:
             answer = await self.api.call(
                 "DescribeIdentityProvider", idempotent=True, ProviderName=name
             )
-        except RefusedError as refused:
+        except CognitoRejectedError as refused:
             if refused.code == NOT_FOUND:
                 return None
             raise
@@ -81,7 +81,7 @@ class Pool:
             answer = await self.api.call(
                 "DescribeUserPoolClient", idempotent=True, ClientId=client_id
             )
-        except RefusedError as refused:
+        except CognitoRejectedError as refused:
             if refused.code == NOT_FOUND:
                 return None
             raise
@@ -142,6 +142,6 @@ class Pool:
     async def _delete(self, operation: str, **request: str) -> None:
         try:
             await self.api.call(operation, idempotent=True, **request)
-        except RefusedError as refused:
+        except CognitoRejectedError as refused:
             if refused.code != NOT_FOUND:
                 raise

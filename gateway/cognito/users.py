@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
-from gateway.cognito.api import RefusedError
+from gateway.cognito.api import CognitoRejectedError
 from gateway.cognito.desired import GROUPS, OID
 from gateway.core.canonical import address_spellings, canonical_id
 from gateway.core.groups import parse_groups
@@ -48,8 +48,8 @@ class PoolUser:
 
 
 class CognitoUsers:
-    """Raises ``RefusedError`` where Cognito says no, ``UnansweredError`` where it does not answer:
-    worth repeating.
+    """Raises ``CognitoRejectedError`` where Cognito says no, ``UnansweredError`` where it does not
+    answer: worth repeating.
     """
 
     def __init__(self, api: CognitoApi) -> None:
@@ -75,7 +75,7 @@ class CognitoUsers:
     async def _get(self, username: str) -> dict[str, Any] | None:
         try:
             return await self._api.call("AdminGetUser", idempotent=True, Username=username)
-        except RefusedError as refused:
+        except CognitoRejectedError as refused:
             if refused.code in _GONE:
                 return None
             raise
@@ -188,7 +188,7 @@ class CognitoUsers:
     async def _do(self, operation: str, username: str, **more: object) -> bool:
         try:
             await self._api.call(operation, idempotent=True, Username=username, **more)
-        except RefusedError as refused:
+        except CognitoRejectedError as refused:
             if refused.code in _GONE:
                 return False
             raise

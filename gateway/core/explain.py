@@ -87,7 +87,7 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
-class Barred:
+class ActiveRestrictions:
     """What stands against somebody in the stores. Words are for an operator of the same tenant."""
 
     block: str = ""
@@ -98,7 +98,7 @@ class Barred:
     """What could not be looked up, and why."""
 
 
-NOTHING = Barred()
+NOTHING = ActiveRestrictions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def explain(
     *,
     now: float,
     only: str | None = None,
-    barred: Barred = NOTHING,
+    restrictions: ActiveRestrictions = NOTHING,
 ) -> Explained | None:
     """None where ``only`` may not know the answer."""
     trace = Trace()
@@ -161,10 +161,10 @@ def explain(
             tuple(trace.steps),
         )
     request = _request(asked, host, path)
-    _stands_against(asked, barred, trace)
-    token = _token(asked, barred)
+    _trace_restrictions(asked, restrictions, trace)
+    token = _token(asked, restrictions)
     person = (
-        _session(tenant, asked, barred, host, domain, now=now, trace=trace)
+        _session(tenant, asked, restrictions, host, domain, now=now, trace=trace)
         if asked.client is None
         else None
     )
@@ -214,30 +214,30 @@ def explain(
     )
 
 
-def _stands_against(asked: Hypothesis, barred: Barred, trace: Trace) -> None:
-    if barred.block:
+def _trace_restrictions(asked: Hypothesis, restrictions: ActiveRestrictions, trace: Trace) -> None:
+    if restrictions.block:
         trace.add(
             "block",
             passed=False,
             detail=(
-                f"{Reason.USER_BLOCKED}: {barred.block}; no login, token or app password of "
+                f"{Reason.USER_BLOCKED}: {restrictions.block}; no login, token or app password of "
                 "this person is accepted"
             ),
         )
-    for group, how in barred.groups:
+    for group, how in restrictions.groups:
         if group in asked.groups:
             trace.add(
                 "group taken away",
                 passed=False,
                 detail=f"{group}: {how}; it is not held, whatever the token says",
             )
-    if barred.unknown:
-        trace.add("blocks", passed=True, detail=barred.unknown)
+    if restrictions.unknown:
+        trace.add("blocks", passed=True, detail=restrictions.unknown)
 
 
-def _token(asked: Hypothesis, barred: Barred) -> MachineToken | None:
+def _token(asked: Hypothesis, restrictions: ActiveRestrictions) -> MachineToken | None:
     """Valid, but for what stands against its person."""
-    if asked.client is None or (asked.email is not None and barred.block):
+    if asked.client is None or (asked.email is not None and restrictions.block):
         return None
     person = "" if asked.email is None else "hypothetical"
     return MachineToken(
@@ -324,7 +324,7 @@ def _tenant(
 def _session(
     tenant: Tenant,
     asked: Hypothesis,
-    barred: Barred,
+    restrictions: ActiveRestrictions,
     host: str,
     domain: str | None,
     *,
@@ -332,7 +332,7 @@ def _session(
     trace: Trace,
 ) -> Session | None:
     """The session that this person would have after a login, begun this moment."""
-    if asked.email is None or barred.block:
+    if asked.email is None or restrictions.block:
         return None
     if domain is None:
         trace.add(
@@ -355,7 +355,7 @@ def _session(
         trace.add(
             "login", passed=tenant.provider(provider) is not None, detail=f"through {provider}"
         )
-    taken = {group for group, _ in barred.groups}
+    taken = {group for group, _ in restrictions.groups}
     identity = Identity(
         sub="hypothetical",
         email=asked.email,

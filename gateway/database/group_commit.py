@@ -2,9 +2,9 @@
 
 Rules:
 - Work that waits while a transaction runs shares the next one: one fsync for a hundred deliveries.
-- What a sender waits for (``urgent``) and what only we wait for go in transactions of their own,
-  neither behind the other. SQLite has one writer: there they take turns, and the second kind goes
-  in small ones.
+- What a sender waits for (``high_priority``) and what only we wait for go in transactions of their
+  own, neither behind the other. SQLite has one writer: there they take turns, and the second kind
+  goes in small ones.
 - What was tried together and met a lock that another transaction holds is tried again one by one,
   beside the others: one row that somebody keeps holds up who wants that row, and nobody else.
 - A caller hears success only after its transaction committed. If one piece fails, the others are
@@ -36,7 +36,7 @@ MAX_BATCH = 128
 """Pieces in one transaction: large enough to make the fsync cheap, small enough that a failed batch
 is redone quickly.
 """
-MAX_PATIENT_BATCH = 16
+MAX_LOW_PRIORITY_BATCH = 16
 """Of pieces that nobody outside waits for: what a sender's piece has to wait for at most."""
 ATTEMPTS = 3
 """Of a piece alone: of two replicas that store the same events in different order, PostgreSQL lets
@@ -63,40 +63,40 @@ class _Queue:
         self.some = asyncio.Event()
 
 
-class Committer:
+class GroupCommitter:
     """Groups writes of one process. Start it with ``running``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._urgent, self._patient = _Queue(MAX_BATCH), _Queue(MAX_PATIENT_BATCH)
+        self._high, self._low = _Queue(MAX_BATCH), _Queue(MAX_LOW_PRIORITY_BATCH)
         self._apart: dict[asyncio.Task[None], _Piece] = {}
         self._places = asyncio.Semaphore(APART)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            async with beside(self._run(self._urgent)), beside(self._run(self._patient)):
+            async with beside(self._run(self._high)), beside(self._run(self._low)):
                 yield
         finally:
             await end(list(self._apart))
-            for piece in (*self._urgent.pieces, *self._patient.pieces):
+            for piece in (*self._high.pieces, *self._low.pieces):
                 _fail(piece, UnavailableError("shutting down"))
 
     async def run(
-        self, work: Callable[[AsyncConnection], Awaitable[T]], *, urgent: bool = False
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, high_priority: bool = False
     ) -> T:
         """What ``work`` returned, after its transaction committed. Raises ``UnavailableError``, or
         what ``work`` raised.
 
-        ``urgent``: somebody outside counts the seconds.
+        ``high_priority``: somebody outside counts the seconds.
 
         A caller that gives up waiting does not undo the work: it may still be committed.
         """
         piece = _Piece(work, asyncio.get_running_loop().create_future())
-        if len(self._urgent.pieces) + len(self._patient.pieces) + len(self._apart) >= MAX_WAITING:
+        if len(self._high.pieces) + len(self._low.pieces) + len(self._apart) >= MAX_WAITING:
             msg = "SQL does not keep up"
             raise UnavailableError(msg)
-        queue = self._urgent if urgent else self._patient
+        queue = self._high if high_priority else self._low
         queue.pieces.append(piece)
         queue.some.set()
         return cast("T", await asyncio.shield(piece.done))

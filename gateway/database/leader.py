@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.database.engine import Database
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
 
 LEASE_S = 30.0
 """How long after a leader's death another one takes over."""
@@ -31,7 +31,7 @@ class Leader:
     def __init__(
         self,
         database: Database,
-        committer: Committer,
+        committer: GroupCommitter,
         *,
         name: str,
         holder: str,

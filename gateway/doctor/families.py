@@ -21,7 +21,7 @@ from gateway.ingress_config.site import ASKED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gateway.doctor.shot import Plan
+    from gateway.doctor.shot import ProbePlan
 
 LINES_AT_ONCE: Final = 40
 ODD_CHARACTERS: Final = "_.!#$%&'*+^`|~"
@@ -69,7 +69,7 @@ def upgrade_values() -> Iterator[tuple[str, ...]]:
     yield ("websocket/h2c",)
 
 
-def upgrades(plan: Plan) -> None:
+def upgrades(plan: ProbePlan) -> None:
     plan.add("location", "Upgrade: websocket", LOCATION, "Upgrade: websocket", *WEBSOCKET)
     for values in upgrade_values():
         settings = (
@@ -107,7 +107,7 @@ def spellings(name: str) -> tuple[str, ...]:
     )
 
 
-def foreign_names(plan: Plan, names: Iterable[str]) -> None:
+def foreign_names(plan: ProbePlan, names: Iterable[str]) -> None:
     """Names that applications believe from other gateways and proxies, in each spelling, over
     HTTP/1 and HTTP/2.
     """
@@ -133,7 +133,7 @@ def foreign_names(plan: Plan, names: Iterable[str]) -> None:
         )
 
 
-def moving_names(plan: Plan, names: Iterable[str]) -> None:
+def moving_names(plan: ProbePlan, names: Iterable[str]) -> None:
     """Whether a name of theirs changes what the gateway is asked about. The value says which name
     it was.
     """
@@ -156,7 +156,7 @@ def moving_names(plan: Plan, names: Iterable[str]) -> None:
         )
 
 
-def http2(plan: Plan, managed: Sequence[str], cookie: str) -> None:
+def http2(plan: ProbePlan, managed: Sequence[str], cookie: str) -> None:
     """What HTTP/2 can say and HTTP/1 cannot (RFC 9113 §8)."""
 
     def add(
@@ -179,7 +179,7 @@ def http2(plan: Plan, managed: Sequence[str], cookie: str) -> None:
     add("transfer-encoding", "Transfer-Encoding: chunked")
 
 
-def floods(plan: Plan) -> None:
+def floods(plan: ProbePlan) -> None:
     """Many lines of what the check reads, and many names."""
     for name in ASKED:
         plan.add(
@@ -207,7 +207,7 @@ APP_PASSWORD: Final = "app password"
 """How the names of its probes begin."""
 
 
-def app_passwords(plan: Plan) -> None:
+def app_passwords(plan: ProbePlan) -> None:
     """One that nobody has, as programs send them, and as they do not."""
     text = f"doctor:{PREFIX}{FORGED}"
     for scheme in ("Basic", "BASIC ", "basic"):
@@ -222,7 +222,7 @@ def app_passwords(plan: Plan) -> None:
     )
 
 
-def cookies(plan: Plan, cookie: str) -> None:
+def cookies(plan: ProbePlan, cookie: str) -> None:
     """The gateway's cookies in every place of one line and of several; the application's own must
     arrive all the same.
     """
@@ -241,7 +241,7 @@ def cookies(plan: Plan, cookie: str) -> None:
         plan.add("location", name, LOCATION, *(f"Cookie: {line}" for line in lines))
 
 
-def quotes(plan: Plan, cookie: str) -> None:
+def quotes(plan: ProbePlan, cookie: str) -> None:
     """Requests that a server refuses while it reads them: some quote the line that they did not
     like.
     """
@@ -257,7 +257,7 @@ def quotes(plan: Plan, cookie: str) -> None:
             plan.add("quotes", name, target, f"Cookie: {line}")
 
 
-def controls(plan: Plan) -> None:
+def controls(plan: ProbePlan) -> None:
     """Bytes that RFC 9110 §5.5 calls invalid and dangerous, and a name where a value should be."""
     for name, value in {
         "NUL": "a\x00b",
@@ -270,7 +270,7 @@ def controls(plan: Plan) -> None:
         plan.add("controls", f"a control byte in {name}", LOCATION, f"{name}: a\x01b")
 
 
-def bodies(plan: Plan, managed: Sequence[str]) -> None:
+def bodies(plan: ProbePlan, managed: Sequence[str]) -> None:
     """A trailer section. Its bad byte is what tells: an application that is handed it cannot read
     the body to its end.
     """
@@ -291,7 +291,7 @@ def bodies(plan: Plan, managed: Sequence[str]) -> None:
         )
 
 
-def absolute(plan: Plan, scheme: str, host: str) -> None:
+def absolute(plan: ProbePlan, scheme: str, host: str) -> None:
     """The absolute form of a target (RFC 9112 §3.2.2): its host replaces the Host header's, and
     userinfo has no place in it.
     """
@@ -311,7 +311,7 @@ def absolute(plan: Plan, scheme: str, host: str) -> None:
     plan.add("pathless", "an asterisk", "*")
 
 
-def failures(plan: Plan, managed: Sequence[str]) -> None:
+def failures(plan: ProbePlan, managed: Sequence[str]) -> None:
     """The check answers wrongly, on request; and heads too long to put an identity in."""
     for status in WRONG_ANSWERS:
         plan.add(
@@ -331,7 +331,7 @@ def failures(plan: Plan, managed: Sequence[str]) -> None:
     plan.add("location", "a large identity", f"{LOCATION}?{LARGE}=1")
 
 
-def slow(plan: Plan, cookie: str) -> None:
+def slow(plan: ProbePlan, cookie: str) -> None:
     """Cookies of one size: plain ones, and what a pattern with two neighbors of the same characters
     takes long for. Sent one by one.
     """
@@ -379,7 +379,7 @@ def reader_variants(path: str) -> Iterator[tuple[str, str]]:
         yield "suffixes", f"{path}{end}"
 
 
-def readers(plan: Plan, pages: Iterable[str]) -> None:
+def readers(plan: ProbePlan, pages: Iterable[str]) -> None:
     """Spellings of a page that anybody may read, beside a page that is not there."""
     for page in pages:
         folder = page.rpartition("/")[0]

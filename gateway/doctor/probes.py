@@ -8,7 +8,7 @@ from gateway.core.client_headers import NEVER
 from gateway.core.probe import FORGED, LOCATION
 from gateway.doctor import families
 from gateway.doctor.families import ODD_CHARACTERS
-from gateway.doctor.shot import STRANGE_HOST, Plan
+from gateway.doctor.shot import STRANGE_HOST, ProbePlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,7 +70,7 @@ def shots(
     """All probes. ``host`` as the Host header says it; ``public`` are pages that anybody may read.
     ``nonces`` must last for them.
     """
-    plan = Plan(nonces)
+    plan = ProbePlan(nonces)
     add = plan.add
     for path in dict.fromkeys((*PATHS, *paths)):
         add("asked", path, path)

@@ -10,7 +10,7 @@ from gateway.core.probe import FORGED, LOCATION, PARAMETER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FORGED", "HTTP2", "STRANGE_HOST", "Plan", "Shot"]
+__all__ = ["FORGED", "HTTP2", "STRANGE_HOST", "ProbePlan", "Shot"]
 STRANGE_HOST: Final = "gateway-doctor.invalid"
 """RFC 6761 §6.4: nobody's."""
 HTTP2: Final = "2"
@@ -71,7 +71,7 @@ class Shot:
 
 
 @dataclass(slots=True)
-class Plan:
+class ProbePlan:
     """The probes of one examination. ``nonces`` must last."""
 
     nonces: Iterator[str]

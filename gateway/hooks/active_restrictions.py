@@ -13,7 +13,7 @@ from gateway.core.paging import Page
 from gateway.core.revocation import Who
 from gateway.database.schema import hook_standing
 from gateway.errors import ConfigError
-from gateway.hooks.ordering import Standing
+from gateway.hooks.ordering import AccountState
 from gateway.hooks.payload import load_kept
 from gateway.revocation.blocks import BlockView
 from gateway.revocation.records import SqlBlocks
@@ -106,7 +106,7 @@ class Restrictions(SqlBlocks):
         text = self._standings.crypt.open(
             row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed"
         ).reveal()
-        event = load_kept(text, Standing(refused=True, at=row.at)).event
+        event = load_kept(text, AccountState(refused=True, at=row.at)).event
         group = (
             None
             if event.group is None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from gateway.core.hook_target import HookTarget
     from gateway.database.engine import Database
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
 
 HANDSHAKE = "handshake"
 REQUEST = "request"
@@ -50,11 +50,11 @@ class _Count:
     detail: str
 
 
-class Tally:
+class ActivityCounter:
     """Counts of one process on their way to SQL. ``clock``: UTC epoch seconds."""
 
     def __init__(
-        self, database: Database, committer: Committer, *, clock: Callable[[], float]
+        self, database: Database, committer: GroupCommitter, *, clock: Callable[[], float]
     ) -> None:
         self._database = database
         self._committer = committer
@@ -156,7 +156,7 @@ class LastEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class HookActivity:
     """What arrived since ``since`` (UTC epoch seconds; refusals and handshakes to the minute)."""
 
     tenant: str
@@ -184,7 +184,9 @@ class Arrived:
         return "works" if taken is not None else "handshake" if self.handshakes else "nothing"
 
 
-async def arrived(database: Database, tenant: str, provider: str, *, since: float) -> Arrived:
+async def read_activity(
+    database: Database, tenant: str, provider: str, *, since: float
+) -> HookActivity:
     """One consistent look. What a tenant that had this id before was sent is not this one's."""
     async with database.read() as connection:
         since = max(since, await begun_at(connection, tenant))
@@ -251,7 +253,7 @@ async def arrived(database: Database, tenant: str, provider: str, *, since: floa
         ).first()
     newest = sorted((*found, *others.values()), key=lambda a: -a.last_at)
     known = {(a.source, a.channel, a.outcome) for a in found}
-    return Arrived(
+    return HookActivity(
         tenant,
         provider,
         since,

@@ -43,7 +43,7 @@ from gateway.hooks.effects import (
 )
 from gateway.hooks.event import MAX_EVENTS, TAKES_AWAY, Delivery, Effect, Group, HookEvent, Source
 from gateway.hooks.inbox import CLOSED_S, LEASE_S, UNREAD, Settled, about_key, digest, lane_key
-from gateway.hooks.ordering import STANDING, Standing, effective_time
+from gateway.hooks.ordering import LASTING, AccountState, effective_time
 from gateway.hooks.sources.entra import MISSING
 from gateway.hooks.webhooks.outbox import Origin
 from gateway.log import ROOT, fields
@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     from gateway.core.hook_target import HookTarget
     from gateway.core.person import Person
     from gateway.core.revocation import RevocationRequest, RevocationStatus
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.api import Directory, HookTargets, People
-    from gateway.hooks.effects import Plan
+    from gateway.hooks.effects import EffectPlan
     from gateway.hooks.event import Subject
     from gateway.hooks.group_names import GroupNames, Names
     from gateway.hooks.inbox import Inbox, Lane, Pending
@@ -137,7 +137,7 @@ class _Outcome:
 
     settled: list[Settled]
     standing: dict[str, tuple[Kept, HookTarget]]
-    messages: list[tuple[HookTarget, str, Plan, Pending]]
+    messages: list[tuple[HookTarget, str, EffectPlan, Pending]]
     names: list[_Named]
 
 
@@ -173,7 +173,7 @@ class Applier:
     def __init__(
         self,
         inbox: Inbox,
-        committer: Committer,
+        committer: GroupCommitter,
         *,
         names: GroupNames,
         targets: HookTargets,
@@ -406,7 +406,7 @@ class Applier:
         self,
         pending: Pending,
         kept: dict[str, Kept],
-        unread: Mapping[str, Standing],
+        unread: Mapping[str, AccountState],
         names: Mapping[str, Names],
         closed: set[str],
         outcome: _Outcome,
@@ -479,7 +479,7 @@ class Applier:
         self,
         pending: Pending,
         kept: dict[str, Kept],
-        unread: Mapping[str, Standing],
+        unread: Mapping[str, AccountState],
         names: Mapping[str, Names],
         closed: set[str],
         outcome: _Outcome,
@@ -526,7 +526,7 @@ class Applier:
                     pending.id, "ignored", "what the group was called before is not known here"
                 )
             )
-        if event.effect in STANDING and event.subject is not None and NAMES in kept:
+        if event.effect in LASTING and event.subject is not None and NAMES in kept:
             # It was said of the record, whatever the record was called when it was said.
             event = replace(
                 event, subject=event.subject.joined(kept[NAMES].event.subject or event.subject)
@@ -561,7 +561,7 @@ class Applier:
             )
         statuses = await self._revoke(planned.revoke)
         if (unread or nameless) and (
-            event.effect in STANDING or (event.subject is not None and event.subject.record)
+            event.effect in LASTING or (event.subject is not None and event.subject.record)
         ):
             # What was imposed before is part of the standing, and names that a record had: it is
             # applied again, and told, when they are known.
@@ -716,7 +716,7 @@ class Applier:
             kept[about] = planned.kept
             outcome.standing[about] = (planned.kept, target)
         if event.effect is Effect.RENAMED and (NAMES not in kept or kept[NAMES].standing.at <= at):
-            kept[NAMES] = Kept(Standing(refused=False, at=at), event)
+            kept[NAMES] = Kept(AccountState(refused=False, at=at), event)
             outcome.standing[NAMES] = (kept[NAMES], target)
         elif (
             whole
@@ -858,7 +858,9 @@ class Applier:
             and await self._records.is_another(target, ids, record=subject.record)
         )
 
-    async def _addressed(self, target: HookTarget, planned: Plan, notice: Notice) -> Plan:
+    async def _addressed(
+        self, target: HookTarget, planned: EffectPlan, notice: Notice
+    ) -> EffectPlan:
         """For the app, which knows people by address: Graph's events name ids only. Nobody else
         acts on this address.
         """
@@ -937,13 +939,13 @@ class Applier:
         return count
 
 
-def _is_newest(event: HookEvent, known: Standing | None, received_at: float) -> bool:
+def _is_newest(event: HookEvent, known: AccountState | None, received_at: float) -> bool:
     """Whether the event takes something away and is newer than what is ``known`` of a standing that
     does not open: what names are meant by an older one is not known.
     """
     if event.effect not in TAKES_AWAY:
         return False
-    bare = event.effect not in STANDING and not (event.subject is not None and event.subject.record)
+    bare = event.effect not in LASTING and not (event.subject is not None and event.subject.record)
     return (
         known is None
         or bare
@@ -951,7 +953,7 @@ def _is_newest(event: HookEvent, known: Standing | None, received_at: float) -> 
     )
 
 
-def _is_mass_removal(said: HookEvent, event: HookEvent, planned: Plan) -> bool:
+def _is_mass_removal(said: HookEvent, event: HookEvent, planned: EffectPlan) -> bool:
     """Whether this may be one of many: somebody who is in loses a group, or is not known any more.
     What is said of one account is not.
     """

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from gateway.core.canonical import canonical_address, canonical_id
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.hooks.event import BY_HAND, Effect, Group, HookEvent, Subject
-from gateway.hooks.ordering import REFUSES, Standing, Step, effective_time, reduce
+from gateway.hooks.ordering import REFUSES, AccountState, Transition, effective_time, reduce
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -68,7 +68,7 @@ class Found:
 class Kept:
     """The standing as stored, with the event that made it and what was imposed because of it."""
 
-    standing: Standing
+    standing: AccountState
     event: HookEvent
     imposed: tuple[RevocationRequest, ...] = ()
     by_address: tuple[Person, ...] = ()
@@ -111,7 +111,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EffectPlan:
     """``kept`` None: nothing is remembered. ``ignored``: why nothing happens, for the operator."""
 
     kept: Kept | None
@@ -145,7 +145,7 @@ def plan(
     received_at: float,
     found: Found,
     around: Around = Around(),
-) -> Plan:
+) -> EffectPlan:
     """``around``: before this event."""
     if event.effect is Effect.APP_REMOVED:
         return _app_removed(event, target, kept, found)
@@ -154,7 +154,7 @@ def plan(
         event.effect is Effect.GROUP_ADDED
         and planned.kept is not None
         and planned.kept.standing
-        == Standing(refused=False, at=effective_time(event.event_time, received_at))
+        == AccountState(refused=False, at=effective_time(event.event_time, received_at))
     ):
         return replace(planned, exempt=_exemptions(event, target))
     return planned
@@ -167,12 +167,12 @@ def _plan(
     received_at: float,
     found: Found,
     around: Around,
-) -> Plan:
+) -> EffectPlan:
     standing, step = reduce(kept.standing if kept else None, event, received_at)
     event = _without_released(event, kept, received_at)
     imposed = kept.imposed if kept else ()
     if (
-        step is Step.END_SESSIONS
+        step is Transition.END_SESSIONS
         and event.effect in REFUSES
         and kept is not None
         and kept.standing.refused
@@ -180,36 +180,36 @@ def _plan(
         and event.subject.record
     ):
         # Late, and of a record that had other names when it was said.
-        step = Step.REFUSE
+        step = Transition.REFUSE
     if (
         event.group is not None
-        and step is not Step.GIVE_BACK
+        and step is not Transition.GIVE_BACK
         and not groups_that_count(target, event.group)
     ):
         # Remembered all the same: the tenant's policy may name the group tomorrow, and Cognito will
         # still report it then.
-        return Plan(
+        return EffectPlan(
             _keep(standing, kept, event, imposed), ignored="the tenant does not use this group"
         )
     match step:
-        case Step.NOTHING:
-            return Plan(
+        case Transition.NOTHING:
+            return EffectPlan(
                 _keep(standing, kept, event, imposed),
                 ignored="older than what is known, or nothing to give back",
             )
-        case Step.GIVE_BACK:
+        case Transition.GIVE_BACK:
             back = _asserted(imposed, event.subject)
-            return Plan(
+            return EffectPlan(
                 _keep(standing, kept, event, tuple(r for r in imposed if r not in back)),
                 lift=back,
                 notice=_notice(event, target, found, around),
             )
-        case Step.END_SESSIONS:
-            return Plan(
+        case Transition.END_SESSIONS:
+            return EffectPlan(
                 _keep(standing, kept, event, imposed),
                 revoke=_requests(event, target, found, lasting=False),
             )
-        case Step.REFUSE:
+        case Transition.REFUSE:
             requests = _requests(event, target, found, lasting=True)
             first = kept is None or not kept.standing.refused
             all_imposed = tuple(dict.fromkeys((*(() if first else imposed), *_staying(requests))))
@@ -223,7 +223,7 @@ def _plan(
                 after = replace(
                     after, by_address=tuple(dict.fromkeys((*after.by_address, *found.people)))
                 )
-            return Plan(
+            return EffectPlan(
                 after,
                 revoke=requests,
                 notice=_notice(event, target, found, around) if first else None,
@@ -248,7 +248,7 @@ def overdue(kept: Kept, *, target: HookTarget) -> HookEvent | None:
 
 def renamed(
     event: HookEvent, *, target: HookTarget, kept: Kept, found: Found, received_at: float
-) -> Plan | None:
+) -> EffectPlan | None:
     """What one standing of a record comes to under the names that the record has now; None where
     nothing changes.
     """
@@ -258,7 +258,9 @@ def renamed(
     if not kept.standing.refused:
         back = _asserted(kept.imposed, event.subject)
         return (
-            Plan(replace(kept, imposed=tuple(r for r in kept.imposed if r not in back)), lift=back)
+            EffectPlan(
+                replace(kept, imposed=tuple(r for r in kept.imposed if r not in back)), lift=back
+            )
             if back
             else None
         )
@@ -272,10 +274,10 @@ def renamed(
         event=replace(kept.event, subject=kept.event.subject.joined(event.subject)),
         imposed=(*kept.imposed, *_staying(requests)),
     )
-    return Plan(after, revoke=requests) if after != kept else None
+    return EffectPlan(after, revoke=requests) if after != kept else None
 
 
-def released(event: HookEvent, kept: Kept) -> Plan | None:
+def released(event: HookEvent, kept: Kept) -> EffectPlan | None:
     """What is left of one standing of a record when names of it are another record's; None where
     nothing changes.
     """
@@ -299,7 +301,7 @@ def released(event: HookEvent, kept: Kept) -> Plan | None:
     if after == kept:
         return None
     gone = (*kept.released, *(n for n in kept.event.subject.names if n in names))
-    return Plan(replace(after, released=tuple(dict.fromkeys(gone))), lift=back)
+    return EffectPlan(replace(after, released=tuple(dict.fromkeys(gone))), lift=back)
 
 
 def _without_released(event: HookEvent, kept: Kept | None, received_at: float) -> HookEvent:
@@ -365,7 +367,7 @@ def _asserted(
 
 
 def _keep(
-    standing: Standing | None,
+    standing: AccountState | None,
     kept: Kept | None,
     event: HookEvent,
     imposed: tuple[RevocationRequest, ...],
@@ -382,14 +384,16 @@ def _keep(
     return replace(kept, imposed=imposed)
 
 
-def _app_removed(event: HookEvent, target: HookTarget, kept: Kept | None, found: Found) -> Plan:
+def _app_removed(
+    event: HookEvent, target: HookTarget, kept: Kept | None, found: Found
+) -> EffectPlan:
     if (
         target.client_id is not None
         and event.group is not None
         and event.group.id != target.client_id
     ):
-        return Plan(kept, ignored="another application")
-    return Plan(kept, revoke=_requests(event, target, found, lasting=False))
+        return EffectPlan(kept, ignored="another application")
+    return EffectPlan(kept, revoke=_requests(event, target, found, lasting=False))
 
 
 def is_another(subject: Subject, person: Person) -> bool:

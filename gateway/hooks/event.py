@@ -39,7 +39,7 @@ _LATEST = 4_102_444_800.0
 """2100-01-01: a time beyond it is a unit mix-up."""
 
 
-class Refusal(StrEnum):
+class RejectionReason(StrEnum):
     """Why a whole delivery was not taken. The web edge turns each into a status."""
 
     UNAUTHENTICATED = "unauthenticated"
@@ -54,14 +54,14 @@ class Refusal(StrEnum):
     NOT_CONFIGURED = "not_configured"
 
 
-class HookRefusedError(PeerError):
+class DeliveryRejectedError(PeerError):
     """The sender's mistake; nothing of the delivery was stored. The only exception that parsing
     raises.
     """
 
-    def __init__(self, refusal: Refusal, message: str) -> None:
-        super().__init__(f"hook_{refusal.value}", message)
-        self.refusal = refusal
+    def __init__(self, reason: RejectionReason, message: str) -> None:
+        super().__init__(f"hook_{reason.value}", message)
+        self.reason = reason
 
 
 class Source(StrEnum):
@@ -314,15 +314,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The body as one JSON object; ``HookRefusedError`` for anything else."""
+    """The body as one JSON object; ``DeliveryRejectedError`` for anything else."""
     try:
         document = json.loads(
             body.decode("utf-8"), parse_constant=refuse_constant, object_pairs_hook=_unique
         )
     except (ValueError, RecursionError) as error:
-        raise HookRefusedError(Refusal.MALFORMED, "the body is not a JSON object") from error
+        raise DeliveryRejectedError(
+            RejectionReason.MALFORMED, "the body is not a JSON object"
+        ) from error
     if not isinstance(document, dict):
-        raise HookRefusedError(Refusal.MALFORMED, "the body is not a JSON object")
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, "the body is not a JSON object")
     return document
 
 

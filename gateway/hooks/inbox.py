@@ -29,7 +29,7 @@ from gateway.background import fault
 from gateway.database.engine import insert_new
 from gateway.database.schema import hook_deliveries, hook_inbox, hook_lanes, hook_standing
 from gateway.hooks.event import TAKES_AWAY
-from gateway.hooks.ordering import Standing
+from gateway.hooks.ordering import AccountState
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
 from gateway.revocation.api import OPERATORS
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from gateway.core.hook_target import HookTarget
     from gateway.core.revocation import RevocationRequest, Who
     from gateway.database.engine import Database
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.effects import Kept
     from gateway.hooks.event import Delivery, Group, HookEvent
 
@@ -111,7 +111,7 @@ class Lane:
     pending: tuple[Pending, ...]
     standing: dict[str, Kept]
     """By group (``about``), "" for the account."""
-    unread: Mapping[str, Standing] = field(default_factory=dict)
+    unread: Mapping[str, AccountState] = field(default_factory=dict)
     """What is known of those that do not open. Where there are any, only what takes away is
     ``pending``.
     """
@@ -194,7 +194,12 @@ class Inbox:
     """
 
     def __init__(
-        self, database: Database, committer: Committer, *, holder: str, lease_s: float = LEASE_S
+        self,
+        database: Database,
+        committer: GroupCommitter,
+        *,
+        holder: str,
+        lease_s: float = LEASE_S,
     ) -> None:
         self._lease_s = lease_s
         self._database = database
@@ -220,7 +225,7 @@ class Inbox:
         for row in prepared.rows:
             row["released"] = int(released)
         return await self._committer.run(
-            partial(self.write, prepared=prepared), urgent=channel == "push"
+            partial(self.write, prepared=prepared), high_priority=channel == "push"
         )
 
     async def store(
@@ -462,14 +467,14 @@ class Inbox:
             )
         standing: dict[str, dict[str, Kept]] = {key: {} for key in held}
         closed: set[str] = set()
-        unread: dict[str, dict[str, Standing]] = {}
+        unread: dict[str, dict[str, AccountState]] = {}
         for row in await connection.execute(
             select(hook_standing).where(hook_standing.c.lane.in_(held))
         ):
             with _noting(closed, row.lane, row.tenant):
                 standing[row.lane][row.about] = self._kept(row)
             if row.about not in standing[row.lane]:
-                unread.setdefault(row.lane, {})[row.about] = Standing(bool(row.refused), row.at)
+                unread.setdefault(row.lane, {})[row.about] = AccountState(bool(row.refused), row.at)
         for key in unread:
             pending[key] = [
                 one for one in pending[key] if one.event.effect in TAKES_AWAY and not one.in_effect
@@ -531,7 +536,7 @@ class Inbox:
         imposed = self._database.crypt.open(
             row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed"
         ).reveal()
-        return load_kept(imposed, Standing(bool(row.refused), row.at))
+        return load_kept(imposed, AccountState(bool(row.refused), row.at))
 
     async def release(self, connection: AsyncConnection, lane: str, *, now: float) -> bool:
         """Give the lane up; False where this process did not hold it any more, and then nothing it
@@ -664,14 +669,14 @@ class Inbox:
                 return
             last = (rows[-1].lane, rows[-1].about)
 
-    async def standing(self, lane: str, about: str) -> Standing | None:
+    async def standing(self, lane: str, about: str) -> AccountState | None:
         """What the newest event said there."""
         query = select(hook_standing.c.refused, hook_standing.c.at).where(
             hook_standing.c.lane == lane, hook_standing.c.about == about
         )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).first()
-        return None if row is None else Standing(bool(row.refused), row.at)
+        return None if row is None else AccountState(bool(row.refused), row.at)
 
     async def imposed(
         self, tenant: str, lifts: Sequence[tuple[RevocationRequest, float]]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gateway.core.hook_target import HookTarget
     from gateway.core.person import Person
     from gateway.core.revocation import RevocationStatus, Who
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.api import HookTargets, People
     from gateway.hooks.effects import Kept
     from gateway.hooks.inbox import Inbox
@@ -55,7 +55,7 @@ class ByHand:
     def __init__(
         self,
         record: SqlRevocations,
-        committer: Committer,
+        committer: GroupCommitter,
         inbox: Inbox,
         outbox: Outbox,
         *,

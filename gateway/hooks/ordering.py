@@ -21,14 +21,14 @@ from gateway.hooks.event import Effect, HookEvent
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AccountState:
     """``refused`` since ``at`` (UTC epoch seconds): blocked, or out of the group."""
 
     refused: bool
     at: float
 
 
-class Step(Enum):
+class Transition(Enum):
     """What one event means for the outside."""
 
     NOTHING = "nothing"
@@ -38,7 +38,7 @@ class Step(Enum):
 
 
 REFUSES = frozenset({Effect.BLOCK, Effect.GROUP_REMOVED, Effect.GROUP_DELETED})
-STANDING = REFUSES | {Effect.LIFT, Effect.GROUP_ADDED}
+LASTING = REFUSES | {Effect.LIFT, Effect.GROUP_ADDED}
 """Effects that leave something behind; the others happen and are over."""
 
 
@@ -48,27 +48,27 @@ def effective_time(event_time: float | None, received_at: float) -> float:
 
 
 def reduce(
-    standing: Standing | None, event: HookEvent, received_at: float
-) -> tuple[Standing | None, Step]:
+    standing: AccountState | None, event: HookEvent, received_at: float
+) -> tuple[AccountState | None, Transition]:
     """The standing after one event of the same person (and group), and what is to be done about it.
 
     The resulting standing depends on the set of events only, not on their order or number.
     """
-    if event.effect not in STANDING:
-        return standing, Step.END_SESSIONS
+    if event.effect not in LASTING:
+        return standing, Transition.END_SESSIONS
     refuses = event.effect in REFUSES
     if event.event_time is None and not refuses:
-        return standing, Step.NOTHING
+        return standing, Transition.NOTHING
     at = effective_time(event.event_time, received_at)
     if standing is not None and (at, refuses) == (standing.at, standing.refused):
-        return standing, Step.REFUSE if refuses else Step.NOTHING
+        return standing, Transition.REFUSE if refuses else Transition.NOTHING
     if standing is not None and (at, refuses) < (standing.at, standing.refused):
-        return standing, Step.END_SESSIONS if refuses else Step.NOTHING
+        return standing, Transition.END_SESSIONS if refuses else Transition.NOTHING
     step = (
-        Step.REFUSE
+        Transition.REFUSE
         if refuses
-        else Step.GIVE_BACK
+        else Transition.GIVE_BACK
         if standing is not None and standing.refused
-        else Step.NOTHING
+        else Transition.NOTHING
     )
-    return Standing(refuses, at), step
+    return AccountState(refuses, at), step

@@ -12,7 +12,7 @@ from gateway.hooks.effects import Kept
 from gateway.hooks.event import Effect, Group, HookEvent, Source, Subject
 
 if TYPE_CHECKING:
-    from gateway.hooks.ordering import Standing
+    from gateway.hooks.ordering import AccountState
 
 
 def dump_event(event: HookEvent) -> str:
@@ -59,7 +59,7 @@ def dump_kept(kept: Kept) -> str:
     )
 
 
-def load_kept(text: str, standing: Standing) -> Kept:
+def load_kept(text: str, standing: AccountState) -> Kept:
     """Inverse of ``dump_kept``."""
     raw = json.loads(text)
     imposed = tuple(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
 
 DAY_S = 86_400.0
 SETTLED_S = 35 * DAY_S
@@ -39,7 +39,7 @@ BATCH = 500
 class Retention:
     """The periodic clean-up of one process; several do no harm. ``clock``: UTC epoch seconds."""
 
-    def __init__(self, committer: Committer, *, clock: Callable[[], float]) -> None:
+    def __init__(self, committer: GroupCommitter, *, clock: Callable[[], float]) -> None:
         self._committer = committer
         self._clock = clock
 

@@ -1,5 +1,5 @@
-"""What a customer's administrator needs to set up the hooks of one provider, and what is still
-missing.
+"""For whoever connects a provider: where to send, which events to tick, what is still missing, and
+whether anything arrived.
 """
 
 from __future__ import annotations
@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.model import ProviderKind
+from gateway.hooks.activity import read_activity
 from gateway.hooks.sources import okta
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gateway.core.hook_target import HookTarget
+    from gateway.database.engine import Database
+    from gateway.hooks.activity import ActivityCounter, HookActivity
+    from gateway.hooks.api import HookTargets
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class SetupInstructions:
     """``addresses`` by sender; ``events`` to tick; ``missing``: keys of the configuration, and what
     each is for.
     """
@@ -29,7 +35,52 @@ class Setup:
     missing: tuple[tuple[str, str], ...]
 
 
-def setup(target: HookTarget, url: str | None) -> Setup:
+LAST_S = 86_400.0
+"""A test is of what was set up today."""
+
+
+class HookSetup:
+    """``url``: the public address of the hooks listener, None where it is not configured;
+    ``clock``: UTC epoch seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        counter: ActivityCounter,
+        *,
+        targets: HookTargets,
+        url: str | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._counter = counter
+        self._targets = targets
+        self._url = url
+        self._clock = clock
+
+    def all_instructions(self, tenant: str) -> Sequence[SetupInstructions]:
+        """One for each provider; none where the tenant is not served."""
+        return [setup_instructions(target, self._url) for target in self._targets.of(tenant)]
+
+    def instructions(self, tenant: str, provider: str) -> SetupInstructions | None:
+        target = self._targets.find(tenant, provider)
+        return setup_instructions(target, self._url) if target is not None else None
+
+    async def activity(self, tenant: str, provider: str, *, since: float | None) -> HookActivity:
+        """With what this process has counted and not yet written. ``since``: UTC epoch seconds,
+        None for the last day.
+        """
+        await self._counter.flush()
+        return await read_activity(
+            self._database,
+            tenant,
+            provider,
+            since=self._clock() - LAST_S if since is None else since,
+        )
+
+
+def setup_instructions(target: HookTarget, url: str | None) -> SetupInstructions:
     """``url``: the public address of the hooks listener."""
     base = url or "https://HOOKS-LISTENER"
     where = f"{target.tenant}/{target.provider}"
@@ -50,7 +101,7 @@ def setup(target: HookTarget, url: str | None) -> Setup:
             **addresses,
         }
     events = tuple(sorted(okta.EFFECTS)) if target.kind is ProviderKind.OKTA else ()
-    return Setup(
+    return SetupInstructions(
         target.tenant,
         target.provider,
         target.kind.value,

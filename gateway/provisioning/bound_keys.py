@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.provisioning.preflight import Finding
+from gateway.provisioning.preflight import PreflightProblem
 from gateway.tenants.bound_keys import PROVISIONED, Authority, operators_changes
 from gateway.tenants.document import TenantDocument
 
@@ -53,25 +53,25 @@ already.
 
 def bound_findings(
     body: ProvisionBody, document: Json | None, known: Sequence[Json]
-) -> tuple[Finding, ...]:
+) -> tuple[PreflightProblem, ...]:
     """Why a bound key may not ask for this. ``document``: the tenant's; ``known``: its providers as
     they were provisioned.
     """
     if document is None:
-        return (Finding("bound", "tenant", "only an operator creates tenants"),)
+        return (PreflightProblem("bound", "tenant", "only an operator creates tenants"),)
     return tuple(
-        Finding("bound", where, "only an operator changes this")
+        PreflightProblem("bound", where, "only an operator changes this")
         for where in _operators_words(body, document, known)
     )
 
 
-def bound_changes(before: Json, after: Json) -> tuple[Finding, ...]:
+def bound_changes(before: Json, after: Json) -> tuple[PreflightProblem, ...]:
     """The same question once more, of the document that would be stored: whatever way a change came
     into it.
     """
     changes = operators_changes(before, TenantDocument.model_validate(after))
     return tuple(
-        Finding("bound", path, "only an operator changes this")
+        PreflightProblem("bound", path, "only an operator changes this")
         for path in changes
         if path not in PROVISIONED
     )

@@ -79,7 +79,7 @@ class Registrar(Protocol):
         self, tenant: str, document: Mapping[str, object], *, before: Json | None
     ) -> None:
         """Create, or replace exactly the version that ``before`` is. Raises
-        ``RegistryRefusedError``.
+        ``RegistryRejectedError``.
         """
 
     async def restore(
@@ -92,7 +92,7 @@ class Registrar(Protocol):
     async def credentials(self, tenant: str) -> ClientCredentials | None: ...
 
     async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
-        """All of them, retired ones too; None removes them. Raises ``RegistryRefusedError``."""
+        """All of them, retired ones too; None removes them. Raises ``RegistryRejectedError``."""
 
     async def holder(self, provider: str) -> str | None:
         """The tenant whose document names the provider."""
@@ -110,7 +110,7 @@ class Registrar(Protocol):
         """
 
 
-class RegistryRefusedError(GatewayError):
+class RegistryRejectedError(GatewayError):
     """The registry says no: ``code`` is a problem code of the API."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -37,7 +37,7 @@ async def destroying(steps: Steps, tenant: str, request: Json) -> AsyncIterator[
 
 async def retiring(steps: Steps, tenant: str, retire: Json) -> AsyncIterator[Work]:
     """``clients`` that were replaced, and ``providers`` that the tenant does not have any more."""
-    yield steps.let_go(tenant, [str(client_id) for client_id in retire["clients"]])
+    yield steps.detach_clients(tenant, [str(client_id) for client_id in retire["clients"]])
     for client_id in retire["clients"]:
         yield steps.delete_client(tenant, str(client_id))
     for provider in retire["providers"]:

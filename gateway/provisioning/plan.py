@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from gateway.cognito.desired import CUSTOM_ATTRIBUTES, POOL_USERS
 from gateway.cognito.shapes import client_settings, provider_details
 from gateway.core.model import ProviderKind
-from gateway.provisioning.preflight import Finding, check_pool, check_quotas
+from gateway.provisioning.preflight import PreflightProblem, check_pool, check_quotas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,7 +92,7 @@ class Plan:
     """``problems`` keep it from being applied; ``notes`` are for the person who reads it."""
 
     steps: tuple[Step, ...]
-    problems: tuple[Finding, ...] = ()
+    problems: tuple[PreflightProblem, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -118,13 +118,13 @@ def plan(
     names of providers that the tenant has and shall not have, and the mark of those that the
     gateway made. ``adopt_client``: its client was made by somebody else.
     """
-    problems: list[Finding] = list(check_pool(wanted, actual))
+    problems: list[PreflightProblem] = list(check_pool(wanted, actual))
     steps: list[Step] = [_attributes(actual)]
     for provider in wanted.providers:
         found = actual.providers.get(provider.name)
         if found is not None and provider.name not in known and not adopt:
             problems.append(
-                Finding(
+                PreflightProblem(
                     "exists",
                     f"providers.{provider.name}",
                     (

@@ -34,7 +34,7 @@ _MAX_REDIRECT_URI = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PreflightProblem:
     """``kind`` is ``exists``, ``quota`` or ``invalid``; ``where`` is a path in the request or a
     thing in the pool.
     """
@@ -47,8 +47,8 @@ class Finding:
         return f"{self.where}: {self.message}"
 
 
-def invalid(where: str, message: str) -> Finding:
-    return Finding("invalid", where, message)
+def invalid(where: str, message: str) -> PreflightProblem:
+    return PreflightProblem("invalid", where, message)
 
 
 def check_name(name: str) -> str | None:
@@ -102,7 +102,7 @@ def _check_entra(path: str) -> str | None:
     return None
 
 
-def check_provider(wanted: WantedProvider, *, development: bool) -> Iterator[Finding]:
+def check_provider(wanted: WantedProvider, *, development: bool) -> Iterator[PreflightProblem]:
     """Name, issuer, identifiers, scopes: whatever is known without asking anyone."""
     where = f"providers.{wanted.name}"
     if problem := check_name(wanted.name):
@@ -139,7 +139,7 @@ def check_provider(wanted: WantedProvider, *, development: bool) -> Iterator[Fin
         )
 
 
-def check_pool(wanted: Wanted, actual: Actual) -> Iterator[Finding]:
+def check_pool(wanted: Wanted, actual: Actual) -> Iterator[PreflightProblem]:
     """Whether this pool can hold what is wanted."""
     for name in CUSTOM_ATTRIBUTES:
         attribute = actual.attributes.get(name)
@@ -174,7 +174,7 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[Finding]:
     custom = sum(name.startswith("custom:") for name in actual.attributes)
     missing = sum(name not in actual.attributes for name in CUSTOM_ATTRIBUTES)
     if custom + missing > _CUSTOM_PER_POOL:
-        yield Finding(
+        yield PreflightProblem(
             "quota",
             "pool attributes",
             (
@@ -186,7 +186,7 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[Finding]:
     for provider in wanted.providers:
         yield from _check_mapping(provider, actual)
     if len(wanted.client.scopes) > _SCOPES_PER_CLIENT:
-        yield Finding(
+        yield PreflightProblem(
             "quota",
             "scopes",
             f"{len(wanted.client.scopes)}; Cognito takes at most {_SCOPES_PER_CLIENT} per client",
@@ -197,7 +197,7 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[Finding]:
 
 def check_quotas(
     actual: Actual, quotas: CognitoQuotas, *, clients: int, providers: int
-) -> Iterator[Finding]:
+) -> Iterator[PreflightProblem]:
     """Whether there is room for so many new ones. What somebody else takes meanwhile Cognito
     refuses.
     """
@@ -213,7 +213,7 @@ def check_quotas(
         ),
     ):
         if new and count is not None and count + new > quota:
-            yield Finding(
+            yield PreflightProblem(
                 "quota",
                 f"pool {what}",
                 f"{count} of {quota} are there and {new} more "
@@ -223,7 +223,7 @@ def check_quotas(
             )
 
 
-def _check_mapping(provider: WantedProvider, actual: Actual) -> Iterator[Finding]:
+def _check_mapping(provider: WantedProvider, actual: Actual) -> Iterator[PreflightProblem]:
     where = f"providers.{provider.name}.attributes"
     for name, attribute in actual.attributes.items():
         if attribute.required and name != "sub" and name not in provider.mapping:
@@ -236,9 +236,9 @@ def _check_mapping(provider: WantedProvider, actual: Actual) -> Iterator[Finding
             yield invalid(where, f"{name} is not an attribute of the pool")
 
 
-def _check_urls(what: str, urls: tuple[str, ...]) -> Iterator[Finding]:
+def _check_urls(what: str, urls: tuple[str, ...]) -> Iterator[PreflightProblem]:
     if len(urls) > _CALLBACKS_PER_CLIENT:
-        yield Finding(
+        yield PreflightProblem(
             "quota",
             "hosts",
             (
@@ -255,7 +255,7 @@ def _check_urls(what: str, urls: tuple[str, ...]) -> Iterator[Finding]:
 
 def check_discovery(
     document: Mapping[str, object], keys: Mapping[str, object], *, issuer: str, where: str
-) -> Iterator[Finding]:
+) -> Iterator[PreflightProblem]:
     """Whether the identity provider does what Cognito needs of one."""
     if not same_issuer(str(document.get("issuer")), issuer):
         yield invalid(
@@ -283,7 +283,7 @@ def check_discovery(
     yield from _check_keys(keys, where)
 
 
-def _check_keys(keys: Mapping[str, object], where: str) -> Iterator[Finding]:
+def _check_keys(keys: Mapping[str, object], where: str) -> Iterator[PreflightProblem]:
     listed = keys.get("keys")
     signing = (
         [k for k in listed if isinstance(k, dict) and k.get("use", "sig") == "sig"]

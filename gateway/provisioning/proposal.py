@@ -25,7 +25,7 @@ from gateway.config.types import parse_duration
 from gateway.core.model import ProviderKind, Secret
 from gateway.provisioning.discovery import looks_like
 from gateway.provisioning.plan import Difference, Resource, Step, Verb
-from gateway.provisioning.preflight import Finding, invalid
+from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.folder_plan import differences
 
@@ -103,7 +103,7 @@ def tenant_document(
     existing: Mapping[str, Any] | None,
     *,
     shared_hosts: bool,
-) -> tuple[Json, tuple[Finding, ...]]:
+) -> tuple[Json, tuple[PreflightProblem, ...]]:
     """What the registry shall hold. The body wins over what exists, and its providers are all there
     are besides the pool's own users; other things that it leaves out stay.
     """

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from gateway.config.yaml import explain_validation
 from gateway.core.model import Secret
-from gateway.provisioning.credentials import ClientCredentials, RegistryRefusedError
+from gateway.provisioning.credentials import ClientCredentials, RegistryRejectedError
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.secrets import join, secrets_of, show
 from gateway.tenants.snapshot_record import Credentials
@@ -80,7 +80,7 @@ class RegistryOfProvisioning:
         if before is None:
             refused = await self._database.delete(tenant, version=now.version, by=None)
             if refused is not None and refused.code != "absent":
-                raise RegistryRefusedError(_CODES[refused.code], refused.message)
+                raise RegistryRejectedError(_CODES[refused.code], refused.message)
             return
         await self._put(
             join(
@@ -108,7 +108,7 @@ class RegistryOfProvisioning:
             by=None,
         )
         if refused is not None:
-            raise RegistryRefusedError(_CODES[refused.code], refused.message)
+            raise RegistryRejectedError(_CODES[refused.code], refused.message)
 
     async def holder(self, provider: str) -> str | None:
         filed = (
@@ -127,7 +127,7 @@ class RegistryOfProvisioning:
             document, version=version, by=None, files=self._files().values()
         )
         if isinstance(stored, Refused):
-            raise RegistryRefusedError(_CODES[stored.code], stored.message)
+            raise RegistryRejectedError(_CODES[stored.code], stored.message)
 
 
 def _kept(stored: StoredTenant) -> Json:
@@ -139,6 +139,6 @@ def _parsed(tenant: str, document: Mapping[str, object]) -> TenantDocument:
     try:
         return TenantDocument.model_validate(document)
     except ValidationError as error:
-        raise RegistryRefusedError(
+        raise RegistryRejectedError(
             "invalid_body", explain_validation(f"tenant {tenant}", error)
         ) from error

@@ -20,7 +20,7 @@ from gateway.errors import GatewayError
 from gateway.log import fields
 from gateway.provisioning.deletion import retiring
 from gateway.provisioning.plan import Resource, Step, Verb
-from gateway.provisioning.preflight import Finding, check_quotas
+from gateway.provisioning.preflight import PreflightProblem, check_quotas
 from gateway.provisioning.proposal import describe, recalled, required_attributes, wanted
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import RunKind
@@ -51,15 +51,15 @@ _log = logging.getLogger("gateway.provision")
 
 async def rotate(
     onboarding: Onboarding, tenant: str, *, actor: str, progress: Callable[[Work, str], None]
-) -> Outcome | Finding:
+) -> Outcome | PreflightProblem:
     """A new client with the settings of the old one, or nothing."""
     provisioning = onboarding.provisioning
     basis = await onboarding.basis(tenant)
     latest, document, held = basis.latest, basis.document, basis.credentials
     if latest is None or document is None or held is None:
-        return Finding("not_found", "tenant", f"{tenant} is not provisioned")
+        return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
     if len(held.retired) >= MAX_RETIRED:
-        return Finding(
+        return PreflightProblem(
             "conflict",
             "client",
             (
@@ -91,7 +91,7 @@ async def rotate(
         "",
         f"takes the place of {held.client_id}, which is accepted until {until}",
     )
-    return await provisioning.carry_out(
+    return await provisioning.run(
         tenant,
         lambda steps: _rotating(steps, tenant, target.client, actual.client, held, retires_at),
         run=provisioning.new_run(),
@@ -128,13 +128,13 @@ def longest_session_s(document: Mapping[str, Any], config: Config) -> float:
 
 async def retire(
     onboarding: Onboarding, tenant: str, *, actor: str, progress: Callable[[Work, str], None]
-) -> Outcome | Finding:
+) -> Outcome | PreflightProblem:
     """Every replaced client of the tenant, now: its sessions go on here, and their refresh tokens
     end.
     """
     held = await onboarding.provisioning.registrar.credentials(tenant)
     if held is None or not held.retired:
-        return Finding("not_found", "client", f"{tenant} has no replaced client")
+        return PreflightProblem("not_found", "client", f"{tenant} has no replaced client")
     return await _retire(onboarding, tenant, held.client_ids[1:], actor=actor, progress=progress)
 
 
@@ -174,7 +174,7 @@ async def _retire(
     provisioning = onboarding.provisioning
     latest = await provisioning.journal.latest(tenant)
     leaving = {"clients": list(client_ids), "providers": []}
-    return await provisioning.carry_out(
+    return await provisioning.run(
         tenant,
         lambda steps: retiring(steps, tenant, leaving),
         run=provisioning.new_run(),

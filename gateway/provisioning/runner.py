@@ -21,11 +21,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gateway.background import beside
-from gateway.cognito.api import RefusedError
+from gateway.cognito.api import CognitoRejectedError
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import PROVISION
-from gateway.provisioning.credentials import RegistryRefusedError
+from gateway.provisioning.credentials import RegistryRejectedError
 from gateway.provisioning.deletion import deleting
 from gateway.provisioning.runs import (
     ACTIVE,
@@ -109,7 +109,7 @@ class Provisioning:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     timing: Timing = field(default_factory=Timing)
 
-    async def carry_out(
+    async def run(
         self,
         tenant: str,
         works: Callable[[Steps], AsyncIterator[Work]],
@@ -120,15 +120,15 @@ class Provisioning:
         request: Json,
         plan: Sequence[Json],
         stands: Callable[[], Awaitable[bool]] | None = None,
-        then: Json | None = None,
+        follow_up: Json | None = None,
         progress: Callable[[Work, str], None] = lambda _work, _state: None,
     ) -> Outcome:
         """Every work in order. Raises ``UnavailableError`` where the journal itself is lost;
         recovery then undoes the run.
 
         ``stands`` is asked once no other run of the tenant can begin: whether what the works were
-        planned from is still so. ``then`` is the request of a run that deletes what is left over
-        (``RunKind.RETIRE``).
+        planned from is still so. ``follow_up`` is the request of a run that deletes what is left
+        over (``RunKind.RETIRE``).
         """
         opened = await self.journal.open(
             run, tenant=tenant, kind=kind, actor=actor, request=request, plan=plan
@@ -146,7 +146,7 @@ class Provisioning:
                 failure = await self._forward(run, tenant, works, progress)
                 if failure is not None:
                     return await self._failed(run, tenant, kind, failure)
-                following = await self._concluded(run, then)
+                following = await self._concluded(run, follow_up)
                 done = Done(run, in_force=await self._in_force(tenant, run))
         except DeposedError as deposed:
             # Whoever has the run now finishes or undoes it by the journal, in which everything
@@ -166,11 +166,13 @@ class Provisioning:
         PROVISION.labels(str(RunState.ROLLED_BACK)).inc()
         return Failed(run, "conflict", message, RunState.ROLLED_BACK, "registry")
 
-    async def _concluded(self, run: str, then: Json | None) -> Run | None:
-        if then is None:
+    async def _concluded(self, run: str, follow_up: Json | None) -> Run | None:
+        if follow_up is None:
             await self.journal.move(run, RunState.DONE)
             return None
-        return await self.journal.follow(run, by=self.new_run(), kind=RunKind.RETIRE, request=then)
+        return await self.journal.follow(
+            run, by=self.new_run(), kind=RunKind.RETIRE, request=follow_up
+        )
 
     async def _delete(
         self, done: Done, following: Run, progress: Callable[[Work, str], None]
@@ -236,7 +238,7 @@ class Provisioning:
                 return "interrupted", str(deposed), "deposed"
             try:
                 learned = await work.perform()
-            except (RefusedError, RegistryRefusedError) as refused:
+            except (CognitoRejectedError, RegistryRejectedError) as refused:
                 progress(work, "refused")
                 await self.journal.settle(
                     run,
@@ -247,7 +249,7 @@ class Provisioning:
                 return (
                     refused.code,
                     str(refused),
-                    "cognito" if isinstance(refused, RefusedError) else "registry",
+                    "cognito" if isinstance(refused, CognitoRejectedError) else "registry",
                 )
             except UnavailableError as unanswered:
                 # Stays ``intended``: it may have happened.

@@ -20,7 +20,7 @@ from gateway.provisioning.deletion import destroying
 from gateway.provisioning.execution import retired, works
 from gateway.provisioning.plan import Plan, Resource, Step, Verb, plan
 from gateway.provisioning.preflight import (
-    Finding,
+    PreflightProblem,
     check_discovery,
     check_issuer,
     check_provider,
@@ -112,7 +112,7 @@ class Proposal:
     """What it was made from: if that has changed, it is not applied."""
 
     @property
-    def problems(self) -> tuple[Finding, ...]:
+    def problems(self) -> tuple[PreflightProblem, ...]:
         return self.plan.problems
 
 
@@ -123,7 +123,7 @@ class Drift:
     tenant: str
     run: str | None
     steps: tuple[Step, ...]
-    problems: tuple[Finding, ...]
+    problems: tuple[PreflightProblem, ...]
     fixed: Outcome | None = None
 
     @property
@@ -187,7 +187,7 @@ class Onboarding:
         if busy is not None:
             state = "was interrupted and is being taken back" if busy.interrupted else "is going on"
             return _refused(
-                tenant, Finding("busy", "tenant", f"run {busy.run} of this tenant {state}")
+                tenant, PreflightProblem("busy", "tenant", f"run {busy.run} of this tenant {state}")
             )
         basis = await self.basis(tenant)
         existing, credentials = basis.document, basis.credentials
@@ -196,7 +196,7 @@ class Onboarding:
         if credentials is not None and not update:
             return _refused(
                 tenant,
-                Finding(
+                PreflightProblem(
                     "exists",
                     "tenant",
                     (
@@ -209,7 +209,7 @@ class Onboarding:
         if credentials is not None and body.adopt_client not in {None, credentials.client_id}:
             return _refused(
                 tenant,
-                Finding(
+                PreflightProblem(
                     "exists",
                     "adopt_client",
                     f"{tenant} has client {credentials.client_id}: rotate or destroy it first",
@@ -218,7 +218,7 @@ class Onboarding:
         if existing is not None and existing.get("client_id") not in {None, adopted}:
             return _refused(
                 tenant,
-                Finding(
+                PreflightProblem(
                     "exists",
                     "tenant",
                     (
@@ -306,7 +306,7 @@ class Onboarding:
         }
         if not await self.stands(tenant, basis):
             # The customer's server and the pool set the pace of all this.
-            return _refused(tenant, Finding("conflict", "tenant", CHANGED_MEANWHILE))
+            return _refused(tenant, PreflightProblem("conflict", "tenant", CHANGED_MEANWHILE))
         return Proposal(
             tenant,
             proposed,
@@ -320,10 +320,12 @@ class Onboarding:
             basis,
         )
 
-    async def _discover(self, body: ProvisionBody) -> tuple[list[Discovered | None], list[Finding]]:
+    async def _discover(
+        self, body: ProvisionBody
+    ) -> tuple[list[Discovered | None], list[PreflightProblem]]:
         """At most four at once; an issuer that is wrong in itself is not asked."""
         limit = asyncio.Semaphore(4)
-        findings: list[Finding] = []
+        findings: list[PreflightProblem] = []
 
         async def one(number: int, issuer: str) -> Discovered | None:
             if check_issuer(issuer, kind_of_issuer(issuer), development=self.config.development):
@@ -339,7 +341,9 @@ class Onboarding:
             await asyncio.gather(*(one(n, p.oidc_issuer) for n, p in enumerate(body.all_providers)))
         ), findings
 
-    async def _admissible(self, tenant: str, document: Json, basis: Basis | None) -> list[Finding]:
+    async def _admissible(
+        self, tenant: str, document: Json, basis: Basis | None
+    ) -> list[PreflightProblem]:
         try:
             parsed = TenantDocument.model_validate(document)
         except ValidationError as error:
@@ -350,7 +354,7 @@ class Onboarding:
             and _compared(parsed) != _compared(TenantDocument.model_validate(basis.document))
         ):
             return [
-                Finding(
+                PreflightProblem(
                     "read_only",
                     "tenant",
                     (
@@ -364,7 +368,7 @@ class Onboarding:
             for p in problems(parsed, self.config)
         ]
         if (taken := await self.taken(parsed)) is not None:
-            findings.append(Finding("taken", "tenant", taken))
+            findings.append(PreflightProblem("taken", "tenant", taken))
         return findings
 
     # --- applying
@@ -401,7 +405,7 @@ class Onboarding:
             for name, mark in proposal.leaving.items()
             if mark is not None
         ]
-        return await self.provisioning.carry_out(
+        return await self.provisioning.run(
             proposal.tenant,
             lambda steps: works(steps, proposal),
             run=run,
@@ -410,7 +414,7 @@ class Onboarding:
             request=request,
             plan=[describe(s) for s in proposal.plan.steps],
             stands=lambda: self.stands(proposal.tenant, basis),
-            then={**request, "retire": {"clients": [], "providers": ours}} if ours else None,
+            follow_up={**request, "retire": {"clients": [], "providers": ours}} if ours else None,
             progress=progress,
         )
 
@@ -468,7 +472,7 @@ class Onboarding:
         *,
         actor: str,
         progress: Callable[[Work, str], None] = lambda _work, _state: None,
-    ) -> Outcome | Finding:
+    ) -> Outcome | PreflightProblem:
         """Another app client for new logins; the present one is accepted until its last session has
         ended.
         """
@@ -480,25 +484,25 @@ class Onboarding:
         *,
         actor: str,
         progress: Callable[[Work, str], None] = lambda _work, _state: None,
-    ) -> Outcome | Finding:
+    ) -> Outcome | PreflightProblem:
         """The end of the clients that were replaced, now."""
         return await rotation.retire(self, tenant, actor=actor, progress=progress)
 
-    async def roll_back(self, tenant: str, run: str) -> RunState | Finding:
+    async def roll_back(self, tenant: str, run: str) -> RunState | PreflightProblem:
         """Undo the latest finished run, as if it had failed."""
         journal = self.provisioning.journal
         found = await journal.run(run)
         if found is None or found.tenant != tenant:
-            return Finding("not_found", "run", f"tenant {tenant} has no run {run}")
+            return PreflightProblem("not_found", "run", f"tenant {tenant} has no run {run}")
         latest = await journal.latest(tenant)
         if found.state is not RunState.DONE or latest is None or latest.id != run:
-            return Finding(
+            return PreflightProblem(
                 "conflict",
                 "run",
                 f"run {run} is {found.state}; only the latest run that is done can be rolled back",
             )
         if found.kind in FINISHED:
-            return Finding(
+            return PreflightProblem(
                 "conflict",
                 "run",
                 (
@@ -507,7 +511,7 @@ class Onboarding:
                 ),
             )
         if not await journal.reopen(run):
-            return Finding("busy", "run", "another run of this tenant is going on")
+            return PreflightProblem("busy", "run", "another run of this tenant is going on")
         return await self.provisioning.undo(run)
 
     async def destroy(
@@ -516,12 +520,12 @@ class Onboarding:
         *,
         actor: str,
         progress: Callable[[Work, str], None] = lambda _work, _state: None,
-    ) -> Outcome | Finding:
+    ) -> Outcome | PreflightProblem:
         """The tenant, its client and the providers that the gateway made; adopted ones stay."""
         basis = await self.basis(tenant)
         latest, credentials = basis.latest, basis.credentials
         if latest is None and credentials is None:
-            return Finding("not_found", "tenant", f"{tenant} is not provisioned")
+            return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
         ours = [
             {"name": p["name"], "marker": p["marker"]}
             for p in (latest.request.get("providers", ()) if latest else ())
@@ -532,7 +536,7 @@ class Onboarding:
             "clients": list(credentials.client_ids) if credentials else [],
             "providers": ours,
         }
-        return await self.provisioning.carry_out(
+        return await self.provisioning.run(
             tenant,
             lambda steps: destroying(steps, tenant, request),
             run=self.provisioning.new_run(),
@@ -548,7 +552,7 @@ class Onboarding:
         return (await self.provisioning.journal.page(tenant, position=position, limit=limit)).items
 
 
-def _checks(name: str, issuer: str, discovered: Discovered | None) -> Iterable[Finding]:
+def _checks(name: str, issuer: str, discovered: Discovered | None) -> Iterable[PreflightProblem]:
     if discovered is not None:
         yield from check_discovery(
             discovered.document,
@@ -560,7 +564,7 @@ def _checks(name: str, issuer: str, discovered: Discovered | None) -> Iterable[F
 
 def _irreparable(
     providers: Sequence[WantedProvider], actual: Actual, credentials: ClientCredentials | None
-) -> Iterable[Finding]:
+) -> Iterable[PreflightProblem]:
     for provider in providers:
         if provider.name not in actual.providers and provider.client_secret is None:
             yield invalid(
@@ -591,5 +595,5 @@ def _compared(document: TenantDocument) -> Mapping[str, Any]:
     return {n: sorted(map(str, v)) if isinstance(v, list) else v for n, v in shown.items()}
 
 
-def _refused(tenant: str, *findings: Finding) -> Proposal:
+def _refused(tenant: str, *findings: PreflightProblem) -> Proposal:
     return Proposal(tenant, Plan((), findings))

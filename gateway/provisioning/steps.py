@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gateway.cognito import shapes
-from gateway.cognito.api import RefusedError, UnansweredError
+from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.cognito.desired import client_name, marker
-from gateway.provisioning.credentials import ClientCredentials, RegistryRefusedError
+from gateway.provisioning.credentials import ClientCredentials, RegistryRejectedError
 from gateway.provisioning.runs import Action
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Steps:
                     idempotent=False,
                     CustomAttributes=shapes.custom_attributes(names),
                 )
-            except (RefusedError, UnansweredError):
+            except (CognitoRejectedError, UnansweredError):
                 # Another run may have added them first, or this call did before its answer was
                 # lost.
                 present = (await self._pool.actual(providers=(), clients=())).attributes
@@ -97,7 +97,7 @@ class Steps:
                     # Repeating is safe: names are unique, and the marker tells whose it is.
                     if attempt + 1 == _CREATE_PROVIDER_ATTEMPTS:
                         raise
-                except RefusedError as refused:
+                except CognitoRejectedError as refused:
                     if (
                         attempt
                         and refused.code == _DUPLICATE
@@ -147,7 +147,7 @@ class Steps:
             client = shapes.read_client(described)
             if client.secret is None:
                 msg = "Cognito returned a client without a secret"
-                raise RefusedError("NoClientSecret", msg)
+                raise CognitoRejectedError("NoClientSecret", msg)
             self._made = ClientCredentials(client.client_id, client.secret)
             return {"name": name, "client_id": client.client_id}
 
@@ -160,7 +160,7 @@ class Steps:
                 described: dict[str, Any] = (
                     await self._pool.api.call("CreateUserPoolClient", idempotent=False, **request)
                 )["UserPoolClient"]
-            except RefusedError as refused:
+            except CognitoRejectedError as refused:
                 # A provider made a moment ago cannot be seen by every part of Cognito at once.
                 if (
                     not (
@@ -237,7 +237,7 @@ class Steps:
                 # Another run ended between our look and our hold on the tenant: what it wrote would
                 # be lost.
                 msg = f"the app clients of {tenant} have changed meanwhile"
-                raise RegistryRefusedError("conflict", msg)
+                raise RegistryRejectedError("conflict", msg)
             if before is not None and before.client_id != wanted.client_id:
                 await self._until_seen(wanted.client_id)
             await self._registrar.put_credentials(tenant, wanted)
@@ -263,7 +263,7 @@ class Steps:
 
     # --- deleting: each repeats harmlessly, and is never undone ----------------------------------
 
-    def let_go(self, tenant: str, client_ids: Sequence[str]) -> Work:
+    def detach_clients(self, tenant: str, client_ids: Sequence[str]) -> Work:
         """No replica uses these clients any more, nor what the tenant's document has lost: only
         then may they be deleted.
         """

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from gateway.cognito.api import RefusedError
+from gateway.cognito.api import CognitoRejectedError
 from gateway.cognito.pool import NOT_FOUND
 from gateway.log import fields
 from gateway.provisioning.credentials import ClientCredentials
@@ -114,7 +114,7 @@ class Undoing:
                 await self._pool.api.call("UpdateIdentityProvider", idempotent=True, **request)
             else:
                 await self._pool.api.call("UpdateUserPoolClient", idempotent=True, **request)
-        except RefusedError as refused:
+        except CognitoRejectedError as refused:
             if refused.code != NOT_FOUND:
                 raise
 

@@ -39,7 +39,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.background import fault
-from gateway.cognito.api import RefusedError, UnansweredError
+from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.core.canonical import canonical_address, canonical_id, id_spellings
 from gateway.database.leader import LEASE_S
 from gateway.errors import UnavailableError
@@ -346,7 +346,7 @@ class PoolPeople:
             try:
                 async with self._turns.place(tenant):
                     await work()
-            except (RefusedError, UnansweredError, UnavailableError) as error:
+            except (CognitoRejectedError, UnansweredError, UnavailableError) as error:
                 _LOG.warning(
                     "pool_not_in_step",
                     extra=fields(tenant=tenant, error=str(error), again_in_s=delay),
@@ -401,7 +401,7 @@ class PoolPeople:
                 try:
                     async with self._turns.place(tenant):
                         await self._enable_due(tenant)
-                except (RefusedError, UnansweredError, UnavailableError) as error:
+                except (CognitoRejectedError, UnansweredError, UnavailableError) as error:
                     _LOG.warning(
                         "pool_not_in_step",
                         extra=fields(tenant=tenant, error=str(error), again_in_s=ENABLE_AGAIN_S),
@@ -418,14 +418,14 @@ class PoolPeople:
         """
         self._enabling[tenant] = False
         last: DisabledUser | None = None
-        failed: RefusedError | UnansweredError | None = None
+        failed: CognitoRejectedError | UnansweredError | None = None
         while page := await self._disabled.to_enable(tenant, after=last, limit=_PAGE):
             blocks = await self._blocks(tenant)
             enabled: list[tuple[DisabledUser, PoolUser]] = []
             for one in page:
                 try:
                     user = await self._enable(one, blocks)
-                except (RefusedError, UnansweredError) as error:
+                except (CognitoRejectedError, UnansweredError) as error:
                     failed = failed or error
                 else:
                     enabled += [] if user is None else [(one, user)]

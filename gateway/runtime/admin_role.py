@@ -34,7 +34,7 @@ from gateway.revocation.disabled_users import SqlDisabledUsers
 from gateway.revocation.records import SqlRevocations
 from gateway.revocation.restore import Markers
 from gateway.revocation.service import StoreRevoker
-from gateway.runtime.health import Finding
+from gateway.runtime.health import DependencyState
 from gateway.runtime.hooks_role import hook_role
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.lease_client import steady
@@ -200,7 +200,7 @@ async def admin_role(
             clock=clock,
             known=signed_in.names_of,
         ),
-        hook_desk=hooks.desk,
+        hook_setup=hooks.setup,
         deliveries=hooks.deliveries,
         messages=hooks.messages,
         more=doctor_routes(
@@ -263,32 +263,34 @@ async def _resign(leader: Leader) -> None:
         await leader.resign()
 
 
-async def probe_database(database: Database) -> Finding:
+async def probe_database(database: Database) -> DependencyState:
     """It answers a question of no weight."""
     started = time.perf_counter()
     await database.ping()
-    return Finding(
+    return DependencyState(
         "database", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms"
     )
 
 
-async def probe_session(database: Database) -> Finding:
+async def probe_session(database: Database) -> DependencyState:
     """For `gateway config check`: whether a pooler stands between that does not fit. Raises as
     ``check_session``.
     """
     await database.check_session()
-    return Finding(
+    return DependencyState(
         "database_session", ok=True, detail="settings of a session hold in its next transaction"
     )
 
 
-def publisher_finding(publisher: Publisher) -> Finding:
+def publisher_finding(publisher: Publisher) -> DependencyState:
     """What keeps the newest files and rows from being served; the last good ones are."""
     if publisher.problems:
-        return Finding(
+        return DependencyState(
             "publisher", ok=False, needed=False, detail="; ".join(publisher.problems)[:1000]
         )
-    return Finding("publisher", ok=True, needed=False, detail=f"snapshot {publisher.generation}")
+    return DependencyState(
+        "publisher", ok=True, needed=False, detail=f"snapshot {publisher.generation}"
+    )
 
 
 def _loopback(address: str) -> bool:

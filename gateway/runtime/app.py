@@ -45,7 +45,7 @@ from gateway.metrics import TENANTS
 from gateway.pages.render import Pages
 from gateway.runtime import health
 from gateway.runtime.draining import drain
-from gateway.runtime.health import Finding, Known, Probe, Watched
+from gateway.runtime.health import DependencyState, Known, Probe, Watched
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import connect
 from gateway.sessions.key_adoption import Readers
@@ -419,24 +419,24 @@ async def _watched(watched: Watched, stack: AsyncExitStack) -> Known:
     return watched.known
 
 
-def stopping_finding() -> Finding:
-    return Finding("process", ok=False, detail="the process is stopping")
+def stopping_finding() -> DependencyState:
+    return DependencyState("process", ok=False, detail="the process is stopping")
 
 
-def workers_finding(serving: Sequence[bool]) -> Finding:
+def workers_finding(serving: Sequence[bool]) -> DependencyState:
     """Needed only while none serves: connections wait for the others meanwhile."""
     detail = f"{sum(serving)} of {len(serving)} workers serve" + (
         "" if all(serving) else "; the log says why (worker_died)"
     )
-    return Finding("workers", ok=all(serving), detail=detail, needed=not any(serving))
+    return DependencyState("workers", ok=all(serving), detail=detail, needed=not any(serving))
 
 
-def store_finding(primaries: Collection[Primary], *, needed: bool) -> Finding:
+def store_finding(primaries: Collection[Primary], *, needed: bool) -> DependencyState:
     """Not ok while any primary is not; needed only while none answers: of three shards one that is
     down stops its tenants, not the others'.
     """
     if not primaries:
-        return Finding(
+        return DependencyState(
             "redis", ok=False, detail="was not asked yet, or not for a while", needed=needed
         )
     well = [primary for primary in primaries if primary.state is State.ANSWERING]
@@ -452,7 +452,7 @@ def store_finding(primaries: Collection[Primary], *, needed: bool) -> Finding:
     detail = f"{len(answering)} of {len(primaries)} primaries answer" + (
         f"; {worst.name}: {worst.detail}" if worst is not None else ""
     )
-    return Finding(
+    return DependencyState(
         "redis",
         ok=len(well) == len(primaries),
         detail=detail,
@@ -461,11 +461,11 @@ def store_finding(primaries: Collection[Primary], *, needed: bool) -> Finding:
     )
 
 
-def clock_finding(*offsets: ClockOffset) -> Finding:
+def clock_finding(*offsets: ClockOffset) -> DependencyState:
     """Whether this machine's clock agrees with those of the servers that it shares with others.
     Never needed: checks of people who are signed in go on.
     """
-    return Finding(
+    return DependencyState(
         "clock",
         ok=all(offset.is_right for offset in offsets),
         needed=False,
@@ -473,38 +473,38 @@ def clock_finding(*offsets: ClockOffset) -> Finding:
     )
 
 
-async def probe_redis(link: Link) -> Finding:
+async def probe_redis(link: Link) -> DependencyState:
     """The primary answers."""
     started = time.perf_counter()
     await link.command("EXISTS", "gw:probe")
-    return Finding(
+    return DependencyState(
         "redis", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms"
     )
 
 
-def tenants_finding(tenants: SnapshotTenants) -> Finding:
+def tenants_finding(tenants: SnapshotTenants) -> DependencyState:
     """What is served, and why it is not the newest. Old tenants go on being served, so only having
     none at all is fatal.
     """
     served = f"{tenants.count} tenants from {tenants.source}"
     if tenants.all_problems:
-        return Finding(
+        return DependencyState(
             "tenants",
             ok=False,
             needed=not tenants.ready,
             detail=f"{served}; {'; '.join(tenants.all_problems)}"[:1000],
         )
-    return Finding("tenants", ok=True, detail=served)
+    return DependencyState("tenants", ok=True, detail=served)
 
 
-async def probe_files(config: Config) -> Finding:
+async def probe_files(config: Config) -> DependencyState:
     """Every file of the folder, without the gateway's running copy."""
     if config.tenants.files is None:
-        return Finding(
+        return DependencyState(
             "tenants", ok=True, detail="tenants.files is not set: all tenants are in SQL"
         )
     documents = await asyncio.to_thread(read_folder, config.tenants.files, config)
-    return Finding(
+    return DependencyState(
         "tenants",
         ok=True,
         detail=f"{len(documents)} tenants in {config.tenants.files}",
@@ -512,21 +512,21 @@ async def probe_files(config: Config) -> Finding:
     )
 
 
-async def demand_findings(link: Link, config: Config) -> list[Finding]:
+async def demand_findings(link: Link, config: Config) -> list[DependencyState]:
     """What the store must be set to, each on its own; what is wrong comes first."""
     from gateway.sessions.store_requirements import demands  # noqa: PLC0415 - for `config check` only
 
     try:
         found = await demands(link, config.redis, lambda: keys.load(config.key_file, create=False))
     except GatewayError as error:
-        return [Finding("redis_demands", ok=False, detail=str(error))]
+        return [DependencyState("redis_demands", ok=False, detail=str(error))]
     return [
-        Finding(demand.name, ok=demand.ok, detail=demand.detail)
+        DependencyState(demand.name, ok=demand.ok, detail=demand.detail)
         for demand in sorted(found, key=lambda demand: demand.ok)
     ]
 
 
-async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Finding:
+async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> DependencyState:
     """Discovery answers and names the issuer. Not needed: whoever has a session goes on while
     Cognito is away.
     """
@@ -536,9 +536,9 @@ async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Finding:
             http, "GET", f"{issuer}/.well-known/openid-configuration", what="Cognito discovery"
         )
     except GatewayError as error:
-        return Finding("cognito", ok=False, needed=False, detail=str(error))
+        return DependencyState("cognito", ok=False, needed=False, detail=str(error))
     if status != 200 or document.get("issuer") != issuer:
-        return Finding(
+        return DependencyState(
             "cognito",
             ok=False,
             needed=False,
@@ -551,7 +551,7 @@ async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Finding:
     if isinstance(endpoint, str) and not endpoint.startswith(
         config.cognito.domain.rstrip("/") + "/"
     ):
-        return Finding(
+        return DependencyState(
             "cognito",
             ok=False,
             needed=False,
@@ -559,10 +559,10 @@ async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Finding:
                 f"cognito.domain is {config.cognito.domain}, but discovery says {endpoint[:200]}"
             ),
         )
-    return Finding("cognito", ok=True, detail=f"discovery of {issuer} fits")
+    return DependencyState("cognito", ok=True, detail=f"discovery of {issuer} fits")
 
 
-async def check_dependencies(config: Config) -> list[Finding]:
+async def check_dependencies(config: Config) -> list[DependencyState]:
     """``gateway config check``: the tenant files, Redis, SQL and Cognito's discovery. Uses a
     running gateway's embedded stores, starts none.
     """
@@ -591,10 +591,12 @@ async def check_dependencies(config: Config) -> list[Finding]:
         return found if link is None else [*found, *await demand_findings(link, config)]
 
 
-async def _embedded(config: Config) -> Finding:
+async def _embedded(config: Config) -> DependencyState:
     socket_path = config.state_dir / "valkey" / "valkey.sock"
     if not socket_path.exists():
-        return Finding("redis", ok=True, detail="embedded; no gateway is running in state_dir")
+        return DependencyState(
+            "redis", ok=True, detail="embedded; no gateway is running in state_dir"
+        )
     link = connect(config.redis, socket_path=str(socket_path))
     try:
         return await probe_redis(link)

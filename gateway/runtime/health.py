@@ -28,7 +28,7 @@ PROBE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DependencyState:
     """State of one dependency. ``needed``: without it this process answers 503."""
 
     name: str
@@ -43,9 +43,9 @@ class Finding:
     """What is allowed there and seldom meant; for ``gateway config check``."""
 
 
-Probe = Callable[[], Awaitable[Finding]]
+Probe = Callable[[], Awaitable[DependencyState]]
 """Asks a dependency, now."""
-Known = Callable[[], Finding]
+Known = Callable[[], DependencyState]
 """What is known of a dependency without asking it."""
 KNOWN = web.AppKey("known", Mapping[str, Known])
 
@@ -78,7 +78,7 @@ async def readyz(request: Request) -> Response:
     )
 
 
-def _told(finding: Finding) -> dict[str, object]:
+def _told(finding: DependencyState) -> dict[str, object]:
     told: dict[str, object] = {"ok": finding.ok, "needed": finding.needed, "detail": finding.detail}
     return {**told, "parts": finding.parts} if finding.parts else told
 
@@ -103,9 +103,9 @@ class Watched:
     ) -> None:
         self._name, self._probe, self._needed = name, probe, needed
         self._every_s, self._again_s, self._sleep = every_s, again_s, sleep
-        self._finding = Finding(name, ok=False, detail="not asked yet", needed=needed)
+        self._finding = DependencyState(name, ok=False, detail="not asked yet", needed=needed)
 
-    def known(self) -> Finding:
+    def known(self) -> DependencyState:
         return self._finding
 
     async def run(self) -> None:
@@ -115,33 +115,33 @@ class Watched:
             await self._sleep(self._every_s if self._finding.ok else self._again_s)
 
 
-async def probe_all(probes: Mapping[str, Probe]) -> list[Finding]:
+async def probe_all(probes: Mapping[str, Probe]) -> list[DependencyState]:
     """All at once, each bounded in time; a probe never raises."""
     return list(
         await asyncio.gather(*(bounded(name, probe, needed=True) for name, probe in probes.items()))
     )
 
 
-async def bounded(name: str, probe: Probe, *, needed: bool) -> Finding:
+async def bounded(name: str, probe: Probe, *, needed: bool) -> DependencyState:
     """What the probe finds, or why it does not."""
     started = time.perf_counter()
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             return await probe()
     except TimeoutError:
-        return Finding(
+        return DependencyState(
             name, ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s", needed=needed
         )
     except ConfigError as error:
-        return Finding(name, ok=False, detail=str(error), needed=needed, wrong=True)
+        return DependencyState(name, ok=False, detail=str(error), needed=needed, wrong=True)
     except GatewayError as error:
-        return Finding(
+        return DependencyState(
             name,
             ok=False,
             detail=f"{error} (after {time.perf_counter() - started:.2f} s)",
             needed=needed,
         )
     except Exception as error:  # noqa: BLE001 - a mistake of ours in one probe must not keep what the last one said standing for ever
-        return Finding(
+        return DependencyState(
             name, ok=False, detail=f"cannot be asked: {type(error).__name__}", needed=needed
         )

@@ -11,9 +11,9 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.database.group_commit import Committer
+from gateway.database.group_commit import GroupCommitter
 from gateway.database.leader import Leader
-from gateway.hooks.activity import Tally
+from gateway.hooks.activity import ActivityCounter
 from gateway.hooks.applier import Applier
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.group_names import GroupNames
@@ -32,7 +32,7 @@ from gateway.hooks.reconcile.subscriptions import Subscriptions
 from gateway.hooks.removal_limit import Brake, BrakeLimits
 from gateway.hooks.retention import Retention
 from gateway.hooks.scim.store import ScimLimits, ScimStore
-from gateway.hooks.setup_status import HookDesk
+from gateway.hooks.setup import HookSetup
 from gateway.hooks.webhooks.messages import OutboxRecords
 from gateway.hooks.webhooks.outbox import Outbox
 from gateway.http.ssrf_guard import guarded_session
@@ -58,7 +58,7 @@ class HookRole:
 
     app: web.Application
     deliveries: InboxRecords
-    desk: HookDesk
+    setup: HookSetup
     messages: OutboxRecords
     leader: Callable[[str], Leader]
     """Which of several admin processes does the periodic work of a name."""
@@ -79,7 +79,7 @@ async def hook_role(
     any of this.
     """
     holder = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
-    committer = Committer(database)
+    committer = GroupCommitter(database)
     await stack.enter_async_context(committer.running())
     http = await stack.enter_async_context(
         guarded_session(
@@ -139,7 +139,7 @@ async def hook_role(
         interval_s=config.hooks.reconcile.total_seconds(),
         clock=clock,
     )
-    tally = Tally(database, committer, clock=clock)
+    activity_counter = ActivityCounter(database, committer, clock=clock)
     by_hand = ByHand(
         SqlRevocations(database),
         committer,
@@ -151,7 +151,7 @@ async def hook_role(
         clock=clock,
     )
     for room in (
-        tally,
+        activity_counter,
         outbox,
         applier,
         by_hand,
@@ -164,16 +164,16 @@ async def hook_role(
         inbox=inbox,
         scim=scim,
         keys=IssuerKeys(http, monotonic=monotonic),
-        tally=tally,
+        activity_counter=activity_counter,
         stored=applier.wake,
         url=url,
         clock=clock,
     )
-    desk = HookDesk(database, tally, targets=targets, url=url, clock=clock)
+    setup = HookSetup(database, activity_counter, targets=targets, url=url, clock=clock)
     return HookRole(
         application(services),
         InboxRecords(database, committer, clock=clock, wake=applier.wake),
-        desk,
+        setup,
         OutboxRecords(database, committer, clock=clock, wake=outbox.wake),
         leader=lambda name: Leader(database, committer, name=name, holder=holder, clock=clock),
     )

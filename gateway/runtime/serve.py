@@ -41,7 +41,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ProcessPlan:
     """One process: what it does and which sockets it serves."""
 
     name: str
@@ -80,7 +80,7 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
         socket_path = store.socket_path if store is not None else None
         if workers == 1:
             return _serve_here(
-                Plan("gateway", Role(role), sockets, limits),
+                ProcessPlan("gateway", Role(role), sockets, limits),
                 config_path,
                 config,
                 socket_path,
@@ -105,7 +105,7 @@ def _listeners(role: Role) -> tuple[str, ...]:
 
 def _plans(
     role: Role, workers: int, sockets: dict[str, socket.socket], limits: dict[str, int]
-) -> list[Plan]:
+) -> list[ProcessPlan]:
     if role is Role.ADMIN:
         raise ConfigError(
             "--workers is for the auth role: several admin processes are several replicas"
@@ -113,10 +113,14 @@ def _plans(
     browsers = {name: sockets[name] for name in ("check", "public")}
     if role is Role.AUTH:
         browsers["admin"] = sockets["admin"]
-    plans = [Plan(f"worker-{number}", Role.AUTH, browsers, limits) for number in range(workers)]
+    plans = [
+        ProcessPlan(f"worker-{number}", Role.AUTH, browsers, limits) for number in range(workers)
+    ]
     if role is Role.ALL:
         plans.append(
-            Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, limits)
+            ProcessPlan(
+                "admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, limits
+            )
         )
     return plans
 
@@ -179,7 +183,7 @@ def unbind(bound: socket.socket, made: tuple[int, int] | None) -> None:
 
 
 def _serve_here(
-    plan: Plan,
+    plan: ProcessPlan,
     config_path: Path,
     config: Config,
     socket_path: str | None,
@@ -214,7 +218,7 @@ def _serve_here(
 
 
 def _supervise(
-    plans: list[Plan],
+    plans: list[ProcessPlan],
     config_path: Path,
     config: Config,
     socket_path: str | None,
@@ -248,7 +252,7 @@ def _nothing() -> None:
     pass
 
 
-def _child(plan: Plan, config_path: Path, config: Config, socket_path: str | None) -> None:
+def _child(plan: ProcessPlan, config_path: Path, config: Config, socket_path: str | None) -> None:
     """Never returns."""
     code = 1
     try:

@@ -35,7 +35,7 @@ from gateway.errors import ConfigError
 from gateway.tenants.hook_targets import webhook_target
 from gateway.tenants.secrets import join, keep, keepable, secrets_of, show
 from gateway.tenants.snapshot_record import Credentials, record_of
-from gateway.tenants.stored import By, Changes, Refused, StoredTenant
+from gateway.tenants.stored import Actor, Changes, Refused, StoredTenant
 from gateway.tenants.uniqueness import find_clash, names_of
 from gateway.tenants.validation import conflicts, problems
 
@@ -186,7 +186,7 @@ class TenantDatabase:
         wanted: TenantDocument,
         *,
         version: int | None,
-        by: By | None,
+        by: Actor | None,
         files: Iterable[Listing] = (),
     ) -> StoredTenant | Refused:
         """Create (``version`` None) or replace exactly that version. A secret given as ``***``
@@ -203,7 +203,7 @@ class TenantDatabase:
         return stored
 
     async def apply(
-        self, changes: Sequence[Change], *, by: By, files: Iterable[Listing] = ()
+        self, changes: Sequence[Change], *, by: Actor, files: Iterable[Listing] = ()
     ) -> Refused | None:
         """A plan, all of it or nothing: names may move between the tenants in it."""
         return await self._all_or_nothing(changes, by, tuple(files), at_last=None)
@@ -213,13 +213,13 @@ class TenantDatabase:
     ) -> Refused | None:
         """Why ``apply`` would refuse; changes nothing."""
         return await self._all_or_nothing(
-            changes, By("rehearsal"), tuple(files), at_last=_REHEARSED
+            changes, Actor("rehearsal"), tuple(files), at_last=_REHEARSED
         )
 
     async def _all_or_nothing(
         self,
         changes: Sequence[Change],
-        by: By,
+        by: Actor,
         others: Sequence[Listing],
         *,
         at_last: Refused | None,
@@ -246,7 +246,7 @@ class TenantDatabase:
         return None
 
     async def _apply(
-        self, connection: AsyncConnection, change: Change, by: By, files: Sequence[Listing]
+        self, connection: AsyncConnection, change: Change, by: Actor, files: Sequence[Listing]
     ) -> AuditRecord | Refused | None:
         if change.document is None:
             return await self._delete(connection, change.tenant, change.version, by)
@@ -258,7 +258,7 @@ class TenantDatabase:
         connection: AsyncConnection,
         wanted: TenantDocument,
         version: int | None,
-        by: By | None,
+        by: Actor | None,
         files: Sequence[Listing],
     ) -> tuple[StoredTenant | Refused, AuditRecord | None]:
         tenant = wanted.id
@@ -291,7 +291,7 @@ class TenantDatabase:
             "tenant.update" if before else "tenant.create", tenant, by, before, after
         )
 
-    async def delete(self, tenant: str, *, version: int | None, by: By | None) -> Refused | None:
+    async def delete(self, tenant: str, *, version: int | None, by: Actor | None) -> Refused | None:
         """``version`` None deletes whatever is there. The app client's credentials stay until
         ``provision destroy`` ends the client.
         """
@@ -311,7 +311,7 @@ class TenantDatabase:
             return await removed_at(connection, tenant)
 
     async def _delete(
-        self, connection: AsyncConnection, tenant: str, version: int | None, by: By | None
+        self, connection: AsyncConnection, tenant: str, version: int | None, by: Actor | None
     ) -> AuditRecord | Refused:
         row = (
             await connection.execute(select(tenants).where(tenants.c.id == tenant))
@@ -374,7 +374,7 @@ class TenantDatabase:
         )
 
     async def put_credentials(
-        self, tenant: str, credentials: Credentials, *, by: By | None
+        self, tenant: str, credentials: Credentials, *, by: Actor | None
     ) -> Refused | None:
         """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself
         may be a file. Replaces all that it had, retired ones too.
@@ -402,7 +402,7 @@ class TenantDatabase:
         _say(record, by)
         return None
 
-    async def delete_credentials(self, tenant: str, *, by: By | None) -> None:
+    async def delete_credentials(self, tenant: str, *, by: Actor | None) -> None:
         """Idempotent: the client is gone."""
         async with self._database.write(LOCK) as connection:
             query = (
@@ -619,7 +619,7 @@ class TenantDatabase:
         self,
         action: str,
         tenant: str,
-        by: By | None,
+        by: Actor | None,
         before: StoredTenant | None,
         after: StoredTenant | None,
         *,
@@ -628,7 +628,7 @@ class TenantDatabase:
         def shown(stored: StoredTenant | None) -> Shown | None:
             return show(stored.document) if stored else None
 
-        whose = by or By("")
+        whose = by or Actor("")
         return AuditRecord(
             self._clock(),
             whose.actor,
@@ -689,7 +689,7 @@ async def _state(connection: AsyncConnection) -> None:
         )
 
 
-async def _conclude(connection: AsyncConnection, record: AuditRecord, by: By | None) -> None:
+async def _conclude(connection: AsyncConnection, record: AuditRecord, by: Actor | None) -> None:
     """What every change ends with: its record, and the number by which the publisher sees it."""
     if by is not None:
         await write_within(connection, record)
@@ -697,6 +697,6 @@ async def _conclude(connection: AsyncConnection, record: AuditRecord, by: By | N
     await connection.execute(update(registry_state).values(revision=registry_state.c.revision + 1))
 
 
-def _say(record: AuditRecord | None, by: By | None) -> None:
+def _say(record: AuditRecord | None, by: Actor | None) -> None:
     if record is not None and by is not None:
         say(record)

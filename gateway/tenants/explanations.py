@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow, Login
-from gateway.core.explain import NOTHING, Barred, Hypothesis, explain, whose
+from gateway.core.explain import NOTHING, ActiveRestrictions, Hypothesis, explain, whose
 from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -58,30 +58,34 @@ class Explanations:
         table = self._table()
         tenant = whose(table, asked)
         against = (
-            await self._barred(tenant, asked) if question.tenant in {None, tenant} else NOTHING
+            await self._restrictions(tenant, asked)
+            if question.tenant in {None, tenant}
+            else NOTHING
         )
-        found = explain(table, asked, now=self._clock(), only=question.tenant, barred=against)
+        found = explain(table, asked, now=self._clock(), only=question.tenant, restrictions=against)
         return None if found is None else as_json(found)
 
-    async def _barred(self, tenant: str | None, asked: Hypothesis) -> Barred:
+    async def _restrictions(self, tenant: str | None, asked: Hypothesis) -> ActiveRestrictions:
         if tenant is None or asked.email is None:
             return NOTHING
         try:
-            return barred(
+            return active_restrictions(
                 await self._standing(tenant),
                 asked,
                 known=() if self._known is None else await self._known(tenant, asked.email),
             )
         except UnavailableError as error:
-            return Barred(unknown=f"not looked at: {error}")
+            return ActiveRestrictions(unknown=f"not looked at: {error}")
 
 
-def barred(standing: Sequence[Standing], asked: Hypothesis, *, known: Sequence[Who] = ()) -> Barred:
+def active_restrictions(
+    standing: Sequence[Standing], asked: Hypothesis, *, known: Sequence[Who] = ()
+) -> ActiveRestrictions:
     """What of it is this person's, as far as an e-mail address and groups tell, and the ids of
     their last login: a block by other ids may be theirs or not.
     """
     mine = {replace(who, provider=provider) for who in known for provider in (None, who.provider)}
-    block, groups, elsewise = "", [], 0
+    block, groups, by_id_only = "", [], 0
     for one in standing:
         who = one.who
         named = (
@@ -90,7 +94,7 @@ def barred(standing: Sequence[Standing], asked: Hypothesis, *, known: Sequence[W
             or (who.user or who.idp_subject or who.oid or who.session) is None
         )
         if not named and who not in mine:
-            elsewise += 1
+            by_id_only += 1
         elif (who.email is not None and who.email != asked.email) or (
             who.group is not None and who.group not in asked.groups
         ):
@@ -101,13 +105,13 @@ def barred(standing: Sequence[Standing], asked: Hypothesis, *, known: Sequence[W
             block = block or _since(one)
     unknown = (
         (
-            f"{elsewise} more of this tenant name people by their ids, not by an e-mail "
+            f"{by_id_only} more of this tenant name people by their ids, not by an e-mail "
             "address: see gateway blocks list"
         )
-        if elsewise
+        if by_id_only
         else ""
     )
-    return Barred(block, tuple(groups), unknown)
+    return ActiveRestrictions(block, tuple(groups), unknown)
 
 
 def _since(standing: Standing) -> str:

@@ -1,4 +1,4 @@
-"""What applying a folder would change in SQL: the difference first, then the deed."""
+"""What applying a folder would change in SQL: the difference first, then the change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.tenants.document import TenantDocument
     from gateway.tenants.stored import StoredTenant
 
-Deed = Literal["create", "update", "delete"]
+Action = Literal["create", "update", "delete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Change:
     whole plan.
     """
 
-    deed: Deed
+    action: Action
     tenant: str
     version: int | None
     document: TenantDocument | None
@@ -47,7 +47,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FolderPlan:
     """``kept``: tenants in SQL that the folder lacks, and nobody asked to prune."""
 
     changes: tuple[Change, ...]
@@ -93,7 +93,9 @@ def read_wanted(
     return wanted
 
 
-def make_plan(wanted: Mapping[str, TenantDocument], stored: Mapping[str, StoredTenant]) -> Plan:
+def make_plan(
+    wanted: Mapping[str, TenantDocument], stored: Mapping[str, StoredTenant]
+) -> FolderPlan:
     """Without pruning."""
     changes = []
     for tenant, document in sorted(wanted.items()):
@@ -111,14 +113,14 @@ def make_plan(wanted: Mapping[str, TenantDocument], stored: Mapping[str, StoredT
                 )
             )
     touched = {change.tenant for change in changes}
-    return Plan(
+    return FolderPlan(
         tuple(changes),
         tuple(sorted(wanted.keys() - touched)),
         tuple(sorted(stored.keys() - wanted.keys())),
     )
 
 
-def pruned(plan: Plan, stored: Mapping[str, StoredTenant]) -> Plan:
+def pruned(plan: FolderPlan, stored: Mapping[str, StoredTenant]) -> FolderPlan:
     """The same plan, with what it would have kept deleted."""
     deletions = tuple(
         Change(
@@ -130,7 +132,7 @@ def pruned(plan: Plan, stored: Mapping[str, StoredTenant]) -> Plan:
         )
         for tenant in plan.kept
     )
-    return Plan((*deletions, *plan.changes), plan.unchanged, ())
+    return FolderPlan((*deletions, *plan.changes), plan.unchanged, ())
 
 
 def differences(
@@ -177,4 +179,12 @@ def _flat(document: TenantDocument | None) -> dict[str, Any]:
     return flat
 
 
-__all__ = ["Change", "Difference", "Plan", "differences", "make_plan", "pruned", "read_wanted"]
+__all__ = [
+    "Change",
+    "Difference",
+    "FolderPlan",
+    "differences",
+    "make_plan",
+    "pruned",
+    "read_wanted",
+]

@@ -40,7 +40,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class By:
+class Actor:
     """Whose change it is, for the audit record."""
 
     actor: str

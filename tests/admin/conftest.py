@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
     from pytest_aiohttp.plugin import AiohttpClient
 
-    from gateway.hooks.setup_status import HookDesk
+    from gateway.hooks.setup import HookSetup
     from gateway.provisioning.service import Onboarding
 
 
@@ -121,7 +121,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         explainer=Explanations(),
         deliveries=Deliveries(),
         messages=Messages(),
-        hook_desk=cast("HookDesk", Desk()),
+        hook_setup=cast("HookSetup", Desk()),
         more=doctor_routes(
             Probes(),
             keys=lambda: (PROBE_KEY,),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gateway.core.model import AppClient, Secret
 from gateway.core.paging import Page
 from gateway.core.revocation import RevocationRequest, RevocationStatus, Who
-from gateway.hooks.activity import Arrived
-from gateway.hooks.setup import Setup
+from gateway.hooks.activity import HookActivity
+from gateway.hooks.setup import SetupInstructions
 from gateway.hooks.views import DeliveryView, MessageView
 from gateway.provisioning.credentials import ClientCredentials
 from gateway.provisioning.plan import Plan, Resource, Step, Verb
@@ -272,19 +272,21 @@ class Messages:
 class Desk:
     """One Okta provider of acme's, from which nothing has arrived."""
 
-    def setups(self, tenant: str) -> list[Setup]:
-        return [found] if (found := self.setup(tenant, f"{tenant}-okta")) is not None else []
+    def all_instructions(self, tenant: str) -> list[SetupInstructions]:
+        return [found] if (found := self.instructions(tenant, f"{tenant}-okta")) is not None else []
 
-    def setup(self, tenant: str, provider: str) -> Setup | None:
+    def instructions(self, tenant: str, provider: str) -> SetupInstructions | None:
         where = "https://hooks.example.com/hooks/okta/acme/acme-okta"
         return (
-            Setup(tenant, provider, "okta", 1, (("okta", where),), ("user.session.end",), ())
+            SetupInstructions(
+                tenant, provider, "okta", 1, (("okta", where),), ("user.session.end",), ()
+            )
             if (tenant, provider) == ("acme", "acme-okta")
             else None
         )
 
-    async def arrived(self, tenant: str, provider: str, *, since: float | None) -> Arrived:
-        return Arrived(tenant, provider, since or 1.0, (), (), (), (), None)
+    async def activity(self, tenant: str, provider: str, *, since: float | None) -> HookActivity:
+        return HookActivity(tenant, provider, since or 1.0, (), (), (), (), None)
 
 
 PROBE_KEY = b"k" * 32

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from gateway.admin import PREFIX, admin_application, admin_routes
 from gateway.admin.parsing import write_cursor
-from gateway.database.group_commit import Committer
+from gateway.database.group_commit import GroupCommitter
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.webhooks.messages import OutboxRecords
@@ -120,7 +120,7 @@ async def services(
     api: Api, database: Database, clock: Clock, link: Link, ring: keys.KeyRing, tmp_path: Path
 ) -> AdminServices:
     """Every list by what lists it in production."""
-    committer = Committer(database)
+    committer = GroupCommitter(database)
 
     def nothing() -> None: ...
 

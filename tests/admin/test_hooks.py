@@ -14,9 +14,9 @@ from aiohttp import web
 from gateway.admin import PREFIX, admin_application
 from gateway.admin.keys import Scope
 from gateway.database.audit_entries import AuditFilter
-from gateway.database.group_commit import Committer
-from gateway.hooks.activity import Tally
-from gateway.hooks.setup_status import HookDesk
+from gateway.database.group_commit import GroupCommitter
+from gateway.hooks.activity import ActivityCounter
+from gateway.hooks.setup import HookSetup
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.database import TenantDatabase
 from gateway.tenants.document import TenantDocument
@@ -43,7 +43,7 @@ HOOK = "/tenants/acme/hooks/acme-okta"
 @pytest.fixture
 async def connected(
     api: Api, database: Database, tmp_path: Path, clock: Clock, aiohttp_client: AiohttpClient
-) -> AsyncIterator[tuple[Api, RecordedHookTargets, Tally]]:
+) -> AsyncIterator[tuple[Api, RecordedHookTargets, ActivityCounter]]:
     """Tenant acme in SQL, tenant filed in a file, and the listener's view of both."""
     tenants = TenantDatabase(database, config_with(tmp_path))
     files = {"filed": record_of(TenantDocument.model_validate(sample("filed")), None)}
@@ -60,21 +60,29 @@ async def connected(
     records = RegistryRecords(tenants, files=lambda: files, in_force=in_force)
     await records.put(TenantDocument.model_validate(sample("acme")), etag=None)
     targets = RecordedHookTargets(lambda: served)
-    committer = Committer(database)
+    committer = GroupCommitter(database)
     async with committer.running():
-        tally = Tally(database, committer, clock=clock)
-        desk = HookDesk(
-            database, tally, targets=targets, url="https://hooks.example.com", clock=clock
+        activity_counter = ActivityCounter(database, committer, clock=clock)
+        setup = HookSetup(
+            database,
+            activity_counter,
+            targets=targets,
+            url="https://hooks.example.com",
+            clock=clock,
         )
         application = web.Application()
         application.add_subapp(
-            PREFIX, admin_application(replace(api.services, tenants=records, hook_desk=desk))
+            PREFIX, admin_application(replace(api.services, tenants=records, hook_setup=setup))
         )
-        yield Api(await aiohttp_client(application), api.keys, clock, api.services), targets, tally
+        yield (
+            Api(await aiohttp_client(application), api.keys, clock, api.services),
+            targets,
+            activity_counter,
+        )
 
 
 async def test_an_administrator_is_handed_address_events_and_secret(
-    connected: tuple[Api, RecordedHookTargets, Tally],
+    connected: tuple[Api, RecordedHookTargets, ActivityCounter],
 ) -> None:
     api, targets, _ = connected
     key = await api.key(Scope.HOOKS, tenant="acme")
@@ -118,7 +126,7 @@ async def test_an_administrator_is_handed_address_events_and_secret(
 
 
 async def test_a_file_is_read_only_and_a_stranger_is_not_found(
-    connected: tuple[Api, RecordedHookTargets, Tally],
+    connected: tuple[Api, RecordedHookTargets, ActivityCounter],
 ) -> None:
     api, _, _ = connected
     filed = await problem(await api.call("POST", "/tenants/filed/hooks/filed-okta/secrets"))
@@ -135,14 +143,14 @@ async def test_a_file_is_read_only_and_a_stranger_is_not_found(
 
 
 async def test_the_test_tells_what_this_listener_has_just_refused(
-    connected: tuple[Api, RecordedHookTargets, Tally], clock: Clock
+    connected: tuple[Api, RecordedHookTargets, ActivityCounter], clock: Clock
 ) -> None:
-    api, targets, tally = connected
+    api, targets, activity_counter = connected
     target = targets.find("acme", "acme-okta")
     assert target is not None
-    tally.note(target, "okta", "handshake")
+    activity_counter.note(target, "okta", "handshake")
     clock.now += 1
-    tally.note(
+    activity_counter.note(
         target, "okta", "unauthenticated", "the Authorization header is not this provider's secret"
     )
     told = await (

@@ -13,7 +13,12 @@ import pytest
 
 from demo.cognito.control import faults
 from demo.cognito.control.errors import ApiError
-from gateway.cognito.api import UNANSWERED_ATTEMPTS, RefusedError, UnansweredError, open_cognito
+from gateway.cognito.api import (
+    UNANSWERED_ATTEMPTS,
+    CognitoRejectedError,
+    UnansweredError,
+    open_cognito,
+)
 from gateway.cognito.users import CognitoUsers
 from tests.demo.conftest import clock, cloud
 from tests.provisioning.bench import READ_S, config_for
@@ -148,7 +153,7 @@ async def test_refused_it_says_so_in_cognitos_words(writes: list[Write], cloud: 
         cloud.cognito.control.faults.plan(
             write.operation, faults.fail(ApiError("NotAuthorizedException", "planned"))
         )
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(CognitoRejectedError) as refused:
             await write.perform()
         assert (refused.value.code, str(refused.value), write.user.enabled) == (
             "NotAuthorizedException",

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from gateway.check.dialects.forwarded import RawRequest, parse_forwarded
 from gateway.core.decide import decide, match
 from gateway.core.decision import Allow, Deny, Login, Reason
-from gateway.core.explain import NOTHING, Barred, Explained, Hypothesis, explain, whose
+from gateway.core.explain import NOTHING, ActiveRestrictions, Explained, Hypothesis, explain, whose
 from gateway.core.model import AuthRequest, BearerRule, ProviderKind
 from gateway.core.tenants import TenantTable
 from tests.core.build import NOW, identity, provider, request, rule, session, tenant
@@ -60,10 +60,12 @@ def ask(
     method: str = "GET",
     *,
     only: str | None = None,
-    barred: Barred = NOTHING,
+    restrictions: ActiveRestrictions = NOTHING,
     **who: Any,
 ) -> Explained | None:
-    return explain(TABLE, Hypothesis(host, path, method, **who), now=NOW, only=only, barred=barred)
+    return explain(
+        TABLE, Hypothesis(host, path, method, **who), now=NOW, only=only, restrictions=restrictions
+    )
 
 
 def told(found: Explained | None) -> tuple[type[object], Reason]:
@@ -311,7 +313,7 @@ def test_what_an_app_password_comes_to(case: str) -> None:
         assert steps["scope"][0] is False
 
 
-BLOCKED = Barred(block="since 2026-11-01 10:00 UTC by okta")
+BLOCKED = ActiveRestrictions(block="since 2026-11-01 10:00 UTC by okta")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +332,7 @@ BLOCKED = Barred(block="since 2026-11-01 10:00 UTC by okta")
 def test_who_is_blocked_has_no_session_no_token_and_no_app_password(
     asked: dict[str, Any], kind: type[object], reason: Reason
 ) -> None:
-    found = ask(barred=BLOCKED, **asked)
+    found = ask(restrictions=BLOCKED, **asked)
     assert told(found) == (kind, reason)
     assert (
         found is not None
@@ -347,11 +349,11 @@ def test_who_is_blocked_has_no_session_no_token_and_no_app_password(
 
 
 def test_a_group_that_was_taken_away_is_not_held() -> None:
-    taken = Barred(
+    taken = ActiveRestrictions(
         groups=(("users", "since then by okta"), ("strangers", "since then by okta")),
         unknown="not looked at: SQL does not answer",
     )
-    found = ask(barred=taken, **ALICE)
+    found = ask(restrictions=taken, **ALICE)
     assert told(found) == (Deny, Reason.GROUP_MISSING)
     assert found is not None
     assert [step for step, _, _ in found.steps if step.startswith(("group taken", "blocks"))] == [

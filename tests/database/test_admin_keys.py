@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from gateway.admin.keys import AdminKey, KeyRefusal, Scope
+from gateway.admin.keys import AdminKey, KeyRejection, Scope
 from gateway.admin.keys_store import LAST_USED_RESOLUTION_S, SqlAdminKeys
 from gateway.database.schema import admin_keys
 
@@ -45,14 +45,14 @@ async def test_a_key_is_known_until_it_expires_or_is_revoked_and_only_its_digest
         "",
         presented + "x",
     ):
-        assert await keys.authenticate(wrong) is KeyRefusal.UNKNOWN
+        assert await keys.authenticate(wrong) is KeyRejection.UNKNOWN
     now += 100
-    assert await keys.authenticate(presented) is KeyRefusal.EXPIRED
+    assert await keys.authenticate(presented) is KeyRejection.EXPIRED
     assert not await keys.exist()
     now -= 50
     assert await keys.revoke("ci")
     assert not await keys.revoke("ci")
-    assert await keys.authenticate(presented) is KeyRefusal.REVOKED
+    assert await keys.authenticate(presented) is KeyRejection.REVOKED
     assert [(key.name, key.revoked_at) for key in await keys.list()] == [("ci", 1_800_000_050)]
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from demo.idp.directory import Person as Account
     from gateway.database.engine import Database
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.removal_limit import BrakeLimits
     from tests.hooks.world import World
 
@@ -176,7 +176,7 @@ async def living_hooks(
         graph = GraphClient(fetch, clock=clock)
         rooms: dict[str, Any] = {}
 
-        def ask(committer: Committer, url: str) -> Subscriptions:
+        def ask(committer: GroupCommitter, url: str) -> Subscriptions:
             rooms["cursors"] = Cursors(database, committer)
             rooms["subscriptions"] = Subscriptions(
                 database,

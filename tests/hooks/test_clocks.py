@@ -14,7 +14,7 @@ from gateway.core.revocation import RevocationKind, RevocationRequest, Revocatio
 from gateway.database import leader
 from gateway.database.clock import DatabaseClock
 from gateway.database.engine import open_database
-from gateway.database.group_commit import Committer
+from gateway.database.group_commit import GroupCommitter
 from gateway.revocation import cognito_sync
 from gateway.revocation.api import Recorded
 from gateway.revocation.cognito_sync import PoolPeople
@@ -205,7 +205,7 @@ async def test_one_process_tells_cognito_and_the_next_one_what_it_left(
     async with two(postgres, tmp_path) as databases, contextlib.AsyncExitStack() as stack:
         people, running, asked = [], [], [0, 0]
         for number, database in enumerate(databases):
-            committer = Committer(database)
+            committer = GroupCommitter(database)
             await stack.enter_async_context(committer.running())
             leads = leader.Leader(
                 database,

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from gateway.core.model import ProviderKind, Secret
 from gateway.core.person import Person
 from gateway.database.schema import hook_deliveries
-from gateway.hooks.activity import arrived
+from gateway.hooks.activity import read_activity
 from gateway.hooks.receive.delivery import FAILURES_AT_ONCE
 from gateway.hooks.sources import backchannel_logout
 from gateway.hooks.sources.credential import client_state
@@ -338,7 +338,7 @@ async def test_what_is_not_configured_is_told_to_the_operator_and_not_to_the_sen
     assert (
         await world.post("/hooks/entra/globex/globex-entra", json={"value": [{"clientState": "x"}]})
     )[0] == 202
-    assert {outcome for _, _, _, outcome, _ in world.tally._counts} == {
+    assert {outcome for _, _, _, outcome, _ in world.activity_counter._counts} == {
         "not_configured",
         "client_state",
     }
@@ -555,10 +555,10 @@ async def test_an_issuer_that_is_wrong_is_told_as_such_and_one_that_is_away_as_s
                 attempts=1,
             )
         )[0] == status
-    await world.tally.flush()
+    await world.activity_counter.flush()
     refused = {
         a.outcome: a.detail
-        for a in (await arrived(world.database, "acme", "acme-okta", since=0.0)).refused
+        for a in (await read_activity(world.database, "acme", "acme-okta", since=0.0)).refused
     }
     assert told in refused[outcome] and "providers[].issuer http://127.0.0.1" in refused[outcome]
     assert ("unavailable" in refused) == (status == 503)
@@ -669,7 +669,7 @@ async def stuck(database: Database, http: aiohttp.ClientSession) -> AsyncIterato
             held.set()
             await release.wait()
 
-        blocking = asyncio.create_task(found.committer.run(block, urgent=True))
+        blocking = asyncio.create_task(found.committer.run(block, high_priority=True))
         await held.wait()
         yield found
         release.set()

@@ -10,7 +10,7 @@ from gateway.core.person import Person
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.hooks.effects import Around, Found, Kept, is_another, overdue, plan
 from gateway.hooks.event import BY_HAND, Effect, Group, HookEvent, Source, Subject
-from gateway.hooks.ordering import Standing
+from gateway.hooks.ordering import AccountState
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
 from tests.hooks.world import okta_target
 
@@ -311,8 +311,8 @@ def test_an_application_that_is_not_ours_does_not_matter() -> None:
     assert ours.kept is None
 
 
-REFUSED = Kept(Standing(refused=True, at=5.0), event(Effect.BLOCK, at=5.0))
-OUT = Kept(Standing(refused=True, at=5.0), event(Effect.GROUP_REMOVED, group=SALES, at=5.0))
+REFUSED = Kept(AccountState(refused=True, at=5.0), event(Effect.BLOCK, at=5.0))
+OUT = Kept(AccountState(refused=True, at=5.0), event(Effect.GROUP_REMOVED, group=SALES, at=5.0))
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ OUT = Kept(Standing(refused=True, at=5.0), event(Effect.GROUP_REMOVED, group=SAL
         pytest.param(event(Effect.END_SESSIONS), None, Around(), None, id="sessions-ended"),
         pytest.param(
             event(Effect.BLOCK, at=1.0),
-            Kept(Standing(refused=False, at=5.0), event(Effect.LIFT, at=5.0)),
+            Kept(AccountState(refused=False, at=5.0), event(Effect.LIFT, at=5.0)),
             Around(),
             None,
             id="late-deactivation",
@@ -383,7 +383,7 @@ def test_the_app_hears_of_access_as_a_whole(
 
 
 def test_late_deactivation_still_ends_sessions() -> None:
-    kept = Kept(Standing(refused=False, at=15.0), event(Effect.LIFT, at=15.0))
+    kept = Kept(AccountState(refused=False, at=15.0), event(Effect.LIFT, at=15.0))
     planned = plan(
         event(Effect.BLOCK), target=TARGET, kept=kept, received_at=20.0, found=Found((BOB,))
     )
@@ -396,7 +396,7 @@ def test_events_and_standings_survive_storage() -> None:
     one = event(Effect.GROUP_REMOVED, group=SALES)
     assert load_event(dump_event(one)) == one
     kept = Kept(
-        Standing(refused=True, at=1.0),
+        AccountState(refused=True, at=1.0),
         one,
         (RevocationRequest("acme", Who(idp_subject="x"), RevocationKind.BLOCK, "t", "okta"),),
     )
@@ -412,7 +412,7 @@ def test_only_an_addition_that_is_the_newest_word_of_a_provider_exempts_from_a_d
         return asked(plan(one, target=TARGET, kept=kept, received_at=20.0, found=Found()).exempt)
 
     assert exempt(added) == {(Who(idp_subject="00ubob", provider=P), "end_sessions", "Sales")}
-    assert exempt(added, Kept(Standing(refused=True, at=5.0), added)) == exempt(added)
+    assert exempt(added, Kept(AccountState(refused=True, at=5.0), added)) == exempt(added)
     for nothing in (
         replace(added, type=BY_HAND),
         replace(added, event_time=None),
@@ -423,6 +423,6 @@ def test_only_an_addition_that_is_the_newest_word_of_a_provider_exempts_from_a_d
         event(Effect.GROUP_REMOVED, group=SALES),
     ):
         assert exempt(nothing) == set(), nothing
-    assert exempt(added, Kept(Standing(refused=True, at=15.0), added)) == set(), (
+    assert exempt(added, Kept(AccountState(refused=True, at=15.0), added)) == set(), (
         "older than what is known"
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core.model import Secret
-from gateway.hooks.event import Effect, Group, HookRefusedError, SkipReason, Subject
+from gateway.hooks.event import DeliveryRejectedError, Effect, Group, SkipReason, Subject
 from gateway.hooks.sources import entra
 from gateway.hooks.sources.credential import client_state
 from tests.hooks.samples import DIRECTORY, load, raw
@@ -85,7 +85,7 @@ def test_handshake_echoes_printable_tokens_only(token: str) -> None:
         entra.handshake("Validation: Testing client application <b>")
         == "Validation: Testing client application <b>"
     )
-    with pytest.raises(HookRefusedError):
+    with pytest.raises(DeliveryRejectedError):
         entra.handshake(token)
 
 

@@ -17,7 +17,7 @@ from gateway.database.engine import open_database
 from gateway.database.schema import hook_inbox, hook_lanes, webhooks_outbox
 from gateway.errors import UnavailableError
 from gateway.hooks import inbox
-from gateway.hooks.activity import Tally
+from gateway.hooks.activity import ActivityCounter
 from gateway.hooks.sources import okta
 from tests.database.fixtures import config_with, database_keys
 from tests.hooks.samples import okta_delivery, okta_event
@@ -110,16 +110,18 @@ async def test_a_transaction_on_a_row_holds_up_who_wants_that_row_and_nobody_els
 
             periodic = asyncio.create_task(world.committer.run(dawdle))
             await started.wait()
-            tally = Tally(opened, world.committer, clock=world.clock)
+            tally = ActivityCounter(opened, world.committer, clock=world.clock)
             await stack.enter_async_context(tally.running())
             await stack.enter_async_context(world.applier.running())
             tally.note(world.targets.by_key["acme", "acme-okta"], "okta", "handshake")
             flushing = asyncio.create_task(tally.flush())
             # All of them in one transaction.
             gate = asyncio.Event()
-            gated = asyncio.create_task(world.committer.run(lambda _: gate.wait(), urgent=True))
+            gated = asyncio.create_task(
+                world.committer.run(lambda _: gate.wait(), high_priority=True)
+            )
             sending = asyncio.create_task(answers(world, range(1, 25)))
-            await world.until(lambda: len(world.committer._urgent.pieces) == 24)
+            await world.until(lambda: len(world.committer._high.pieces) == 24)
             gate.set()
             told = await sending
             slow.set()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.hooks.event import Effect, Group, HookRefusedError, SkipReason, Subject
+from gateway.hooks.event import DeliveryRejectedError, Effect, Group, SkipReason, Subject
 from gateway.hooks.sources import okta
 from tests.hooks.samples import load, okta_delivery, okta_event, raw
 
@@ -128,12 +128,12 @@ def test_a_login_that_is_no_address_gives_no_email() -> None:
     ],
 )
 def test_what_is_no_delivery_is_refused(body: bytes) -> None:
-    with pytest.raises(HookRefusedError):
+    with pytest.raises(DeliveryRejectedError):
         okta.parse(body)
 
 
 @pytest.mark.parametrize("challenge", ["", "a\r\nb", "é", "x" * 513])
 def test_verification_echoes_tokens_only(challenge: str) -> None:
     assert okta.verification("8BqL-xyz") == {"verification": "8BqL-xyz"}
-    with pytest.raises(HookRefusedError):
+    with pytest.raises(DeliveryRejectedError):
         okta.verification(challenge)

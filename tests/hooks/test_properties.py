@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.model import Secret
-from gateway.hooks.event import Effect, Group, HookEvent, HookRefusedError, Source, Subject
-from gateway.hooks.ordering import Standing, reduce
+from gateway.hooks.event import DeliveryRejectedError, Effect, Group, HookEvent, Source, Subject
+from gateway.hooks.ordering import AccountState, reduce
 from gateway.hooks.scim import filter as scim_filter
 from gateway.hooks.scim import patch as scim_patch
 from gateway.hooks.scim import resources
@@ -70,7 +70,7 @@ def mutations(sample: Any) -> st.SearchStrategy[Any]:
     return st.one_of(st.just(sample), documents)
 
 
-refusal = contextlib.suppress(HookRefusedError)
+refusal = contextlib.suppress(DeliveryRejectedError)
 
 
 @settings(deadline=None)
@@ -119,7 +119,7 @@ def test_signed_messages_parse_or_are_refused(claims: Any, changes: dict[str, An
         frozenset({"https://acme.okta.com"}),
         frozenset({"https://hooks.example.com/hooks/ssf/acme/acme-okta"}),
     )
-    with contextlib.suppress(HookRefusedError):
+    with contextlib.suppress(DeliveryRejectedError):
         ssf.parse(
             sign(merged, typ="secevent+jwt").encode(),
             keys=keys(),
@@ -190,8 +190,8 @@ received = st.integers(95, 120).map(float)
 def test_standing_depends_on_the_set_of_events_only(
     orders: tuple[list[tuple[HookEvent, float]], list[tuple[HookEvent, float]]],
 ) -> None:
-    def fold(order: list[tuple[HookEvent, float]]) -> Standing | None:
-        standing: Standing | None = None
+    def fold(order: list[tuple[HookEvent, float]]) -> AccountState | None:
+        standing: AccountState | None = None
         for event, at in order:
             standing, _ = reduce(standing, event, at)
         return standing

@@ -373,10 +373,10 @@ async def test_a_creation_that_was_stored_and_answered_503_converges(
     """
     committed, lost = world.committer.run, 0
 
-    async def run(work: Any, *, urgent: bool = False) -> Any:
+    async def run(work: Any, *, high_priority: bool = False) -> Any:
         nonlocal lost
-        outcome = await committed(work, urgent=urgent)
-        if urgent and lost:
+        outcome = await committed(work, high_priority=high_priority)
+        if high_priority and lost:
             lost -= 1
             msg = "the answer is lost"
             raise UnavailableError(msg)

@@ -15,7 +15,7 @@ from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
 from gateway.core.person import Person
 from gateway.database.schema import hook_inbox
-from gateway.hooks.activity import arrived
+from gateway.hooks.activity import read_activity
 from gateway.hooks.deliveries import InboxRecords
 from gateway.tenants.api import Rejected
 from tests.hooks.test_scim_client import call
@@ -118,14 +118,14 @@ async def test_what_hits_nobody_who_is_signed_in_is_told_as_such(world: World) -
     assert [(s, e) for _, s, e in await world.states()] == [
         ("applied_to_nobody", "nobody is signed in under these names")
     ]
-    told = await arrived(world.database, "acme", "acme-okta", since=0)
+    told = await read_activity(world.database, "acme", "acme-okta", since=0)
     assert told.verdict == "no_known_user"
     assert out(world) == {"00ubob", "bob@acme.com"}  # later logins are refused all the same
     world.people.people.append(
         ("acme", "acme-okta", {"idp_subject": "00ubob"}, Person("pool-bob", "bob@acme.com"))
     )
     await okta(world, "PATCH", f"/Users/{user['id']}", INACTIVE)
-    assert (await arrived(world.database, "acme", "acme-okta", since=0)).verdict == "works"
+    assert (await read_activity(world.database, "acme", "acme-okta", since=0)).verdict == "works"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from gateway.core.model import ProviderKind, Secret
 from gateway.database.schema import hook_arrivals, hook_deliveries, hook_inbox, tenants
 from gateway.database.tenant_deletion import forget_tenant
 from gateway.errors import UnavailableError
-from gateway.hooks.setup import setup
-from gateway.hooks.setup_status import HookDesk
+from gateway.hooks.setup import HookSetup, setup_instructions
 from gateway.hooks.sources.okta import EFFECTS
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import SECRET, entra_target, okta_target
@@ -25,15 +24,15 @@ URL = "https://hooks.example.com"
 
 
 def test_okta_is_handed_its_address_and_the_events_to_tick() -> None:
-    found = setup(okta_target(api_token=Secret("t")), URL)
+    found = setup_instructions(okta_target(api_token=Secret("t")), URL)
     assert dict(found.addresses)["okta"] == f"{URL}/hooks/okta/acme/acme-okta"
     assert set(found.events) == set(EFFECTS)
     assert found.missing == ()
 
 
 def test_entra_needs_no_events_and_a_registration() -> None:
-    assert setup(entra_target(), URL).missing == ()
-    bare = setup(replace(entra_target(), client_secret=None, secrets=()), None)
+    assert setup_instructions(entra_target(), URL).missing == ()
+    bare = setup_instructions(replace(entra_target(), client_secret=None, secrets=()), None)
     assert {key for key, _ in bare.missing} == {
         "hooks.url",
         "providers[].hooks.secrets",
@@ -44,15 +43,20 @@ def test_entra_needs_no_events_and_a_registration() -> None:
 
 def test_the_pools_own_users_have_scim_only() -> None:
     assert [
-        name for name, _ in setup(replace(okta_target(), kind=ProviderKind.COGNITO), URL).addresses
+        name
+        for name, _ in setup_instructions(
+            replace(okta_target(), kind=ProviderKind.COGNITO), URL
+        ).addresses
     ] == ["scim"]
 
 
 async def test_nothing_then_a_handshake_then_a_wrong_secret_then_it_works(world: World) -> None:
-    desk = HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock)
+    setup = HookSetup(
+        world.database, world.activity_counter, targets=world.targets, url=URL, clock=world.clock
+    )
 
     async def verdict() -> str:
-        return (await desk.arrived("acme", "acme-okta", since=None)).verdict
+        return (await setup.activity("acme", "acme-okta", since=None)).verdict
 
     assert await verdict() == "nothing"
     async with world.http.get(
@@ -79,7 +83,7 @@ async def test_nothing_then_a_handshake_then_a_wrong_secret_then_it_works(world:
     await world.settled()
     assert await verdict() == "works"
 
-    told = await desk.arrived("acme", "acme-okta", since=None)
+    told = await setup.activity("acme", "acme-okta", since=None)
     [refused], [handshake], [taken] = told.refused, told.handshakes, told.taken
     assert (refused.outcome, refused.count, refused.detail) == (
         "unauthenticated",
@@ -99,30 +103,34 @@ async def test_nothing_then_a_handshake_then_a_wrong_secret_then_it_works(world:
 
 
 async def test_what_was_before_is_not_told(world: World) -> None:
-    desk = HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock)
+    setup = HookSetup(
+        world.database, world.activity_counter, targets=world.targets, url=URL, clock=world.clock
+    )
     await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed")
     await world.okta(okta_delivery(okta_event("user.session.clear")))
     world.clock.ahead += 3600
-    told = await desk.arrived("acme", "acme-okta", since=world.clock() - 60)
+    told = await setup.activity("acme", "acme-okta", since=world.clock() - 60)
     assert (told.taken, told.refused, told.last_event, told.verdict) == ((), (), None, "nothing")
-    assert (await desk.arrived("globex", "globex-entra", since=0)).verdict == "nothing"
+    assert (await setup.activity("globex", "globex-entra", since=0)).verdict == "nothing"
 
 
 async def test_a_tenant_made_again_is_not_told_what_its_predecessor_was_sent(world: World) -> None:
     """Also what its predecessor's requests leave behind after the deletion: it is older than the
     tenant.
     """
-    desk = HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock)
+    setup = HookSetup(
+        world.database, world.activity_counter, targets=world.targets, url=URL, clock=world.clock
+    )
     await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed")
     await world.okta(okta_delivery(okta_event("user.session.clear")))
     await world.settled()
-    assert (await desk.arrived("acme", "acme-okta", since=0)).taken
+    assert (await setup.activity("acme", "acme-okta", since=0)).taken
     made = {"version": 1, "document": {}, "secrets": "", "updated_at": 0.0}
     async with world.database.write() as connection:
         await connection.execute(
             insert(tenants).values(id="acme", created_at=world.clock() + 1, **made)
         )
-    told = await desk.arrived("acme", "acme-okta", since=0)
+    told = await setup.activity("acme", "acme-okta", since=0)
     assert (told.taken, told.refused, told.last_event, told.verdict) == ((), (), None, "nothing")
     async with world.database.write() as connection:
         await forget_tenant(connection, "acme", version=1, at=world.clock())
@@ -137,7 +145,7 @@ async def test_refusals_cost_a_row_a_minute_and_invented_names_cost_none(world: 
         await world.okta(
             okta_delivery(okta_event("user.session.clear")), path="/hooks/okta/acme/nobody"
         )
-        await world.tally.flush()
+        await world.activity_counter.flush()
     async with world.database.read() as connection:
         rows = (await connection.execute(select(hook_arrivals))).all()
     assert {(r.tenant, r.provider, r.outcome) for r in rows} == {
@@ -156,16 +164,16 @@ async def test_what_could_not_be_written_is_counted_all_the_same(
         msg = "SQL is away"
         raise UnavailableError(msg)
 
-    world.tally.note(target, "okta", "unauthenticated", "first")
+    world.activity_counter.note(target, "okta", "unauthenticated", "first")
     with monkeypatch.context() as broken:
         broken.setattr(world.committer, "run", away)
         with pytest.raises(UnavailableError):
-            await world.tally.flush()
-    world.tally.note(target, "okta", "unauthenticated", "second")
-    await world.tally.flush()
-    told = await HookDesk(
-        world.database, world.tally, targets=world.targets, url=URL, clock=world.clock
-    ).arrived("acme", "acme-okta", since=0)
+            await world.activity_counter.flush()
+    world.activity_counter.note(target, "okta", "unauthenticated", "second")
+    await world.activity_counter.flush()
+    told = await HookSetup(
+        world.database, world.activity_counter, targets=world.targets, url=URL, clock=world.clock
+    ).activity("acme", "acme-okta", since=0)
     assert sum(a.count for a in told.refused) == 2
     assert told.refused[0].detail == "second"
 
@@ -173,12 +181,14 @@ async def test_what_could_not_be_written_is_counted_all_the_same(
 async def test_a_scim_client_that_asks_is_seen_and_what_it_does_not_find_is_no_refusal(
     world: World,
 ) -> None:
-    desk = HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock)
+    setup = HookSetup(
+        world.database, world.activity_counter, targets=world.targets, url=URL, clock=world.clock
+    )
     for path, status in (("/Users", 200), (f"/Users/{'0' * 8}-0000-0000-0000-{'0' * 12}", 404)):
         async with world.http.get(
             f"{world.url}/scim/v2/acme/acme-okta{path}",
             headers={"Authorization": f"Bearer {SECRET}"},
         ) as response:
             assert response.status == status
-    told = await desk.arrived("acme", "acme-okta", since=None)
+    told = await setup.activity("acme", "acme-okta", since=None)
     assert (told.verdict, told.refused) == ("works", ())

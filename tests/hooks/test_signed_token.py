@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from gateway.hooks.event import Effect, HookRefusedError, Refusal, SkipReason, Subject
+from gateway.hooks.event import DeliveryRejectedError, Effect, RejectionReason, SkipReason, Subject
 from gateway.hooks.sources import backchannel_logout, ssf, universal_logout
 from gateway.hooks.sources.signed_token import Expected, UnknownKeyError, verify
 from tests.hooks.samples import NOW, keys, load, other_rsa_key, raw, rsa_key, sign
@@ -72,50 +72,60 @@ def claims_changed(**changes: Any) -> Callable[[], str]:
 @pytest.mark.parametrize(
     ("message", "refusal"),
     [
-        pytest.param(hmac_with_public_key, Refusal.KEY, id="hmac"),
-        pytest.param(unsigned, Refusal.KEY, id="none"),
-        pytest.param(other_key, Refusal.KEY, id="another-key-same-kid"),
-        pytest.param(wrong_algorithm_for_key, Refusal.KEY, id="algorithm-not-the-keys"),
+        pytest.param(hmac_with_public_key, RejectionReason.KEY, id="hmac"),
+        pytest.param(unsigned, RejectionReason.KEY, id="none"),
+        pytest.param(other_key, RejectionReason.KEY, id="another-key-same-kid"),
+        pytest.param(wrong_algorithm_for_key, RejectionReason.KEY, id="algorithm-not-the-keys"),
         pytest.param(
             lambda: sign(CLAIMS, typ="logout+jwt", headers={"kid": "gone"}),
-            Refusal.KEY,
+            RejectionReason.KEY,
             id="unknown-kid",
         ),
         pytest.param(
             lambda: sign(CLAIMS, typ="logout+jwt", headers={"crit": ["x"]}),
-            Refusal.MALFORMED,
+            RejectionReason.MALFORMED,
             id="crit",
         ),
-        pytest.param(lambda: sign(CLAIMS, typ="JWT"), Refusal.MALFORMED, id="typ-of-an-id-token"),
-        pytest.param(lambda: sign(CLAIMS, typ=None), Refusal.MALFORMED, id="no-typ"),
         pytest.param(
-            claims_changed(iss="https://globex.okta.com"), Refusal.ISSUER, id="another-issuer"
+            lambda: sign(CLAIMS, typ="JWT"), RejectionReason.MALFORMED, id="typ-of-an-id-token"
         ),
-        pytest.param(claims_changed(iss=[ISSUER]), Refusal.ISSUER, id="issuer-is-a-list"),
-        pytest.param(claims_changed(aud="client-2"), Refusal.AUDIENCE, id="another-audience"),
+        pytest.param(lambda: sign(CLAIMS, typ=None), RejectionReason.MALFORMED, id="no-typ"),
         pytest.param(
-            claims_changed(aud=[{"client-1": 1}]), Refusal.AUDIENCE, id="audience-of-objects"
+            claims_changed(iss="https://globex.okta.com"),
+            RejectionReason.ISSUER,
+            id="another-issuer",
         ),
-        pytest.param(claims_changed(exp=int(NOW) - 61), Refusal.EXPIRED, id="expired"),
-        pytest.param(claims_changed(iat=int(NOW) - 301), Refusal.EXPIRED, id="too-old"),
-        pytest.param(claims_changed(iat=int(NOW) + 61), Refusal.EXPIRED, id="from-the-future"),
-        pytest.param(claims_changed(nbf=int(NOW) + 61), Refusal.EXPIRED, id="not-yet"),
-        pytest.param(claims_changed(iat="now"), Refusal.MALFORMED, id="iat-is-text"),
-        pytest.param(claims_changed(iat=...), Refusal.MALFORMED, id="no-iat"),
-        pytest.param(lambda: "a.b", Refusal.MALFORMED, id="two-parts"),
-        pytest.param(lambda: "", Refusal.MALFORMED, id="empty"),
-        pytest.param(lambda: "é.é.é", Refusal.MALFORMED, id="not-ascii"),
+        pytest.param(claims_changed(iss=[ISSUER]), RejectionReason.ISSUER, id="issuer-is-a-list"),
+        pytest.param(
+            claims_changed(aud="client-2"), RejectionReason.AUDIENCE, id="another-audience"
+        ),
+        pytest.param(
+            claims_changed(aud=[{"client-1": 1}]),
+            RejectionReason.AUDIENCE,
+            id="audience-of-objects",
+        ),
+        pytest.param(claims_changed(exp=int(NOW) - 61), RejectionReason.EXPIRED, id="expired"),
+        pytest.param(claims_changed(iat=int(NOW) - 301), RejectionReason.EXPIRED, id="too-old"),
+        pytest.param(
+            claims_changed(iat=int(NOW) + 61), RejectionReason.EXPIRED, id="from-the-future"
+        ),
+        pytest.param(claims_changed(nbf=int(NOW) + 61), RejectionReason.EXPIRED, id="not-yet"),
+        pytest.param(claims_changed(iat="now"), RejectionReason.MALFORMED, id="iat-is-text"),
+        pytest.param(claims_changed(iat=...), RejectionReason.MALFORMED, id="no-iat"),
+        pytest.param(lambda: "a.b", RejectionReason.MALFORMED, id="two-parts"),
+        pytest.param(lambda: "", RejectionReason.MALFORMED, id="empty"),
+        pytest.param(lambda: "é.é.é", RejectionReason.MALFORMED, id="not-ascii"),
         pytest.param(
             lambda: sign({**CLAIMS, "pad": "x" * 17_000}, typ="logout+jwt"),
-            Refusal.MALFORMED,
+            RejectionReason.MALFORMED,
             id="huge",
         ),
     ],
 )
-def test_refused(message: Callable[[], str], refusal: Refusal) -> None:
-    with pytest.raises(HookRefusedError) as refused:
+def test_refused(message: Callable[[], str], refusal: RejectionReason) -> None:
+    with pytest.raises(DeliveryRejectedError) as refused:
         verify(message(), keys(), EXPECTED, now=NOW)
-    assert refused.value.refusal is refusal
+    assert refused.value.reason is refusal
 
 
 def test_unknown_kid_is_told_apart_so_that_keys_can_be_fetched_again() -> None:
@@ -151,19 +161,19 @@ def test_logout_token_of_the_specification_ends_the_sessions_of_its_sub() -> Non
 @pytest.mark.parametrize(
     ("changes", "refusal"),
     [
-        ({"nonce": "n"}, Refusal.MALFORMED),
-        ({"events": {}}, Refusal.MALFORMED),
-        ({"events": {backchannel_logout.EVENT: "yes"}}, Refusal.MALFORMED),
-        ({"events": [backchannel_logout.EVENT]}, Refusal.MALFORMED),
-        ({"sub": ...}, Refusal.UNKNOWN_SUBJECT),
-        ({"jti": ...}, Refusal.MALFORMED),
-        ({"aud": "other"}, Refusal.AUDIENCE),
+        ({"nonce": "n"}, RejectionReason.MALFORMED),
+        ({"events": {}}, RejectionReason.MALFORMED),
+        ({"events": {backchannel_logout.EVENT: "yes"}}, RejectionReason.MALFORMED),
+        ({"events": [backchannel_logout.EVENT]}, RejectionReason.MALFORMED),
+        ({"sub": ...}, RejectionReason.UNKNOWN_SUBJECT),
+        ({"jti": ...}, RejectionReason.MALFORMED),
+        ({"aud": "other"}, RejectionReason.AUDIENCE),
     ],
 )
-def test_logout_token_is_refused(changes: dict[str, Any], refusal: Refusal) -> None:
-    with pytest.raises(HookRefusedError) as refused:
+def test_logout_token_is_refused(changes: dict[str, Any], refusal: RejectionReason) -> None:
+    with pytest.raises(DeliveryRejectedError) as refused:
         logout(**changes)
-    assert refused.value.refusal is refusal
+    assert refused.value.reason is refusal
 
 
 @pytest.mark.parametrize(
@@ -178,7 +188,7 @@ def test_logout_token_is_refused(changes: dict[str, Any], refusal: Refusal) -> N
     ],
 )
 def test_what_is_no_logout_form_is_refused(body: bytes) -> None:
-    with pytest.raises(HookRefusedError):
+    with pytest.raises(DeliveryRejectedError):
         backchannel_logout.parse(
             body, keys=keys(), issuers=frozenset({ISSUER}), audiences=frozenset({"x"}), now=NOW
         )
@@ -382,7 +392,7 @@ def test_subject_forms(subject: Any, expected: Subject) -> None:
     ],
 )
 def test_a_subject_that_names_nobody_here_is_refused(subject: Any) -> None:
-    with pytest.raises(HookRefusedError):
+    with pytest.raises(DeliveryRejectedError):
         push(set_with(subject), issuer=ISSUER, audience="a")
 
 
@@ -407,7 +417,7 @@ def test_for_entra_an_id_is_an_object_id() -> None:
 
 
 def test_an_id_token_is_no_security_event() -> None:
-    with pytest.raises(HookRefusedError):
+    with pytest.raises(DeliveryRejectedError):
         push(set_with({"format": "opaque", "id": "x"}), issuer=ISSUER, audience="a", typ="JWT")
 
 
@@ -467,12 +477,12 @@ def test_universal_logout_ends_sessions(sub_id: Any, subject: Subject) -> None:
     ],
 )
 def test_universal_logout_with_a_wrong_credential_is_unauthenticated(changes: Any) -> None:
-    with pytest.raises(HookRefusedError) as refused:
+    with pytest.raises(DeliveryRejectedError) as refused:
         revoke({"sub_id": {"format": "email", "email": "luca@acme.com"}}, **changes)
-    assert refused.value.refusal is Refusal.UNAUTHENTICATED
+    assert refused.value.reason is RejectionReason.UNAUTHENTICATED
 
 
 def test_universal_logout_with_a_wrong_body_is_malformed() -> None:
-    with pytest.raises(HookRefusedError) as refused:
+    with pytest.raises(DeliveryRejectedError) as refused:
         revoke({"subject": "x"})
-    assert refused.value.refusal is Refusal.MALFORMED
+    assert refused.value.reason is RejectionReason.MALFORMED

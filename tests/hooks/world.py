@@ -20,10 +20,10 @@ from gateway.core.hook_target import HookTarget, WebhookTarget
 from gateway.core.model import ProviderKind, Secret
 from gateway.core.person import Account, Person
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus
-from gateway.database.group_commit import Committer
+from gateway.database.group_commit import GroupCommitter
 from gateway.database.schema import hook_inbox, hook_standing, webhooks_outbox
 from gateway.errors import UnavailableError
-from gateway.hooks.activity import Tally
+from gateway.hooks.activity import ActivityCounter
 from gateway.hooks.applier import Applier
 from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
@@ -250,7 +250,7 @@ class Clock:
 @dataclass
 class World:
     database: Database
-    committer: Committer
+    committer: GroupCommitter
     inbox: Inbox
     scim: ScimStore
     outbox: Outbox
@@ -260,7 +260,7 @@ class World:
     people: KnownPeople
     directory: FakeDirectory
     clock: Any
-    tally: Tally
+    activity_counter: ActivityCounter
     url: str
     http: aiohttp.ClientSession
 
@@ -390,7 +390,7 @@ async def hooks_world(
     applying: bool = True,
     holder: str = "replica-1",
     clock: Any = None,
-    ask: Callable[[Committer, str], Directory] | None = None,
+    ask: Callable[[GroupCommitter, str], Directory] | None = None,
     limits: ScimLimits | None = None,
     brake: BrakeLimits | None = None,
 ) -> AsyncIterator[World]:
@@ -399,7 +399,7 @@ async def hooks_world(
         issuer = await stack.enter_async_context(serving(issuer_app()))
         clock = clock or Clock()
         targets = Targets(okta_target(issuer), entra_target())
-        committer = Committer(database)
+        committer = GroupCommitter(database)
         await stack.enter_async_context(committer.running())
         inbox = Inbox(database, committer, holder=holder)
         outbox = Outbox(database, committer, targets=targets, http=http, clock=clock)
@@ -422,13 +422,13 @@ async def hooks_world(
             brake=Brake(database, brake, clock=clock),
         )
         keys = IssuerKeys(http, monotonic=time.monotonic)
-        tally = Tally(database, committer, clock=clock)
+        activity_counter = ActivityCounter(database, committer, clock=clock)
         services = HookServices(
             targets=targets,
             inbox=inbox,
             scim=scim,
             keys=keys,
-            tally=tally,
+            activity_counter=activity_counter,
             stored=applier.wake,
             url="https://hooks.example.com",
             clock=clock,
@@ -447,7 +447,7 @@ async def hooks_world(
             people,
             directory,
             clock,
-            tally,
+            activity_counter,
             url,
             http,
         )

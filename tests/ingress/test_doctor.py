@@ -33,7 +33,7 @@ from gateway.doctor import Doctor, DoctorError, Finding, Target, judge, run, sho
 from gateway.doctor.advice import ADVICE
 from gateway.doctor.families import readers
 from gateway.doctor.findings import Outcome
-from gateway.doctor.shot import Plan, Shot
+from gateway.doctor.shot import ProbePlan, Shot
 from gateway.doctor.wire import Reply
 from gateway.errors import ConfigError
 from gateway.ingress_config import KINDS, render
@@ -342,7 +342,7 @@ async def test_how_an_application_reads_paths_is_seen_on_public_pages(
 
 
 def _about_paths(nonces: Iterator[str], public: Sequence[str]) -> list[Shot]:
-    plan = Plan(nonces)
+    plan = ProbePlan(nonces)
     plan.add("asked", "/", "/")
     readers(plan, public)
     return plan.shots

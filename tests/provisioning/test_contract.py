@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from demo.cognito.pool import User
-from gateway.cognito.api import OPERATIONS, RefusedError
+from gateway.cognito.api import OPERATIONS, CognitoRejectedError
 from gateway.cognito.users import CognitoUsers
 from gateway.provisioning.runner import Done
 from tests.provisioning.bench import Bench
@@ -176,7 +176,9 @@ async def test_what_is_not_in_the_table_cannot_be_called(tmp_path: Path) -> None
 async def test_a_missing_right_is_named(tmp_path: Path) -> None:
     async with Bench(tmp_path) as bench:
         bench.cloud.cognito.control.allowed_operations = frozenset({"DescribeUserPool"})
-        with pytest.raises(RefusedError, match="not authorized to perform: cognito-idp:") as caught:
+        with pytest.raises(
+            CognitoRejectedError, match="not authorized to perform: cognito-idp:"
+        ) as caught:
             await bench.service.propose("initech", await bench.body(), update=False)
         assert caught.value.code == "AccessDeniedException"
 

@@ -13,7 +13,7 @@ import pytest
 from gateway.core.model import Secret
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind, RunState
-from gateway.tenants.stored import By, Refused
+from gateway.tenants.stored import Actor, Refused
 from tests.provisioning.bench import Bench
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def narrowed(bench: Bench, **changes: Any) -> None:
             update={"active": False, "allowed_groups": frozenset(), **changes}
         ),
         version=stored.version,
-        by=By("operator"),
+        by=Actor("operator"),
     )
     assert not isinstance(answer, Refused)
 
@@ -95,7 +95,7 @@ async def another_run(bench: Bench) -> None:
 
 async def other_clients(bench: Bench) -> None:
     await bench.tenants.put_credentials(
-        "initech", replace_secret(await bench.tenants.credentials("initech")), by=By("operator")
+        "initech", replace_secret(await bench.tenants.credentials("initech")), by=Actor("operator")
     )
 
 

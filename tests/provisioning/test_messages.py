@@ -14,7 +14,7 @@ from demo.cognito.attributes import SchemaAttribute
 from gateway.cognito.pool import COUNTED_FOR_S, Pool
 from gateway.config.model import CognitoQuotas
 from gateway.provisioning.discovery import DiscoveryFetcher
-from gateway.provisioning.preflight import Finding
+from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.request import ProvisionBody
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.service import Onboarding
@@ -443,7 +443,7 @@ async def test_a_quota_that_is_used_up_is_said_before_anything_is_made(bench: Be
         ),
     ]
     rotated = await full.rotate("hooli", actor="test")
-    assert isinstance(rotated, Finding)
+    assert isinstance(rotated, PreflightProblem)
     assert rotated.kind == "quota"
     assert (await full.propose("hooli", await bench.body("hooli"), update=True)).problems == (), (
         "what is there already needs no room"

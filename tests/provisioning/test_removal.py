@@ -10,7 +10,7 @@ import pytest
 
 from demo.cognito.control import faults
 from demo.cognito.control.errors import ApiError
-from gateway.provisioning.preflight import Finding
+from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind
 from gateway.tenants.document import TenantDocument
@@ -75,7 +75,7 @@ async def test_what_we_made_is_taken_off_the_client_and_deleted_and_the_plan_say
     assert drift is not None
     assert drift.clean
     too_late = await bench.service.roll_back("initech", latest.id)
-    assert isinstance(too_late, Finding)
+    assert isinstance(too_late, PreflightProblem)
     again = await bench.service.propose("initech", await both(bench), update=True)
     assert next((str(s.verb), s.name) for s in again.plan.changes) == ("create", "initech-entra")
 

@@ -11,7 +11,7 @@ import pytest
 
 from demo.cognito.control import faults
 from demo.cognito.control.errors import ApiError
-from gateway.provisioning.preflight import Finding
+from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.rotation import MAX_RETIRED, SPARE_S, retire_due
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Busy, RunKind, RunState
@@ -86,7 +86,7 @@ async def test_rotated_twice_in_a_row_there_are_three_and_a_limit(bench: Bench) 
     for _ in range(MAX_RETIRED):
         assert isinstance(await bench.service.rotate("initech", actor="test"), Done)
     refused = await bench.service.rotate("initech", actor="test")
-    assert refused == Finding(
+    assert refused == PreflightProblem(
         "conflict",
         "client",
         (
@@ -100,7 +100,7 @@ async def test_rotated_twice_in_a_row_there_are_three_and_a_limit(bench: Bench) 
     assert {len(c.callback_urls) for c in bench.cloud.cognito.pool.clients.values()} == {2}
     assert isinstance(await bench.service.retire("initech", actor="test"), Done)
     assert bench.clients == {(await held(bench)).client_id}
-    assert await bench.service.retire("initech", actor="test") == Finding(
+    assert await bench.service.retire("initech", actor="test") == PreflightProblem(
         "not_found", "client", "initech has no replaced client"
     )
 
@@ -109,7 +109,7 @@ async def test_destroying_ends_every_client(bench: Bench) -> None:
     await bench.service.rotate("initech", actor="test")
     assert isinstance(await bench.service.destroy("initech", actor="test"), Done)
     assert await bench.left_behind() == {}
-    assert await bench.service.rotate("initech", actor="test") == Finding(
+    assert await bench.service.rotate("initech", actor="test") == PreflightProblem(
         "not_found", "tenant", "initech is not provisioned"
     )
 
@@ -127,11 +127,11 @@ async def test_a_rotation_can_be_taken_back_while_the_old_client_is_there_and_no
     assert isinstance(again, Done)
     await bench.service.retire("initech", actor="test")
     too_late = await bench.service.roll_back("initech", again.run)
-    assert isinstance(too_late, Finding)
+    assert isinstance(too_late, PreflightProblem)
     latest = await bench.service.provisioning.journal.latest("initech")
     assert latest is not None
     final = await bench.service.roll_back("initech", latest.id)
-    assert isinstance(final, Finding)
+    assert isinstance(final, PreflightProblem)
     assert "cannot be brought back" in final.message
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from gateway.cognito.api import RefusedError, UnansweredError
+from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.cognito.users import PoolUser
 from gateway.core.model import ProviderKind
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
@@ -417,7 +417,7 @@ async def test_whom_the_pool_refuses_to_enable_keeps_nobody_else_waiting_and_is_
     class Refusing(Pool):
         async def enable(self, name: str) -> bool:
             if name == ALICE:
-                raise RefusedError("AccessDeniedException", "no")
+                raise CognitoRejectedError("AccessDeniedException", "no")
             self.done.append(("enable", name))
             return True
 

@@ -10,14 +10,14 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.background import beside
 from gateway.errors import UnavailableError
-from gateway.runtime.health import PROBE_TIMEOUT_S, Finding, Watched, application, bounded
+from gateway.runtime.health import PROBE_TIMEOUT_S, DependencyState, Watched, application, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FINE = Finding("redis", ok=True, detail="answers")
-AWAY = Finding("redis", ok=False, detail="away")
-TOLD = Finding("cognito", ok=False, detail="slow", needed=False)
+FINE = DependencyState("redis", ok=True, detail="answers")
+AWAY = DependencyState("redis", ok=False, detail="away")
+TOLD = DependencyState("cognito", ok=False, detail="slow", needed=False)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ TOLD = Finding("cognito", ok=False, detail="slow", needed=False)
     ids=["fine", "one_is_told", "one_is_needed", "both"],
 )
 async def test_only_what_is_needed_takes_a_replica_away(
-    found: tuple[Finding, ...], status: str, code: int
+    found: tuple[DependencyState, ...], status: str, code: int
 ) -> None:
     async with TestClient(
         TestServer(application({f.name: lambda f=f: f for f in found}))  # type: ignore[misc]  # a default argument binds it
@@ -44,17 +44,17 @@ async def test_only_what_is_needed_takes_a_replica_away(
     }
 
 
-async def hangs() -> Finding:
+async def hangs() -> DependencyState:
     await asyncio.Event().wait()
     raise AssertionError
 
 
-async def fails() -> Finding:
+async def fails() -> DependencyState:
     msg = "no"
     raise UnavailableError(msg)
 
 
-async def breaks() -> Finding:
+async def breaks() -> DependencyState:
     raise KeyError
 
 
@@ -85,8 +85,8 @@ async def test_what_is_well_is_asked_less_often_than_what_is_not() -> None:
     answers: Mapping[int, bool] = {0: True, 1: False, 2: True}
     enough = asyncio.Event()
 
-    async def ask() -> Finding:
-        return Finding("redis", ok=answers[len(pauses)], detail="")
+    async def ask() -> DependencyState:
+        return DependencyState("redis", ok=answers[len(pauses)], detail="")
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)

@@ -517,7 +517,7 @@ class History:
 
         services = SimpleNamespace(
             config=CONFIG,
-            trust=SimpleNamespace(believes=lambda request: True),
+            trust=SimpleNamespace(is_trusted=lambda request: True),
             tenants=worker.tenants,
             sessions=worker.sessions,
             pages=PAGES,

@@ -28,7 +28,7 @@ from gateway.revocation.api import Standing
 from gateway.sessions.aliases import People
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.watermarks import Marks, places
-from gateway.tenants.explanations import barred
+from gateway.tenants.explanations import active_restrictions
 from tests.hooks.samples import DIRECTORY, NOW, okta_delivery, okta_event, raw, sign
 from tests.hooks.samples import keys as signing_keys
 from tests.hooks.world import SECRET, okta_target
@@ -278,7 +278,7 @@ def test_an_explanation_knows_a_block_in_every_spelling(asked: str, said: str) -
         Standing("1", "acme", Who(email=said), "okta", "", 0.0, 1),
         Standing("2", "acme", Who(group="Cafe\u0301"), "okta", "", 0.0, 1, "Cafe\u0301"),
     )
-    found = barred(standing[:1], Hypothesis("h", "/", "GET", email=asked))
+    found = active_restrictions(standing[:1], Hypothesis("h", "/", "GET", email=asked))
     assert found.block
     assert Hypothesis("h", "/", "GET", email=asked, groups=("Cafe\u0301",)).groups == ("Café",)
 

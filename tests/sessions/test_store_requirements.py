@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.keys import ring as keys
-    from gateway.runtime.health import Finding
+    from gateway.runtime.health import DependencyState
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "valkey"
 
@@ -295,7 +295,7 @@ def configuration(tmp_path: Path, url: str) -> Path:
     return path
 
 
-async def findings(path: Path) -> list[Finding]:
+async def findings(path: Path) -> list[DependencyState]:
     config = load_config(path)
     link = connect(config.redis)
     try:

@@ -26,7 +26,7 @@ from aiohttp import web
 from demo.net import bind, serve
 from demo.processes import die_with_parent, free_port
 from gateway.database.engine import EMBEDDED_FILE
-from gateway.hooks.ordering import Standing, reduce
+from gateway.hooks.ordering import AccountState, reduce
 from gateway.hooks.sources import okta
 from gateway.keys import ring as key_ring
 from tests.hooks.samples import okta_delivery, okta_event, raw
@@ -251,7 +251,7 @@ def _judge(
         "an event was not applied"
     )
     said = [json.loads(line) for line in (state / "said").read_text().splitlines()]
-    expected: dict[str, Standing | None] = {}
+    expected: dict[str, AccountState | None] = {}
     refusals: dict[str, int] = {}
     for event in okta.log_entries(events).events:
         assert event.subject is not None

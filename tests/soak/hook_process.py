@@ -23,8 +23,8 @@ from gateway.core.hook_target import HookTarget, WebhookTarget
 from gateway.core.model import ProviderKind, Secret
 from gateway.core.revocation import RevocationRequest, RevocationStatus
 from gateway.database.engine import open_database
-from gateway.database.group_commit import Committer
-from gateway.hooks.activity import Tally
+from gateway.database.group_commit import GroupCommitter
+from gateway.hooks.activity import ActivityCounter
 from gateway.hooks.applier import Applier
 from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
@@ -108,7 +108,7 @@ async def main(state: Path, port: int, webhook: str, database_url: str) -> None:
     await database.prepare()
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        committer = Committer(database)
+        committer = GroupCommitter(database)
         await stack.enter_async_context(committer.running())
         targets = OneTenant(webhook)
         inbox = Inbox(database, committer, holder=f"pid-{os.getpid()}", lease_s=3.0)
@@ -134,7 +134,7 @@ async def main(state: Path, port: int, webhook: str, database_url: str) -> None:
             inbox=inbox,
             scim=ScimStore(database, committer, inbox, clock=time.time),
             stored=applier.wake,
-            tally=Tally(database, committer, clock=time.time),
+            activity_counter=ActivityCounter(database, committer, clock=time.time),
             keys=IssuerKeys(http, monotonic=time.monotonic),
             url=None,
             clock=time.time,

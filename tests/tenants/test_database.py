@@ -24,7 +24,7 @@ from gateway.tenants.database import TenantDatabase
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.secrets import show
 from gateway.tenants.snapshot_record import Credentials, document_of, record_of
-from gateway.tenants.stored import By, Refused, StoredTenant
+from gateway.tenants.stored import Actor, Refused, StoredTenant
 from tests.database.fixtures import config_with
 from tests.tenants.samples import sample
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from gateway.database.engine import Database
 
-ALICE = By("cli:alice")
+ALICE = Actor("cli:alice")
 
 
 def doc(tenant: str = "acme", **more: Any) -> TenantDocument:
@@ -279,7 +279,7 @@ async def test_secrets_are_sealed_kept_and_never_on_record(
             },
         ),
         version=1,
-        by=By("key:ops", "req-1"),
+        by=Actor("key:ops", "req-1"),
     )
     assert isinstance(kept, StoredTenant)
     assert kept.document.client_secret == Secret("hunter2")

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from gateway.core.explain import Barred, Hypothesis
+from gateway.core.explain import ActiveRestrictions, Hypothesis
 from gateway.core.revocation import Who
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.revocation.api import Standing
 from gateway.tenants.api import Question
-from gateway.tenants.explanations import Explanations, barred
+from gateway.tenants.explanations import Explanations, active_restrictions
 from tests.core.build import NOW, tenant
 
 ALICE = Hypothesis("app.acme.com", "/", "GET", email="Alice@acme.com", groups=("users", "admins"))
@@ -25,20 +25,20 @@ def against(group: str | None = None, *, members: str | None = None, **who: str)
     return Standing("1", "acme", Who(**who, group=members), "okta", "", THEN, 1, group)
 
 
-CASES: dict[str, tuple[list[Standing], Barred]] = {
-    "nothing": ([], Barred()),
-    "a block of hers": ([against(email="alice@acme.com")], Barred(block=SINCE)),
-    "a block of another": ([against(email="bob@acme.com")], Barred()),
-    "a block of everybody": ([against()], Barred(block=SINCE)),
-    "a block of a group": ([against(members="admins")], Barred(block=SINCE)),
-    "a block of another group": ([against(members="guests")], Barred()),
+CASES: dict[str, tuple[list[Standing], ActiveRestrictions]] = {
+    "nothing": ([], ActiveRestrictions()),
+    "a block of hers": ([against(email="alice@acme.com")], ActiveRestrictions(block=SINCE)),
+    "a block of another": ([against(email="bob@acme.com")], ActiveRestrictions()),
+    "a block of everybody": ([against()], ActiveRestrictions(block=SINCE)),
+    "a block of a group": ([against(members="admins")], ActiveRestrictions(block=SINCE)),
+    "a block of another group": ([against(members="guests")], ActiveRestrictions()),
     "a group taken away": (
         [against("admins", email="alice@acme.com")],
-        Barred(groups=(("admins", SINCE),)),
+        ActiveRestrictions(groups=(("admins", SINCE),)),
     ),
     "a person by id": (
         [against(oid="1")],
-        Barred(
+        ActiveRestrictions(
             unknown=(
                 "1 more of this tenant name people by their ids, not by an e-mail address: see "
                 "gateway blocks list"
@@ -51,18 +51,18 @@ CASES: dict[str, tuple[list[Standing], Barred]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_what_stands_against_her(case: str) -> None:
     standing, expected = CASES[case]
-    assert barred(standing, ALICE) == expected
+    assert active_restrictions(standing, ALICE) == expected
 
 
 def test_a_block_by_the_ids_of_her_last_login_is_hers_and_says_how_it_is_lifted() -> None:
     known = (Who(oid="1", provider="acme-entra"), Who(user="sub", provider="acme-entra"))
     for mine in (against(oid="1", provider="acme-entra"), against(oid="1"), against(user="sub")):
-        assert barred([mine], ALICE, known=known) == Barred(block=SINCE)
-    assert barred([against("admins", oid="1")], ALICE, known=known) == Barred(
-        groups=(("admins", SINCE),)
-    )
+        assert active_restrictions([mine], ALICE, known=known) == ActiveRestrictions(block=SINCE)
+    assert active_restrictions(
+        [against("admins", oid="1")], ALICE, known=known
+    ) == ActiveRestrictions(groups=(("admins", SINCE),))
     for other in (against(oid="2"), against(oid="1", provider="acme-okta"), against(session="s")):
-        assert barred([other], ALICE, known=known).block == ""
+        assert active_restrictions([other], ALICE, known=known).block == ""
 
 
 async def ask(standing: Any, **more: Any) -> dict[str, Any]:

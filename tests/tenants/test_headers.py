@@ -15,7 +15,7 @@ from gateway.errors import ConfigError
 from gateway.tenants.database import TenantDatabase
 from gateway.tenants.document import TenantDocument, compile_tenant
 from gateway.tenants.files import read_folder
-from gateway.tenants.stored import By, Refused, StoredTenant
+from gateway.tenants.stored import Actor, Refused, StoredTenant
 from tests.core.build import identity
 from tests.database.fixtures import config_with
 from tests.tenants.samples import sample, write
@@ -71,7 +71,7 @@ async def test_a_document_that_names_another_header_is_refused_at_every_door(
     config = declared(tmp_path)
     name = next(iter(headers))
     stored = await TenantDatabase(database, config).put(
-        TenantDocument.model_validate(sample(headers=headers)), version=None, by=By("t")
+        TenantDocument.model_validate(sample(headers=headers)), version=None, by=Actor("t")
     )
     assert isinstance(stored, Refused)
     assert stored.code == "invalid"
@@ -104,7 +104,8 @@ async def test_a_tenant_chooses_the_source_of_an_open_name(
         sample(headers={"x-department": {"source": "claim:dept", "default": "none"}})
     )
     assert isinstance(
-        await TenantDatabase(database, config).put(document, version=None, by=By("t")), StoredTenant
+        await TenantDatabase(database, config).put(document, version=None, by=Actor("t")),
+        StoredTenant,
     )
     assert (
         received(compiled(config, {"x-department": "claim:dept"}), claims=(("dept", "R&D"),))[
@@ -202,7 +203,7 @@ async def test_a_rule_speaks_for_no_header_but_those_that_say_who_somebody_is(
         document = TenantDocument.model_validate(naming({name: "bot"}))
     except ValueError:
         return
-    stored = await TenantDatabase(database, config).put(document, version=None, by=By("t"))
+    stored = await TenantDatabase(database, config).put(document, version=None, by=Actor("t"))
     assert isinstance(stored, Refused)
     assert f"rules.0.identity (is {name!r}):" in stored.message
     tenant = compile_tenant(document, config, client_id="c", client_secret=Secret("s"))
@@ -223,7 +224,8 @@ async def test_a_machine_has_the_name_that_its_rule_says(
         )
     )
     assert isinstance(
-        await TenantDatabase(database, config).put(document, version=None, by=By("t")), StoredTenant
+        await TenantDatabase(database, config).put(document, version=None, by=Actor("t")),
+        StoredTenant,
     )
     tenant = compile_tenant(document, config, client_id="c", client_secret=Secret("s"))
     headers = bearer_headers(

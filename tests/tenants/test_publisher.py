@@ -29,7 +29,7 @@ from gateway.tenants.database import TenantDatabase
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.publisher import Publisher
 from gateway.tenants.snapshot_record import Credentials
-from gateway.tenants.stored import By, Changes, StoredTenant
+from gateway.tenants.stored import Actor, Changes, StoredTenant
 from gateway.tenants.subscriber import DEAF_POLL_S, POLL_S, SnapshotTenants
 from tests.database.fixtures import config_with
 from tests.database.postgres import Postgres
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from gateway.sessions.connection import Link
 
 RING = keys.generate()
-ALICE = By("cli:alice")
+ALICE = Actor("cli:alice")
 
 
 def ring() -> keys.KeyRing:

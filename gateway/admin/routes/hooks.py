@@ -17,9 +17,8 @@ from gateway.tenants.api import Rejected
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.hooks.activity import Arrived
-    from gateway.hooks.setup import Setup
-    from gateway.hooks.setup_status import HookDesk
+    from gateway.hooks.activity import HookActivity
+    from gateway.hooks.setup import HookSetup, SetupInstructions
     from gateway.tenants.api import TenantRecords
 
 
@@ -97,16 +96,16 @@ class SinceQuery(ApiModel):
 
 
 def hook_routes(
-    desk: HookDesk, records: TenantRecords, *, new_secret: Callable[[], str]
+    setup: HookSetup, records: TenantRecords, *, new_secret: Callable[[], str]
 ) -> tuple[Route, ...]:
     async def list_hooks(call: Call) -> Answer:
-        found = desk.setups(call.path["tenant"])
+        found = setup.all_instructions(call.path["tenant"])
         if not found:
             raise Problem(Code.NOT_FOUND)
         return Answer(HookList(items=[hook_answer(s) for s in found]))
 
-    def found(call: Call) -> Setup:
-        one = desk.setup(call.path["tenant"], call.path["provider"])
+    def found(call: Call) -> SetupInstructions:
+        one = setup.instructions(call.path["tenant"], call.path["provider"])
         if one is None:
             raise Problem(Code.NOT_FOUND)
         return one
@@ -114,7 +113,7 @@ def hook_routes(
     async def get_hook(call: Call) -> Answer:
         return Answer(hook_answer(found(call)))
 
-    async def change(call: Call, secret: Secret | None) -> Setup:
+    async def change(call: Call, secret: Secret | None) -> SetupInstructions:
         before = found(call)
         call.note.before = {"valid": before.secrets}
         stored = await records.put_hook_secret(before.tenant, before.provider, secret)
@@ -139,7 +138,7 @@ def hook_routes(
         one = found(call)
         return Answer(
             arrived_answer(
-                await desk.arrived(one.tenant, one.provider, since=call.query(SinceQuery).since)
+                await setup.activity(one.tenant, one.provider, since=call.query(SinceQuery).since)
             )
         )
 
@@ -193,7 +192,7 @@ def hook_routes(
     )
 
 
-def hook_answer(setup: Setup) -> HookAnswer:
+def hook_answer(setup: SetupInstructions) -> HookAnswer:
     return HookAnswer.model_validate(
         {
             **asdict(setup),
@@ -204,7 +203,7 @@ def hook_answer(setup: Setup) -> HookAnswer:
     )
 
 
-def arrived_answer(found: Arrived) -> ArrivedAnswer:
+def arrived_answer(found: HookActivity) -> ArrivedAnswer:
     lists = {
         name: [asdict(a) for a in getattr(found, name)]
         for name in ("handshakes", "taken", "refused")

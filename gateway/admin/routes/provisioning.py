@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.provisioning.plan import Plan
-    from gateway.provisioning.preflight import Finding
+    from gateway.provisioning.preflight import PreflightProblem
     from gateway.provisioning.runner import Outcome
     from gateway.provisioning.runs import JournalStep, Run
     from gateway.provisioning.service import Onboarding, Proposal
@@ -360,7 +360,7 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
     )
 
 
-def problem(findings: Sequence[Finding]) -> Problem:
+def problem(findings: Sequence[PreflightProblem]) -> Problem:
     """The first of the telling kind gives the code; every one is in ``errors``."""
     kind = next(k for k in _CODES if any(f.kind == k for f in findings))
     detail = "; ".join(str(f) for f in findings[:3]) + (

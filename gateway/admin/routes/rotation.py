@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.admin.problem import Code
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, Route
 from gateway.admin.routes.provisioning import done, problem
-from gateway.provisioning.preflight import Finding
+from gateway.provisioning.preflight import PreflightProblem
 
 if TYPE_CHECKING:
     from gateway.provisioning.runner import Done, Outcome
@@ -117,7 +117,7 @@ def rotation_routes(onboarding: Onboarding) -> tuple[Route, ...]:
     )
 
 
-def _done(outcome: Outcome | Finding) -> Done:
-    if isinstance(outcome, Finding):
+def _done(outcome: Outcome | PreflightProblem) -> Done:
+    if isinstance(outcome, PreflightProblem):
         raise problem([outcome])
     return done(outcome)

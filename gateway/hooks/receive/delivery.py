@@ -32,7 +32,7 @@ from gateway.core.hook_target import HookTarget
 from gateway.core.model import Secret
 from gateway.errors import UnavailableError
 from gateway.hooks.activity import HANDSHAKE
-from gateway.hooks.event import HookRefusedError, Refusal, SkipReason, Source
+from gateway.hooks.event import DeliveryRejectedError, RejectionReason, SkipReason, Source
 from gateway.hooks.issuer_keys import IssuerUnavailableError
 from gateway.http.listener import UNREADABLE
 from gateway.http.rate_limit import RateLimit
@@ -60,16 +60,16 @@ REQUEST_ID = web.RequestKey("request_id", str)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 STATUS = {
-    Refusal.UNAUTHENTICATED: 401,
-    Refusal.MALFORMED: 400,
-    Refusal.TOO_LARGE: 413,
-    Refusal.CONTENT_TYPE: 415,
-    Refusal.KEY: 400,
-    Refusal.ISSUER: 400,
-    Refusal.AUDIENCE: 400,
-    Refusal.EXPIRED: 400,
-    Refusal.UNKNOWN_SUBJECT: 400,
-    Refusal.NOT_CONFIGURED: 404,
+    RejectionReason.UNAUTHENTICATED: 401,
+    RejectionReason.MALFORMED: 400,
+    RejectionReason.TOO_LARGE: 413,
+    RejectionReason.CONTENT_TYPE: 415,
+    RejectionReason.KEY: 400,
+    RejectionReason.ISSUER: 400,
+    RejectionReason.AUDIENCE: 400,
+    RejectionReason.EXPIRED: 400,
+    RejectionReason.UNKNOWN_SUBJECT: 400,
+    RejectionReason.NOT_CONFIGURED: 404,
 }
 SAFE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -78,7 +78,13 @@ log = logging.getLogger(ROOT)
 
 _NOT_DERIVED = "clientState is not derived from one of this provider's secrets"
 _UNPROVEN = frozenset(
-    {Refusal.UNAUTHENTICATED, Refusal.KEY, Refusal.ISSUER, Refusal.AUDIENCE, Refusal.EXPIRED}
+    {
+        RejectionReason.UNAUTHENTICATED,
+        RejectionReason.KEY,
+        RejectionReason.ISSUER,
+        RejectionReason.AUDIENCE,
+        RejectionReason.EXPIRED,
+    }
 )
 FAILURES_PER_S, FAILURES_AT_ONCE = 0.5, 30
 """Of one address against one target: a sender with yesterday's secret is told so for a while, a
@@ -136,7 +142,7 @@ class Reception:
         everybody's wrong one.
         """
         if target.tenant:
-            self._tell(request, source, Refusal.NOT_CONFIGURED.value, what)
+            self._tell(request, source, RejectionReason.NOT_CONFIGURED.value, what)
         return secrets.token_urlsafe(32)
 
     def endpoint(self, request: web.Request) -> str:
@@ -157,7 +163,7 @@ class Reception:
             )
             if not self._too_many(request):
                 if target.tenant:
-                    self.services.tally.note(
+                    self.services.activity_counter.note(
                         target, delivery.source.value, SkipReason.CLIENT_STATE.value, _NOT_DERIVED
                     )
                 said(
@@ -172,7 +178,7 @@ class Reception:
             HOOK_DELIVERIES.labels(delivery.source.value, SkipReason.CLIENT_STATE.value).inc(
                 strangers
             )
-            self.services.tally.note(
+            self.services.activity_counter.note(
                 target, delivery.source.value, SkipReason.CLIENT_STATE.value, _NOT_DERIVED
             )
         received_at = self.services.clock()
@@ -205,9 +211,9 @@ class Reception:
         self,
         source: Source,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
-        refused: Callable[[HookRefusedError], web.StreamResponse] | None = None,
+        refused: Callable[[DeliveryRejectedError], web.StreamResponse] | None = None,
         unavailable: Callable[[], web.StreamResponse] | None = None,
-        expected: tuple[type[HookRefusedError], ...] = (),
+        expected: tuple[type[DeliveryRejectedError], ...] = (),
         problem: Callable[[web.Request, int, str], web.Response] = json_error,
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The handler within the deadline; refusals and outages as their sender expects them.
@@ -222,18 +228,18 @@ class Reception:
             try:
                 async with asyncio.timeout(DEADLINE_S):
                     response = await handler(request)
-            except HookRefusedError as error:
-                if error.refusal in _UNPROVEN and (wait_s := self._too_many(request)):
+            except DeliveryRejectedError as error:
+                if error.reason in _UNPROVEN and (wait_s := self._too_many(request)):
                     HOOK_DELIVERIES.labels(source.value, "throttled").inc()
                     response = problem(request, 429, "too_many_failures")
                     response.headers["Retry-After"] = str(math.ceil(wait_s))
                 else:
                     self._failed(
-                        request, source, error.refusal.value, str(error), level=logging.WARNING
+                        request, source, error.reason.value, str(error), level=logging.WARNING
                     )
                     if not isinstance(error, expected):
-                        self._tell(request, source, error.refusal.value, str(error))
-                    response = refused(error) if refused is not None else refusal(error)
+                        self._tell(request, source, error.reason.value, str(error))
+                    response = refused(error) if refused is not None else rejection_response(error)
             except (UnavailableError, TimeoutError) as error:
                 self._failed(
                     request, source, "unavailable", str(error) or "deadline", level=logging.ERROR
@@ -277,13 +283,13 @@ class Reception:
                 request.match_info["tenant"], request.match_info["provider"]
             )
             if target is not None:
-                self.services.tally.note(target, source.value, outcome, detail)
+                self.services.activity_counter.note(target, source.value, outcome, detail)
 
     def shook_hands(self, request: web.Request, target: HookTarget, source: Source) -> None:
         """The provider asked whether this address is ours, and was answered."""
         if target.tenant:
             said(request, target, source, HANDSHAKE)
-            self.services.tally.note(target, source.value, HANDSHAKE)
+            self.services.activity_counter.note(target, source.value, HANDSHAKE)
 
 
 def request_id(request: web.Request) -> str:
@@ -336,30 +342,32 @@ def media_type(request: web.Request, allowed: Collection[str]) -> None:
         request.content_type not in allowed
         or request.headers.get("Content-Encoding", "identity").lower() != "identity"
     ):
-        raise HookRefusedError(Refusal.CONTENT_TYPE, f"send {' or '.join(sorted(allowed))}")
+        raise DeliveryRejectedError(
+            RejectionReason.CONTENT_TYPE, f"send {' or '.join(sorted(allowed))}"
+        )
 
 
 async def body(request: web.Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
     """The whole body; never more than ``limit`` is read."""
     if (request.content_length or 0) > limit:
-        raise HookRefusedError(Refusal.TOO_LARGE, f"more than {limit} bytes")
+        raise DeliveryRejectedError(RejectionReason.TOO_LARGE, f"more than {limit} bytes")
     found = bytearray()
     try:
         async for chunk in request.content.iter_any():
             found += chunk
             if len(found) > limit:
-                raise HookRefusedError(Refusal.TOO_LARGE, f"more than {limit} bytes")
+                raise DeliveryRejectedError(RejectionReason.TOO_LARGE, f"more than {limit} bytes")
     except UNREADABLE as error:
-        raise HookRefusedError(
-            Refusal.MALFORMED, f"the body cannot be read ({type(error).__name__})"
+        raise DeliveryRejectedError(
+            RejectionReason.MALFORMED, f"the body cannot be read ({type(error).__name__})"
         ) from None
     return bytes(found)
 
 
-def refusal(error: HookRefusedError) -> web.Response:
+def rejection_response(error: DeliveryRejectedError) -> web.Response:
     """Status and one word."""
-    response = web.json_response({"error": error.refusal.value}, status=STATUS[error.refusal])
-    if error.refusal is Refusal.UNAUTHENTICATED:
+    response = web.json_response({"error": error.reason.value}, status=STATUS[error.reason])
+    if error.reason is RejectionReason.UNAUTHENTICATED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
 

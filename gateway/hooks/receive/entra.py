@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.core.model import ProviderKind, Secret
-from gateway.hooks.event import HookRefusedError, Refusal, Source
+from gateway.hooks.event import DeliveryRejectedError, RejectionReason, Source
 from gateway.hooks.receive.delivery import Reception, body, media_type
 from gateway.hooks.sources import credential, entra
 
@@ -70,7 +70,7 @@ def _handshake(request: web.Request) -> web.Response:
     """The token back, as plain text and nothing else: whatever it holds must not become a page."""
     tokens = request.query.getall("validationToken")
     if len(tokens) != 1:
-        raise HookRefusedError(Refusal.MALFORMED, "validationToken is repeated")
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, "validationToken is repeated")
     text = entra.handshake(tokens[0])
     return web.Response(
         text=text,

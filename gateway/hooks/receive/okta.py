@@ -7,7 +7,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.core.model import ProviderKind
-from gateway.hooks.event import HookRefusedError, Refusal, Source
+from gateway.hooks.event import DeliveryRejectedError, RejectionReason, Source
 from gateway.hooks.receive.delivery import Reception, body, media_type
 from gateway.hooks.sources import credential, okta
 
@@ -28,8 +28,9 @@ def routes(reception: Reception) -> list[web.RouteDef]:
             credential.matches(presented[0], target.secrets)
             or credential.matches(credential.bearer(presented[0]), target.secrets)
         ):
-            raise HookRefusedError(
-                Refusal.UNAUTHENTICATED, "the Authorization header is not this provider's secret"
+            raise DeliveryRejectedError(
+                RejectionReason.UNAUTHENTICATED,
+                "the Authorization header is not this provider's secret",
             )
         media_type(request, {"application/json"})
         await reception.accept(request, target, okta.parse(await body(request)))

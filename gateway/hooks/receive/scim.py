@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.core.model import ProviderKind
 from gateway.hooks.activity import REQUEST
-from gateway.hooks.event import HookRefusedError, Refusal, Source, json_object
+from gateway.hooks.event import DeliveryRejectedError, RejectionReason, Source, json_object
 from gateway.hooks.receive.delivery import (
     STATUS,
     Reception,
@@ -58,10 +58,10 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         if len(headers) != 1 or not credential.matches(
             credential.bearer(headers[0]), target.secrets
         ):
-            raise HookRefusedError(
-                Refusal.UNAUTHENTICATED, "the bearer token is not this provider's secret"
+            raise DeliveryRejectedError(
+                RejectionReason.UNAUTHENTICATED, "the bearer token is not this provider's secret"
             )
-        reception.services.tally.note(target, Source.SCIM.value, REQUEST)
+        reception.services.activity_counter.note(target, Source.SCIM.value, REQUEST)
         return target
 
     def base(request: web.Request, target: HookTarget) -> str:
@@ -222,11 +222,11 @@ def routes(reception: Reception) -> list[web.RouteDef]:
     ]
 
 
-class MissingError(HookRefusedError):
+class MissingError(DeliveryRejectedError):
     """404: no such resource."""
 
     def __init__(self) -> None:
-        super().__init__(Refusal.NOT_CONFIGURED, "no such resource")
+        super().__init__(RejectionReason.NOT_CONFIGURED, "no such resource")
 
 
 def _there(found: T | None) -> T:
@@ -382,7 +382,7 @@ def problem(request: web.Request, status: int, word: str) -> web.Response:
     )
 
 
-def _refused(refused: HookRefusedError) -> web.Response:
+def _refused(refused: DeliveryRejectedError) -> web.Response:
     if isinstance(refused, ScimConflictError):
         return error(409, str(refused), "uniqueness")
     if isinstance(refused, ScimTooLargeError):
@@ -390,10 +390,10 @@ def _refused(refused: HookRefusedError) -> web.Response:
     if isinstance(refused, scim_filter.ScimError):
         return error(400, str(refused), refused.scim_type)
     response = error(
-        STATUS[refused.refusal],
-        refused.refusal.value,
-        "invalidSyntax" if refused.refusal is Refusal.MALFORMED else None,
+        STATUS[refused.reason],
+        refused.reason.value,
+        "invalidSyntax" if refused.reason is RejectionReason.MALFORMED else None,
     )
-    if refused.refusal is Refusal.UNAUTHENTICATED:
+    if refused.reason is RejectionReason.UNAUTHENTICATED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.hooks.activity import Tally
+    from gateway.hooks.activity import ActivityCounter
     from gateway.hooks.api import HookTargets
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.issuer_keys import IssuerKeys
@@ -22,7 +22,7 @@ class HookServices:
     targets: HookTargets
     inbox: Inbox
     scim: ScimStore
-    tally: Tally
+    activity_counter: ActivityCounter
     keys: IssuerKeys
     stored: Callable[[], None]
     """Called after a commit: wakes the applier."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.core.model import ProviderKind
-from gateway.hooks.event import Delivery, HookRefusedError, Refusal, Source
+from gateway.hooks.event import Delivery, DeliveryRejectedError, RejectionReason, Source
 from gateway.hooks.issuer_keys import IssuerConfigError, Signers
 from gateway.hooks.receive.delivery import MAX_TOKEN_BYTES, STATUS, Reception, body, media_type
 from gateway.hooks.sources import backchannel_logout as backchannel
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 FEDERATED = frozenset({ProviderKind.OKTA, ProviderKind.ENTRA, ProviderKind.OIDC})
 _SET_ERRORS = {
-    Refusal.UNAUTHENTICATED: "authentication_failed",
-    Refusal.KEY: "invalid_key",
-    Refusal.ISSUER: "invalid_issuer",
-    Refusal.AUDIENCE: "invalid_audience",
+    RejectionReason.UNAUTHENTICATED: "authentication_failed",
+    RejectionReason.KEY: "invalid_key",
+    RejectionReason.ISSUER: "invalid_issuer",
+    RejectionReason.AUDIENCE: "invalid_audience",
 }
 """RFC 8935 §2.4; everything else is ``invalid_request``."""
 
@@ -60,8 +60,8 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         token = credential.bearer(request.headers.get("Authorization", ""))
         endpoint = target.audience or reception.endpoint(request)
         if not token or not endpoint:
-            raise HookRefusedError(
-                Refusal.UNAUTHENTICATED,
+            raise DeliveryRejectedError(
+                RejectionReason.UNAUTHENTICATED,
                 "no bearer token"
                 if not token
                 else "hooks.url is not configured, so no token can be for this address",
@@ -134,8 +134,9 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         ):
             # RFC 8935 leaves it open whether a transmitter authenticates; if it tries, it must be
             # right.
-            raise HookRefusedError(
-                Refusal.UNAUTHENTICATED, "the Authorization header is not this provider's secret"
+            raise DeliveryRejectedError(
+                RejectionReason.UNAUTHENTICATED,
+                "the Authorization header is not this provider's secret",
             )
         media_type(request, {"application/secevent+jwt"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
@@ -171,19 +172,19 @@ def routes(reception: Reception) -> list[web.RouteDef]:
     ]
 
 
-def _backchannel_refused(error: HookRefusedError) -> web.Response:
+def _backchannel_refused(error: DeliveryRejectedError) -> web.Response:
     # OpenID Connect Back-Channel Logout 1.0 §2.8
     return web.json_response(
-        {"error": "invalid_request", "error_description": error.refusal.value},
-        status=STATUS[error.refusal]
-        if error.refusal in {Refusal.TOO_LARGE, Refusal.CONTENT_TYPE}
+        {"error": "invalid_request", "error_description": error.reason.value},
+        status=STATUS[error.reason]
+        if error.reason in {RejectionReason.TOO_LARGE, RejectionReason.CONTENT_TYPE}
         else 400,
     )
 
 
-def _set_refused(error: HookRefusedError) -> web.Response:
-    code = _SET_ERRORS.get(error.refusal, "invalid_request")
+def _set_refused(error: DeliveryRejectedError) -> web.Response:
+    code = _SET_ERRORS.get(error.reason, "invalid_request")
     return web.json_response(
-        {"err": code, "description": error.refusal.value},
-        status=413 if error.refusal is Refusal.TOO_LARGE else 400,
+        {"err": code, "description": error.reason.value},
+        status=413 if error.reason is RejectionReason.TOO_LARGE else 400,
     )

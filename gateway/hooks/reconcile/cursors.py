@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gateway.core.hook_target import HookTarget
     from gateway.database.engine import Database
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
 
 
 REST = "rest"
@@ -49,7 +49,7 @@ class Progress:
 class Cursors:
     """Rows of ``directory_cursors``."""
 
-    def __init__(self, database: Database, committer: Committer) -> None:
+    def __init__(self, database: Database, committer: GroupCommitter) -> None:
         self._database = database
         self._committer = committer
 

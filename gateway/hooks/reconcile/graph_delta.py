@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from gateway.core.hook_target import HookTarget
     from gateway.database.engine import Database
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.group_names import GroupNames
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.reconcile.cursors import Cursors
@@ -111,7 +111,7 @@ class GraphDelta:
     def __init__(
         self,
         database: Database,
-        committer: Committer,
+        committer: GroupCommitter,
         graph: GraphClient,
         cursors: Cursors,
         inbox: Inbox,

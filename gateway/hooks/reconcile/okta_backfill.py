@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from gateway.core.hook_target import HookTarget
     from gateway.core.model import Secret
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.group_names import GroupNames
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.reconcile.cursors import Cursors
@@ -57,7 +57,7 @@ class OktaBackfill:
     def __init__(
         self,
         fetch: Fetch,
-        committer: Committer,
+        committer: GroupCommitter,
         cursors: Cursors,
         inbox: Inbox,
         names: GroupNames,
@@ -240,7 +240,7 @@ class OktaBackfill:
                 )
             return stored
 
-        stored = await self._committer.run(work, urgent=False)
+        stored = await self._committer.run(work, high_priority=False)
         if stored:
             self._stored()
         return stored

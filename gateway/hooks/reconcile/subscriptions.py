@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.core.hook_target import HookTarget
     from gateway.core.person import Account
     from gateway.database.engine import Database
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.reconcile.cursors import Cursors
     from gateway.hooks.reconcile.graph_client import GraphClient
 
@@ -50,7 +50,7 @@ class Subscriptions:
     def __init__(
         self,
         database: Database,
-        committer: Committer,
+        committer: GroupCommitter,
         graph: GraphClient,
         cursors: Cursors,
         *,

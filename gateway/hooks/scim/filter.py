@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.canonical import canonical_id
-from gateway.hooks.event import EntryError, HookRefusedError, Refusal, rfc3339
+from gateway.hooks.event import DeliveryRejectedError, EntryError, RejectionReason, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +46,11 @@ Attribute = tuple[str, ...]
 """Lower case: the name, then the sub-attribute where there is one."""
 
 
-class ScimError(HookRefusedError):
+class ScimError(DeliveryRejectedError):
     """400 with a ``scimType`` of RFC 7644 §3.12."""
 
     def __init__(self, scim_type: str, message: str) -> None:
-        super().__init__(Refusal.MALFORMED, message)
+        super().__init__(RejectionReason.MALFORMED, message)
         self.scim_type = scim_type
 
 

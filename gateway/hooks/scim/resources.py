@@ -32,12 +32,12 @@ from typing import TYPE_CHECKING, Any
 from gateway.hooks.event import (
     MAX_NAME,
     MAX_NAMED,
+    DeliveryRejectedError,
     Effect,
     EntryError,
     Group,
     HookEvent,
-    HookRefusedError,
-    Refusal,
+    RejectionReason,
     Source,
     Subject,
     address,
@@ -65,11 +65,11 @@ _READ_ONLY = frozenset({"id", "meta", "schemas", "password", "groups"})
 _KEPT = {"User": ("externalId", "emails"), "Group": ("members", "externalId")}
 
 
-class ScimTooLargeError(HookRefusedError):
+class ScimTooLargeError(DeliveryRejectedError):
     """413: a resource, or all of a provider's together, would be larger than this gateway keeps."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(Refusal.TOO_LARGE, message)
+        super().__init__(RejectionReason.TOO_LARGE, message)
 
 
 def bounded(body: Mapping[str, Any]) -> None:

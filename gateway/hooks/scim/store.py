@@ -45,10 +45,10 @@ from gateway.errors import UnavailableError
 from gateway.hooks.effects import ACCOUNT, WITH_USERS
 from gateway.hooks.event import (
     Delivery,
+    DeliveryRejectedError,
     Effect,
     HookEvent,
-    HookRefusedError,
-    Refusal,
+    RejectionReason,
     Source,
     Subject,
 )
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
     from gateway.core.hook_target import HookTarget
     from gateway.database.engine import Database
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.inbox import Inbox
 
 T = TypeVar("T")
@@ -113,11 +113,11 @@ _ID = re.compile(r"[0-9a-f-]{36}")
 """Of a record. Other text is nobody's, and not every database takes all of it."""
 
 
-class ScimConflictError(HookRefusedError):
+class ScimConflictError(DeliveryRejectedError):
     """409 ``uniqueness``: the name is taken."""
 
     def __init__(self) -> None:
-        super().__init__(Refusal.MALFORMED, "another resource has this name")
+        super().__init__(RejectionReason.MALFORMED, "another resource has this name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class ScimStore:
     def __init__(
         self,
         database: Database,
-        committer: Committer,
+        committer: GroupCommitter,
         inbox: Inbox,
         *,
         clock: Callable[[], float],
@@ -741,7 +741,7 @@ class ScimStore:
 
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[T | _Lost]]) -> T | _Lost:
         try:
-            return await self._committer.run(work, urgent=True)
+            return await self._committer.run(work, high_priority=True)
         except IntegrityError:
             # Another process wrote the same name since it was looked up.
             return _Lost.NAME

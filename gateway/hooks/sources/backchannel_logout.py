@@ -16,11 +16,11 @@ from urllib.parse import parse_qs
 
 from gateway.hooks.event import (
     Delivery,
+    DeliveryRejectedError,
     Effect,
     EntryError,
     HookEvent,
-    HookRefusedError,
-    Refusal,
+    RejectionReason,
     Source,
     Subject,
     epoch,
@@ -55,19 +55,21 @@ def parse(
     event_id = identifier(claims)
     events = claims.get("events")
     if not isinstance(events, dict) or not isinstance(events.get(EVENT), dict):
-        raise HookRefusedError(Refusal.MALFORMED, "events does not hold the logout event")
+        raise DeliveryRejectedError(
+            RejectionReason.MALFORMED, "events does not hold the logout event"
+        )
     if "nonce" in claims:
-        raise HookRefusedError(Refusal.MALFORMED, "a logout token has no nonce")
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, "a logout token has no nonce")
     if "sub" not in claims:
-        raise HookRefusedError(
-            Refusal.UNKNOWN_SUBJECT,
+        raise DeliveryRejectedError(
+            RejectionReason.UNKNOWN_SUBJECT,
             "sub is missing; a session id of the provider names nobody here",
         )
     try:
         subject = Subject(idp_subject=text(claims["sub"], "sub"))
         issued = epoch(claims["iat"], "iat")
     except EntryError as error:
-        raise HookRefusedError(Refusal.MALFORMED, str(error)) from error
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, str(error)) from error
     event = HookEvent(
         Source.BACKCHANNEL,
         "backchannel-logout",
@@ -87,7 +89,9 @@ def logout_token(body: bytes) -> str:
             body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=16
         ).get("logout_token", [])
     except ValueError as error:
-        raise HookRefusedError(Refusal.MALFORMED, "the body is not a form") from error
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, "the body is not a form") from error
     if len(found) != 1:
-        raise HookRefusedError(Refusal.MALFORMED, "logout_token is missing or repeated")
+        raise DeliveryRejectedError(
+            RejectionReason.MALFORMED, "logout_token is missing or repeated"
+        )
     return found[0]

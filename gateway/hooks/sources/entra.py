@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from gateway.core.canonical import canonical_id
 from gateway.hooks.event import (
     Delivery,
+    DeliveryRejectedError,
     Effect,
     EntryError,
     Group,
     HookEvent,
-    HookRefusedError,
-    Refusal,
+    RejectionReason,
     Skipped,
     SkipReason,
     Source,
@@ -54,13 +54,13 @@ MISSING = "delta/missing"
 
 
 def handshake(validation_token: str) -> str:
-    """The decoded ``validationToken`` to send back as text/plain; ``HookRefusedError`` unless it is
-    printable and short.
+    """The decoded ``validationToken`` to send back as text/plain; ``DeliveryRejectedError`` unless
+    it is printable and short.
     """
     if not 0 < len(validation_token) <= _MAX_TOKEN or not (
         validation_token.isascii() and validation_token.isprintable()
     ):
-        raise HookRefusedError(Refusal.MALFORMED, "validationToken is not a token")
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, "validationToken is not a token")
     return validation_token
 
 
@@ -82,7 +82,7 @@ def _parse(
     try:
         entries = items(json_object(body).get("value"), "value")
     except EntryError as error:
-        raise HookRefusedError(Refusal.MALFORMED, str(error)) from error
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, str(error)) from error
     events: list[HookEvent] = []
     skipped: list[Skipped] = []
     for index, entry in enumerate(entries):

@@ -18,12 +18,12 @@ from gateway.hooks.event import (
     GIVES_BACK,
     MAX_NAME,
     Delivery,
+    DeliveryRejectedError,
     Effect,
     EntryError,
     Group,
     HookEvent,
-    HookRefusedError,
-    Refusal,
+    RejectionReason,
     Skipped,
     SkipReason,
     Source,
@@ -74,11 +74,13 @@ _NAMES_NOBODY = frozenset({Effect.GROUP_DELETED, Effect.GROUP_RENAMED})
 
 
 def verification(challenge: str) -> dict[str, str]:
-    """Answer to the one-time verification request; ``HookRefusedError`` unless it is a plain
+    """Answer to the one-time verification request; ``DeliveryRejectedError`` unless it is a plain
     token.
     """
     if not 0 < len(challenge) <= 512 or not (challenge.isascii() and challenge.isprintable()):
-        raise HookRefusedError(Refusal.MALFORMED, "x-okta-verification-challenge is not a token")
+        raise DeliveryRejectedError(
+            RejectionReason.MALFORMED, "x-okta-verification-challenge is not a token"
+        )
     return {"verification": challenge}
 
 
@@ -86,12 +88,14 @@ def parse(body: bytes) -> Delivery:
     """One delivery. The caller has compared the secret already."""
     envelope = json_object(body)
     if envelope.get("eventType") != "com.okta.event_hook":
-        raise HookRefusedError(Refusal.MALFORMED, "eventType is not com.okta.event_hook")
+        raise DeliveryRejectedError(
+            RejectionReason.MALFORMED, "eventType is not com.okta.event_hook"
+        )
     try:
         delivery_id = text(envelope.get("eventId"), "eventId")
         entries = items(mapping(envelope.get("data"), "data").get("events"), "data.events")
     except EntryError as error:
-        raise HookRefusedError(Refusal.MALFORMED, str(error)) from error
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, str(error)) from error
     return log_entries(entries, delivery_id=delivery_id)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from gateway.hooks.event import EntryError, HookRefusedError, Refusal, epoch, text
+from gateway.hooks.event import DeliveryRejectedError, EntryError, RejectionReason, epoch, text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -51,13 +51,13 @@ class Expected:
     """Oldest acceptable ``iat``; None where the message may be as old as its sender likes."""
 
 
-class UnknownKeyError(HookRefusedError):
+class UnknownKeyError(DeliveryRejectedError):
     """No key of the set has this ``kid``: the caller may fetch the set once more, for the issuer
     may have rotated.
     """
 
     def __init__(self) -> None:
-        super().__init__(Refusal.KEY, "signed with an unknown key")
+        super().__init__(RejectionReason.KEY, "signed with an unknown key")
 
 
 def verify(
@@ -68,25 +68,31 @@ def verify(
     now: float,
     require: Collection[str] = ("iss", "aud", "iat"),
 ) -> dict[str, Any]:
-    """The claims of a valid message; ``HookRefusedError`` otherwise. ``now``: UTC epoch seconds."""
+    """The claims of a valid message; ``DeliveryRejectedError`` otherwise. ``now``: UTC epoch
+    seconds.
+    """
     if not token or len(token) > MAX_TOKEN or not token.isascii():
-        raise HookRefusedError(Refusal.MALFORMED, "not a signed token")
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, "not a signed token")
     try:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
-        raise HookRefusedError(Refusal.MALFORMED, "not a signed token") from error
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, "not a signed token") from error
     if "crit" in header or "b64" in header or "zip" in header:
-        raise HookRefusedError(
-            Refusal.MALFORMED, "the token demands an extension (crit) that is not understood"
+        raise DeliveryRejectedError(
+            RejectionReason.MALFORMED,
+            "the token demands an extension (crit) that is not understood",
         )
     typ = header.get("typ", "")
     if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in expected.typ:
-        raise HookRefusedError(
-            Refusal.MALFORMED, f"typ is not {' or '.join(sorted(t for t in expected.typ if t))}"
+        raise DeliveryRejectedError(
+            RejectionReason.MALFORMED,
+            f"typ is not {' or '.join(sorted(t for t in expected.typ if t))}",
         )
     algorithm = header.get("alg")
     if algorithm not in ALGORITHMS:
-        raise HookRefusedError(Refusal.KEY, "signed with an algorithm that is not accepted")
+        raise DeliveryRejectedError(
+            RejectionReason.KEY, "signed with an algorithm that is not accepted"
+        )
     key = _key(keys, header.get("kid"), str(algorithm))
     try:
         claims: dict[str, Any] = jwt.decode(
@@ -105,7 +111,7 @@ def verify(
             },
         )
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-        raise HookRefusedError(Refusal.KEY, "the signature does not verify") from error
+        raise DeliveryRejectedError(RejectionReason.KEY, "the signature does not verify") from error
     _check(claims, expected, now=now, require=require)
     return claims
 
@@ -117,7 +123,9 @@ def _key(keys: jwt.PyJWKSet, kid: object, algorithm: str) -> jwt.PyJWK:
     if kid is not None:
         candidates = [k for k in candidates if k.key_id == kid]
     elif len(candidates) > 1:
-        raise HookRefusedError(Refusal.KEY, "the token names no key and the issuer has several")
+        raise DeliveryRejectedError(
+            RejectionReason.KEY, "the token names no key and the issuer has several"
+        )
     if not candidates:
         raise UnknownKeyError
     return candidates[0]
@@ -128,9 +136,9 @@ def _check(
 ) -> None:
     for name in require:
         if name not in claims:
-            raise HookRefusedError(Refusal.MALFORMED, f"{name} is missing")
+            raise DeliveryRejectedError(RejectionReason.MALFORMED, f"{name} is missing")
     if not isinstance(claims.get("iss"), str) or claims["iss"] not in expected.issuers:
-        raise HookRefusedError(Refusal.ISSUER, "iss is not this provider's issuer")
+        raise DeliveryRejectedError(RejectionReason.ISSUER, "iss is not this provider's issuer")
     audience = claims.get("aud")
     named = (
         {audience}
@@ -140,24 +148,24 @@ def _check(
         else set()
     )
     if not named & expected.audiences:
-        raise HookRefusedError(Refusal.AUDIENCE, "aud does not name this receiver")
+        raise DeliveryRejectedError(RejectionReason.AUDIENCE, "aud does not name this receiver")
     try:
         times = {
             name: epoch(claims[name], name) for name in ("iat", "exp", "nbf") if name in claims
         }
     except EntryError as error:
-        raise HookRefusedError(Refusal.MALFORMED, str(error)) from error
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, str(error)) from error
     if times.get("exp", now) < now - LEEWAY_S:
-        raise HookRefusedError(Refusal.EXPIRED, "exp has passed")
+        raise DeliveryRejectedError(RejectionReason.EXPIRED, "exp has passed")
     if times.get("nbf", now) > now + LEEWAY_S or times.get("iat", now) > now + LEEWAY_S:
-        raise HookRefusedError(Refusal.EXPIRED, "issued in the future")
+        raise DeliveryRejectedError(RejectionReason.EXPIRED, "issued in the future")
     if expected.max_age_s is not None and times.get("iat", now) < now - expected.max_age_s:
-        raise HookRefusedError(Refusal.EXPIRED, "iat is too long ago")
+        raise DeliveryRejectedError(RejectionReason.EXPIRED, "iat is too long ago")
 
 
 def identifier(claims: dict[str, Any]) -> str:
-    """``jti``, the message's own id; ``HookRefusedError`` without one."""
+    """``jti``, the message's own id; ``DeliveryRejectedError`` without one."""
     try:
         return text(claims.get("jti"), "jti")
     except EntryError as error:
-        raise HookRefusedError(Refusal.MALFORMED, str(error)) from error
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, str(error)) from error

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.hooks.event import (
     Delivery,
+    DeliveryRejectedError,
     Effect,
     EntryError,
     HookEvent,
-    HookRefusedError,
-    Refusal,
+    RejectionReason,
     Skipped,
     SkipReason,
     Source,
@@ -115,7 +115,7 @@ def parse(
     try:
         token = body.decode("ascii").strip()
     except UnicodeDecodeError as error:
-        raise HookRefusedError(Refusal.MALFORMED, "the body is not a token") from error
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, "the body is not a token") from error
     expected = Expected(
         typ=frozenset({"secevent+jwt"}), issuers=issuers, audiences=audiences, max_age_s=None
     )
@@ -123,7 +123,7 @@ def parse(
     token_id = identifier(claims)
     found = claims.get("events")
     if not isinstance(found, dict) or not 0 < len(found) <= _MAX_EVENTS:
-        raise HookRefusedError(Refusal.MALFORMED, "events is missing")
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, "events is missing")
     events: list[HookEvent] = []
     skipped: list[Skipped] = []
     for index, (kind, payload) in enumerate(found.items()):
@@ -148,7 +148,7 @@ def parse(
             # Claims of one token, which may name nobody but the token, are no mistake of its
             # sender's.
             if len(found) == 1 and kind != TOKEN_CLAIMS:
-                raise HookRefusedError(Refusal.MALFORMED, str(error)) from error
+                raise DeliveryRejectedError(RejectionReason.MALFORMED, str(error)) from error
             skipped.append(Skipped(index, shown(kind), SkipReason.MALFORMED, str(error)))
     return Delivery(Source.SSF, tuple(events), tuple(skipped), token_id)
 

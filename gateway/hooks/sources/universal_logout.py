@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from gateway.hooks.event import (
     Delivery,
+    DeliveryRejectedError,
     Effect,
     EntryError,
     HookEvent,
-    HookRefusedError,
-    Refusal,
+    RejectionReason,
     Source,
     epoch,
     json_object,
@@ -54,16 +54,18 @@ def parse(
         claims = verify(token, keys, expected, now=now, require=("iss", "aud", "iat", "exp"))
     except UnknownKeyError:
         raise
-    except HookRefusedError as error:
+    except DeliveryRejectedError as error:
         # Whatever is wrong with the credential is one answer to its sender: 401.
-        raise HookRefusedError(Refusal.UNAUTHENTICATED, str(error)) from error
+        raise DeliveryRejectedError(RejectionReason.UNAUTHENTICATED, str(error)) from error
     if client_id is not None and claims.get("sub") != client_id:
-        raise HookRefusedError(Refusal.UNAUTHENTICATED, "sub is not the configured client_id")
+        raise DeliveryRejectedError(
+            RejectionReason.UNAUTHENTICATED, "sub is not the configured client_id"
+        )
     try:
         subject = subject_of(json_object(body).get("sub_id"), issuers=issuers)
         issued = epoch(claims["iat"], "iat")
     except EntryError as error:
-        raise HookRefusedError(Refusal.MALFORMED, str(error)) from error
+        raise DeliveryRejectedError(RejectionReason.MALFORMED, str(error)) from error
     # A token may carry no jti; the signature is as unique, and the body it came with is not signed.
     event_id = hashlib.sha256(token.encode("ascii") + b"\0" + body).hexdigest()
     event = HookEvent(

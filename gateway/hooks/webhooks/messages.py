@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.database.engine import Database
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
 
 _COLUMNS = tuple(
     webhooks_outbox.c[n]
@@ -47,7 +47,7 @@ class OutboxRecords:
     def __init__(
         self,
         database: Database,
-        committer: Committer,
+        committer: GroupCommitter,
         *,
         clock: Callable[[], float],
         wake: Callable[[], None],

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.database.engine import Database
-    from gateway.database.group_commit import Committer
+    from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.api import HookTargets
     from gateway.hooks.effects import Notice
 
@@ -180,7 +180,7 @@ class Outbox:
     def __init__(
         self,
         database: Database,
-        committer: Committer,
+        committer: GroupCommitter,
         *,
         targets: HookTargets,
         http: aiohttp.ClientSession,
