@@ -93,7 +93,7 @@ async def exchange(
         return Reply(
             0, seconds=time.monotonic() - started, problem=error.strerror or type(error).__name__
         )
-    return parse(received, seconds=time.monotonic() - started)
+    return parse_reply(received, seconds=time.monotonic() - started)
 
 
 NO_HTTP2 = "no HTTP/2"
@@ -229,11 +229,11 @@ def _complete(received: bytes) -> bool:
     return bool(lengths) and len(body) >= lengths[0]
 
 
-def parse(received: bytes, *, seconds: float) -> Reply:
+def parse_reply(received: bytes, *, seconds: float) -> Reply:
     """Status, headers and the raw body; interim answers (100) are skipped."""
     head, _, body = received.partition(b"\r\n\r\n")
     if head.startswith(b"HTTP/1.1 100"):
-        return parse(body, seconds=seconds)
+        return parse_reply(body, seconds=seconds)
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ", 2)
     if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():

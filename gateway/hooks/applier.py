@@ -1,13 +1,13 @@
 """Takes waiting events out of the inbox and makes them true.
 
 Rules:
-- Per lane: claim (commit) → look up and revoke → settle, standing and outgoing message (one
+- Per lane: claim (commit) → look up and revoke → settle, state and outgoing message (one
   commit). A crash in between repeats the middle part, which only ever says "end" or "refuse" again,
   and writes one message.
 - Whatever fails is tried again with growing pauses; an outage never uses up the attempts, a refusal
   by the provider does.
-- Where a standing does not open, what takes away is done, for all that is known newest; it is
-  neither settled nor told before the standing opens.
+- Where a state does not open, what takes away is done, for all that is known newest; it is
+  neither settled nor told before the state opens.
 - What hits nobody who is signed in is told as such: it holds for later logins, but somebody may
   have been meant who has another name here.
 - Giving back on a look-up waits until a refusal has settled: a directory may still answer with what
@@ -117,7 +117,7 @@ class _Postponed(Exception):  # noqa: N818 - not an error: a directory is asked 
 
 
 class _Unread(Exception):  # noqa: N818 - not an error: what was said before is looked at again later
-    """It gives back, or may, and its standing does not open."""
+    """It gives back, or may, and its state does not open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class _Outcome:
     """What one lane came to, to be written in one transaction."""
 
     settled: list[Settled]
-    standing: dict[str, tuple[Kept, HookTarget]]
+    states: dict[str, tuple[Kept, HookTarget]]
     messages: list[tuple[HookTarget, str, EffectPlan, Pending]]
     names: list[_Named]
 
@@ -319,7 +319,7 @@ class Applier:
         written.
         """
         outcome = _Outcome([], {}, [], [])
-        kept = dict(lane.standing)
+        kept = dict(lane.states)
         try:
             async with asyncio.timeout(self._apply_s):
                 closed: set[str] = set()
@@ -337,14 +337,14 @@ class Applier:
 
         sealed = {
             about: self._inbox.sealed(lane.key, about, one)
-            for about, (one, _) in outcome.standing.items()
+            for about, (one, _) in outcome.states.items()
         }
 
         async def settle(connection: AsyncConnection) -> bool:
             now = self._clock()
             if not await self._inbox.release(connection, lane.key, now=now):
                 return False
-            for about, (one, target) in outcome.standing.items():
+            for about, (one, target) in outcome.states.items():
                 await self._inbox.keep(
                     connection, lane.key, about, one, sealed=sealed[about], target=target, now=now
                 )
@@ -547,7 +547,7 @@ class Applier:
             around=_around(target, kept),
         )
         out = (
-            kept[about].standing.refused
+            kept[about].state.refused
             if about in kept
             else about in unread and unread[about].refused
         )
@@ -563,7 +563,7 @@ class Applier:
         if (unread or nameless) and (
             event.effect in LASTING or (event.subject is not None and event.subject.record)
         ):
-            # What was imposed before is part of the standing, and names that a record had: it is
+            # What was imposed before is part of the state, and names that a record had: it is
             # applied again, and told, when they are known.
             return Settled(
                 pending.id,
@@ -594,7 +594,7 @@ class Applier:
         found_nothing = bool(lifts) and not any(s.lifted is None or s.lifted for s in lifts)
         if planned.kept is not None and event.effect is not Effect.APP_REMOVED:
             kept[about] = planned.kept
-            outcome.standing[about] = (planned.kept, target)
+            outcome.states[about] = (planned.kept, target)
         if planned.notice is not None:
             outcome.messages.append(
                 (
@@ -685,11 +685,11 @@ class Applier:
     async def _other_names(
         self, target: HookTarget, pending: Pending, kept: dict[str, Kept], outcome: _Outcome
     ) -> Settled:
-        """A record has other names than before, or gives some up: every standing of it follows."""
+        """A record has other names than before, or gives some up: every state of it follows."""
         event = pending.event
         found = (
             await self._who(target, event)
-            if event.effect is Effect.RENAMED and any(k.standing.refused for k in kept.values())
+            if event.effect is Effect.RENAMED and any(k.state.refused for k in kept.values())
             else Found()
         )
         at = effective_time(event.event_time, pending.received_at)
@@ -714,10 +714,10 @@ class Applier:
             statuses += await self._revoke(planned.revoke)
             statuses += [await self._revoker.lift(request) for request in planned.lift]
             kept[about] = planned.kept
-            outcome.standing[about] = (planned.kept, target)
-        if event.effect is Effect.RENAMED and (NAMES not in kept or kept[NAMES].standing.at <= at):
+            outcome.states[about] = (planned.kept, target)
+        if event.effect is Effect.RENAMED and (NAMES not in kept or kept[NAMES].state.at <= at):
             kept[NAMES] = Kept(AccountState(refused=False, at=at), event)
-            outcome.standing[NAMES] = (kept[NAMES], target)
+            outcome.states[NAMES] = (kept[NAMES], target)
         elif (
             whole
             and NAMES in kept
@@ -725,7 +725,7 @@ class Applier:
             and left.kept is not None
         ):
             kept[NAMES] = left.kept
-            outcome.standing[NAMES] = (left.kept, target)
+            outcome.states[NAMES] = (left.kept, target)
         return Settled(pending.id, "applied", revocations=tuple(s.id for s in statuses))
 
     async def _named(
@@ -773,14 +773,10 @@ class Applier:
             or event.subject is None
         ):
             return event
-        standing = kept.get(about_key(event.group))
+        known = kept.get(about_key(event.group))
         asked_at = self._clock()
-        if (
-            standing is not None
-            and standing.standing.refused
-            and asked_at < standing.standing.at + SETTLE_S
-        ):
-            raise _Postponed(standing.standing.at + SETTLE_S)
+        if known is not None and known.state.refused and asked_at < known.state.at + SETTLE_S:
+            raise _Postponed(known.state.at + SETTLE_S)
         if event.group is None:
             account = await self._ask().account(target, event.subject.oid)
             if account is None:
@@ -808,7 +804,7 @@ class Applier:
         """Raises ``_Postponed`` where the group was deleted so shortly before that the directory
         may not know it yet.
         """
-        deleted = await self._inbox.standing(
+        deleted = await self._inbox.state(
             lane_key(target, replace(event, subject=None)), about_key(event.group)
         )
         if deleted is not None and deleted.refused and asked_at < deleted.at + SETTLE_S:
@@ -897,7 +893,7 @@ class Applier:
         through their lanes once more; the number of them.
         """
         count = 0
-        async for page in self._inbox.standings_without_effect(target.tenant, target.provider):
+        async for page in self._inbox.states_without_effect(target.tenant, target.provider):
             again: dict[Source, list[HookEvent]] = {}
             for source in {kept.event.source for _, _, kept in page}:
                 names = await self._names.read(
@@ -921,7 +917,7 @@ class Applier:
                         once = digest(
                             lane,
                             about,
-                            repr(kept.standing.at),
+                            repr(kept.state.at),
                             *groups_that_count(target, event.group),
                         )
                         again.setdefault(source, []).append(replace(event, id=once))
@@ -940,7 +936,7 @@ class Applier:
 
 
 def _is_newest(event: HookEvent, known: AccountState | None, received_at: float) -> bool:
-    """Whether the event takes something away and is newer than what is ``known`` of a standing that
+    """Whether the event takes something away and is newer than what is ``known`` of a state that
     does not open: what names are meant by an older one is not known.
     """
     if event.effect not in TAKES_AWAY:
@@ -957,7 +953,7 @@ def _is_mass_removal(said: HookEvent, event: HookEvent, planned: EffectPlan) -> 
     """Whether this may be one of many: somebody who is in loses a group, or is not known any more.
     What is said of one account is not.
     """
-    if not planned.revoke or planned.kept is None or not planned.kept.standing.refused:
+    if not planned.revoke or planned.kept is None or not planned.kept.state.refused:
         return False
     return event.effect in {Effect.GROUP_REMOVED, Effect.GROUP_DELETED} or (
         event.effect is Effect.BLOCK
@@ -975,16 +971,16 @@ def _wait_for_second_answer(pending: Pending, asked_at: float) -> None:
 
 
 def _concerns(event: HookEvent, about: str, kept: Kept, *, at: float) -> bool:
-    """Whether a release is about this standing; one of limited reach (the account, one group) only
+    """Whether a release is about this state; one of limited reach (the account, one group) only
     where it is newer.
     """
     if event.reference != ACCOUNT and event.group is None:
         return True
-    return about == about_key(event.group) and kept.standing.at < at
+    return about == about_key(event.group) and kept.state.at < at
 
 
 def _around(target: HookTarget, kept: dict[str, Kept]) -> Around:
-    refused = [k for k in kept.values() if k.standing.refused]
+    refused = [k for k in kept.values() if k.state.refused]
     lost = frozenset(
         s
         for k in refused

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 NAMES = "names"
-"""``about`` of the standing that holds a record's newest names, beside "" (the account) and digests
+"""``about`` of the state that holds a record's newest names, beside "" (the account) and digests
 of groups.
 """
 WITH_USERS = "with_users"
@@ -66,9 +66,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The standing as stored, with the event that made it and what was imposed because of it."""
+    """The state as stored, with the event that made it and what was imposed because of it."""
 
-    standing: AccountState
+    state: AccountState
     event: HookEvent
     imposed: tuple[RevocationRequest, ...] = ()
     by_address: tuple[Person, ...] = ()
@@ -153,7 +153,7 @@ def plan(
     if (
         event.effect is Effect.GROUP_ADDED
         and planned.kept is not None
-        and planned.kept.standing
+        and planned.kept.state
         == AccountState(refused=False, at=effective_time(event.event_time, received_at))
     ):
         return replace(planned, exempt=_exemptions(event, target))
@@ -168,14 +168,14 @@ def _plan(
     found: Found,
     around: Around,
 ) -> EffectPlan:
-    standing, step = reduce(kept.standing if kept else None, event, received_at)
+    state, step = reduce(kept.state if kept else None, event, received_at)
     event = _without_released(event, kept, received_at)
     imposed = kept.imposed if kept else ()
     if (
         step is Transition.END_SESSIONS
         and event.effect in REFUSES
         and kept is not None
-        and kept.standing.refused
+        and kept.state.refused
         and event.subject is not None
         and event.subject.record
     ):
@@ -189,31 +189,31 @@ def _plan(
         # Remembered all the same: the tenant's policy may name the group tomorrow, and Cognito will
         # still report it then.
         return EffectPlan(
-            _keep(standing, kept, event, imposed), ignored="the tenant does not use this group"
+            _keep(state, kept, event, imposed), ignored="the tenant does not use this group"
         )
     match step:
         case Transition.NOTHING:
             return EffectPlan(
-                _keep(standing, kept, event, imposed),
+                _keep(state, kept, event, imposed),
                 ignored="older than what is known, or nothing to give back",
             )
         case Transition.GIVE_BACK:
             back = _asserted(imposed, event.subject)
             return EffectPlan(
-                _keep(standing, kept, event, tuple(r for r in imposed if r not in back)),
+                _keep(state, kept, event, tuple(r for r in imposed if r not in back)),
                 lift=back,
                 notice=_notice(event, target, found, around),
             )
         case Transition.END_SESSIONS:
             return EffectPlan(
-                _keep(standing, kept, event, imposed),
+                _keep(state, kept, event, imposed),
                 revoke=_requests(event, target, found, lasting=False),
             )
         case Transition.REFUSE:
             requests = _requests(event, target, found, lasting=True)
-            first = kept is None or not kept.standing.refused
+            first = kept is None or not kept.state.refused
             all_imposed = tuple(dict.fromkeys((*(() if first else imposed), *_staying(requests))))
-            after = _keep(standing, kept, event, all_imposed)
+            after = _keep(state, kept, event, all_imposed)
             if (
                 after is not None
                 and found.by_address
@@ -235,27 +235,27 @@ def overdue(kept: Kept, *, target: HookTarget) -> HookEvent | None:
     lane; None where nothing is missing.
     """
     if (
-        not kept.standing.refused
+        not kept.state.refused
         or kept.imposed
         or kept.event.group is None
         or not groups_that_count(target, kept.event.group)
     ):
         return None
-    # At the time that the standing has, so that it is the same event, and what came later still
+    # At the time that the state has, so that it is the same event, and what came later still
     # wins.
-    return replace(kept.event, event_time=kept.standing.at, id=None)
+    return replace(kept.event, event_time=kept.state.at, id=None)
 
 
 def renamed(
     event: HookEvent, *, target: HookTarget, kept: Kept, found: Found, received_at: float
 ) -> EffectPlan | None:
-    """What one standing of a record comes to under the names that the record has now; None where
+    """What one state of a record comes to under the names that the record has now; None where
     nothing changes.
     """
     event = _without_released(event, kept, received_at)
     if event.subject is None or kept.event.subject is None:
         return None
-    if not kept.standing.refused:
+    if not kept.state.refused:
         back = _asserted(kept.imposed, event.subject)
         return (
             EffectPlan(
@@ -278,7 +278,7 @@ def renamed(
 
 
 def released(event: HookEvent, kept: Kept) -> EffectPlan | None:
-    """What is left of one standing of a record when names of it are another record's; None where
+    """What is left of one state of a record when names of it are another record's; None where
     nothing changes.
     """
     if event.subject is None or kept.event.subject is None:
@@ -309,7 +309,7 @@ def _without_released(event: HookEvent, kept: Kept | None, received_at: float) -
     if (
         kept is None
         or not kept.released
-        or effective_time(event.event_time, received_at) > kept.standing.at
+        or effective_time(event.event_time, received_at) > kept.state.at
     ):
         return event
     return _less(event, set(kept.released))
@@ -367,19 +367,19 @@ def _asserted(
 
 
 def _keep(
-    standing: AccountState | None,
+    state: AccountState | None,
     kept: Kept | None,
     event: HookEvent,
     imposed: tuple[RevocationRequest, ...],
 ) -> Kept | None:
-    if standing is None:
+    if state is None:
         return None
-    if kept is None or kept.standing != standing:
+    if kept is None or kept.state != state:
         return Kept(
-            standing,
+            state,
             event,
             imposed,
-            () if kept is None or not standing.refused else kept.by_address,
+            () if kept is None or not state.refused else kept.by_address,
         )
     return replace(kept, imposed=imposed)
 

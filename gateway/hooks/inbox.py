@@ -109,7 +109,7 @@ class Lane:
 
     key: str
     pending: tuple[Pending, ...]
-    standing: dict[str, Kept]
+    states: dict[str, Kept]
     """By group (``about``), "" for the account."""
     unread: Mapping[str, AccountState] = field(default_factory=dict)
     """What is known of those that do not open. Where there are any, only what takes away is
@@ -153,7 +153,7 @@ def lane_key(target: HookTarget, event: HookEvent) -> str:
     return digest(target.tenant, target.provider, event.source.value, about)
 
 
-def standing_id(lane: str, about: str) -> str:
+def state_id(lane: str, about: str) -> str:
     return digest(lane, about)[:32]
 
 
@@ -465,15 +465,15 @@ class Inbox:
                     next_at=now + CLOSED_S, error="it does not open with the keys that are here"
                 )
             )
-        standing: dict[str, dict[str, Kept]] = {key: {} for key in held}
+        states: dict[str, dict[str, Kept]] = {key: {} for key in held}
         closed: set[str] = set()
         unread: dict[str, dict[str, AccountState]] = {}
         for row in await connection.execute(
             select(hook_standing).where(hook_standing.c.lane.in_(held))
         ):
             with _noting(closed, row.lane, row.tenant):
-                standing[row.lane][row.about] = self._kept(row)
-            if row.about not in standing[row.lane]:
+                states[row.lane][row.about] = self._kept(row)
+            if row.about not in states[row.lane]:
                 unread.setdefault(row.lane, {})[row.about] = AccountState(bool(row.refused), row.at)
         for key in unread:
             pending[key] = [
@@ -481,7 +481,7 @@ class Inbox:
             ]
         empty = [key for key in held if not pending[key] and (unopened or key in unread)]
         if unread:
-            # Nothing is given back without the standing that it rests on; it is looked at again
+            # Nothing is given back without the state that it rests on; it is looked at again
             # when others had their turn.
             going = [one.id for key in unread for one in pending[key]]
             later = update(hook_inbox).where(
@@ -498,7 +498,7 @@ class Inbox:
                 )
             )
         return tuple(
-            Lane(key, tuple(pending[key]), standing[key], unread.get(key, {}))
+            Lane(key, tuple(pending[key]), states[key], unread.get(key, {}))
             for key in held
             if key not in empty
         )
@@ -550,7 +550,7 @@ class Inbox:
         return (await connection.execute(statement)).rowcount == 1
 
     def sealed(self, lane: str, about: str, kept: Kept) -> str:
-        """A standing for ``keep``: made before others have to wait."""
+        """A state for ``keep``: made before others have to wait."""
         return self._database.crypt.seal(
             dump_kept(kept), table="hook_standing", row=f"{lane}/{about}", column="imposed"
         )
@@ -566,10 +566,10 @@ class Inbox:
         target: HookTarget,
         now: float,
     ) -> None:
-        """Write one standing."""
+        """Write one state."""
         values = {
-            "refused": int(kept.standing.refused),
-            "at": kept.standing.at,
+            "refused": int(kept.state.refused),
+            "at": kept.state.at,
             "in_force": int(bool(kept.imposed)),
             "imposed": sealed,
             "updated_at": now,
@@ -577,7 +577,7 @@ class Inbox:
         statement = insert_new(self._database, hook_standing).values(
             lane=lane,
             about=about,
-            id=standing_id(lane, about),
+            id=state_id(lane, about),
             tenant=target.tenant,
             provider=target.provider,
             source=kept.event.source.value,
@@ -590,7 +590,7 @@ class Inbox:
     async def settle(
         self, connection: AsyncConnection, settled: Sequence[Settled], *, now: float
     ) -> None:
-        """Write what became of events; in the transaction that also writes standings and
+        """Write what became of events; in the transaction that also writes states and
         messages.
         """
         if not settled:
@@ -631,9 +631,9 @@ class Inbox:
                 [{**_bound(s, now), "b_more": int(s.state == "new" and s.in_vain)} for s in left],
             )
 
-    # --- standings of a policy that changed ---
+    # --- states of a policy that changed ---
 
-    async def standings_without_effect(
+    async def states_without_effect(
         self, tenant: str, provider: str
     ) -> AsyncIterator[list[tuple[str, str, Kept]]]:
         """Refusals of groups that were of no consequence when they came, in pages: lane, about,
@@ -669,7 +669,7 @@ class Inbox:
                 return
             last = (rows[-1].lane, rows[-1].about)
 
-    async def standing(self, lane: str, about: str) -> AccountState | None:
+    async def state(self, lane: str, about: str) -> AccountState | None:
         """What the newest event said there."""
         query = select(hook_standing.c.refused, hook_standing.c.at).where(
             hook_standing.c.lane == lane, hook_standing.c.about == about

@@ -48,27 +48,27 @@ def effective_time(event_time: float | None, received_at: float) -> float:
 
 
 def reduce(
-    standing: AccountState | None, event: HookEvent, received_at: float
+    state: AccountState | None, event: HookEvent, received_at: float
 ) -> tuple[AccountState | None, Transition]:
-    """The standing after one event of the same person (and group), and what is to be done about it.
+    """The state after one event of the same person (and group), and what is to be done about it.
 
-    The resulting standing depends on the set of events only, not on their order or number.
+    The resulting state depends on the set of events only, not on their order or number.
     """
     if event.effect not in LASTING:
-        return standing, Transition.END_SESSIONS
+        return state, Transition.END_SESSIONS
     refuses = event.effect in REFUSES
     if event.event_time is None and not refuses:
-        return standing, Transition.NOTHING
+        return state, Transition.NOTHING
     at = effective_time(event.event_time, received_at)
-    if standing is not None and (at, refuses) == (standing.at, standing.refused):
-        return standing, Transition.REFUSE if refuses else Transition.NOTHING
-    if standing is not None and (at, refuses) < (standing.at, standing.refused):
-        return standing, Transition.END_SESSIONS if refuses else Transition.NOTHING
+    if state is not None and (at, refuses) == (state.at, state.refused):
+        return state, Transition.REFUSE if refuses else Transition.NOTHING
+    if state is not None and (at, refuses) < (state.at, state.refused):
+        return state, Transition.END_SESSIONS if refuses else Transition.NOTHING
     step = (
         Transition.REFUSE
         if refuses
         else Transition.GIVE_BACK
-        if standing is not None and standing.refused
+        if state is not None and state.refused
         else Transition.NOTHING
     )
     return AccountState(refuses, at), step

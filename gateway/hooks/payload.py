@@ -46,7 +46,7 @@ def _event(raw: dict[str, Any]) -> HookEvent:
 
 
 def dump_kept(kept: Kept) -> str:
-    """What a standing rests on; the standing itself has columns of its own."""
+    """What a state rests on; the state itself has columns of its own."""
     people, imposed = [asdict(one) for one in kept.by_address], [asdict(r) for r in kept.imposed]
     return json.dumps(
         {
@@ -59,7 +59,7 @@ def dump_kept(kept: Kept) -> str:
     )
 
 
-def load_kept(text: str, standing: AccountState) -> Kept:
+def load_kept(text: str, state: AccountState) -> Kept:
     """Inverse of ``dump_kept``."""
     raw = json.loads(text)
     imposed = tuple(
@@ -68,7 +68,7 @@ def load_kept(text: str, standing: AccountState) -> Kept:
     )
     people = tuple(Person(**one) for one in raw["by_address"])
     return Kept(
-        standing,
+        state,
         _event(raw["event"]),
         imposed,
         people,

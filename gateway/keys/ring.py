@@ -115,7 +115,7 @@ def dump(ring: KeyRing) -> str:
     )
 
 
-def parse(text: str, *, source: str) -> KeyRing:
+def parse_key_ring(text: str, *, source: str) -> KeyRing:
     """Inverse of ``dump``; raises ``ConfigError`` that names ``source`` and never quotes it."""
     try:
         document = json.loads(text)
@@ -190,4 +190,4 @@ def load(path: Path, *, create: bool) -> KeyRing:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path}: the key ring cannot be read"
         raise ConfigError(msg) from error
-    return parse(text, source=str(path))
+    return parse_key_ring(text, source=str(path))

@@ -68,11 +68,11 @@ class ClientCredentials:
 
 
 class Registrar(Protocol):
-    """The registry as provisioning sees it. Documents are JSON; secrets in ``before`` states are
+    """The registry as provisioning sees it. Documents are JSON; secrets in snapshots are
     real.
     """
 
-    async def before(self, tenant: str) -> Json | None:
+    async def snapshot(self, tenant: str) -> Json | None:
         """Everything needed to ``restore`` the tenant; None where SQL has none."""
 
     async def put(
@@ -94,10 +94,10 @@ class Registrar(Protocol):
     async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
         """All of them, retired ones too; None removes them. Raises ``RegistryRejectedError``."""
 
-    async def holder(self, provider: str) -> str | None:
+    async def owner_of(self, provider: str) -> str | None:
         """The tenant whose document names the provider."""
 
-    async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
+    async def clients_due_for_deletion(self, now: float) -> Mapping[str, tuple[str, ...]]:
         """Ids of retired clients by tenant whose time has come. ``now``: UTC epoch seconds."""
 
     async def in_force(self, tenant: str) -> None:

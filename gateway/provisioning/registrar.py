@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from gateway.config.yaml import explain_validation
 from gateway.core.model import Secret
 from gateway.provisioning.credentials import ClientCredentials, RegistryRejectedError
+from gateway.tenants.api import Rejected
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.secrets import join, secrets_of, show
 from gateway.tenants.snapshot_record import Credentials
-from gateway.tenants.stored import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
     from gateway.tenants.database import TenantDatabase
     from gateway.tenants.snapshot_record import Record
     from gateway.tenants.stored import StoredTenant
-
-_CODES = {
-    "invalid": "invalid_body",
-    "taken": "taken",
-    "read_only": "read_only",
-    "exists": "exists",
-    "absent": "not_found",
-    "changed": "conflict",
-}
 
 
 class RegistryOfProvisioning:
@@ -48,12 +39,12 @@ class RegistryOfProvisioning:
     ) -> None:
         self._database, self._files, self._in_force = database, files, in_force
 
-    async def taken(self, document: TenantDocument) -> str | None:
+    async def name_conflict(self, document: TenantDocument) -> str | None:
         """Which of its names another tenant holds, in a sentence."""
-        refused = await self._database.taken(document, files=self._files().values())
+        refused = await self._database.name_conflict(document, files=self._files().values())
         return None if refused is None else refused.message
 
-    async def before(self, tenant: str) -> Json | None:
+    async def snapshot(self, tenant: str) -> Json | None:
         stored = await self._database.get(tenant)
         return None if stored is None else _kept(stored)
 
@@ -79,8 +70,8 @@ class RegistryOfProvisioning:
             return
         if before is None:
             refused = await self._database.delete(tenant, version=now.version, by=None)
-            if refused is not None and refused.code != "absent":
-                raise RegistryRejectedError(_CODES[refused.code], refused.message)
+            if refused is not None and refused.code != "not_found":
+                raise _error(refused)
             return
         await self._put(
             join(
@@ -108,16 +99,16 @@ class RegistryOfProvisioning:
             by=None,
         )
         if refused is not None:
-            raise RegistryRejectedError(_CODES[refused.code], refused.message)
+            raise _error(refused)
 
-    async def holder(self, provider: str) -> str | None:
+    async def owner_of(self, provider: str) -> str | None:
         filed = (
             record.id for record in self._files().values() if provider in record.provider_names
         )
-        return next(filed, None) or await self._database.holder("provider", provider)
+        return next(filed, None) or await self._database.owner_of("provider", provider)
 
-    async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
-        return await self._database.due(now)
+    async def clients_due_for_deletion(self, now: float) -> Mapping[str, tuple[str, ...]]:
+        return await self._database.clients_due_for_deletion(now)
 
     async def in_force(self, tenant: str) -> None:
         await self._in_force(tenant)
@@ -126,8 +117,14 @@ class RegistryOfProvisioning:
         stored = await self._database.put(
             document, version=version, by=None, files=self._files().values()
         )
-        if isinstance(stored, Refused):
-            raise RegistryRejectedError(_CODES[stored.code], stored.message)
+        if isinstance(stored, Rejected):
+            raise _error(stored)
+
+
+def _error(rejected: Rejected) -> RegistryRejectedError:
+    """Whoever provisions has sent no version of the document: it was changed at the same moment."""
+    code = "conflict" if rejected.code == "precondition_failed" else rejected.code
+    return RegistryRejectedError(code, rejected.message)
 
 
 def _kept(stored: StoredTenant) -> Json:

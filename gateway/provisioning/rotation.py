@@ -142,7 +142,9 @@ async def retire_due(onboarding: Onboarding) -> int:
     """Once: what no session can need any more. The number of tenants whose clients are gone."""
     ended = 0
     for tenant, client_ids in (
-        await onboarding.provisioning.registrar.due(onboarding.provisioning.clock())
+        await onboarding.provisioning.registrar.clients_due_for_deletion(
+            onboarding.provisioning.clock()
+        )
     ).items():
         ended += isinstance(
             await _retire(

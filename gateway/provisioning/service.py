@@ -133,13 +133,13 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Onboarding:
-    """``taken``: which name of a document another tenant holds."""
+    """``name_conflict``: which name of a document another tenant holds."""
 
     config: Config
     records: TenantRecords
     provisioning: Provisioning
     discovery: DiscoveryFetcher
-    taken: Callable[[TenantDocument], Awaitable[str | None]]
+    name_conflict: Callable[[TenantDocument], Awaitable[str | None]]
 
     # --- proposing
     # ----------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Onboarding:
         """What stands now: a file as it is served, else what SQL holds in one version."""
         record = await self.records.get(tenant)
         filed = record if record is not None and record.origin == "file" else None
-        before = None if filed is not None else await self.provisioning.registrar.before(tenant)
+        before = None if filed is not None else await self.provisioning.registrar.snapshot(tenant)
         document = (
             filed.document
             if filed is not None
@@ -367,7 +367,7 @@ class Onboarding:
             invalid(p.key, f"{p.value}: {p.allowed}" if p.value else p.allowed)
             for p in problems(parsed, self.config)
         ]
-        if (taken := await self.taken(parsed)) is not None:
+        if (taken := await self.name_conflict(parsed)) is not None:
             findings.append(PreflightProblem("taken", "tenant", taken))
         return findings
 

@@ -304,9 +304,9 @@ class Steps:
 
     def delete_provider(self, tenant: str, name: str, *, mark: str) -> Work:
         async def perform() -> Json:
-            holder = await self._registrar.holder(name)
-            if holder not in {None, tenant}:
-                return {"kept": f"tenant {holder} uses it"}
+            owner = await self._registrar.owner_of(name)
+            if owner not in {None, tenant}:
+                return {"kept": f"tenant {owner} uses it"}
             found = await self._pool.provider(name)
             if found is not None and mark not in found.identifiers:
                 return {"kept": "it is not the one that the gateway made"}

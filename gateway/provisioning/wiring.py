@@ -51,7 +51,7 @@ def onboarding_over(
         records,
         provisioning,
         DiscoveryFetcher(development=config.development),
-        registrar.taken,
+        registrar.name_conflict,
     )
 
 

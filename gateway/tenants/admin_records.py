@@ -10,7 +10,6 @@ from gateway.core.paging import Page
 from gateway.tenants.api import Rejected, TenantRecord
 from gateway.tenants.secrets import show
 from gateway.tenants.snapshot_record import shown_of
-from gateway.tenants.stored import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -22,15 +21,6 @@ if TYPE_CHECKING:
     from gateway.tenants.stored import StoredTenant
 
 FILE_ETAG_CHARACTERS = 16
-_CODES = {
-    "invalid": "invalid_body",
-    "taken": "taken",
-    "read_only": "read_only",
-    "exists": "exists",
-    "absent": "not_found",
-    "changed": "precondition_failed",
-}
-"""The registry's refusals → the API's problem codes."""
 
 
 class RegistryRecords:
@@ -79,8 +69,8 @@ class RegistryRecords:
         stored = await self._database.put(
             document, version=version, by=None, files=self._files().values()
         )
-        if isinstance(stored, Refused):
-            return _rejected(stored)
+        if isinstance(stored, Rejected):
+            return stored
         await self._in_force(document.id)
         return _stored(stored)
 
@@ -109,11 +99,11 @@ class RegistryRecords:
         written = await self._database.put(
             document, version=stored.version, by=None, files=self._files().values()
         )
-        if isinstance(written, Refused):
+        if isinstance(written, Rejected):
             return (
                 Rejected("conflict", "the tenant was changed at the same moment: ask again")
-                if written.code == "changed"
-                else _rejected(written)
+                if written.code == "precondition_failed"
+                else written
             )
         await self._in_force(tenant)
         return _stored(written)
@@ -125,7 +115,7 @@ class RegistryRecords:
             )
         refused = await self._database.delete(tenant, version=_version(etag), by=None)
         if refused is not None:
-            return _rejected(refused)
+            return refused
         await self._in_force(tenant)
         return None
 
@@ -139,10 +129,6 @@ def _with_secret(provider: ProviderDocument, secret: Secret | None) -> ProviderD
     return provider.model_copy(
         update={"hooks": provider.hooks.model_copy(update={"secrets": secrets})}
     )
-
-
-def _rejected(refused: Refused) -> Rejected:
-    return Rejected(_CODES[refused.code], refused.message)
 
 
 def _stored(stored: StoredTenant) -> TenantRecord:

@@ -32,10 +32,11 @@ from gateway.database.schema import (
 )
 from gateway.database.tenant_deletion import forget_tenant, removed_at
 from gateway.errors import ConfigError
+from gateway.tenants.api import Rejected
 from gateway.tenants.hook_targets import webhook_target
 from gateway.tenants.secrets import join, keep, keepable, secrets_of, show
 from gateway.tenants.snapshot_record import Credentials, record_of
-from gateway.tenants.stored import Actor, Changes, Refused, StoredTenant
+from gateway.tenants.stored import Actor, Changes, StoredTenant
 from gateway.tenants.uniqueness import find_clash, names_of
 from gateway.tenants.validation import conflicts, problems
 
@@ -57,16 +58,16 @@ STATE_ID = 1
 
 
 class _Undone(Exception):  # noqa: N818 - leaves a transaction, is seen by nobody
-    def __init__(self, refused: Refused) -> None:
+    def __init__(self, refused: Rejected) -> None:
         super().__init__(refused.code)
         self.refused = refused
 
 
-_REHEARSED = Refused("rehearsed", "nothing was to be changed")
+_REHEARSED = Rejected("rehearsed", "nothing was to be changed")
 
 
-def _or_undo(answer: AuditRecord | Refused | None) -> AuditRecord | None:
-    if isinstance(answer, Refused):
+def _or_undo(answer: AuditRecord | Rejected | None) -> AuditRecord | None:
+    if isinstance(answer, Rejected):
         raise _Undone(answer)
     return answer
 
@@ -114,7 +115,7 @@ class TenantDatabase:
             ).all()
         return self._credentials(rows)
 
-    async def holder(self, kind: str, name: str) -> str | None:
+    async def owner_of(self, kind: str, name: str) -> str | None:
         """The tenant in SQL that claims this very name."""
         query = select(tenant_names.c.tenant).where(
             tenant_names.c.kind == kind, tenant_names.c.name == name
@@ -123,7 +124,7 @@ class TenantDatabase:
             found: str | None = (await connection.execute(query)).scalar_one_or_none()
         return found
 
-    async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
+    async def clients_due_for_deletion(self, now: float) -> Mapping[str, tuple[str, ...]]:
         """Retired clients by tenant whose time has come."""
         query = (
             select(client_credentials.c.tenant, client_credentials.c.client_id)
@@ -166,16 +167,16 @@ class TenantDatabase:
             or (row.sent_revision >= revision and set(row.waiting).isdisjoint(tenants))
         )
 
-    async def taken(
+    async def name_conflict(
         self, wanted: TenantDocument, *, files: Iterable[Listing] = ()
-    ) -> Refused | None:
+    ) -> Rejected | None:
         """Whether another tenant, of SQL or ``files``, holds one of its names now; ``put`` asks
         again in its transaction.
         """
         others = [listing for listing in files if listing.id != wanted.id]
         clashes = conflicts((*others, record_of(wanted, None)), self._config)
         if clashes:
-            return Refused("taken", "\n".join(clashes))
+            return Rejected("taken", "\n".join(clashes))
         async with self._database.read() as connection:
             return await find_clash(connection, wanted.id, names_of(wanted))
 
@@ -188,7 +189,7 @@ class TenantDatabase:
         version: int | None,
         by: Actor | None,
         files: Iterable[Listing] = (),
-    ) -> StoredTenant | Refused:
+    ) -> StoredTenant | Rejected:
         """Create (``version`` None) or replace exactly that version. A secret given as ``***``
         keeps the stored one.
 
@@ -204,13 +205,13 @@ class TenantDatabase:
 
     async def apply(
         self, changes: Sequence[Change], *, by: Actor, files: Iterable[Listing] = ()
-    ) -> Refused | None:
+    ) -> Rejected | None:
         """A plan, all of it or nothing: names may move between the tenants in it."""
         return await self._all_or_nothing(changes, by, tuple(files), at_last=None)
 
     async def rehearse(
         self, changes: Sequence[Change], *, files: Iterable[Listing] = ()
-    ) -> Refused | None:
+    ) -> Rejected | None:
         """Why ``apply`` would refuse; changes nothing."""
         return await self._all_or_nothing(
             changes, Actor("rehearsal"), tuple(files), at_last=_REHEARSED
@@ -222,8 +223,8 @@ class TenantDatabase:
         by: Actor,
         others: Sequence[Listing],
         *,
-        at_last: Refused | None,
-    ) -> Refused | None:
+        at_last: Rejected | None,
+    ) -> Rejected | None:
         """``at_last``: what to refuse with at the end, None to commit."""
         records = []
         try:
@@ -247,11 +248,11 @@ class TenantDatabase:
 
     async def _apply(
         self, connection: AsyncConnection, change: Change, by: Actor, files: Sequence[Listing]
-    ) -> AuditRecord | Refused | None:
+    ) -> AuditRecord | Rejected | None:
         if change.document is None:
             return await self._delete(connection, change.tenant, change.version, by)
         stored, record = await self._put(connection, change.document, change.version, by, files)
-        return stored if isinstance(stored, Refused) else record
+        return stored if isinstance(stored, Rejected) else record
 
     async def _put(
         self,
@@ -260,14 +261,14 @@ class TenantDatabase:
         version: int | None,
         by: Actor | None,
         files: Sequence[Listing],
-    ) -> tuple[StoredTenant | Refused, AuditRecord | None]:
+    ) -> tuple[StoredTenant | Rejected, AuditRecord | None]:
         tenant = wanted.id
         row = (
             await connection.execute(select(tenants).where(tenants.c.id == tenant))
         ).one_or_none()
         before = self._stored(row) if row else None
         document = self._admitted(wanted, before, version, files)
-        if isinstance(document, Refused):
+        if isinstance(document, Rejected):
             return document, None
         if before is not None and document == before.document:
             return before, None
@@ -291,13 +292,15 @@ class TenantDatabase:
             "tenant.update" if before else "tenant.create", tenant, by, before, after
         )
 
-    async def delete(self, tenant: str, *, version: int | None, by: Actor | None) -> Refused | None:
+    async def delete(
+        self, tenant: str, *, version: int | None, by: Actor | None
+    ) -> Rejected | None:
         """``version`` None deletes whatever is there. The app client's credentials stay until
         ``provision destroy`` ends the client.
         """
         async with self._database.write(LOCK) as connection:
             record = await self._delete(connection, tenant, version, by)
-            if isinstance(record, Refused):
+            if isinstance(record, Rejected):
                 return record
             await _conclude(connection, record, by)
         _say(record, by)
@@ -312,15 +315,17 @@ class TenantDatabase:
 
     async def _delete(
         self, connection: AsyncConnection, tenant: str, version: int | None, by: Actor | None
-    ) -> AuditRecord | Refused:
+    ) -> AuditRecord | Rejected:
         row = (
             await connection.execute(select(tenants).where(tenants.c.id == tenant))
         ).one_or_none()
         if row is None:
-            return Refused("absent", f"there is no tenant {tenant} in SQL")
+            return Rejected("not_found", f"there is no tenant {tenant} in SQL")
         before = self._stored(row)
         if version is not None and version != before.version:
-            return Refused("changed", f"tenant {tenant} is at version {before.version} now")
+            return Rejected(
+                "precondition_failed", f"tenant {tenant} is at version {before.version} now"
+            )
         await forget_tenant(connection, tenant, version=before.version, at=self._clock())
         await self._tell_deleted(connection, before)
         return self._audit("tenant.delete", tenant, by, before, None)
@@ -375,7 +380,7 @@ class TenantDatabase:
 
     async def put_credentials(
         self, tenant: str, credentials: Credentials, *, by: Actor | None
-    ) -> Refused | None:
+    ) -> Rejected | None:
         """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself
         may be a file. Replaces all that it had, retired ones too.
         """
@@ -515,17 +520,17 @@ class TenantDatabase:
         before: StoredTenant | None,
         version: int | None,
         files: Sequence[Listing],
-    ) -> TenantDocument | Refused:
+    ) -> TenantDocument | Rejected:
         tenant = wanted.id
         if any(listing.id == tenant for listing in files):
-            return Refused(
+            return Rejected(
                 "read_only", f"tenant {tenant} is a file of tenants.files; change it there"
             )
         if version is None and before is not None:
-            return Refused("exists", f"tenant {tenant} exists (version {before.version})")
+            return Rejected("exists", f"tenant {tenant} exists (version {before.version})")
         if version is not None and (before is None or before.version != version):
-            return Refused(
-                "changed",
+            return Rejected(
+                "precondition_failed",
                 f"tenant {tenant} is at version {before.version} now"
                 if before
                 else f"tenant {tenant} does not exist any more",
@@ -533,14 +538,17 @@ class TenantDatabase:
         try:
             document = keep(wanted, keepable(before.document if before else None, wanted))
         except ValueError as error:
-            return Refused(
-                "invalid", "\n".join(f"tenant {tenant}: {line}" for line in str(error).splitlines())
+            return Rejected(
+                "invalid_body",
+                "\n".join(f"tenant {tenant}: {line}" for line in str(error).splitlines()),
             )
         wrong = problems(document, self._config)
         if wrong:
-            return Refused("invalid", "\n".join(f"tenant {tenant}: {problem}" for problem in wrong))
+            return Rejected(
+                "invalid_body", "\n".join(f"tenant {tenant}: {problem}" for problem in wrong)
+            )
         clashes = conflicts((*files, record_of(document, None)), self._config)
-        return Refused("taken", "\n".join(clashes)) if clashes else document
+        return Rejected("taken", "\n".join(clashes)) if clashes else document
 
     async def _write(
         self, connection: AsyncConnection, stored: StoredTenant, *, created: bool

@@ -71,12 +71,7 @@ class TenantRehearsals:
         )
         refused = await self._database.rehearse([change], files=self._files().values())
         if refused is not None:
-            return Rejected(
-                {"changed": "precondition_failed", "invalid": "invalid_body"}.get(
-                    refused.code, refused.code
-                ),
-                refused.message,
-            )
+            return refused
         told = tuple(SettingChange(c.key, c.before, c.after) for c in changes)
         if stored is None:
             return TenantRehearsal(show(wanted), told, 0, ())

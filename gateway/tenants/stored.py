@@ -30,16 +30,6 @@ class StoredTenant:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """``code`` is one of ``invalid``, ``taken``, ``read_only``, ``exists``, ``absent``,
-    ``changed``; ``message`` says by whom or why.
-    """
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Actor:
     """Whose change it is, for the audit record."""
 

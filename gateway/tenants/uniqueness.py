@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from gateway.database.schema import client_credentials, tenant_names
+from gateway.tenants.api import Rejected
 from gateway.tenants.snapshot_record import record_of
-from gateway.tenants.stored import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,7 @@ _SHOWN = {
 
 async def find_clash(
     connection: AsyncConnection, tenant: str, names: Iterable[tuple[str, str]]
-) -> Refused | None:
+) -> Rejected | None:
     """The first name that another tenant in SQL holds, by containment in a wildcard too."""
     other = tenant_names.c.tenant != tenant
     for kind, name in sorted(names):
@@ -83,7 +83,7 @@ async def find_clash(
                     f" (beside {_SHOWN[found.kind].format(found.name).removeprefix('host ')})",
                 )
         if holder is not None:
-            return Refused(
+            return Rejected(
                 "taken", f"{_SHOWN[kind].format(name)}{within}: claimed by {holder} and by {tenant}"
             )
     return None

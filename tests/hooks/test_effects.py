@@ -246,7 +246,7 @@ def test_a_group_counts_by_name_or_id_and_is_remembered_even_where_it_does_not()
         (Who(idp_subject="00ubob", provider=P), "end_sessions", "Canteen")
     }
     assert late.kept is not None
-    assert late.kept.standing == unused.kept.standing
+    assert late.kept.state == unused.kept.state
     assert overdue(late.kept, target=wider) is None
 
 
@@ -389,7 +389,7 @@ def test_late_deactivation_still_ends_sessions() -> None:
     )
     assert asked(planned.revoke) == {(Who(idp_subject="00ubob", provider=P), "end_sessions", None)}
     assert planned.kept is not None
-    assert not planned.kept.standing.refused
+    assert not planned.kept.state.refused
 
 
 def test_events_and_standings_survive_storage() -> None:
@@ -400,7 +400,7 @@ def test_events_and_standings_survive_storage() -> None:
         one,
         (RevocationRequest("acme", Who(idp_subject="x"), RevocationKind.BLOCK, "t", "okta"),),
     )
-    assert load_kept(dump_kept(kept), kept.standing) == kept
+    assert load_kept(dump_kept(kept), kept.state) == kept
 
 
 def test_only_an_addition_that_is_the_newest_word_of_a_provider_exempts_from_a_deletion_and_by_ids_only() -> (  # noqa: E501 - a test's name is a sentence

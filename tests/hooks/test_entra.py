@@ -15,7 +15,7 @@ OID = "b6f0c1f0-0f6e-4d7a-8d50-2f0e1d6a7b11"
 
 
 def parse(document: object) -> Any:
-    return entra.parse(raw(document), client_states=STATES, directory_id=DIRECTORY)
+    return entra.parse_delivery(raw(document), client_states=STATES, directory_id=DIRECTORY)
 
 
 @pytest.mark.parametrize("mark", ["deleted", {"reason": "deleted"}, {"reason": "changed"}, {}])
@@ -61,7 +61,7 @@ def test_another_directory_in_the_batch_is_skipped() -> None:
     document["value"][0]["tenantId"] = "00000000-0000-0000-0000-000000000000"
     assert [s.reason for s in parse(document).skipped] == [SkipReason.WRONG_DIRECTORY]
     assert (
-        entra.parse(
+        entra.parse_delivery(
             raw(load("graph_user_updated.json")), client_states=STATES, directory_id=None
         ).events
         == ()

@@ -356,7 +356,7 @@ async def test_a_tenant_that_is_gone_is_not_an_error(world: World) -> None:
 
     await world.inbox.accept(
         target,
-        okta.parse(raw(okta_delivery(okta_event("user.lifecycle.suspend")))),
+        okta.parse_delivery(raw(okta_delivery(okta_event("user.lifecycle.suspend")))),
         received_at=world.clock(),
     )
     world.applier.wake()

@@ -77,20 +77,22 @@ refusal = contextlib.suppress(DeliveryRejectedError)
 @given(mutations(okta_delivery(okta_event("group.user_membership.remove", group="00g1"))))
 def test_okta_parses_or_refuses(document: Any) -> None:
     with refusal:
-        okta.parse(json.dumps(document).encode("utf-8", "surrogatepass"))
+        okta.parse_delivery(json.dumps(document).encode("utf-8", "surrogatepass"))
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_parse_or_are_refused(body: bytes) -> None:
     with refusal:
-        okta.parse(body)
+        okta.parse_delivery(body)
     with refusal:
-        entra.parse(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
+        entra.parse_delivery(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
     with refusal:
-        ssf.parse(body, keys=keys(), issuers=frozenset({"i"}), audiences=frozenset({"a"}), now=NOW)
+        ssf.parse_delivery(
+            body, keys=keys(), issuers=frozenset({"i"}), audiences=frozenset({"a"}), now=NOW
+        )
     with refusal:
-        backchannel_logout.parse(
+        backchannel_logout.parse_delivery(
             body, keys=keys(), issuers=frozenset({"i"}), audiences=frozenset({"a"}), now=NOW
         )
 
@@ -100,7 +102,7 @@ def test_bytes_parse_or_are_refused(body: bytes) -> None:
 def test_graph_parses_or_refuses(document: Any) -> None:
     body = json.dumps(document).encode("utf-8", "surrogatepass")
     with refusal:
-        entra.parse(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
+        entra.parse_delivery(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
     with refusal:
         entra.parse_lifecycle(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
 
@@ -120,7 +122,7 @@ def test_signed_messages_parse_or_are_refused(claims: Any, changes: dict[str, An
         frozenset({"https://hooks.example.com/hooks/ssf/acme/acme-okta"}),
     )
     with contextlib.suppress(DeliveryRejectedError):
-        ssf.parse(
+        ssf.parse_delivery(
             sign(merged, typ="secevent+jwt").encode(),
             keys=keys(),
             issuers=issuers,
@@ -128,7 +130,7 @@ def test_signed_messages_parse_or_are_refused(claims: Any, changes: dict[str, An
             now=NOW,
         )
     with refusal:
-        backchannel_logout.parse(
+        backchannel_logout.parse_delivery(
             urlencode({"logout_token": sign(merged, typ="logout+jwt")}).encode(),
             keys=keys(),
             issuers=issuers,
@@ -137,7 +139,7 @@ def test_signed_messages_parse_or_are_refused(claims: Any, changes: dict[str, An
         )
     with refusal:
         token = sign({**merged, "exp": int(NOW) + 9}, typ="global-token-revocation+jwt")
-        universal_logout.parse(
+        universal_logout.parse_delivery(
             json.dumps(changes).encode("utf-8", "surrogatepass"),
             token=token,
             keys=keys(),
@@ -164,7 +166,7 @@ def test_scim_parses_or_refuses(document: dict[str, Any], patch: Any) -> None:
         resources.group_document({"displayName": "g", **document})
     if isinstance(patch, dict):
         with refusal:
-            scim_patch.parse(patch).apply(document)
+            scim_patch.parse_patch(patch).apply(document)
     with refusal:
         scim_filter.parse_filter(json.dumps(patch))
 

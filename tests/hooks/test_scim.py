@@ -17,7 +17,7 @@ SUBJECT = resources.subject(BOB, R)
 
 
 def patched(document: dict[str, Any], *operations: object) -> dict[str, Any]:
-    return patch.parse({"Operations": list(operations)}).apply(document)
+    return patch.parse_patch({"Operations": list(operations)}).apply(document)
 
 
 def effects(
@@ -28,7 +28,7 @@ def effects(
 
 @pytest.mark.parametrize("case", load("scim_patches.json"), ids=lambda c: c["name"])
 def test_active_false_in_all_its_spellings(case: dict[str, Any]) -> None:
-    after = resources.user_document(patch.parse(case["body"]).apply(BOB))
+    after = resources.user_document(patch.parse_patch(case["body"]).apply(BOB))
     events = resources.user_events(R, BOB, after, now=NOW)
     assert [(e.effect, e.subject) for e in events if e.effect is not Effect.RENAMED] == (
         [(Effect.BLOCK, SUBJECT)] if case["inactive"] else []
@@ -305,7 +305,7 @@ def test_a_member_named_in_a_removal_is_refused_even_if_never_listed() -> None:
 def test_whom_a_removal_names_is_read_in_both_forms(
     operation: dict[str, Any], removed: set[str]
 ) -> None:
-    assert patch.parse({"Operations": [operation]}).members_removed == removed
+    assert patch.parse_patch({"Operations": [operation]}).members_removed == removed
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_whom_a_removal_names_is_read_in_both_forms(
 )
 def test_a_patch_that_is_not_understood_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(ScimError):
-        patch.parse(body).apply(BOB)
+        patch.parse_patch(body).apply(BOB)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_unknown_kid_is_told_apart_so_that_keys_can_be_fetched_again() -> None:
 def logout(**changes: Any) -> Any:
     claims = {k: v for k, v in {**load("logout_token.json"), **changes}.items() if v is not ...}
     body = urlencode({"logout_token": sign(claims, typ="logout+jwt")}).encode()
-    return backchannel_logout.parse(
+    return backchannel_logout.parse_delivery(
         body,
         keys=keys(),
         issuers=frozenset({"https://server.example.com"}),
@@ -189,7 +189,7 @@ def test_logout_token_is_refused(changes: dict[str, Any], refusal: RejectionReas
 )
 def test_what_is_no_logout_form_is_refused(body: bytes) -> None:
     with pytest.raises(DeliveryRejectedError):
-        backchannel_logout.parse(
+        backchannel_logout.parse_delivery(
             body, keys=keys(), issuers=frozenset({ISSUER}), audiences=frozenset({"x"}), now=NOW
         )
 
@@ -205,7 +205,7 @@ def push(
     typ: str = "secevent+jwt",
     entra: bool = False,
 ) -> Any:
-    return ssf.parse(
+    return ssf.parse_delivery(
         sign(claims, typ=typ).encode(),
         keys=keys(),
         issuers=frozenset({issuer}),
@@ -442,7 +442,7 @@ def revoke(
         "jti": "t",
         **changes,
     }
-    return universal_logout.parse(
+    return universal_logout.parse_delivery(
         raw(body),
         token=sign(claims, typ=typ),
         keys=keys(),

@@ -92,7 +92,7 @@ async def test_every_click_in_the_okta_like_console_is_understood(
         inbox.received.clear()
         await click
         await customer.okta.outbox.idle()
-        delivery = okta.parse(inbox.received[0][1])
+        delivery = okta.parse_delivery(inbox.received[0][1])
         assert (delivery.skipped, [event.effect for event in delivery.events]) == ((), [effect])
         subject = delivery.events[0].subject
         assert subject is None or (subject.idp_subject, subject.email) == (bob.id, "bob@acme.test")
@@ -101,7 +101,7 @@ async def test_every_click_in_the_okta_like_console_is_understood(
 
 
 def read(inbox: Inbox) -> Delivery:
-    return entra.parse(
+    return entra.parse_delivery(
         inbox.received[-1][1], client_states=[Secret("s3cret")], directory_id=GLOBEX_TENANT_ID
     )
 
@@ -165,7 +165,7 @@ async def test_universal_logout_is_understood(cloud: DemoCloud, inbox: Inbox, su
     await customer.server.directory.clear_sessions(bob)
     await customer.okta.outbox.idle()
     headers, body = inbox.received[0]
-    delivery = universal_logout.parse(
+    delivery = universal_logout.parse_delivery(
         body,
         token=headers["Authorization"].removeprefix("Bearer "),
         keys=jwt.PyJWKSet.from_dict({"keys": [customer.server.key.public_jwk()]}),

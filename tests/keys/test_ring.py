@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.errors import ConfigError
-from gateway.keys.ring import KEY_BYTES, dump, generate, load, parse
+from gateway.keys.ring import KEY_BYTES, dump, generate, load, parse_key_ring
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def test_a_ring_is_written_and_read_back() -> None:
     ring = generate()
-    again = parse(dump(ring), source="here")
+    again = parse_key_ring(dump(ring), source="here")
     assert (again.sealing, again.database) == (ring.sealing, ring.database)
     assert again.assertion[0].kid == ring.assertion[0].kid
     assert (
@@ -117,6 +117,6 @@ def broken() -> dict[str, str]:
 @pytest.mark.parametrize(("case", "text"), broken().items(), ids=list(broken()))
 def test_what_is_no_ring_is_refused_without_quoting_it(case: str, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(text, source="/etc/gateway/keys.json")
+        parse_key_ring(text, source="/etc/gateway/keys.json")
     assert str(caught.value).startswith("/etc/gateway/keys.json")
     assert len(str(caught.value)) < 200

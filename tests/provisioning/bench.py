@@ -144,7 +144,11 @@ class Bench:
         )
         records = RegistryRecords(self.tenants, files=lambda: self.files, in_force=self.in_force)
         return Onboarding(
-            self.config, records, provisioning, DiscoveryFetcher(development=True), registrar.taken
+            self.config,
+            records,
+            provisioning,
+            DiscoveryFetcher(development=True),
+            registrar.name_conflict,
         )
 
     async def body(

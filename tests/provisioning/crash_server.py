@@ -120,7 +120,7 @@ async def provision(cell: dict[str, Any]) -> None:
             RegistryRecords(tenants, files=dict, in_force=at_once),
             provisioning,
             DiscoveryFetcher(development=True),
-            registrar.taken,
+            registrar.name_conflict,
         )
         match cell["kind"]:
             case "rotate":

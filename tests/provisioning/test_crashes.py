@@ -232,8 +232,8 @@ class FaultyRegistrar:
             msg = "planned"
             raise UnavailableError(msg)
 
-    async def before(self, tenant: str) -> Json | None:
-        return await self.inner.before(tenant)
+    async def snapshot(self, tenant: str) -> Json | None:
+        return await self.inner.snapshot(tenant)
 
     async def put(
         self, tenant: str, document: Mapping[str, object], *, before: Json | None
@@ -258,11 +258,11 @@ class FaultyRegistrar:
         if credentials is not None:
             await self._fault("put_credentials", after=True)
 
-    async def holder(self, provider: str) -> str | None:
-        return await self.inner.holder(provider)
+    async def owner_of(self, provider: str) -> str | None:
+        return await self.inner.owner_of(provider)
 
-    async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
-        return await self.inner.due(now)
+    async def clients_due_for_deletion(self, now: float) -> Mapping[str, tuple[str, ...]]:
+        return await self.inner.clients_due_for_deletion(now)
 
     async def in_force(self, tenant: str) -> None:
         await self._fault("in_force", after=False)

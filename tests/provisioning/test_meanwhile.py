@@ -13,7 +13,8 @@ import pytest
 from gateway.core.model import Secret
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind, RunState
-from gateway.tenants.stored import Actor, Refused
+from gateway.tenants.api import Rejected
+from gateway.tenants.stored import Actor
 from tests.provisioning.bench import Bench
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ async def narrowed(bench: Bench, **changes: Any) -> None:
         version=stored.version,
         by=Actor("operator"),
     )
-    assert not isinstance(answer, Refused)
+    assert not isinstance(answer, Rejected)
 
 
 async def stands(bench: Bench) -> tuple[bool, frozenset[str] | None]:

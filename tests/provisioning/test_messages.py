@@ -71,7 +71,7 @@ def in_production(bench: Bench, *addresses: str) -> Onboarding:
         service.records,
         service.provisioning,
         DiscoveryFetcher(development=False, look=look),
-        service.taken,
+        service.name_conflict,
     )
 
 

@@ -60,7 +60,7 @@ def scim_subject(document: dict[str, Any], kind: ProviderKind = ProviderKind.OKT
 def okta_person(*, user: str = "00u1", login: str = "") -> Subject:
     event = okta_event("user.lifecycle.deactivate", user=user)
     event["target"][0]["alternateId"] = login
-    return one_subject(okta.parse(raw(okta_delivery(event))).events)
+    return one_subject(okta.parse_delivery(raw(okta_delivery(event))).events)
 
 
 def one_subject(events: tuple[HookEvent, ...]) -> Subject:
@@ -80,7 +80,7 @@ def security_event(subject: dict[str, str], *, entra: bool = False) -> Subject:
     }
     body = sign(claims, typ="secevent+jwt").encode()
     return one_subject(
-        ssf.parse(
+        ssf.parse_delivery(
             body,
             keys=signing_keys(),
             issuers=frozenset({ISSUER}),
@@ -98,7 +98,7 @@ def revocation_request(subject: dict[str, str]) -> Subject:
     )
     body = raw({"sub_id": subject})
     return one_subject(
-        universal_logout.parse(
+        universal_logout.parse_delivery(
             body,
             token=token,
             keys=signing_keys(),
@@ -123,7 +123,7 @@ def logout_token(sub: str) -> Subject:
         typ="logout+jwt",
     )
     return one_subject(
-        backchannel_logout.parse(
+        backchannel_logout.parse_delivery(
             f"logout_token={token}".encode(),
             keys=signing_keys(),
             issuers=frozenset({ISSUER}),
@@ -143,7 +143,7 @@ def notification(oid: str) -> Subject:
         "resourceData": {"id": oid.lower()},
     }
     return one_subject(
-        graph.parse(
+        graph.parse_delivery(
             raw({"value": [entry]}), client_states=okta_target().secrets, directory_id=DIRECTORY
         ).events
     )

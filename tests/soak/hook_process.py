@@ -103,7 +103,7 @@ class WritingRevoker:
 
 async def main(state: Path, port: int, webhook: str, database_url: str) -> None:
     config = config_with(state, database={"url": database_url})
-    ring = key_ring.parse((state / "keys.json").read_text("ascii"), source="keys.json")
+    ring = key_ring.parse_key_ring((state / "keys.json").read_text("ascii"), source="keys.json")
     database = open_database(config, lambda: ring.database)
     await database.prepare()
     async with contextlib.AsyncExitStack() as stack:

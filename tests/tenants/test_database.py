@@ -20,11 +20,12 @@ from gateway.database.schema import (
     tenants,
 )
 from gateway.database.tenant_deletion import FORGOTTEN_WITH_A_TENANT, KEPT_OF_A_TENANT
+from gateway.tenants.api import Rejected
 from gateway.tenants.database import TenantDatabase
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.secrets import show
 from gateway.tenants.snapshot_record import Credentials, document_of, record_of
-from gateway.tenants.stored import Actor, Refused, StoredTenant
+from gateway.tenants.stored import Actor, StoredTenant
 from tests.database.fixtures import config_with
 from tests.tenants.samples import sample
 
@@ -66,7 +67,7 @@ async def refused(
     answer = await registry.put(
         document, version=version, by=ALICE, files=[record_of(file, None) for file in files]
     )
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Rejected)
     return f"{answer.code}: {answer.message}"
 
 
@@ -92,17 +93,17 @@ async def test_a_change_names_the_version_it_was_made_from(registry: TenantDatab
     assert changed.version == 2
     assert (
         await refused(registry, doc(name="Three"), version=1)
-        == "changed: tenant acme is at version 2 now"
+        == "precondition_failed: tenant acme is at version 2 now"
     )
     assert (
         await refused(registry, doc("globex"), version=1)
-        == "changed: tenant globex does not exist any more"
+        == "precondition_failed: tenant globex does not exist any more"
     )
     gone = await registry.delete("acme", version=1, by=ALICE)
-    assert gone == Refused("changed", "tenant acme is at version 2 now")
+    assert gone == Rejected("precondition_failed", "tenant acme is at version 2 now")
     assert await registry.delete("acme", version=2, by=ALICE) is None
-    assert await registry.delete("acme", version=None, by=ALICE) == Refused(
-        "absent", "there is no tenant acme in SQL"
+    assert await registry.delete("acme", version=None, by=ALICE) == Rejected(
+        "not_found", "there is no tenant acme in SQL"
     )
 
 
@@ -111,7 +112,9 @@ async def test_of_parallel_changes_one_wins(registry: TenantDatabase) -> None:
     answers = await asyncio.gather(
         *(registry.put(doc(name=f"Name {number}"), version=1, by=ALICE) for number in range(5))
     )
-    assert sorted(type(answer).__name__ for answer in answers) == ["Refused"] * 4 + ["StoredTenant"]
+    assert sorted(type(answer).__name__ for answer in answers) == ["Rejected"] * 4 + [
+        "StoredTenant"
+    ]
 
 
 async def test_of_parallel_claims_of_one_host_one_wins(registry: TenantDatabase) -> None:
@@ -121,7 +124,9 @@ async def test_of_parallel_claims_of_one_host_one_wins(registry: TenantDatabase)
             for number in range(5)
         )
     )
-    assert sorted(type(answer).__name__ for answer in answers) == ["Refused"] * 4 + ["StoredTenant"]
+    assert sorted(type(answer).__name__ for answer in answers) == ["Rejected"] * 4 + [
+        "StoredTenant"
+    ]
 
 
 async def test_an_unchanged_document_writes_nothing(
@@ -250,7 +255,7 @@ async def test_what_the_gateway_cannot_serve_is_refused(registry: TenantDatabase
         providers=[{"name": "acme-okta", "kind": "okta", "issuer": "http://idp.example.com"}]
     )
     assert (await refused(registry, document)).startswith(
-        "invalid: tenant acme: providers.acme-okta.issuer (is 'http://idp.example.com'): "
+        "invalid_body: tenant acme: providers.acme-okta.issuer (is 'http://idp.example.com'): "
         "an https:// URL"
     )
 
@@ -317,7 +322,7 @@ async def test_secrets_are_sealed_kept_and_never_on_record(
 
 async def test_a_kept_secret_needs_a_stored_one(registry: TenantDatabase) -> None:
     assert (await refused(registry, doc(client_secret="***"))).startswith(
-        "invalid: tenant acme: client_secret: *** is how a secret is shown"
+        "invalid_body: tenant acme: client_secret: *** is how a secret is shown"
     )
 
 
@@ -325,7 +330,7 @@ async def test_a_provisioned_client_belongs_to_one_tenant(registry: TenantDataba
     await registry.put_credentials("acme", Credentials("one", Secret("s")), by=ALICE)
     assert await registry.put_credentials(
         "globex", Credentials("one", Secret("s")), by=ALICE
-    ) == Refused("taken", "client one: claimed by acme and by globex")
+    ) == Rejected("taken", "client one: claimed by acme and by globex")
     await registry.put_credentials("acme", Credentials("two", Secret("t")), by=ALICE)
     held = await registry.credentials("acme")
     assert held == Credentials("two", Secret("t"))
@@ -337,11 +342,11 @@ async def test_a_provisioned_client_belongs_to_one_tenant(registry: TenantDataba
         "acme", Credentials("three", Secret("u"), (later, soon)), by=ALICE
     )
     assert await registry.credentials("acme") == Credentials("three", Secret("u"), (soon, later))
-    assert await registry.due(99.0) == {}
-    assert await registry.due(200.0) == {"acme": ("one", "zero")}
+    assert await registry.clients_due_for_deletion(99.0) == {}
+    assert await registry.clients_due_for_deletion(200.0) == {"acme": ("one", "zero")}
     assert await registry.put_credentials(
         "globex", Credentials("zero", Secret("s")), by=ALICE
-    ) == Refused("taken", "client zero: claimed by acme and by globex")
+    ) == Rejected("taken", "client zero: claimed by acme and by globex")
     await registry.delete_credentials("acme", by=ALICE)
     await registry.delete_credentials("acme", by=ALICE)
     assert await registry.credentials("acme") is None
@@ -399,7 +404,9 @@ async def test_a_change_made_from_a_deleted_tenants_version_is_refused_by_who_ha
         assert isinstance(changed, StoredTenant)
         assert not seen & {made.version, changed.version}
         for old in seen:
-            assert (await refused(registry, doc(name="Old"), version=old)).startswith("changed")
+            assert (await refused(registry, doc(name="Old"), version=old)).startswith(
+                "precondition_failed"
+            )
             gone = await registry.delete("acme", version=old, by=ALICE)
             assert gone is not None
         seen |= {made.version, changed.version}

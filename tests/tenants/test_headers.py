@@ -12,10 +12,11 @@ from gateway.config.types import DEFAULT_HEADERS, folded_name
 from gateway.core.headers import bearer_headers, identity_headers
 from gateway.core.model import HeaderSpec, MachineToken, Secret
 from gateway.errors import ConfigError
+from gateway.tenants.api import Rejected
 from gateway.tenants.database import TenantDatabase
 from gateway.tenants.document import TenantDocument, compile_tenant
 from gateway.tenants.files import read_folder
-from gateway.tenants.stored import Actor, Refused, StoredTenant
+from gateway.tenants.stored import Actor, StoredTenant
 from tests.core.build import identity
 from tests.database.fixtures import config_with
 from tests.tenants.samples import sample, write
@@ -73,8 +74,8 @@ async def test_a_document_that_names_another_header_is_refused_at_every_door(
     stored = await TenantDatabase(database, config).put(
         TenantDocument.model_validate(sample(headers=headers)), version=None, by=Actor("t")
     )
-    assert isinstance(stored, Refused)
-    assert stored.code == "invalid"
+    assert isinstance(stored, Rejected)
+    assert stored.code == "invalid_body"
     assert f"headers (is {name!r}):" in stored.message
     write(tmp_path / "tenants", sample(headers=headers))
     with pytest.raises(ConfigError, match=r"gateway\.yaml"):
@@ -204,7 +205,7 @@ async def test_a_rule_speaks_for_no_header_but_those_that_say_who_somebody_is(
     except ValueError:
         return
     stored = await TenantDatabase(database, config).put(document, version=None, by=Actor("t"))
-    assert isinstance(stored, Refused)
+    assert isinstance(stored, Rejected)
     assert f"rules.0.identity (is {name!r}):" in stored.message
     tenant = compile_tenant(document, config, client_id="c", client_secret=Secret("s"))
     assert tenant.rules[0].identity == (), "nor where the document was stored before"

@@ -59,7 +59,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         return receive
 
     return [
-        web.post(PATH, reception.handled(Source.ENTRA, receiver(entra.parse))),
+        web.post(PATH, reception.handled(Source.ENTRA, receiver(entra.parse_delivery))),
         web.post(
             f"{PATH}/lifecycle", reception.handled(Source.ENTRA, receiver(entra.parse_lifecycle))
         ),

@@ -33,7 +33,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
                 "the Authorization header is not this provider's secret",
             )
         media_type(request, {"application/json"})
-        await reception.accept(request, target, okta.parse(await body(request)))
+        await reception.accept(request, target, okta.parse_delivery(await body(request)))
         return web.Response(status=200)
 
     return [

@@ -72,7 +72,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
             request,
             target,
             Source.UNIVERSAL_LOGOUT,
-            lambda by: universal_logout.parse(
+            lambda by: universal_logout.parse_delivery(
                 raw,
                 token=token,
                 keys=by.keys,
@@ -101,7 +101,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
             request,
             target,
             Source.BACKCHANNEL,
-            lambda by: backchannel.parse(
+            lambda by: backchannel.parse_delivery(
                 raw,
                 keys=by.keys,
                 issuers=by.issuers,
@@ -144,7 +144,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
             request,
             target,
             Source.SSF,
-            lambda by: ssf.parse(
+            lambda by: ssf.parse_delivery(
                 raw,
                 keys=by.keys,
                 issuers=by.issuers,

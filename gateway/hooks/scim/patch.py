@@ -94,7 +94,7 @@ class Patch:
         )
 
 
-def parse(body: dict[str, Any]) -> Patch:
+def parse_patch(body: dict[str, Any]) -> Patch:
     """A PATCH body; ``ScimError`` for what is not understood."""
     try:
         operations = items(body.get(_name(body, "Operations")), "Operations")

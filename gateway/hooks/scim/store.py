@@ -545,7 +545,7 @@ class ScimStore:
     ) -> Stored | None:
         """PATCH. None: there is no such resource."""
         scim.bounded(body)
-        wanted = scim_patch.parse(body)
+        wanted = scim_patch.parse_patch(body)
 
         def change(before: dict[str, Any]) -> dict[str, Any]:
             after = wanted.apply(before)

@@ -35,7 +35,7 @@ EVENT = "http://schemas.openid.net/event/backchannel-logout"
 MAX_AGE_S = 3600
 
 
-def parse(
+def parse_delivery(
     body: bytes,
     *,
     keys: jwt.PyJWKSet,

@@ -64,7 +64,9 @@ def handshake(validation_token: str) -> str:
     return validation_token
 
 
-def parse(body: bytes, *, client_states: Iterable[Secret], directory_id: str | None) -> Delivery:
+def parse_delivery(
+    body: bytes, *, client_states: Iterable[Secret], directory_id: str | None
+) -> Delivery:
     """Change notifications. ``client_states``: those of this provider, two during rotation."""
     return _parse(body, tuple(client_states), directory_id, _change)
 

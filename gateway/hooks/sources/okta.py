@@ -84,7 +84,7 @@ def verification(challenge: str) -> dict[str, str]:
     return {"verification": challenge}
 
 
-def parse(body: bytes) -> Delivery:
+def parse_delivery(body: bytes) -> Delivery:
     """One delivery. The caller has compared the secret already."""
     envelope = json_object(body)
     if envelope.get("eventType") != "com.okta.event_hook":

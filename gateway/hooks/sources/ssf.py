@@ -102,7 +102,7 @@ unknown has the type's effect.
 _MAX_EVENTS = 16
 
 
-def parse(
+def parse_delivery(
     body: bytes,
     *,
     keys: jwt.PyJWKSet,

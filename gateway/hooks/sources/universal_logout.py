@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MAX_AGE_S = 300
 
 
-def parse(
+def parse_delivery(
     body: bytes,
     *,
     token: str,
