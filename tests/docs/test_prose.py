@@ -114,12 +114,17 @@ WORDS_OF_THE_CODE = {
     "docs/operator/configuration.md": "written by scripts/reference",
     "docs/operator/admin-api.md": "titles of errors",
     "docs/operator/ingress.md": "titles of findings",
-    "docs/operator/metrics.md": "a row for each metric",
     "docs/operator/reasons.md": "titles of pages",
     "docs/operator/troubleshooting.md": "the diagnoses",
     "docs/user/signing-in.md": "titles of pages",
 }
-"""Pages with tables that other tests hold to texts of the gateway: those are mended there."""
+"""Pages with tables that other tests hold to texts of the gateway: those change there."""
+LONG_CELLS = {
+    "docs/operator/configuration.md": "a row for each key, written by scripts/reference",
+    "docs/operator/metrics.md": "a row for each metric",
+    "docs/operator/reasons.md": "a row for each reason",
+    "docs/operator/troubleshooting.md": "a row for each error, held to the log's own words",
+}
 
 
 def name(path: Path) -> str:
@@ -166,8 +171,8 @@ def test_lines_are_short(path: Path) -> None:
 
 @every_guide
 def test_cells_of_tables_are_short(path: Path) -> None:
-    if name(path) in WORDS_OF_THE_CODE:
-        pytest.skip(WORDS_OF_THE_CODE[name(path)])
+    if name(path) in LONG_CELLS:
+        pytest.skip(LONG_CELLS[name(path)])
     assert [
         (number, cell.strip())
         for number, line in enumerate(text(path).splitlines(), 1)
