@@ -34,6 +34,10 @@ COMMANDS = {
         "What to set up at an identity provider, and what has arrived from it.",
     ),
     "keys": ("gateway.cli.keys", "List and rotate the gateway's own keys."),
+    "database": (
+        "gateway.cli.database_commands",
+        "Upgrade, back up and restore the database.",
+    ),
     "admin-keys": ("gateway.cli.admin_keys", "Bearer keys of the admin API."),
     "ingress": ("gateway.cli.ingress", "Render an ingress configuration, or probe a live one."),
 }

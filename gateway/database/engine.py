@@ -20,11 +20,12 @@ import secrets
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from sqlalchemy import event, insert, inspect, make_url, select, text
+from sqlalchemy import event, make_url, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import (
@@ -40,13 +41,21 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.database.clock import DatabaseClock
 from gateway.database.crypt import Crypt
-from gateway.database.schema import SCHEMA_VERSION, metadata, schema_version
-from gateway.errors import ConfigError, UnavailableError
+from gateway.database.migrate import VERSION_TABLE, Age, Schema, problem, schema_of, upgrade
+from gateway.database.presence import (
+    IN_MAINTENANCE,
+    LOCK_NUMBER,
+    FileLock,
+    MaintenanceError,
+    in_use,
+    take_session_lock,
+)
+from gateway.database.schema import REVISION
+from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.metrics import STORE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-    from pathlib import Path
 
     from sqlalchemy import URL, Connection, Table
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -67,12 +76,18 @@ class Patience:
     """
     writer_s: float
     """SQLite: how long a writer waits for another's transaction."""
+    idle_s: float | None = None
+    """PostgreSQL ends a client that is silent within a transaction for so long; else after
+    ``IDLE_IN_TRANSACTION_S``.
+    """
 
 
 SERVING = Patience(statement_s=2.2, writer_s=4.0)
 """Somebody waits for the answer: the admin API answers within 5 s though SQL hangs."""
 COMMANDS = Patience(statement_s=120.0, writer_s=15.0)
 """Commands read whole tables, and run beside a serving gateway."""
+MAINTENANCE = Patience(statement_s=3600.0, writer_s=15.0, idle_s=600.0)
+"""Backup, restore and upgrade: as long as the data take, and a slow disk between two statements."""
 ANSWER_MARGIN_S = 0.3
 """Between PostgreSQL's own end of a statement and ours."""
 CONNECT_S = 2.0
@@ -95,6 +110,10 @@ REFUSED_S = 5.0
 """For so long after a write that was refused the database counts as one that takes none. Serving
 processes write every few seconds at least.
 """
+_CHANGED = (
+    "the schema was changed while this process was not connected: start it again, with the "
+    "release that changed it"
+)
 _PREPARING_S = 60.0
 """How long a start waits for another one that is making the schema."""
 
@@ -115,6 +134,16 @@ class ReadOnlyError(UnavailableError):
     """It answers, and takes no writes: its disk is full or fails, or the server is a standby."""
 
 
+@dataclass(slots=True)
+class Session:
+    """What each new connection is held to."""
+
+    revision: str = ""
+    """Of the schema that this process works with, once it has seen it."""
+    lock: FileLock | None = None
+    """SQLite's."""
+
+
 class Database:
     """Connections, the cells' encryption, and the schema check."""
 
@@ -125,8 +154,10 @@ class Database:
         *,
         patience: Patience = SERVING,
         monotonic: Callable[[], float] = monotonic,
+        session: Session | None = None,
     ) -> None:
         self._engine = engine
+        self._session = session or Session()
         self._patience = patience
         self._monotonic = monotonic
         self._refused: ReadOnlyError | None = None
@@ -241,20 +272,52 @@ class Database:
 
     async def _prepare(self) -> None:
         async with self.write("schema") as connection:
-            found = await connection.run_sync(_found_version)
-            if found is None:
-                await connection.run_sync(metadata.create_all, checkfirst=False)
-                await connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
-            elif found != SCHEMA_VERSION:
-                msg = (
-                    f"database.url: holds schema version {found or 'unknown'}, this "
-                    f"release needs {SCHEMA_VERSION}. Before the first release there are "
-                    "no migrations: "
-                    "run 'gateway tenants export' with the release that made it, point "
-                    "database.url to an empty database (embedded: move "
-                    f"{EMBEDDED_FILE} away), start, and run 'gateway tenants apply'"
-                )
-                raise ConfigError(msg)
+            schema = await connection.run_sync(schema_of)
+            if schema.age is Age.EMPTY:
+                await connection.run_sync(upgrade)
+            elif reason := problem(schema):
+                raise ConfigError(reason)
+        self._session.revision = REVISION
+
+    async def schema(self) -> Schema:
+        """What the database holds, whatever it is. Raises ``UnavailableError``."""
+        async with self.read() as connection:
+            return await connection.run_sync(schema_of)
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction in which no other process of a gateway is connected, and none connects.
+
+        For changes of the schema: SQLite's foreign keys are not followed meanwhile, since a table
+        that is altered is dropped and made again; they are checked at the end. Raises
+        ``ConfigError`` where somebody is connected.
+        """
+        await self._engine.dispose()
+        if self._session.lock is not None and not self._session.lock.take():
+            raise ConfigError(in_use("on this machine"))
+        try:
+            with _asked("write"):
+                async with self._connected() as connection:
+                    await self._be_alone(connection)
+                    try:
+                        async with connection.begin():
+                            yield connection
+                            if not self.is_postgresql:
+                                await connection.run_sync(_check_foreign_keys)
+                    finally:
+                        await connection.invalidate()
+        finally:
+            if self._session.lock is not None:
+                self._session.lock.close()
+
+    async def _be_alone(self, connection: AsyncConnection) -> None:
+        if self.is_postgresql:
+            await take_session_lock(connection)
+            await connection.commit()
+        else:
+            # Within a transaction SQLite ignores it, and SQLAlchemy begins one.
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            await raw.execute("PRAGMA foreign_keys=OFF")
 
     async def check_session(self) -> None:
         """Whether what is set for a session holds in its next transaction. Raises ``ConfigError``
@@ -312,6 +375,8 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+        if self._session.lock is not None:
+            self._session.lock.close()
 
 
 def open_database(
@@ -323,11 +388,8 @@ def open_database(
     if config.embedded_database:
         path = config.state_dir / EMBEDDED_FILE
         _own(path)
-        return Database(
-            _sqlite(make_url("sqlite+aiosqlite://").set(database=str(path)), patience),
-            keys,
-            patience=patience,
-        )
+        url = make_url("sqlite+aiosqlite://").set(database=str(path))
+        return _sqlite(url, keys, patience)
     try:
         url = make_url(config.database.url.reveal())
     except ArgumentError as error:
@@ -340,7 +402,7 @@ def open_database(
         if not url.database or url.database == ":memory:":
             msg = "database.url: sqlite+aiosqlite:///PATH must name a file"
             raise ConfigError(msg)
-        return Database(_sqlite(url, patience), keys, patience=patience)
+        return _sqlite(url, keys, patience)
     try:
         engine = create_async_engine(
             url,
@@ -357,8 +419,9 @@ def open_database(
     except (SQLAlchemyError, TypeError, ValueError) as error:
         msg = "database.url: has an option that postgresql+asyncpg does not know"
         raise ConfigError(msg) from error
-    _limit_sessions(engine, patience)
-    return Database(engine, keys, patience=patience)
+    session = Session()
+    _begin_sessions(engine, patience, session)
+    return Database(engine, keys, patience=patience, session=session)
 
 
 def insert_new(database: Database, table: Table) -> Any:
@@ -371,26 +434,36 @@ def _milliseconds(seconds: float) -> str:
     return str(round(seconds * 1000))
 
 
-def _limit_sessions(engine: AsyncEngine, patience: Patience) -> None:
+def _begin_sessions(engine: AsyncEngine, patience: Patience, session: Session) -> None:
     """PostgreSQL's time limits, set in each new session: as parameters of the start a pooler would
-    refuse them.
+    refuse them. And the lock that says that a gateway is connected; and whether the schema is still
+    the one that this process has seen.
     """
     limits = {
         "lock_timeout": LOCK_S,
         "statement_timeout": patience.statement_s,
-        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_S,
+        "idle_in_transaction_session_timeout": patience.idle_s or IDLE_IN_TRANSACTION_S,
         "tcp_user_timeout": TCP_USER_TIMEOUT_S,
     }
     statement = "SELECT " + ", ".join(
         f"set_config('{name}', '{_milliseconds(seconds)}', false)"
         for name, seconds in limits.items()
     )
+    statement += f", pg_try_advisory_lock_shared({LOCK_NUMBER})"
 
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(dbapi_connection: Any, _record: object) -> None:
         cursor = dbapi_connection.cursor()
         cursor.execute(statement)
+        why = "" if cursor.fetchone()[-1] else IN_MAINTENANCE
+        if session.revision and not why:
+            cursor.execute(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
+            found = [tuple(row) for row in cursor.fetchall()]
+            why = "" if found == [(session.revision,)] else _CHANGED
         cursor.close()
+        if why:
+            dbapi_connection.close()
+            raise MaintenanceError(why)
         # Begun by the driver; what is set in a transaction that is rolled back is not set.
         dbapi_connection.commit()
 
@@ -407,13 +480,20 @@ def _own(path: Path) -> None:
         raise ConfigError(msg) from error
 
 
-def _sqlite(url: URL, patience: Patience) -> AsyncEngine:
+def _sqlite(url: URL, keys: Callable[[], Sequence[Key]], patience: Patience) -> Database:
     engine = create_async_engine(
         url, hide_parameters=True, connect_args={"timeout": patience.writer_s}
     )
+    file = Path(url.database or "")
+    lock = FileLock(file.with_name(f"{file.name}.lock"))
 
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(dbapi_connection: Any, _record: object) -> None:
+        try:
+            lock.share()
+        except GatewayError:
+            dbapi_connection.close()
+            raise
         # The driver opens transactions by its own rules, too late for BEGIN IMMEDIATE; None leaves
         # them to us.
         dbapi_connection.isolation_level = None
@@ -435,7 +515,7 @@ def _sqlite(url: URL, patience: Patience) -> AsyncEngine:
             "BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE"
         )
 
-    return engine
+    return Database(engine, keys, patience=patience, session=Session(lock=lock))
 
 
 @contextmanager
@@ -527,10 +607,8 @@ def _named(error: BaseException) -> str:
     return type(cause.__cause__ or cause).__name__
 
 
-def _found_version(connection: Connection) -> int | None:
-    """None for an empty database, 0 for one that holds our tables without a version."""
-    present = set(inspect(connection).get_table_names())
-    if schema_version.name not in present:
-        return 0 if present & set(metadata.tables) else None
-    rows = connection.execute(select(schema_version.c.version)).scalars().all()
-    return max(rows, default=0)
+def _check_foreign_keys(connection: Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if broken is not None:
+        msg = f"a row of {broken[0]} would refer to a row of {broken[2]} that is not there"
+        raise ConfigError(msg)

@@ -5,7 +5,8 @@ Columns that hold a secret or a person's data are ``sealed(...)``: text made by 
 re-encrypted on key rotation through ``info["sealed"]``. Primary keys are text wherever another
 system sees them, so that ids do not count what happens here.
 
-Until the first release there is one schema: who changes this file raises ``SCHEMA_VERSION``.
+Whoever changes a table here adds a revision to ``gateway/database/migrations/versions``
+(``scripts/migration "what changes"``) and names it in ``REVISION``.
 """
 
 from __future__ import annotations
@@ -26,10 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 19
-"""What ``schema_version`` must hold. A database with another number is refused at start-up, never
-guessed at.
-"""
+REVISION = "0001"
+"""Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
     naming_convention={
@@ -49,8 +48,6 @@ def sealed(name: str, *, nullable: bool = False) -> Column[str]:
     """A column that only ``Crypt`` reads and writes."""
     return Column(name, Text, nullable=nullable, info={"sealed": True})
 
-
-schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
 # --- tenants ------------------------------------------------------------------------------------
 

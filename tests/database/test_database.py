@@ -24,7 +24,7 @@ from gateway.database.engine import (
     Patience,
     open_database,
 )
-from gateway.database.schema import SCHEMA_VERSION, admin_keys, metadata, schema_version
+from gateway.database.schema import admin_keys, metadata
 from gateway.errors import ConfigError, UnavailableError
 from gateway.runtime.admin_role import probe_session
 from gateway.runtime.health import probe_all
@@ -53,27 +53,6 @@ async def test_every_table_is_made_and_json_comes_back_as_written(database: Data
         assert (await connection.execute(select(admin_keys.c.scopes))).scalar_one() == ["operator"]
         for table in metadata.sorted_tables:
             await connection.execute(select(func.count()).select_from(table))
-
-
-async def test_preparing_twice_changes_nothing(database: Database) -> None:
-    await database.prepare()
-    async with database.read() as connection:
-        assert (await connection.execute(select(schema_version.c.version))).scalars().all() == [
-            SCHEMA_VERSION
-        ]
-
-
-async def test_another_schema_version_is_refused_with_what_to_do(database: Database) -> None:
-    async with database.write() as connection:
-        await connection.execute(update(schema_version).values(version=SCHEMA_VERSION + 1))
-    with pytest.raises(
-        ConfigError,
-        match=(
-            rf"holds schema version {SCHEMA_VERSION + 1}, this release needs "
-            rf"{SCHEMA_VERSION}.*tenants export"
-        ),
-    ):
-        await database.prepare()
 
 
 async def test_a_failed_write_leaves_nothing(database: Database) -> None:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Float, Integer, String, Text, insert, select
+from sqlalchemy import insert, select
 
 from gateway.database.engine import Database, open_database
 from gateway.database.reencrypt import kids_in_use, reencrypt, row_name, sealed_columns
@@ -11,12 +11,11 @@ from gateway.database.schema import metadata
 from gateway.errors import ConfigError
 from gateway.keys import ring as keys
 from tests.database.fixtures import config_with
+from tests.database.rows import fill, row_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from sqlalchemy import Column, Table
 
     from gateway.keys.ring import Key
 
@@ -47,46 +46,10 @@ async def database(database_url: str, ring: Ring, tmp_path: Path) -> AsyncIterat
     await opened.close()
 
 
-def _value(column: Column[Any], number: int) -> object:
-    if column.info.get("sealed"):
-        return None
-    match column.type:
-        case String() | Text():
-            return f"{number}-{column.name}"[: getattr(column.type, "length", None) or 40]
-        case Integer() | Float():
-            return number
-        case _:
-            return {}
-
-
-def _row(database: Database, table: Table, number: int) -> dict[str, Any]:
-    row = {column.name: _value(column, number) for column in table.columns}
-    for key in table.foreign_keys:
-        row[key.parent.name] = f"{number}-{key.column.name}"
-    name = row_name([row[column.name] for column in table.primary_key.columns])
-    sealed = {
-        column.name: database.crypt.seal(
-            f"secret {number}", table=table.name, row=name, column=column.name
-        )
-        for column in table.columns
-        if column.info.get("sealed")
-    }
-    return row | sealed
-
-
-async def _fill(database: Database, *, rows: int) -> None:
-    async with database.write() as connection:
-        for table in metadata.sorted_tables:
-            if table.name != "schema_version":
-                await connection.execute(
-                    insert(table), [_row(database, table, number) for number in range(1, rows + 1)]
-                )
-
-
 async def test_every_sealed_cell_is_written_under_the_new_key_and_still_says_the_same(
     database: Database, ring: Ring
 ) -> None:
-    await _fill(database, rows=250)
+    await fill(database, rows=250)
     old = ring.keys[0].kid
     assert await kids_in_use(database) == {old}
     ring.rotate()
@@ -113,7 +76,7 @@ async def test_an_empty_cell_stays_empty(database: Database, ring: Ring) -> None
     table, column = next((table, column) for table, column in sealed_columns() if column.nullable)
     async with database.write() as connection:
         await connection.execute(
-            insert(table).values({**_row(database, table, 1), column.name: None})
+            insert(table).values({**row_of(database, table, 1), column.name: None})
         )
     ring.rotate()
     await reencrypt(database)
@@ -122,7 +85,7 @@ async def test_an_empty_cell_stays_empty(database: Database, ring: Ring) -> None
 
 
 async def test_a_cell_whose_key_is_gone_is_named(database: Database, ring: Ring) -> None:
-    await _fill(database, rows=1)
+    await fill(database, rows=1)
     ring.keys = keys.generate().database
     with pytest.raises(ConfigError, match=r"encrypted with key .*, which is not in the key ring"):
         await reencrypt(database)
