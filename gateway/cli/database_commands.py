@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway import keys
 from gateway.cli import config_option, json_option
-from gateway.config import load_config
+from gateway.config.model import load_config
 from gateway.database import backup as backups
+from gateway.database.audit import SqlAuditLog
+from gateway.database.engine import MAINTENANCE, open_database
 from gateway.database.migrate import Age, Schema, problem, schema_of
 from gateway.database.migrate import upgrade as run_revisions
+from gateway.database.schema import REVISION
 from gateway.errors import ConfigError
-from gateway.sql.audit import SqlAuditLog
-from gateway.sql.database import MAINTENANCE, open_database
-from gateway.sql.tables import REVISION
+from gateway.keys import ring as keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gateway.database.backup import Content
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
 
 ACTOR = "cli"
 

@@ -17,13 +17,21 @@ from gateway.cli.database import configured_database
 from gateway.cli.stores import configured_stores
 from gateway.config.model import load_config
 from gateway.config.types import parse_duration
+from gateway.database.engine import COMMANDS, EMBEDDED_FILE, open_database
+from gateway.database.migrate import Age, problem
 from gateway.database.reencrypt import kids_in_use, reencrypt
+from gateway.errors import ConfigError, UnavailableError
 from gateway.keys import file
 from gateway.keys import ring as keys
+from gateway.sessions.connection import connect
+from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.key_adoption import Readers
 from gateway.sessions.watermarks import WATERMARK_LIFE_S
+from gateway.tenants.snapshot import snapshot_key_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway.config.model import Config
     from gateway.keys.ring import KeyRing
 
@@ -37,6 +45,12 @@ wrote with it has read the new ring long since.
 """
 _LIFE_S = {"sealing": WATERMARK_LIFE_S, "assertion": ASSERTION_LIFE_S}
 _POLL_S = 0.2
+_REFUSED = (
+    "{file}: the key ring is missing, and none was made, because something may have been written "
+    "with it:\n  {what}\n"
+    "Put the key ring back: copy it from another replica, or from its backup. If it is lost for "
+    "good, see 'If the key ring is lost' in docs/operator/key-rotation.md"
+)
 
 
 @click.group("keys")
@@ -109,6 +123,10 @@ def rotate(
     """
     config = load_config(Path(config_path))
     if create:
+        if not config.key_file.exists():
+            others = asyncio.run(_written_with_another(config))
+            if others:
+                raise ConfigError(_REFUSED.format(file=config.key_file, what="\n  ".join(others)))
         keys.load(config.key_file, create=True)
         click.echo(
             json.dumps({"file": str(config.key_file)}) if as_json else f"{config.key_file} is there"
@@ -128,6 +146,63 @@ def rotate(
         for result in results:
             click.echo(_told(result))
     return 0 if all(result["promoted"] for result in results) else 1
+
+
+async def _written_with_another(config: Config) -> list[str]:
+    """What there is already that a new key ring would not open."""
+    return [*await _cells(config), *await _in_redis(config)]
+
+
+async def _cells(config: Config) -> list[str]:
+    if config.embedded_database and not (config.state_dir / EMBEDDED_FILE).exists():
+        return []
+    database = open_database(config, list, patience=COMMANDS)
+    try:
+        schema = await database.schema()
+        if schema.age is Age.EMPTY:
+            return []
+        if schema.age is not Age.CURRENT:
+            return [f"SQL (database.url) holds data of another release: {problem(schema)}"]
+        kids = await kids_in_use(database)
+    except UnavailableError as error:
+        return [f"SQL (database.url) cannot be asked: {error}"]
+    finally:
+        await database.close()
+    return [f"SQL (database.url) holds values encrypted with {_names(kids)}"] if kids else []
+
+
+async def _in_redis(config: Config) -> list[str]:
+    socket_path, embedded = None, None
+    if config.embedded_redis:
+        if not (config.state_dir / "valkey" / "appendonlydir").exists():
+            return []
+        embedded = EmbeddedValkey.start(config.state_dir)
+        socket_path = embedded.socket_path
+    link = connect(config.redis, socket_path=socket_path)
+    try:
+        kid = await snapshot_key_id(link)
+        _count, processes = await Readers(link, keys.generate).without("")
+    except UnavailableError as error:
+        return [f"Redis (redis.url) cannot be asked: {error}"]
+    finally:
+        await link.close()
+        if embedded is not None:
+            embedded.stop()
+    return [
+        *(
+            [f"Redis (redis.url) holds the tenant snapshot, encrypted with {_names([kid])}"]
+            * bool(kid)
+        ),
+        *(
+            [f"gateway processes run with another key ring: {', '.join(processes[:5])}"]
+            * bool(processes)
+        ),
+    ]
+
+
+def _names(kids: Iterable[str]) -> str:
+    ordered = sorted(kids)
+    return f"key{'s' * (len(ordered) > 1)} {', '.join(ordered)}"
 
 
 def _told(result: dict[str, object]) -> str:
@@ -179,13 +254,14 @@ async def _rotate(
                 # Under the new key too, before any session is refused or overlaid by it alone.
                 for tenant in await stores.record.tenants():
                     await stores.revoker.reapply_standing(tenant)
+            snapshot_kid = await snapshot_key_id(stores.link)
         now = int(time.time())
         promoted = file.promote(ring, kind, now=now)
         save(promoted)
         pruned = (
             await _pruned_database(config_path, promoted, now=now)
             if kind == "database"
-            else file.prune(promoted, kind, before=now - _LIFE_S[kind])
+            else file.prune(promoted, kind, before=now - _LIFE_S[kind], needed={snapshot_kid})
         )
         save(pruned)
         left = {key.kid for key in getattr(pruned, kind)}

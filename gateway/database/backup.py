@@ -46,8 +46,8 @@ from gateway.database.migrate import (
     tables_at,
     upgrade,
 )
+from gateway.database.schema import REVISION, metadata
 from gateway.errors import ConfigError, GatewayError
-from gateway.sql.tables import REVISION, metadata
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Iterator
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Connection, Insert, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
 
 FORMAT: Final = "cognito-gateway database backup"
 VERSION: Final = 1

@@ -78,6 +78,10 @@ class Crypt:
             )
             raise ConfigError(msg) from error
 
+    def has(self, kid: str) -> bool:
+        """Whether the key of this id is in the ring."""
+        return any(key.kid == kid for key in self._keys())
+
     def is_current(self, sealed: str) -> bool:
         """Whether the key that writes now wrote this."""
         return sealed.partition(".")[0] == self._keys()[0].kid

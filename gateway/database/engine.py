@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import secrets
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
@@ -41,6 +42,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.database.clock import DatabaseClock
 from gateway.database.crypt import Crypt
+from gateway.database.key_check import KeyCheck, check_keys
 from gateway.database.migrate import VERSION_TABLE, Age, Schema, problem, schema_of, upgrade
 from gateway.database.presence import (
     IN_MAINTENANCE,
@@ -52,6 +54,7 @@ from gateway.database.presence import (
 )
 from gateway.database.schema import REVISION
 from gateway.errors import ConfigError, GatewayError, UnavailableError
+from gateway.log import fields
 from gateway.metrics import STORE_SECONDS
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from gateway.keys.ring import Key
 
 EMBEDDED_FILE = "gateway.sqlite3"
+_log = logging.getLogger("gateway.database")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +256,9 @@ class Database:
 
     async def prepare(self) -> None:
         """Create the schema on first start (several processes at once do it once) or check its
-        version.
+        version, and whether the key ring is the one that it was written with.
 
-        Raises ``ConfigError`` for another version or a pooler that does not fit,
+        Raises ``ConfigError`` for another version, another key ring or a pooler that does not fit,
         ``UnavailableError`` while the server does not answer.
         """
         await self.check_session()
@@ -277,7 +281,17 @@ class Database:
                 await connection.run_sync(upgrade)
             elif reason := problem(schema):
                 raise ConfigError(reason)
+            check = await check_keys(connection, self.crypt)
+        if check.cells and not check.opened:
+            raise ConfigError(check.problem)
+        if check.problem:
+            _log.error("key_ring_incomplete", extra=fields(detail=check.problem))
         self._session.revision = REVISION
+
+    async def check_keys(self) -> KeyCheck:
+        """Whether a few of its cells open. Raises ``UnavailableError``."""
+        async with self.read() as connection:
+            return await check_keys(connection, self.crypt)
 
     async def schema(self) -> Schema:
         """What the database holds, whatever it is. Raises ``UnavailableError``."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import MetaData, column, create_engine, inspect, select, table
 
-from gateway.sql.tables import REVISION, metadata
+from gateway.database.schema import REVISION, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import func, select, tuple_, update
 
 from gateway.database.schema import metadata
 
@@ -49,13 +49,14 @@ async def kids_in_use(database: Database) -> frozenset[str]:
     """Ids of the keys that some cell still needs."""
     found: set[str] = set()
     for _table, column in sealed_columns():
+        kid = (
+            func.split_part(column, ".", 1)
+            if database.is_postgresql
+            else func.substr(column, 1, func.instr(column, ".") - 1)
+        )
         async with database.read() as connection:
-            found |= {
-                value.partition(".")[0]
-                for value in (
-                    await connection.execute(select(column).where(column.is_not(None)))
-                ).scalars()
-            }
+            rows = await connection.execute(select(kid).where(column.is_not(None)).distinct())
+            found.update(rows.scalars())
     return frozenset(found)
 
 

@@ -28,7 +28,7 @@ from gateway.keys.ring import SigningKey
 from gateway.log import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from gateway.keys.ring import Key, KeyRing
@@ -41,14 +41,16 @@ _log = logging.getLogger("gateway")
 
 
 class KeyFile:
-    """Call it for the ring. A file that cannot be read any more keeps the old ring and says so
-    once.
+    """Call it for the ring. A file that cannot be read any more, or holds another ring, keeps the
+    old one and says so once.
     """
 
     def __init__(self, path: Path, *, create: bool) -> None:
         self.path = path
         self._ring = keys.load(path, create=create)
         self._seen = stamp(self.path)
+        self.problem = ""
+        """Why the file as it is now is not the ring that is used."""
         self.changed: list[Callable[[KeyRing], None]] = []
 
     def __call__(self) -> KeyRing:
@@ -62,10 +64,12 @@ class KeyFile:
         self._seen = seen
         try:
             ring = keys.load(self.path, create=False)
+            _check_successor(self._ring, ring, self.path)
         except ConfigError as error:
-            _log.error("key_ring_refused", extra=fields(error=str(error)))
+            self.problem = str(error)
+            _log.error("key_ring_refused", extra=fields(error=self.problem))
             return False
-        self._ring = ring
+        self._ring, self.problem = ring, ""
         _log.info(
             "key_ring_read",
             extra=fields(**{kind: [key.kid for key in getattr(ring, kind)] for kind in KINDS}),
@@ -81,6 +85,20 @@ class KeyFile:
             # A mount that hangs holds up a thread, and not the checks.
             if await asyncio.to_thread(stamp, self.path) != self._seen:
                 self.look()
+
+
+def _check_successor(ring: KeyRing, fresh: KeyRing, path: Path) -> None:
+    """A rotation retires the key that writes, and drops none that wrote until just now: a ring
+    without it is another one, with which nobody would be signed in. Raises ``ConfigError``.
+    """
+    for kind in KINDS:
+        writing = getattr(ring, kind)[0].kid
+        if writing not in {key.kid for key in getattr(fresh, kind)}:
+            msg = (
+                f"{path}: is another key ring: it lacks the {kind} key {writing}, which writes "
+                "now. The one of before is used until this process ends; put it back"
+            )
+            raise ConfigError(msg)
 
 
 def staged(ring: KeyRing, kind: str) -> Key | SigningKey | None:
@@ -120,10 +138,18 @@ def promote(ring: KeyRing, kind: str, *, now: int) -> KeyRing:
     )
 
 
-def prune(ring: KeyRing, kind: str, *, before: int) -> KeyRing:
-    """Without the keys that stopped writing before ``before``."""
+def prune(
+    ring: KeyRing, kind: str, *, before: int, needed: Collection[str] = frozenset()
+) -> KeyRing:
+    """Without the keys that stopped writing before ``before``, but for those ``needed`` still."""
     return _with(
-        ring, kind, tuple(key for key in getattr(ring, kind) if not 0 < key.retired_at < before)
+        ring,
+        kind,
+        tuple(
+            key
+            for key in getattr(ring, kind)
+            if key.kid in needed or not 0 < key.retired_at < before
+        ),
     )
 
 

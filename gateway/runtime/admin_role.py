@@ -22,6 +22,7 @@ from gateway.cognito.api import open_cognito
 from gateway.cognito.users import CognitoUsers
 from gateway.database.audit import SqlAuditLog
 from gateway.database.engine import Database, open_database
+from gateway.database.migrate import Age, problem
 from gateway.errors import ConfigError, UnavailableError
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.people import SignedIn
@@ -279,6 +280,36 @@ async def probe_session(database: Database) -> DependencyState:
     await database.check_session()
     return DependencyState(
         "database_session", ok=True, detail="settings of a session hold in its next transaction"
+    )
+
+
+async def probe_schema(database: Database) -> DependencyState:
+    """For `gateway config check`: whether this release works with the database's schema."""
+    schema = await database.schema()
+    reason = problem(schema)
+    if schema.age is Age.EMPTY:
+        return DependencyState("database_schema", ok=True, detail=reason)
+    return DependencyState(
+        "database_schema",
+        ok=not reason,
+        wrong=bool(reason),
+        detail=reason or f"revision {schema.revision}, which this release needs",
+    )
+
+
+async def probe_database_keys(database: Database) -> DependencyState:
+    """For `gateway config check`: whether the key ring opens what is encrypted in SQL."""
+    if (await database.schema()).age is not Age.CURRENT:
+        return DependencyState(
+            "database_keys", ok=True, detail="not asked: the schema is another one"
+        )
+    check = await database.check_keys()
+    return DependencyState(
+        "database_keys",
+        ok=not check.problem,
+        wrong=bool(check.problem),
+        detail=check.problem
+        or ("nothing is encrypted yet" if not check.cells else f"{check.cells} values open"),
     )
 
 

@@ -60,7 +60,14 @@ from gateway.sessions.recheck import Rechecks
 from gateway.sessions.tested_connections import Trials
 from gateway.sessions.token_revocation import TokenRevocation
 from gateway.tenants.files import read_folder
-from gateway.tenants.snapshot import CHANNEL
+from gateway.tenants.snapshot import (
+    CHANNEL,
+    Sealer,
+    SnapshotError,
+    open_records,
+    read_manifest,
+    read_records,
+)
 from gateway.tenants.subscriber import SnapshotTenants
 from gateway.tenants.warnings import host_warnings
 
@@ -181,6 +188,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             "redis": lambda: store_finding(primaries.known(), needed=checks),
             "tenants": lambda: tenants_finding(tenants),
             "clock": lambda: clock_finding(primaries.clock),
+            "key_ring": lambda: key_ring_finding(ring),
         }
         if (workers := process.workers) is not None:
             known["workers"] = lambda: workers_finding(workers())
@@ -431,6 +439,12 @@ def workers_finding(serving: Sequence[bool]) -> DependencyState:
     return DependencyState("workers", ok=all(serving), detail=detail, needed=not any(serving))
 
 
+def key_ring_finding(ring: KeyFile) -> DependencyState:
+    """Whether the file holds what is used. Never needed: the ring of before goes on."""
+    detail = ring.problem or f"{ring.path} is what is used"
+    return DependencyState("key_ring", ok=not ring.problem, needed=False, detail=detail)
+
+
 def store_finding(primaries: Collection[Primary], *, needed: bool) -> DependencyState:
     """Not ok while any primary is not; needed only while none answers: of three shards one that is
     down stops its tenants, not the others'.
@@ -495,6 +509,26 @@ def tenants_finding(tenants: SnapshotTenants) -> DependencyState:
             detail=f"{served}; {'; '.join(tenants.all_problems)}"[:1000],
         )
     return DependencyState("tenants", ok=True, detail=served)
+
+
+async def probe_snapshot(link: Link, ring: keys.KeyRing) -> DependencyState:
+    """For `gateway config check`: whether this key ring opens the tenants' snapshot in Redis."""
+    sealer = Sealer(lambda: ring)
+    try:
+        manifest = await read_manifest(link, sealer)
+        if manifest is None:
+            return DependencyState("snapshot", ok=True, detail="there is none yet")
+        some = list(manifest.digests.values())[:1]
+        open_records(sealer, await read_records(link, some))
+    except SnapshotError as error:
+        return DependencyState(
+            "snapshot", ok=False, wrong=True, detail=f"the tenant snapshot: {error}"
+        )
+    return DependencyState(
+        "snapshot",
+        ok=True,
+        detail=f"{len(manifest.digests)} tenants, number {manifest.generation}; opens",
+    )
 
 
 async def probe_files(config: Config) -> DependencyState:
@@ -580,13 +614,22 @@ async def check_dependencies(config: Config) -> list[DependencyState]:
             stack.push_async_callback(link.close)
             probes["redis"] = lambda: probe_redis(link)
         from gateway.database.engine import open_database  # noqa: PLC0415
-        from gateway.runtime.admin_role import probe_database, probe_session  # noqa: PLC0415 - only where SQL is asked for
+        from gateway.runtime.admin_role import (  # noqa: PLC0415 - only where SQL is asked for
+            probe_database,
+            probe_database_keys,
+            probe_schema,
+            probe_session,
+        )
 
         ring = keys.load(config.key_file, create=config.makes_key_ring)
         database = open_database(config, lambda: ring.database)
         stack.push_async_callback(database.close)
         probes["database"] = lambda: probe_database(database)
         probes["database_session"] = lambda: probe_session(database)
+        probes["database_schema"] = lambda: probe_schema(database)
+        probes["database_keys"] = lambda: probe_database_keys(database)
+        if link is not None:
+            probes["snapshot"] = lambda: probe_snapshot(link, ring)
         found = await health.probe_all(probes)
         return found if link is None else [*found, *await demand_findings(link, config)]
 

@@ -14,6 +14,7 @@ Rules:
 - A change that takes something away is published, and then waited for: it counts as done when every
   replica obeys it. Where a part of the store does not answer, only the tenants wait whose sessions
   it has.
+- It is sealed with the key that writes now, all of it: after a rotation it is published anew.
 - A tenant that is gone takes its sessions with it: they are ended once nobody serves it any more,
   and before that nobody is served under its id again. The manifest remembers what is to be ended,
   so a process that dies in between leaves it to the next. What cannot be ended yet delays nobody
@@ -37,7 +38,7 @@ from gateway.tenants import snapshot
 from gateway.tenants.files import TenantFiles, complain
 from gateway.tenants.offload import in_background, woken
 from gateway.tenants.restriction import narrowed
-from gateway.tenants.snapshot import Manifest, Sealer, SnapshotError
+from gateway.tenants.snapshot import Manifest, OtherKeyRingError, Sealer, SnapshotError
 from gateway.tenants.snapshot_record import with_credentials
 from gateway.tenants.validation import conflicts
 
@@ -70,6 +71,12 @@ ENDING_AWAITED_S = 5.0
 what ends at once has ended when they say so, and what cannot be ended yet delays nobody else for
 longer.
 """
+
+_KEY_RING = (
+    "this is not the key ring that the other processes have, and nothing is published with it. "
+    "Put that one back (its backup); if it is lost, delete gw:{tenants}:generation, "
+    "gw:{tenants}:manifest and gw:{tenants}:records in Redis"
+)
 
 log = logging.getLogger(ROOT)
 
@@ -196,6 +203,8 @@ class Publisher:
         if self._problems.get("claims"):
             raise ConfigError("\n".join(self._problems["claims"]))
         await self._publish_quietly()
+        if self._problems.get("key_ring"):
+            raise ConfigError("\n".join(self._problems["key_ring"]))
         complain("publisher", (), self.problems, again=False)
 
     async def run(self) -> None:
@@ -487,6 +496,9 @@ class Publisher:
         try:
             await self._publish(self._records)
             self._note("redis", ())
+            self._note("key_ring", ())
+        except OtherKeyRingError as error:
+            self._note("key_ring", (f"the tenant snapshot in Redis is {error}: {_KEY_RING}",))
         except (GatewayError, SnapshotError) as error:
             self._note("redis", (f"the tenant snapshot could not be published: {error}",))
 
@@ -519,7 +531,12 @@ class Publisher:
                 if self._manifest is not None and self._manifest.digests == wanted.digests
                 else {}
             )
-        if self._manifest is None or there < self.generation or self._manifest != wanted:
+        if (
+            self._manifest is None
+            or there < self.generation
+            or self._manifest != wanted
+            or self._sealer.is_retired(self._manifest.sealed_with)
+        ):
             if self._is_anothers and (
                 self._closed or (await self._database.revision())[0] != revision
             ):
@@ -561,20 +578,23 @@ class Publisher:
 
     async def _found(self) -> Manifest | None:
         """What a predecessor left, so that a restart publishes nothing new; None where it cannot be
-        read.
+        read. Raises ``OtherKeyRingError``: who has another key ring replaces nothing.
         """
         try:
             return await snapshot.read_manifest(self._store, self._sealer)
+        except OtherKeyRingError:
+            raise
         except SnapshotError:
             return None
 
     async def _write(self, records: dict[str, Record], wanted: Manifest, there: int) -> None:
         by_digest = {record.digest: record for record in records.values()}
         present = await snapshot.present(self._store)
+        # Who starts later must open all of it, and the key that wrote the last one goes one day.
+        again = self._manifest is None or self._manifest.sealed_with != self._sealer.kid
+        missing = by_digest.keys() - (set() if again else present)
         await snapshot.write_records(
-            self._store,
-            self._sealer,
-            (record for digest, record in by_digest.items() if digest not in present),
+            self._store, self._sealer, (by_digest[digest] for digest in missing)
         )
         # Counting from the clock, a number stays above all before it even where SQL and Redis were
         # both lost.
@@ -583,7 +603,7 @@ class Publisher:
             generation = await self._database.next_generation(at_least=at_least)
         except UnavailableError:
             generation = at_least + 1
-        manifest = replace(wanted, generation=generation)
+        manifest = replace(wanted, generation=generation, sealed_with=self._sealer.kid)
         if not await snapshot.write_manifest(self._store, self._sealer, manifest, over=there):
             msg = f"another admin process published a snapshot above {there} meanwhile"
             raise SnapshotError(msg)
@@ -601,7 +621,7 @@ class Publisher:
             extra=fields(
                 tenants=len(records),
                 generation=generation,
-                written=len(set(by_digest) - present),
+                written=len(missing),
                 narrowed=len(lost),
             ),
         )

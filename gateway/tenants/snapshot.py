@@ -42,6 +42,8 @@ RECORDS: Final = "gw:{tenants}:records"
 CHANNEL: Final = "gw:tenants"
 """The new generation is published here."""
 _NONCE_BYTES: Final = 12
+_SEALED_BYTES: Final = _NONCE_BYTES + 16
+"""At least: with AES-GCM's tag."""
 _BATCH: Final = 200
 """Records in one command, about 200 kB: Redis answers others in between."""
 _REPLACE: Final = """
@@ -68,6 +70,10 @@ class MissingError(SnapshotError):
     """There is none."""
 
 
+class OtherKeyRingError(SnapshotError):
+    """It was written with a key that is not in the ring."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """``digests`` by tenant id."""
@@ -82,6 +88,8 @@ class Manifest:
     """Ids that were taken out, and whose sessions are not known to have ended yet: nobody is served
     under them before.
     """
+    sealed_with: str = field(default="", compare=False)
+    """Id of the key that sealed it in Redis, and its records."""
 
 
 class Sealer:
@@ -90,6 +98,17 @@ class Sealer:
     def __init__(self, ring: Callable[[], KeyRing]) -> None:
         self._ring = ring
         self._derived: dict[str, AESGCM] = {}
+
+    @property
+    def kid(self) -> str:
+        """Of the key that writes now."""
+        return self._ring().sealing[0].kid
+
+    def is_retired(self, kid: str) -> bool:
+        """Whether this key wrote until a rotation. Not so a key that has yet to begin here, and
+        writes elsewhere already.
+        """
+        return any(key.kid == kid and key.retired_at for key in self._ring().sealing)
 
     def seal(self, plain: bytes, *, name: str) -> bytes:
         key = self._ring().sealing[0]
@@ -104,6 +123,9 @@ class Sealer:
     def open(self, sealed: bytes, *, name: str) -> bytes:
         """Raises ``SnapshotError``."""
         kid, _, rest = sealed.partition(b".")
+        if len(rest) < _SEALED_BYTES:
+            msg = f"{name.partition(' ')[0]} does not open: it is cut off, or was not written by us"
+            raise SnapshotError(msg)
         try:
             return self._key(kid.decode("ascii", "replace")).decrypt(
                 rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], name.encode("ascii")
@@ -121,12 +143,23 @@ class Sealer:
             material = next((key.material for key in self._ring().sealing if key.kid == kid), None)
             if material is None:
                 msg = f"sealed with key {kid[:16]!r}, which is not in the key ring (keys.file)"
-                raise SnapshotError(msg)
+                raise OtherKeyRingError(msg)
             derived = AESGCM(
                 HKDF(SHA256(), 32, salt=None, info=b"tenant snapshot").derive(material)
             )
             self._derived[kid] = derived
         return derived
+
+
+def key_id_of(sealed: bytes) -> str:
+    """Of the key that sealed it, whoever has that one."""
+    return sealed.partition(b".")[0].decode("ascii", "replace")[:16]
+
+
+async def snapshot_key_id(store: Store) -> str:
+    """Id of the key that the snapshot in Redis needs; empty where there is none."""
+    sealed = await store.command("GETRANGE", MANIFEST, 0, 64)
+    return key_id_of(sealed) if sealed else ""
 
 
 async def stored_generation(store: Store) -> int:
@@ -155,6 +188,7 @@ async def read_manifest(store: Store, sealer: Sealer) -> Manifest | None:
             digests,
             dict(header["removals"]),
             frozenset(header["ending"]),
+            key_id_of(sealed),
         )
     except (ValueError, KeyError, TypeError) as error:
         msg = "the manifest is not one"

@@ -8,6 +8,8 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from gateway.cli import run
+from gateway.database.crypt import Crypt
+from gateway.keys import ring as keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,11 +35,9 @@ providers:
 
 
 def prepare(folder: Path) -> Path:
-    from gateway.keys import ring
-
     (folder / "tenants").mkdir()
     (folder / "tenants" / "acme.yaml").write_text(TENANT, "utf-8")
-    ring.load(folder / "state" / "keys.json", create=True)
+    keys.load(folder / "state" / "keys.json", create=True)
     config = folder / "gateway.yaml"
     config.write_text(
         f"{CONFIG}state_dir: {folder / 'state'}\ntenants: {{files: {folder / 'tenants'}}}\n",
@@ -133,6 +133,10 @@ def test_the_test_says_nothing_came_and_fails(
 
 
 def a_message(folder: Path, state: str) -> None:
+    ring = keys.load(folder / "state" / "keys.json", create=False)
+    payload = Crypt(lambda: ring.database).seal(
+        "{}", table="webhooks_outbox", row="1", column="payload"
+    )
     with (
         contextlib.closing(sqlite3.connect(folder / "state" / "gateway.sqlite3")) as connection,
         connection,
@@ -140,9 +144,9 @@ def a_message(folder: Path, state: str) -> None:
         connection.execute(
             "INSERT INTO webhooks_outbox (id, tenant, lane, event, payload, created_at, "
             "state, attempts, next_at, held_until, error)"
-            " VALUES ('msg_1', 'acme', 'l', 'user.deprovisioned', 'x', 1.0, ?, 13, 1.0, "
+            " VALUES ('msg_1', 'acme', 'l', 'user.deprovisioned', ?, 1.0, ?, 13, 1.0, "
             "0.0, 'answered 500')",
-            (state,),
+            (payload, state),
         )
 
 

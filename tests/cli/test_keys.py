@@ -14,6 +14,7 @@ from gateway.keys import file
 from gateway.keys import ring as keys
 from gateway.sessions.api import Refused, Stored
 from gateway.sessions.key_adoption import Readers
+from gateway.tenants.snapshot import Manifest, Sealer, write_manifest
 from tests.cli.test_sessions_and_blocks import ACME, Beside
 from tests.sessions.conftest import Login, identity
 
@@ -130,13 +131,89 @@ def test_an_unknown_kind_is_refused(beside: Beside) -> None:
     assert beside.gateway("keys", "rotate", "everything") == 2
 
 
-def test_a_ring_is_made_where_there_is_none(tmp_path: Path, beside: Beside) -> None:
+def shared_ring(beside: Beside, path: Path) -> None:
     """Replicas that share a store share the ring, so none of them makes one by itself."""
-    shared = (
-        f"redis: {{url: 'unix://{beside.store.socket_path}'}}\nkeys: {{file: "
-        f"{tmp_path / 'new' / 'keys.json'}}}\n"
+    beside.config.write_text(
+        beside.config.read_text()
+        + f"redis: {{url: 'unix://{beside.store.socket_path}'}}\nkeys: {{file: {path}}}\n"
     )
-    beside.config.write_text(beside.config.read_text() + shared)
+
+
+def test_a_ring_is_made_where_there_is_none(tmp_path: Path, beside: Beside) -> None:
+    shared_ring(beside, tmp_path / "new" / "keys.json")
     assert beside.gateway("keys", "list") == 2
     assert beside.gateway("keys", "rotate", "--create") == 0
     assert beside.gateway("keys", "list") == 0
+
+
+def test_no_ring_is_made_where_something_was_written_with_another_one(
+    beside: Beside, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The file was on a disk that a reboot empties: a new one would end every session, and lose the
+    client secrets.
+    """
+    block = ("--tenant", "acme", "--email", "a@acme.test", "--reason", "left")
+    (beside.config.parent / "tenants" / "acme.yaml").write_text(ACME)
+    assert beside.gateway("blocks", "add", *block) == 0
+    ring = beside.ring
+
+    async def publish(login: Login) -> None:
+        sealer = Sealer(lambda: ring)
+        manifest = Manifest(1, {})
+        assert await write_manifest(login.sessions.link, sealer, manifest, over=0)
+        await Readers(login.sessions.link, lambda: ring).say("replica-1")
+
+    beside.with_sessions(publish)
+    here = tmp_path / "new" / "keys.json"
+    shared_ring(beside, here)
+    assert beside.gateway("keys", "rotate", "--create") == 2
+    said = capsys.readouterr().err
+    assert f"SQL (database.url) holds values encrypted with key {ring.database[0].kid}" in said
+    assert f"tenant snapshot, encrypted with key {ring.sealing[0].kid}" in said
+    assert "replica-1" in said
+    assert "Put the key ring back" in said
+    assert not here.exists()
+
+    beside.store.stop()
+    assert beside.gateway("keys", "rotate", "--create") == 2
+    assert "Redis (redis.url) cannot be asked" in capsys.readouterr().err, "who knows"
+    assert not here.exists()
+    here.parent.mkdir()
+    keys.load(here, create=True)
+    assert beside.gateway("keys", "rotate", "--create") == 0, "it is there"
+
+
+def test_config_check_names_the_key_that_the_ring_lacks(
+    beside: Beside, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    block = ("--tenant", "acme", "--email", "a@acme.test", "--reason", "left")
+    (beside.config.parent / "tenants" / "acme.yaml").write_text(ACME)
+    assert beside.gateway("blocks", "add", *block) == 0
+    ring = beside.ring
+
+    async def publish(login: Login) -> None:
+        link = login.sessions.link
+        assert await write_manifest(link, Sealer(lambda: ring), Manifest(1, {}), over=0)
+
+    beside.with_sessions(publish)
+    here = tmp_path / "keys.json"
+    shared_ring(beside, here)
+    findings = {}
+    for name in ("another", "the one"):
+        here.unlink(missing_ok=True)
+        keys.load(here, create=True)
+        if name == "the one":
+            here.write_text(keys.dump(ring), encoding="ascii")
+        capsys.readouterr()
+        beside.gateway("config", "check", "--json")
+        findings[name] = {
+            found["check"]: (found["ok"], found["detail"]) for found in answer(capsys)
+        }
+    another, right = findings["another"], findings["the one"]
+    for check, kid in (("database_keys", ring.database[0].kid), ("snapshot", ring.sealing[0].kid)):
+        assert not another[check][0]
+        assert kid in another[check][1]
+        assert "not in the key ring" in another[check][1]
+        assert right[check][0]
+    assert right["database_schema"] == another["database_schema"]
+    assert right["database_schema"][0]

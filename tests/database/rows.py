@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Float, Integer, String, Text, insert, null, select, update
 
-from gateway.sql.reencrypt import row_name
-from gateway.sql.tables import metadata
+from gateway.database.reencrypt import row_name
+from gateway.database.schema import metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
 
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
 
 
 def _value(column: Column[Any], number: int) -> object:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from gateway import keys
 from gateway.database import backup
 from gateway.database.backup import BackupError, back_up, missing_keys, read_content, restore
+from gateway.database.engine import MAINTENANCE, Database, open_database
 from gateway.database.migrate import Age
+from gateway.database.reencrypt import reencrypt, row_name, sealed_columns
+from gateway.database.schema import admin_keys, audit, hook_inbox, metadata, tenants
 from gateway.errors import ConfigError, GatewayError
-from gateway.sql.database import MAINTENANCE, Database, open_database
-from gateway.sql.reencrypt import reencrypt, row_name, sealed_columns
-from gateway.sql.tables import admin_keys, audit, hook_inbox, metadata, tenants
-from tests.sql.fixtures import config_with
-from tests.sql.rows import everything, fill, nulls, row_of
-from tests.sql.test_migrations import NextRelease
+from gateway.keys import ring
+from tests.database.fixtures import config_with
+from tests.database.rows import everything, fill, nulls, row_of
+from tests.database.test_migrations import NextRelease
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from tests.sql.postgres import Postgres
+    from tests.database.postgres import Postgres
 
-RING = keys.generate()
+RING = ring.generate()
 ROWS = 7
 
 

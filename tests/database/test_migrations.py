@@ -12,17 +12,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select, text, update
 
-from gateway import keys
 from gateway.cli import run
 from gateway.database import backup as backup_module
+from gateway.database import engine as database_module
 from gateway.database import migrate
+from gateway.database.engine import Database, open_database
 from gateway.database.migrate import OPTIONS, VERSION_TABLE, Age, revisions, scripts, tables_at
+from gateway.database.schema import REVISION, metadata, tenant_names
 from gateway.errors import ConfigError, UnavailableError
-from gateway.sql import database as database_module
-from gateway.sql.database import Database, open_database
-from gateway.sql.tables import REVISION, metadata, tenant_names
-from tests.sql.fixtures import config_with, database_keys
-from tests.sql.rows import everything, fill
+from gateway.keys import ring as keys
+from tests.database.fixtures import config_with
+from tests.database.rows import everything, fill
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from tests.sql.postgres import Postgres
+    from tests.database.postgres import Postgres
 
+RING = keys.generate()
 NEXT = '''
 """What a later release may do: new columns, a table made again, another one gone."""
 
@@ -87,7 +88,7 @@ def following(tmp_path: Path) -> NextRelease:
 
 def opened(database_url: str, tmp_path: Path) -> Database:
     config = config_with(tmp_path / "state", database={"url": database_url})
-    return open_database(config, database_keys())
+    return open_database(config, lambda: RING.database)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,7 +8,7 @@ from sqlalchemy import insert, select
 
 from gateway.database.engine import Database, open_database
 from gateway.database.reencrypt import kids_in_use, reencrypt, row_name, sealed_columns
-from gateway.database.schema import metadata
+from gateway.database.schema import tenants
 from gateway.errors import ConfigError
 from gateway.keys import ring as keys
 from tests.database.fixtures import config_with
@@ -89,6 +90,33 @@ async def test_a_cell_whose_key_is_gone_is_named(database: Database, ring: Ring)
     ring.keys = keys.generate().database
     with pytest.raises(ConfigError, match=r"encrypted with key .*, which is not in the key ring"):
         await reencrypt(database)
+
+
+async def test_a_ring_that_opens_nothing_is_refused_and_one_that_lacks_a_key_is_told(
+    database: Database, ring: Ring, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await database.check_keys()).cells == 0
+    await fill(database, rows=2)
+    check = await database.check_keys()
+    assert check.cells == check.opened > 20
+    assert check.problem == ""
+    old = ring.keys
+    ring.keys = keys.generate().database
+    with pytest.raises(
+        ConfigError, match=rf"needs database keys {old[0].kid}.*not the key ring.*Put that one back"
+    ):
+        await database.prepare()
+    ring.keys = (replace(old[0], material=bytes(32)),)
+    with pytest.raises(ConfigError, match=r"does not open with the key of that id"):
+        await database.prepare()
+
+    ring.keys = (*keys.generate().database, *old)
+    async with database.write() as connection:
+        await connection.execute(insert(tenants).values(row_of(database, tenants, 9)))
+    ring.keys = ring.keys[:1]
+    await database.prepare()
+    (record,) = [each for each in caplog.records if each.message == "key_ring_incomplete"]
+    assert old[0].kid in vars(record)["gateway_fields"]["detail"]
 
 
 async def test_a_rotation_while_running_is_obeyed_at_once(database: Database, ring: Ring) -> None:

@@ -90,6 +90,22 @@ def test_a_broken_or_missing_file_keeps_the_old_ring(tmp_path: Path, text: str) 
     assert read() is ring
 
 
+def test_another_ring_in_the_place_of_this_one_is_not_taken_for_a_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    read = key_file.KeyFile(path, create=True)
+    ring = read()
+    for kind in key_file.KINDS:
+        with key_file.editing(path) as save:
+            save(replace(ring, **{kind: getattr(keys.generate(), kind)}))
+        assert not read.look()
+        assert read() is ring
+        assert f"lacks the {kind} key {getattr(ring, kind)[0].kid}" in read.problem
+    with key_file.editing(path) as save:
+        save(key_file.promote(key_file.stage(ring, "sealing"), "sealing", now=1))
+    assert read.look()
+    assert read.problem == ""
+
+
 def test_two_rotations_do_not_cross(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     keys.load(path, create=True)

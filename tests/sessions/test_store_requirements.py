@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.processes import free_port
-from gateway.cli import run
 from gateway.config.model import Redis as RedisSettings
 from gateway.config.model import load_config
 from gateway.core.model import Secret
+from gateway.keys import ring as keys
 from gateway.runtime.app import demand_findings
 from gateway.sessions.connection import connect
 from gateway.sessions.key_adoption import Readers
@@ -22,7 +22,6 @@ from tests.sessions import servers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.keys import ring as keys
     from gateway.runtime.health import DependencyState
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "valkey"
@@ -291,7 +290,7 @@ def configuration(tmp_path: Path, url: str) -> Path:
         f"{tmp_path / 'keys.json'}}}\n"
     )
     if not (tmp_path / "keys.json").exists():
-        assert run(["keys", "rotate", "--create", "-c", str(path)]) == 0
+        keys.load(tmp_path / "keys.json", create=True)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from gateway.core.tenants import HostKind
 from gateway.database.engine import open_database
 from gateway.database.schema import tenants
 from gateway.errors import ConfigError, UnavailableError
+from gateway.keys import file as key_file
 from gateway.keys import ring as keys
 from gateway.metrics import REGISTRY
 from gateway.runtime.app import tenants_finding
@@ -991,3 +993,58 @@ async def test_a_snapshot_that_was_put_back_is_served_by_a_process_that_starts_t
     assert "globex" in rig.ended[1:], (
         "and ended once more: under the old snapshot somebody may have come in"
     )
+
+
+async def test_with_another_key_ring_nothing_is_published_and_nothing_is_served(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the processes have got another ring: those that had the first go on, and who starts
+    with the other one is not ready, and replaces nothing.
+    """
+    await rig.put(doc("globex"))
+    await rig.started()
+    replica = await rig.replica()
+    there = await rig.link.command("GET", snapshot.MANIFEST)
+    first = RING
+    other = keys.generate()
+    monkeypatch.setattr(sys.modules[__name__], "RING", other)
+    with pytest.raises(
+        ConfigError, match=rf"sealed with key '{first.sealing[0].kid}'.*Put that one back"
+    ):
+        await rig.new_publisher().start()
+    fresh = await rig.replica(with_files=True)
+    with pytest.raises(UnavailableError, match="not in the key ring"):
+        fresh.table.by_host("globex.example.com")
+    finding = tenants_finding(fresh)
+    assert finding.needed, "not ready"
+    assert await rig.link.command("GET", snapshot.MANIFEST) == there
+    assert serves(replica, "globex.example.com"), "what was read goes on"
+
+    monkeypatch.setattr(sys.modules[__name__], "RING", first)
+    assert await fresh.refresh(), "the ring is back"
+
+
+async def test_after_a_rotation_all_of_the_snapshot_is_sealed_with_the_new_key(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old key goes one day, and who starts then must open the records of tenants that nobody
+    changed meanwhile.
+    """
+    await rig.put(doc("globex"))
+    await rig.started()
+    replica = await rig.replica()
+    staged = key_file.stage(RING, "sealing")
+    monkeypatch.setattr(sys.modules[__name__], "RING", staged)
+    await rig.publisher._publish_quietly()
+    assert await snapshot.snapshot_key_id(rig.link) == RING.sealing[0].kid, "it does not write yet"
+    rotated = key_file.promote(staged, "sealing", now=int(time.time()))
+    monkeypatch.setattr(sys.modules[__name__], "RING", rotated)
+    before = rig.publisher.generation
+    await until(lambda: rig.publisher.generation > before)
+    monkeypatch.setattr(
+        sys.modules[__name__], "RING", replace(rotated, sealing=rotated.sealing[:1])
+    )
+    fresh = await rig.replica()
+    assert serves(fresh, "globex.example.com")
+    assert serves(fresh, "acme.example.com")
+    await until(lambda: replica.generation == rig.publisher.generation)

@@ -10,7 +10,7 @@ from alembic import context
 from sqlalchemy import JSON, BigInteger
 
 from gateway.database.migrate import OPTIONS
-from gateway.sql.tables import metadata
+from gateway.database.schema import metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
