@@ -86,7 +86,9 @@ def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
                 name,
                 (
                     "one of tenant_headers in gateway.yaml "
-                    f"({', '.join(config.tenant_headers) or 'there are none'})"
+                    f"({', '.join(config.tenant_headers) or 'there are none'}); a name is declared "
+                    "there first, and rendered into the ingress (gateway ingress render), because "
+                    "an ingress removes from clients' requests only the names that it knows"
                 ),
             )
     yield from _identities(document, config)

@@ -78,8 +78,12 @@ async def test_a_document_that_names_another_header_is_refused_at_every_door(
     assert stored.code == "invalid_body"
     assert f"headers (is {name!r}):" in stored.message
     write(tmp_path / "tenants", sample(headers=headers))
-    with pytest.raises(ConfigError, match=r"gateway\.yaml"):
+    with pytest.raises(ConfigError, match=r"gateway\.yaml") as refused:
         read_folder(tmp_path / "tenants", config)
+    if name in {"X-Forged", "X-WebAuth-User"}:  # it says where to declare a name
+        for text in (stored.message, str(refused.value)):
+            assert "one of tenant_headers in gateway.yaml" in text
+            assert "gateway ingress render" in text
 
 
 def test_what_a_stored_document_says_about_other_names_is_not_obeyed(tmp_path: Path) -> None:
