@@ -1,7 +1,9 @@
 """Who is believed: ``ingress.keys`` and ``ingress.trusted_proxies``, replaced whole when the
 configuration is read again.
 
-Each that is configured must hold. A Unix socket counts as loopback.
+Each that is configured must hold. A Unix socket counts as loopback. An ingress sends every key that
+it was rendered with, in one line with commas between them, and one that holds here is enough: so a
+key is exchanged at both ends in any order.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from gateway.config.model import Ingress
 
 KEY_HEADER: Final = "X-Gateway-Key"
+MAX_KEYS: Final = 4
+"""That an ingress may send."""
 _MAX_PEERS: Final = 4096
 
 
@@ -35,8 +39,9 @@ class Trust:
         """Whether the check listener's peer is an ingress of ours."""
         if self._keys:
             sent = request.headers.getall(KEY_HEADER, ())
-            given = sent[0].encode("utf-8", "surrogateescape") if len(sent) == 1 else b""
-            if not any([hmac.compare_digest(given, key) for key in self._keys]):  # noqa: C419 - every key is compared, in constant time
+            line = sent[0].encode("utf-8", "surrogateescape") if len(sent) == 1 else b""
+            given = line.split(b",", MAX_KEYS)[:MAX_KEYS]
+            if not any([hmac.compare_digest(one, key) for one in given for key in self._keys]):  # noqa: C419 - every key is compared, in constant time
                 return False
         return not self._networks or self.proxy(request.remote or "127.0.0.1")
 

@@ -143,6 +143,9 @@ class Ingress(Model):
         if any(len(k.reveal()) < 16 for k in keys):
             msg = "keys of at least 16 characters (try: openssl rand -hex 32)"
             raise ValueError(msg)
+        if any("," in key.reveal() for key in keys):
+            msg = "keys without a comma, which separates them where an ingress sends several"
+            raise ValueError(msg)
         return keys
 
 
