@@ -484,12 +484,15 @@ ADVICE: Final[Mapping[str, Advice]] = {
     ),
     "default_host": Advice(
         "A host that is nobody's is taken for a protected one",
-        "Answer 421 to every host that is not yours.",
+        (
+            "Ask the gateway about every host, by the name that was sent, or answer 421 to every "
+            "host that is not yours."
+        ),
         {
-            "nginx": "A `server { listen … default_server; }` whose only location returns 421.",
+            "nginx": "No `server_name` in the `default_server`, or one that only returns 421.",
             "caddy": "A `handle` that responds 421 as the last of the site.",
-            "envoy": 'A virtual host with `domains: ["*"]` and a direct_response of 421.',
-            "haproxy": "`http-request return status 421` unless the host is known.",
+            "envoy": 'A virtual host with `domains: ["*"]` that asks, or responds 421.',
+            "haproxy": "`http-request return status 421` unless the host is known or asked about.",
         },
     ),
     "listener_exposed": Advice(

@@ -652,21 +652,23 @@ def _paths(outcomes: Sequence[Outcome], found: _Findings) -> None:
 
 
 def _hosts(outcomes: Sequence[Outcome], found: _Findings) -> None:
+    """The gateway refuses a host that it is asked about and does not know; it must be the one that
+    was sent.
+    """
     for outcome in outcomes:
-        if outcome.check is not None:
+        asked = None if outcome.check is None else outcome.check.get("host")
+        if asked is not None and asked != outcome.shot.host:
             found.add(
                 "default_host",
                 Severity.WARNING,
-                (
-                    f"{outcome.what}: taken for a protected host, and asked about as "
-                    f"{outcome.check.get('host') or outcome.check.get('malformed')}"
-                ),
+                f"{outcome.what}: taken for a protected host, and asked about as {asked}",
             )
         elif outcome.reply.status and outcome.reply.status < 400:
+            said = "the gateway was not asked" if outcome.check is None else "the gateway refused"
             found.add(
                 "default_host",
                 Severity.CRITICAL,
-                f"{outcome.what}: {outcome.answered}, and the gateway was not asked",
+                f"{outcome.what}: {outcome.answered}, and {said}",
             )
 
 

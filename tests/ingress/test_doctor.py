@@ -190,11 +190,8 @@ MUTATIONS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
                 "location = /_auth/doctor {\n      proxy_pass http://gateway_public/_auth/doctor;",
             ),
             "default_host": (
-                (
-                    "default_type text/html;\n      if ($gw_program) { rewrite ^ "
-                    "/_gateway_nobody? last; }"
-                ),
-                "proxy_pass http://app;\n      break;",
+                "recursive_error_pages on;",
+                "recursive_error_pages on;\n    server_name acme.localhost;",
             ),
             "upgrade_relayed": ('"~*^websocket$" websocket;', "~. $http_upgrade;"),
             "host_confusion": (
@@ -327,7 +324,7 @@ async def test_how_an_application_reads_paths_is_seen_on_public_pages(
         port = free_port()
         site = replace(
             stand.site(port),
-            apps=(replace(stand.site(port).apps[0], upstream=f"127.0.0.1:{bound.port}"),),
+            apps=(replace(stand.site(port).apps[-1], upstream=f"127.0.0.1:{bound.port}"),),
         )
         running("nginx", render("nginx", site), port)
         found = await office.examine(port, public=("/public/task.txt",))

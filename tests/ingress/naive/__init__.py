@@ -59,13 +59,12 @@ HOLES = {
         "listener_exposed",
         "upgrade_relayed",
     },
-    "caddy": COMMON | {"identity_alias", "connection_strips", "upgrade_relayed", "default_host"},
+    "caddy": COMMON | {"identity_alias", "connection_strips", "upgrade_relayed"},
     # Envoy takes away what the answer names, whatever it is configured to take over.
     "envoy": COMMON - {"app_password_in_app"}
     | {
         "identity_alias",
         "websocket_lost",
-        "default_host",
         "pages_asked",
         "forged_facts",
         "fails_open",
@@ -90,17 +89,17 @@ HOLES = {
 def naive(kind: str, site: Site, *, app: str) -> dict[str, str]:
     """File name → text. ``app`` is the application's address."""
     host, _, port = site.listen.rpartition(":")
-    check_host, _, check_port = site.check.rpartition(":")
-    public_host, _, public_port = site.public.rpartition(":")
+    check_host, _, check_port = site.checks[0].rpartition(":")
+    public_host, _, public_port = site.publics[0].rpartition(":")
     app_host, _, app_port = app.rpartition(":")
     values = {
         "LISTEN": site.listen,
         "PORT": port,
-        "CHECK": site.check,
-        "PUBLIC": site.public,
+        "CHECK": site.checks[0],
+        "PUBLIC": site.publics[0],
         "APP": app,
-        "KEY": site.key.reveal(),
-        "ADMIN": site.check,
+        "KEY": site.keys[0].reveal(),
+        "ADMIN": site.checks[0],
         "CHECK_PORT": check_port,
         "PUBLIC_PORT": public_port,
         "APP_PORT": app_port,
