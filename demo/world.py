@@ -448,8 +448,7 @@ class World:
                 for host, port in upstreams.items()
                 for word in ("--upstream", f"{host}=127.0.0.1:{port}")
             ),
-            "--host",
-            INITECH_HOST,
+            "--force",
             "-o",
             str(folder),
         )

@@ -8,6 +8,8 @@
 -- - core.httpclient writes past its table when it is given more lines than tune.http.maxhdr: each name is one line.
 
 local CHECK = "http://127.0.0.1:8081/auth/haproxy"
+-- Where that is, if not at the address in it.
+local DESTINATION = nil
 local KEY = "demo-ingress-key-replace-it-0123456789abcdef"
 local SCHEME = "http"
 local COOKIE = "__Host-gw"
@@ -140,7 +142,7 @@ end
 core.register_action("gateway_ask", { "http-req" }, function(txn)
   local headers = question(txn)
   if not headers then return unreadable(txn) end
-  local answer = core.httpclient():get({ url = CHECK, headers = headers, timeout = TIMEOUT_MS })
+  local answer = core.httpclient():get({ url = CHECK, dst = DESTINATION, headers = headers, timeout = TIMEOUT_MS })
   if not answer or not answer.status or answer.status == 0 then return unavailable(txn) end
   if answer.status ~= 200 then return relay(txn, answer) end
 

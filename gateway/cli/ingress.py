@@ -21,7 +21,8 @@ from gateway.doctor.app_session import AppSession
 from gateway.doctor.run import parse_address
 from gateway.errors import ConfigError
 from gateway.ingress_config import RENDERED, SiteError, render, site_of
-from gateway.ingress_config.site import STREAM_LIMIT_S
+from gateway.ingress_config.files import write_files
+from gateway.ingress_config.site import CHECK_ENTRY_POINT, STREAM_LIMIT_S, parse_version
 
 if TYPE_CHECKING:
     from gateway.core.model import Secret
@@ -43,24 +44,43 @@ def command() -> None:
     "upstreams",
     multiple=True,
     metavar="[HOST=]ADDRESS",
-    help="The application's host:port; with HOST= only for that protected host. Repeatable.",
+    help="The application's host:port; with HOST= only for that host or wildcard. Repeatable.",
 )
 @click.option(
     "--host",
     "hosts",
     multiple=True,
     metavar="HOST",
-    help="One more protected host, of a tenant that does not live in files. Repeatable.",
+    help=(
+        "Guard this host or wildcard and others that are named, instead of every host. Repeatable."
+    ),
+)
+@click.option(
+    "--known-hosts",
+    is_flag=True,
+    help=(
+        "Guard the hosts of the tenants that exist now, in files and in SQL, instead of every host."
+    ),
 )
 @click.option(
     "--check",
+    "checks",
+    multiple=True,
     metavar="ADDRESS",
-    help="How the ingress reaches listen.check, if not at the address it binds.",
+    help=(
+        "How the ingress reaches listen.check of a replica, if not at the address it binds: "
+        "host:port or unix:/path. Repeatable."
+    ),
 )
 @click.option(
     "--public",
+    "publics",
+    multiple=True,
     metavar="ADDRESS",
-    help="How the ingress reaches listen.public, if not at the address it binds.",
+    help=(
+        "How the ingress reaches listen.public of a replica, if not at the address it binds: "
+        "host:port or unix:/path. Repeatable."
+    ),
 )
 @click.option(
     "--certificate",
@@ -90,10 +110,27 @@ def command() -> None:
     help="HAProxy: a Unix socket of level admin, over which open connections can be cut.",
 )
 @click.option(
+    "--check-entry-point",
+    default=CHECK_ENTRY_POINT,
+    show_default=True,
+    metavar="ADDRESS",
+    help="Traefik with several --check: where it shares them out, for itself alone.",
+)
+@click.option(
+    "--nginx-version",
+    metavar="VERSION",
+    help="nginx: as nginx -v says it. Left out, what 1.18 and later take.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     help="Write the files into this folder instead of to the terminal. They hold the ingress key.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace files that say something else, and keep a copy of each beside it.",
 )
 def render_command(
     kind: str,
@@ -101,13 +138,17 @@ def render_command(
     listen: str,
     upstreams: tuple[str, ...],
     hosts: tuple[str, ...],
-    check: str | None,
-    public: str | None,
+    known_hosts: bool,
+    checks: tuple[str, ...],
+    publics: tuple[str, ...],
     certificate: tuple[str, str] | None,
     redirect: str | None,
     stream_limit: int,
     stats_socket: str | None,
+    check_entry_point: str,
+    nginx_version: str | None,
     output: Path | None,
+    force: bool,
 ) -> None:
     """Write a ready configuration: hosts, header names, key and addresses are those of the
     gateway's configuration.
@@ -116,33 +157,39 @@ def render_command(
         raise SiteError("--redirect: in a cluster the controller's own entry point redirects")
     if stats_socket is not None and kind != "haproxy":
         raise SiteError(f"--stats-socket: {kind} has none")
+    if nginx_version is not None and kind != "nginx":
+        raise SiteError("--nginx-version: is for nginx")
+    if force and output is None:
+        raise SiteError("--force: needs --output")
     config = load_config(Path(config_path))
     default, by_host = _upstreams(upstreams)
+    known = (
+        (*_hosts(config.tenants.files), *asyncio.run(_hosts_in_sql(config_path)))
+        if known_hosts
+        else ()
+    )
     site = site_of(
         config,
-        (),
         listen=listen,
         upstream=default,
         upstreams=by_host,
-        check=check,
-        public=public,
+        hosts=(*known, *hosts) if known_hosts or hosts else None,
+        checks=checks,
+        publics=publics,
         certificate=certificate,
-        hosts=(*_hosts(config.tenants.files), *hosts),
         redirect=redirect,
         stream_limit_s=stream_limit,
         stats_socket=stats_socket,
+        check_entry_point=check_entry_point,
+        nginx_version=None if nginx_version is None else parse_version(nginx_version),
     )
     files = render(kind, site)
     if output is None:
         for name, text in files.items():
             click.echo((f"# ==> {name} <==\n" if len(files) > 1 else "") + text, nl=False)
         return
-    output.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        path = output / name
-        path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
-        click.echo(str(path))
+    for path, changed in write_files(output, files, force=force).items():
+        click.echo(f"{path}{'' if changed else ' (unchanged)'}")
 
 
 def _hosts(folder: Path | None) -> list[str]:
@@ -156,6 +203,17 @@ def _hosts(folder: Path | None) -> list[str]:
             raise ConfigError(f"{path}: hosts is a list")
         hosts += map(str, listed)
     return hosts
+
+
+async def _hosts_in_sql(config_path: str) -> list[str]:
+    """Raises ``ConfigError`` and ``UnavailableError``."""
+    # Only where it is asked for: whoever guards every host needs no database to render.
+    from gateway.cli.database import configured_database  # noqa: PLC0415
+    from gateway.tenants.database import TenantDatabase  # noqa: PLC0415
+
+    async with configured_database(config_path) as (config, database):
+        stored = await TenantDatabase(database, config).all()
+    return [host for tenant in stored.values() for host in tenant.document.hosts]
 
 
 def _upstreams(options: tuple[str, ...]) -> tuple[str, dict[str, str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from gateway.ingress_config.site import SiteError
 from gateway.pages import standalone
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ RENDERED: Final[Mapping[str, tuple[str, ...]]] = {
     "kubernetes": ("traefik.yaml", "envoy-gateway.yaml", "ingress-nginx.yaml"),
 }
 """Everything that can be rendered; Kubernetes is one of its files, not all."""
+NO_SOCKETS: Final = frozenset({"traefik", "kubernetes"})
 
 
 def _environment() -> Environment:
@@ -52,11 +54,27 @@ def _environment() -> Environment:
         address.partition(":")[0].split(".")[1] if "." in address.partition(":")[0] else "default"
     )
     environment.filters["port"] = lambda address: address.rpartition(":")[2]
+    environment.filters["haproxy"] = lambda address: address.replace("unix:", "unix@", 1)
+    environment.filters["caddy"] = lambda address: address.replace("unix:", "unix/", 1)
+    environment.tests["unix"] = lambda address: address.startswith("unix:")
     return environment
 
 
 def render(kind: str, site: Site) -> dict[str, str]:
-    """File name → text, for one of ``RENDERED``."""
+    """File name → text, for one of ``RENDERED``. Raises ``SiteError`` for what that proxy cannot
+    do.
+    """
+    listeners = (("check", site.checks), ("public", site.publics))
+    for name, addresses in listeners:
+        if kind in NO_SOCKETS and addresses[0].startswith("unix:"):
+            raise SiteError(f"{name}: {addresses[0]}: {kind} reaches no Unix socket")
+        if kind == "kubernetes" and len(addresses) > 1:
+            raise SiteError(f"{name}: one address: in a cluster a Service shares it out")
+    if kind == "kubernetes" and site.every_host and len(site.apps) > 1:
+        raise SiteError(
+            "--upstream: in a cluster, several applications need their hosts named (--known-hosts, "
+            "--host)"
+        )
     environment = _environment()
     return {
         name: environment.get_template(f"{kind}/{name}.j2").render(site=site)

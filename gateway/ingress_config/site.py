@@ -4,6 +4,8 @@ is rendered.
 Rules:
 - Managed header names are those that ``gateway.yaml`` declares, and no others: the same for every
   host and tenant.
+- Every host is guarded, and the gateway says which ones exist: a tenant that is added needs no
+  other ingress configuration. Only who routes by host renders the names that exist.
 - Everything that ends up in a configuration file is checked here against the narrowest alphabet
   that works, so that no template has to quote and no value can end a directive.
 - Of a client's own headers an application receives those that are known to be harmless and those
@@ -31,10 +33,10 @@ from gateway.core.hosts import canonical_host
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.config.model import Config
-    from gateway.core.model import Secret, Tenant
+    from gateway.core.model import Secret
 
 ASKED = (
     "Cookie",
@@ -75,12 +77,23 @@ ends after this long and has to begin again, with a check; shorter means a revok
 sooner and clients reconnect more often.
 """
 
+CHECK_ENTRY_POINT = "127.0.0.1:8079"
+"""Where Traefik, which asks at one address, shares out what it asks among several."""
+
 MAX_LABELS = 128
 """A host name has fewer: 253 characters at most (RFC 1035 §2.3.4)."""
 
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,45}\]):\d{1,5}")
+_SOCKET = re.compile(r"unix:/[A-Za-z0-9._/-]{1,100}")
+"""Shorter than ``sun_path``, which holds 108 bytes."""
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]{16,200}")
 _FILE = re.compile(r"/[A-Za-z0-9._/-]{1,200}")
+_VERSION = re.compile(r"(?:^|/)(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\d.])")
+OLDEST_NGINX = (1, 18, 0)
+MAX_ADDRESSES = 16
+"""Of one listener: replicas of the gateway."""
+MAX_KEYS = 4
+"""The ingress sends every key that holds, so that a rotation needs no order of steps."""
 
 
 MAX_REMOVALS = 64
@@ -93,12 +106,15 @@ class SiteError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One upstream and protected hosts that it serves; ``wildcards`` are the parts after ``*.``."""
+    """One upstream and protected hosts that it serves; ``wildcards`` are the parts after ``*.``.
+    ``every``: whatever no other application serves.
+    """
 
     name: str
     upstream: str
     hosts: tuple[str, ...]
     wildcards: tuple[str, ...] = ()
+    every: bool = False
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -107,8 +123,9 @@ class App:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Addresses are ``host:port``. ``certificate`` is (chain, key) as absolute paths; None where
-    TLS ends elsewhere or is not wanted.
+    """Addresses are ``host:port``; those of the gateway's listeners also ``unix:/path``, and one
+    for each replica. ``certificate`` is (chain, key) as absolute paths; None where TLS ends
+    elsewhere or is not wanted.
     """
 
     listen: str
@@ -117,9 +134,9 @@ class Site:
     login_host: str | None
     managed: tuple[str, ...]
     cookie: str
-    key: Secret
-    check: str
-    public: str
+    keys: tuple[Secret, ...]
+    checks: tuple[str, ...]
+    publics: tuple[str, ...]
     certificate: tuple[str, str] | None = None
     public_port: int | None = None
     """The port in addresses that browsers use; None is the scheme's own."""
@@ -128,6 +145,10 @@ class Site:
     stream_limit_s: int = STREAM_LIMIT_S
     stats_socket: str | None = None
     """Of HAProxy: a Unix socket over which open connections can be cut."""
+    check_entry_point: str = CHECK_ENTRY_POINT
+    """Of Traefik with several checks: where it shares them out, for itself alone."""
+    nginx_version: tuple[int, int, int] | None = None
+    """None: what every supported version takes."""
     client_headers: tuple[str, ...] = ()
     """What the operator lets through besides the names that are known to be harmless."""
     removed: tuple[str, ...] = field(init=False)
@@ -140,14 +161,17 @@ class Site:
     def __post_init__(self) -> None:
         for what, address in (
             ("listen", self.listen),
-            ("check", self.check),
-            ("public", self.public),
+            ("check entry point", self.check_entry_point),
             *((("redirect", self.redirect),) if self.redirect else ()),
             *((f"upstream of {a.name}", a.upstream) for a in self.apps),
         ):
             if not _ADDRESS.fullmatch(address):
                 raise SiteError(f"{what}: {address!r}: host:port")
-        if not _KEY.fullmatch(self.key.reveal()):
+        for what, addresses in (("check", self.checks), ("public", self.publics)):
+            _check_listener(what, addresses)
+        if not 1 <= len(self.keys) <= MAX_KEYS:
+            raise SiteError(f"ingress.keys: between 1 and {MAX_KEYS} can be rendered")
+        if not all(_KEY.fullmatch(key.reveal()) for key in self.keys):
             raise SiteError(
                 "ingress.keys: a key that is rendered needs 16 to 200 letters, digits or . "
                 "_ ~ + / = - (try: openssl rand -hex 32)"
@@ -163,7 +187,7 @@ class Site:
             raise SiteError(
                 f"redirect: {self.redirect!r}: an address of its own, where public_scheme is https"
             )
-        if not any(app.patterns for app in self.apps):
+        if not any(app.patterns or app.every for app in self.apps):
             raise SiteError(
                 "no protected host: the configuration names no tenant host and no shared host"
             )
@@ -186,6 +210,31 @@ class Site:
                 if name.lower() not in managed and is_suspicious(name)
             ),
         )
+
+    @property
+    def key(self) -> str:
+        """What proves that it is the ingress which asks: every key that holds. A secret."""
+        return ",".join(key.reveal() for key in self.keys)
+
+    @property
+    def check_socket(self) -> str:
+        """Of HAProxy with several checks: a socket in the abstract namespace on which it shares out
+        what it asks.
+        """
+        return f"abns@gateway-check-{self.port}"
+
+    @property
+    def check_destination(self) -> str | None:
+        """Of HAProxy: where the check is, if not at the address in its URL."""
+        if len(self.checks) > 1:
+            return self.check_socket
+        socket = self.checks[0]
+        return socket.replace("unix:", "unix@", 1) if socket.startswith("unix:") else None
+
+    @property
+    def every_host(self) -> bool:
+        """Whether requests for any host are asked about."""
+        return any(app.every for app in self.apps)
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -263,13 +312,35 @@ class Site:
 
     @property
     def all_patterns(self) -> tuple[str, ...]:
-        """Every host name this ingress answers for."""
+        """Every host name this ingress knows."""
         return (*self.protected, *((self.login_host,) if self.login_host else ()))
 
     @property
     def protected(self) -> tuple[str, ...]:
         """Every host name of an application."""
         return tuple(pattern for app in self.apps for pattern in app.patterns)
+
+
+def parse_version(text: str) -> tuple[int, int, int]:
+    """``1.24.0``, also as ``nginx -v`` says it. Raises ``SiteError``."""
+    found = _VERSION.search(text)
+    if found is None:
+        raise SiteError(f"nginx version: {text!r}: such as 1.24.0")
+    version = (int(found[1]), int(found[2]), int(found[3]))
+    if version < OLDEST_NGINX:
+        raise SiteError(f"nginx version: {text!r}: {'.'.join(map(str, OLDEST_NGINX))} or later")
+    return version
+
+
+def _check_listener(what: str, addresses: tuple[str, ...]) -> None:
+    """Raises ``SiteError``."""
+    for address in addresses:
+        if not (_ADDRESS.fullmatch(address) or _SOCKET.fullmatch(address)):
+            raise SiteError(f"{what}: {address!r}: host:port, or unix:/path of plain characters")
+    if not 1 <= len(addresses) <= MAX_ADDRESSES or len(set(addresses)) != len(addresses):
+        raise SiteError(f"{what}: between 1 and {MAX_ADDRESSES} addresses, each once")
+    if len({address.startswith("unix:") for address in addresses}) > 1:
+        raise SiteError(f"{what}: either host:port or unix:/path, not both")
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
@@ -289,72 +360,78 @@ def _pattern(value: str) -> str:
     return star + host
 
 
-def _apps(upstreams: Mapping[str, str]) -> tuple[App, ...]:
+def _apps(upstreams: Mapping[str, str], every: str | None) -> tuple[App, ...]:
     """From host pattern → address, in the order in which proxies that take the first match have to
-    try them.
+    try them; last, what serves every other host.
 
     A wildcard holds every name below it, also those that another upstream serves: so names come
     first, and the longer wildcard before the shorter one.
     """
     groups: dict[tuple[int, str], list[str]] = {}
-    several = len(set(upstreams.values())) > 1
+    several = len({*upstreams.values(), *((every,) if every else ())}) > 1
     for pattern, address in upstreams.items():
         groups.setdefault(
             (-pattern.count(".") if several and pattern.startswith("*.") else -MAX_LABELS, address),
             [],
         ).append(pattern)
+    served_by = [
+        (address, served) for (_, address), served in sorted(groups.items(), key=lambda g: g[0][0])
+    ]
+    if every is not None:
+        served_by.append((every, []))
     return tuple(
         App(
             name="app" if number == 0 else f"app{number + 1}",
             upstream=address,
             hosts=tuple(p for p in served if not p.startswith("*.")),
             wildcards=tuple(p[2:] for p in served if p.startswith("*.")),
+            every=not served,
         )
-        for number, ((_, address), served) in enumerate(
-            sorted(groups.items(), key=lambda group: group[0][0])
-        )
+        for number, (address, served) in enumerate(served_by)
     )
 
 
 def site_of(
     config: Config,
-    tenants: Iterable[Tenant],
     *,
     listen: str,
     upstream: str,
     upstreams: Mapping[str, str] | None = None,
-    check: str | None = None,
-    public: str | None = None,
+    hosts: Iterable[str] | None = None,
+    checks: Sequence[str] = (),
+    publics: Sequence[str] = (),
     certificate: tuple[str, str] | None = None,
-    hosts: Iterable[str] = (),
     redirect: str | None = None,
     stream_limit_s: int = STREAM_LIMIT_S,
     stats_socket: str | None = None,
+    check_entry_point: str = CHECK_ENTRY_POINT,
+    nginx_version: tuple[int, int, int] | None = None,
 ) -> Site:
-    """``upstream`` serves every protected host that ``upstreams`` (host pattern → address) does not
-    name.
+    """``upstream`` serves every host that ``upstreams`` (host pattern → address) does not name.
 
-    ``check`` and ``public``: how the ingress reaches those listeners, where it is not the address
-    they bind. ``hosts``: of tenants that are not in ``tenants``, because they live in SQL.
-    ``redirect``: where plain http is sent on to https. Raises ``SiteError``.
+    ``hosts``: the patterns of all tenants, where nothing else is to be guarded; None guards every
+    host. ``checks`` and ``publics``: how the ingress reaches those listeners of each replica, where
+    it is not the address they bind. ``redirect``: where plain http is sent on to https. Raises
+    ``SiteError``.
     """
-    tenants = tuple(tenants)
     if not config.ingress.keys:
         raise SiteError(
             "ingress.keys: a rendered configuration proves with a key that it is the "
             "ingress; set one"
         )
-    of_tenants = (
-        p for t in tenants for p in (*sorted(t.hosts), *(f"*.{w}" for w in sorted(t.wildcards)))
-    )
-    patterns = _distinct((*config.shared_hosts, *of_tenants, *(_pattern(host) for host in hosts)))
-    chosen = dict(upstreams or {})
-    unknown = set(chosen) - set(patterns)
-    if unknown:
-        raise SiteError(
-            f"{min(unknown)}: not a protected host (there are: {', '.join(patterns) or 'none'})"
-        )
-    apps = _apps({pattern: chosen.get(pattern, upstream) for pattern in patterns})
+    chosen = {_pattern(host): address for host, address in (upstreams or {}).items()}
+    if hosts is None:
+        apps = _apps(chosen, upstream)
+    else:
+        patterns = _distinct((*config.shared_hosts, *(_pattern(host) for host in hosts)))
+        unknown = set(chosen) - set(patterns)
+        if unknown:
+            raise SiteError(
+                f"{min(unknown)}: not a protected host (there are: {', '.join(patterns) or 'none'})"
+            )
+        apps = _apps({pattern: chosen.get(pattern, upstream) for pattern in patterns}, None)
+    if config.login_host in chosen:
+        raise SiteError(f"{config.login_host}: the login host is the gateway's")
     return Site(
         listen=listen,
         scheme=config.public_scheme,
@@ -362,13 +439,15 @@ def site_of(
         login_host=config.login_host,
         managed=config.managed_headers,
         cookie=config.cookie.name,
-        key=config.ingress.keys[0],
-        check=check or config.listen.check,
-        public=public or config.listen.public,
+        keys=config.ingress.keys,
+        checks=tuple(checks) or (config.listen.check,),
+        publics=tuple(publics) or (config.listen.public,),
         certificate=certificate,
         public_port=config.public_port,
         redirect=redirect,
         stream_limit_s=stream_limit_s,
         stats_socket=stats_socket,
+        check_entry_point=check_entry_point,
+        nginx_version=nginx_version,
         client_headers=config.ingress.client_headers,
     )

@@ -7,10 +7,12 @@ The servers run in one background thread, so that tests are plain blocking code 
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections import defaultdict
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -42,7 +44,7 @@ from gateway.tenants.document import TenantDocument, compile_tenant
 from tests.ingress.h2c import H2cApplication
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 
     from aiohttp.web_request import BaseRequest
 
@@ -230,9 +232,8 @@ class Stand:
             compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s"))
             for d in documents
         )
-        self.table = TenantTable(
-            self.tenants, shared_hosts=self.config.shared_hosts, login_host=LOGIN
-        )
+        self.trust = Trust(self.config.ingress)
+        self._served = SimpleNamespace(table=self.table_for(self.tenants))
         self.sessions: dict[str, Session] = {}
         self.used_for: list[tuple[str, float | None]] = []
         """Digest of each session that was shown, and for how long that keeps it active
@@ -249,6 +250,19 @@ class Stand:
         self.probes = MemoryProbes()
         self.h2c = H2cApplication()
         self.check_port = self.public_port = self.app_port = 0
+
+    @property
+    def table(self) -> TenantTable:
+        """The tenants as they are now; a test may put others in their place."""
+        table: TenantTable = self._served.table
+        return table
+
+    @table.setter
+    def table(self, table: TenantTable) -> None:
+        self._served.table = table
+
+    def table_for(self, tenants: Iterable[Tenant]) -> TenantTable:
+        return TenantTable(tenants, shared_hosts=self.config.shared_hosts, login_host=LOGIN)
 
     def start(self) -> None:
         self._thread.start()
@@ -276,16 +290,21 @@ class Stand:
         self._thread.join(5)
         self._loop.close()
 
-    def site(self, port: int, *, check_port: int | None = None) -> Site:
-        """What a proxy on ``port`` has to know about this stand."""
+    def site(
+        self, port: int, *, check_port: int | None = None, hosts: tuple[str, ...] | None = None
+    ) -> Site:
+        """What a proxy on ``port`` has to know about this stand; with ``hosts`` it guards those and
+        no others.
+        """
         return site_of(
             self.config,
-            self.tenants,
             listen=f"127.0.0.1:{port}",
             upstream=f"127.0.0.1:{self.app_port}",
             upstreams={BELOW: f"127.0.0.1:{self.h2c.port}"},
-            check=f"127.0.0.1:{check_port or self.check_port}",
-            public=f"127.0.0.1:{self.public_port}",
+            hosts=hosts,
+            checks=(f"127.0.0.1:{check_port or self.check_port}",),
+            publics=(f"127.0.0.1:{self.public_port}",),
+            nginx_version=(1, 25, 1),
         )
 
     async def serve_admin(
@@ -322,7 +341,43 @@ class Stand:
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
+    @contextmanager
+    def replica(self, at: str | int, *, public: bool = False) -> Iterator[None]:
+        """One more check listener (or public one), on a port or at the path of a socket; at the end
+        it is taken down as a gateway is that was told to stop.
+        """
+        stack = AsyncExitStack()
+        bound = socket.socket(socket.AF_UNIX if isinstance(at, str) else socket.AF_INET)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if isinstance(at, str):
+            Path(at).unlink(missing_ok=True)
+        bound.bind(at if isinstance(at, str) else ("127.0.0.1", at))
+        bound.listen(128)
+
+        async def serve() -> None:
+            stack.callback(bound.close)
+            runner: web.BaseRunner = web.ServerRunner(web.Server(self._checks()))
+            if public:
+                app = web.Application()
+                app.router.add_route("*", "/{path:.*}", _page_of_the_gateway)
+                runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            await stack.enter_async_context(listening(runner, bound, **LISTENER))
+
+        self._call(serve())
+        try:
+            yield
+        finally:
+            self._call(stack.aclose())
+
     async def _serve_checks(self) -> int:
+        bound = net.bind()
+        self._listeners.callback(bound.socket.close)
+        await self._listeners.enter_async_context(
+            listening(web.ServerRunner(web.Server(self._checks())), bound.socket, **LISTENER)
+        )
+        return bound.port
+
+    def _checks(self) -> Callable[[BaseRequest], Awaitable[web.StreamResponse]]:
         services = self._services()
         checks = ProbedChecks(
             Checks(services),
@@ -335,22 +390,18 @@ class Stand:
         )
 
         async def handle(request: BaseRequest) -> web.StreamResponse:
-            if request.transport is not None:
-                self.check_connections.add(request.transport.get_extra_info("peername")[1])
+            peer = request.transport.get_extra_info("peername") if request.transport else None
+            if peer:
+                self.check_connections.add(peer[1])
             return await checks(request)
 
-        bound = net.bind()
-        self._listeners.callback(bound.socket.close)
-        await self._listeners.enter_async_context(
-            listening(web.ServerRunner(web.Server(handle)), bound.socket, **LISTENER)
-        )
-        return bound.port
+        return handle
 
     def _services(self) -> Services:
         return Services(
             config=self.config,
-            trust=Trust(self.config.ingress),
-            tenants=cast("TenantSource", SimpleNamespace(table=self.table)),
+            trust=self.trust,
+            tenants=cast("TenantSource", self._served),
             sessions=cast("SessionStore", self),
             relying_party=cast("RelyingParty", None),
             machines=cast("MachineAuthenticator", self),

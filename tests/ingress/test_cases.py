@@ -18,7 +18,7 @@ import pytest
 from gateway.config.types import DEFAULT_HEADERS
 from gateway.core.client_headers import HARMLESS, IDENTITY, NEVER, ORDINARY, OVERRIDES, PREFIXES
 from gateway.core.headers import identity_headers
-from tests.ingress.stand import ACME, COOKIE, GLOBEX, LOOSE, identity
+from tests.ingress.stand import ACME, COOKIE, GLOBEX, KEY, LOOSE, identity
 from tests.ingress.stand import LOGIN as LOGIN_HOST
 
 if TYPE_CHECKING:
@@ -581,6 +581,11 @@ def test_fwd_02_the_check_listener_believes_nobody_without_the_key(proxy: Proxy)
         [],
         ["X-Gateway-Key: wrong-key-of-the-right-length-0123456"],
         ["X-Gateway-Key: a", "X-Gateway-Key: b"],
+        [f"X-Gateway-Key: {KEY}", f"X-Gateway-Key: {KEY}"],
+        [f"X-Gateway-Key: a,b,c,d,{KEY}"],
+        [f"X-Gateway-Key: {KEY}x"],
+        ["X-Gateway-Key: ,"],
+        ["X-Gateway-Key: "],
     ):
         answer = send(
             proxy.stand.check_port, request(*forged, *key, target=f"/auth/{proxy.kind}/public/x")
@@ -706,7 +711,7 @@ AS_THEY_CAME = (
 )
 RESOLVED = {"//icon.svg": "/icon.svg", "/a/../b": "/b", "/a/./b": "/a/b", "/a|b": "/a%7Cb"}
 REWRITTEN: dict[str, dict[str, str | None]] = {
-    "traefik": {**RESOLVED, "/p?a;b=1": "/p?a&b=1"},
+    "traefik": {**RESOLVED, "/p?a;b=1": "/p?a%3Bb=1"},
     "caddy": {"/a|b": "/a%7Cb"},
     "envoy": {**RESOLVED, "/a%5Cb": None, "/a%2Fb": None},
 }

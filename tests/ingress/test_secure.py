@@ -116,7 +116,7 @@ def test_a_location_of_any_length_is_read_once(secure: tuple[RunningIngress, int
     assert min(times) < 0.5, running.name
 
 
-def test_plain_http_is_sent_on_to_https_at_hosts_that_are_protected_and_nowhere_else(
+def test_plain_http_is_sent_on_to_https_at_the_same_host_and_asks_nobody(
     secure: tuple[RunningIngress, int], stand: Stand
 ) -> None:
     running, port = secure
@@ -138,8 +138,12 @@ def test_plain_http_is_sent_on_to_https_at_hosts_that_are_protected_and_nowhere_
         ), running.name
     before = sum(map(len, stand.seen.values()))
     unknown = send(running.port, request("Accept: text/html", host="nobody.test"))
-    assert unknown.status == 421
-    assert unknown.header("Location") is None
+    assert unknown.status in {301, 308}  # Traefik says 301 to GET
+    assert unknown.header("Location") == f"https://nobody.test:{port}/"
+    for odd in ("", "nobody.test/x", "nobody.test, evil.test"):
+        answer = send(running.port, request("Accept: text/html", host=odd))
+        location = answer.header("Location") or ""
+        assert not location.startswith("https://evil"), (running.name, odd, answer)
     if running.name != "traefik":  # there the page is the gateway's
         assert sum(map(len, stand.seen.values())) == before
 

@@ -58,9 +58,6 @@ CASES = {
     "an address that cannot be read": Case("bad_request", host=MACHINES, target="/%ff"),
     "a store is away": Case("store_unavailable", session="alice", store_is_down=True),
     "a host of nobody": Case("unknown_host", host="nobody.localhost"),
-    "a host of nobody, at the gateway's pages": Case(
-        "unknown_host", host="nobody.localhost", target="/_auth/login"
-    ),
 }
 
 

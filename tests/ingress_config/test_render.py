@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from demo.ingress import LAUNCHERS
 from gateway.cli import cli
@@ -143,9 +143,9 @@ def site(**changes: object) -> Site:
         "login_host": "login.test",
         "managed": (*DEFAULT_HEADERS, "X-Department"),
         "cookie": "__Host-gw",
-        "key": Secret("k" * 32),
-        "check": "127.0.0.1:3",
-        "public": "127.0.0.1:4",
+        "keys": (Secret("k" * 32),),
+        "checks": ("127.0.0.1:3",),
+        "publics": ("127.0.0.1:4",),
         **changes,
     }
     return Site(**values)  # type: ignore[arg-type]  # a table of arguments
@@ -208,6 +208,32 @@ def test_each_proxy_accepts_its_configuration_with_several_upstreams_and_wildcar
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+OLD_NGINX = Path("/usr/sbin/nginx")
+"""Debian's: 1.22 in bookworm, 1.26 in trixie."""
+
+
+@pytest.mark.skipif(not OLD_NGINX.exists(), reason="no nginx of the distribution")
+@pytest.mark.parametrize("tls", [True, False], ids=["TLS ends here", "TLS ends in front"])
+def test_the_distributions_nginx_takes_what_fits_every_version(tls: bool, tmp_path: Path) -> None:
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    subprocess.run([sys.executable, "-c", _CERTIFICATE, str(chain), str(key)], check=True)
+    certificate = (str(chain), str(key)) if tls else None
+    text = render("nginx", site(certificate=certificate))["nginx.conf"]
+    folders = "".join(
+        f"  {name}_temp_path {tmp_path}/{name};\n"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (tmp_path / "nginx.conf").write_text(text.replace("http {\n", f"http {{\n{folders}", 1))
+    result = subprocess.run(
+        VALIDATE["nginx"](str(OLD_NGINX), str(tmp_path)),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+
+
 _CERTIFICATE = """
 import datetime, sys
 from cryptography import x509
@@ -251,13 +277,16 @@ def test_how_long_a_stream_lasts_is_said_to_every_proxy_that_can_end_one() -> No
 
 
 REFUSED = {
-    "a key that could end a directive": {"key": Secret('0123456789abcdef"; return 200; #')},
-    "a short key": {"key": Secret("short")},
-    "an address with a space": {"check": "127.0.0.1:1 backup"},
-    "an address without a port": {"public": "gateway"},
+    "a key that could end a directive": {"keys": (Secret('0123456789abcdef"; return 200; #'),)},
+    "a short key": {"keys": (Secret("short"),)},
+    "an address with a space": {"checks": ("127.0.0.1:1 backup",)},
+    "an address without a port": {"publics": ("gateway",)},
     "a stats socket with a mode of its own": {"stats_socket": "/run/x mode 666"},
     "a certificate with a quote": {"certificate": ('/etc/x"y', "/etc/k")},
     "no host": {"apps": ()},
+    "a socket with a word behind it": {"checks": ("unix:/run/x backup",)},
+    "more keys than an ingress sends": {"keys": (Secret("k" * 32),) * 5},
+    "no key": {"keys": ()},
 }
 
 
@@ -271,7 +300,16 @@ def test_what_cannot_be_written_safely_is_refused(changes: dict[str, object]) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--upstream", "nobody.test=127.0.0.1:1"], "nobody.test: not a protected host"),
+        (
+            ["--host", "a.test", "--upstream", "nobody.test=127.0.0.1:1"],
+            "nobody.test: not a protected host",
+        ),
+        (["--upstream", "login.localhost=127.0.0.1:1"], "login.localhost: the login host"),
+        (["--check", "127.0.0.1:1", "--check", "unix:/run/x"], "check: either"),
+        (["--public", "127.0.0.1:1", "--public", "127.0.0.1:1"], "public: between 1 and 16"),
+        (["--nginx-version", "1.16.1"], "1.18.0 or later"),
+        (["--nginx-version", "latest"], "such as 1.24.0"),
+        (["--force"], "--force: needs --output"),
         (["--upstream", "a:1", "--upstream", "b:1"], "one without HOST="),
         (["--host", "a b"], "host: 'a b'"),
         (["--stats-socket", "/run/x.sock"], "--stats-socket: nginx has none"),
@@ -286,13 +324,73 @@ def test_a_wrong_option_says_what_is_wrong(arguments: list[str], message: str) -
 
 
 @pytest.mark.usefixtures("demo_environment")
-def test_hosts_of_tenants_in_sql_are_given_by_hand() -> None:
+def test_who_routes_by_host_names_them_and_no_other_is_guarded() -> None:
     result = CliRunner().invoke(
         cli,
-        ["ingress", "render", "nginx", *ARGUMENTS, "--host", "*.Example.com"],
+        ["ingress", "render", "nginx", "--host", "*.Example.com"],
         standalone_mode=False,
     )
-    assert "*.example.com" in result.output
+    assert "server_name app.localhost *.example.com;" in result.output
+    assert "acme.localhost" not in result.output
+    assert "return 421" in result.output
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_of_a_rotation_is_rendered(kind: str) -> None:
+    two = site(keys=(Secret("n" * 32), Secret("o" * 32)))
+    assert f"{'n' * 32},{'o' * 32}" in "\n".join(render(kind, two).values())
+
+
+def test_http2_is_asked_for_as_the_version_of_nginx_takes_it() -> None:
+    tls = {"certificate": ("/etc/chain.pem", "/etc/key.pem")}
+    for version, directive, word in (
+        (None, False, True),
+        ((1, 25, 0), False, True),
+        ((1, 25, 1), True, False),
+    ):
+        text = render("nginx", site(nginx_version=version, **tls))["nginx.conf"]
+        assert ("http2 on;" in text, " ssl http2;" in text) == (directive, word)
+    # Beside a port without TLS the word would mean HTTP/2 and nothing else.
+    assert "http2" not in render("nginx", site())["nginx.conf"]
+
+
+@pytest.mark.usefixtures("demo_environment")
+def test_a_file_that_says_something_else_is_replaced_only_by_force_and_kept(
+    tmp_path: Path,
+) -> None:
+    def rendered(*more: str) -> Result:
+        return CliRunner().invoke(
+            cli,
+            ["ingress", "render", "haproxy", *ARGUMENTS, "-o", str(tmp_path), *more],
+            standalone_mode=False,
+        )
+
+    own = tmp_path / "haproxy.cfg"
+    own.write_text("somebody's own")
+    own.chmod(0o644)
+    result = rendered()
+    assert isinstance(result.exception, SiteError)
+    assert "haproxy.cfg: is there already" in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["haproxy.cfg"]
+    assert own.read_text() == "somebody's own"
+
+    assert rendered("--force").exception is None
+    (copy,) = tmp_path.glob("haproxy.cfg.*.bak")
+    assert copy.read_text() == "somebody's own"
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+    own.chmod(0o644)
+    assert "haproxy.cfg (unchanged)" in rendered().output
+    assert own.stat().st_mode & 0o777 == 0o600
+
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    result = CliRunner().invoke(
+        cli,
+        ["ingress", "render", "nginx", *ARGUMENTS, "-o", str(blocked / "below")],
+        standalone_mode=False,
+    )
+    assert isinstance(result.exception, SiteError)
 
 
 def test_names_that_envoy_gateway_has_no_room_for_are_refused_and_not_left_to_its_api() -> None:
