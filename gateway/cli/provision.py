@@ -19,7 +19,7 @@ from gateway.cli.beside_onboarding import ACTOR, audited, opened, telling, why_n
 from gateway.cli.rotation import retire, rotate
 from gateway.config.yaml import explain_validation
 from gateway.errors import ConfigError
-from gateway.provisioning.proposal import describe
+from gateway.provisioning.desired import describe
 from gateway.provisioning.request import ProvisionBody
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import RunState
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from gateway.provisioning.plan import Plan, Step
     from gateway.provisioning.preflight import PreflightProblem
+    from gateway.provisioning.proposal import Proposal
     from gateway.provisioning.runner import Outcome
-    from gateway.provisioning.service import Drift, Onboarding, Proposal
+    from gateway.provisioning.service import Drift, Onboarding
 
 T = TypeVar("T")
 

@@ -67,6 +67,11 @@ class ClientCredentials:
         return cls(sealable["client_id"], Secret(sealable["client_secret"]), retired)
 
 
+def retired_ids(credentials: ClientCredentials | None) -> tuple[str, ...]:
+    """Of the clients that a rotation replaced and that are accepted still."""
+    return credentials.client_ids[1:] if credentials is not None else ()
+
+
 class Registrar(Protocol):
     """The registry as provisioning sees it. Documents are JSON; secrets in snapshots are
     real.

@@ -1,306 +1,475 @@
-"""From a body, a tenant as it is and what discovery said: the document and the resources it shall
-have. Pure.
+"""What would be done for a tenant: asked of its request, what stands now, the providers' discovery
+and the pool. Changes nothing.
+
+``Proposer.propose``: gate (may it be asked now) → discover → desired (the document and the
+providers that it shall have) → plan (what differs from the pool).
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+import asyncio
+import itertools
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from gateway.cognito.desired import (
-    CUSTOM_ATTRIBUTES,
-    POOL_USERS,
-    READABLE_STANDARD,
-    Wanted,
-    WantedClient,
-    WantedProvider,
-    kind_of_issuer,
-    mapping_for,
-    same_issuer,
-    scopes_for,
-    writable,
+from pydantic import ValidationError
+
+from gateway.cognito.desired import CUSTOM_ATTRIBUTES, kind_of_issuer
+from gateway.config.yaml import explain_validation
+from gateway.errors import PeerError
+from gateway.provisioning.bound_keys import bound_changes, bound_findings
+from gateway.provisioning.credentials import ClientCredentials, retired_ids
+from gateway.provisioning.desired import (
+    leaving,
+    recognise,
+    remembered,
+    required_attributes,
+    tenant_document,
+    tenant_step,
+    wanted,
+    wanted_providers,
 )
-from gateway.config.types import parse_duration
-from gateway.core.model import ProviderKind, Secret
-from gateway.provisioning.discovery import looks_like
-from gateway.provisioning.plan import Difference, Resource, Step, Verb
-from gateway.provisioning.preflight import PreflightProblem, invalid
+from gateway.provisioning.plan import Plan, Resource, Verb, plan
+from gateway.provisioning.preflight import (
+    PreflightProblem,
+    check_discovery,
+    check_issuer,
+    check_provider,
+    invalid,
+)
 from gateway.tenants.document import TenantDocument
-from gateway.tenants.folder_plan import differences
+from gateway.tenants.validation import problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from gateway.cognito.desired import Attribute
+    from gateway.cognito.desired import Actual, Wanted, WantedProvider
+    from gateway.cognito.pool import Pool
     from gateway.config.model import Config
-    from gateway.provisioning.request import ProviderBody, ProvisionBody
+    from gateway.provisioning.credentials import Registrar
+    from gateway.provisioning.desired import Recognised
+    from gateway.provisioning.discovery import Discovered, DiscoveryFetcher
+    from gateway.provisioning.request import ProvisionBody
+    from gateway.provisioning.runs import Journal, Run
+    from gateway.provisioning.steps import Steps, Work
+    from gateway.tenants.api import TenantRecords
 
 Json = dict[str, Any]
-CALLBACK = "/_auth/callback"
-SIGNED_OUT = "/_auth/signed-out"
+CHANGED_MEANWHILE = "it was changed at the same moment: look at it, and ask again"
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
-    """A provider of the body with its name and kind decided; ``issuer`` as its discovery document
-    spells it, ``offered``: scopes_supported there.
+class Basis:
+    """What is known of a tenant at one moment, before anything slow: what is built from it may be
+    written only while it stands.
     """
 
-    name: str
-    kind: ProviderKind
-    issuer: str
-    body: ProviderBody = field(repr=False)
-    offered: frozenset[str] | None = None
+    filed: bool
+    document: Json | None
+    """As it is shown."""
+    version: str | None
+    before: Json | None = field(repr=False)
+    """What SQL holds, with its version and secrets."""
+    credentials: ClientCredentials | None
+    latest: Run | None = field(repr=False)
 
-
-def recognise(
-    body: ProvisionBody, tenant: str, documents: Sequence[Mapping[str, object] | None]
-) -> tuple[Recognised, ...]:
-    """``documents``: discovery documents in the body's order, None where there is none."""
-    found: list[Recognised] = []
-    for provider, document in zip(body.all_providers, documents, strict=True):
-        kind = (
-            ProviderKind(provider.kind)
-            if provider.kind
-            else kind_of_issuer(provider.oidc_issuer)
-            or ProviderKind(looks_like(document or {}) or "oidc")
+    def same(self, now: Basis) -> bool:
+        """Whether nobody has changed the document, its app clients or what is provisioned."""
+        ran, runs = (None if basis.latest is None else basis.latest.id for basis in (self, now))
+        return (self.filed, self.version, self.credentials, ran) == (
+            now.filed,
+            now.version,
+            now.credentials,
+            runs,
         )
-        offered = (document or {}).get("scopes_supported")
-        name = provider.name or _name(tenant, kind, {r.name for r in found})
-        spelled = (document or {}).get("issuer")
-        issuer = (
-            spelled
-            if isinstance(spelled, str) and same_issuer(spelled, provider.oidc_issuer)
-            else provider.oidc_issuer
-        )
-        found.append(
-            Recognised(
-                name,
-                kind,
-                issuer,
-                provider,
-                frozenset(map(str, offered)) if isinstance(offered, list) else None,
-            )
-        )
-    return tuple(found)
+
+    @property
+    def known(self) -> Sequence[Json]:
+        """The providers that were provisioned for the tenant, each with our mark if we made it."""
+        return tuple(self.latest.request.get("providers", ())) if self.latest is not None else ()
 
 
-def _name(tenant: str, kind: ProviderKind, taken: set[str]) -> str:
-    """``acme-okta``, ``acme-okta-2``; at most 32 characters, and no dash where it was cut."""
-    for number in range(1, 100):
-        ending = f"-{kind}" + (f"-{number}" if number > 1 else "")
-        name = tenant[: 32 - len(ending)].rstrip("-") + ending
-        if name not in taken:
-            return name
-    return tenant[:32]
-
-
-def tenant_document(
-    tenant: str,
-    body: ProvisionBody,
-    providers: Sequence[Recognised],
-    existing: Mapping[str, Any] | None,
-    *,
-    shared_hosts: bool,
-) -> tuple[Json, tuple[PreflightProblem, ...]]:
-    """What the registry shall hold. The body wins over what exists, and its providers are all there
-    are besides the pool's own users; other things that it leaves out stay.
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What would be done, or the findings that keep it from being done. ``document`` None: the
+    tenant comes from a file.
     """
-    document: Json = dict(
-        existing or {"id": tenant, "name": tenant, "hosts": [], "allowed_roles": "any"}
-    )
-    document |= {"client": "provisioned", "client_id": None, "client_secret": None}
-    findings = []
-    if body.name is not None:
-        document["name"] = body.name
-    if body.hosts is not None:
-        document["hosts"] = list(body.hosts)
-    if body.domains is not None:
-        document["email_domains"] = sorted(body.domains)
-    if body.allowed_groups is not None:
-        document["allowed_groups"] = body.allowed_groups
-    if not document.get("email_domains"):
-        findings.append(
-            invalid(
-                "email_domains", "needed (or allowed_domain): without a domain nobody could come in"
-            )
-        )
-    if "allowed_groups" not in document:
-        findings.append(invalid("groups", 'needed (or group): name who may come in, or say "any"'))
-    if not document.get("hosts") and not shared_hosts:
-        findings.append(invalid("hosts", "needed: this gateway has no shared hosts"))
-    before = {p["name"]: p for p in document.get("providers", ())}
-    named = [{**before.get(provider.name, {}), **_entry(provider)} for provider in providers]
-    own = [
-        p
-        for p in before.values()
-        if p["kind"] == ProviderKind.COGNITO and p["name"] not in {n["name"] for n in named}
-    ]
-    document["providers"] = named + own
-    return document, tuple(findings)
 
-
-def _entry(provider: Recognised) -> Json:
-    entry: Json = {"name": provider.name, "kind": str(provider.kind), "issuer": provider.issuer}
-    if provider.body.label:
-        entry["label"] = provider.body.label
-    if provider.body.domains is not None:
-        entry["domains"] = sorted(provider.body.domains)
-    return entry
-
-
-def leaving(
-    providers: Sequence[Recognised], existing: Mapping[str, Any] | None, known: Sequence[Json]
-) -> dict[str, str | None]:
-    """Names that the tenant has, by its document or by the journal's ``known``, and the body has
-    not → our mark, None where we did not make it.
+    tenant: str
+    plan: Plan
+    document: Json | None = None
+    before: Json | None = field(default=None, repr=False)
+    wanted: Wanted | None = field(default=None, repr=False)
+    actual: Actual | None = field(default=None, repr=False)
+    credentials: ClientCredentials | None = None
+    request: Json = field(default_factory=dict, repr=False)
+    leaving: Mapping[str, str | None] = field(default_factory=dict)
+    """Providers that the tenant will not have any more → our mark, None for those that stay in the
+    pool.
     """
-    marks: dict[str, str | None] = {
-        p["name"]: None
-        for p in (existing or {}).get("providers", ())
-        if p["kind"] != ProviderKind.COGNITO
-    }
-    marks |= {entry["name"]: entry.get("marker") for entry in known}
-    return {
-        name: mark
-        for name, mark in sorted(marks.items())
-        if name not in {p.name for p in providers}
-    }
+    basis: Basis | None = field(default=None, repr=False)
+    """What it was made from: if that has changed, it is not applied."""
+
+    @property
+    def problems(self) -> tuple[PreflightProblem, ...]:
+        return self.plan.problems
 
 
-def wanted_providers(
-    providers: Sequence[Recognised], *, required: frozenset[str]
-) -> tuple[WantedProvider, ...]:
-    """``required``: attributes that the pool demands of everybody."""
-    return tuple(
-        WantedProvider(
-            name=p.name,
-            kind=p.kind,
-            issuer=p.body.oidc_issuer,
-            client_id=p.body.client_id,
-            client_secret=p.body.client_secret,
-            scopes=p.body.scopes or scopes_for(p.kind, offered=p.offered),
-            mapping={**mapping_for(p.kind, required=required), **p.body.attributes},
-            identifiers=p.body.identifiers,
+@dataclass(frozen=True, slots=True)
+class BasisReader:
+    """Reads what is known of a tenant."""
+
+    records: TenantRecords
+    registrar: Registrar
+    journal: Journal
+
+    async def read(self, tenant: str) -> Basis:
+        """What stands now: a file as it is served, else what SQL holds in one version."""
+        record = await self.records.get(tenant)
+        filed = record if record is not None and record.origin == "file" else None
+        before = None if filed is not None else await self.registrar.snapshot(tenant)
+        document = (
+            filed.document
+            if filed is not None
+            else before["document"]
+            if before is not None
+            else None
         )
-        for p in providers
-    )
+        version = (
+            filed.etag
+            if filed is not None
+            else str(before["version"])
+            if before is not None
+            else None
+        )
+        return Basis(
+            filed is not None,
+            document,
+            version,
+            before,
+            await self.registrar.credentials(tenant),
+            await self.journal.latest(tenant),
+        )
+
+    async def unchanged(self, tenant: str, basis: Basis) -> bool:
+        return basis.same(await self.read(tenant))
 
 
-def wanted(
-    tenant: str,
-    document: Mapping[str, Any],
-    providers: Sequence[WantedProvider],
-    config: Config,
-    *,
-    required: frozenset[str],
-) -> Wanted:
-    """The providers to look after, and the client that uses them and all others of the document."""
-    origins = (
-        [config.origin(config.login_host)]
-        if config.login_host
-        else [config.origin(h) for h in (*document.get("hosts", ()), *config.shared_hosts)]
-    )
-    names = tuple(
-        POOL_USERS if p["kind"] == ProviderKind.COGNITO else p["name"]
-        for p in document["providers"]
-    )
-    mapped = frozenset(name for p in providers for name in p.mapping)
-    client = WantedClient(
-        providers=names,
-        callback_urls=tuple(f"{o}{CALLBACK}" for o in origins),
-        logout_urls=tuple(f"{o}{SIGNED_OUT}" for o in origins),
-        scopes=tuple(document.get("scopes") or ("openid",)),
-        read=tuple(
-            dict.fromkeys([*READABLE_STANDARD, *CUSTOM_ATTRIBUTES, *sorted(mapped - {"username"})])
-        ),
-        write=writable(mapped, required),
-        refresh_days=_days(document, config),
-    )
-    return Wanted(tenant, tuple(providers), client)
+@dataclass(frozen=True, slots=True)
+class _Desired:
+    """``providers``: without the attributes that the pool requires, which are not known yet."""
+
+    recognised: tuple[Recognised, ...]
+    providers: Sequence[WantedProvider]
+    document: Json
 
 
-def _days(document: Mapping[str, Any], config: Config) -> int:
-    """Of a session at most, rounded up: ``session.recheck`` asks with the refresh token as long as
-    the session lasts.
-    """
-    own = (document.get("session") or {}).get("absolute")
-    absolute = parse_duration(own) if own is not None else config.session.absolute
-    return max(1, math.ceil(absolute.total_seconds() / 86_400))
+@dataclass(frozen=True, slots=True)
+class Proposer:
+    """``name_conflict``: which name of a document another tenant holds."""
 
+    config: Config
+    bases: BasisReader
+    pool: Pool
+    discovery: DiscoveryFetcher
+    name_conflict: Callable[[TenantDocument], Awaitable[str | None]]
 
-def remembered(providers: Sequence[WantedProvider], *, keep_secrets: bool) -> list[Json]:
-    """For the journal, so that a later look knows what was wanted."""
-    return [
-        {
-            "name": p.name,
-            "kind": str(p.kind),
-            "issuer": p.issuer,
-            "client_id": p.client_id,
-            "scopes": list(p.scopes),
-            "mapping": dict(p.mapping),
-            "identifiers": list(p.identifiers),
-            **(
-                {"client_secret": p.client_secret.reveal()}
-                if keep_secrets and p.client_secret
-                else {}
+    async def propose(
+        self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool
+    ) -> Proposal:
+        """``update`` False: a tenant that is provisioned already is a problem.
+
+        ``bound``: for a key of the tenant's own, which changes nothing that is an operator's.
+        """
+        busy = await self._busy(tenant)
+        if busy is not None:
+            return _rejected(tenant, busy)
+        basis = await self.bases.read(tenant)
+        found = tuple(_gate(tenant, body, basis, update=update, bound=bound))
+        if found:
+            return _rejected(tenant, *found)
+        desired, found = await self._desired(tenant, body, basis, bound=bound)
+        if found:
+            return _rejected(tenant, *found)
+        return await self._plan(tenant, body, basis, desired)
+
+    async def _busy(self, tenant: str) -> PreflightProblem | None:
+        busy = await self.bases.journal.busy(tenant)
+        if busy is None:
+            return None
+        state = "was interrupted and is being taken back" if busy.interrupted else "is going on"
+        return PreflightProblem("busy", "tenant", f"run {busy.run} of this tenant {state}")
+
+    async def _desired(
+        self, tenant: str, body: ProvisionBody, basis: Basis, *, bound: bool
+    ) -> tuple[_Desired, tuple[PreflightProblem, ...]]:
+        discovered, unreachable = await self._discover(body)
+        recognised = recognise(body, tenant, [d.document if d else None for d in discovered])
+        found = [
+            *unreachable,
+            *itertools.chain.from_iterable(
+                _checks(p.name, p.body.oidc_issuer, d)
+                for p, d in zip(recognised, discovered, strict=True)
             ),
-        }
-        for p in providers
-    ]
-
-
-def recalled(entries: Sequence[Json]) -> tuple[WantedProvider, ...]:
-    """Inverse of ``remembered``; a secret that was not kept is None: Cognito's own stays."""
-    return tuple(
-        WantedProvider(
-            name=e["name"],
-            kind=ProviderKind(e["kind"]),
-            issuer=e["issuer"],
-            client_id=e["client_id"],
-            client_secret=Secret(e["client_secret"]) if e.get("client_secret") else None,
-            scopes=tuple(e["scopes"]),
-            mapping=dict(e["mapping"]),
-            identifiers=tuple(e["identifiers"]),
+        ]
+        if len({p.name for p in recognised}) != len(recognised):
+            found.append(invalid("providers", "two have the same name"))
+        providers = wanted_providers(recognised, required=frozenset())
+        found += itertools.chain.from_iterable(
+            check_provider(p, development=self.config.development) for p in providers
         )
-        for e in entries
-    )
-
-
-def required_attributes(attributes: Iterable[Attribute]) -> frozenset[str]:
-    """Names of those that the pool demands of everybody."""
-    return frozenset(a.name for a in attributes if a.required and a.name != "sub")
-
-
-def tenant_step(tenant: str, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Step:
-    """What becomes of the document, key by key."""
-    if before is None:
-        return Step(Verb.CREATE, Resource.TENANT, tenant, "the gateway does not know it yet")
-    changed = tuple(
-        Difference(d.key, d.before, d.after)
-        for d in differences(
-            TenantDocument.model_validate(before), TenantDocument.model_validate(after)
+        document, missing = tenant_document(
+            tenant, body, recognised, basis.document, shared_hosts=bool(self.config.shared_hosts)
         )
-    )
-    if changed:
-        return Step(
-            Verb.CHANGE,
-            Resource.TENANT,
+        found += missing
+        # A message about a field that is wrong in itself says more than the registry's about the
+        # whole document.
+        if not found:
+            found += await self._admissible(tenant, document, basis)
+        if bound and basis.document is not None and not found:
+            found += bound_changes(basis.document, document)
+        adopted = _adopted(body, basis)
+        if adopted is not None and not found:
+            found += await self._admissible(
+                tenant,
+                {**document, "client": None, "client_id": adopted, "client_secret": "of no matter"},
+                None,
+            )
+        return _Desired(recognised, providers, document), tuple(found)
+
+    async def _plan(
+        self, tenant: str, body: ProvisionBody, basis: Basis, desired: _Desired
+    ) -> Proposal:
+        credentials, adopted = basis.credentials, _adopted(body, basis)
+        actual = await self.pool.actual(
+            providers=[p.name for p in desired.providers],
+            clients=credentials.client_ids if credentials else [adopted] if adopted else (),
+        )
+        if adopted is not None and (actual.client is None or actual.client.secret is None):
+            return _rejected(
+                tenant,
+                invalid(
+                    "adopt_client",
+                    f"{adopted} is not an app client of the pool"
+                    if actual.client is None
+                    else f"{adopted} has no secret: the gateway needs one",
+                ),
+            )
+        required = required_attributes(actual.attributes.values())
+        target = wanted(
             tenant,
-            f"{', '.join(d.setting for d in changed)} differ",
-            changed,
+            desired.document,
+            wanted_providers(desired.recognised, required=required),
+            self.config,
+            required=required,
         )
-    return Step(Verb.KEEP, Resource.TENANT, tenant, "it is as wanted")
+        leave = leaving(desired.recognised, basis.document, basis.known)
+        proposed = plan(
+            target,
+            actual,
+            quotas=self.config.cognito.quotas,
+            known=frozenset(e["name"] for e in basis.known),
+            adopt=body.adopt,
+            retired=retired_ids(credentials),
+            leaving=leave,
+            adopt_client=adopted is not None,
+        )
+        if not basis.filed:
+            step = tenant_step(tenant, basis.document, desired.document)
+            proposed = replace(proposed, steps=(*proposed.steps, step))
+        marks = {e["name"]: e.get("marker") for e in basis.known}
+        request: Json = {
+            "providers": [
+                {"marker": marks.get(e["name"]), **e}
+                for e in remembered(target.providers, keep_secrets=body.keep_secrets)
+            ]
+        }
+        if not await self.bases.unchanged(tenant, basis):
+            # The customer's server and the pool set the pace of all this.
+            return _rejected(tenant, PreflightProblem("conflict", "tenant", CHANGED_MEANWHILE))
+        return Proposal(
+            tenant,
+            proposed,
+            None if basis.filed else desired.document,
+            basis.before,
+            target,
+            actual,
+            credentials,
+            request,
+            leave,
+            basis,
+        )
+
+    async def _discover(
+        self, body: ProvisionBody
+    ) -> tuple[list[Discovered | None], list[PreflightProblem]]:
+        """At most four at once; an issuer that is wrong in itself is not asked."""
+        limit = asyncio.Semaphore(4)
+        findings: list[PreflightProblem] = []
+
+        async def one(number: int, issuer: str) -> Discovered | None:
+            if check_issuer(issuer, kind_of_issuer(issuer), development=self.config.development):
+                return None
+            try:
+                async with limit:
+                    return await self.discovery.fetch(issuer)
+            except PeerError as error:
+                findings.append(invalid(f"providers.{number}.oidc_issuer", str(error)))
+                return None
+
+        return list(
+            await asyncio.gather(*(one(n, p.oidc_issuer) for n, p in enumerate(body.all_providers)))
+        ), findings
+
+    async def _admissible(
+        self, tenant: str, document: Json, basis: Basis | None
+    ) -> list[PreflightProblem]:
+        try:
+            parsed = TenantDocument.model_validate(document)
+        except ValidationError as error:
+            return [invalid("tenant", explain_validation(tenant, error))]
+        if (
+            basis is not None
+            and basis.filed
+            and _compared(parsed) != _compared(TenantDocument.model_validate(basis.document))
+        ):
+            return [
+                PreflightProblem(
+                    "read_only",
+                    "tenant",
+                    (
+                        f"{tenant} is a file of tenants.files: write these providers, domains, "
+                        "groups and hosts there first"
+                    ),
+                )
+            ]
+        findings = [
+            invalid(p.key, f"{p.value}: {p.allowed}" if p.value else p.allowed)
+            for p in problems(parsed, self.config)
+        ]
+        if (taken := await self.name_conflict(parsed)) is not None:
+            findings.append(PreflightProblem("taken", "tenant", taken))
+        return findings
 
 
-def describe(step: Step) -> Json:
-    """For answers and the journal."""
-    changes = [{"setting": d.setting, "now": d.now, "wanted": d.wanted} for d in step.differences]
-    return {
-        "verb": str(step.verb),
-        "resource": str(step.resource),
-        "name": step.name,
-        "why": step.why,
-        "changes": changes,
+def _adopted(body: ProvisionBody, basis: Basis) -> str | None:
+    """The client of the pool that becomes the tenant's."""
+    return body.adopt_client if basis.credentials is None else None
+
+
+def _gate(
+    tenant: str, body: ProvisionBody, basis: Basis, *, update: bool, bound: bool
+) -> Iterable[PreflightProblem]:
+    """What of the request itself, and of what stands already, keeps it from being looked into."""
+    existing, credentials = basis.document, basis.credentials
+    if bound and (not_theirs := bound_findings(body, existing, basis.known)):
+        return not_theirs
+    if credentials is not None and not update:
+        return [
+            PreflightProblem(
+                "exists",
+                "tenant",
+                (
+                    f"{tenant} is provisioned already (client {credentials.client_id}); "
+                    "PUT changes it"
+                ),
+            )
+        ]
+    if credentials is not None and body.adopt_client not in {None, credentials.client_id}:
+        return [
+            PreflightProblem(
+                "exists",
+                "adopt_client",
+                f"{tenant} has client {credentials.client_id}: rotate or destroy it first",
+            )
+        ]
+    if existing is not None and existing.get("client_id") not in {None, _adopted(body, basis)}:
+        return [
+            PreflightProblem(
+                "exists",
+                "tenant",
+                (
+                    f"{tenant} has an app client of its own ({existing['client_id']}): say "
+                    "client: provisioned first, or adopt it (adopt_client)"
+                ),
+            )
+        ]
+    return ()
+
+
+def _checks(name: str, issuer: str, discovered: Discovered | None) -> Iterable[PreflightProblem]:
+    if discovered is not None:
+        yield from check_discovery(
+            discovered.document,
+            discovered.keys,
+            issuer=issuer,
+            where=f"providers.{name}.oidc_issuer",
+        )
+
+
+def _compared(document: TenantDocument) -> Mapping[str, Any]:
+    shown: dict[str, Any] = document.model_dump(
+        mode="json", include={"hosts", "email_domains", "allowed_groups", "providers"}
+    )
+    # A file may spell an issuer with or without the slash at its end.
+    shown["providers"] = [
+        {**p, "issuer": (p["issuer"] or "").removesuffix("/")} for p in shown["providers"]
+    ]
+    return {n: sorted(map(str, v)) if isinstance(v, list) else v for n, v in shown.items()}
+
+
+def _rejected(tenant: str, *found: PreflightProblem) -> Proposal:
+    return Proposal(tenant, Plan((), found))
+
+
+async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
+    """The order of dependence: what a client names must exist before it, and a tenant is served
+    once its client does.
+    """
+    target, actual = proposal.wanted, proposal.actual
+    if target is None or actual is None:
+        return
+    missing = tuple(n for n in CUSTOM_ATTRIBUTES if n not in actual.attributes)
+    if missing:
+        yield steps.add_attributes(missing)
+    verbs = {s.name: s for s in proposal.plan.steps if s.resource is Resource.PROVIDER}
+    for provider in target.providers:
+        step, found = verbs[provider.name], actual.providers.get(provider.name)
+        if step.verb is Verb.CREATE or found is None:
+            yield steps.create_provider(provider)
+        elif step.differences:
+            yield steps.update_provider(provider, found)
+    if actual.client is None:
+        yield steps.create_client(target.client, tenant=proposal.tenant)
+    changed = {
+        s.name
+        for s in proposal.plan.steps
+        if s.resource is Resource.CLIENT and s.verb in {Verb.CHANGE, Verb.ADOPT} and s.differences
     }
+    for client in (actual.client, *actual.retired):
+        if client is not None and client.client_id in changed:
+            yield steps.update_client(target.client, client)
+    if (
+        actual.client is not None
+        and actual.client.secret is not None
+        and proposal.credentials is None
+    ):
+        # Before the tenant's document stops naming it: there is no moment without a client.
+        adopted = ClientCredentials(actual.client.client_id, actual.client.secret)
+        yield steps.put_credentials(proposal.tenant, lambda: adopted, None)
+    if proposal.document is not None:
+        yield steps.put_tenant(proposal.tenant, proposal.document, proposal.before)
+    held, gone = (
+        proposal.credentials,
+        frozenset(retired_ids(proposal.credentials)) - {c.client_id for c in actual.retired},
+    )
+    if actual.client is None:
+        yield steps.put_credentials(
+            proposal.tenant,
+            lambda: replace(
+                steps.credentials_made(), retired=held.without(gone).retired if held else ()
+            ),
+            held,
+        )
+    elif gone and held is not None:
+        yield steps.put_credentials(proposal.tenant, lambda: held.without(gone), held)

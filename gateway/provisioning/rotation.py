@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import GatewayError
 from gateway.log import fields
 from gateway.provisioning.deletion import retiring
+from gateway.provisioning.desired import describe, recalled, required_attributes, wanted
 from gateway.provisioning.plan import Resource, Step, Verb
 from gateway.provisioning.preflight import PreflightProblem, check_quotas
-from gateway.provisioning.proposal import describe, recalled, required_attributes, wanted
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import RunKind
 from gateway.tenants.document import TenantDocument
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from gateway.cognito.desired import ActualClient, WantedClient
     from gateway.config.model import Config
     from gateway.provisioning.credentials import ClientCredentials
-    from gateway.provisioning.runner import Outcome
-    from gateway.provisioning.service import Onboarding
+    from gateway.provisioning.proposal import BasisReader
+    from gateway.provisioning.runner import Outcome, Provisioning
     from gateway.provisioning.steps import Steps, Work
 
 MAX_RETIRED: Final = 4
@@ -49,59 +49,124 @@ LOOK_EVERY_S: Final = 60.0
 _log = logging.getLogger("gateway.provision")
 
 
-async def rotate(
-    onboarding: Onboarding, tenant: str, *, actor: str, progress: Callable[[Work, str], None]
-) -> Outcome | PreflightProblem:
-    """A new client with the settings of the old one, or nothing."""
-    provisioning = onboarding.provisioning
-    basis = await onboarding.basis(tenant)
-    latest, document, held = basis.latest, basis.document, basis.credentials
-    if latest is None or document is None or held is None:
-        return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
-    if len(held.retired) >= MAX_RETIRED:
-        return PreflightProblem(
-            "conflict",
-            "client",
-            (
-                f"{len(held.retired)} replaced clients are accepted still: retire them first "
-                f"(gateway provision retire {tenant})"
-            ),
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Replaces app clients, and deletes those that were replaced."""
+
+    config: Config
+    provisioning: Provisioning
+    bases: BasisReader
+
+    async def rotate(
+        self, tenant: str, *, actor: str, progress: Callable[[Work, str], None]
+    ) -> Outcome | PreflightProblem:
+        """A new client with the settings of the old one, or nothing."""
+        basis = await self.bases.read(tenant)
+        latest, document, held = basis.latest, basis.document, basis.credentials
+        if latest is None or document is None or held is None:
+            return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
+        if len(held.retired) >= MAX_RETIRED:
+            return PreflightProblem(
+                "conflict",
+                "client",
+                (
+                    f"{len(held.retired)} replaced clients are accepted still: retire them first "
+                    f"(gateway provision retire {tenant})"
+                ),
+            )
+        actual = await self.provisioning.pool.actual(providers=(), clients=[held.client_id])
+        room = replace(actual, client_count=await self.provisioning.pool.client_count())
+        if (
+            full := next(
+                check_quotas(room, self.config.cognito.quotas, clients=1, providers=0), None
+            )
+        ) is not None:
+            return full
+        remembered = recalled(latest.request.get("providers", ()))
+        target = wanted(
+            tenant,
+            document,
+            remembered,
+            self.config,
+            required=required_attributes(actual.attributes.values()),
         )
-    actual = await provisioning.pool.actual(providers=(), clients=[held.client_id])
-    room = replace(actual, client_count=await provisioning.pool.client_count())
-    if (
-        full := next(
-            check_quotas(room, onboarding.config.cognito.quotas, clients=1, providers=0), None
+        retires_at = self.provisioning.clock() + longest_session_s(document, self.config) + SPARE_S
+        until = datetime.fromtimestamp(retires_at, UTC).isoformat(timespec="minutes")
+        planned = Step(
+            Verb.CREATE,
+            Resource.CLIENT,
+            "",
+            f"takes the place of {held.client_id}, which is accepted until {until}",
         )
-    ) is not None:
-        return full
-    remembered = recalled(latest.request.get("providers", ()))
-    target = wanted(
-        tenant,
-        document,
-        remembered,
-        onboarding.config,
-        required=required_attributes(actual.attributes.values()),
-    )
-    retires_at = provisioning.clock() + longest_session_s(document, onboarding.config) + SPARE_S
-    until = datetime.fromtimestamp(retires_at, UTC).isoformat(timespec="minutes")
-    planned = Step(
-        Verb.CREATE,
-        Resource.CLIENT,
-        "",
-        f"takes the place of {held.client_id}, which is accepted until {until}",
-    )
-    return await provisioning.run(
-        tenant,
-        lambda steps: _rotating(steps, tenant, target.client, actual.client, held, retires_at),
-        run=provisioning.new_run(),
-        kind=RunKind.ROTATE,
-        actor=actor,
-        request={"providers": latest.request.get("providers", [])},
-        plan=[describe(planned)],
-        stands=lambda: onboarding.stands(tenant, basis),
-        progress=progress,
-    )
+        return await self.provisioning.run(
+            tenant,
+            lambda steps: _rotating(steps, tenant, target.client, actual.client, held, retires_at),
+            run=self.provisioning.new_run(),
+            kind=RunKind.ROTATE,
+            actor=actor,
+            request={"providers": latest.request.get("providers", [])},
+            plan=[describe(planned)],
+            stands=lambda: self.bases.unchanged(tenant, basis),
+            progress=progress,
+        )
+
+    async def retire(
+        self, tenant: str, *, actor: str, progress: Callable[[Work, str], None]
+    ) -> Outcome | PreflightProblem:
+        """Every replaced client of the tenant, now: its sessions go on here, and their refresh
+        tokens end.
+        """
+        held = await self.provisioning.registrar.credentials(tenant)
+        if held is None or not held.retired:
+            return PreflightProblem("not_found", "client", f"{tenant} has no replaced client")
+        return await self._delete(tenant, held.client_ids[1:], actor=actor, progress=progress)
+
+    async def retire_due(self) -> int:
+        """Once: what no session can need any more. The number of tenants whose clients are gone."""
+        ended = 0
+        for tenant, client_ids in (
+            await self.provisioning.registrar.clients_due_for_deletion(self.provisioning.clock())
+        ).items():
+            ended += isinstance(
+                await self._delete(
+                    tenant, client_ids, actor="gateway", progress=lambda _work, _state: None
+                ),
+                Done,
+            )
+        return ended
+
+    async def retire_forever(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.retire_due()
+            except GatewayError as error:
+                _log.warning("provision_retire_later", extra=fields(detail=str(error)))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _delete(
+        self,
+        tenant: str,
+        client_ids: tuple[str, ...],
+        *,
+        actor: str,
+        progress: Callable[[Work, str], None],
+    ) -> Outcome:
+        latest = await self.provisioning.journal.latest(tenant)
+        leaving = {"clients": list(client_ids), "providers": []}
+        return await self.provisioning.run(
+            tenant,
+            lambda steps: retiring(steps, tenant, leaving),
+            run=self.provisioning.new_run(),
+            kind=RunKind.RETIRE,
+            actor=actor,
+            request={
+                "providers": latest.request.get("providers", []) if latest is not None else [],
+                "retire": leaving,
+            },
+            plan=[],
+            progress=progress,
+        )
 
 
 async def _rotating(
@@ -124,68 +189,3 @@ def longest_session_s(document: Mapping[str, Any], config: Config) -> float:
     """
     own = TenantDocument.model_validate(document).session.absolute or config.session.absolute
     return max(own, config.session.absolute).total_seconds()
-
-
-async def retire(
-    onboarding: Onboarding, tenant: str, *, actor: str, progress: Callable[[Work, str], None]
-) -> Outcome | PreflightProblem:
-    """Every replaced client of the tenant, now: its sessions go on here, and their refresh tokens
-    end.
-    """
-    held = await onboarding.provisioning.registrar.credentials(tenant)
-    if held is None or not held.retired:
-        return PreflightProblem("not_found", "client", f"{tenant} has no replaced client")
-    return await _retire(onboarding, tenant, held.client_ids[1:], actor=actor, progress=progress)
-
-
-async def retire_due(onboarding: Onboarding) -> int:
-    """Once: what no session can need any more. The number of tenants whose clients are gone."""
-    ended = 0
-    for tenant, client_ids in (
-        await onboarding.provisioning.registrar.clients_due_for_deletion(
-            onboarding.provisioning.clock()
-        )
-    ).items():
-        ended += isinstance(
-            await _retire(
-                onboarding, tenant, client_ids, actor="gateway", progress=lambda _work, _state: None
-            ),
-            Done,
-        )
-    return ended
-
-
-async def retire_forever(onboarding: Onboarding) -> None:
-    """Until cancelled."""
-    while True:
-        try:
-            await retire_due(onboarding)
-        except GatewayError as error:
-            _log.warning("provision_retire_later", extra=fields(detail=str(error)))
-        await asyncio.sleep(LOOK_EVERY_S)
-
-
-async def _retire(
-    onboarding: Onboarding,
-    tenant: str,
-    client_ids: tuple[str, ...],
-    *,
-    actor: str,
-    progress: Callable[[Work, str], None],
-) -> Outcome:
-    provisioning = onboarding.provisioning
-    latest = await provisioning.journal.latest(tenant)
-    leaving = {"clients": list(client_ids), "providers": []}
-    return await provisioning.run(
-        tenant,
-        lambda steps: retiring(steps, tenant, leaving),
-        run=provisioning.new_run(),
-        kind=RunKind.RETIRE,
-        actor=actor,
-        request={
-            "providers": latest.request.get("providers", []) if latest is not None else [],
-            "retire": leaving,
-        },
-        plan=[],
-        progress=progress,
-    )

@@ -10,7 +10,6 @@ import logging
 import secrets
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.admin import PREFIX, AdminServices, admin_application
@@ -27,7 +26,6 @@ from gateway.errors import ConfigError, UnavailableError
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.people import SignedIn
 from gateway.log import fields
-from gateway.provisioning.rotation import retire_forever
 from gateway.provisioning.wiring import open_onboarding
 from gateway.revocation.acknowledgement import Acknowledgements
 from gateway.revocation.cognito_sync import PoolPeople
@@ -241,7 +239,7 @@ async def _onboarding(
         log.warning("provisioning_off", extra=fields(detail=str(error)))
         return None
     await stack.enter_async_context(beside(forever(onboarding.provisioning.recover_forever)))
-    await stack.enter_async_context(beside(forever(partial(retire_forever, onboarding))))
+    await stack.enter_async_context(beside(forever(onboarding.rotation.retire_forever)))
     api = await stack.enter_async_context(open_cognito(config))
     record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
     people = PoolPeople(

@@ -16,9 +16,10 @@ from gateway.hooks.setup import SetupInstructions
 from gateway.hooks.views import DeliveryView, MessageView
 from gateway.provisioning.credentials import ClientCredentials
 from gateway.provisioning.plan import Plan, Resource, Step, Verb
+from gateway.provisioning.proposal import Proposal
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import Run, RunKind, RunState
-from gateway.provisioning.service import Drift, Proposal
+from gateway.provisioning.service import Drift
 from gateway.revocation.blocks import BlockView
 from gateway.sessions.api import AppPasswordView, SessionView
 from gateway.tenants.api import Question, Rejected, TenantRecord

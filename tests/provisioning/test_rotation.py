@@ -12,7 +12,7 @@ import pytest
 from demo.cognito.control import faults
 from demo.cognito.control.errors import ApiError
 from gateway.provisioning.preflight import PreflightProblem
-from gateway.provisioning.rotation import MAX_RETIRED, SPARE_S, retire_due
+from gateway.provisioning.rotation import MAX_RETIRED, SPARE_S
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Busy, RunKind, RunState
 from tests.provisioning.bench import Bench
@@ -69,8 +69,8 @@ async def test_the_second_client_is_like_the_first_and_the_first_stays_until_its
         first.client_id,
         "it was replaced, and is accepted still",
     )
-    assert await retire_due(bench.service) == 0
-    assert await retire_due(later(bench, seconds=13 * 3600 + 1)) == 1
+    assert await bench.service.rotation.retire_due() == 0
+    assert await later(bench, seconds=13 * 3600 + 1).rotation.retire_due() == 1
     assert bench.clients == {credentials.client_id}
     assert (await held(bench)).retired == ()
     run = await bench.service.provisioning.journal.latest("initech")

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, RootModel
 from gateway.admin.parsing import read_cursor, write_cursor
 from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, PageQuery, Route
-from gateway.provisioning.proposal import describe
+from gateway.provisioning.desired import describe
 from gateway.provisioning.request import ProvisionBody
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Busy, RunState
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from gateway.provisioning.plan import Plan
     from gateway.provisioning.preflight import PreflightProblem
+    from gateway.provisioning.proposal import Proposal
     from gateway.provisioning.runner import Outcome
     from gateway.provisioning.runs import JournalStep, Run
-    from gateway.provisioning.service import Onboarding, Proposal
+    from gateway.provisioning.service import Onboarding
 
 _CODES = {
     "bound": Code.TENANT_BOUND,

@@ -1,0 +1,306 @@
+"""From a body, a tenant as it is and what discovery said: the document and the resources it shall
+have. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.cognito.desired import (
+    CUSTOM_ATTRIBUTES,
+    POOL_USERS,
+    READABLE_STANDARD,
+    Wanted,
+    WantedClient,
+    WantedProvider,
+    kind_of_issuer,
+    mapping_for,
+    same_issuer,
+    scopes_for,
+    writable,
+)
+from gateway.config.types import parse_duration
+from gateway.core.model import ProviderKind, Secret
+from gateway.provisioning.discovery import looks_like
+from gateway.provisioning.plan import Difference, Resource, Step, Verb
+from gateway.provisioning.preflight import PreflightProblem, invalid
+from gateway.tenants.document import TenantDocument
+from gateway.tenants.folder_plan import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gateway.cognito.desired import Attribute
+    from gateway.config.model import Config
+    from gateway.provisioning.request import ProviderBody, ProvisionBody
+
+Json = dict[str, Any]
+CALLBACK = "/_auth/callback"
+SIGNED_OUT = "/_auth/signed-out"
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """A provider of the body with its name and kind decided; ``issuer`` as its discovery document
+    spells it, ``offered``: scopes_supported there.
+    """
+
+    name: str
+    kind: ProviderKind
+    issuer: str
+    body: ProviderBody = field(repr=False)
+    offered: frozenset[str] | None = None
+
+
+def recognise(
+    body: ProvisionBody, tenant: str, documents: Sequence[Mapping[str, object] | None]
+) -> tuple[Recognised, ...]:
+    """``documents``: discovery documents in the body's order, None where there is none."""
+    found: list[Recognised] = []
+    for provider, document in zip(body.all_providers, documents, strict=True):
+        kind = (
+            ProviderKind(provider.kind)
+            if provider.kind
+            else kind_of_issuer(provider.oidc_issuer)
+            or ProviderKind(looks_like(document or {}) or "oidc")
+        )
+        offered = (document or {}).get("scopes_supported")
+        name = provider.name or _name(tenant, kind, {r.name for r in found})
+        spelled = (document or {}).get("issuer")
+        issuer = (
+            spelled
+            if isinstance(spelled, str) and same_issuer(spelled, provider.oidc_issuer)
+            else provider.oidc_issuer
+        )
+        found.append(
+            Recognised(
+                name,
+                kind,
+                issuer,
+                provider,
+                frozenset(map(str, offered)) if isinstance(offered, list) else None,
+            )
+        )
+    return tuple(found)
+
+
+def _name(tenant: str, kind: ProviderKind, taken: set[str]) -> str:
+    """``acme-okta``, ``acme-okta-2``; at most 32 characters, and no dash where it was cut."""
+    for number in range(1, 100):
+        ending = f"-{kind}" + (f"-{number}" if number > 1 else "")
+        name = tenant[: 32 - len(ending)].rstrip("-") + ending
+        if name not in taken:
+            return name
+    return tenant[:32]
+
+
+def tenant_document(
+    tenant: str,
+    body: ProvisionBody,
+    providers: Sequence[Recognised],
+    existing: Mapping[str, Any] | None,
+    *,
+    shared_hosts: bool,
+) -> tuple[Json, tuple[PreflightProblem, ...]]:
+    """What the registry shall hold. The body wins over what exists, and its providers are all there
+    are besides the pool's own users; other things that it leaves out stay.
+    """
+    document: Json = dict(
+        existing or {"id": tenant, "name": tenant, "hosts": [], "allowed_roles": "any"}
+    )
+    document |= {"client": "provisioned", "client_id": None, "client_secret": None}
+    findings = []
+    if body.name is not None:
+        document["name"] = body.name
+    if body.hosts is not None:
+        document["hosts"] = list(body.hosts)
+    if body.domains is not None:
+        document["email_domains"] = sorted(body.domains)
+    if body.allowed_groups is not None:
+        document["allowed_groups"] = body.allowed_groups
+    if not document.get("email_domains"):
+        findings.append(
+            invalid(
+                "email_domains", "needed (or allowed_domain): without a domain nobody could come in"
+            )
+        )
+    if "allowed_groups" not in document:
+        findings.append(invalid("groups", 'needed (or group): name who may come in, or say "any"'))
+    if not document.get("hosts") and not shared_hosts:
+        findings.append(invalid("hosts", "needed: this gateway has no shared hosts"))
+    before = {p["name"]: p for p in document.get("providers", ())}
+    named = [{**before.get(provider.name, {}), **_entry(provider)} for provider in providers]
+    own = [
+        p
+        for p in before.values()
+        if p["kind"] == ProviderKind.COGNITO and p["name"] not in {n["name"] for n in named}
+    ]
+    document["providers"] = named + own
+    return document, tuple(findings)
+
+
+def _entry(provider: Recognised) -> Json:
+    entry: Json = {"name": provider.name, "kind": str(provider.kind), "issuer": provider.issuer}
+    if provider.body.label:
+        entry["label"] = provider.body.label
+    if provider.body.domains is not None:
+        entry["domains"] = sorted(provider.body.domains)
+    return entry
+
+
+def leaving(
+    providers: Sequence[Recognised], existing: Mapping[str, Any] | None, known: Sequence[Json]
+) -> dict[str, str | None]:
+    """Names that the tenant has, by its document or by the journal's ``known``, and the body has
+    not → our mark, None where we did not make it.
+    """
+    marks: dict[str, str | None] = {
+        p["name"]: None
+        for p in (existing or {}).get("providers", ())
+        if p["kind"] != ProviderKind.COGNITO
+    }
+    marks |= {entry["name"]: entry.get("marker") for entry in known}
+    return {
+        name: mark
+        for name, mark in sorted(marks.items())
+        if name not in {p.name for p in providers}
+    }
+
+
+def wanted_providers(
+    providers: Sequence[Recognised], *, required: frozenset[str]
+) -> tuple[WantedProvider, ...]:
+    """``required``: attributes that the pool demands of everybody."""
+    return tuple(
+        WantedProvider(
+            name=p.name,
+            kind=p.kind,
+            issuer=p.body.oidc_issuer,
+            client_id=p.body.client_id,
+            client_secret=p.body.client_secret,
+            scopes=p.body.scopes or scopes_for(p.kind, offered=p.offered),
+            mapping={**mapping_for(p.kind, required=required), **p.body.attributes},
+            identifiers=p.body.identifiers,
+        )
+        for p in providers
+    )
+
+
+def wanted(
+    tenant: str,
+    document: Mapping[str, Any],
+    providers: Sequence[WantedProvider],
+    config: Config,
+    *,
+    required: frozenset[str],
+) -> Wanted:
+    """The providers to look after, and the client that uses them and all others of the document."""
+    origins = (
+        [config.origin(config.login_host)]
+        if config.login_host
+        else [config.origin(h) for h in (*document.get("hosts", ()), *config.shared_hosts)]
+    )
+    names = tuple(
+        POOL_USERS if p["kind"] == ProviderKind.COGNITO else p["name"]
+        for p in document["providers"]
+    )
+    mapped = frozenset(name for p in providers for name in p.mapping)
+    client = WantedClient(
+        providers=names,
+        callback_urls=tuple(f"{o}{CALLBACK}" for o in origins),
+        logout_urls=tuple(f"{o}{SIGNED_OUT}" for o in origins),
+        scopes=tuple(document.get("scopes") or ("openid",)),
+        read=tuple(
+            dict.fromkeys([*READABLE_STANDARD, *CUSTOM_ATTRIBUTES, *sorted(mapped - {"username"})])
+        ),
+        write=writable(mapped, required),
+        refresh_days=_days(document, config),
+    )
+    return Wanted(tenant, tuple(providers), client)
+
+
+def _days(document: Mapping[str, Any], config: Config) -> int:
+    """Of a session at most, rounded up: ``session.recheck`` asks with the refresh token as long as
+    the session lasts.
+    """
+    own = (document.get("session") or {}).get("absolute")
+    absolute = parse_duration(own) if own is not None else config.session.absolute
+    return max(1, math.ceil(absolute.total_seconds() / 86_400))
+
+
+def remembered(providers: Sequence[WantedProvider], *, keep_secrets: bool) -> list[Json]:
+    """For the journal, so that a later look knows what was wanted."""
+    return [
+        {
+            "name": p.name,
+            "kind": str(p.kind),
+            "issuer": p.issuer,
+            "client_id": p.client_id,
+            "scopes": list(p.scopes),
+            "mapping": dict(p.mapping),
+            "identifiers": list(p.identifiers),
+            **(
+                {"client_secret": p.client_secret.reveal()}
+                if keep_secrets and p.client_secret
+                else {}
+            ),
+        }
+        for p in providers
+    ]
+
+
+def recalled(entries: Sequence[Json]) -> tuple[WantedProvider, ...]:
+    """Inverse of ``remembered``; a secret that was not kept is None: Cognito's own stays."""
+    return tuple(
+        WantedProvider(
+            name=e["name"],
+            kind=ProviderKind(e["kind"]),
+            issuer=e["issuer"],
+            client_id=e["client_id"],
+            client_secret=Secret(e["client_secret"]) if e.get("client_secret") else None,
+            scopes=tuple(e["scopes"]),
+            mapping=dict(e["mapping"]),
+            identifiers=tuple(e["identifiers"]),
+        )
+        for e in entries
+    )
+
+
+def required_attributes(attributes: Iterable[Attribute]) -> frozenset[str]:
+    """Names of those that the pool demands of everybody."""
+    return frozenset(a.name for a in attributes if a.required and a.name != "sub")
+
+
+def tenant_step(tenant: str, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Step:
+    """What becomes of the document, key by key."""
+    if before is None:
+        return Step(Verb.CREATE, Resource.TENANT, tenant, "the gateway does not know it yet")
+    changed = tuple(
+        Difference(d.key, d.before, d.after)
+        for d in differences(
+            TenantDocument.model_validate(before), TenantDocument.model_validate(after)
+        )
+    )
+    if changed:
+        return Step(
+            Verb.CHANGE,
+            Resource.TENANT,
+            tenant,
+            f"{', '.join(d.setting for d in changed)} differ",
+            changed,
+        )
+    return Step(Verb.KEEP, Resource.TENANT, tenant, "it is as wanted")
+
+
+def describe(step: Step) -> Json:
+    """For answers and the journal."""
+    changes = [{"setting": d.setting, "now": d.now, "wanted": d.wanted} for d in step.differences]
+    return {
+        "verb": str(step.verb),
+        "resource": str(step.resource),
+        "name": step.name,
+        "why": step.why,
+        "changes": changes,
+    }
