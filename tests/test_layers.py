@@ -114,3 +114,32 @@ def test_a_pure_module_imports_from_a_short_list_and_awaits_nothing(room: str, p
                 pytest.fail(f"{path.name}:{node.lineno}: reads the clock")
             case ast.Name(id=name) if name in BANNED_NAMES:
                 pytest.fail(f"{path.name}:{node.lineno}: {name}")
+
+
+SERVERS = {"asyncio", "aiohttp", "demo", "multiprocessing", "playwright", "redis", "shutil"} | {
+    "socket",
+    "sqlalchemy",
+    "subprocess",
+    "tests.support",
+    "tests.world",
+}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests" / "core").glob("*.py")), ids=lambda p: p.stem
+)
+def test_the_core_is_tested_without_servers_and_system_packages(path: Path) -> None:
+    """``pytest tests/core`` runs wherever the lock is installed."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                named = {name.name for name in names}
+            case ast.ImportFrom(module=str(module)):
+                named = {module}
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                named = set()
+                fixtures = {argument.arg for argument in node.args.args}
+                assert not fixtures & {"world", "shared_world", "certificate"}, node.name
+            case _:
+                continue
+        assert not any(within(name, SERVERS) for name in named), ast.unparse(node)

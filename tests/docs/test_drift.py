@@ -330,6 +330,18 @@ def test_environment_variables_in_the_documentation_are_keys(path: Path) -> None
     assert set(re.findall(r"\bGATEWAY_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))) <= known
 
 
+PLACES = "gateway|tests|scripts|deploy|demo|docs|requirements"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in PROSE if p.parent.name != "adr"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_files_that_the_documentation_names_exist(path: Path) -> None:
+    """Decisions are not rewritten, so theirs may be gone."""
+    named = re.findall(rf"`((?:{PLACES})/[\w./-]+)(?:::\w+)?`", path.read_text(encoding="utf-8"))
+    assert [file for file in named if not (ROOT / file).exists()] == []
+
+
 @every_page
 def test_tests_that_the_documentation_names_exist(path: Path) -> None:
     for file, test in re.findall(
