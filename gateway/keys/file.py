@@ -18,6 +18,7 @@ import fcntl
 import logging
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.config.file_stamp import stamp
@@ -29,7 +30,6 @@ from gateway.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
-    from pathlib import Path
 
     from gateway.keys.ring import Key, KeyRing
 
@@ -99,6 +99,22 @@ def _check_successor(ring: KeyRing, fresh: KeyRing, path: Path) -> None:
                 "now. The one of before is used until this process ends; put it back"
             )
             raise ConfigError(msg)
+
+
+def is_in_memory(path: Path, *, mounts: Path = Path("/proc/self/mounts")) -> bool:
+    """Whether the file is on a file system that a reboot empties; False where that is unknown."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+        folder = path.parent.resolve()
+    except OSError:
+        return False
+    deepest, kind = -1, ""
+    for line in lines:
+        _device, point, file_system, *_ = line.split(" ")
+        mounted = Path(point.replace("\\040", " "))
+        if folder.is_relative_to(mounted) and len(mounted.parts) >= deepest:
+            deepest, kind = len(mounted.parts), file_system
+    return kind in {"tmpfs", "ramfs"}
 
 
 def staged(ring: KeyRing, kind: str) -> Key | SigningKey | None:

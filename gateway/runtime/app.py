@@ -38,7 +38,7 @@ from gateway.http.client import client_session, request_json
 from gateway.http.listener import listening
 from gateway.keys import ring as keys
 from gateway.keys.assertion import Assertions
-from gateway.keys.file import KeyFile
+from gateway.keys.file import KeyFile, is_in_memory
 from gateway.log import configure, fields
 from gateway.login import application as browser_application
 from gateway.metrics import TENANTS
@@ -511,6 +511,20 @@ def tenants_finding(tenants: SnapshotTenants) -> DependencyState:
     return DependencyState("tenants", ok=True, detail=served)
 
 
+async def probe_key_ring(config: Config) -> DependencyState:
+    """For `gateway config check`: whether the key ring is there after a reboot."""
+    path = config.key_file
+    warnings = (
+        (
+            f"{path} is on a file system in memory, which a reboot empties: keep the key ring on "
+            "a disk, unless something puts it there at each boot"
+        ),
+    )
+    return DependencyState(
+        "key_ring", ok=True, detail=str(path), warnings=warnings if is_in_memory(path) else ()
+    )
+
+
 async def probe_snapshot(link: Link, ring: keys.KeyRing) -> DependencyState:
     """For `gateway config check`: whether this key ring opens the tenants' snapshot in Redis."""
     sealer = Sealer(lambda: ring)
@@ -626,6 +640,7 @@ async def check_dependencies(config: Config) -> list[DependencyState]:
         stack.push_async_callback(database.close)
         probes["database"] = lambda: probe_database(database)
         probes["database_session"] = lambda: probe_session(database)
+        probes["key_ring"] = lambda: probe_key_ring(config)
         probes["database_schema"] = lambda: probe_schema(database)
         probes["database_keys"] = lambda: probe_database_keys(database)
         if link is not None:

@@ -1,4 +1,4 @@
-"""The tenants as one process serves them: the snapshot in Redis, or files until there has been one.
+"""The tenants as one process serves them: the snapshot in Redis, or files where Redis has none.
 
 Rules:
 - The table is swapped whole, after everything that can go wrong has not.
@@ -76,9 +76,9 @@ class SnapshotTenants:
         self._files: FileTenants | None = None
         self._wake = asyncio.Event()
         self._swapped = asyncio.Event()
-        self._shut = ""
-        """Why the snapshot in Redis does not open, where none is served yet. Files are no way out:
-        somebody has decided since, and about more tenants.
+        self._shut = "Redis was not asked yet"
+        """Why the snapshot in Redis does not open, or is not known to be missing, where none is
+        served yet. Files are no way out: somebody has decided since, and about more tenants.
         """
         self.problems: tuple[str, ...] = ()
         """Why the newest snapshot is not the one being served. Without the files' own; see
@@ -194,6 +194,8 @@ class SnapshotTenants:
             self.problems = (str(error),)
             if isinstance(error, SnapshotError):
                 self._shut = "" if isinstance(error, MissingError) else str(error)
+            elif self._shut:
+                self._shut = str(error)
         except Exception as error:
             swapped = False
             self.problems = (f"the tenant snapshot could not be read: {type(error).__name__}",)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
@@ -19,9 +19,6 @@ from gateway.keys import file as key_file
 from gateway.keys import ring as keys
 from gateway.keys.assertion import PUBLISHED_BEFORE_S
 from gateway.keys.file import KeyFile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("kind", key_file.KINDS)
@@ -157,3 +154,19 @@ async def test_a_mount_that_hangs_holds_up_no_request(
     hangs.set()
     with contextlib.suppress(asyncio.CancelledError):
         await watching
+
+
+def test_a_ring_that_a_reboot_would_empty_is_known(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/sda / ext4 rw 0 0\ntmpfs /run tmpfs rw 0 0\n/dev/sdb /run/my\\040disk xfs rw 0 0\n",
+        encoding="utf-8",
+    )
+    for path, expected in {
+        "/run/secrets/keys.json": True,
+        "/run/my disk/keys.json": False,
+        "/var/lib/gateway/keys.json": False,
+        "/running/keys.json": False,
+    }.items():
+        assert key_file.is_in_memory(Path(path), mounts=mounts) is expected, path
+    assert not key_file.is_in_memory(Path("/run/keys.json"), mounts=tmp_path / "missing")

@@ -1048,3 +1048,34 @@ async def test_after_a_rotation_all_of_the_snapshot_is_sealed_with_the_new_key(
     assert serves(fresh, "globex.example.com")
     assert serves(fresh, "acme.example.com")
     await until(lambda: replica.generation == rig.publisher.generation)
+
+
+async def test_files_are_served_only_once_redis_has_said_that_there_is_no_snapshot(
+    rig: Rig,
+) -> None:
+    """Else a replica that starts while Redis is away says of each tenant in SQL that it knows none
+    of that name.
+    """
+
+    class Away:
+        away = True
+
+        async def command(self, *words: str | bytes | int) -> Any:
+            if self.away:
+                msg = "Redis: ConnectionError"
+                raise UnavailableError(msg)
+            return await rig.link.command(*words)
+
+    store = Away()
+    replica = SnapshotTenants(store, ring, rig.config)
+    await replica.start()
+    with pytest.raises(UnavailableError, match="Redis: ConnectionError"):
+        _ = replica.table
+    assert tenants_finding(replica).needed, "not ready"
+    store.away = False
+    await replica.refresh()
+    assert serves(replica, "acme.example.com")
+    assert replica.source.startswith("files ")
+    store.away = True
+    await replica.refresh()
+    assert serves(replica, "acme.example.com"), "it is known that there was none"
