@@ -14,7 +14,7 @@ from gateway.runtime.supervisor import SharedFlags, Supervisor, _cause
 
 SCRIPT = """
 import os, sys, time, logging, signal
-from gateway import supervisor
+from gateway.runtime import supervisor
 from gateway.log import configure
 from gateway.runtime.supervisor import SharedFlags, Supervisor
 configure("json", "info")

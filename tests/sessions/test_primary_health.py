@@ -83,7 +83,7 @@ async def replicated(server: servers.Server, *, replicas: int) -> AsyncIterator[
 def test_every_state_is_documented_and_every_bad_one_is_alerted_of() -> None:
     page = (ROOT / "docs/operator/metrics.md").read_text("utf-8")
     documented = re.findall(
-        r"^\| `(\w+)` \|", page[page.index("| `state` | means | do |") :], re.MULTILINE
+        r"^\| `(\w+)` \|", page[page.index("| `state` | meaning | what to do |") :], re.MULTILINE
     )
     assert documented == ["state", *(state.value for state in State)]
     rules = (ROOT / "deploy/prometheus/alerts.yml").read_text("utf-8")
