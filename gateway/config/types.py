@@ -23,7 +23,7 @@ from pydantic import (
 
 from gateway.core.client_headers import is_never_passed
 from gateway.core.header_encoding import LIST_ENCODINGS, Encoding
-from gateway.core.hosts import canonical_host
+from gateway.core.hosts import canonical_host, is_localhost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -336,8 +336,8 @@ HostName = Annotated[str, BeforeValidator(_host)]
 
 
 def is_loopback_name(host: str) -> bool:
-    """``localhost``, ``*.localhost`` (RFC 6761 §6.3) and loopback addresses."""
-    if host == "localhost" or host.endswith(".localhost"):
+    """``localhost``, ``*.localhost`` and loopback addresses."""
+    if is_localhost(host):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

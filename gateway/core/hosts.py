@@ -89,6 +89,13 @@ def includes(patterns: Collection[str], name: str) -> bool:
     )
 
 
+def is_localhost(host: str) -> bool:
+    """``localhost`` and every name below it: this machine, whatever a resolver says (RFC 6761
+    §6.3).
+    """
+    return host == "localhost" or host.endswith(".localhost")
+
+
 def wildcards_above(host: str) -> Iterator[str]:
     """All that a host is below, the nearest first."""
     rest = host

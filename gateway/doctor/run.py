@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from gateway.core.hosts import wire_host
+from gateway.core.hosts import is_localhost, wire_host
 from gateway.doctor.app_session import compare
 from gateway.doctor.findings import Finding, Outcome, judge, judge_direct
 from gateway.doctor.probes import shots
@@ -76,9 +76,7 @@ class Target:
 
 
 def _reachable(name: str) -> str:
-    return (
-        "127.0.0.1" if name == "localhost" or name.endswith(".localhost") else name
-    )  # RFC 6761 §6.3
+    return "127.0.0.1" if is_localhost(name) else name
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from gateway.core.hosts import is_localhost
 from gateway.errors import PeerError, UnavailableError
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ MAX_BODY_BYTES = 256 * 1024
 
 
 class LoopbackResolver(AbstractResolver):
-    """``localhost`` and ``*.localhost`` are loopback (RFC 6761 §6.3) whatever the machine's
-    resolver says; the rest is the system's.
-    """
+    """``localhost`` and ``*.localhost`` are loopback; the rest is the system's resolver's."""
 
     def __init__(self) -> None:
         self._system = aiohttp.ThreadedResolver()
@@ -34,7 +33,7 @@ class LoopbackResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        if host == "localhost" or host.endswith(".localhost"):
+        if is_localhost(host):
             return [
                 ResolveResult(
                     hostname=host,

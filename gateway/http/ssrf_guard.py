@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from gateway.core.hosts import is_localhost
 from gateway.errors import PeerError
 
 if TYPE_CHECKING:
@@ -141,11 +142,7 @@ def is_local(host: str) -> bool:
     over http.
     """
     address = literal(host)
-    return (
-        host == "localhost" or host.endswith(".localhost")
-        if address is None
-        else address.is_loopback or address.is_private
-    )
+    return is_localhost(host) if address is None else address.is_loopback or address.is_private
 
 
 class Guard(AbstractResolver):
@@ -169,10 +166,8 @@ class Guard(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - the signature is the library's
     ) -> list[ResolveResult]:
-        if self._development and (host == "localhost" or host.endswith(".localhost")):
-            texts: Sequence[str] = [
-                "127.0.0.1"
-            ]  # RFC 6761 §6.3; not every system's resolver knows the names below
+        if self._development and is_localhost(host):
+            texts: Sequence[str] = ["127.0.0.1"]
         else:
             texts = await self._look(host, port)
         addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in texts]

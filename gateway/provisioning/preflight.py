@@ -15,6 +15,7 @@ from gateway.cognito.desired import (
     MAX_IDENTIFIERS,
     same_issuer,
 )
+from gateway.core.hosts import is_localhost
 from gateway.core.model import ProviderKind
 
 if TYPE_CHECKING:
@@ -74,9 +75,7 @@ def check_issuer(issuer: str, kind: ProviderKind | None, *, development: bool) -
     except ValueError:
         return "not a URL"
     host = parts.hostname or ""
-    local = development and (
-        host == "localhost" or host.endswith(".localhost") or host == "127.0.0.1"
-    )
+    local = development and (is_localhost(host) or host == "127.0.0.1")
     if not host or parts.scheme not in {"https", "http"}:
         return "an https:// URL, as the identity provider's discovery document names it"
     if parts.scheme == "http" and not local:
