@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from gateway.hooks.effects import Kept
     from gateway.hooks.event import Delivery, Group, HookEvent
 
+_MAX_REQUEST_ID = 64
+"""What its column holds."""
 LEASE_S = 30.0
 """How long a lane is held without settling. Longer than ``applier.APPLY_S``, so that a holder has
 stopped before another begins.
@@ -270,7 +272,7 @@ class Inbox:
             "skipped": [
                 [s.index, s.type, s.reason.value, s.detail] for s in delivery.skipped[:100]
             ],
-            "request_id": request_id,
+            "request_id": request_id[:_MAX_REQUEST_ID],
         }
         return Prepared(envelope, delivery.events, rows, len(delivery.skipped))
 

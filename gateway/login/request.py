@@ -7,7 +7,6 @@ address, for the log.
 from __future__ import annotations
 
 import ipaddress
-import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from gateway.check.services import SERVICES
 from gateway.core.cookies import MAX_TRIED, names_below, own_values, pairs_below
 from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
+from gateway.core.request_id import parse_request_id
 from gateway.core.tenants import HostKind
 from gateway.http.listener import UNREADABLE
 from gateway.pages.language import negotiate
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.check.services import Services
     from gateway.core.model import Session, Tenant
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BINDING_PREFIX = "__Host-gw-login-"
 """A binding cookie's name: this, then the first ``BINDING_ID_CHARACTERS`` of the value's public
 name. Tabs that begin at the same moment, none of them with a cookie yet, each get a cookie of its
@@ -266,8 +265,7 @@ def request_id_of(request: web.Request) -> str:
     """
     known: str | None = request.get("request_id")
     if known is None:
-        sent = request.headers.get("X-Request-Id", "")
-        known = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+        known = parse_request_id(request.headers.get("X-Request-Id", "")) or secrets.token_hex(8)
         request["request_id"] = known
     return known
 

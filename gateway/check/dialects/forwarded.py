@@ -23,6 +23,7 @@ from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
 from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical
+from gateway.core.request_id import parse_request_id
 from gateway.core.webdav import parse_depth, parse_destination
 
 if TYPE_CHECKING:
@@ -88,7 +89,6 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 """Traefik says ``ws`` for a WebSocket handshake when it is told to trust forwarded headers."""
 _REFUSED = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _NOT_ASCII = re.compile(r"[^\x21-\x7e]")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}")
 _OPENS_SOCKET = frozenset({"GET", "CONNECT"})
 _FRAMES = frozenset({"iframe", "frame", "embed", "object", "fencedframe"})
@@ -178,10 +178,8 @@ def _build(described: Described, request: RawRequest, *, cookie_name: str) -> Au
         preflight=described.method == "OPTIONS"
         and len(headers.getall("Origin", ())) == 1
         and len(headers.getall("Access-Control-Request-Method", ())) == 1,
-        client=_for_log(
-            ",".join(headers.getall("X-Forwarded-For", ())).rpartition(",")[2].strip(), _ADDRESS
-        ),
-        request_id=_for_log(",".join(headers.getall("X-Request-Id", ())), _REQUEST_ID),
+        client=_address(",".join(headers.getall("X-Forwarded-For", ())).rpartition(",")[2].strip()),
+        request_id=parse_request_id(",".join(headers.getall("X-Request-Id", ()))),
         destination=parse_destination(
             headers.getall("Destination", ()), method=described.method, host=host
         ),
@@ -258,8 +256,9 @@ def names_html(accept_lines: Sequence[str]) -> bool:
     )
 
 
-def _for_log(value: str, shape: re.Pattern[str]) -> str:
-    return value if shape.fullmatch(value) else ""
+def _address(text: str) -> str:
+    """For the log; "" for what is none."""
+    return text if _ADDRESS.fullmatch(text) else ""
 
 
 def _shown(value: str) -> str:

@@ -20,7 +20,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import re
 import secrets
 import time
 import uuid
@@ -30,10 +29,12 @@ from aiohttp import web
 
 from gateway.core.hook_target import HookTarget
 from gateway.core.model import Secret
+from gateway.core.request_id import parse_request_id
 from gateway.errors import UnavailableError
 from gateway.hooks.activity import HANDSHAKE
 from gateway.hooks.event import DeliveryRejectedError, RejectionReason, SkipReason, Source
 from gateway.hooks.issuer_keys import IssuerUnavailableError
+from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
 from gateway.http.rate_limit import RateLimit
 from gateway.log import ROOT, fields
@@ -57,7 +58,6 @@ MAX_TOKEN_BYTES = 64 * 1024
 RETRY_AFTER_S = 5
 STARTED = web.RequestKey("started", float)
 REQUEST_ID = web.RequestKey("request_id", str)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 STATUS = {
     RejectionReason.UNAUTHENTICATED: 401,
@@ -296,8 +296,8 @@ def request_id(request: web.Request) -> str:
     """The ingress's, if it has the shape of one, else our own; the same for the whole request."""
     known = request.get(REQUEST_ID)
     if known is None:
-        given = request.headers.get("X-Request-Id", "")
-        known = request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        given = parse_request_id(request.headers.get("X-Request-Id", ""))
+        known = request[REQUEST_ID] = given or uuid.uuid4().hex
     return known
 
 
@@ -351,17 +351,14 @@ async def body(request: web.Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
     """The whole body; never more than ``limit`` is read."""
     if (request.content_length or 0) > limit:
         raise DeliveryRejectedError(RejectionReason.TOO_LARGE, f"more than {limit} bytes")
-    found = bytearray()
     try:
-        async for chunk in request.content.iter_any():
-            found += chunk
-            if len(found) > limit:
-                raise DeliveryRejectedError(RejectionReason.TOO_LARGE, f"more than {limit} bytes")
+        return await read_body(request.content, limit=limit)
+    except BodyTooLargeError:
+        raise DeliveryRejectedError(RejectionReason.TOO_LARGE, f"more than {limit} bytes") from None
     except UNREADABLE as error:
         raise DeliveryRejectedError(
             RejectionReason.MALFORMED, f"the body cannot be read ({type(error).__name__})"
         ) from None
-    return bytes(found)
 
 
 def rejection_response(error: DeliveryRejectedError) -> web.Response:
