@@ -24,9 +24,9 @@ from gateway.cli.impact import Impact, measure
 from gateway.cli.stores import Stores, configured_stores
 from gateway.cli.tenant_table import tenant_table
 from gateway.core import signed_link
+from gateway.core.login import PENDING_LIFETIME_S
 from gateway.errors import ConfigError
 from gateway.keys import ring as keys
-from gateway.sessions.store import PENDING_LIFETIME_S
 from gateway.sessions.tested_connections import Trials
 from gateway.tenants.api import Rejected
 from gateway.tenants.connection_tests import LoginLinks

@@ -25,6 +25,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 MAX_CLAIM_CHARACTERS = 2048
 """Cognito's own limit for an attribute; anything longer did not come from there."""
 MAX_GROUPS = 1000
+PENDING_LIFETIME_S: Final = 600
+"""How long a login that was begun may take: a person finds a second factor in that time, and
+Cognito itself gives up after five minutes at each step. Also how long a reload of the callback is
+recognized. The store counts it: the replica that a login comes back to may have another clock than
+the one that it left from.
+"""
 FRESH_S: Final = 600
 """How long a login counts as fresh: time to fill in a form, and more than clocks differ."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.decision import Reason
 from gateway.core.hosts import email_domain
+from gateway.core.login import PENDING_LIFETIME_S
 from gateway.core.model import PendingLogin
 from gateway.login.middleware import drop_cookie, redirect, set_cookie
 from gateway.login.request import BrowserError, client_key
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from gateway.core.model import Provider, Tenant
     from gateway.login.request import Browser
 
-PENDING_LIFETIME_S = 600
-"""Long enough to find a second factor; Cognito itself gives up after five minutes at each step."""
 LOGINS_AT_MOST = 500
 LOGINS_WINDOW_S = 10
 """Begun per client address (IPv6: per /64). The largest companies behind one address stay far

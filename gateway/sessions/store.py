@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core.decision import Reason
-from gateway.core.login import FRESH_S, is_fresh
+from gateway.core.login import FRESH_S, PENDING_LIFETIME_S, is_fresh
 from gateway.core.model import PendingLogin, Secret, Session
 from gateway.core.revocation import Who
 from gateway.errors import UnavailableError
@@ -54,11 +54,6 @@ if TYPE_CHECKING:
     from gateway.sessions.connection import Link
     from gateway.sessions.seal import Token
 
-PENDING_LIFETIME_S: Final = 600
-"""A person may take this long at the identity provider, second factor included. Also how long a
-reload of the callback is recognised. Counted by the store alone: the replica that a login comes
-back to may have another clock than the one that it left from.
-"""
 MAX_PENDING_BYTES: Final = 8_000_000
 """Of Redis, for logins that one process has begun in the last ten minutes: 10,000 with a short
 return address, 17 a second all the time. Cognito's own quota for federated logins is 25 a second
