@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.route import MAX_BODY_BYTES, PARAMETERS
 from gateway.core.model import Secret
+from gateway.http import body
 from gateway.http.listener import UNREADABLE
 
 if TYPE_CHECKING:
@@ -28,23 +29,18 @@ async def read_body(request: web.Request) -> bytes:
     """At most ``MAX_BODY_BYTES``, whatever Content-Length says."""
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise Problem(Code.TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes")
-    chunks = bytearray()
     try:
-        async for chunk in request.content.iter_chunked(16384):
-            chunks += chunk
-            if len(chunks) > MAX_BODY_BYTES:
-                raise Problem(
-                    Code.TOO_LARGE,
-                    f"at most {MAX_BODY_BYTES} bytes",
-                    headers={"Connection": "close"},
-                )
+        return await body.read_body(request.content, limit=MAX_BODY_BYTES)
+    except body.BodyTooLargeError:
+        raise Problem(
+            Code.TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes", headers={"Connection": "close"}
+        ) from None
     except UNREADABLE as error:
         raise Problem(
             Code.INVALID_BODY,
             f"the body cannot be read ({type(error).__name__})",
             headers={"Connection": "close"},
         ) from None
-    return bytes(chunks)
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

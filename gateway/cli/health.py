@@ -14,11 +14,13 @@ import click
 from gateway.cli import config_option
 from gateway.config.model import load_config
 from gateway.errors import UnavailableError
+from gateway.http.body import read_beginning
 
 if TYPE_CHECKING:
     import aiohttp
 
 TIMEOUT_S = 4.0
+MAX_ANSWER_BYTES = 65536
 """Below the five seconds that the image's HEALTHCHECK allows, so that the reason is printed before
 it is killed.
 """
@@ -50,10 +52,11 @@ async def probe(address: str, *, path: str) -> str:
             ) as session,
             session.get(base + path, allow_redirects=False) as response,
         ):
-            body = (await response.content.read(65536)).decode(errors="replace").strip()
+            raw = await read_beginning(response.content, limit=MAX_ANSWER_BYTES)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         msg = f"{address} does not answer: {type(error).__name__}"
         raise UnavailableError(msg) from error
+    body = raw.decode(errors="replace").strip()
     if response.status != 200:
         msg = f"{address}{path} answered {response.status}: {body}"
         raise UnavailableError(msg)

@@ -22,6 +22,7 @@ from gateway.cognito.error_diagnosis import diagnose
 from gateway.cognito.relying_party import Tokens
 from gateway.core.model import MachineToken, ProviderKind, Secret
 from gateway.errors import PeerError, UnavailableError
+from gateway.http.body import read_beginning
 from gateway.http.client import request_json
 from gateway.http.jwks import KeySet
 
@@ -109,15 +110,13 @@ class CognitoRelyingParty:
                 authorize_url, headers={"Accept": "text/html"}, allow_redirects=False
             ) as response:
                 status, location = response.status, response.headers.get("Location", "")
-                text = (
-                    ""
-                    if location
-                    else (await response.content.read(_PAGE_BYTES)).decode("utf-8", "replace")
+                page = (
+                    b"" if location else await read_beginning(response.content, limit=_PAGE_BYTES)
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
         if 400 <= status < 500 and not location:
-            return _words(text)[:_PAGE_WORDS]
+            return _words(page.decode("utf-8", "replace"))[:_PAGE_WORDS]
         try:
             parts = urlsplit(location)
         except ValueError:

@@ -26,6 +26,7 @@ from gateway.core.cookies import is_ours
 from gateway.doctor.advice import ADVICE
 from gateway.doctor.findings import Finding, Severity
 from gateway.errors import ConfigError, GatewayError
+from gateway.http.body import read_beginning
 
 if TYPE_CHECKING:
     import ssl
@@ -164,15 +165,11 @@ class _Browser:
                 url, headers={**_NAVIGATION, "Cookie": cookies}, allow_redirects=False
             ) as response:
                 self.jar.update_cookies_from_headers(response.headers.getall("Set-Cookie", []), url)
-                body = b""
-                async for chunk in response.content.iter_chunked(16 * 1024):
-                    body += chunk
-                    if len(body) > limit:
-                        break
+                body = await read_beginning(response.content, limit=limit)
                 return (
                     response.status,
                     response.headers.get("Location", ""),
-                    body[:limit].decode("utf-8", "replace"),
+                    body.decode("utf-8", "replace"),
                 )
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise AppSessionError(

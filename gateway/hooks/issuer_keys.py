@@ -26,6 +26,7 @@ import jwt
 
 from gateway.core.model import ProviderKind
 from gateway.errors import PeerError, UnavailableError
+from gateway.http.body import BodyTooLargeError, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,11 +201,11 @@ class IssuerKeys:
                         f"{setting}: {_shown(url)} answers {response.status}",
                         not_found=response.status in {404, 410},
                     )
-                body = await response.content.read(MAX_BYTES + 1)
-                while len(body) <= MAX_BYTES and (
-                    more := await response.content.read(MAX_BYTES + 1 - len(body))
-                ):
-                    body += more
+                body = await read_body(response.content, limit=MAX_BYTES)
+        except BodyTooLargeError:
+            raise IssuerConfigError(
+                f"{setting}: {_shown(url)} is larger than any key set"
+            ) from None
         except PeerError as error:
             raise (
                 error
@@ -219,8 +220,6 @@ class IssuerKeys:
             raise IssuerUnavailableError(
                 f"{setting} does not answer ({type(error).__name__})"
             ) from error
-        if len(body) > MAX_BYTES:
-            raise IssuerConfigError(f"{setting}: {_shown(url)} is larger than any key set")
         try:
             document = json.loads(body)
         except (ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.core.hosts import is_localhost
 from gateway.errors import PeerError, UnavailableError
+from gateway.http.body import BodyTooLargeError, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,14 +66,13 @@ async def read_json(response: aiohttp.ClientResponse) -> dict[str, object]:
     """A JSON object of at most ``MAX_BODY_BYTES``; ``PeerError("malformed_answer")`` for anything
     else.
     """
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            response.close()
-            raise PeerError("malformed_answer", f"the answer is larger than {MAX_BODY_BYTES} bytes")
     try:
-        document = json.loads(bytes(body))
+        document = json.loads(await read_body(response.content, limit=MAX_BODY_BYTES))
+    except BodyTooLargeError:
+        response.close()
+        raise PeerError(
+            "malformed_answer", f"the answer is larger than {MAX_BODY_BYTES} bytes"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise PeerError(
             "malformed_answer", f"the answer is not JSON (status {response.status})"

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from gateway.errors import PeerError
+from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.ssrf_guard import Guard, is_local, literal, look_up, permitted
 
 if TYPE_CHECKING:
@@ -89,21 +90,17 @@ class DiscoveryFetcher:
         try:
             async with session.get(url, allow_redirects=False) as response:
                 _check_answer(response, url, what)
-                body = await response.content.read(MAX_BYTES + 1)
-                while len(body) <= MAX_BYTES and (
-                    chunk := await response.content.read(MAX_BYTES + 1 - len(body))
-                ):
-                    body += chunk
+                body = await read_body(response.content, limit=MAX_BYTES)
+        except BodyTooLargeError:
+            raise PeerError(
+                "discovery_size", f"{what} at {url} is larger than {MAX_BYTES // 1024} kB"
+            ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(error.__cause__, PeerError):
                 raise error.__cause__ from None
             raise PeerError(
                 "discovery_unreachable", f"{what} at {url} cannot be fetched ({_reason(error)})"
             ) from error
-        if len(body) > MAX_BYTES:
-            raise PeerError(
-                "discovery_size", f"{what} at {url} is larger than {MAX_BYTES // 1024} kB"
-            )
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):

@@ -15,6 +15,7 @@ import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from gateway.errors import PeerError, UnavailableError
+from gateway.http.body import BodyTooLargeError, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,16 +110,14 @@ class Fetch:
                     timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
                 ) as response,
             ):
-                raw = bytearray()
-                async for chunk in response.content.iter_any():
-                    raw += chunk
-                    if len(raw) > MAX_BYTES:
-                        raise PeerError("malformed_answer", "the provider's API answered too much")
+                raw = await read_body(response.content, limit=MAX_BYTES)
                 status, link, headers_of = (
                     response.status,
                     response.links.get("next"),
                     response.headers,
                 )
+        except BodyTooLargeError:
+            raise PeerError("malformed_answer", "the provider's API answered too much") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             msg = f"the provider's API cannot be reached ({type(error).__name__})"
             raise UnavailableError(msg) from error
