@@ -48,7 +48,7 @@ class Backoff:
 
 
 @contextlib.asynccontextmanager
-async def beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+async def background_task(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
     """``work`` goes on until the block is left. If it ends before by an error, that is logged when
     it happens: nobody awaits it.
     """

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from gateway.background import beside, end, fault, forever, in_rounds
+from gateway.background import background_task, end, fault, forever, in_rounds
 from gateway.errors import UnavailableError
 from gateway.metrics import REGISTRY
 
@@ -26,7 +26,7 @@ class Work:
 
 async def test_it_runs_while_its_owner_does_and_no_longer() -> None:
     work = Work()
-    async with beside(work()):
+    async with background_task(work()):
         await work.started.wait()
         assert not work.ended.is_set()
     assert work.ended.is_set()
@@ -36,7 +36,7 @@ async def test_its_owners_error_ends_it_and_passes_through() -> None:
     work = Work()
 
     async def owner() -> None:
-        async with beside(work()):
+        async with background_task(work()):
             await work.started.wait()
             raise ZeroDivisionError
 
@@ -55,7 +55,7 @@ async def test_its_own_error_is_logged_and_its_owner_goes_on(
         msg = "the folder is gone"
         raise LookupError(msg)
 
-    async with beside(work()):
+    async with background_task(work()):
         await failed.wait()
     assert [record.message for record in caplog.records] == ["task_failed"]
 
@@ -74,7 +74,7 @@ async def test_whatever_a_round_fails_by_is_logged_and_the_next_one_comes(
         elif (error := rounds.pop(0)) is not None:
             raise error
 
-    async with beside(in_rounds(work, pause_s=0, event="clean_up")):
+    async with background_task(in_rounds(work, pause_s=0, event="clean_up")):
         await fourth.wait()
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "clean_up_unavailable"),
@@ -97,7 +97,9 @@ async def test_work_that_a_mistake_ended_is_begun_again_ever_later_logged_and_co
     async def sleep(seconds: float) -> None:
         paused.append(seconds)
 
-    async with beside(forever(partial(work, "a snapshot of another release"), sleep=sleep)):
+    async with background_task(
+        forever(partial(work, "a snapshot of another release"), sleep=sleep)
+    ):
         await going_on.started.wait()
     assert going_on.ended.is_set()
     assert paused == [0.5, 1.0, 2.0]

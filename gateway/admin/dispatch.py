@@ -29,7 +29,7 @@ from gateway.admin.permissions import Binding
 from gateway.admin.problem import CONTENT_TYPE, Code, Problem, problem_response
 from gateway.admin.redaction import redacted
 from gateway.admin.route import Answer, Call, Note, Route
-from gateway.background import beside
+from gateway.background import background_task
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 
@@ -228,7 +228,7 @@ async def _serve(
             request_id=request_id,
         )
     async with (
-        beside(_renew(edge, progress.claim))
+        background_task(_renew(edge, progress.claim))
         if progress.claim is not None
         else contextlib.nullcontext()
     ):

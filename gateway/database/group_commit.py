@@ -20,7 +20,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from gateway.background import beside, end
+from gateway.background import background_task, end
 from gateway.database.engine import BusyError
 from gateway.errors import UnavailableError
 
@@ -75,7 +75,10 @@ class GroupCommitter:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            async with beside(self._run(self._high)), beside(self._run(self._low)):
+            async with (
+                background_task(self._run(self._high)),
+                background_task(self._run(self._low)),
+            ):
                 yield
         finally:
             await end(list(self._apart))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
-from gateway.background import beside, in_rounds
+from gateway.background import background_task, in_rounds
 from gateway.database.engine import insert_new
 from gateway.database.schema import hook_arrivals, hook_deliveries, hook_inbox
 from gateway.database.tenant_deletion import begun_at
@@ -72,7 +72,7 @@ class ActivityCounter:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            async with beside(in_rounds(self.flush, pause_s=FLUSH_S, event="hook_tally")):
+            async with background_task(in_rounds(self.flush, pause_s=FLUSH_S, event="hook_tally")):
                 yield
         finally:
             with contextlib.suppress(UnavailableError):

@@ -25,7 +25,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.background import beside, doubling, fault
+from gateway.background import background_task, doubling, fault
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.effects import (
     ACCOUNT,
@@ -209,7 +209,7 @@ class Applier:
         self._wake.set()
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return beside(self._run())
+        return background_task(self._run())
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from gateway.background import beside, fault, in_rounds
+from gateway.background import background_task, fault, in_rounds
 from gateway.errors import UnavailableError
 from gateway.hooks.effects import Notice
 from gateway.hooks.event import BY_HAND, Delivery, Effect, Group, HookEvent, Subject
@@ -70,7 +70,7 @@ class ByHand:
         """What could not be told, by id, and until when it is left alone (UTC epoch seconds)."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return beside(in_rounds(self.round, pause_s=POLL_S, event="by_hand"))
+        return background_task(in_rounds(self.round, pause_s=POLL_S, event="by_hand"))
 
     async def round(self) -> int:
         """Tell what has not been told; how much that was. Raises ``UnavailableError``."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from gateway.background import beside, in_rounds
+from gateway.background import background_task, in_rounds
 from gateway.database.schema import hook_deliveries, hook_inbox, webhooks_outbox
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Retention:
         self._clock = clock
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return beside(in_rounds(self.round, pause_s=ROUND_S, event="hook_retention"))
+        return background_task(in_rounds(self.round, pause_s=ROUND_S, event="hook_retention"))
 
     async def round(self) -> int:
         """Forget what is due; the number of rows. Raises ``UnavailableError``."""

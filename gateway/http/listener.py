@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import http_exceptions, web
 from aiohttp.web_protocol import RequestPayloadError
 
-from gateway.background import beside
+from gateway.background import background_task
 from gateway.core.decision import RETRY_AFTER_S
 from gateway.log import Throttled, fields
 from gateway.metrics import ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED
@@ -401,7 +401,7 @@ async def listening(
     await runner.setup()
     try:
         listener = Listener(runner, bound, name=name, limit=limit, options=options)
-        async with beside(listener.sweep()):
+        async with background_task(listener.sweep()):
             listener.start()
             try:
                 yield listener

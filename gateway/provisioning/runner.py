@@ -20,7 +20,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gateway.background import beside
+from gateway.background import background_task
 from gateway.cognito.api import CognitoRejectedError
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
@@ -300,7 +300,7 @@ class Provisioning:
                 with contextlib.suppress(UnavailableError, DeposedError):
                     await self.journal.hold(run)
 
-        async with beside(beat()):
+        async with background_task(beat()):
             yield
 
     # --- undoing and recovery ---------------------------------------------------------------------

@@ -16,7 +16,7 @@ from gateway.admin import PREFIX, AdminServices, admin_application
 from gateway.admin.idempotency import SqlIdempotency
 from gateway.admin.keys_store import SqlAdminKeys
 from gateway.admin.routes.doctor import doctor_routes
-from gateway.background import beside, forever
+from gateway.background import background_task, forever
 from gateway.cognito.api import open_cognito
 from gateway.cognito.users import CognitoUsers
 from gateway.database.audit import SqlAuditLog
@@ -104,7 +104,7 @@ async def admin_stores(
     database = open_database(config, lambda: ring().database)
     stack.push_async_callback(database.close)
     await database.prepare()
-    await stack.enter_async_context(beside(forever(database.clock.run)))
+    await stack.enter_async_context(background_task(forever(database.clock.run)))
     tenants = TenantDatabase(database, config)
 
     staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
@@ -139,9 +139,9 @@ async def admin_stores(
     )
     with contextlib.suppress(UnavailableError):
         await markers.look()  # else in the background: until then checks and logins answer 503
-    await stack.enter_async_context(beside(publisher.run()))
-    await stack.enter_async_context(beside(forever(markers.run)))
-    await stack.enter_async_context(beside(forever(revoker.tend)))
+    await stack.enter_async_context(background_task(publisher.run()))
+    await stack.enter_async_context(background_task(forever(markers.run)))
+    await stack.enter_async_context(background_task(forever(revoker.tend)))
     return AdminStores(database, tenants, publisher, revoker)
 
 
@@ -238,8 +238,10 @@ async def _onboarding(
     except ConfigError as error:
         log.warning("provisioning_off", extra=fields(detail=str(error)))
         return None
-    await stack.enter_async_context(beside(forever(onboarding.provisioning.recover_forever)))
-    await stack.enter_async_context(beside(forever(onboarding.rotation.retire_forever)))
+    await stack.enter_async_context(
+        background_task(forever(onboarding.provisioning.recover_forever))
+    )
+    await stack.enter_async_context(background_task(forever(onboarding.rotation.retire_forever)))
     api = await stack.enter_async_context(open_cognito(config))
     record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
     people = PoolPeople(
@@ -253,7 +255,7 @@ async def _onboarding(
         leads=leader.lead,
     )
     stack.push_async_callback(_resign, leader)
-    await stack.enter_async_context(beside(forever(people.run)))
+    await stack.enter_async_context(background_task(forever(people.run)))
     return onboarding
 
 

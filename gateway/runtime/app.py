@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web, web_response
 
-from gateway.background import beside, forever
+from gateway.background import background_task, forever
 from gateway.check.bearer import Machines
 from gateway.check.handler import MAX_HEAD_LINE_BYTES, Checks
 from gateway.check.probe_recorder import ProbedChecks, location_handler
@@ -150,15 +150,15 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
     async with AsyncExitStack() as stack:
         file = ConfigFile(config_path, config)
         file.changed.append(lambda now: configure(now.log.form, now.log.level))
-        await stack.enter_async_context(beside(forever(file.watch)))
+        await stack.enter_async_context(background_task(forever(file.watch)))
         ring = KeyFile(config.key_file, create=False)
-        await stack.enter_async_context(beside(forever(ring.watch)))
+        await stack.enter_async_context(background_task(forever(ring.watch)))
         http = await stack.enter_async_context(client_session(development=config.development))
         link = connect(config.redis, socket_path=process.redis_socket)
         stack.push_async_callback(link.close)
         process_name = f"{role.value}-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         await stack.enter_async_context(
-            beside(forever(partial(Readers(link, ring).keep_saying, process_name)))
+            background_task(forever(partial(Readers(link, ring).keep_saying, process_name)))
         )
         stores = None
         if role is not Role.AUTH:
@@ -234,7 +234,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             )
             await serve("hooks", _runner(admin.hooks))
         if "admin" in process.sockets:
-            await stack.enter_async_context(beside(forever(primaries.run)))
+            await stack.enter_async_context(background_task(forever(primaries.run)))
             known["cognito"] = await _watched(
                 Watched(
                     "cognito", lambda: probe_cognito(config, http), needed=False, every_s=COGNITO_S
@@ -247,7 +247,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             await serve("admin", _runner(app))
             # One process only, and that is the one with the admin listener.
             await stack.enter_async_context(
-                beside(forever(partial(canary.watch, config.canary, http)))
+                background_task(forever(partial(canary.watch, config.canary, http)))
             )
 
         def read_again() -> None:
@@ -306,8 +306,8 @@ async def _services(
     stack.push_async_callback(sessions.close)
     stack.push_async_callback(leases.leave)
     leases.each_round = sessions.count
-    await stack.enter_async_context(beside(forever(leases.run)))
-    await stack.enter_async_context(beside(forever(leases.listen)))
+    await stack.enter_async_context(background_task(forever(leases.run)))
+    await stack.enter_async_context(background_task(forever(leases.listen)))
     relying_party = CognitoRelyingParty(
         http,
         domain=config.cognito.domain,
@@ -380,9 +380,9 @@ async def _tenants(
 
     tenants = SnapshotTenants(link, ring, config, changed=changed)
     await tenants.start()
-    await stack.enter_async_context(beside(forever(tenants.watch)))
+    await stack.enter_async_context(background_task(forever(tenants.watch)))
     await stack.enter_async_context(
-        beside(
+        background_task(
             forever(
                 partial(
                     listen, link, CHANNEL, hearing=tenants.hears, heard=lambda _: tenants.wake()
@@ -423,7 +423,7 @@ def _runner(app: web.Application) -> web.AppRunner:
 
 
 async def _watched(watched: Watched, stack: AsyncExitStack) -> Known:
-    await stack.enter_async_context(beside(forever(watched.run)))
+    await stack.enter_async_context(background_task(forever(watched.run)))
     return watched.known
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.background import beside
+from gateway.background import background_task
 from gateway.errors import UnavailableError
 from gateway.runtime.health import PROBE_TIMEOUT_S, DependencyState, Watched, application, bounded
 
@@ -61,7 +61,7 @@ async def breaks() -> DependencyState:
 async def test_whoever_asks_is_answered_at_once_while_a_dependency_hangs() -> None:
     watched = Watched("cognito", hangs, needed=False, every_s=0)
     async with (
-        beside(watched.run()),
+        background_task(watched.run()),
         TestClient(TestServer(application({"cognito": watched.known}))) as client,
     ):
         async with asyncio.timeout(PROBE_TIMEOUT_S / 2):
@@ -95,6 +95,6 @@ async def test_what_is_well_is_asked_less_often_than_what_is_not() -> None:
             await asyncio.Event().wait()
 
     watched = Watched("redis", ask, needed=True, every_s=30, again_s=1, sleep=sleep)
-    async with beside(watched.run()):
+    async with background_task(watched.run()):
         await enough.wait()
     assert pauses == [30, 1, 30]

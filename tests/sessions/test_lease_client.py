@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.background import beside, forever
+from gateway.background import background_task, forever
 from gateway.core.decision import Reason
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
@@ -408,7 +408,7 @@ async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(
     assert [record.message for record in caplog.records].count("restore_failed") == 1
 
     lost = True
-    async with beside(keeper.run()), asyncio.timeout(20):
+    async with background_task(keeper.run()), asyncio.timeout(20):
         for _ in range(3):
             await looked.acquire()  # nor does anything else end the loop
         lost = broken = False
@@ -433,7 +433,7 @@ async def test_no_mistake_of_ours_ends_the_renewals(
         broken.setattr(worker.replica, "_renew", fail)
         with pytest.raises(UnavailableError, match="LookupError"):
             await worker.get(stored)
-    async with beside(forever(worker.replica.run)):
+    async with background_task(forever(worker.replica.run)):
         assert await worker.get(stored) == stored.session
         for name in ("_renew", "sweep", "_begin_rounds"):
             failed.clear()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import metrics
-from gateway.background import beside
+from gateway.background import background_task
 from gateway.config.model import Redis as RedisSettings
 from gateway.core.model import Secret
 from gateway.runtime.app import clock_finding, store_finding
@@ -257,7 +257,7 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(
             await leases.lease(0)
             os.kill(replica.process.pid, signal.SIGSTOP)
             try:
-                async with beside(leases.run()):
+                async with background_task(leases.run()):
                     for _ in range(
                         20
                     ):  # rounds of renewals, of which each that began waits 0.8 s for the replica

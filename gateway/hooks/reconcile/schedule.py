@@ -23,7 +23,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.background import beside, doubling, end, fault
+from gateway.background import background_task, doubling, end, fault
 from gateway.core.model import ProviderKind
 from gateway.database.leader import LEASE_S
 from gateway.errors import PeerError, UnavailableError
@@ -129,7 +129,7 @@ class Reconciliation:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            async with beside(self._run()):
+            async with background_task(self._run()):
                 yield
         finally:
             with contextlib.suppress(UnavailableError):

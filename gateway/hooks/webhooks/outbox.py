@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from sqlalchemy import and_, case, exists, func, insert, select, update
 
-from gateway.background import beside, fault
+from gateway.background import background_task, fault
 from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
 from gateway.database.schema import webhooks_outbox
@@ -231,7 +231,7 @@ class Outbox:
         )
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return beside(self._run())
+        return background_task(self._run())
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
