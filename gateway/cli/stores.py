@@ -21,7 +21,7 @@ from gateway.sessions.connection import connect
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.lease_client import steady
-from gateway.sessions.watermarks import Marks
+from gateway.sessions.watermarks import Watermarks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -63,7 +63,7 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
         database = open_database(config, lambda: ring.database, patience=COMMANDS)
         stack.push_async_callback(database.close)
         await database.prepare()
-        marks = Marks(link, lambda: ring)
+        marks = Watermarks(link, lambda: ring)
         record = SqlRevocations(database)
         staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
         acknowledgements = Acknowledgements(link, staleness_s=staleness_s, monotonic=monotonic)

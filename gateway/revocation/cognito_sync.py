@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from gateway.core.tenants import TenantTable
     from gateway.revocation.api import DisabledUsers, Recorded, RevocationRecord, Standing
     from gateway.revocation.service import StoreRevoker
-    from gateway.sessions.watermarks import Marks
+    from gateway.sessions.watermarks import Watermarks
 
 _LOG = logging.getLogger("gateway")
 POLL_S = 1.0
@@ -160,7 +160,7 @@ class PoolPeople:
         users: CognitoUsers,
         record: RevocationRecord,
         revoker: StoreRevoker,
-        marks: Marks,
+        marks: Watermarks,
         disabled: DisabledUsers,
         *,
         table: Callable[[], TenantTable],
@@ -374,7 +374,9 @@ class PoolPeople:
         """What stands against exactly these names: a mass removal is many such questions, so none
         reads what stands against everybody.
         """
-        return await self._record.standing_of(request.tenant, self._revoker.places(request).marks)
+        return await self._record.standing_of(
+            request.tenant, self._revoker.revocation_keys(request).marks
+        )
 
     async def _disable(self, name: str, block: Standing) -> None:
         user = await self._users.find(name)
@@ -537,7 +539,7 @@ class PoolPeople:
     async def _cleared(self, request: RevocationRequest, overlay: Standing) -> None:
         await self._marks.cleared(
             request.tenant,
-            self._revoker.places(_request_of(request, overlay)),
+            self._revoker.revocation_keys(_request_of(request, overlay)),
             watermark=overlay.watermark,
         )
         await self._record.clear(overlay, at=self._clock())

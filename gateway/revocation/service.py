@@ -40,7 +40,7 @@ from gateway.metrics import (
 )
 from gateway.revocation.api import LIFT, OPERATORS, Recorded
 from gateway.revocation.feed import RevocationFeed
-from gateway.sessions.watermarks import WATERMARK_LIFE_S, places
+from gateway.sessions.watermarks import WATERMARK_LIFE_S, revocation_keys
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
 
     from gateway.revocation.api import Change, Closed, Confirmations, RevocationRecord, Standing
-    from gateway.sessions.watermarks import EndedFamily, Marks, Places, Swept
+    from gateway.sessions.watermarks import EndedFamily, RevocationKeys, RevokeBatch, Watermarks
 
 T = TypeVar("T")
 RESTORED_AT_ONCE: Final = 16
@@ -138,7 +138,7 @@ class StoreRevoker:
 
     def __init__(
         self,
-        marks: Marks,
+        marks: Watermarks,
         record: RevocationRecord,
         confirmations: Confirmations,
         *,
@@ -146,7 +146,7 @@ class StoreRevoker:
         monotonic: Callable[[], float],
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
-        self._marks = marks
+        self._watermarks = marks
         self._record = record
         self._confirmations = confirmations
         self._clock = clock
@@ -224,7 +224,7 @@ class StoreRevoker:
         writer meanwhile does not try what has just failed. Raises ``UnavailableError``.
         """
         silences = self._silences
-        await self._marks.answers(tenant)
+        await self._watermarks.answers(tenant)
         async with self._record.change(tenant, aliases) as change:
             if self._silences != silences:
                 msg = "Redis: does not answer"
@@ -241,11 +241,11 @@ class StoreRevoker:
 
     async def _revoke(self, line: _Timeline) -> None:
         request = line.request
-        where = self.places(request)
+        where = self.revocation_keys(request)
         families: list[EndedFamily] = []
         recorded: Recorded | None = None
 
-        def count(swept: Swept) -> Swept:
+        def count(swept: RevokeBatch) -> RevokeBatch:
             families.extend(swept.families)
             line.ended += swept.sessions
             return swept
@@ -259,7 +259,7 @@ class StoreRevoker:
             block_source = request.source if request.kind is RevocationKind.BLOCK else ""
             swept = count(
                 await self._stored(
-                    self._marks.revoke(
+                    self._watermarks.revoke(
                         request.tenant, where, block_source=block_source, overlay_watermark=kept
                     )
                 )
@@ -280,7 +280,7 @@ class StoreRevoker:
             # durable when the last session is gone.
             server = swept.server
             while swept.cursors:
-                swept = count(await self._marks.sweep(request.tenant, where, swept))
+                swept = count(await self._watermarks.sweep(request.tenant, where, swept))
                 if swept.server != server:
                     msg = "Redis: another primary took over in the middle of a revocation"
                     raise UnavailableError(msg)
@@ -351,7 +351,7 @@ class StoreRevoker:
 
     async def _lift(self, line: _Timeline) -> None:
         request = line.request
-        where = self.places(request)
+        where = self.revocation_keys(request)
         async with self._change(request.tenant, where.marks) as change:
             lifted = await change.lift(request, at=line.received_at)
             line.lifted, line.users_to_enable = lifted.count, lifted.disabled_users
@@ -369,7 +369,9 @@ class StoreRevoker:
                     fields=() if lifted.others_stand else where.fields,
                 )
             sources = "*" if request.source in OPERATORS else request.source
-            given = await self._stored(self._marks.lift(request.tenant, where, sources=sources))
+            given = await self._stored(
+                self._watermarks.lift(request.tenant, where, sources=sources)
+            )
             await self._durable(line, change, given.clock, LIFT)
         _log.log(
             logging.INFO if line.lifted else logging.WARNING,
@@ -386,7 +388,7 @@ class StoreRevoker:
         )
         # Nothing answered from memory becomes wrong by a lift: it only lets later logins in. But
         # what was lifted at a primary that was deposed stands at the other one.
-        await self._marks.confirm(request.tenant, server=given.server)
+        await self._watermarks.confirm(request.tenant, server=given.server)
         line.acknowledged_ms = self._since(line)
         await self._note_acknowledged(line)
 
@@ -417,26 +419,28 @@ class StoreRevoker:
             request.tenant, group, source=source
         ):
             return False
-        where = self.places(request)
-        everybody = places(
-            self._marks.people(request.tenant), Who(group=group, provider=request.who.provider)
+        where = self.revocation_keys(request)
+        everybody = revocation_keys(
+            self._watermarks.people(request.tenant), Who(group=group, provider=request.who.provider)
         ).marks
         server = ""
         async with self._change(request.tenant, where.marks) as change:
             watermark = await change.exempt(request, everybody)
             if watermark is not None:
                 server = await self._stored(
-                    self._marks.exempt(request.tenant, where, watermark=watermark)
+                    self._watermarks.exempt(request.tenant, where, watermark=watermark)
                 )
         if watermark is not None:
-            await self._marks.confirm(request.tenant, server=server)
+            await self._watermarks.confirm(request.tenant, server=server)
             _log.info(
                 "group_exemption", extra=fields(tenant=request.tenant, source=source, group=group)
             )
         return watermark is not None
 
-    def places(self, request: RevocationRequest) -> Places:
-        return places(self._marks.people(request.tenant), request.who, group=request.group_overlay)
+    def revocation_keys(self, request: RevocationRequest) -> RevocationKeys:
+        return revocation_keys(
+            self._watermarks.people(request.tenant), request.who, group=request.group_overlay
+        )
 
     async def _acknowledge(self, line: _Timeline, *, server: str) -> None:
         def report(replica: str, at: float | None) -> None:
@@ -592,7 +596,7 @@ class StoreRevoker:
         """
         highest = await self._record.highest_watermark(tenant)
         if highest:
-            await self._marks.advance(tenant, past=highest)
+            await self._watermarks.advance(tenant, past=highest)
         await self.reapply_standing(tenant)
         history = await self._record.of_tenant(
             tenant, durable_after=self._clock() - WATERMARK_LIFE_S
@@ -615,32 +619,32 @@ class StoreRevoker:
                 if isinstance(result, BaseException):
                     raise result
 
-    async def _apply(self, recorded: Recorded) -> Swept:
+    async def _apply(self, recorded: Recorded) -> RevokeBatch:
         """A revocation as it was. Idempotent."""
         tenant = recorded.status.request.tenant
-        where = places(self._marks.people(tenant), recorded.status.request.who)
-        swept = await self._marks.revoke(tenant, where, watermark=recorded.watermark)
+        where = revocation_keys(self._watermarks.people(tenant), recorded.status.request.who)
+        swept = await self._watermarks.revoke(tenant, where, watermark=recorded.watermark)
         while swept.cursors:
-            swept = await self._marks.sweep(tenant, where, swept)
+            swept = await self._watermarks.sweep(tenant, where, swept)
         return swept
 
     async def _lift_again(self, request: RevocationRequest) -> None:
         """What an older copy still holds of a block or overlay that nobody imposes any more would
         stand for good: the record knows nothing of it.
         """
-        where = self.places(request)
+        where = self.revocation_keys(request)
         where = where if request.group_overlay is None else replace(where, marks=())
-        if not await self._marks.stands(request.tenant, where):
+        if not await self._watermarks.stands(request.tenant, where):
             return
-        marks = self.places(request).marks
+        marks = self.revocation_keys(request).marks
         async with self._change(request.tenant, marks):
             if any(
                 one.group == request.group_overlay
                 for one in await self._record.standing_of(request.tenant, marks)
             ):
                 return
-            given = await self._stored(self._marks.lift(request.tenant, where, sources="*"))
-        await self._marks.confirm(request.tenant, server=given.server)
+            given = await self._stored(self._watermarks.lift(request.tenant, where, sources="*"))
+        await self._watermarks.confirm(request.tenant, server=given.server)
 
     async def _stand_again(self, request: RevocationRequest) -> None:
         """What a revocation imposed and nobody has lifted since: the server on which it was written
@@ -648,17 +652,19 @@ class StoreRevoker:
         """
         if request.kind is not RevocationKind.BLOCK and request.group_overlay is None:
             return
-        marks = self.places(request).marks
+        marks = self.revocation_keys(request).marks
         async with self._change(request.tenant, marks):
             for standing in await self._record.standing_of(request.tenant, marks):
                 if standing.group == request.group_overlay:
                     await self._stored(self._write_standing(standing))
 
-    async def _write_standing(self, standing: Standing) -> tuple[Places, Swept]:
-        where = places(self._marks.people(standing.tenant), standing.who, group=standing.group)
+    async def _write_standing(self, standing: Standing) -> tuple[RevocationKeys, RevokeBatch]:
+        where = revocation_keys(
+            self._watermarks.people(standing.tenant), standing.who, group=standing.group
+        )
         source = standing.source if standing.group is None else ""
         # The sessions of then are the revocations' business; here only the marks count.
-        return where, await self._marks.revoke(
+        return where, await self._watermarks.revoke(
             standing.tenant,
             replace(where, indexes=(), family=""),
             block_source=source,
@@ -674,16 +680,16 @@ class StoreRevoker:
             where, swept = await self._write_standing(standing)
             server = swept.server
             if standing.cleared:
-                await self._marks.cleared(tenant, where, watermark=standing.watermark)
+                await self._watermarks.cleared(tenant, where, watermark=standing.watermark)
             await self._record.rename(standing, where.marks[0])
         for one in await self._record.exemptions(tenant):
-            server = await self._marks.exempt(
+            server = await self._watermarks.exempt(
                 tenant,
-                places(self._marks.people(tenant), one.who, group=one.group),
+                revocation_keys(self._watermarks.people(tenant), one.who, group=one.group),
                 watermark=one.watermark,
             )
         if server:
-            await self._marks.confirm(tenant, server=server)
+            await self._watermarks.confirm(tenant, server=server)
 
     async def close(self) -> None:
         """Let what has begun become durable."""

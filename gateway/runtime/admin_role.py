@@ -38,7 +38,7 @@ from gateway.runtime.hooks_role import hook_role
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.lease_client import steady
 from gateway.sessions.probes import RedisProbes
-from gateway.sessions.watermarks import Marks
+from gateway.sessions.watermarks import Watermarks
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.connection_tests import LoginLinks
 from gateway.tenants.database import TenantDatabase
@@ -118,7 +118,7 @@ async def admin_stores(
 
     record = SqlRevocations(database)
     revoker = StoreRevoker(
-        Marks(link, ring), record, acknowledgements, clock=database.clock, monotonic=monotonic
+        Watermarks(link, ring), record, acknowledgements, clock=database.clock, monotonic=monotonic
     )
     stack.push_async_callback(revoker.close)
 
@@ -248,7 +248,7 @@ async def _onboarding(
         CognitoUsers(api),
         record,
         stores.revoker,
-        Marks(link, ring),
+        Watermarks(link, ring),
         disabled,
         table=lambda: tenants.table,
         clock=stores.database.clock,

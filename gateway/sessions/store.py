@@ -43,7 +43,7 @@ from gateway.sessions.fair_share import FairShare
 from gateway.sessions.idle_refresh import Touches
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.refresh_token import seal_refresh, unseal_refresh
-from gateway.sessions.watermarks import Marks, places
+from gateway.sessions.watermarks import Watermarks, revocation_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -111,7 +111,7 @@ class RedisSessions:
         sessions of a bucket may be of a host.
         """
         self.link = link
-        self._marks = Marks(link, ring)
+        self._watermarks = Watermarks(link, ring)
         self._ring = ring
         self._clock = clock
         self._entropy = entropy
@@ -637,7 +637,7 @@ class RedisSessions:
     async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
         record = await self._reread(session, cookie)
         at = prefix(bucket_of(session.tenant))
-        answer = await self._marks.link.run_durably(
+        answer = await self._watermarks.link.run_durably(
             REPLACED,
             [f"{at}f:{session.family}", f"{at}s:{session.digest}"],
             [at, session.family, session.tenant, session.digest],
@@ -660,7 +660,7 @@ class RedisSessions:
                 f"{at}f:{family}",
                 *(f"{at}i:{name}" for name in people.index(session.identity)),
             ]
-            answer = await self._marks.link.run_durably(
+            answer = await self._watermarks.link.run_durably(
                 LOGOUT, keys, [at, family, session.tenant, user, ""]
             )
             if answer[0]:
@@ -689,13 +689,13 @@ class RedisSessions:
         if family is not None:
             ended, _ = await self._logout(session, family)
             return 1 if ended else 0
-        where = places(self.people(session.tenant), Who(user=session.identity.sub))
-        swept = await self._marks.revoke(session.tenant, where)
+        where = revocation_keys(self.people(session.tenant), Who(user=session.identity.sub))
+        swept = await self._watermarks.revoke(session.tenant, where)
         ended = len(swept.families)
         while swept.cursors:
-            swept = await self._marks.sweep(session.tenant, where, swept)
+            swept = await self._watermarks.sweep(session.tenant, where, swept)
             ended += len(swept.families)
-        await self._marks.confirm(session.tenant, server=swept.server)
+        await self._watermarks.confirm(session.tenant, server=swept.server)
         return ended
 
     async def end_earlier(
@@ -705,7 +705,7 @@ class RedisSessions:
         ended = 0
         for view in await self.directory.all_of(tenant, users):
             for alias in users if outdated(view) else ():
-                answer = await self._marks.link.run_durably(
+                answer = await self._watermarks.link.run_durably(
                     LOGOUT, [f"{at}f:{view.session}"], [at, view.session, tenant, alias, began]
                 )
                 ended += min(1, int(answer[0]))
@@ -713,7 +713,7 @@ class RedisSessions:
 
     async def unlink(self, tenant: str, *, user: str, began: int) -> None:
         at = prefix(bucket_of(tenant))
-        await self._marks.link.run_durably(
+        await self._watermarks.link.run_durably(
             UNLINK,
             [f"{at}k:{alias}" for alias in self.people(tenant).named("user", user)],
             [began, f"{at}c:{tenant}"],

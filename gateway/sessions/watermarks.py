@@ -41,7 +41,7 @@ REVOKE, LIFT, CLEARED, EXEMPT, ADVANCE, CONFIRM = (
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class RevocationKeys:
     """Where one ``Who`` stands in the slot of its tenant."""
 
     marks: tuple[Alias, ...]
@@ -63,7 +63,7 @@ class EndedFamily:
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class RevokeBatch:
     """One step of a revocation. ``cursors`` is empty when nothing is left to end."""
 
     watermark: int
@@ -84,7 +84,7 @@ class GivenBack(NamedTuple):
     server: str
 
 
-def places(people: People, who: Who, *, group: str | None = None) -> Places:
+def revocation_keys(people: People, who: Who, *, group: str | None = None) -> RevocationKeys:
     """``group``: whose overlay is meant. A group as ``who`` overlays everybody; a single session
     has no overlay.
     """
@@ -94,7 +94,7 @@ def places(people: People, who: Who, *, group: str | None = None) -> Places:
             continue
         marks = people.mark(kind, value, who.provider)
         everybody = kind == "group"
-        return Places(
+        return RevocationKeys(
             marks=tuple(marks),
             indexes=tuple(people.named(kind, value)),
             providers=tuple(people.providers(who.provider)) if who.provider else (),
@@ -105,9 +105,9 @@ def places(people: People, who: Who, *, group: str | None = None) -> Places:
             fields=() if group is None else tuple(people.overlay_fields(group)),
         )
     if who.session is not None:
-        return Places(tuple(people.mark("session", who.session, None)), (), (), who.session)
+        return RevocationKeys(tuple(people.mark("session", who.session, None)), (), (), who.session)
     everyone = tuple(people.mark("tenant", "", who.provider))
-    return Places(
+    return RevocationKeys(
         everyone,
         tuple(people.everybody()),
         tuple(people.providers(who.provider)) if who.provider else (),
@@ -117,7 +117,7 @@ def places(people: People, who: Who, *, group: str | None = None) -> Places:
     )
 
 
-class Marks:
+class Watermarks:
     """Revocations in Redis. ``ring`` is asked on every use."""
 
     def __init__(self, link: Link, ring: Callable[[], KeyRing]) -> None:
@@ -133,12 +133,12 @@ class Marks:
     async def revoke(
         self,
         tenant: str,
-        where: Places,
+        where: RevocationKeys,
         *,
         block_source: str = "",
         watermark: int | None = None,
         overlay_watermark: int | None = None,
-    ) -> Swept:
+    ) -> RevokeBatch:
         """Write the marks (and overlay), end the first page. ``watermark``: the original one, when
         restoring.
 
@@ -157,7 +157,7 @@ class Marks:
             overlay_watermark=overlay_watermark,
         )
 
-    async def sweep(self, tenant: str, where: Places, swept: Swept) -> Swept:
+    async def sweep(self, tenant: str, where: RevocationKeys, swept: RevokeBatch) -> RevokeBatch:
         """The next page of a revocation whose ``cursors`` are not empty. Writes no mark: a block
         may have been lifted meanwhile.
         """
@@ -176,7 +176,7 @@ class Marks:
     async def _step(
         self,
         tenant: str,
-        where: Places,
+        where: RevocationKeys,
         *,
         marks: Sequence[Alias],
         overlays: Sequence[Alias],
@@ -186,7 +186,7 @@ class Marks:
         family: str,
         cursors: str,
         overlay_watermark: int | None = None,
-    ) -> Swept:
+    ) -> RevokeBatch:
         at = prefix(bucket_of(tenant))
         keys = [
             f"{at}c:{tenant}",
@@ -215,7 +215,7 @@ class Marks:
         )
         mark, left, sessions, server, *rows = answer
         families = tuple(self._ended(tenant, row[0].decode("ascii"), row[1]) for row in rows)
-        return Swept(
+        return RevokeBatch(
             int(mark), left.decode("ascii"), int(sessions), server.decode("ascii"), families
         )
 
@@ -227,7 +227,7 @@ class Marks:
         )
         return EndedFamily(family, None if raw is None else codec.load_display(raw))
 
-    async def lift(self, tenant: str, where: Places, *, sources: str) -> GivenBack:
+    async def lift(self, tenant: str, where: RevocationKeys, *, sources: str) -> GivenBack:
         """``sources``: whose blocks, ``*`` for anybody's."""
         at = prefix(bucket_of(tenant))
         keys = [
@@ -240,7 +240,7 @@ class Marks:
         )
         return GivenBack(int(clock), bool(blocks), bool(overlays), server.decode("ascii"))
 
-    async def stands(self, tenant: str, where: Places) -> bool:
+    async def stands(self, tenant: str, where: RevocationKeys) -> bool:
         """Whether a block stands at one of the marks, or the overlay at one of its places."""
         at = prefix(bucket_of(tenant))
         asked = [
@@ -252,7 +252,7 @@ class Marks:
         ]
         return any([await self.link.command("HEXISTS", key, name) for key, name in asked])
 
-    async def cleared(self, tenant: str, where: Places, *, watermark: int) -> int:
+    async def cleared(self, tenant: str, where: RevocationKeys, *, watermark: int) -> int:
         """Cognito's stored attribute was confirmed to lack the overlay's group, after the removal
         that had this watermark.
         """
@@ -260,7 +260,7 @@ class Marks:
         keys = [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)]
         return int(await self.link.run_durably(CLEARED, keys, [" ".join(where.fields), watermark]))
 
-    async def exempt(self, tenant: str, where: Places, *, watermark: int) -> str:
+    async def exempt(self, tenant: str, where: RevocationKeys, *, watermark: int) -> str:
         """The person has the overlay's group, as far as it was taken from everybody with this
         watermark or an earlier one. Returns which server this is.
         """

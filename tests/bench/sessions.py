@@ -36,7 +36,7 @@ from gateway.sessions.api import Refused, Stored
 from gateway.sessions.connection import Link, Script, Target, link_to
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
-from gateway.sessions.watermarks import Marks, places
+from gateway.sessions.watermarks import Watermarks, revocation_keys
 from tests.sessions import servers
 from tests.sessions.conftest import HOST, Login, believe, identity, tenant
 
@@ -194,8 +194,8 @@ class Crowd:
         """Seconds until one person's session is ended in the slot."""
         name = f"tenant-{random.randrange(self.tenants)}"
         stored = await self.log_in(name, "revoked")
-        marks = Marks(self.link, lambda: self.ring)
-        where = places(marks.people(name), Who(session=stored.session.family))
+        marks = Watermarks(self.link, lambda: self.ring)
+        where = revocation_keys(marks.people(name), Who(session=stored.session.family))
         began = time.perf_counter()
         swept = await marks.revoke(name, where)
         took = time.perf_counter() - began

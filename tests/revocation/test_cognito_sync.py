@@ -228,7 +228,7 @@ class Disabled:
         return True
 
 
-class Marks:
+class Watermarks:
     def __init__(self) -> None:
         self.cleared_with: list[int] = []
 
@@ -238,7 +238,7 @@ class Marks:
 
 
 class Revoker:
-    def places(self, request: RevocationRequest) -> SimpleNamespace:
+    def revocation_keys(self, request: RevocationRequest) -> SimpleNamespace:
         return SimpleNamespace(marks=(request.who,))
 
 
@@ -275,10 +275,10 @@ async def follow(
     users: dict[str, tuple[str, ...]] | None = None,
     of: Tenant | None = None,
     disabled: Disabled | None = None,
-) -> tuple[list[tuple[str, ...]], Marks, list[float]]:
+) -> tuple[list[tuple[str, ...]], Watermarks, list[float]]:
     """Run until nothing is left to do; every wait is over at once."""
     record.users |= users or {}
-    marks, waited = Marks(), []
+    marks, waited = Watermarks(), []
 
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
@@ -478,7 +478,7 @@ async def test_a_revocation_that_does_not_open_keeps_no_other_from_being_followe
         [block(SUBJECT), replace(block(other), id="b2")],
     )
     record.closed = {"r1"}
-    pool, marks, now, rounds = Pool(), Marks(), NOW, 0
+    pool, marks, now, rounds = Pool(), Watermarks(), NOW, 0
 
     async def sleep(_: float) -> None:
         nonlocal now, rounds
@@ -702,7 +702,7 @@ async def test_a_flood_of_one_tenant_and_its_slow_calls_delay_nobody_else_and_lo
         cast("Any", pool),
         cast("Any", record),
         cast("Any", Revoker()),
-        cast("Any", Marks()),
+        cast("Any", Watermarks()),
         Disabled(record),
         table=lambda: tenants,
         clock=lambda: NOW,

@@ -27,7 +27,7 @@ from gateway.revocation.service import StoreRevoker
 from gateway.sessions.api import Refused, Stored
 from gateway.sessions.connection import WAIT_MS, Target, link_to
 from gateway.sessions.store import RedisSessions
-from gateway.sessions.watermarks import Marks
+from gateway.sessions.watermarks import Watermarks
 from tests.sessions import servers
 from tests.sessions.conftest import HOST, Login, believe, full, identity, tenant
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gateway.revocation.api import Closed, Recorded
     from gateway.revocation.blocks import BlockView
     from gateway.sessions.connection import Link, Script
-    from gateway.sessions.watermarks import Swept
+    from gateway.sessions.watermarks import RevokeBatch
 
 ALICE = Who(email="alice@acme.test")
 
@@ -77,7 +77,7 @@ async def revoker(
     link: Link, ring: keys.KeyRing, record: SqlRevocations, gate: Gate
 ) -> AsyncIterator[StoreRevoker]:
     made = StoreRevoker(
-        Marks(link, lambda: ring), record, gate, clock=time.time, monotonic=time.monotonic
+        Watermarks(link, lambda: ring), record, gate, clock=time.time, monotonic=time.monotonic
     )
     yield made
     gate.open.set()
@@ -423,7 +423,7 @@ async def test_what_stands_against_one_is_read_without_what_stands_against_other
     await revoker.revoke(
         replace(request(source="okta", kind=RevocationKind.BLOCK), who=Who(user="sub-bob"))
     )
-    found = await record.standing_of("acme", revoker.places(request(source="okta")).marks)
+    found = await record.standing_of("acme", revoker.revocation_keys(request(source="okta")).marks)
     assert {(s.who, s.group) for s in found} == {
         (request(source="okta").who, None),
         (request(source="okta").who, "admins"),
@@ -444,7 +444,7 @@ async def test_without_the_store_nothing_is_acknowledged_and_nothing_recorded(
     revoker: StoreRevoker, record: SqlRevocations, ring: keys.KeyRing
 ) -> None:
     nowhere = link_to(Target("unix", path="/nonexistent/valkey.sock"), ca_file=None, replicas=0)
-    revoker._marks = Marks(nowhere, lambda: ring)
+    revoker._watermarks = Watermarks(nowhere, lambda: ring)
     with pytest.raises(UnavailableError):
         await revoker.revoke(request(kind=RevocationKind.BLOCK))
     assert await record.standing("acme") == []
@@ -495,9 +495,9 @@ async def test_many_revocations_are_restored_at_once_and_one_that_fails_keeps_th
     """Checks wait for the last."""
     for number in range(4):
         await revoker.revoke(request(Who(email=f"user{number}@acme.test")))
-    begun, all_begun, fails, revoke = itertools.count(1), asyncio.Event(), False, Marks.revoke
+    begun, all_begun, fails, revoke = itertools.count(1), asyncio.Event(), False, Watermarks.revoke
 
-    async def together(self: Marks, *words: Any, **named: Any) -> Any:
+    async def together(self: Watermarks, *words: Any, **named: Any) -> Any:
         if next(begun) == 4:
             all_begun.set()
         async with asyncio.timeout(10):
@@ -506,7 +506,7 @@ async def test_many_revocations_are_restored_at_once_and_one_that_fails_keeps_th
             raise UnavailableError
         return await revoke(self, *words, **named)
 
-    monkeypatch.setattr(Marks, "revoke", together)
+    monkeypatch.setattr(Watermarks, "revoke", together)
     await revoker.restore("acme")
     fails = True
     with pytest.raises(UnavailableError):
@@ -534,7 +534,11 @@ async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(
     login, revoker = (
         Login(sessions, tenant()),
         StoreRevoker(
-            Marks(link, lambda: ring), record, Gate(), clock=time.time, monotonic=time.monotonic
+            Watermarks(link, lambda: ring),
+            record,
+            Gate(),
+            clock=time.time,
+            monotonic=time.monotonic,
         ),
     )
     ended, in_flight, other = (
@@ -578,7 +582,11 @@ async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(
         login, revoker = (
             Login(sessions, tenant()),
             StoreRevoker(
-                Marks(link, lambda: ring), record, Gate(), clock=time.time, monotonic=time.monotonic
+                Watermarks(link, lambda: ring),
+                record,
+                Gate(),
+                clock=time.time,
+                monotonic=time.monotonic,
             ),
         )
         assert await alive(sessions, ended), (
@@ -646,7 +654,7 @@ async def test_one_that_cannot_be_carried_on_keeps_none_of_the_others_open(
         await connection.execute(update(revocations).values(acknowledged_at=None))
     apply = revoker._apply
 
-    async def failing(recorded: Recorded) -> Swept:
+    async def failing(recorded: Recorded) -> RevokeBatch:
         if recorded.status.id == told[0].id:
             raise UnavailableError("its primary is away")
         if recorded.status.id == told[1].id:
@@ -874,7 +882,11 @@ async def unconfirmed(
     """
     confirmations = Acknowledgements(link, staleness_s=0.2, monotonic=time.monotonic)
     made = StoreRevoker(
-        Marks(link, lambda: ring), record, confirmations, clock=time.time, monotonic=time.monotonic
+        Watermarks(link, lambda: ring),
+        record,
+        confirmations,
+        clock=time.time,
+        monotonic=time.monotonic,
     )
     replicas_are(made, 1)
     yield made
@@ -885,7 +897,7 @@ async def unconfirmed(
 def replicas_are(revoker: StoreRevoker, wanted: int) -> None:
     """How many must confirm, of the none that there are."""
     assert isinstance(revoker._confirmations, Acknowledgements)
-    revoker._marks.link.replicas = revoker._confirmations._link.replicas = wanted
+    revoker._watermarks.link.replicas = revoker._confirmations._link.replicas = wanted
 
 
 async def test_a_revocation_holds_the_record_for_its_script_and_never_while_replicas_confirm(
@@ -969,7 +981,7 @@ async def test_a_store_that_is_silent_is_not_waited_for_with_the_record_in_hand(
     hand, the others do not try.
     """
     silent, tried = asyncio.Event(), 0
-    link = revoker._marks.link
+    link = revoker._watermarks.link
     run = link.run
 
     async def running(script: Script, *rest: Any) -> Any:
@@ -982,7 +994,7 @@ async def test_a_store_that_is_silent_is_not_waited_for_with_the_record_in_hand(
         return await run(script, *rest)
 
     monkeypatch.setattr(link, "run", running)
-    async with database.write("revoke:acme:" + revoker.places(request()).marks[0]):
+    async with database.write("revoke:acme:" + revoker.revocation_keys(request()).marks[0]):
         asked = [asyncio.create_task(revoker.revoke(request())) for _ in range(10)]
         await asyncio.sleep(0.1)
     silent.set()

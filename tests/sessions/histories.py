@@ -38,7 +38,7 @@ from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.lease_client import Replica
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.store import RedisSessions
-from gateway.sessions.watermarks import Marks, places
+from gateway.sessions.watermarks import Watermarks, revocation_keys
 from tests.sessions.conftest import CHILD, HOST, anybody, believe, identity, pending, tenant
 
 if TYPE_CHECKING:
@@ -326,7 +326,9 @@ class MemoryRecord:
 
     async def standing_of(self, tenant: str, aliases: Sequence[str]) -> Sequence[Standing]:
         return [
-            s for s in await self.standing(tenant) if places(self.people, s.who).marks[0] in aliases
+            s
+            for s in await self.standing(tenant)
+            if revocation_keys(self.people, s.who).marks[0] in aliases
         ]
 
     async def clear(self, standing: Standing, *, at: float) -> None: ...
@@ -482,7 +484,7 @@ class History:
             sleep=self.schedule.sleep,
         )
         self.revoker = StoreRevoker(
-            Marks(admin, lambda: ring),
+            Watermarks(admin, lambda: ring),
             self.record,
             self.acknowledgements,
             clock=time.time,
@@ -492,7 +494,7 @@ class History:
             HeldLink(self.schedule, real, "keeper", self.collect),
             tenants=self.record.tenants,
             restore=StoreRevoker(
-                Marks(HeldLink(self.schedule, real, "keeper", self.collect), lambda: ring),
+                Watermarks(HeldLink(self.schedule, real, "keeper", self.collect), lambda: ring),
                 self.record,
                 self.acknowledgements,
                 clock=time.time,
@@ -761,9 +763,9 @@ class History:
 
     async def _clear(self, standing: Standing) -> None:
         with contextlib.suppress(UnavailableError):
-            await self.revoker._marks.cleared(
+            await self.revoker._watermarks.cleared(
                 "acme",
-                self.revoker.places(self._taking(str(standing.who.user)[4:])),
+                self.revoker.revocation_keys(self._taking(str(standing.who.user)[4:])),
                 watermark=standing.watermark,
             )
 

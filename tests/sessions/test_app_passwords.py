@@ -26,7 +26,7 @@ from gateway.sessions.app_passwords import parse
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.recheck import RECHECKED
 from gateway.sessions.store import RedisSessions
-from gateway.sessions.watermarks import Marks
+from gateway.sessions.watermarks import Watermarks
 from tests.sessions.conftest import CHILD, HOST, Clock, Login, identity
 from tests.sessions.conftest import tenant as tenant_of
 from tests.sessions.test_lease_client import Worker, markers, running, until, worker
@@ -167,7 +167,7 @@ async def test_its_groups_are_those_of_the_last_login_whatever_that_adds_or_take
 
 @pytest.mark.parametrize("who", ALIASES.values(), ids=ALIASES)
 async def test_a_revocation_by_any_alias_ends_it_for_good(
-    sessions: RedisSessions, login: Login, marks: Marks, who: Who
+    sessions: RedisSessions, login: Login, marks: Watermarks, who: Who
 ) -> None:
     text = await made(sessions, await login.finish())
     swept = await marks.revoke("acme", at(marks, who))
@@ -229,7 +229,7 @@ async def test_what_the_person_was_asked_for_at_one_host_makes_none_at_another(
 
 @pytest.mark.parametrize("who", OTHERS.values(), ids=OTHERS)
 async def test_a_revocation_of_somebody_else_leaves_it(
-    sessions: RedisSessions, login: Login, marks: Marks, who: Who
+    sessions: RedisSessions, login: Login, marks: Watermarks, who: Who
 ) -> None:
     text = await made(sessions, await login.finish())
     await marks.revoke("acme", at(marks, who), block_source="okta")
@@ -237,7 +237,7 @@ async def test_a_revocation_of_somebody_else_leaves_it(
 
 
 async def test_what_a_later_login_brought_ends_it_too(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     """Names and groups that the person had not when it was made."""
     text = await made(sessions, await login.finish())
@@ -263,7 +263,7 @@ async def test_what_a_later_login_brought_ends_it_too(
 
 
 async def test_one_that_is_made_after_another_device_signed_in_has_that_logins_names(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     first = await login.finish()
     await login.finish(identity=identity(groups=("app-users", "admins", "finance")))
@@ -273,7 +273,7 @@ async def test_one_that_is_made_after_another_device_signed_in_has_that_logins_n
 
 
 async def test_its_id_alone_ends_it_and_nothing_else(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     stored = await login.finish()
     first, second = await made(sessions, stored), await made(sessions, stored)
@@ -290,7 +290,7 @@ async def test_its_id_alone_ends_it_and_nothing_else(
 
 
 async def test_an_older_copy_of_the_store_brings_back_what_its_person_revoked_and_the_record_ends_it(  # noqa: E501 - a test's name is a sentence
-    sessions: RedisSessions, login: Login, marks: Marks, link: Link
+    sessions: RedisSessions, login: Login, marks: Watermarks, link: Link
 ) -> None:
     """What a person ends is in no other store; what an operator ends is on record, and is carried
     out again on whatever comes back.
@@ -372,7 +372,7 @@ async def test_whom_cognito_knows_no_more_loses_it(
 
 
 async def test_what_stands_against_the_person_keeps_one_from_being_made(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     """While a revocation of a large tenant is on its way to this session."""
     stored = await login.finish()
@@ -556,7 +556,7 @@ async def test_a_rotation_of_the_key_ring_ends_none_and_forgets_no_revocation(
     assert isinstance(await make(rotated, later), StoredAppPassword)
     assert isinstance(await make(rotated, first), StoredAppPassword)
     assert len(await rotated.list_app_passwords(later.session)) == 3
-    newer = Marks(link, lambda: both)
+    newer = Watermarks(link, lambda: both)
     await newer.revoke("acme", at(newer, Who(group="finance")))
     assert await use(rotated, text) is None
     for store in (rotated, sessions):
@@ -595,7 +595,7 @@ async def test_memory_answers_until_whatever_ends_it_and_until_a_login_says_othe
         second = await use(worker.sessions, text)
         assert second is not None
         assert second.session.identity.groups == ("app-users",)
-        marks = Marks(link, lambda: worker.ring)
+        marks = Watermarks(link, lambda: worker.ring)
         await marks.revoke("acme", at(marks, Who(user="sub-alice")))
         await until(lambda: worker.sessions.cached_app_password(text) is MISS)
         calls = await commands(link)
@@ -620,7 +620,7 @@ async def test_memory_forgets_it_by_every_name_of_the_last_login(
         Login(worker.sessions, tenant()),
         identity(groups=("app-users", "admins", "finance")),
     )
-    marks = Marks(link, lambda: worker.ring)
+    marks = Watermarks(link, lambda: worker.ring)
     async with running(worker):
         for later in (False, True):
             stored = await login.finish(auth_time=int(time.time()) + 1)

@@ -18,7 +18,7 @@ from gateway.sessions import seal
 from gateway.sessions.api import Refused, Stored
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
-from gateway.sessions.watermarks import Marks, places
+from gateway.sessions.watermarks import Watermarks, revocation_keys
 from tests.sessions.conftest import CHILD, HOST, Login, anybody, identity, pending
 from tests.sessions.test_store import child_of, ticket
 
@@ -58,10 +58,10 @@ async def test_invariant_1_a_dump_of_redis_is_not_a_credential_and_names_nobody(
     child = await child_of(sessions, parent)
     begun = await sessions.begin(pending(), binding=None)
     made, _ = await ticket(sessions, parent)
-    marks = Marks(link, lambda: ring)
+    marks = Watermarks(link, lambda: ring)
     bob = Who(email="bob@acme.test", provider="acme-okta")
     await marks.revoke(
-        "acme", places(marks.people("acme"), bob, group="admins"), block_source="okta"
+        "acme", revocation_keys(marks.people("acme"), bob, group="admins"), block_source="okta"
     )
 
     everything = repr(await dump(link)).casefold()
@@ -278,8 +278,10 @@ async def test_an_ended_family_cannot_be_brought_back_by_a_ticket(
 ) -> None:
     stored = await login.finish()
     made, binding = await ticket(sessions, stored)
-    marks = Marks(link, lambda: ring)
-    await marks.revoke("acme", places(marks.people("acme"), Who(session=stored.session.family)))
+    marks = Watermarks(link, lambda: ring)
+    await marks.revoke(
+        "acme", revocation_keys(marks.people("acme"), Who(session=stored.session.family))
+    )
     assert await sessions.redeem_ticket(
         made, host=CHILD, bindings=(binding,), served=anybody
     ) == Refused(Reason.SESSION_REVOKED)

@@ -17,7 +17,7 @@ from gateway.sessions.api import Linked
 from gateway.sessions.bearer_links import LIFE_S, MARGIN_S
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
-from gateway.sessions.watermarks import Marks
+from gateway.sessions.watermarks import Watermarks
 from tests.sessions.conftest import CHILD, Login, anybody, identity, tenant
 from tests.sessions.test_lease_client import Worker, markers, worker
 from tests.sessions.test_store import ticket
@@ -130,7 +130,7 @@ async def test_a_hand_over_to_another_host_leaves_none(
 
 @pytest.mark.parametrize("who", ALIASES.values(), ids=ALIASES)
 async def test_a_revocation_by_any_alias_refuses_tokens_of_before(
-    sessions: RedisSessions, login: Login, marks: Marks, who: Who
+    sessions: RedisSessions, login: Login, marks: Watermarks, who: Who
 ) -> None:
     await login.finish()
     await marks.revoke("acme", at(marks, who))
@@ -143,7 +143,7 @@ async def test_a_revocation_by_any_alias_refuses_tokens_of_before(
 
 @pytest.mark.parametrize("who", ALIASES.values(), ids=ALIASES)
 async def test_a_block_by_any_alias_refuses_every_token_until_it_is_lifted(
-    sessions: RedisSessions, login: Login, marks: Marks, who: Who
+    sessions: RedisSessions, login: Login, marks: Watermarks, who: Who
 ) -> None:
     await login.finish()
     await marks.revoke("acme", at(marks, who), block_source="okta")
@@ -155,7 +155,7 @@ async def test_a_block_by_any_alias_refuses_every_token_until_it_is_lifted(
 
 @pytest.mark.parametrize("who", OTHERS.values(), ids=OTHERS)
 async def test_a_revocation_of_somebody_else_refuses_nothing(
-    sessions: RedisSessions, login: Login, marks: Marks, who: Who
+    sessions: RedisSessions, login: Login, marks: Watermarks, who: Who
 ) -> None:
     await login.finish()
     await marks.revoke("acme", at(marks, who), block_source="okta")
@@ -170,7 +170,7 @@ async def test_a_person_who_never_signed_in_here_again_after_a_key_rotation_is_s
     both = replace(ring, sealing=(*ring_keys.generate().sealing, *ring.sealing))
     rotated = RedisSessions(link, lambda: both)
     assert await ask(rotated) == ALICE
-    newer = Marks(link, lambda: both)
+    newer = Watermarks(link, lambda: both)
     await newer.revoke("acme", at(newer, Who(email="alice@acme.test")))
     assert await ask(rotated) is None
 
@@ -231,7 +231,7 @@ async def test_a_store_that_was_not_restored_says_nothing(
 async def test_a_worker_asks_inside_its_lease(worker: Worker, link: Link) -> None:
     await Login(worker.sessions, tenant()).finish()
     assert await ask(worker.sessions) == ALICE
-    marks = Marks(link, lambda: worker.ring)
+    marks = Watermarks(link, lambda: worker.ring)
     await marks.revoke("acme", at(marks, Who(user="sub-alice")))
     assert await ask(worker.sessions) is None
 

@@ -29,7 +29,7 @@ from gateway.sessions.lease import Lease
 from gateway.sessions.lease_client import Replica, steady
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.store import RedisSessions
-from gateway.sessions.watermarks import Marks, places
+from gateway.sessions.watermarks import Watermarks, revocation_keys
 from tests.sessions import servers
 from tests.sessions.conftest import HOST, Login, identity, tenant
 
@@ -78,7 +78,7 @@ class Gateway:
         self.acknowledgements = Acknowledgements(
             self.admin_link, staleness_s=STALENESS_S, monotonic=steady()
         )
-        self.marks = Marks(self.admin_link, lambda: ring)
+        self.marks = Watermarks(self.admin_link, lambda: ring)
         self.markers = Markers(
             self.admin_link,
             tenants=self._recorded,
@@ -108,7 +108,7 @@ class Gateway:
     async def revoke(self, name: str, user: str) -> None:
         """Until it is acknowledged, as the caller repeats it."""
         swept = await self.marks.revoke(
-            name, places(self.marks.people(name), Who(user=f"sub-{user}"))
+            name, revocation_keys(self.marks.people(name), Who(user=f"sub-{user}"))
         )
         await self.acknowledgements.confirm(name, lambda _name, _at: None, server=swept.server)
 
@@ -281,7 +281,7 @@ async def test_while_a_slot_is_moved_its_tenant_is_answered(
         *[name for name in await move.left() if name != f"{at}s:{other.session.digest}"]
     )
     assert gateway.sessions.cached(remembered.cookie.reveal(), host=HOST) == remembered.session
-    who = places(gateway.marks.people("tenant-0"), Who(user="sub-bob"))
+    who = revocation_keys(gateway.marks.people("tenant-0"), Who(user="sub-bob"))
     waiting = [
         asyncio.create_task(answered(lambda: gateway.check(other))),
         asyncio.create_task(answered(lambda: gateway.marks.revoke("tenant-0", who))),

@@ -27,7 +27,7 @@ from gateway.keys import ring as keys
 from gateway.revocation.api import Standing
 from gateway.sessions.aliases import People
 from gateway.sessions.directory import StoreDirectory
-from gateway.sessions.watermarks import Marks, places
+from gateway.sessions.watermarks import Watermarks, revocation_keys
 from gateway.tenants.explanations import active_restrictions
 from tests.hooks.samples import DIRECTORY, NOW, okta_delivery, okta_event, raw, sign
 from tests.hooks.samples import keys as signing_keys
@@ -238,7 +238,7 @@ def test_every_door_leads_every_spelling_to_where_every_login_is_entered(
         named = door(said)
         # A record says several names of its person; each is acted on, and one of them is this.
         found = [
-            places(PEOPLE, one, group="Café")
+            revocation_keys(PEOPLE, one, group="Café")
             for one in (named if isinstance(named, tuple) else (named,))
         ]
         reached = [where for where in found if set(where.indexes) & set(PEOPLE.index(who))]
@@ -252,7 +252,7 @@ def test_every_door_leads_every_spelling_to_where_every_login_is_entered(
 @pytest.mark.parametrize("reported", GROUPS)
 @pytest.mark.parametrize("taken", GROUPS)
 def test_a_group_taken_away_is_found_in_what_a_login_reports(reported: str, taken: str) -> None:
-    where = places(PEOPLE, Who(email="alice@acme.test"), group=taken)
+    where = revocation_keys(PEOPLE, Who(email="alice@acme.test"), group=taken)
     overlays = {
         place.key: place.groups
         for place in PEOPLE.overlays(replace(identity(), groups=(reported,)))
@@ -288,7 +288,7 @@ async def test_ended_means_ended_and_listed_means_listed_in_every_spelling(
     link: Link, ring: keys.KeyRing, sessions: RedisSessions, login: Login, door: str
 ) -> None:
     directory = StoreDirectory(link, lambda: ring)
-    marks = Marks(link, lambda: ring)
+    marks = Watermarks(link, lambda: ring)
     for signed_in, said in product(SPELLINGS[door], SPELLINGS[door]):
         changed: Any = {"sub" if door == "user" else door: signed_in}
         stored = await login.finish(identity=replace(identity(), **changed))
@@ -309,7 +309,9 @@ async def test_ended_means_ended_and_listed_means_listed_in_every_spelling(
                 limit=5,
             )
             assert [view.session for view in page.items] == [stored.session.family]
-        swept = await marks.revoke("acme", places(marks.people("acme"), Who(**{door: said})))
+        swept = await marks.revoke(
+            "acme", revocation_keys(marks.people("acme"), Who(**{door: said}))
+        )
         assert swept.sessions == 1, (signed_in, said)
 
 

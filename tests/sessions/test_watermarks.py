@@ -16,7 +16,13 @@ from gateway.keys import ring as keys
 from gateway.sessions.api import Refused, Stored
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
-from gateway.sessions.watermarks import PAGE, Marks, Places, Swept, places
+from gateway.sessions.watermarks import (
+    PAGE,
+    RevocationKeys,
+    RevokeBatch,
+    Watermarks,
+    revocation_keys,
+)
 from tests.sessions.conftest import HOST, Login, anybody, identity
 from tests.sessions.test_store import ticket
 
@@ -42,12 +48,12 @@ ALIASES = {
 
 
 @pytest.fixture
-def marks(link: Link, ring: keys.KeyRing) -> Marks:
-    return Marks(link, lambda: ring)
+def marks(link: Link, ring: keys.KeyRing) -> Watermarks:
+    return Watermarks(link, lambda: ring)
 
 
-def at(marks: Marks, who: Who, *, group: str | None = None) -> Places:
-    return places(marks.people("acme"), who, group=group)
+def at(marks: Watermarks, who: Who, *, group: str | None = None) -> RevocationKeys:
+    return revocation_keys(marks.people("acme"), who, group=group)
 
 
 async def alive(sessions: RedisSessions, stored: Stored) -> bool:
@@ -56,7 +62,7 @@ async def alive(sessions: RedisSessions, stored: Stored) -> bool:
 
 @pytest.mark.parametrize("who", ALIASES.values(), ids=ALIASES)
 async def test_a_revocation_by_any_alias_ends_the_sessions_and_outdates_the_login_in_flight(
-    sessions: RedisSessions, login: Login, marks: Marks, who: Who
+    sessions: RedisSessions, login: Login, marks: Watermarks, who: Who
 ) -> None:
     stored, in_flight = await login.finish(), await login.begin()
     swept = await marks.revoke("acme", at(marks, who))
@@ -75,7 +81,7 @@ async def test_a_revocation_by_any_alias_ends_the_sessions_and_outdates_the_logi
 
 @pytest.mark.parametrize("who", ALIASES.values(), ids=ALIASES)
 async def test_a_block_by_any_alias_refuses_every_login_until_it_is_lifted(
-    sessions: RedisSessions, login: Login, marks: Marks, who: Who
+    sessions: RedisSessions, login: Login, marks: Watermarks, who: Who
 ) -> None:
     await marks.revoke("acme", at(marks, who), block_source="okta")
     assert await sessions.finish(login.new(await login.begin())) == Refused(Reason.USER_BLOCKED)
@@ -100,7 +106,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("who", OTHERS.values(), ids=OTHERS)
 async def test_a_revocation_of_somebody_else_changes_nothing(
-    sessions: RedisSessions, login: Login, marks: Marks, who: Who
+    sessions: RedisSessions, login: Login, marks: Watermarks, who: Who
 ) -> None:
     stored, in_flight = await login.finish(), await login.begin()
     assert (await marks.revoke("acme", at(marks, who), block_source="admin")).sessions == 0
@@ -109,19 +115,19 @@ async def test_a_revocation_of_somebody_else_changes_nothing(
 
 
 async def test_a_revocation_in_another_tenant_changes_nothing(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     other = next(n for n in (f"t{n}" for n in range(5000)) if bucket_of(n) == bucket_of("acme"))
     stored = await login.finish()
     for who in ALIASES.values():
-        await marks.revoke(other, places(marks.people(other), who), block_source="admin")
-    await marks.revoke(other, Places((), (), (), stored.session.family))
+        await marks.revoke(other, revocation_keys(marks.people(other), who), block_source="admin")
+    await marks.revoke(other, RevocationKeys((), (), (), stored.session.family))
     assert await alive(sessions, stored)
     assert isinstance(await sessions.finish(login.new(await login.begin())), Stored)
 
 
 async def test_a_single_session_is_revoked_with_its_family_and_nobody_else(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     first, second = await login.finish(), await login.finish()
     made, binding = await ticket(sessions, first)
@@ -134,7 +140,7 @@ async def test_a_single_session_is_revoked_with_its_family_and_nobody_else(
 
 
 async def test_a_ticket_does_not_outlive_a_revocation_of_its_person(
-    sessions: RedisSessions, login: Login, marks: Marks, link: Link
+    sessions: RedisSessions, login: Login, marks: Watermarks, link: Link
 ) -> None:
     stored = await login.finish()
     made, binding = await ticket(sessions, stored)
@@ -153,7 +159,7 @@ async def test_a_ticket_does_not_outlive_a_revocation_of_its_person(
 
 
 async def test_a_login_that_authenticated_before_the_revocation_is_refused_even_if_it_began_later(
-    login: Login, sessions: RedisSessions, marks: Marks
+    login: Login, sessions: RedisSessions, marks: Watermarks
 ) -> None:
     await marks.revoke("acme", at(marks, Who(user="sub-alice")))
     began = await login.begin()
@@ -187,7 +193,7 @@ FRESHNESS = {
 async def test_soon_after_a_revocation_a_login_shows_that_it_asked_the_identity_provider(
     sessions: RedisSessions,
     login: Login,
-    marks: Marks,
+    marks: Watermarks,
     *,
     evidence: dict[str, object],
     accepted: bool,
@@ -205,7 +211,7 @@ async def test_soon_after_a_revocation_a_login_shows_that_it_asked_the_identity_
 
 
 async def test_what_one_login_has_shown_is_no_evidence_for_another(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     """Cognito keeps the time by person: a stolen device that resumes shows what its owner's login
     elsewhere has brought there.
@@ -238,7 +244,7 @@ async def test_what_one_login_has_shown_is_no_evidence_for_another(
 
 
 async def test_two_logins_within_one_second_after_a_revocation_are_two_logins(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     await marks.revoke("acme", at(marks, Who(user="sub-alice")))
     second = int(time.time())
@@ -255,7 +261,7 @@ async def test_two_logins_within_one_second_after_a_revocation_are_two_logins(
 
 
 async def test_what_a_login_has_shown_is_known_through_a_rotation_of_the_key_ring(
-    sessions: RedisSessions, login: Login, marks: Marks, link: Link, ring: keys.KeyRing
+    sessions: RedisSessions, login: Login, marks: Watermarks, link: Link, ring: keys.KeyRing
 ) -> None:
     await marks.revoke("acme", at(marks, Who(user="sub-alice")))
     shown = int(time.time()) + 1
@@ -268,7 +274,7 @@ async def test_what_a_login_has_shown_is_known_through_a_rotation_of_the_key_rin
 
 
 async def test_seventy_minutes_later_no_evidence_is_asked_for(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     long_ago = int((time.time() - 70 * 60 - 1) * 1e6)
     await marks.revoke("acme", at(marks, Who(user="sub-alice")), watermark=long_ago)
@@ -284,7 +290,7 @@ async def test_without_a_revocation_no_evidence_is_asked_for(login: Login) -> No
 
 
 async def test_a_group_that_was_taken_away_stays_away_though_cognito_still_reports_it(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     where = at(marks, Who(idp_subject="00u-alice", provider="acme-okta"), group="admins")
     stored = await login.finish()
@@ -301,12 +307,12 @@ async def test_a_group_that_was_taken_away_stays_away_though_cognito_still_repor
     assert (await login.finish()).session.identity.groups == ("app-users", "admins")
 
 
-async def test_an_overlay_binds_people_who_were_never_seen(login: Login, marks: Marks) -> None:
+async def test_an_overlay_binds_people_who_were_never_seen(login: Login, marks: Watermarks) -> None:
     await marks.revoke("acme", at(marks, Who(email="alice@acme.test"), group="admins"))
     assert (await login.finish()).session.identity.groups == ("app-users",)
 
 
-async def test_a_deleted_group_is_taken_from_everybody(login: Login, marks: Marks) -> None:
+async def test_a_deleted_group_is_taken_from_everybody(login: Login, marks: Watermarks) -> None:
     await marks.revoke("acme", at(marks, Who(group="admins", provider="acme-okta"), group="admins"))
     for name in ("alice", "bob"):
         assert (await login.finish(identity=identity(name))).session.identity.groups == (
@@ -318,7 +324,7 @@ async def test_a_deleted_group_is_taken_from_everybody(login: Login, marks: Mark
 
 
 async def test_a_login_lifts_an_overlay_only_if_the_stored_attribute_was_cleared_in_between(
-    login: Login, sessions: RedisSessions, marks: Marks
+    login: Login, sessions: RedisSessions, marks: Watermarks
 ) -> None:
     where = at(marks, Who(oid="oid-alice"), group="admins")
     swept = await marks.revoke("acme", where)
@@ -334,7 +340,7 @@ async def test_a_login_lifts_an_overlay_only_if_the_stored_attribute_was_cleared
     assert (await login.finish()).session.identity.groups == ("app-users", "admins")
 
 
-async def test_clearing_does_not_count_for_a_later_removal(login: Login, marks: Marks) -> None:
+async def test_clearing_does_not_count_for_a_later_removal(login: Login, marks: Watermarks) -> None:
     where = at(marks, Who(oid="oid-alice"), group="admins")
     first = await marks.revoke("acme", where)
     await marks.revoke("acme", where)
@@ -343,7 +349,7 @@ async def test_clearing_does_not_count_for_a_later_removal(login: Login, marks: 
 
 
 async def test_what_is_taken_away_is_not_indexed_but_still_revocable(
-    login: Login, sessions: RedisSessions, marks: Marks
+    login: Login, sessions: RedisSessions, marks: Watermarks
 ) -> None:
     await marks.revoke("acme", at(marks, Who(user="sub-alice"), group="admins"))
     stored = await login.finish()
@@ -355,7 +361,7 @@ async def test_what_is_taken_away_is_not_indexed_but_still_revocable(
 
 
 async def test_a_block_of_two_sources_stands_until_both_have_lifted_it(
-    login: Login, sessions: RedisSessions, marks: Marks
+    login: Login, sessions: RedisSessions, marks: Watermarks
 ) -> None:
     where = at(marks, Who(user="sub-alice"))
     await marks.revoke("acme", where, block_source="okta")
@@ -367,7 +373,7 @@ async def test_a_block_of_two_sources_stands_until_both_have_lifted_it(
     assert isinstance(await sessions.finish(login.new(await login.begin())), Stored)
 
 
-async def test_a_watermark_expires_and_a_block_does_not(marks: Marks, link: Link) -> None:
+async def test_a_watermark_expires_and_a_block_does_not(marks: Watermarks, link: Link) -> None:
     where = at(marks, Who(user="sub-alice"))
     key = f"{prefix(bucket_of('acme'))}w:{where.marks[0]}"
     await marks.revoke("acme", where, block_source="okta")
@@ -379,7 +385,11 @@ async def test_a_watermark_expires_and_a_block_does_not(marks: Marks, link: Link
 
 
 async def sweep(
-    marks: Marks, where: Places, swept: Swept, *, between: Callable[[], object] = lambda: None
+    marks: Watermarks,
+    where: RevocationKeys,
+    swept: RevokeBatch,
+    *,
+    between: Callable[[], object] = lambda: None,
 ) -> int:
     total = swept.sessions
     while swept.cursors:
@@ -390,7 +400,7 @@ async def sweep(
 
 
 async def test_a_whole_tenant_ends_page_by_page_and_later_logins_stay(
-    sessions: RedisSessions, login: Login, marks: Marks
+    sessions: RedisSessions, login: Login, marks: Watermarks
 ) -> None:
     people = PAGE + 300
     stored = [
@@ -408,7 +418,7 @@ async def test_a_whole_tenant_ends_page_by_page_and_later_logins_stay(
 
 
 async def test_restoring_a_revocation_with_its_original_watermark_spares_later_logins(
-    login: Login, sessions: RedisSessions, marks: Marks, link: Link
+    login: Login, sessions: RedisSessions, marks: Watermarks, link: Link
 ) -> None:
     where = at(marks, Who(user="sub-alice"))
     before = await login.finish()
@@ -422,7 +432,7 @@ async def test_restoring_a_revocation_with_its_original_watermark_spares_later_l
     assert await sessions.finish(login.new(began)) == Refused(Reason.SESSION_REVOKED)
 
 
-async def test_the_clock_is_set_past_the_record(login: Login, marks: Marks) -> None:
+async def test_the_clock_is_set_past_the_record(login: Login, marks: Watermarks) -> None:
     ahead = int(time.time() * 1e6) + 10**9
     assert await marks.advance("acme", past=ahead) > ahead
     assert await login.begin() > ahead
@@ -430,7 +440,7 @@ async def test_the_clock_is_set_past_the_record(login: Login, marks: Marks) -> N
 
 
 async def test_a_group_taken_away_while_a_login_finishes_is_taken_from_that_login(
-    sessions: RedisSessions, login: Login, marks: Marks, monkeypatch: pytest.MonkeyPatch
+    sessions: RedisSessions, login: Login, marks: Watermarks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between reading the overlay and writing the session: only what does not ask for the group's
     sessions to end can fall there.
