@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.core.person import Person
 from gateway.core.revocation import Who
-from gateway.sessions.aliases import People
+from gateway.sessions.aliases import AliasIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ class SignedIn:
         )
         if named is None:
             return ()
-        aliases = People(tenant, self._ring().sealing).named(*named)
+        aliases = AliasIndex(tenant, self._ring().sealing).named(*named)
         views = await self._directory.all_of(tenant, aliases)
         return tuple(
             {

@@ -421,7 +421,8 @@ class StoreRevoker:
             return False
         where = self.revocation_keys(request)
         everybody = revocation_keys(
-            self._watermarks.people(request.tenant), Who(group=group, provider=request.who.provider)
+            self._watermarks.alias_index(request.tenant),
+            Who(group=group, provider=request.who.provider),
         ).marks
         server = ""
         async with self._change(request.tenant, where.marks) as change:
@@ -439,7 +440,7 @@ class StoreRevoker:
 
     def revocation_keys(self, request: RevocationRequest) -> RevocationKeys:
         return revocation_keys(
-            self._watermarks.people(request.tenant), request.who, group=request.group_overlay
+            self._watermarks.alias_index(request.tenant), request.who, group=request.group_overlay
         )
 
     async def _acknowledge(self, line: _Timeline, *, server: str) -> None:
@@ -622,7 +623,7 @@ class StoreRevoker:
     async def _apply(self, recorded: Recorded) -> RevokeBatch:
         """A revocation as it was. Idempotent."""
         tenant = recorded.status.request.tenant
-        where = revocation_keys(self._watermarks.people(tenant), recorded.status.request.who)
+        where = revocation_keys(self._watermarks.alias_index(tenant), recorded.status.request.who)
         swept = await self._watermarks.revoke(tenant, where, watermark=recorded.watermark)
         while swept.cursors:
             swept = await self._watermarks.sweep(tenant, where, swept)
@@ -660,7 +661,7 @@ class StoreRevoker:
 
     async def _write_standing(self, standing: Standing) -> tuple[RevocationKeys, RevokeBatch]:
         where = revocation_keys(
-            self._watermarks.people(standing.tenant), standing.who, group=standing.group
+            self._watermarks.alias_index(standing.tenant), standing.who, group=standing.group
         )
         source = standing.source if standing.group is None else ""
         # The sessions of then are the revocations' business; here only the marks count.
@@ -685,7 +686,7 @@ class StoreRevoker:
         for one in await self._record.exemptions(tenant):
             server = await self._watermarks.exempt(
                 tenant,
-                revocation_keys(self._watermarks.people(tenant), one.who, group=one.group),
+                revocation_keys(self._watermarks.alias_index(tenant), one.who, group=one.group),
                 watermark=one.watermark,
             )
         if server:

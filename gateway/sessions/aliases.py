@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Identity
     from gateway.keys.ring import Key
 
-Alias = str
+SubjectHash = str
 """22 characters: the HMAC of one name."""
 
 
@@ -30,22 +30,22 @@ class OverlayKey:
     the same key of the ring.
     """
 
-    key: Alias
-    groups: Mapping[Alias, str]
+    key: SubjectHash
+    groups: Mapping[SubjectHash, str]
     """HMAC → the group as this login reports it."""
     everybody: bool = False
     """Of all people of the provider: single ones may be exempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class RemovedGroup:
     """A group that was taken away. ``cleared`` (tenant clock, 0: never): since then Cognito's
     stored attribute does not hold it either.
     """
 
     place: int
     """1-based number of the overlay key."""
-    field: Alias
+    field: SubjectHash
     group: str
     since: int
     cleared: int
@@ -62,7 +62,7 @@ def normal(kind: str, value: str) -> str:
     return canonical_address(value) if kind == "email" else canonical_id(value)
 
 
-class People:
+class AliasIndex:
     """Aliases of one tenant under every key of the ring; the first key writes the index, every key
     reads.
     """
@@ -81,7 +81,7 @@ class People:
             if value:
                 yield kind, value
 
-    def index(self, identity: Identity) -> list[Alias]:
+    def index(self, identity: Identity) -> list[SubjectHash]:
         """Where a session of this person is entered; the user first, the tenant last."""
         ring = self._rings[0]
         return [
@@ -93,28 +93,28 @@ class People:
             ring.of(self.tenant, "tenant", ""),
         ]
 
-    def users(self, identity: Identity) -> list[Alias]:
+    def users(self, identity: Identity) -> list[SubjectHash]:
         """The person's user alias under each key, the writing one first."""
         return self.named("user", identity.sub)
 
-    def user(self, identity: Identity) -> Alias:
+    def user(self, identity: Identity) -> SubjectHash:
         return self.users(identity)[0]
 
-    def provider(self, name: str) -> Alias:
+    def provider(self, name: str) -> SubjectHash:
         return self._rings[0].of(self.tenant, "provider", name)
 
-    def providers(self, name: str) -> list[Alias]:
+    def providers(self, name: str) -> list[SubjectHash]:
         return [ring.of(self.tenant, "provider", name) for ring in self._rings]
 
-    def named(self, kind: str, value: str) -> list[Alias]:
+    def named(self, kind: str, value: str) -> list[SubjectHash]:
         """The index entries of one name, under every key."""
         return [ring.of(self.tenant, kind, normal(kind, value)) for ring in self._rings]
 
-    def everybody(self) -> list[Alias]:
+    def everybody(self) -> list[SubjectHash]:
         """The index entry of the whole tenant, under every key; also its mark."""
         return self.named("tenant", "")
 
-    def mark(self, kind: str, value: str, provider: str | None) -> list[Alias]:
+    def mark(self, kind: str, value: str, provider: str | None) -> list[SubjectHash]:
         """Where a revocation of one name is written, under every key."""
         return [
             ring.of(self.tenant, f"{kind} at", provider, normal(kind, value))
@@ -123,11 +123,11 @@ class People:
             for ring in self._rings
         ]
 
-    def marks(self, identity: Identity, *, family: str) -> list[Alias]:
+    def marks(self, identity: Identity, *, family: str) -> list[SubjectHash]:
         """Every place where a revocation of this person, session, group or tenant may stand."""
         return self.standing(identity) + self.mark("session", family, None)
 
-    def standing(self, identity: Identity) -> list[Alias]:
+    def standing(self, identity: Identity) -> list[SubjectHash]:
         """As above, less what is said of one session only."""
         names = [*self._names(identity), *(("group", group) for group in identity.groups)]
         found = self.everybody() + self.mark("tenant", "", identity.provider)
@@ -153,19 +153,19 @@ class People:
                 found += [OverlayKey(ring.of(self.tenant, kind, text), groups), everybodys]
         return found
 
-    def overlay_fields(self, group: str) -> list[Alias]:
+    def overlay_fields(self, group: str) -> list[SubjectHash]:
         """The field of one group in the overlays that ``mark`` names, key by key."""
         return [ring.of(self.tenant, "overlay", normal("group", group)) for ring in self._rings]
 
 
-def exempt_field(field: Alias) -> str:
+def exempt_field(field: SubjectHash) -> str:
     """Beside ``field`` in a person's overlay: an HMAC is 22 characters long, so none of them is
     another's.
     """
     return f"+{field}"
 
 
-def parse_overlay(text: str, places: list[OverlayKey]) -> list[Taken]:
+def parse_overlay(text: str, places: list[OverlayKey]) -> list[RemovedGroup]:
     """What ``finish.lua`` found: ``<place> <field> <since>:<cleared>`` or ``<place> +<field>
     <since>`` by line. Groups that this login does not report say nothing.
     """
@@ -174,12 +174,12 @@ def parse_overlay(text: str, places: list[OverlayKey]) -> list[Taken]:
         place, field, times = line.split(" ")
         group = places[int(place) - 1].groups.get(field.removeprefix("+"))
         if group is not None and field.startswith("+"):
-            taken.append(Taken(int(place), field, group, int(times), 0, exempts=True))
+            taken.append(RemovedGroup(int(place), field, group, int(times), 0, exempts=True))
             continue
         if group is not None:
             since, _, cleared = times.partition(":")
             taken.append(
-                Taken(
+                RemovedGroup(
                     int(place),
                     field,
                     group,
@@ -192,8 +192,8 @@ def parse_overlay(text: str, places: list[OverlayKey]) -> list[Taken]:
 
 
 def overlaid(
-    reported: Identity, taken: list[Taken], *, began: int
-) -> tuple[Identity, list[tuple[int, Alias]]]:
+    reported: Identity, taken: list[RemovedGroup], *, began: int
+) -> tuple[Identity, list[tuple[int, SubjectHash]]]:
     """The identity without the groups that are taken away, and the overlay entries that this login
     lifts.
 
@@ -204,7 +204,7 @@ def overlaid(
     lifted = [(t.place, t.field) for t in taken if not t.exempts and t.since < t.cleared < began]
     exempt = {(t.group, t.since) for t in taken if t.exempts}
 
-    def stands(t: Taken) -> bool:
+    def stands(t: RemovedGroup) -> bool:
         return (
             not t.exempts
             and not t.since < t.cleared < began

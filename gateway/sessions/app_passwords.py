@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Identity
     from gateway.keys.ring import Key
-    from gateway.sessions.aliases import People
+    from gateway.sessions.aliases import AliasIndex
     from gateway.sessions.api import NewAppPassword
     from gateway.sessions.seal import Token
 
@@ -154,13 +154,13 @@ def parse(text: str, keys: Sequence[Key]) -> Parsed | None:
 
 
 def left_identity(
-    people: People, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]
+    aliases: AliasIndex, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]
 ) -> bytes:
     """What a login leaves in its person's link record: as whom their app passwords arrive."""
     return seal.seal_under(
         key,
         "identity",
-        f"{people.tenant} {people.user(identity)}",
+        f"{aliases.tenant} {aliases.user(identity)}",
         codec.dump_identity(identity),
         entropy=entropy,
     )
@@ -217,7 +217,7 @@ def record_of(password: AppPassword) -> Record:
 
 
 def made(
-    people: People,
+    aliases: AliasIndex,
     parent: Record,
     wanted: NewAppPassword,
     *,
@@ -232,7 +232,7 @@ def made(
     identity, at, name = (
         session.identity,
         prefix(parsed.token.bucket),
-        f"{people.tenant} {parsed.family}",
+        f"{aliases.tenant} {parsed.family}",
     )
     expires_at = now + min(wanted.lifetime_s, MAX_LIFE_S)
     scope = Scope(
@@ -250,7 +250,7 @@ def made(
         "app password",
         parsed.token,
         codec.dump_scope(scope),
-        tenant=people.tenant,
+        tenant=aliases.tenant,
         host="",
         key=key,
         entropy=entropy,
@@ -267,29 +267,29 @@ def made(
         identity.idp_subject or "",
         identity.oid or "",
     )
-    users = people.users(identity)
+    users = aliases.users(identity)
     return (
         [
             f"{at}s:{parsed.token.digest}",
             f"{at}f:{family}",
             f"{at}s:{session.digest}",
             f"{at}f:{session.family}",
-            *(f"{at}i:{alias}" for alias in people.index(identity)),
+            *(f"{at}i:{alias}" for alias in aliases.index(identity)),
         ],
         [
             at,
-            people.tenant,
+            aliases.tenant,
             family,
             parsed.token.digest,
             value,
             expires_at,
             session.began,
             " ".join(users),
-            people.provider(identity.provider),
+            aliases.provider(identity.provider),
             seal.seal_under(key, "display", name, codec.dump_display(display), entropy=entropy),
             seal.seal_under(key, "scope", name, codec.dump_scope(scope), entropy=entropy),
             max_per_user,
-            " ".join(people.standing(identity)),
+            " ".join(aliases.standing(identity)),
         ],
         display,
     )

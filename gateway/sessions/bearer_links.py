@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Identity
     from gateway.keys.ring import Key
-    from gateway.sessions.aliases import People
+    from gateway.sessions.aliases import AliasIndex
     from gateway.sessions.codec import Display
 
 LINKED = Script.load("linked")
@@ -43,21 +43,21 @@ an hour.
 
 
 def written(
-    people: People, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]
+    aliases: AliasIndex, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]
 ) -> list[str | bytes | int]:
     """Arguments of ``finish.lua``: the names, the sealed record, its life."""
     sealed = seal.seal_under(
         key,
         "link",
-        f"{people.tenant} {people.user(identity)}",
+        f"{aliases.tenant} {aliases.user(identity)}",
         codec.dump_link(identity),
         entropy=entropy,
     )
-    return [" ".join(people.standing(identity)), sealed, LIFE_S]
+    return [" ".join(aliases.standing(identity)), sealed, LIFE_S]
 
 
 def last_login(
-    people: People,
+    aliases: AliasIndex,
     identity: Identity,
     display: Display,
     *,
@@ -77,12 +77,12 @@ def last_login(
     sealed = seal.seal_under(
         key,
         "last",
-        f"{people.tenant} {people.user(identity)}",
+        f"{aliases.tenant} {aliases.user(identity)}",
         codec.dump_display(display),
         entropy=entropy,
     )
     return [
-        " ".join(alias for kind, value in named if value for alias in people.named(kind, value)),
+        " ".join(alias for kind, value in named if value for alias in aliases.named(kind, value)),
         sealed,
     ]
 
@@ -96,11 +96,11 @@ def opened_last(
 
 
 def asked(
-    people: People, *, user: str, auth_time: int
+    aliases: AliasIndex, *, user: str, auth_time: int
 ) -> tuple[list[str], list[str | bytes | int]]:
     """Keys and arguments of ``linked.lua``."""
-    at = prefix(bucket_of(people.tenant))
-    return [f"{at}k:{alias}" for alias in people.named("user", user)], [
+    at = prefix(bucket_of(aliases.tenant))
+    return [f"{at}k:{alias}" for alias in aliases.named("user", user)], [
         at,
         auth_time,
         MARGIN_S,
@@ -108,12 +108,14 @@ def asked(
     ]
 
 
-def opened(answer: list[Any], people: People, *, user: str, keys: tuple[Key, ...]) -> Linked | None:
+def opened(
+    answer: list[Any], aliases: AliasIndex, *, user: str, keys: tuple[Key, ...]
+) -> Linked | None:
     """What ``linked.lua`` found, if it was sealed by us for this person of this tenant."""
     if len(answer) < 4:
         return None
-    alias = people.named("user", user)[int(answer[1]) - 1]
-    raw = seal.unseal_under(keys, "link", f"{people.tenant} {alias}", answer[2])
+    alias = aliases.named("user", user)[int(answer[1]) - 1]
+    raw = seal.unseal_under(keys, "link", f"{aliases.tenant} {alias}", answer[2])
     link = None if raw is None else codec.load_link(raw)
     if link is None or int(answer[3]) == 0:
         return link

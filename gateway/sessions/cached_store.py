@@ -186,8 +186,8 @@ class CachedSessions(RedisSessions):
         """One command, sent and answered inside the lease of its primary: an isolated old one would
         answer happily.
         """
-        people = self.people(tenant)
-        keys, arguments = bearer_links.asked(people, user=user, auth_time=auth_time)
+        aliases = self.alias_index(tenant)
+        keys, arguments = bearer_links.asked(aliases, user=user, auth_time=auth_time)
         for _ in range(REPEATS):
             lease = await self.replica.lease(bucket_of(tenant))
             epoch = lease.epoch
@@ -196,7 +196,7 @@ class CachedSessions(RedisSessions):
                 if lease.marker:
                     lease.lapse()
             elif self.counts(lease, epoch):
-                return bearer_links.opened(answer, people, user=user, keys=self._keys)
+                return bearer_links.opened(answer, aliases, user=user, keys=self._keys)
         msg = "Redis: linked: every read crossed an event"
         raise UnavailableError(msg)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.core.canonical import canonical_address
 from gateway.core.paging import Page
 from gateway.sessions import bearer_links, codec, seal
-from gateway.sessions.aliases import People, normal
+from gateway.sessions.aliases import AliasIndex, normal
 from gateway.sessions.api import AppPasswordView, SessionView
 from gateway.sessions.connection import Script
 from gateway.sessions.keyspace import bucket_of, prefix
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.keys.ring import KeyRing
-    from gateway.sessions.aliases import Alias
+    from gateway.sessions.aliases import SubjectHash
     from gateway.sessions.codec import Display
     from gateway.sessions.connection import Link
 
@@ -71,13 +71,13 @@ class StoreDirectory:
         limit: int,
         app_passwords: bool,
     ) -> Page[SessionView]:
-        people = People(tenant, self._ring().sealing)
+        aliases = AliasIndex(tenant, self._ring().sealing)
         names = (
-            people.named("user", user)
+            aliases.named("user", user)
             if user is not None
-            else people.named("email", email)
+            else aliases.named("email", email)
             if email is not None
-            else people.everybody()
+            else aliases.everybody()
         )
         number, offset = (int(part) for part in (position or "0:0").split(":"))
         found: list[SessionView] = []
@@ -108,7 +108,7 @@ class StoreDirectory:
         row = await self._link.run(FAMILY, [f"{at}f:{session}"], [at, session])
         return None if row is None else self._view(row[0].decode(), session, row[1:])
 
-    async def all_of(self, tenant: str, names: Sequence[Alias]) -> list[SessionView]:
+    async def all_of(self, tenant: str, names: Sequence[SubjectHash]) -> list[SessionView]:
         """Every living family of these index entries."""
         found: dict[str, SessionView] = {}
         for name in names:
@@ -126,7 +126,7 @@ class StoreDirectory:
         not.
         """
         keys, at = self._ring().sealing, prefix(bucket_of(tenant))
-        for alias in People(tenant, keys).named(kind, value):
+        for alias in AliasIndex(tenant, keys).named(kind, value):
             led: Any = (
                 alias.encode()
                 if kind == "user"
@@ -147,7 +147,7 @@ class StoreDirectory:
         return None
 
     async def _step(
-        self, tenant: str, name: Alias, *, offset: int, limit: int
+        self, tenant: str, name: SubjectHash, *, offset: int, limit: int
     ) -> tuple[int, list[SessionView]]:
         """How many entries were looked at, and the living families among them."""
         at = prefix(bucket_of(tenant))

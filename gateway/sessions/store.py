@@ -21,7 +21,7 @@ from gateway.core.model import PendingLogin, Secret, Session
 from gateway.core.revocation import Who
 from gateway.errors import UnavailableError
 from gateway.sessions import app_passwords, bearer_links, codec, seal
-from gateway.sessions.aliases import People, overlaid, parse_overlay
+from gateway.sessions.aliases import AliasIndex, overlaid, parse_overlay
 from gateway.sessions.api import (
     MISS,
     OTHER_BROWSER,
@@ -136,9 +136,9 @@ class RedisSessions:
     def _keys(self) -> tuple[Key, ...]:
         return self._ring().sealing
 
-    def people(self, tenant: str) -> People:
+    def alias_index(self, tenant: str) -> AliasIndex:
         """The aliases of one tenant's people under every key of the ring."""
-        return People(tenant, self._keys)
+        return AliasIndex(tenant, self._keys)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -352,7 +352,7 @@ class RedisSessions:
                 self._keys[0], "display", name, codec.dump_display(display), entropy=self._entropy
             ),
             last=bearer_links.last_login(
-                self.people(new.tenant.id),
+                self.alias_index(new.tenant.id),
                 new.identity,
                 display,
                 key=self._keys[0],
@@ -382,12 +382,12 @@ class RedisSessions:
         what overlays leave.
         """
         session = record.session
-        people = self.people(session.tenant)
+        aliases = self.alias_index(session.tenant)
         bucket = bucket_of(session.tenant)
         at = prefix(bucket)
         child = bool(record.parent)
-        marks = [f"{at}w:{name}" for name in people.marks(reported, family=session.family)]
-        overlays = [] if child else people.overlays(reported)
+        marks = [f"{at}w:{name}" for name in aliases.marks(reported, family=session.family)]
+        overlays = [] if child else aliases.overlays(reported)
         overlay = ""
         for _ in range(
             8
@@ -397,7 +397,7 @@ class RedisSessions:
             )
             token = seal.new_token(bucket, self._entropy)
             session = replace(session, digest=token.digest, identity=identity)
-            index = [f"{at}i:{name}" for name in people.index(identity)]
+            index = [f"{at}i:{name}" for name in aliases.index(identity)]
             value = seal.seal(
                 "session",
                 token,
@@ -434,23 +434,23 @@ class RedisSessions:
                 "\n".join(f"{n} {field}" for n, field in lifted),
                 max_families,
                 session.tenant,
-                people.user(reported),
-                people.provider(reported.provider),
+                aliases.user(reported),
+                aliases.provider(reported.provider),
                 display,
                 refresh,
                 server,
-                " ".join(people.users(reported)[1:]),
+                " ".join(aliases.users(reported)[1:]),
                 *(
                     ("", "", 0)
                     if child
                     else bearer_links.written(
-                        people, reported, key=self._keys[0], entropy=self._entropy
+                        aliases, reported, key=self._keys[0], entropy=self._entropy
                     )
                 ),
                 "" if idp_iat is None else idp_iat,
                 *last,
                 app_passwords.left_identity(
-                    people, identity, key=self._keys[0], entropy=self._entropy
+                    aliases, identity, key=self._keys[0], entropy=self._entropy
                 )
                 if app_passwords_arrive
                 else b"",
@@ -473,12 +473,12 @@ class RedisSessions:
     # --- bearer tokens of people -----------------------------------------------------------------
 
     async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
-        people = self.people(tenant)
+        aliases = self.alias_index(tenant)
         return bearer_links.opened(
             await self.link.run(
-                bearer_links.LINKED, *bearer_links.asked(people, user=user, auth_time=auth_time)
+                bearer_links.LINKED, *bearer_links.asked(aliases, user=user, auth_time=auth_time)
             ),
-            people,
+            aliases,
             user=user,
             keys=self._keys,
         )
@@ -516,7 +516,7 @@ class RedisSessions:
         wanted = replace(new, lifetime_s=min(new.lifetime_s, limits.lifetime_s))
         text, parsed = app_passwords.new(bucket_of(session.tenant), key, self._entropy)
         keys, arguments, display = app_passwords.made(
-            self.people(session.tenant),
+            self.alias_index(session.tenant),
             parent,
             wanted,
             parsed=parsed,
@@ -550,7 +550,7 @@ class RedisSessions:
 
     async def _all_of(self, session: Session, *, app_passwords_meant: bool) -> list[SessionView]:
         found = await self.directory.all_of(
-            session.tenant, self.people(session.tenant).users(session.identity)
+            session.tenant, self.alias_index(session.tenant).users(session.identity)
         )
         return sorted(
             (view for view in found if (view.app_password is not None) is app_passwords_meant),
@@ -651,14 +651,14 @@ class RedisSessions:
 
     async def _logout(self, session: Session, family: str) -> tuple[int, bytes | None]:
         at = prefix(bucket_of(session.tenant))
-        people = self.people(session.tenant)
+        aliases = self.alias_index(session.tenant)
         answer: list[Any] = [0]
-        for user in people.users(
+        for user in aliases.users(
             session.identity
         ):  # the family may have been written under an older key of the ring
             keys = [
                 f"{at}f:{family}",
-                *(f"{at}i:{name}" for name in people.index(session.identity)),
+                *(f"{at}i:{name}" for name in aliases.index(session.identity)),
             ]
             answer = await self._watermarks.link.run_durably(
                 LOGOUT, keys, [at, family, session.tenant, user, ""]
@@ -689,7 +689,7 @@ class RedisSessions:
         if family is not None:
             ended, _ = await self._logout(session, family)
             return 1 if ended else 0
-        where = revocation_keys(self.people(session.tenant), Who(user=session.identity.sub))
+        where = revocation_keys(self.alias_index(session.tenant), Who(user=session.identity.sub))
         swept = await self._watermarks.revoke(session.tenant, where)
         ended = len(swept.families)
         while swept.cursors:
@@ -701,7 +701,7 @@ class RedisSessions:
     async def end_earlier(
         self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]
     ) -> int:
-        at, users = prefix(bucket_of(tenant)), self.people(tenant).named("user", user)
+        at, users = prefix(bucket_of(tenant)), self.alias_index(tenant).named("user", user)
         ended = 0
         for view in await self.directory.all_of(tenant, users):
             for alias in users if outdated(view) else ():
@@ -715,7 +715,7 @@ class RedisSessions:
         at = prefix(bucket_of(tenant))
         await self._watermarks.link.run_durably(
             UNLINK,
-            [f"{at}k:{alias}" for alias in self.people(tenant).named("user", user)],
+            [f"{at}k:{alias}" for alias in self.alias_index(tenant).named("user", user)],
             [began, f"{at}c:{tenant}"],
         )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.errors import UnavailableError
 from gateway.sessions import codec, seal
-from gateway.sessions.aliases import People, exempt_field
+from gateway.sessions.aliases import AliasIndex, exempt_field
 from gateway.sessions.connection import Script
 from gateway.sessions.keyspace import bucket_of, prefix
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.core.revocation import Who
     from gateway.keys.ring import KeyRing
-    from gateway.sessions.aliases import Alias
+    from gateway.sessions.aliases import SubjectHash
     from gateway.sessions.codec import Display
     from gateway.sessions.connection import Link
 
@@ -44,12 +44,12 @@ REVOKE, LIFT, CLEARED, EXEMPT, ADVANCE, CONFIRM = (
 class RevocationKeys:
     """Where one ``Who`` stands in the slot of its tenant."""
 
-    marks: tuple[Alias, ...]
-    indexes: tuple[Alias, ...]
-    providers: tuple[Alias, ...]
+    marks: tuple[SubjectHash, ...]
+    indexes: tuple[SubjectHash, ...]
+    providers: tuple[SubjectHash, ...]
     family: str
-    overlays: tuple[Alias, ...] = ()
-    fields: tuple[Alias, ...] = ()
+    overlays: tuple[SubjectHash, ...] = ()
+    fields: tuple[SubjectHash, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class GivenBack(NamedTuple):
     server: str
 
 
-def revocation_keys(people: People, who: Who, *, group: str | None = None) -> RevocationKeys:
+def revocation_keys(aliases: AliasIndex, who: Who, *, group: str | None = None) -> RevocationKeys:
     """``group``: whose overlay is meant. A group as ``who`` overlays everybody; a single session
     has no overlay.
     """
@@ -92,28 +92,30 @@ def revocation_keys(people: People, who: Who, *, group: str | None = None) -> Re
         value = getattr(who, kind)
         if value is None:
             continue
-        marks = people.mark(kind, value, who.provider)
+        marks = aliases.mark(kind, value, who.provider)
         everybody = kind == "group"
         return RevocationKeys(
             marks=tuple(marks),
-            indexes=tuple(people.named(kind, value)),
-            providers=tuple(people.providers(who.provider)) if who.provider else (),
+            indexes=tuple(aliases.named(kind, value)),
+            providers=tuple(aliases.providers(who.provider)) if who.provider else (),
             family="",
             overlays=()
             if group is None
-            else tuple(people.mark("tenant", "", who.provider) if everybody else marks),
-            fields=() if group is None else tuple(people.overlay_fields(group)),
+            else tuple(aliases.mark("tenant", "", who.provider) if everybody else marks),
+            fields=() if group is None else tuple(aliases.overlay_fields(group)),
         )
     if who.session is not None:
-        return RevocationKeys(tuple(people.mark("session", who.session, None)), (), (), who.session)
-    everyone = tuple(people.mark("tenant", "", who.provider))
+        return RevocationKeys(
+            tuple(aliases.mark("session", who.session, None)), (), (), who.session
+        )
+    everyone = tuple(aliases.mark("tenant", "", who.provider))
     return RevocationKeys(
         everyone,
-        tuple(people.everybody()),
-        tuple(people.providers(who.provider)) if who.provider else (),
+        tuple(aliases.everybody()),
+        tuple(aliases.providers(who.provider)) if who.provider else (),
         "",
         () if group is None else everyone,
-        () if group is None else tuple(people.overlay_fields(group)),
+        () if group is None else tuple(aliases.overlay_fields(group)),
     )
 
 
@@ -127,8 +129,8 @@ class Watermarks:
         self.link = link.apart(at_once=REVOKED_AT_ONCE)
         self._ring = ring
 
-    def people(self, tenant: str) -> People:
-        return People(tenant, self._ring().sealing)
+    def alias_index(self, tenant: str) -> AliasIndex:
+        return AliasIndex(tenant, self._ring().sealing)
 
     async def revoke(
         self,
@@ -178,9 +180,9 @@ class Watermarks:
         tenant: str,
         where: RevocationKeys,
         *,
-        marks: Sequence[Alias],
-        overlays: Sequence[Alias],
-        fields: Sequence[Alias],
+        marks: Sequence[SubjectHash],
+        overlays: Sequence[SubjectHash],
+        fields: Sequence[SubjectHash],
         watermark: int | None,
         block_source: str,
         family: str,

@@ -102,7 +102,7 @@ class Crowd:
         session = stored.session
         at, index = (
             prefix(bucket_of(session.tenant)),
-            self.sessions.people(session.tenant).index(session.identity),
+            self.sessions.alias_index(session.tenant).index(session.identity),
         )
         personal, shared = index[: -len(GROUPS) - 1], index[-len(GROUPS) - 1 :]
         for first in range(1, count + 1, STEP):
@@ -147,7 +147,7 @@ class Crowd:
         shared index entries not counted. The last two are kept for each person, not session.
         """
         stored = await self.log_in("kinds", "somebody")
-        at, people = prefix(bucket_of("kinds")), self.sessions.people("kinds")
+        at, people = prefix(bucket_of("kinds")), self.sessions.alias_index("kinds")
         session = stored.session
         user = people.user(session.identity)
         names = [
@@ -195,7 +195,7 @@ class Crowd:
         name = f"tenant-{random.randrange(self.tenants)}"
         stored = await self.log_in(name, "revoked")
         marks = Watermarks(self.link, lambda: self.ring)
-        where = revocation_keys(marks.people(name), Who(session=stored.session.family))
+        where = revocation_keys(marks.alias_index(name), Who(session=stored.session.family))
         began = time.perf_counter()
         swept = await marks.revoke(name, where)
         took = time.perf_counter() - began

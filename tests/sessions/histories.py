@@ -30,7 +30,7 @@ from gateway.revocation.acknowledgement import Acknowledgements
 from gateway.revocation.api import LIFT, Closed, Exemption, Lifted, Recorded, Standing
 from gateway.revocation.restore import Markers
 from gateway.revocation.service import StoreRevoker
-from gateway.sessions.aliases import People
+from gateway.sessions.aliases import AliasIndex
 from gateway.sessions.api import NewAppPassword, Refused, Stored, StoredAppPassword, Taken
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import Link
@@ -194,7 +194,7 @@ class HeldLink(Link):
 class MemoryRecord:
     """``RevocationRecord`` in memory: durable in every history."""
 
-    def __init__(self, people: People) -> None:
+    def __init__(self, people: AliasIndex) -> None:
         self.recorded: dict[str, Recorded] = {}
         self.stands: list[Standing] = []
         self.people = people
@@ -476,7 +476,7 @@ class History:
         self._copy: list[tuple[bytes, bytes]] | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
         admin = HeldLink(self.schedule, real, "admin", self.collect)
-        self.record = MemoryRecord(People("acme", ring.sealing))
+        self.record = MemoryRecord(AliasIndex("acme", ring.sealing))
         self.acknowledgements = acknowledgements_type(
             admin,
             staleness_s=STALENESS_S,

@@ -61,7 +61,7 @@ async def test_invariant_1_a_dump_of_redis_is_not_a_credential_and_names_nobody(
     marks = Watermarks(link, lambda: ring)
     bob = Who(email="bob@acme.test", provider="acme-okta")
     await marks.revoke(
-        "acme", revocation_keys(marks.people("acme"), bob, group="admins"), block_source="okta"
+        "acme", revocation_keys(marks.alias_index("acme"), bob, group="admins"), block_source="okta"
     )
 
     everything = repr(await dump(link)).casefold()
@@ -280,7 +280,7 @@ async def test_an_ended_family_cannot_be_brought_back_by_a_ticket(
     made, binding = await ticket(sessions, stored)
     marks = Watermarks(link, lambda: ring)
     await marks.revoke(
-        "acme", revocation_keys(marks.people("acme"), Who(session=stored.session.family))
+        "acme", revocation_keys(marks.alias_index("acme"), Who(session=stored.session.family))
     )
     assert await sessions.redeem_ticket(
         made, host=CHILD, bindings=(binding,), served=anybody

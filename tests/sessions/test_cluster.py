@@ -108,7 +108,7 @@ class Gateway:
     async def revoke(self, name: str, user: str) -> None:
         """Until it is acknowledged, as the caller repeats it."""
         swept = await self.marks.revoke(
-            name, revocation_keys(self.marks.people(name), Who(user=f"sub-{user}"))
+            name, revocation_keys(self.marks.alias_index(name), Who(user=f"sub-{user}"))
         )
         await self.acknowledgements.confirm(name, lambda _name, _at: None, server=swept.server)
 
@@ -281,7 +281,7 @@ async def test_while_a_slot_is_moved_its_tenant_is_answered(
         *[name for name in await move.left() if name != f"{at}s:{other.session.digest}"]
     )
     assert gateway.sessions.cached(remembered.cookie.reveal(), host=HOST) == remembered.session
-    who = revocation_keys(gateway.marks.people("tenant-0"), Who(user="sub-bob"))
+    who = revocation_keys(gateway.marks.alias_index("tenant-0"), Who(user="sub-bob"))
     waiting = [
         asyncio.create_task(answered(lambda: gateway.check(other))),
         asyncio.create_task(answered(lambda: gateway.marks.revoke("tenant-0", who))),

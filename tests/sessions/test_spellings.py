@@ -25,7 +25,7 @@ from gateway.hooks.sources import backchannel_logout, okta, ssf, universal_logou
 from gateway.hooks.sources import entra as graph
 from gateway.keys import ring as keys
 from gateway.revocation.api import Standing
-from gateway.sessions.aliases import People
+from gateway.sessions.aliases import AliasIndex
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.watermarks import Watermarks, revocation_keys
 from gateway.tenants.explanations import active_restrictions
@@ -222,7 +222,7 @@ DOORS: list[tuple[str, str, Callable[[str], Who | tuple[Who, ...]]]] = [
     ("back-channel", "idp_subject", lambda s: by_event(logout_token(s))),
 ]
 RING = keys.generate()
-PEOPLE = People("acme", RING.sealing)
+PEOPLE = AliasIndex("acme", RING.sealing)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ async def test_ended_means_ended_and_listed_means_listed_in_every_spelling(
             )
             assert [view.session for view in page.items] == [stored.session.family]
         swept = await marks.revoke(
-            "acme", revocation_keys(marks.people("acme"), Who(**{door: said}))
+            "acme", revocation_keys(marks.alias_index("acme"), Who(**{door: said}))
         )
         assert swept.sessions == 1, (signed_in, said)
 

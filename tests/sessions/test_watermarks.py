@@ -53,7 +53,7 @@ def marks(link: Link, ring: keys.KeyRing) -> Watermarks:
 
 
 def at(marks: Watermarks, who: Who, *, group: str | None = None) -> RevocationKeys:
-    return revocation_keys(marks.people("acme"), who, group=group)
+    return revocation_keys(marks.alias_index("acme"), who, group=group)
 
 
 async def alive(sessions: RedisSessions, stored: Stored) -> bool:
@@ -120,7 +120,9 @@ async def test_a_revocation_in_another_tenant_changes_nothing(
     other = next(n for n in (f"t{n}" for n in range(5000)) if bucket_of(n) == bucket_of("acme"))
     stored = await login.finish()
     for who in ALIASES.values():
-        await marks.revoke(other, revocation_keys(marks.people(other), who), block_source="admin")
+        await marks.revoke(
+            other, revocation_keys(marks.alias_index(other), who), block_source="admin"
+        )
     await marks.revoke(other, RevocationKeys((), (), (), stored.session.family))
     assert await alive(sessions, stored)
     assert isinstance(await sessions.finish(login.new(await login.begin())), Stored)
