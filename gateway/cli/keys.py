@@ -25,7 +25,7 @@ from gateway.keys import file
 from gateway.keys import ring as keys
 from gateway.sessions.connection import connect
 from gateway.sessions.embedded import EmbeddedValkey
-from gateway.sessions.key_adoption import Readers
+from gateway.sessions.key_adoption import KeyAdoption
 from gateway.sessions.watermarks import WATERMARK_LIFE_S
 from gateway.tenants.snapshot import snapshot_key_id
 
@@ -235,10 +235,10 @@ async def _rotate(
             raise RuntimeError(msg)
         save(ring)
         async with configured_stores(config_path) as stores:
-            readers = Readers(stores.link, lambda: ring)
+            adoption = KeyAdoption(stores.link, lambda: ring)
             deadline = time.monotonic() + patience_s
             while True:
-                _count, waiting = await readers.without(fresh.kid)
+                _count, waiting = await adoption.lagging(fresh.kid)
                 if not waiting or time.monotonic() > deadline:
                     break
                 await asyncio.sleep(_POLL_S)

@@ -48,7 +48,7 @@ from gateway.runtime.draining import drain
 from gateway.runtime.health import DependencyState, Known, Probe, Watched
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import connect
-from gateway.sessions.key_adoption import Readers
+from gateway.sessions.key_adoption import KeyAdoption
 from gateway.sessions.lease_client import Replica, replica_name, steady
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.negative_cache import HostBuckets
@@ -158,7 +158,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         stack.push_async_callback(link.close)
         process_name = f"{role.value}-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         await stack.enter_async_context(
-            background_task(forever(partial(Readers(link, ring).keep_saying, process_name)))
+            background_task(forever(partial(KeyAdoption(link, ring).keep_reporting, process_name)))
         )
         stores = None
         if role is not Role.AUTH:

@@ -26,34 +26,34 @@ comes back without the key takes sessions for none until it has looked at its fi
 later: a wrong redirect, never a way in.
 """
 
-READING = Script.load("reading")
+REPORT = Script.load("key_adoption")
 _log = logging.getLogger("gateway.sessions")
 
 
-class Readers:
+class KeyAdoption:
     """One process's word, and everybody's."""
 
     def __init__(self, link: Link, ring: Callable[[], KeyRing]) -> None:
         self._link = link
         self._ring = ring
 
-    async def say(self, process: str) -> None:
+    async def report(self, process: str) -> None:
         ring = self._ring()
         kids = " ".join(
             key.kid for keys in (ring.sealing, ring.assertion, ring.database) for key in keys
         )
-        await self._link.run(READING, [TABLE], [process, kids, COUNTS_S, ""])
+        await self._link.run(REPORT, [TABLE], [process, kids, COUNTS_S, ""])
 
-    async def keep_saying(self, process: str) -> None:
+    async def keep_reporting(self, process: str) -> None:
         """Until cancelled."""
         while True:
             try:
-                await self.say(process)
+                await self.report(process)
             except UnavailableError as error:
                 _log.debug("readers_unavailable", extra=fields(error=str(error)))
             await asyncio.sleep(EVERY_S)
 
-    async def without(self, kid: str) -> tuple[int, list[str]]:
+    async def lagging(self, kid: str) -> tuple[int, list[str]]:
         """How many processes spoke lately, and which of them do not read with this key."""
-        count, *names = await self._link.run(READING, [TABLE], ["", "", COUNTS_S, kid])
+        count, *names = await self._link.run(REPORT, [TABLE], ["", "", COUNTS_S, kid])
         return int(count), sorted(name.decode() for name in names)

@@ -24,7 +24,7 @@ from gateway.sessions.connection import (
     parse_url,
     unavailable,
 )
-from gateway.sessions.key_adoption import Readers
+from gateway.sessions.key_adoption import KeyAdoption
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -101,7 +101,7 @@ async def demands(link: Link, settings: RedisSettings, ring: Callable[[], KeyRin
             found += await _sentinel(
                 _at(target, host, sentinel=True), target.service, settings.ca_file
             )
-    found.append(await _admin_role(Readers(link, ring)))
+    found.append(await _admin_role(KeyAdoption(link, ring)))
     return found
 
 
@@ -479,8 +479,8 @@ async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[D
     ]
 
 
-async def _admin_role(readers: Readers) -> Demand:
-    count, without = await readers.without("")
+async def _admin_role(adoption: KeyAdoption) -> Demand:
+    count, without = await adoption.lagging("")
     admins = [name for name in without if name.partition("-")[0] in {"admin", "all"}]
     if admins or not count:
         return Demand(

@@ -13,7 +13,7 @@ from gateway.core.decision import Reason
 from gateway.keys import file
 from gateway.keys import ring as keys
 from gateway.sessions.api import Refused, Stored
-from gateway.sessions.key_adoption import Readers
+from gateway.sessions.key_adoption import KeyAdoption
 from gateway.tenants.snapshot import Manifest, Sealer, write_manifest
 from tests.cli.test_sessions_and_blocks import ACME, Beside
 from tests.sessions.conftest import Login, identity
@@ -81,7 +81,7 @@ def test_a_key_does_not_write_before_every_process_reads_with_it(
     beside: Beside, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def speak(login: Login) -> None:
-        await Readers(login.sessions.link, lambda: beside.ring).say("replica-1")
+        await KeyAdoption(login.sessions.link, lambda: beside.ring).report("replica-1")
 
     beside.with_sessions(speak)
     assert beside.gateway("keys", "rotate", "sealing", "--wait", "1ms", "--json") == 1

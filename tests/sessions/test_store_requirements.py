@@ -15,7 +15,7 @@ from gateway.core.model import Secret
 from gateway.keys import ring as keys
 from gateway.runtime.app import demand_findings
 from gateway.sessions.connection import connect
-from gateway.sessions.key_adoption import Readers
+from gateway.sessions.key_adoption import KeyAdoption
 from gateway.sessions.store_requirements import Demand, demands
 from tests.sessions import servers
 
@@ -46,7 +46,7 @@ async def ask(
     link = connect(settings)
     try:
         for name in speakers:
-            await Readers(link, lambda: ring).say(name)
+            await KeyAdoption(link, lambda: ring).report(name)
         return await demands(link, settings, lambda: ring)
     finally:
         await link.close()
