@@ -562,10 +562,12 @@ async def probe_files(config: Config) -> DependencyState:
 
 async def demand_findings(link: Link, config: Config) -> list[DependencyState]:
     """What the store must be set to, each on its own; what is wrong comes first."""
-    from gateway.sessions.store_requirements import demands  # noqa: PLC0415 - for `config check` only
+    from gateway.sessions.store_requirements import requirements  # noqa: PLC0415 - for `config check` only
 
     try:
-        found = await demands(link, config.redis, lambda: keys.load(config.key_file, create=False))
+        found = await requirements(
+            link, config.redis, lambda: keys.load(config.key_file, create=False)
+        )
     except GatewayError as error:
         return [DependencyState("redis_demands", ok=False, detail=str(error))]
     return [

@@ -308,10 +308,10 @@ class Link:
                         keys[0], (("EVAL", script.text, *evaluate[2:]), wait)
                     )
                 _raised(answer)
-                await self._demand(_raised(confirmed), script)
+                await self._require_confirmed(_raised(confirmed), script)
         return answer
 
-    async def _demand(self, confirmed: int, script: Script) -> None:
+    async def _require_confirmed(self, confirmed: int, script: Script) -> None:
         """Raises ``UnavailableError`` where WAIT counted too few."""
         if confirmed < self.replicas:
             if self._topology is None:
@@ -391,7 +391,7 @@ class Link:
         *answers, confirmed = await self._together(
             script, calls, (("WAIT", self.replicas, WAIT_MS),)
         )
-        await self._demand(_raised(confirmed), script)
+        await self._require_confirmed(_raised(confirmed), script)
         return answers
 
     async def _together(

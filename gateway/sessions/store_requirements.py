@@ -50,7 +50,7 @@ OPTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class Requirement:
     """One thing that must be so. ``detail`` says where and what is, and when it is wrong what would
     happen and what to set.
     """
@@ -73,10 +73,12 @@ class _Server:
     refused: str = ""
 
 
-async def demands(link: Link, settings: RedisSettings, ring: Callable[[], KeyRing]) -> list[Demand]:
+async def requirements(
+    link: Link, settings: RedisSettings, ring: Callable[[], KeyRing]
+) -> list[Requirement]:
     """Every demand, met or not. Raises ``UnavailableError`` when no primary answers."""
     target = parse_url(settings.url.reveal())
-    found: list[Demand] = []
+    found: list[Requirement] = []
     servers: list[_Server] = []
     for place, primary in await _places(link, target, settings.ca_file):
         try:
@@ -85,7 +87,7 @@ async def demands(link: Link, settings: RedisSettings, ring: Callable[[], KeyRin
             # Sentinels remember replicas that are gone for good; whether there are enough is
             # another demand.
             found.append(
-                Demand(
+                Requirement(
                     "redis server",
                     ok=not primary,
                     detail=(
@@ -195,7 +197,7 @@ def _words(reply: Any) -> dict[str, str]:
     return {_text(name): _text(value) for name, value in pairs}
 
 
-def _of_one(server: _Server, kind: str, settings: RedisSettings) -> Iterator[Demand]:
+def _of_one(server: _Server, kind: str, settings: RedisSettings) -> Iterator[Requirement]:
     yield _eviction(server)
     yield _file(server)
     if kind == "single" and _online(server):
@@ -215,7 +217,7 @@ def _of_one(server: _Server, kind: str, settings: RedisSettings) -> Iterator[Dem
             if kind in {"single", "unix"}
             else ", ".join(OPTIONS if kind == "cluster" else OPTIONS[:4])
         )
-        yield Demand(
+        yield Requirement(
             "redis settings",
             ok=True,
             detail=(
@@ -226,11 +228,11 @@ def _of_one(server: _Server, kind: str, settings: RedisSettings) -> Iterator[Dem
         )
 
 
-def _eviction(server: _Server) -> Demand:
+def _eviction(server: _Server) -> Requirement:
     policy = str(server.info.get("maxmemory_policy", "unknown"))
     if policy == "noeviction":
-        return Demand("redis eviction", ok=True, detail=f"{server.name}: noeviction")
-    return Demand(
+        return Requirement("redis eviction", ok=True, detail=f"{server.name}: noeviction")
+    return Requirement(
         "redis eviction",
         ok=False,
         detail=(
@@ -240,12 +242,12 @@ def _eviction(server: _Server) -> Demand:
     )
 
 
-def _file(server: _Server) -> Demand:
+def _file(server: _Server) -> Requirement:
     if int(server.info.get("aof_enabled", 0)):
-        return Demand("redis persistence", ok=True, detail=f"{server.name}: appendonly is on")
+        return Requirement("redis persistence", ok=True, detail=f"{server.name}: appendonly is on")
     wrong = f"{server.name}: appendonly is off"
     if server.options is None:
-        return Demand(
+        return Requirement(
             "redis persistence",
             ok=True,
             detail=(
@@ -253,7 +255,7 @@ def _file(server: _Server) -> Demand:
                 "data otherwise, a restart signs everybody out"
             ),
         )
-    return Demand(
+    return Requirement(
         "redis persistence",
         ok=False,
         detail=(
@@ -271,7 +273,7 @@ def _online(server: _Server) -> int:
     )
 
 
-def _promoted_by_others(server: _Server, settings: RedisSettings) -> Demand:
+def _promoted_by_others(server: _Server, settings: RedisSettings) -> Requirement:
     """One address, and replicas behind it: a service may promote one of them and let the address
     name that.
     """
@@ -282,12 +284,12 @@ def _promoted_by_others(server: _Server, settings: RedisSettings) -> Demand:
         f"{settings.min_replicas if settings.min_replicas is not None else 'not set'}"
     )
     if settings.min_replicas is not None:
-        return Demand(
+        return Requirement(
             "redis replicas",
             ok=True,
             detail=f"{said}: nobody may ever promote one of them while this server runs",
         )
-    return Demand(
+    return Requirement(
         "redis replicas",
         ok=False,
         detail=f"{said}; where a service promotes one of them, half of them, and at least 1: else "
@@ -297,9 +299,9 @@ def _promoted_by_others(server: _Server, settings: RedisSettings) -> Demand:
     )
 
 
-def _replicas(server: _Server, kind: str, wanted: int) -> Demand:
+def _replicas(server: _Server, kind: str, wanted: int) -> Requirement:
     if wanted == 0 and kind == "cluster":
-        return Demand(
+        return Requirement(
             "redis replicas",
             ok=True,
             detail=(
@@ -308,7 +310,7 @@ def _replicas(server: _Server, kind: str, wanted: int) -> Demand:
             ),
         )
     if wanted == 0:
-        return Demand(
+        return Requirement(
             "redis replicas",
             ok=False,
             detail=(
@@ -320,7 +322,7 @@ def _replicas(server: _Server, kind: str, wanted: int) -> Demand:
     online = _online(server)
     said = f"{server.name}: {online} {'replica' if online == 1 else 'replicas'}"
     if online > 2 * wanted:
-        return Demand(
+        return Requirement(
             "redis replicas",
             ok=False,
             detail=(
@@ -330,8 +332,10 @@ def _replicas(server: _Server, kind: str, wanted: int) -> Demand:
             ),
         )
     if online > wanted:
-        return Demand("redis replicas", ok=True, detail=f"{said}; redis.min_replicas is {wanted}")
-    return Demand(
+        return Requirement(
+            "redis replicas", ok=True, detail=f"{said}; redis.min_replicas is {wanted}"
+        )
+    return Requirement(
         "redis replicas",
         ok=False,
         detail=f"{said}; with redis.min_replicas {wanted} at least {wanted + 1}, which makes "
@@ -340,7 +344,7 @@ def _replicas(server: _Server, kind: str, wanted: int) -> Demand:
     )
 
 
-def _min_replicas_to_write(server: _Server, wanted: int) -> Demand:
+def _min_replicas_to_write(server: _Server, wanted: int) -> Requirement:
     # INFO names the good replicas only where min-replicas-to-write is not 0.
     told = (
         server.options.get("min-replicas-to-write", "0")
@@ -350,12 +354,12 @@ def _min_replicas_to_write(server: _Server, wanted: int) -> Demand:
         else "0"
     )
     if told == "set" or int(told) >= wanted:
-        return Demand(
+        return Requirement(
             "redis min-replicas-to-write",
             ok=True,
             detail=f"{server.name}: min-replicas-to-write is {told}",
         )
-    return Demand(
+    return Requirement(
         "redis min-replicas-to-write",
         ok=False,
         detail=(
@@ -366,19 +370,19 @@ def _min_replicas_to_write(server: _Server, wanted: int) -> Demand:
     )
 
 
-def _diskless(server: _Server, options: dict[str, str]) -> Demand:
+def _diskless(server: _Server, options: dict[str, str]) -> Requirement:
     delay_s = (
         options.get("repl-diskless-sync-delay", "0")
         if options.get("repl-diskless-sync", "no") == "yes"
         else "0"
     )
     if delay_s == "0":
-        return Demand(
+        return Requirement(
             "redis resynchronization",
             ok=True,
             detail=f"{server.name}: repl-diskless-sync-delay is 0",
         )
-    return Demand(
+    return Requirement(
         "redis resynchronization",
         ok=False,
         detail=(
@@ -389,13 +393,13 @@ def _diskless(server: _Server, options: dict[str, str]) -> Demand:
     )
 
 
-def _cluster(server: _Server, options: dict[str, str]) -> Iterator[Demand]:
+def _cluster(server: _Server, options: dict[str, str]) -> Iterator[Requirement]:
     if options.get("cluster-require-full-coverage") == "no":
-        yield Demand(
+        yield Requirement(
             "redis coverage", ok=True, detail=f"{server.name}: cluster-require-full-coverage is no"
         )
     else:
-        yield Demand(
+        yield Requirement(
             "redis coverage",
             ok=False,
             detail=(
@@ -413,14 +417,14 @@ def _cluster(server: _Server, options: dict[str, str]) -> Iterator[Demand]:
         if timeout_ms > SLOW_NODE_TIMEOUT_MS
         else ""
     )
-    yield Demand(
+    yield Requirement(
         "redis node timeout",
         ok=True,
         detail=f"{server.name}: cluster-node-timeout is {timeout_ms}{slow}",
     )
 
 
-async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[Demand]:
+async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[Requirement]:
     at = f"sentinel {_name(place)}"
     try:
         async with _connected(place, ca_file) as link:
@@ -428,7 +432,7 @@ async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[D
     except UnavailableError as error:
         if isinstance(error.__cause__, ResponseError):
             return [
-                Demand(
+                Requirement(
                     "sentinel",
                     ok=True,
                     detail=(
@@ -438,7 +442,7 @@ async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[D
                 )
             ]
         return [
-            Demand(
+            Requirement(
                 "sentinel",
                 ok=False,
                 detail=f"{at} is named by redis.url and does not answer: {error}",
@@ -448,7 +452,7 @@ async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[D
     down = f"{at}: down-after-milliseconds of {service} is {down_ms}"
     failover = f"{at}: failover-timeout of {service} is {failover_ms}"
     return [
-        Demand(
+        Requirement(
             "sentinel down-after",
             ok=True,
             detail=(
@@ -457,7 +461,7 @@ async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[D
             ),
         )
         if down_ms >= MIN_DOWN_AFTER_MS
-        else Demand(
+        else Requirement(
             "sentinel down-after",
             ok=False,
             detail=(
@@ -466,9 +470,9 @@ async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[D
                 "for 20 seconds"
             ),
         ),
-        Demand("sentinel failover-timeout", ok=True, detail=failover)
+        Requirement("sentinel failover-timeout", ok=True, detail=failover)
         if failover_ms <= MAX_FAILOVER_MS
-        else Demand(
+        else Requirement(
             "sentinel failover-timeout",
             ok=False,
             detail=(
@@ -479,18 +483,18 @@ async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[D
     ]
 
 
-async def _admin_role(adoption: KeyAdoption) -> Demand:
+async def _admin_role(adoption: KeyAdoption) -> Requirement:
     count, without = await adoption.lagging("")
     admins = [name for name in without if name.partition("-")[0] in {"admin", "all"}]
     if admins or not count:
-        return Demand(
+        return Requirement(
             "admin role",
             ok=True,
             detail=f"{len(admins)} of {count} processes"
             if count
             else "no process of the gateway is running yet",
         )
-    return Demand(
+    return Requirement(
         "admin role",
         ok=False,
         detail=(

@@ -16,7 +16,7 @@ from gateway.keys import ring as keys
 from gateway.runtime.app import demand_findings
 from gateway.sessions.connection import connect
 from gateway.sessions.key_adoption import KeyAdoption
-from gateway.sessions.store_requirements import Demand, demands
+from gateway.sessions.store_requirements import Requirement, requirements
 from tests.sessions import servers
 
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ def as_options(name: str) -> list[str]:
 
 async def ask(
     settings: RedisSettings, ring: keys.KeyRing, *, speakers: tuple[str, ...] = ()
-) -> list[Demand]:
+) -> list[Requirement]:
     link = connect(settings)
     try:
         for name in speakers:
             await KeyAdoption(link, lambda: ring).report(name)
-        return await demands(link, settings, lambda: ring)
+        return await requirements(link, settings, lambda: ring)
     finally:
         await link.close()
 
 
-def unmet(found: list[Demand]) -> dict[str, str]:
+def unmet(found: list[Requirement]) -> dict[str, str]:
     return {demand.name: demand.detail for demand in found if not demand.ok}
 
 
