@@ -235,7 +235,7 @@ async def _rotate(
             raise RuntimeError(msg)
         save(ring)
         async with configured_stores(config_path) as stores:
-            adoption = KeyAdoption(stores.link, lambda: ring)
+            adoption = KeyAdoption(stores.redis, lambda: ring)
             deadline = time.monotonic() + patience_s
             while True:
                 _count, waiting = await adoption.lagging(fresh.kid)

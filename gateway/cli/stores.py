@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.config.model import Config
     from gateway.database.engine import Database
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Stores:
 
     config: Config
     ring: keys.KeyRing
-    link: Link
+    redis: RedisClient
     database: Database
     directory: StoreDirectory
     blocks: Restrictions
@@ -58,15 +58,15 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
             embedded = EmbeddedValkey.start(config.state_dir)
             stack.callback(embedded.stop)
             socket_path = embedded.socket_path
-        link = connect(config.redis, socket_path=socket_path)
-        stack.push_async_callback(link.close)
+        redis = connect(config.redis, socket_path=socket_path)
+        stack.push_async_callback(redis.close)
         database = open_database(config, lambda: ring.database, patience=COMMANDS)
         stack.push_async_callback(database.close)
         await database.prepare()
-        marks = Watermarks(link, lambda: ring)
+        marks = Watermarks(redis, lambda: ring)
         record = SqlRevocations(database)
         staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
-        acknowledgements = Acknowledgements(link, staleness_s=staleness_s, monotonic=monotonic)
+        acknowledgements = Acknowledgements(redis, staleness_s=staleness_s, monotonic=monotonic)
         stack.push_async_callback(acknowledgements.close)
         revoker = StoreRevoker(
             marks, record, acknowledgements, clock=database.clock, monotonic=monotonic
@@ -74,7 +74,7 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
         # Where no gateway runs, nobody else brings the store up to the record. No snapshot is
         # demanded beyond what already was.
         await Markers(
-            link,
+            redis,
             tenants=record.tenants,
             restore=revoker.restore,
             generation=lambda: 0,
@@ -84,9 +84,9 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
         yield Stores(
             config,
             ring,
-            link,
+            redis,
             database,
-            StoreDirectory(link, lambda: ring),
+            StoreDirectory(redis, lambda: ring),
             Restrictions(database),
             record,
             revoker,

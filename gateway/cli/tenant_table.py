@@ -81,7 +81,7 @@ async def tenant_documents(stores: Stores) -> dict[str, TenantDocument]:
 async def _served(stores: Stores) -> frozenset[str]:
     """One small read, however many tenants there are: whoever ends sessions is in a hurry."""
     try:
-        manifest = await read_manifest(stores.link, Sealer(lambda: stores.ring))
+        manifest = await read_manifest(stores.redis, Sealer(lambda: stores.ring))
     except SnapshotError:
         return frozenset()
     return frozenset(manifest.digests) if manifest is not None else frozenset()

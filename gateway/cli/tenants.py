@@ -289,7 +289,7 @@ async def _test_result(
         )
         if link is None or link.tenant != tenant:
             return None
-        result = await Trials(stores.link, lambda: keys_of, clock=time.time).result(link.name)
+        result = await Trials(stores.redis, lambda: keys_of, clock=time.time).result(link.name)
         return _told(result, tenant, now=time.time(), expires_at=link.expires_at), result
 
 

@@ -24,7 +24,7 @@ from gateway.sessions.keyspace import bucket_of, prefix
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
 
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 FENCE, HOLDERS, FORGET, NARROW = (
     Script.load(name) for name in ("fence", "holders", "forget", "narrow")
@@ -65,13 +65,13 @@ class Acknowledgements:
 
     def __init__(
         self,
-        link: Link,
+        redis: RedisClient,
         *,
         staleness_s: float,
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._link = link.apart(at_once=ASKED_AT_ONCE)
+        self._redis = redis.apart(at_once=ASKED_AT_ONCE)
         self._staleness_s = staleness_s
         self._monotonic = monotonic
         self._sleep = sleep
@@ -120,7 +120,7 @@ class Acknowledgements:
         generation: int,
         report: Callable[[str, float | None], None],
     ) -> None:
-        server = await self._link.run_durably(
+        server = await self._redis.run_durably(
             NARROW, [f"{prefix(bucket)}g"], [prefix(bucket), generation, " ".join(names)]
         )
         await self._bucket(bucket, report, server.decode("ascii"))
@@ -149,7 +149,7 @@ class Acknowledgements:
 
     async def fence(self, bucket: int) -> tuple[bytes, int, dict[str, Held]]:
         """Marker, number of the fence, holders after it; durable."""
-        answer = await self._link.run_durably(FENCE, [f"{prefix(bucket)}l"], [prefix(bucket)])
+        answer = await self._redis.run_durably(FENCE, [f"{prefix(bucket)}l"], [prefix(bucket)])
         if answer[0] is None:
             msg = "Redis: the store was not yet restored from the record"
             raise UnavailableError(msg)
@@ -193,7 +193,7 @@ class Acknowledgements:
             await self._sleep(wait_s)
 
     async def holders(self, bucket: int) -> tuple[bytes | None, dict[str, Held]]:
-        marker, held = await self._link.run(HOLDERS, [f"{prefix(bucket)}l"], [prefix(bucket)])
+        marker, held = await self._redis.run(HOLDERS, [f"{prefix(bucket)}l"], [prefix(bucket)])
         return marker, _held(held)
 
     def _settle(self, w: _Waiting, marker: bytes | None, held: dict[str, Held], now: float) -> bool:
@@ -242,7 +242,7 @@ class Acknowledgements:
         if dead:
             words = [word for pair in dead.items() for word in pair]
             try:
-                await self._link.run(FORGET, [f"{prefix(bucket)}l"], words)
+                await self._redis.run(FORGET, [f"{prefix(bucket)}l"], words)
             except UnavailableError:
                 return  # they cost the next revocation a staleness, no more
 

@@ -23,7 +23,7 @@ from gateway.sessions.outage_log import Troubles
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 MARKERS, MARK, SEASON = (Script.load(name) for name in ("markers", "mark", "season"))
 LOOK_S: Final = 0.25
@@ -47,7 +47,7 @@ class Markers:
 
     def __init__(
         self,
-        link: Link,
+        redis: RedisClient,
         *,
         tenants: Callable[[], Awaitable[Iterable[str]]],
         restore: Callable[[str], Awaitable[None]],
@@ -63,7 +63,7 @@ class Markers:
         ``generation`` is that of the tenant snapshot which this admin role publishes: nothing older
         is to be answered by.
         """
-        self._link = link.apart(at_once=AT_ONCE)
+        self._redis = redis.apart(at_once=AT_ONCE)
         self._tenants = tenants
         self._restore = restore
         self._generation = generation
@@ -100,12 +100,12 @@ class Markers:
         """Restore and mark what does not fit, season what did for a full staleness; how many
         buckets were restored.
         """
-        if not self._link.clustered:
+        if not self._redis.clustered:
             return await self._look(range(BUCKETS))
         # One command may name the keys of one slot only: one bucket of each primary, some more in
         # turn, all of a primary that has changed, and what was moved.
-        await self._link.look_again()
-        by_primary = await self._link.by_primary(
+        await self._redis.look_again()
+        by_primary = await self._redis.by_primary(
             {bucket: prefix(bucket) for bucket in range(BUCKETS)}
         )
         now_at = {bucket: primary for primary, buckets in by_primary.items() for bucket in buckets}
@@ -173,15 +173,15 @@ class Markers:
         """By bucket: identity of its server, and its marker if it fits. Without those of a Cluster
         that are being moved.
         """
-        if not self._link.clustered:
-            identity, *markers = await self._link.run(
+        if not self._redis.clustered:
+            identity, *markers = await self._redis.run(
                 MARKERS, [f"{prefix(bucket)}m" for bucket in buckets], []
             )
             return {
                 bucket: (identity.decode("ascii"), marker)
                 for bucket, marker in zip(buckets, markers, strict=True)
             }
-        answers = await self._link.run_together(
+        answers = await self._redis.run_together(
             MARKERS, [([f"{prefix(bucket)}m"], []) for bucket in buckets]
         )
         return {
@@ -227,10 +227,10 @@ class Markers:
     async def _mark(self, buckets: set[int], identity: str) -> None:
         arguments: list[str | int] = [self._nonce(), identity, self._generation()]
         keys = [f"{prefix(bucket)}m" for bucket in sorted(buckets)]
-        if not self._link.clustered:
-            answers = [await self._link.run_durably(MARK, keys, arguments)]
+        if not self._redis.clustered:
+            answers = [await self._redis.run_durably(MARK, keys, arguments)]
         else:
-            answers = await self._link.run_together_durably(
+            answers = await self._redis.run_together_durably(
                 MARK, [([key], arguments) for key in keys]
             )
         for answer in answers:
@@ -255,9 +255,9 @@ class Markers:
                 [f"{prefix(bucket)}m" for bucket, _ in ripe],
                 [marker for _, marker in ripe],
             )
-            if not self._link.clustered:
-                await self._link.run_durably(SEASON, keys, seen)
+            if not self._redis.clustered:
+                await self._redis.run_durably(SEASON, keys, seen)
             else:
-                await self._link.run_together_durably(
+                await self._redis.run_together_durably(
                     SEASON, [([key], [marker]) for key, marker in zip(keys, seen, strict=True)]
                 )

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from gateway.keys.file import KeyFile
     from gateway.provisioning.service import Onboarding
     from gateway.sessions.api import TenantSource
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 log = logging.getLogger("gateway")
 
@@ -96,7 +96,7 @@ class AdminStores:
 
 
 async def admin_stores(
-    config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack
+    config: Config, ring: KeyFile, redis: RedisClient, stack: AsyncExitStack
 ) -> AdminStores:
     """Open SQL and publish the tenants. Raises ``ConfigError``, and ``UnavailableError`` when SQL
     does not answer.
@@ -108,7 +108,7 @@ async def admin_stores(
     tenants = TenantDatabase(database, config)
 
     staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
-    acknowledgements = Acknowledgements(link, staleness_s=staleness_s, monotonic=monotonic)
+    acknowledgements = Acknowledgements(redis, staleness_s=staleness_s, monotonic=monotonic)
     stack.push_async_callback(acknowledgements.close)
 
     async def narrow(
@@ -118,7 +118,7 @@ async def admin_stores(
 
     record = SqlRevocations(database)
     revoker = StoreRevoker(
-        Watermarks(link, ring), record, acknowledgements, clock=database.clock, monotonic=monotonic
+        Watermarks(redis, ring), record, acknowledgements, clock=database.clock, monotonic=monotonic
     )
     stack.push_async_callback(revoker.close)
 
@@ -126,11 +126,11 @@ async def admin_stores(
         await revoker.end_tenant(tenant, lift_until=await tenants.removed_at(tenant))
 
     publisher = Publisher(
-        tenants, link, ring, config, narrow=narrow, end=end_tenant, clock=database.clock
+        tenants, redis, ring, config, narrow=narrow, end=end_tenant, clock=database.clock
     )
     await publisher.start()
     markers = Markers(
-        link,
+        redis,
         tenants=record.tenants,
         restore=revoker.restore,
         generation=lambda: publisher.generation,
@@ -148,7 +148,7 @@ async def admin_stores(
 async def admin_role(
     config: Config,
     ring: KeyFile,
-    link: Link,
+    redis: RedisClient,
     tenants: TenantSource,
     stores: AdminStores,
     stack: AsyncExitStack,
@@ -156,7 +156,7 @@ async def admin_role(
     """Build the rooms on the open stores."""
     database = stores.database
     clock = database.clock
-    directory = StoreDirectory(link, ring)
+    directory = StoreDirectory(redis, ring)
     signed_in = SignedIn(directory, ring)
     hooks = await hook_role(
         config,
@@ -188,7 +188,7 @@ async def admin_role(
             entropy=secrets.token_bytes,
         ),
         onboarding=await _onboarding(
-            config, ring, link, tenants, stores, hooks.leader("pool_people"), stack
+            config, ring, redis, tenants, stores, hooks.leader("pool_people"), stack
         ),
         revoker=stores.revoker,
         sessions=directory,
@@ -203,7 +203,7 @@ async def admin_role(
         deliveries=hooks.deliveries,
         messages=hooks.messages,
         more=doctor_routes(
-            RedisProbes(link),
+            RedisProbes(redis),
             keys=lambda: tuple(key.material for key in ring().sealing),
             managed=config.managed_headers,
             cookie_name=config.cookie.name,
@@ -217,7 +217,7 @@ async def admin_role(
 async def _onboarding(
     config: Config,
     ring: KeyFile,
-    link: Link,
+    redis: RedisClient,
     tenants: TenantSource,
     stores: AdminStores,
     leader: Leader,
@@ -248,7 +248,7 @@ async def _onboarding(
         CognitoUsers(api),
         record,
         stores.revoker,
-        Watermarks(link, ring),
+        Watermarks(redis, ring),
         disabled,
         table=lambda: tenants.table,
         clock=stores.database.clock,

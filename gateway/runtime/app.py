@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from gateway.http.listener import Listener
     from gateway.sessions.api import TenantSource
     from gateway.sessions.clock_offset import ClockOffset
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
     from gateway.sessions.primary_health import Primary
 
 _LOG = logging.getLogger("gateway")
@@ -154,11 +154,11 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         ring = KeyFile(config.key_file, create=False)
         await stack.enter_async_context(background_task(forever(ring.watch)))
         http = await stack.enter_async_context(client_session(development=config.development))
-        link = connect(config.redis, socket_path=process.redis_socket)
-        stack.push_async_callback(link.close)
+        redis = connect(config.redis, socket_path=process.redis_socket)
+        stack.push_async_callback(redis.close)
         process_name = f"{role.value}-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         await stack.enter_async_context(
-            background_task(forever(partial(KeyAdoption(link, ring).keep_reporting, process_name)))
+            background_task(forever(partial(KeyAdoption(redis, ring).keep_reporting, process_name)))
         )
         stores = None
         if role is not Role.AUTH:
@@ -170,18 +170,18 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
                 publisher_finding,
             )
 
-            stores = await admin_stores(config, ring, link, stack)
+            stores = await admin_stores(config, ring, redis, stack)
         memory, monotonic = SessionCache(), steady()
         leases = Replica(
-            link,
+            redis,
             memory,
             name=replica_name(),
             staleness_s=config.session.staleness.total_seconds(),
             monotonic=monotonic,
         )
-        tenants = await _tenants(config, ring, link, stack, leases)
+        tenants = await _tenants(config, ring, redis, stack, leases)
         primaries = Primaries(
-            link, generation=lambda: tenants.generation, in_use=lambda: leases.leases
+            redis, generation=lambda: tenants.generation, in_use=lambda: leases.leases
         )
         checks = role is not Role.ADMIN or process.workers is not None
         known: dict[str, Known] = {
@@ -203,10 +203,10 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
 
         if role is not Role.ADMIN:
             services = await _services(
-                config, ring, link, tenants, http, stack, memory, leases, monotonic
+                config, ring, redis, tenants, http, stack, memory, leases, monotonic
             )
             file.changed.append(lambda now: services.trust.replace(now.ingress))
-            records = RedisProbes(link)
+            records = RedisProbes(redis)
             await serve("check", _checks(services, ring, records))
             pages = browser_application(services)
             pages.router.add_route(
@@ -219,7 +219,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             await serve("public", _runner(pages))
         admin = None
         if stores is not None:
-            admin = await admin_role(config, ring, link, tenants, stores, stack)
+            admin = await admin_role(config, ring, redis, tenants, stores, stack)
             known["publisher"] = lambda: publisher_finding(stores.publisher)
             known["clock"] = lambda: clock_finding(primaries.clock, stores.database.clock.offset)
             # Without SQL no hook is taken; checks do not notice.
@@ -287,7 +287,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
 async def _services(
     config: Config,
     ring: KeyFile,
-    link: Link,
+    redis: RedisClient,
     tenants: TenantSource,
     http: aiohttp.ClientSession,
     stack: AsyncExitStack,
@@ -296,7 +296,7 @@ async def _services(
     monotonic: Callable[[], float],
 ) -> Services:
     sessions = CachedSessions(
-        link,
+        redis,
         ring,
         cache=memory,
         replica=leases,
@@ -321,7 +321,7 @@ async def _services(
             return tenants.table.by_id(name)
 
         rechecks = Rechecks(
-            link,
+            redis,
             interval_s=config.session.recheck.total_seconds(),
             tenant=tenant,
             refresh=relying_party.refresh,
@@ -344,8 +344,8 @@ async def _services(
         sessions=sessions,
         relying_party=relying_party,
         machines=Machines(relying_party, sessions),
-        attempts=Attempts(link, clock=time.time),
-        trials=Trials(link, _sealing(ring), clock=time.time),
+        attempts=Attempts(redis, clock=time.time),
+        trials=Trials(redis, _sealing(ring), clock=time.time),
         token_revocation=revocation,
         assertions=assertions,
         pages=_pages(config),
@@ -370,7 +370,7 @@ def _pages(config: Config) -> Pages:
 
 
 async def _tenants(
-    config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack, leases: Replica
+    config: Config, ring: KeyFile, redis: RedisClient, stack: AsyncExitStack, leases: Replica
 ) -> SnapshotTenants:
     """What is served in every role: the snapshot in Redis, or the folder until there is one."""
 
@@ -378,14 +378,14 @@ async def _tenants(
         TENANTS.set(len(table))
         leases.applied(table.generation)
 
-    tenants = SnapshotTenants(link, ring, config, changed=changed)
+    tenants = SnapshotTenants(redis, ring, config, changed=changed)
     await tenants.start()
     await stack.enter_async_context(background_task(forever(tenants.watch)))
     await stack.enter_async_context(
         background_task(
             forever(
                 partial(
-                    listen, link, CHANNEL, hearing=tenants.hears, heard=lambda _: tenants.wake()
+                    listen, redis, CHANNEL, hearing=tenants.hears, heard=lambda _: tenants.wake()
                 )
             )
         )
@@ -487,10 +487,10 @@ def clock_finding(*offsets: ClockOffset) -> DependencyState:
     )
 
 
-async def probe_redis(link: Link) -> DependencyState:
+async def probe_redis(client: RedisClient) -> DependencyState:
     """The primary answers."""
     started = time.perf_counter()
-    await link.command("EXISTS", "gw:probe")
+    await client.command("EXISTS", "gw:probe")
     return DependencyState(
         "redis", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms"
     )
@@ -560,13 +560,13 @@ async def probe_files(config: Config) -> DependencyState:
     )
 
 
-async def demand_findings(link: Link, config: Config) -> list[DependencyState]:
+async def demand_findings(client: RedisClient, config: Config) -> list[DependencyState]:
     """What the store must be set to, each on its own; what is wrong comes first."""
     from gateway.sessions.store_requirements import requirements  # noqa: PLC0415 - for `config check` only
 
     try:
         found = await requirements(
-            link, config.redis, lambda: keys.load(config.key_file, create=False)
+            redis, config.redis, lambda: keys.load(config.key_file, create=False)
         )
     except GatewayError as error:
         return [DependencyState("redis_demands", ok=False, detail=str(error))]
@@ -622,13 +622,13 @@ async def check_dependencies(config: Config) -> list[DependencyState]:
             "tenants": lambda: probe_files(config),
             "cognito": lambda: probe_cognito(config, http),
         }
-        link = None
+        redis = None
         if config.embedded_redis:
             probes["redis"] = lambda: _embedded(config)
         else:
-            link = connect(config.redis)
-            stack.push_async_callback(link.close)
-            probes["redis"] = lambda: probe_redis(link)
+            redis = connect(config.redis)
+            stack.push_async_callback(redis.close)
+            probes["redis"] = lambda: probe_redis(redis)
         from gateway.database.engine import open_database  # noqa: PLC0415
         from gateway.runtime.admin_role import (  # noqa: PLC0415 - only where SQL is asked for
             probe_database,
@@ -648,7 +648,7 @@ async def check_dependencies(config: Config) -> list[DependencyState]:
         if link is not None:
             probes["snapshot"] = lambda: probe_snapshot(link, ring)
         found = await health.probe_all(probes)
-        return found if link is None else [*found, *await demand_findings(link, config)]
+        return found if redis is None else [*found, *await demand_findings(redis, config)]
 
 
 async def _embedded(config: Config) -> DependencyState:
@@ -657,9 +657,9 @@ async def _embedded(config: Config) -> DependencyState:
         return DependencyState(
             "redis", ok=True, detail="embedded; no gateway is running in state_dir"
         )
-    link = connect(config.redis, socket_path=str(socket_path))
+    client = connect(config.redis, socket_path=str(socket_path))
     try:
-        return await probe_redis(link)
+        return await probe_redis(redis)
     finally:
         with contextlib.suppress(UnavailableError):
-            await link.close()
+            await redis.close()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.sessions.api import Ended, Linked
     from gateway.sessions.app_passwords import Parsed
     from gateway.sessions.codec import Record
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
     from gateway.sessions.lease import Lease
     from gateway.sessions.lease_client import Replica
     from gateway.sessions.memory import SessionCache
@@ -50,7 +50,7 @@ class CachedSessions(RedisSessions):
 
     def __init__(
         self,
-        link: Link,
+        redis: RedisClient,
         ring: Any,
         *,
         cache: SessionCache,
@@ -58,10 +58,10 @@ class CachedSessions(RedisSessions):
         monotonic: Callable[[], float],
         **others: Any,
     ) -> None:
-        super().__init__(link, ring, monotonic=monotonic, **others)
+        super().__init__(redis, ring, monotonic=monotonic, **others)
         self.cache = cache
         self.replica = replica
-        self._lookups = link.apart(at_once=LOOKUPS_AT_ONCE)
+        self._lookups = redis.apart(at_once=LOOKUPS_AT_ONCE)
         self._unknown = Unknown()
         self._hits = self._counted = 0
         self._count = {

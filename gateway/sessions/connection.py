@@ -1,4 +1,4 @@
-"""From ``redis.url`` to a ``Link``: commands reach the primary that owns a key, in bounded time, or
+"""From ``redis.url`` to a ``RedisClient``: commands reach the primary that owns a key, in bounded time, or
 raise ``UnavailableError``.
 """
 
@@ -45,7 +45,7 @@ WAIT_MS: Final = 800
 """
 AT_ONCE: Final = 64
 """Commands under way to one server, for everything that has no places of its own
-(``Link.apart``).
+(``RedisClient.apart``).
 """
 _POOL: Final = 4096
 """Connections to one server: never reached, since every command waits for its place before it takes
@@ -211,7 +211,7 @@ def asked(what: str) -> Iterator[None]:
         STORE_SECONDS.labels("redis", what).observe(perf_counter() - started)
 
 
-class Link:
+class RedisClient:
     """Commands to one deployment. ``replicas`` > 0: a durable write waits for that many, on the
     connection that wrote.
 
@@ -495,24 +495,24 @@ def _raised(answer: Any) -> Any:
     return answer
 
 
-def connect(settings: RedisSettings, *, socket_path: str | None = None) -> Link:
+def connect(settings: RedisSettings, *, socket_path: str | None = None) -> RedisClient:
     """A link by URL; ``socket_path`` is the embedded server's. Nothing is sent before the first
     command.
     """
     if socket_path is not None:
-        return link_to(Target("unix", path=socket_path), ca_file=None, replicas=0)
-    return link_to(
+        return client_to(Target("unix", path=socket_path), ca_file=None, replicas=0)
+    return client_to(
         parse_url(settings.url.reveal()), ca_file=settings.ca_file, replicas=settings.confirming
     )
 
 
-def link_to(
+def client_to(
     target: Target,
     *,
     ca_file: Path | None,
     replicas: int,
     command_timeout_s: float = COMMAND_TIMEOUT_S,
-) -> Link:
+) -> RedisClient:
     """``replicas`` confirm each durable write. The deadline of an operation grows with the time-out
     of a command.
     """
@@ -544,7 +544,7 @@ def link_to(
             **common,
             **tls,
         )
-        return Link(client, replicas=replicas, deadline_s=deadline_s, seeds=target.hosts)
+        return RedisClient(client, replicas=replicas, deadline_s=deadline_s, seeds=target.hosts)
     common |= {"db": target.database}
     if target.kind == "sentinel":
         sentinels = {
@@ -562,7 +562,7 @@ def link_to(
         primary = sentinel.master_for(
             target.service, ssl=target.tls, max_connections=_POOL, **common, **tls
         )
-        return Link(primary, replicas=replicas, sentinel=sentinel, deadline_s=deadline_s)
+        return RedisClient(primary, replicas=replicas, sentinel=sentinel, deadline_s=deadline_s)
     pool: dict[str, Any] = {**common, "max_connections": _POOL}
     if target.kind == "unix":
         pool |= {"connection_class": redis.UnixDomainSocketConnection, "path": target.path}
@@ -571,7 +571,7 @@ def link_to(
         pool |= {"host": host, "port": port, **tls}
         if target.tls:
             pool["connection_class"] = redis.SSLConnection
-    return Link(
+    return RedisClient(
         redis.Redis.from_pool(redis.ConnectionPool(**pool)),
         replicas=replicas,
         deadline_s=deadline_s,
@@ -582,11 +582,11 @@ __all__ = [
     "COMMAND_TIMEOUT_S",
     "CONNECT_TIMEOUT_S",
     "DEADLINE_S",
-    "Link",
+    "RedisClient",
     "Script",
     "Target",
     "connect",
-    "link_to",
+    "client_to",
     "parse_url",
     "unavailable",
 ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.keys.ring import KeyRing
     from gateway.sessions.aliases import SubjectHash
     from gateway.sessions.codec import Display
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 LIST, FAMILY = Script.load("list"), Script.load("family")
 STEP: Final = 500
@@ -30,8 +30,8 @@ STEP: Final = 500
 class StoreDirectory:
     """Implements ``SessionDirectory`` of the admin API."""
 
-    def __init__(self, link: Link, ring: Callable[[], KeyRing]) -> None:
-        self._link = link
+    def __init__(self, redis: RedisClient, ring: Callable[[], KeyRing]) -> None:
+        self._redis = redis
         self._ring = ring
 
     async def page(
@@ -105,7 +105,7 @@ class StoreDirectory:
         if bucket is None:
             return None
         at = prefix(bucket)
-        row = await self._link.run(FAMILY, [f"{at}f:{session}"], [at, session])
+        row = await self._redis.run(FAMILY, [f"{at}f:{session}"], [at, session])
         return None if row is None else self._view(row[0].decode(), session, row[1:])
 
     async def all_of(self, tenant: str, names: Sequence[SubjectHash]) -> list[SessionView]:
@@ -130,13 +130,13 @@ class StoreDirectory:
             led: Any = (
                 alias.encode()
                 if kind == "user"
-                else await self._link.command("GET", f"{at}n:{alias}")
+                else await self._redis.command("GET", f"{at}n:{alias}")
             )
             if led is None:
                 continue
             user = led.decode("ascii")
             display = bearer_links.opened_last(
-                await self._link.command("HGET", f"{at}k:{user}", "s"),
+                await self._redis.command("HGET", f"{at}k:{user}", "s"),
                 tenant=tenant,
                 user=user,
                 keys=keys,
@@ -151,7 +151,7 @@ class StoreDirectory:
     ) -> tuple[int, list[SessionView]]:
         """How many entries were looked at, and the living families among them."""
         at = prefix(bucket_of(tenant))
-        size, *rows = await self._link.run(LIST, [f"{at}i:{name}"], [at, tenant, offset, limit])
+        size, *rows = await self._redis.run(LIST, [f"{at}i:{name}"], [at, tenant, offset, limit])
         views = [self._view(tenant, family.decode("ascii"), rest) for family, *rest in rows]
         return max(0, min(limit, int(size) - offset)), [view for view in views if view is not None]
 

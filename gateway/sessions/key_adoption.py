@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.keys.ring import KeyRing
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 TABLE: Final = "gw:reading"
 EVERY_S: Final = 2.0
@@ -33,8 +33,8 @@ _log = logging.getLogger("gateway.sessions")
 class KeyAdoption:
     """One process's word, and everybody's."""
 
-    def __init__(self, link: Link, ring: Callable[[], KeyRing]) -> None:
-        self._link = link
+    def __init__(self, redis: RedisClient, ring: Callable[[], KeyRing]) -> None:
+        self._redis = redis
         self._ring = ring
 
     async def report(self, process: str) -> None:
@@ -42,7 +42,7 @@ class KeyAdoption:
         kids = " ".join(
             key.kid for keys in (ring.sealing, ring.assertion, ring.database) for key in keys
         )
-        await self._link.run(REPORT, [TABLE], [process, kids, COUNTS_S, ""])
+        await self._redis.run(REPORT, [TABLE], [process, kids, COUNTS_S, ""])
 
     async def keep_reporting(self, process: str) -> None:
         """Until cancelled."""
@@ -55,5 +55,5 @@ class KeyAdoption:
 
     async def lagging(self, kid: str) -> tuple[int, list[str]]:
         """How many processes spoke lately, and which of them do not read with this key."""
-        count, *names = await self._link.run(REPORT, [TABLE], ["", "", COUNTS_S, kid])
+        count, *names = await self._redis.run(REPORT, [TABLE], ["", "", COUNTS_S, kid])
         return int(count), sorted(name.decode() for name in names)

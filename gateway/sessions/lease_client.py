@@ -29,7 +29,7 @@ from gateway.sessions.pubsub import listen
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
     from gateway.sessions.lease import Memory, Renewal
 
 RENEW = Script.load("renew")
@@ -72,7 +72,7 @@ class Replica:
 
     def __init__(
         self,
-        link: Link,
+        redis: RedisClient,
         memory: Memory,
         *,
         name: str,
@@ -88,9 +88,9 @@ class Replica:
         self.leases: dict[int, Lease] = {}
         self.each_round: Callable[[], None] = lambda: None
         """Called before every regular round of renewals."""
-        self._link = link.apart(at_once=ROUNDS_AT_ONCE)
+        self._redis = redis.apart(at_once=ROUNDS_AT_ONCE)
         self._troubles = Troubles("lease_not_renewed", "lease_renewed")
-        self._joins = link.apart(at_once=JOINS_AT_ONCE)
+        self._joins = redis.apart(at_once=JOINS_AT_ONCE)
         self._memory = memory
         self._length_s = staleness_s * LEASE_PART
         self._interval_s = staleness_s / RENEWALS
@@ -174,7 +174,7 @@ class Replica:
     async def _join_together(self, buckets: Sequence[int]) -> None:
         """Whoever waits looks at the lease, and is told there why there is none."""
         try:
-            if len(buckets) == 1 or not self._link.clustered:
+            if len(buckets) == 1 or not self._redis.clustered:
                 await self._renew(buckets, self._joins)
             elif left := await self._renew_together(buckets, self._joins):
                 # Each by itself, with the patience that a slot on the move needs.
@@ -212,17 +212,17 @@ class Replica:
                 raise result
 
     async def _by_primary(self, buckets: Iterable[int]) -> dict[str, list[int]]:
-        return await self._link.by_primary({bucket: prefix(bucket) for bucket in buckets})
+        return await self._redis.by_primary({bucket: prefix(bucket) for bucket in buckets})
 
     async def _round(self, buckets: Sequence[int]) -> None:
         """Renew what is on one primary."""
-        if not self._link.clustered:
-            await self._renew(buckets, self._link)
+        if not self._redis.clustered:
+            await self._renew(buckets, self._redis)
             return
         for first in range(0, len(buckets), TOGETHER):
             left = await self._renew_together(
                 [bucket for bucket in buckets[first : first + TOGETHER] if bucket in self.leases],
-                self._link,
+                self._redis,
             )
             if left:
                 msg = (
@@ -231,19 +231,19 @@ class Replica:
                 )
                 raise UnavailableError(msg)
 
-    async def _renew(self, buckets: Sequence[int], link: Link) -> None:
+    async def _renew(self, buckets: Sequence[int], redis: RedisClient) -> None:
         leases, renewals, sent_at = self._begin(buckets)
         self._beat += 1
         arguments: list[str | int] = [self.name, self._beat]
         for lease, renewal in zip(leases, renewals, strict=True):
             arguments += _asked(lease, renewal)
-        rows = await link.run_durably(
+        rows = await redis.run_durably(
             RENEW, [f"{prefix(bucket)}l" for bucket in buckets], arguments
         )
         for lease, renewal, row in zip(leases, renewals, rows, strict=True):
             self._renewed(lease, renewal, row, sent_at)
 
-    async def _renew_together(self, buckets: Sequence[int], link: Link) -> list[int]:
+    async def _renew_together(self, buckets: Sequence[int], redis: RedisClient) -> list[int]:
         """The same where each bucket is a command of its own; which of them could not be renewed.
         They delay none of the others.
         """
@@ -257,7 +257,7 @@ class Replica:
         ]
         left = []
         for lease, renewal, answer in zip(
-            leases, renewals, await link.run_together_durably(RENEW, calls), strict=True
+            leases, renewals, await redis.run_together_durably(RENEW, calls), strict=True
         ):
             if isinstance(answer, Exception):
                 left.append(lease.bucket)
@@ -376,7 +376,7 @@ class Replica:
         later.
         """
         await listen(
-            self._link, PUSH_CHANNEL, hearing=self._hears, heard=self.heard, sleep=self._sleep
+            self._redis, PUSH_CHANNEL, hearing=self._hears, heard=self.heard, sleep=self._sleep
         )
 
     def _hears(self, standing: bool) -> None:  # noqa: FBT001 - a state, told

@@ -35,7 +35,7 @@ from gateway.sessions.lease_client import steady
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 READY: Final = Script.load("ready")
 LOOK_S: Final = 1.0
@@ -111,12 +111,12 @@ class _Answers:
     """The server's, in UTC epoch seconds."""
 
 
-async def buckets_by_primary(link: Link) -> dict[str, list[int]]:
+async def buckets_by_primary(redis: RedisClient) -> dict[str, list[int]]:
     """Every bucket, by the primary that has it. Raises ``UnavailableError`` where a Cluster does
     not tell.
     """
-    found = await link.by_primary({bucket: prefix(bucket) for bucket in range(BUCKETS)})
-    return found if link.clustered else {"redis": found[""]}
+    found = await redis.by_primary({bucket: prefix(bucket) for bucket in range(BUCKETS)})
+    return found if redis.clustered else {"redis": found[""]}
 
 
 class Primaries:
@@ -124,7 +124,7 @@ class Primaries:
 
     def __init__(
         self,
-        link: Link,
+        redis: RedisClient,
         *,
         generation: Callable[[], int],
         in_use: Callable[[], Collection[int]],
@@ -138,7 +138,7 @@ class Primaries:
         self.found: tuple[Primary, ...] = ()
         """As of the last look; empty before the first."""
         self.found_at = -inf
-        self._link = link.apart(at_once=AT_ONCE)
+        self._redis = redis.apart(at_once=AT_ONCE)
         self._generation = generation
         self._in_use = in_use
         self.clock = ClockOffset("redis")
@@ -168,7 +168,7 @@ class Primaries:
     async def look(self) -> tuple[Primary, ...]:
         """Ask all at once; takes 2.5 s at most each. Never raises for what a store does."""
         try:
-            places = await buckets_by_primary(self._link)
+            places = await buckets_by_primary(self._redis)
         except UnavailableError as error:
             found = [Primary("redis", State.UNAVAILABLE, str(error))]
         else:
@@ -213,7 +213,7 @@ class Primaries:
         self._offsets = {name: offset for name, offset in known.items() if offset is not None}
         if self._offsets:
             name, offset = max(self._offsets.items(), key=lambda item: abs(item[1]))
-            self.clock.measured(offset, server=name if self._link.clustered else "")
+            self.clock.measured(offset, server=name if self._redis.clustered else "")
 
     def known(self) -> tuple[Primary, ...]:
         """What the last look found, if that is not too long ago to mean anything; else nothing."""
@@ -272,10 +272,10 @@ class Primaries:
                 answers,
             )
         said = f"answers in {took_s * 1000:.1f} ms"
-        if not self._link.replicas:
+        if not self._redis.replicas:
             return Primary(name, State.ANSWERING, said, answers)
-        said += f"; {found.online} replicas, {self._link.replicas} must confirm"
-        if found.online <= self._link.replicas:
+        said += f"; {found.online} replicas, {self._redis.replicas} must confirm"
+        if found.online <= self._redis.replicas:
             return Primary(
                 name,
                 State.NO_SPARE,
@@ -293,7 +293,7 @@ class Primaries:
             isinstance(cause, ResponseError) and str(cause).startswith("NOREPLICAS")
         ):
             detail = (
-                f"fewer than {self._link.replicas or 'min-replicas-to-write'} replicas confirm "
+                f"fewer than {self._redis.replicas or 'min-replicas-to-write'} replicas confirm "
                 f"what is written, so nothing can be promised: {error}"
             )
             return Primary(name, State.NO_REPLICA, detail)
@@ -303,7 +303,7 @@ class Primaries:
         """Some in turn, so that all come up; before them what people use and what did not
         answer.
         """
-        room = ASKED_AT_ONCE if not self._link.clustered else ASKED_OF_SHARD
+        room = ASKED_AT_ONCE if not self._redis.clustered else ASKED_OF_SHARD
         here = set(buckets)
         first = [
             *islice(sorted(self._doubted & here), room // 2),
@@ -315,8 +315,8 @@ class Primaries:
     async def _answers(self, sample: Sequence[int]) -> _Answers:
         """Without buckets that are just being moved to another primary."""
         keys = [f"{prefix(bucket)}h" for bucket in sample]
-        if self._link.clustered:
-            answers = await self._link.run_together_durably(READY, [([key], []) for key in keys])
+        if self._redis.clustered:
+            answers = await self._redis.run_together_durably(READY, [([key], []) for key in keys])
             here = {
                 bucket: answer
                 for bucket, answer in zip(sample, answers, strict=True)
@@ -327,7 +327,7 @@ class Primaries:
                     raise answers[0]
             sample, replies = list(here), list[Any](here.values())
         else:
-            replies = [await self._link.run_durably(READY, keys, [])]
+            replies = [await self._redis.run_durably(READY, keys, [])]
         if not all(identity for identity, *_ in replies):
             msg = "Redis: the server is no primary"
             raise UnavailableError(msg)

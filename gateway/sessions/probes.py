@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 KEEP_S: Final = 900
 """Longer than a nonce lives, so a slow doctor still reads what its last probe led to."""
@@ -21,17 +21,17 @@ MAX_BYTES: Final = 64 * 1024
 class RedisProbes:
     """The adapter of ``sessions.api.ProbeRecords``."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
 
     async def write(self, nonce: str, place: str, record: Mapping[str, Any]) -> None:
         """The first record of a place stays: a proxy that asks again says nothing new."""
         text = json.dumps(record, ensure_ascii=True, separators=(",", ":"))
         if len(text) <= MAX_BYTES:
-            await self._link.command("SET", _key(nonce, place), text, "EX", KEEP_S, "NX")
+            await self._redis.command("SET", _key(nonce, place), text, "EX", KEEP_S, "NX")
 
     async def read(self, nonce: str, place: str) -> Mapping[str, Any] | None:
-        found = await self._link.command("GET", _key(nonce, place))
+        found = await self._redis.command("GET", _key(nonce, place))
         record: Mapping[str, Any] | None = json.loads(found) if found is not None else None
         return record
 

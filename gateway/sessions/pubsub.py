@@ -16,7 +16,7 @@ from gateway.sessions.connection import unavailable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 RESUBSCRIBE_S: Final = 0.2
 ASK_S: Final = 1.0
@@ -30,7 +30,7 @@ read.
 
 
 async def listen(
-    link: Link,
+    client: RedisClient,
     channel: str,
     *,
     hearing: Callable[[bool], None],
@@ -43,22 +43,22 @@ async def listen(
     while True:
         try:
             with contextlib.suppress(UnavailableError), unavailable("subscribe"):
-                await _follow(link, channel, hearing, heard)
+                await _follow(client, channel, hearing, heard)
         finally:
             hearing(False)
         with contextlib.suppress(UnavailableError):
-            await link.look_again()  # the node that was followed may be gone
+            await client.look_again()  # the node that was followed may be gone
         await sleep(RESUBSCRIBE_S)
 
 
 async def _follow(
-    link: Link, channel: str, hearing: Callable[[bool], None], heard: Callable[[str], None]
+    client: RedisClient, channel: str, hearing: Callable[[bool], None], heard: Callable[[str], None]
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        client: Any = link.client
-        if link.clustered:
+        client: Any = client.client
+        if client.clustered:
             # A publication reaches every node of a Cluster; any one of them will do.
-            node = await link.primary_of(channel)
+            node = await client.primary_of(channel)
             client = redis.Redis.from_pool(
                 redis.ConnectionPool(
                     connection_class=node.connection_class, **node.connection_kwargs
@@ -67,7 +67,7 @@ async def _follow(
             stack.push_async_callback(client.aclose)
         subscription = client.pubsub(ignore_subscribe_messages=False)
         stack.push_async_callback(subscription.aclose)
-        async with asyncio.timeout(link.deadline_s):
+        async with asyncio.timeout(client.deadline_s):
             await subscription.subscribe(channel)
         silent = 0
         while silent < MAX_SILENT:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 LIFE_WINDOWS: Final = 2
 """A counter outlives its window: clocks of replicas differ."""
@@ -19,8 +19,8 @@ class Attempts:
     nobody guesses while it is away.
     """
 
-    def __init__(self, link: Link, *, clock: Callable[[], float]) -> None:
-        self._link = link
+    def __init__(self, redis: RedisClient, *, clock: Callable[[], float]) -> None:
+        self._redis = redis
         self._clock = clock
 
     async def allowed(
@@ -30,9 +30,9 @@ class Attempts:
         window.
         """
         name = self._name(client, kind, window_s)
-        count = int(await self._link.command("INCR", name))
+        count = int(await self._redis.command("INCR", name))
         if count == 1:
-            await self._link.command("EXPIRE", name, LIFE_WINDOWS * window_s + 10)
+            await self._redis.command("EXPIRE", name, LIFE_WINDOWS * window_s + 10)
         return count <= at_most
 
     def _name(self, client: str, kind: str, window_s: int) -> str:

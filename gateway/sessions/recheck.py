@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Secret, Tenant
     from gateway.sessions.codec import Record
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 HOLD_S: Final = 20
 """How long a claim keeps others from asking; shorter than Cognito's grace for a rotated token (30 s
@@ -62,7 +62,7 @@ class Rechecks:
 
     def __init__(
         self,
-        link: Link,
+        redis: RedisClient,
         *,
         interval_s: float,
         tenant: Callable[[str], Tenant | None],
@@ -74,7 +74,7 @@ class Rechecks:
         ``UnavailableError``.
         """
         self.interval_s = interval_s
-        self._link = link
+        self._redis = redis
         self._tenant = tenant
         self._refresh = refresh
         self._entropy = entropy
@@ -114,7 +114,7 @@ class Rechecks:
     async def _ask_cognito(self, record: Record, tenant: Tenant) -> None:
         session = record.session
         at = prefix(bucket_of(session.tenant))
-        answer = await self._link.run(
+        answer = await self._redis.run(
             CLAIM, [f"{at}f:{session.family}"], [session.tenant, int(self.interval_s), HOLD_S]
         )
         if answer[0] != b"go":
@@ -157,9 +157,9 @@ class Rechecks:
         arguments = [asked, successor, "refused" if refused else "", at, family, tenant]
         for pause in STORE_AGAIN_S:
             with contextlib.suppress(UnavailableError):
-                return int(await self._link.run_durably(RECHECKED, [f"{at}f:{family}"], arguments))
+                return int(await self._redis.run_durably(RECHECKED, [f"{at}f:{family}"], arguments))
             await self._sleep(pause)
-        return int(await self._link.run_durably(RECHECKED, [f"{at}f:{family}"], arguments))
+        return int(await self._redis.run_durably(RECHECKED, [f"{at}f:{family}"], arguments))
 
     async def settle(self) -> None:
         """Until nothing is under way."""

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from gateway.core.model import AppPassword, Identity, Tenant
     from gateway.keys.ring import Key, KeyRing
     from gateway.sessions.api import Linked, Miss, NewAppPassword, NewSession, OtherBrowser
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
     from gateway.sessions.seal import Token
 
 MAX_PENDING_BYTES: Final = 8_000_000
@@ -99,7 +99,7 @@ class RedisSessions:
 
     def __init__(
         self,
-        link: Link,
+        redis: RedisClient,
         ring: Callable[[], KeyRing],
         *,
         clock: Callable[[], float] = time.time,
@@ -110,8 +110,8 @@ class RedisSessions:
         """``ring`` is asked on every use: the key ring may be reloaded. ``may_hold``: whether
         sessions of a bucket may be of a host.
         """
-        self.link = link
-        self._watermarks = Watermarks(link, ring)
+        self.redis = redis
+        self._watermarks = Watermarks(redis, ring)
         self._ring = ring
         self._clock = clock
         self._entropy = entropy
@@ -128,7 +128,7 @@ class RedisSessions:
         self._codes = FairShare(
             max_bytes=MAX_SPENT_CODES_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic
         )
-        self.directory = StoreDirectory(link, ring)
+        self.directory = StoreDirectory(redis, ring)
         self.touches = Touches(self._touch, monotonic=monotonic)
         self.uses = app_passwords.Uses(self._note_use, monotonic=monotonic)
 
@@ -193,7 +193,7 @@ class RedisSessions:
         """The sealed value, one GET; None once it idled out, reached its limit or was ended. Expiry
         is the server's.
         """
-        return await self.link.get(f"{prefix(token.bucket)}s:{token.digest}")
+        return await self.redis.get(f"{prefix(token.bucket)}s:{token.digest}")
 
     def open(self, token: Token, value: bytes, *, host: str) -> Record | None:
         """What the value says, if it was sealed for this token and host by us, and its absolute
@@ -215,7 +215,7 @@ class RedisSessions:
     async def _touch(self, record: Record, active_s: float) -> None:
         at = prefix(bucket_of(record.session.tenant))
         keys = [f"{at}s:{digest}" for digest in (record.session.digest, record.parent) if digest]
-        await self.link.run(
+        await self.redis.run(
             TOUCH, keys, [int((active_s + record.idle_s) * 1000), record.session.expires_at]
         )
 
@@ -243,7 +243,7 @@ class RedisSessions:
         async with self._kept(
             self._pending, key, client=client, size=len(value) + PENDING_OVERHEAD_BYTES
         ):
-            await self.link.run(
+            await self.redis.run(
                 BEGIN, [f"{at}c:{pending.tenant}", key], [value, browser_id, PENDING_LIFETIME_S, at]
             )
         return Begun(Secret(token.text), Secret(browser))
@@ -255,7 +255,7 @@ class RedisSessions:
         if token is None:
             return None
         browsers = self._browser_ids(bindings)
-        answer = await self.link.run(TAKE, [f"{prefix(token.bucket)}p:{token.digest}"], browsers)
+        answer = await self.redis.run(TAKE, [f"{prefix(token.bucket)}p:{token.digest}"], browsers)
         if answer is None:
             return None
         if answer[0] == b"other" or (browser_id := answer[4].decode("ascii")) not in browsers:
@@ -278,7 +278,7 @@ class RedisSessions:
         """
         for other in share.add(key, client=client, size=size):
             with contextlib.suppress(UnavailableError):  # it goes by itself then
-                await self.link.command("DEL", other)
+                await self.redis.command("DEL", other)
         try:
             yield
         except BaseException:
@@ -288,10 +288,10 @@ class RedisSessions:
     async def spend_code(self, code: str, *, client: str = "") -> None:
         key = _spent(code)
         async with self._kept(self._codes, key, client=client, size=SPENT_CODE_BYTES):
-            await self.link.command("SET", key, "1", "EX", PENDING_LIFETIME_S)
+            await self.redis.command("SET", key, "1", "EX", PENDING_LIFETIME_S)
 
     async def code_spent(self, code: str) -> bool:
-        return bool(await self.link.command("EXISTS", _spent(code)))
+        return bool(await self.redis.command("EXISTS", _spent(code)))
 
     def _open_pending(self, token: Token, value: bytes, browser_id: str) -> PendingLogin | None:
         opened = seal.unseal(f"pending {browser_id}", token, value, keys=self._keys)
@@ -457,7 +457,7 @@ class RedisSessions:
             ]
             # A session that a fail-over loses would be a logout by nobody: as durable as a
             # revocation.
-            answer = await self.link.run_durably(FINISH, keys, arguments)
+            answer = await self.redis.run_durably(FINISH, keys, arguments)
             match answer[0]:
                 case b"stored":
                     return Stored(Secret(token.text), session)
@@ -475,7 +475,7 @@ class RedisSessions:
     async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
         aliases = self.alias_index(tenant)
         return bearer_links.opened(
-            await self.link.run(
+            await self.redis.run(
                 bearer_links.LINKED, *bearer_links.asked(aliases, user=user, auth_time=auth_time)
             ),
             aliases,
@@ -492,7 +492,7 @@ class RedisSessions:
         parsed = app_passwords.parse(text, self._keys)
         if parsed is None or not self._may_hold(parsed.token.bucket, host):
             return None
-        answer = await self.link.run(app_passwords.READ_APP_PASSWORD, *app_passwords.asked(parsed))
+        answer = await self.redis.run(app_passwords.READ_APP_PASSWORD, *app_passwords.asked(parsed))
         found = app_passwords.opened(answer, parsed, keys=self._keys, now=self._clock())
         if found is None:
             return None
@@ -500,7 +500,7 @@ class RedisSessions:
         return found
 
     async def _note_use(self, session: Session) -> None:
-        await self.link.run(
+        await self.redis.run(
             app_passwords.USED, [f"{prefix(bucket_of(session.tenant))}f:{session.family}"], []
         )
 
@@ -525,7 +525,7 @@ class RedisSessions:
             now=now,
             max_per_user=limits.max_per_user,
         )
-        answer = await self.link.run_durably(app_passwords.MAKE_APP_PASSWORD, keys, arguments)
+        answer = await self.redis.run_durably(app_passwords.MAKE_APP_PASSWORD, keys, arguments)
         if answer[0] != b"stored":
             return app_passwords.refusal(answer[0])
         scope = AppPasswordView(wanted.name, tuple(sorted(wanted.hosts)), wanted.paths, None)
@@ -584,7 +584,7 @@ class RedisSessions:
             entropy=self._entropy,
         )
         keys = [f"{at}t:{token.digest}", f"{at}s:{parent.digest}", f"{at}f:{parent.family}"]
-        issued = await self.link.run(TICKET, keys, [value, binding_id, host, TICKET_LIFETIME_S])
+        issued = await self.redis.run(TICKET, keys, [value, binding_id, host, TICKET_LIFETIME_S])
         return Secret(token.text) if issued else None
 
     async def redeem_ticket(
@@ -594,7 +594,7 @@ class RedisSessions:
         if token is None:
             return None
         browsers = self._browser_ids(bindings)
-        answer = await self.link.run(
+        answer = await self.redis.run(
             REDEEM, [f"{prefix(token.bucket)}t:{token.digest}"], [host, *browsers]
         )
         if answer is None:
@@ -637,7 +637,7 @@ class RedisSessions:
     async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
         record = await self._reread(session, cookie)
         at = prefix(bucket_of(session.tenant))
-        answer = await self._watermarks.link.run_durably(
+        answer = await self._watermarks.redis.run_durably(
             REPLACED,
             [f"{at}f:{session.family}", f"{at}s:{session.digest}"],
             [at, session.family, session.tenant, session.digest],
@@ -660,7 +660,7 @@ class RedisSessions:
                 f"{at}f:{family}",
                 *(f"{at}i:{name}" for name in aliases.index(session.identity)),
             ]
-            answer = await self._watermarks.link.run_durably(
+            answer = await self._watermarks.redis.run_durably(
                 LOGOUT, keys, [at, family, session.tenant, user, ""]
             )
             if answer[0]:
@@ -705,7 +705,7 @@ class RedisSessions:
         ended = 0
         for view in await self.directory.all_of(tenant, users):
             for alias in users if outdated(view) else ():
-                answer = await self._watermarks.link.run_durably(
+                answer = await self._watermarks.redis.run_durably(
                     LOGOUT, [f"{at}f:{view.session}"], [at, view.session, tenant, alias, began]
                 )
                 ended += min(1, int(answer[0]))
@@ -713,7 +713,7 @@ class RedisSessions:
 
     async def unlink(self, tenant: str, *, user: str, began: int) -> None:
         at = prefix(bucket_of(tenant))
-        await self._watermarks.link.run_durably(
+        await self._watermarks.redis.run_durably(
             UNLINK,
             [f"{at}k:{alias}" for alias in self.alias_index(tenant).named("user", user)],
             [began, f"{at}c:{tenant}"],
@@ -722,4 +722,4 @@ class RedisSessions:
     async def close(self) -> None:
         await self.touches.close()
         await self.uses.close()
-        await self.link.close()
+        await self.redis.close()

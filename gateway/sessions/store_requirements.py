@@ -18,9 +18,9 @@ from redis.exceptions import ResponseError
 from gateway.errors import UnavailableError
 from gateway.sessions.connection import (
     COMMAND_TIMEOUT_S,
-    Link,
+    RedisClient,
     Target,
-    link_to,
+    client_to,
     parse_url,
     unavailable,
 )
@@ -74,13 +74,13 @@ class _Server:
 
 
 async def requirements(
-    link: Link, settings: RedisSettings, ring: Callable[[], KeyRing]
+    redis: RedisClient, settings: RedisSettings, ring: Callable[[], KeyRing]
 ) -> list[Requirement]:
     """Every demand, met or not. Raises ``UnavailableError`` when no primary answers."""
     target = parse_url(settings.url.reveal())
     found: list[Requirement] = []
     servers: list[_Server] = []
-    for place, primary in await _places(link, target, settings.ca_file):
+    for place, primary in await _places(redis, target, settings.ca_file):
         try:
             servers.append(await _asked(place, settings.ca_file, primary=primary))
         except UnavailableError as error:
@@ -103,7 +103,7 @@ async def requirements(
             found += await _sentinel(
                 _at(target, host, sentinel=True), target.service, settings.ca_file
             )
-    found.append(await _admin_role(KeyAdoption(link, ring)))
+    found.append(await _admin_role(KeyAdoption(redis, ring)))
     return found
 
 
@@ -123,9 +123,11 @@ def _name(target: Target) -> str:
     return target.path or ":".join(str(part) for part in target.hosts[0])
 
 
-async def _places(link: Link, target: Target, ca_file: Path | None) -> list[tuple[Target, bool]]:
+async def _places(
+    redis: RedisClient, target: Target, ca_file: Path | None
+) -> list[tuple[Target, bool]]:
     """Every server, and whether it is a primary now. Raises ``UnavailableError``."""
-    client = link.client
+    client = redis.client
     if isinstance(client, RedisCluster):
         with unavailable("CLUSTER"):
             async with asyncio.timeout(5 * COMMAND_TIMEOUT_S):
@@ -163,23 +165,23 @@ async def _places(link: Link, target: Target, ca_file: Path | None) -> list[tupl
 
 
 @contextlib.asynccontextmanager
-async def _connected(target: Target, ca_file: Path | None) -> AsyncIterator[Link]:
-    link = link_to(target, ca_file=ca_file, replicas=0)
+async def _connected(target: Target, ca_file: Path | None) -> AsyncIterator[RedisClient]:
+    redis = client_to(target, ca_file=ca_file, replicas=0)
     try:
-        yield link
+        yield redis
     finally:
-        await link.close()
+        await redis.close()
 
 
 async def _asked(place: Target, ca_file: Path | None, *, primary: bool) -> _Server:
-    async with _connected(place, ca_file) as link:
+    async with _connected(place, ca_file) as redis:
         info: dict[str, Any] = {}
         for section in ("memory", "replication", "persistence"):
             with unavailable("INFO"):
-                async with asyncio.timeout(link.deadline_s):
-                    info |= await link.client.info(section)
+                async with asyncio.timeout(redis.deadline_s):
+                    info |= await redis.client.info(section)
         try:
-            options = _words(await link.command("CONFIG", "GET", *OPTIONS))
+            options = _words(await redis.command("CONFIG", "GET", *OPTIONS))
         except UnavailableError as error:
             if not isinstance(error.__cause__, ResponseError):
                 raise
@@ -427,8 +429,8 @@ def _cluster(server: _Server, options: dict[str, str]) -> Iterator[Requirement]:
 async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[Requirement]:
     at = f"sentinel {_name(place)}"
     try:
-        async with _connected(place, ca_file) as link:
-            told = _words(await link.command("SENTINEL", "MASTER", service))
+        async with _connected(place, ca_file) as redis:
+            told = _words(await redis.command("SENTINEL", "MASTER", service))
     except UnavailableError as error:
         if isinstance(error.__cause__, ResponseError):
             return [

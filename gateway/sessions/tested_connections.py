@@ -13,7 +13,7 @@ from gateway.core import signed_link
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 PREFIX: Final = "gw:test:"
 RESULTS: Final = "gw:test:result:"
@@ -23,20 +23,20 @@ class Trials:
     """Implements ``sessions.api.TestedConnections``. ``clock`` is UTC epoch seconds."""
 
     def __init__(
-        self, link: Link, keys: Callable[[], Sequence[bytes]], *, clock: Callable[[], float]
+        self, redis: RedisClient, keys: Callable[[], Sequence[bytes]], *, clock: Callable[[], float]
     ) -> None:
-        self._link, self._keys, self._clock = link, keys, clock
+        self._redis, self._keys, self._clock = redis, keys, clock
 
     async def open(self, token: str) -> tuple[str, str] | None:
         found = signed_link.opened(self._keys(), token, now=self._clock())
-        if found is None or await self._link.command("EXISTS", PREFIX + found.name):
+        if found is None or await self._redis.command("EXISTS", PREFIX + found.name):
             return None
         return found.tenant, found.name
 
     async def spend(self, name: str) -> bool:
         # Longer than any link lives: a name that is gone belongs to a link that has expired.
         return (
-            await self._link.command(
+            await self._redis.command(
                 "SET", PREFIX + name, "1", "NX", "EX", signed_link.LIFETIME_S * 2
             )
             is not None
@@ -45,10 +45,10 @@ class Trials:
     async def note(self, name: str, result: signed_link.Result) -> None:
         known = await self.result(name)
         if known is None or known.state != "done":
-            await self._link.command(
+            await self._redis.command(
                 "SET", RESULTS + name, json.dumps(asdict(result)), "EX", signed_link.LIFETIME_S * 2
             )
 
     async def result(self, name: str) -> signed_link.Result | None:
-        raw = await self._link.command("GET", RESULTS + name)
+        raw = await self._redis.command("GET", RESULTS + name)
         return None if raw is None else signed_link.Result(**json.loads(raw))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.keys.ring import KeyRing
     from gateway.sessions.aliases import SubjectHash
     from gateway.sessions.codec import Display
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 WATERMARK_LIFE_S: Final = 30 * 86400 + 3600
 """The longest ``session.absolute`` that a configuration may name, and an hour."""
@@ -122,11 +122,11 @@ def revocation_keys(aliases: AliasIndex, who: Who, *, group: str | None = None) 
 class Watermarks:
     """Revocations in Redis. ``ring`` is asked on every use."""
 
-    def __init__(self, link: Link, ring: Callable[[], KeyRing]) -> None:
+    def __init__(self, redis: RedisClient, ring: Callable[[], KeyRing]) -> None:
         """Its connections are its own: nothing that a stranger may send keeps a session from being
         ended.
         """
-        self.link = link.apart(at_once=REVOKED_AT_ONCE)
+        self.redis = redis.apart(at_once=REVOKED_AT_ONCE)
         self._ring = ring
 
     def alias_index(self, tenant: str) -> AliasIndex:
@@ -196,7 +196,7 @@ class Watermarks:
             *(f"{at}o:{o}" for o in overlays),
             *(f"{at}i:{i}" for i in where.indexes),
         ]
-        answer = await self.link.run(
+        answer = await self.redis.run(
             REVOKE,
             keys,
             [
@@ -237,7 +237,7 @@ class Watermarks:
             *(f"{at}w:{m}" for m in where.marks),
             *(f"{at}o:{o}" for o in where.overlays),
         ]
-        clock, blocks, overlays, server = await self.link.run(
+        clock, blocks, overlays, server = await self.redis.run(
             LIFT, keys, [len(where.marks), sources, WATERMARK_LIFE_S, " ".join(where.fields)]
         )
         return GivenBack(int(clock), bool(blocks), bool(overlays), server.decode("ascii"))
@@ -252,7 +252,7 @@ class Watermarks:
                 for overlay, name in zip(where.overlays, where.fields, strict=True)
             ),
         ]
-        return any([await self.link.command("HEXISTS", key, name) for key, name in asked])
+        return any([await self.redis.command("HEXISTS", key, name) for key, name in asked])
 
     async def cleared(self, tenant: str, where: RevocationKeys, *, watermark: int) -> int:
         """Cognito's stored attribute was confirmed to lack the overlay's group, after the removal
@@ -260,14 +260,14 @@ class Watermarks:
         """
         at = prefix(bucket_of(tenant))
         keys = [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)]
-        return int(await self.link.run_durably(CLEARED, keys, [" ".join(where.fields), watermark]))
+        return int(await self.redis.run_durably(CLEARED, keys, [" ".join(where.fields), watermark]))
 
     async def exempt(self, tenant: str, where: RevocationKeys, *, watermark: int) -> str:
         """The person has the overlay's group, as far as it was taken from everybody with this
         watermark or an earlier one. Returns which server this is.
         """
         at = prefix(bucket_of(tenant))
-        server: bytes = await self.link.run(
+        server: bytes = await self.redis.run(
             EXEMPT,
             [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)],
             [" ".join(exempt_field(f) for f in where.fields), watermark],
@@ -276,13 +276,13 @@ class Watermarks:
 
     async def answers(self, tenant: str) -> None:
         """Raises ``UnavailableError`` while the tenant's primary does not answer."""
-        await self.link.command("EXISTS", f"{prefix(bucket_of(tenant))}c:{tenant}")
+        await self.redis.command("EXISTS", f"{prefix(bucket_of(tenant))}c:{tenant}")
 
     async def confirm(self, tenant: str, *, server: str) -> None:
         """Returns when the replicas have all that was written for this tenant on ``server``. Raises
         ``UnavailableError``, also where another server has taken over.
         """
-        answer: bytes = await self.link.run_durably(
+        answer: bytes = await self.redis.run_durably(
             CONFIRM, [f"{prefix(bucket_of(tenant))}c:{tenant}"], []
         )
         if answer.decode("ascii") != server:
@@ -292,5 +292,7 @@ class Watermarks:
     async def advance(self, tenant: str, *, past: int) -> int:
         """Set the tenant's clock past a recorded value."""
         return int(
-            await self.link.run_durably(ADVANCE, [f"{prefix(bucket_of(tenant))}c:{tenant}"], [past])
+            await self.redis.run_durably(
+                ADVANCE, [f"{prefix(bucket_of(tenant))}c:{tenant}"], [past]
+            )
         )

@@ -29,7 +29,7 @@ from gateway.sessions.directory import StoreDirectory
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.database import TenantDatabase
 from tests.database.fixtures import config_with
-from tests.sessions.conftest import link, ring, valkey
+from tests.sessions.conftest import redis, ring, valkey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from gateway.database.engine import Database
     from gateway.keys import ring as keys
     from gateway.provisioning.service import Onboarding
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
     from tests.admin.conftest import Api, Clock
 
-__all__ = ["link", "ring", "valkey"]
+__all__ = ["redis", "ring", "valkey"]
 PARAMETERS = {"list_sessions": "&tenant=acme", "list_app_passwords": "&tenant=acme"}
 """What a list asks for besides its cursor."""
 POSITIONS = (
@@ -117,7 +117,12 @@ raw_cursors = st.one_of(
 
 @pytest.fixture
 async def services(
-    api: Api, database: Database, clock: Clock, link: Link, ring: keys.KeyRing, tmp_path: Path
+    api: Api,
+    database: Database,
+    clock: Clock,
+    redis: RedisClient,
+    ring: keys.KeyRing,
+    tmp_path: Path,
 ) -> AdminServices:
     """Every list by what lists it in production."""
     committer = GroupCommitter(database)
@@ -135,7 +140,7 @@ async def services(
             in_force=in_force,
         ),
         onboarding=cast("Onboarding", SimpleNamespace(provisioning=provisioning)),
-        sessions=StoreDirectory(link, lambda: ring),
+        sessions=StoreDirectory(redis, lambda: ring),
         blocks=Restrictions(database),
         deliveries=InboxRecords(database, committer, clock=clock, wake=nothing),
         messages=OutboxRecords(database, committer, clock=clock, wake=nothing),

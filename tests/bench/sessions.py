@@ -33,7 +33,7 @@ from gateway.core.model import Secret
 from gateway.core.revocation import Who
 from gateway.keys import ring as keys
 from gateway.sessions.api import Refused, Stored
-from gateway.sessions.connection import Link, Script, Target, link_to
+from gateway.sessions.connection import RedisClient, Script, Target, client_to
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
 from gateway.sessions.watermarks import Watermarks, revocation_keys
@@ -67,7 +67,7 @@ KINDS = {
 class Crowd:
     """So many people, signed in."""
 
-    link: Link
+    redis: RedisClient
     ring: keys.KeyRing
     sessions: RedisSessions
     began: int = 0
@@ -115,10 +115,10 @@ class Crowd:
                 " ".join(personal),
                 " ".join(shared),
             ]
-            await self.link.run(COPIES, [f"{at}c:{session.tenant}"], arguments)
+            await self.redis.run(COPIES, [f"{at}c:{session.tenant}"], arguments)
 
     async def memory(self) -> int:
-        info: dict[str, Any] = await self.link.command("INFO", "memory")
+        info: dict[str, Any] = await self.redis.command("INFO", "memory")
         return int(info["used_memory"])
 
     async def weigh(self) -> tuple[float, float]:
@@ -136,8 +136,8 @@ class Crowd:
         return found[0], found[1]
 
     async def empty(self) -> None:
-        await self.link.command("FLUSHALL")
-        await believe(self.link)
+        await self.redis.command("FLUSHALL")
+        await believe(self.redis)
         warm = Login(self.sessions, tenant("warm"))
         self.began = await warm.begin()
         await self.sessions.finish(warm.new(self.began))
@@ -166,7 +166,7 @@ class Crowd:
             weights[kind] = weights.get(kind, 0) + await self._weight(at + name)
         family = f"{at}f:{session.family}"
         with_token = await self._weight(family)
-        await self.link.command("HDEL", family, "r")
+        await self.client.command("HDEL", family, "r")
         weights["family"] = await self._weight(family)
         weights["refresh token"] = with_token - weights["family"]
         await self.sessions.end_family(session, cookie=stored.cookie.reveal())
@@ -194,7 +194,7 @@ class Crowd:
         """Seconds until one person's session is ended in the slot."""
         name = f"tenant-{random.randrange(self.tenants)}"
         stored = await self.log_in(name, "revoked")
-        marks = Watermarks(self.link, lambda: self.ring)
+        marks = Watermarks(self.redis, lambda: self.ring)
         where = revocation_keys(marks.alias_index(name), Who(session=stored.session.family))
         began = time.perf_counter()
         swept = await marks.revoke(name, where)
@@ -226,14 +226,14 @@ async def measure(counts: list[int], seconds: float) -> list[dict[str, float]]:
         tempfile.TemporaryDirectory() as folder,
         servers.running(Path(folder), "--hash-max-listpack-value", "2048") as server,
     ):
-        link = link_to(
+        redis = client_to(
             Target("single", (("127.0.0.1", server.port),)),
             ca_file=None,
             replicas=0,
             command_timeout_s=30,
         )
         ring = keys.generate()
-        crowd = Crowd(link, ring, RedisSessions(link, lambda: ring))
+        crowd = Crowd(redis, ring, RedisSessions(redis, lambda: ring))
         await crowd.empty()
         shipped, copied = await crowd.weigh()
         print(f"a shipped session {shipped:.0f} bytes, a copy {copied:.0f}", flush=True)

@@ -81,7 +81,7 @@ def test_a_key_does_not_write_before_every_process_reads_with_it(
     beside: Beside, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def speak(login: Login) -> None:
-        await KeyAdoption(login.sessions.link, lambda: beside.ring).report("replica-1")
+        await KeyAdoption(login.sessions.redis, lambda: beside.ring).report("replica-1")
 
     beside.with_sessions(speak)
     assert beside.gateway("keys", "rotate", "sealing", "--wait", "1ms", "--json") == 1

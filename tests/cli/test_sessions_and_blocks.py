@@ -18,7 +18,7 @@ from gateway.core.decision import Reason
 from gateway.core.model import Rule
 from gateway.keys import ring
 from gateway.sessions.api import NewAppPassword, Refused, StoredAppPassword
-from gateway.sessions.connection import Target, link_to
+from gateway.sessions.connection import Target, client_to
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.store import RedisSessions
 from tests.sessions.conftest import HOST, Login, believe, identity, tenant
@@ -65,10 +65,10 @@ class Beside:
     def with_sessions(self, work: Callable[[Login], Awaitable[T]]) -> T:
         async def inside() -> T:
             sessions = RedisSessions(
-                link_to(Target("unix", path=self.store.socket_path), ca_file=None, replicas=0),
+                client_to(Target("unix", path=self.store.socket_path), ca_file=None, replicas=0),
                 lambda: self.ring,
             )
-            await believe(sessions.link)
+            await believe(sessions.redis)
             try:
                 return await work(Login(sessions, tenant()))
             finally:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tests.database.fixtures import database, database_url, postgres
-from tests.sessions.conftest import clock, link, login, ring, sessions, valkey
+from tests.sessions.conftest import clock, login, redis, ring, sessions, valkey
 
 __all__ = [
     "clock",
     "database",
     "database_url",
-    "link",
+    "redis",
     "login",
     "postgres",
     "ring",

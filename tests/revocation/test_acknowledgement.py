@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.errors import UnavailableError
 from gateway.revocation.acknowledgement import Acknowledgements
-from gateway.sessions.connection import Link
+from gateway.sessions.connection import RedisClient
 from gateway.sessions.lease_client import Replica
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SERVER = "a" * 40
 MARKER = b"s " + SERVER.encode() + b" nonce"
 
 
-class Answers(Link):
+class Answers(RedisClient):
     """A store that answers each script when the test says so."""
 
     def __init__(self) -> None:
@@ -53,8 +53,8 @@ class Answers(Link):
         return self.asked.pop(number)[1]
 
 
-def acknowledgements(link: Link) -> Acknowledgements:
-    return Acknowledgements(link, staleness_s=60, monotonic=time.monotonic)
+def acknowledgements(redis: RedisClient) -> Acknowledgements:
+    return Acknowledgements(redis, staleness_s=60, monotonic=time.monotonic)
 
 
 async def confirming(made: Acknowledgements) -> asyncio.Task[None]:
@@ -62,39 +62,39 @@ async def confirming(made: Acknowledgements) -> asyncio.Task[None]:
 
 
 async def test_who_comes_in_the_moment_in_which_the_last_one_is_told_is_told_too() -> None:
-    link = Answers()
-    made = acknowledgements(link)
+    redis = Answers()
+    made = acknowledgements(redis)
     first = await confirming(made)
-    (await link.next("fence")).set_result([MARKER, 1, {}])
-    asked = await link.next("holders")
+    (await redis.next("fence")).set_result([MARKER, 1, {}])
+    asked = await redis.next("holders")
     second = await confirming(made)
-    fence = await link.next("fence")
+    fence = await redis.next("fence")
     asked.set_result([MARKER, {}])
     fence.set_result([MARKER, 2, {}])  # in the same turn of the loop
     await first
-    (await link.next("holders")).set_result([MARKER, {}])
+    (await redis.next("holders")).set_result([MARKER, {}])
     async with asyncio.timeout(5):
         await second
     await made.close()
 
 
 async def test_an_answer_that_nobody_understands_leaves_nobody_waiting() -> None:
-    link = Answers()
-    made = acknowledgements(link)
+    redis = Answers()
+    made = acknowledgements(redis)
     waiting = await confirming(made)
-    (await link.next("fence")).set_result([MARKER, 1, {}])
-    (await link.next("holders")).set_result([MARKER, {b"replica": b"nonsense"}])
+    (await redis.next("fence")).set_result([MARKER, 1, {}])
+    (await redis.next("holders")).set_result([MARKER, {b"replica": b"nonsense"}])
     with pytest.raises(UnavailableError):
         async with asyncio.timeout(5):
             await waiting
 
 
 async def test_closing_leaves_nobody_waiting() -> None:
-    link = Answers()
-    made = acknowledgements(link)
+    redis = Answers()
+    made = acknowledgements(redis)
     waiting = await confirming(made)
-    (await link.next("fence")).set_result([MARKER, 1, {}])
-    await link.next("holders")
+    (await redis.next("fence")).set_result([MARKER, 1, {}])
+    await redis.next("holders")
     await made.close()
     with pytest.raises(UnavailableError):
         async with asyncio.timeout(5):
@@ -119,7 +119,7 @@ class ClosesBadly:
 
 async def test_a_command_that_is_ended_ends_though_its_connection_closes_badly() -> None:
     client = ClosesBadly()
-    task = asyncio.create_task(Link(cast("Any", client)).command("GET", "gw:x"))
+    task = asyncio.create_task(RedisClient(cast("Any", client)).command("GET", "gw:x"))
     await client.asked.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -129,7 +129,7 @@ async def test_a_command_that_is_ended_ends_though_its_connection_closes_badly()
 async def test_a_replica_that_is_stopped_in_the_middle_of_a_renewal_stops() -> None:
     client = ClosesBadly()
     replica = Replica(
-        Link(cast("Any", client)),
+        RedisClient(cast("Any", client)),
         cast("Memory", None),
         name="one",
         staleness_s=60,
@@ -154,8 +154,8 @@ async def test_a_replica_that_is_stopped_in_the_middle_of_a_renewal_stops() -> N
 async def test_a_narrowing_is_told_of_each_tenant_and_one_whose_primary_is_away_keeps_no_other_waiting() -> (  # noqa: E501 - a test's name is a sentence
     None
 ):
-    link = Answers()
-    made, told = acknowledgements(link), asyncio.Event()
+    redis = Answers()
+    made, told = acknowledgements(redis), asyncio.Event()
     heard: list[str] = []
 
     def confirmed(tenants: Collection[str]) -> None:
@@ -165,10 +165,10 @@ async def test_a_narrowing_is_told_of_each_tenant_and_one_whose_primary_is_away_
     narrowing = asyncio.create_task(
         made.narrow(["acme", "globex"], 7, lambda _name, _at: None, confirmed)
     )
-    away, there = await link.next("narrow"), await link.next("narrow")
+    away, there = await redis.next("narrow"), await redis.next("narrow")
     there.set_result(SERVER.encode())
-    (await link.next("fence")).set_result([MARKER, 1, {}])
-    (await link.next("holders")).set_result([MARKER, {}])
+    (await redis.next("fence")).set_result([MARKER, 1, {}])
+    (await redis.next("holders")).set_result([MARKER, {}])
     async with asyncio.timeout(5):
         await told.wait()
     assert len(heard) == 1

@@ -25,7 +25,7 @@ from gateway.revocation.records import SqlBlocks, SqlRevocations
 from gateway.revocation.restore import Markers
 from gateway.revocation.service import StoreRevoker
 from gateway.sessions.api import Refused, Stored
-from gateway.sessions.connection import WAIT_MS, Target, link_to
+from gateway.sessions.connection import WAIT_MS, Target, client_to
 from gateway.sessions.store import RedisSessions
 from gateway.sessions.watermarks import Watermarks
 from tests.sessions import servers
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gateway.keys import ring as keys
     from gateway.revocation.api import Closed, Recorded
     from gateway.revocation.blocks import BlockView
-    from gateway.sessions.connection import Link, Script
+    from gateway.sessions.connection import RedisClient, Script
     from gateway.sessions.watermarks import RevokeBatch
 
 ALICE = Who(email="alice@acme.test")
@@ -74,10 +74,10 @@ def gate() -> Gate:
 
 @pytest.fixture
 async def revoker(
-    link: Link, ring: keys.KeyRing, record: SqlRevocations, gate: Gate
+    redis: RedisClient, ring: keys.KeyRing, record: SqlRevocations, gate: Gate
 ) -> AsyncIterator[StoreRevoker]:
     made = StoreRevoker(
-        Watermarks(link, lambda: ring), record, gate, clock=time.time, monotonic=time.monotonic
+        Watermarks(redis, lambda: ring), record, gate, clock=time.time, monotonic=time.monotonic
     )
     yield made
     gate.open.set()
@@ -192,17 +192,21 @@ async def test_removed_groups_are_listed_with_blocks_page_by_page_and_given_back
 
 
 async def test_a_group_that_the_pool_lost_is_given_back_by_a_login_also_after_the_slot_was_lost(
-    sessions: RedisSessions, login: Login, revoker: StoreRevoker, record: SqlRevocations, link: Link
+    sessions: RedisSessions,
+    login: Login,
+    revoker: StoreRevoker,
+    record: SqlRevocations,
+    redis: RedisClient,
 ) -> None:
     await revoker.revoke(request(who=Who(group="admins"), source="entra", group="admins"))
     (overlay,) = await record.standing("acme")
     await record.clear(replace(overlay, watermark=overlay.watermark - 1), at=1.0)
     assert not (await record.standing("acme"))[0].cleared, "taken away again since"
     await record.clear(overlay, at=1.0)
-    await link.command("FLUSHALL")
-    async with full(link):
+    await redis.command("FLUSHALL")
+    async with full(redis):
         await revoker.restore("acme")
-    await believe(link)
+    await believe(redis)
     stored = await sessions.finish(login.new(await login.begin()))
     assert isinstance(stored, Stored)
     assert "admins" in stored.session.identity.groups
@@ -255,7 +259,11 @@ async def who_has_it(login: Login) -> set[str]:
 
 
 async def test_a_group_made_again_is_theirs_whom_the_provider_added_after_the_deletion_and_of_nobody_else(  # noqa: E501 - a test's name is a sentence
-    login: Login, revoker: StoreRevoker, record: SqlRevocations, database: Database, link: Link
+    login: Login,
+    revoker: StoreRevoker,
+    record: SqlRevocations,
+    database: Database,
+    redis: RedisClient,
 ) -> None:
     now = time.time() - 1000
     assert not await revoker.exempt(added(now)), "nothing was taken from everybody"
@@ -279,10 +287,10 @@ async def test_a_group_made_again_is_theirs_whom_the_provider_added_after_the_de
     assert not await revoker.exempt(added(now + 50, "bob", group_id=GROUP_X)), (
         "a member of the deleted group, before it was said to be gone again"
     )
-    await link.command("FLUSHALL")
-    async with full(link):
+    await redis.command("FLUSHALL")
+    async with full(redis):
         await revoker.restore("acme")
-    await believe(link)
+    await believe(redis)
     assert await who_has_it(login) == {"alice"}
     # Out of the new group, then in it again.
     await revoker.revoke(replace(added(now + 70), reason="group.user_membership.remove"))
@@ -443,7 +451,7 @@ async def test_lifting_an_overlay_leaves_a_block_alone(
 async def test_without_the_store_nothing_is_acknowledged_and_nothing_recorded(
     revoker: StoreRevoker, record: SqlRevocations, ring: keys.KeyRing
 ) -> None:
-    nowhere = link_to(Target("unix", path="/nonexistent/valkey.sock"), ca_file=None, replicas=0)
+    nowhere = client_to(Target("unix", path="/nonexistent/valkey.sock"), ca_file=None, replicas=0)
     revoker._watermarks = Watermarks(nowhere, lambda: ring)
     with pytest.raises(UnavailableError):
         await revoker.revoke(request(kind=RevocationKind.BLOCK))
@@ -453,11 +461,15 @@ async def test_without_the_store_nothing_is_acknowledged_and_nothing_recorded(
 
 
 async def test_after_the_slot_was_lost_it_is_brought_up_to_the_record(
-    sessions: RedisSessions, login: Login, revoker: StoreRevoker, record: SqlRevocations, link: Link
+    sessions: RedisSessions,
+    login: Login,
+    revoker: StoreRevoker,
+    record: SqlRevocations,
+    redis: RedisClient,
 ) -> None:
     ended, in_flight = await login.finish(), await login.begin()
     spared = await login.finish(identity=identity("bob"))
-    dump = {key: await link.command("DUMP", key) for key in await link.command("KEYS", "*")}
+    dump = {key: await redis.command("DUMP", key) for key in await redis.command("KEYS", "*")}
     await revoker.revoke(request())
     await revoker.revoke(request(Who(oid="oid-carol"), kind=RevocationKind.BLOCK, source="entra"))
     await revoker.revoke(
@@ -467,9 +479,9 @@ async def test_after_the_slot_was_lost_it_is_brought_up_to_the_record(
     await revoker.lift(request(Who(user="sub-dan"), kind=RevocationKind.BLOCK, source="okta"))
     watermarks = [r.watermark for r in await record.of_tenant("acme", durable_after=0)]
 
-    await link.command("FLUSHALL")
+    await redis.command("FLUSHALL")
     for key, value in dump.items():  # an older copy
-        await link.command("RESTORE", key, 0, value)
+        await redis.command("RESTORE", key, 0, value)
     await revoker.restore("acme")
 
     assert not await alive(sessions, ended)
@@ -523,18 +535,18 @@ async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(
         () if kept == "dump.rdb" else ("--appendonly", "yes", "--appendfsync", "always"),
     )
     server = servers.start(folder, *options)
-    link = link_to(
+    redis = client_to(
         Target("single", (("127.0.0.1", server.port),)),
         ca_file=None,
         replicas=0,
         command_timeout_s=30,
     )
-    await believe(link)
-    sessions = RedisSessions(link, lambda: ring)
+    await believe(redis)
+    sessions = RedisSessions(redis, lambda: ring)
     login, revoker = (
         Login(sessions, tenant()),
         StoreRevoker(
-            Watermarks(link, lambda: ring),
+            Watermarks(redis, lambda: ring),
             record,
             Gate(),
             clock=time.time,
@@ -553,7 +565,7 @@ async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(
     await revoker.revoke(dan)
     await revoker.revoke(erin)
 
-    await link.command("SAVE")
+    await redis.command("SAVE")
     shutil.copytree(folder / kept, tmp_path / "kept") if (folder / kept).is_dir() else shutil.copy(
         folder / kept, tmp_path / "kept"
     )
@@ -566,23 +578,23 @@ async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(
     await revoker.lift(erin)
     watermarks = [r.watermark for r in await record.of_tenant("acme", durable_after=0)]
     server.stop()
-    await link.close()
+    await redis.close()
     shutil.rmtree(folder / kept) if (folder / kept).is_dir() else (folder / kept).unlink()
     shutil.move(tmp_path / "kept", folder / kept)
 
     server = servers.start(folder, *options)
     try:
-        link = link_to(
+        redis = client_to(
             Target("single", (("127.0.0.1", server.port),)),
             ca_file=None,
             replicas=0,
             command_timeout_s=30,
         )
-        sessions = RedisSessions(link, lambda: ring)
+        sessions = RedisSessions(redis, lambda: ring)
         login, revoker = (
             Login(sessions, tenant()),
             StoreRevoker(
-                Watermarks(link, lambda: ring),
+                Watermarks(redis, lambda: ring),
                 record,
                 Gate(),
                 clock=time.time,
@@ -595,7 +607,7 @@ async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(
         with pytest.raises(UnavailableError):
             await sessions.finish(login.new(in_flight))
         keeper = Markers(
-            link,
+            redis,
             tenants=record.tenants,
             restore=revoker.restore,
             generation=lambda: 0,
@@ -624,7 +636,7 @@ async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(
             "app-users",
             "admins",
         ), "the group was given back since"
-        await link.close()
+        await redis.close()
     finally:
         server.stop()
 
@@ -875,14 +887,14 @@ async def test_a_tenant_that_ends_takes_along_what_keeps_its_people_out(
 
 @pytest.fixture
 async def unconfirmed(
-    link: Link, ring: keys.KeyRing, record: SqlRevocations
+    redis: RedisClient, ring: keys.KeyRing, record: SqlRevocations
 ) -> AsyncIterator[StoreRevoker]:
     """The revoker of an admin role whose primary has lost its replicas (until ``replicas_are``):
     WAIT waits in vain.
     """
-    confirmations = Acknowledgements(link, staleness_s=0.2, monotonic=time.monotonic)
+    confirmations = Acknowledgements(redis, staleness_s=0.2, monotonic=time.monotonic)
     made = StoreRevoker(
-        Watermarks(link, lambda: ring),
+        Watermarks(redis, lambda: ring),
         record,
         confirmations,
         clock=time.time,
@@ -897,7 +909,7 @@ async def unconfirmed(
 def replicas_are(revoker: StoreRevoker, wanted: int) -> None:
     """How many must confirm, of the none that there are."""
     assert isinstance(revoker._confirmations, Acknowledgements)
-    revoker._watermarks.link.replicas = revoker._confirmations._link.replicas = wanted
+    revoker._watermarks.redis.replicas = revoker._confirmations._redis.replicas = wanted
 
 
 async def test_a_revocation_holds_the_record_for_its_script_and_never_while_replicas_confirm(
@@ -981,8 +993,8 @@ async def test_a_store_that_is_silent_is_not_waited_for_with_the_record_in_hand(
     hand, the others do not try.
     """
     silent, tried = asyncio.Event(), 0
-    link = revoker._watermarks.link
-    run = link.run
+    redis = revoker._watermarks.redis
+    run = redis.run
 
     async def running(script: Script, *rest: Any) -> Any:
         nonlocal tried
@@ -993,7 +1005,7 @@ async def test_a_store_that_is_silent_is_not_waited_for_with_the_record_in_hand(
             raise UnavailableError(msg)
         return await run(script, *rest)
 
-    monkeypatch.setattr(link, "run", running)
+    monkeypatch.setattr(redis, "run", running)
     async with database.write("revoke:acme:" + revoker.revocation_keys(request()).marks[0]):
         asked = [asyncio.create_task(revoker.revoke(request())) for _ in range(10)]
         await asyncio.sleep(0.1)
@@ -1008,7 +1020,7 @@ async def test_a_store_that_is_silent_is_not_waited_for_with_the_record_in_hand(
         msg = "Redis: EXISTS: TimeoutError"
         raise UnavailableError(msg)
 
-    monkeypatch.setattr(link, "command", away)
+    monkeypatch.setattr(redis, "command", away)
     with pytest.raises(UnavailableError):
         await revoker.revoke(request())
     assert tried == 1, "who comes while it is silent does not take the writer at all"
@@ -1043,7 +1055,7 @@ async def test_what_was_left_open_is_carried_on_without_a_caller_and_a_lift_ends
 
 
 async def test_a_block_written_at_a_primary_that_was_deposed_stands_at_the_other_when_it_is_acknowledged(  # noqa: E501 - a test's name is a sentence
-    login: Login, link: Link, unconfirmed: StoreRevoker, sessions: RedisSessions
+    login: Login, redis: RedisClient, unconfirmed: StoreRevoker, sessions: RedisSessions
 ) -> None:
     """The other one was restored before the block was on record, and its caller never came
     again.
@@ -1051,8 +1063,8 @@ async def test_a_block_written_at_a_primary_that_was_deposed_stands_at_the_other
     with pytest.raises(UnavailableError):
         await unconfirmed.revoke(request(kind=RevocationKind.BLOCK))
     replicas_are(unconfirmed, 0)
-    await link.command("FLUSHALL")
-    await believe(link)
+    await redis.command("FLUSHALL")
+    await believe(redis)
     assert await unconfirmed.acknowledge_open() == 1
     assert isinstance(await sessions.finish(login.new(await login.begin())), Refused)
 

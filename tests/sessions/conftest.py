@@ -26,7 +26,7 @@ from gateway.core.model import (
 from gateway.keys import ring as keys
 from gateway.revocation.restore import Markers
 from gateway.sessions.api import NewSession, Stored, Taken
-from gateway.sessions.connection import Link, Target, link_to
+from gateway.sessions.connection import RedisClient, Target, client_to
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.store import RedisSessions
 from tests.database.fixtures import database, database_url, postgres
@@ -48,10 +48,10 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]
 
 
 @pytest.fixture
-async def link(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
+async def redis(valkey: EmbeddedValkey) -> AsyncIterator[RedisClient]:
     # Patient: a busy machine is no failure of these tests. What time-outs do is tested where they
     # are the matter.
-    made = link_to(
+    made = client_to(
         Target("unix", path=valkey.socket_path), ca_file=None, replicas=0, command_timeout_s=30
     )
     await made.command("FLUSHALL")
@@ -62,15 +62,15 @@ async def link(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
 
 
 @contextlib.asynccontextmanager
-async def full(link: Link) -> AsyncIterator[None]:
+async def full(redis: RedisClient) -> AsyncIterator[None]:
     """A store without memory to spare refuses what needs some. It is restored all the same: until
     then it answers nobody.
     """
-    await link.command("CONFIG", "SET", "maxmemory", "1")
+    await redis.command("CONFIG", "SET", "maxmemory", "1")
     try:
         yield
     finally:
-        await link.command("CONFIG", "SET", "maxmemory", "0")
+        await redis.command("CONFIG", "SET", "maxmemory", "0")
 
 
 async def nothing_goes_on() -> None:
@@ -83,7 +83,7 @@ async def nothing_goes_on() -> None:
     await asyncio.gather(*left, return_exceptions=True)
 
 
-async def believe(link: Link) -> None:
+async def believe(redis: RedisClient) -> None:
     """As an admin role leaves an empty store that it has known for a while."""
 
     async def nobody() -> tuple[str, ...]:
@@ -93,7 +93,7 @@ async def believe(link: Link) -> None:
         raise AssertionError(tenant)
 
     keeper = Markers(
-        link,
+        redis,
         tenants=nobody,
         restore=nothing,
         generation=lambda: 0,
@@ -131,9 +131,11 @@ def ring() -> keys.KeyRing:
 
 
 @pytest.fixture
-async def sessions(link: Link, clock: Clock, ring: keys.KeyRing) -> AsyncIterator[RedisSessions]:
+async def sessions(
+    redis: RedisClient, clock: Clock, ring: keys.KeyRing
+) -> AsyncIterator[RedisSessions]:
     store = RedisSessions(
-        link, lambda: ring, clock=lambda: clock.wall, monotonic=lambda: clock.steady
+        redis, lambda: ring, clock=lambda: clock.wall, monotonic=lambda: clock.steady
     )
     yield store
     with contextlib.suppress(RuntimeError):

@@ -33,7 +33,7 @@ from gateway.revocation.service import StoreRevoker
 from gateway.sessions.aliases import AliasIndex
 from gateway.sessions.api import NewAppPassword, Refused, Stored, StoredAppPassword, Taken
 from gateway.sessions.cached_store import CachedSessions
-from gateway.sessions.connection import Link
+from gateway.sessions.connection import RedisClient
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.lease_client import Replica
 from gateway.sessions.memory import SessionCache
@@ -144,11 +144,15 @@ class Schedule:
         await self.settle()
 
 
-class HeldLink(Link):
+class HeldLink(RedisClient):
     """A link whose every command waits before it is sent and before its reply is used."""
 
     def __init__(
-        self, schedule: Schedule, real: Link, actor: str, executed: Callable[[], Awaitable[None]]
+        self,
+        schedule: Schedule,
+        real: RedisClient,
+        actor: str,
+        executed: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(real.client)
         self._schedule, self._real, self._actor, self._executed = schedule, real, actor, executed
@@ -420,11 +424,11 @@ class Worker:
 
     def __init__(self, history: History, number: int, life: int) -> None:
         name = f"r{number}"
-        link = HeldLink(history.schedule, history.real, name, history.collect)
+        redis = HeldLink(history.schedule, history.real, name, history.collect)
         self.number = number
         self.cache = SessionCache()
         self.replica = history.replica_type(
-            link,
+            redis,
             self.cache,
             name=f"{name}.{life}",
             staleness_s=STALENESS_S,
@@ -432,7 +436,7 @@ class Worker:
             sleep=history.schedule.sleep,
         )
         self.sessions = history.sessions_type(
-            link,
+            redis,
             lambda: history.ring,
             cache=self.cache,
             replica=self.replica,
@@ -451,7 +455,7 @@ class History:
 
     def __init__(
         self,
-        real: Link,
+        real: RedisClient,
         ring: keys.KeyRing,
         *,
         replica_type: type[Replica] = Replica,

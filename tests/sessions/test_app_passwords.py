@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Tenant
     from gateway.revocation.restore import Markers
-    from gateway.sessions.connection import Link, Script
+    from gateway.sessions.connection import RedisClient, Script
 
 __all__ = ["markers", "marks", "worker"]
 
@@ -117,12 +117,12 @@ async def test_it_arrives_as_its_person_with_its_scope_and_is_no_session(
 
 
 async def test_a_text_that_no_key_made_costs_no_command(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     text = await made(sessions, await login.finish())
     other = await made(sessions, await login.finish(identity=identity("bob")))
     await sessions.uses.settle()
-    calls = await commands(link)
+    calls = await commands(redis)
     spoiled = [
         "",
         "gwap_",
@@ -136,13 +136,13 @@ async def test_a_text_that_no_key_made_costs_no_command(
     ]
     for wrong in spoiled:
         assert await use(sessions, wrong) is None
-    assert await commands(link) == calls
+    assert await commands(redis) == calls
     assert await use(sessions, text) is not None
 
 
-async def commands(link: Link) -> int:
+async def commands(redis: RedisClient) -> int:
     """Scripts that were run."""
-    stats = await link.command("INFO", "commandstats")
+    stats = await redis.command("INFO", "commandstats")
     return int(stats["cmdstat_evalsha"]["calls"])
 
 
@@ -290,7 +290,7 @@ async def test_its_id_alone_ends_it_and_nothing_else(
 
 
 async def test_an_older_copy_of_the_store_brings_back_what_its_person_revoked_and_the_record_ends_it(  # noqa: E501 - a test's name is a sentence
-    sessions: RedisSessions, login: Login, marks: Watermarks, link: Link
+    sessions: RedisSessions, login: Login, marks: Watermarks, redis: RedisClient
 ) -> None:
     """What a person ends is in no other store; what an operator ends is on record, and is carried
     out again on whatever comes back.
@@ -300,15 +300,15 @@ async def test_an_older_copy_of_the_store_brings_back_what_its_person_revoked_an
     password = parse(text, sessions._keys)
     assert password is not None
     keys = [f"{SLOT}s:{password.token.digest}", f"{SLOT}f:{password.family}"]
-    copy = {key: await link.command("DUMP", key) for key in keys}
+    copy = {key: await redis.command("DUMP", key) for key in keys}
     assert await sessions.end_own(stored.session, family=password.family) == 1
     assert await use(sessions, text) is None
     for key, value in copy.items():
-        await link.command("RESTORE", key, 3_600_000, value)
+        await redis.command("RESTORE", key, 3_600_000, value)
     assert await use(sessions, text) is not None
     swept = await marks.revoke("acme", at(marks, Who(session=password.family)))
     for key, value in copy.items():
-        await link.command("RESTORE", key, 3_600_000, value)
+        await redis.command("RESTORE", key, 3_600_000, value)
     await marks.revoke("acme", at(marks, Who(session=password.family)), watermark=swept.watermark)
     assert await use(sessions, text) is None
 
@@ -358,14 +358,14 @@ async def test_a_later_login_that_contradicts_ends_it_and_one_that_is_refused_to
 
 
 async def test_whom_cognito_knows_no_more_loses_it(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     stored = await login.finish()
     text = await made(sessions, stored)
     family = f"{SLOT}f:{stored.session.family}"
-    refresh = await link.command("HGET", family, "r")
+    refresh = await redis.command("HGET", family, "r")
     assert (
-        await link.run(RECHECKED, [family], [refresh, "", "refused", SLOT, stored.session.family])
+        await redis.run(RECHECKED, [family], [refresh, "", "refused", SLOT, stored.session.family])
         == 2
     )
     assert await use(sessions, text) is None
@@ -432,10 +432,10 @@ async def test_a_person_has_so_many_and_sessions_do_not_count(
 
 
 async def test_an_answer_that_was_lost_is_given_again(
-    sessions: RedisSessions, login: Login, link: Link, monkeypatch: pytest.MonkeyPatch
+    sessions: RedisSessions, login: Login, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the first one took the last place."""
-    stored, durably = await login.finish(), sessions.link.run_durably
+    stored, durably = await login.finish(), sessions.redis.run_durably
 
     async def twice(
         script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]
@@ -443,14 +443,14 @@ async def test_an_answer_that_was_lost_is_given_again(
         assert (await durably(script, keys, arguments))[0] == b"stored"
         return await durably(script, keys, arguments)
 
-    monkeypatch.setattr(sessions.link, "run_durably", twice)
+    monkeypatch.setattr(sessions.redis, "run_durably", twice)
     password = await make(sessions, stored, at=tenant(max_per_user=1))
     assert isinstance(password, StoredAppPassword)
     assert await use(sessions, password.text.reveal()) is not None
 
 
 async def test_it_lasts_as_long_as_the_tenant_permits(
-    sessions: RedisSessions, login: Login, link: Link, clock: Clock
+    sessions: RedisSessions, login: Login, redis: RedisClient, clock: Clock
 ) -> None:
     stored = await login.finish()
     for lifetime_s, allowed in ((3600, 3600), (90 * 86400, 86400)):
@@ -463,7 +463,7 @@ async def test_it_lasts_as_long_as_the_tenant_permits(
             f"{SLOT}f:{password.view.session}",
             f"{SLOT}s:{digest(sessions, password.text)}",
         ):
-            assert abs(await link.command("TTL", key) - allowed) < 60
+            assert abs(await redis.command("TTL", key) - allowed) < 60
     text = await made(sessions, stored)
     clock.advance(3601)
     assert await use(sessions, text) is None, "also where the server's clock is behind"
@@ -506,7 +506,7 @@ async def test_its_last_use_is_kept_and_not_written_by_every_request(
 
 
 async def test_nobody_arrives_by_a_record_of_another(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     alice, bob = (
         await made(sessions, await login.finish()),
@@ -515,17 +515,17 @@ async def test_nobody_arrives_by_a_record_of_another(
     assert (await who(sessions, alice), await who(sessions, bob)) == (identity(), identity("bob"))
     family = f"{SLOT}f:{alice[5:30]}"
     of_alice, of_bob = [
-        await link.command("HGET", f"{SLOT}f:{text[5:30]}", "u") for text in (alice, bob)
+        await redis.command("HGET", f"{SLOT}f:{text[5:30]}", "u") for text in (alice, bob)
     ]
-    await link.command("HSET", family, "u", of_bob)
+    await redis.command("HSET", family, "u", of_bob)
     assert await use(sessions, alice) is None, "alice's password, bob's login"
-    await link.command("HSET", family, "u", of_alice)
-    identity_of_bob = await link.command("HGET", f"{SLOT}k:{of_bob.decode()}", "g")
-    await link.command("HSET", f"{SLOT}k:{of_alice.decode()}", "g", identity_of_bob)
+    await redis.command("HSET", family, "u", of_alice)
+    identity_of_bob = await redis.command("HGET", f"{SLOT}k:{of_bob.decode()}", "g")
+    await redis.command("HSET", f"{SLOT}k:{of_alice.decode()}", "g", identity_of_bob)
     assert await use(sessions, alice) is None, "bob's identity in alice's record"
     parsed = parse(bob, sessions._keys)
     assert parsed is not None
-    await link.command("SET", f"{SLOT}s:{parsed.token.digest}", b"\x01" * 80)
+    await redis.command("SET", f"{SLOT}s:{parsed.token.digest}", b"\x01" * 80)
     assert await use(sessions, bob) is None
 
 
@@ -542,12 +542,12 @@ async def test_a_login_before_any_rule_took_them_is_not_enough_to_make_one(
 
 
 async def test_a_rotation_of_the_key_ring_ends_none_and_forgets_no_revocation(
-    link: Link, ring: ring_keys.KeyRing, login: Login, sessions: RedisSessions
+    redis: RedisClient, ring: ring_keys.KeyRing, login: Login, sessions: RedisSessions
 ) -> None:
     first = await login.finish()
     text = await made(sessions, first)
     both = replace(ring, sealing=(*ring_keys.generate().sealing, *ring.sealing))
-    rotated = RedisSessions(link, lambda: both)
+    rotated = RedisSessions(redis, lambda: both)
     assert await use(rotated, text) is not None
     later = await Login(rotated, tenant()).finish(identity=identity(groups=("finance",)))
     found = await use(rotated, text)
@@ -556,7 +556,7 @@ async def test_a_rotation_of_the_key_ring_ends_none_and_forgets_no_revocation(
     assert isinstance(await make(rotated, later), StoredAppPassword)
     assert isinstance(await make(rotated, first), StoredAppPassword)
     assert len(await rotated.list_app_passwords(later.session)) == 3
-    newer = Watermarks(link, lambda: both)
+    newer = Watermarks(redis, lambda: both)
     await newer.revoke("acme", at(newer, Who(group="finance")))
     assert await use(rotated, text) is None
     for store in (rotated, sessions):
@@ -564,11 +564,11 @@ async def test_a_rotation_of_the_key_ring_ends_none_and_forgets_no_revocation(
 
 
 async def test_a_store_that_was_not_restored_says_nothing(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     stored = await login.finish()
     text = await made(sessions, stored)
-    await link.command("DEL", f"{SLOT}m")
+    await redis.command("DEL", f"{SLOT}m")
     assert await use(sessions, text) is None
     with pytest.raises(UnavailableError):
         await make(sessions, stored)
@@ -579,7 +579,7 @@ async def test_a_store_that_was_not_restored_says_nothing(
 
 
 async def test_memory_answers_until_whatever_ends_it_and_until_a_login_says_otherwise(
-    worker: Worker, link: Link
+    worker: Worker, redis: RedisClient
 ) -> None:
     login = Login(worker.sessions, tenant())
     async with running(worker):
@@ -595,13 +595,13 @@ async def test_memory_answers_until_whatever_ends_it_and_until_a_login_says_othe
         second = await use(worker.sessions, text)
         assert second is not None
         assert second.session.identity.groups == ("app-users",)
-        marks = Watermarks(link, lambda: worker.ring)
+        marks = Watermarks(redis, lambda: worker.ring)
         await marks.revoke("acme", at(marks, Who(user="sub-alice")))
         await until(lambda: worker.sessions.cached_app_password(text) is MISS)
-        calls = await commands(link)
+        calls = await commands(redis)
         assert await use(worker.sessions, text) is None
         assert await use(worker.sessions, text) is None
-        assert await commands(link) - calls <= 2, (
+        assert await commands(redis) - calls <= 2, (
             "one that is unknown is remembered for a moment; a renewal may come between"
         )
         # A lapse takes memory away, as of sessions.
@@ -613,14 +613,14 @@ async def test_memory_answers_until_whatever_ends_it_and_until_a_login_says_othe
 
 
 async def test_memory_forgets_it_by_every_name_of_the_last_login(
-    worker: Worker, link: Link
+    worker: Worker, redis: RedisClient
 ) -> None:
     """Whether that login came before the password was made, on another device, or after."""
     login, richer = (
         Login(worker.sessions, tenant()),
         identity(groups=("app-users", "admins", "finance")),
     )
-    marks = Watermarks(link, lambda: worker.ring)
+    marks = Watermarks(redis, lambda: worker.ring)
     async with running(worker):
         for later in (False, True):
             stored = await login.finish(auth_time=int(time.time()) + 1)
@@ -640,13 +640,13 @@ async def test_memory_forgets_it_by_every_name_of_the_last_login(
 
 
 async def test_a_worker_asks_inside_its_lease_and_believes_no_other_primary(
-    worker: Worker, link: Link, markers: Markers
+    worker: Worker, redis: RedisClient, markers: Markers
 ) -> None:
     text = await made(worker.sessions, await Login(worker.sessions, tenant()).finish())
     assert await use(worker.sessions, text) is not None
     lease = await worker.replica.lease(bucket_of("acme"))
     worker.cache.empty(bucket_of("acme"))
-    await link.command("DEL", f"{SLOT}m")
+    await redis.command("DEL", f"{SLOT}m")
     with pytest.raises(UnavailableError):
         await use(worker.sessions, text)
     await markers.look()

@@ -23,22 +23,22 @@ from tests.sessions.conftest import CHILD, HOST, Login, anybody, identity, pendi
 from tests.sessions.test_store import child_of, ticket
 
 if TYPE_CHECKING:
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 AT = prefix(bucket_of("acme"))
 
 
-async def dump(link: Link) -> dict[bytes, object]:
+async def dump(redis: RedisClient) -> dict[bytes, object]:
     """Everything that Redis holds, key by key."""
     found: dict[bytes, object] = {}
-    for key in await link.command("KEYS", "*"):
-        match await link.command("TYPE", key):
+    for key in await redis.command("KEYS", "*"):
+        match await redis.command("TYPE", key):
             case b"string":
-                found[key] = await link.command("GET", key)
+                found[key] = await redis.command("GET", key)
             case b"hash":
-                found[key] = await link.command("HGETALL", key)
+                found[key] = await redis.command("HGETALL", key)
             case b"zset":
-                found[key] = await link.command("ZRANGE", key, 0, -1)
+                found[key] = await redis.command("ZRANGE", key, 0, -1)
             case other:
                 raise AssertionError(other)
     return found
@@ -52,19 +52,19 @@ def session_key(stored: Stored) -> str:
 
 
 async def test_invariant_1_a_dump_of_redis_is_not_a_credential_and_names_nobody(
-    sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing
+    sessions: RedisSessions, login: Login, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     parent = await login.finish(refresh_token=Secret("refresh-token-of-alice"))
     child = await child_of(sessions, parent)
     begun = await sessions.begin(pending(), binding=None)
     made, _ = await ticket(sessions, parent)
-    marks = Watermarks(link, lambda: ring)
+    marks = Watermarks(redis, lambda: ring)
     bob = Who(email="bob@acme.test", provider="acme-okta")
     await marks.revoke(
         "acme", revocation_keys(marks.alias_index("acme"), bob, group="admins"), block_source="okta"
     )
 
-    everything = repr(await dump(link)).casefold()
+    everything = repr(await dump(redis)).casefold()
     alice = identity()
     personal = [
         alice.sub,
@@ -109,10 +109,10 @@ async def test_invariant_1_a_dump_of_redis_is_not_a_credential_and_names_nobody(
 
 
 async def test_a_dump_and_the_key_ring_still_open_no_session(
-    sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing
+    sessions: RedisSessions, login: Login, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     stored = await login.finish()
-    value = await link.command("GET", session_key(stored))
+    value = await redis.command("GET", session_key(stored))
     # The key comes from the cookie's random part; the digest is all that the thief has of it.
     assert (
         seal.unseal(
@@ -125,9 +125,11 @@ async def test_a_dump_and_the_key_ring_still_open_no_session(
     )
 
 
-async def test_a_cookie_without_the_key_ring_opens_nothing(login: Login, link: Link) -> None:
+async def test_a_cookie_without_the_key_ring_opens_nothing(
+    login: Login, redis: RedisClient
+) -> None:
     stored = await login.finish()
-    stranger = RedisSessions(link, keys.generate)
+    stranger = RedisSessions(redis, keys.generate)
     assert await stranger.find(stored.cookie.reveal(), host=HOST) is None
 
 
@@ -135,15 +137,15 @@ async def test_a_cookie_without_the_key_ring_opens_nothing(login: Login, link: L
 
 
 async def test_invariant_1_a_write_to_redis_forges_no_session(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     mallory = await login.finish(identity=identity("mallory", groups=()))
     alice = await login.finish()
     cookie = mallory.cookie.reveal()
     token = seal.parse_token(cookie)
     assert token is not None
-    own = await link.command("GET", session_key(mallory))
-    others = await link.command("GET", session_key(alice))
+    own = await redis.command("GET", session_key(mallory))
+    others = await redis.command("GET", session_key(alice))
     forged_ring = keys.generate().sealing[0]
     plants = {
         "another person's value under one's own digest": others,
@@ -176,31 +178,31 @@ async def test_invariant_1_a_write_to_redis_forges_no_session(
         "plain JSON": b'[1,"family",["admin"]]',
     }
     for what, value in plants.items():
-        await link.command("SET", session_key(mallory), value)
+        await redis.command("SET", session_key(mallory), value)
         assert await sessions.find(cookie, host=HOST) is None, what
     new = seal.new_token(bucket_of("acme"), secrets.token_bytes)
-    await link.command("SET", f"{AT}s:{new.digest}", others)
+    await redis.command("SET", f"{AT}s:{new.digest}", others)
     assert await sessions.find(new.text, host=HOST) is None
 
 
 async def test_a_session_moved_to_another_host_or_bucket_opens_nowhere(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     stored = await login.finish()
     token = seal.parse_token(stored.cookie.reveal())
     assert token is not None
     assert await sessions.find(stored.cookie.reveal(), host=CHILD) is None
     moved = seal.Token((token.bucket + 1) % 1024, token.random)
-    await link.command(
+    await redis.command(
         "SET",
         f"{prefix(moved.bucket)}s:{moved.digest}",
-        await link.command("GET", session_key(stored)),
+        await redis.command("GET", session_key(stored)),
     )
     assert await sessions.find(moved.text, host=HOST) is None
 
 
 async def test_pending_logins_and_tickets_cannot_be_rebound_to_another_browser(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     begun = await sessions.begin(pending(), binding=None)
     made, _ = await ticket(sessions, await login.finish())
@@ -208,7 +210,7 @@ async def test_pending_logins_and_tickets_cannot_be_rebound_to_another_browser(
     for token_text, kind in ((begun.state.reveal(), "p"), (made, "t")):
         token = seal.parse_token(token_text)
         assert token is not None
-        await link.command(
+        await redis.command(
             "HSET", f"{AT}{kind}:{token.digest}", "k", hashlib.sha256(thief.encode()).hexdigest()
         )
     assert await sessions.take(begun.state.reveal(), bindings=(thief,)) is None
@@ -216,12 +218,12 @@ async def test_pending_logins_and_tickets_cannot_be_rebound_to_another_browser(
 
 
 async def test_a_ticket_for_one_host_cannot_be_rewritten_for_another(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     made, binding = await ticket(sessions, await login.finish())
     token = seal.parse_token(made)
     assert token is not None
-    await link.command("HSET", f"{AT}t:{token.digest}", "h", "evil.example.com")
+    await redis.command("HSET", f"{AT}t:{token.digest}", "h", "evil.example.com")
     assert (
         await sessions.redeem_ticket(
             made, host="evil.example.com", bindings=(binding,), served=anybody
@@ -231,26 +233,26 @@ async def test_a_ticket_for_one_host_cannot_be_rewritten_for_another(
 
 
 async def test_a_display_record_cannot_be_planted(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     alice, bob = await login.finish(), await login.finish(identity=identity("bob"))
-    display = await link.command("HGET", f"{AT}f:{bob.session.family}", "d")
-    await link.command("HSET", f"{AT}f:{alice.session.family}", "d", display)
+    display = await redis.command("HGET", f"{AT}f:{bob.session.family}", "d")
+    await redis.command("HSET", f"{AT}f:{alice.session.family}", "d", display)
     assert await sessions.list_user(alice.session, cookie=alice.cookie.reveal()) == []
 
 
 async def test_a_refresh_token_of_another_family_does_not_open(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     alice, bob = (
         await login.finish(),
         await login.finish(identity=identity("bob"), refresh_token=Secret("bob's")),
     )
-    await link.command(
+    await redis.command(
         "HSET",
         f"{AT}f:{alice.session.family}",
         "r",
-        await link.command("HGET", f"{AT}f:{bob.session.family}", "r"),
+        await redis.command("HGET", f"{AT}f:{bob.session.family}", "r"),
     )
     assert (
         await sessions.end_family(alice.session, cookie=alice.cookie.reveal())
@@ -258,27 +260,27 @@ async def test_a_refresh_token_of_another_family_does_not_open(
 
 
 async def test_what_write_access_can_do_is_end_sessions_and_bring_back_ended_ones_for_their_own_cookie(  # noqa: E501 - a test's name is a sentence
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     """What remains, and docs/threat-model.md says so: whoever writes to Redis can undo a revocation
     for somebody who kept the old cookie, until its absolute limit.
     """
     stored = await login.finish()
-    value = await link.command("GET", session_key(stored))
+    value = await redis.command("GET", session_key(stored))
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
-    await link.command("SET", session_key(stored), value)
+    await redis.command("SET", session_key(stored), value)
     assert await sessions.find(stored.cookie.reveal(), host=HOST) == stored.session
-    await link.command("DEL", session_key(stored))
+    await redis.command("DEL", session_key(stored))
     assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
 
 
 async def test_an_ended_family_cannot_be_brought_back_by_a_ticket(
-    sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing
+    sessions: RedisSessions, login: Login, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     stored = await login.finish()
     made, binding = await ticket(sessions, stored)
-    marks = Watermarks(link, lambda: ring)
+    marks = Watermarks(redis, lambda: ring)
     await marks.revoke(
         "acme", revocation_keys(marks.alias_index("acme"), Who(session=stored.session.family))
     )

@@ -25,7 +25,7 @@ from tests.sessions.test_watermarks import ALIASES, OTHERS, at, marks
 
 if TYPE_CHECKING:
     from gateway.revocation.restore import Markers
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 
 __all__ = ["markers", "marks", "worker"]
@@ -40,14 +40,14 @@ async def ask(
     return await sessions.linked(name, user=user, auth_time=int(time.time() + later_s))
 
 
-async def link_key(link: Link) -> str:
-    found = await link_keys(link)
+async def link_key(redis: RedisClient) -> str:
+    found = await link_keys(redis)
     assert len(found) == 1
     return found[0]
 
 
-async def link_keys(link: Link) -> list[str]:
-    return [key.decode() for key in await link.command("KEYS", f"{KEY}*")]
+async def link_keys(redis: RedisClient) -> list[str]:
+    return [key.decode() for key in await redis.command("KEYS", f"{KEY}*")]
 
 
 async def test_a_login_leaves_a_record_and_without_one_there_is_no_entry(
@@ -89,7 +89,7 @@ async def test_a_login_that_began_earlier_and_ended_later_does_not_replace_it(
 
 @pytest.mark.parametrize("name", ["email", "idp_subject", "oid"])
 async def test_a_name_that_somebody_else_signed_in_with_since_is_theirs(
-    sessions: RedisSessions, link: Link, ring: ring_keys.KeyRing, name: str
+    sessions: RedisSessions, redis: RedisClient, ring: ring_keys.KeyRing, name: str
 ) -> None:
     """An address that was given to another person: whoever had it before arrives by their own id
     alone, also while keys rotate.
@@ -97,7 +97,7 @@ async def test_a_name_that_somebody_else_signed_in_with_since_is_theirs(
     alice = replace(identity(), oid="oid-alice")
     kept = Linked(replace(ALICE.identity, oid="oid-alice"))
     both = replace(ring, sealing=(*ring_keys.generate().sealing, *ring.sealing))
-    for store in (sessions, RedisSessions(link, lambda: both)):
+    for store in (sessions, RedisSessions(redis, lambda: both)):
         await Login(store, tenant()).finish(identity=alice)
         assert await ask(store) == kept
         await Login(store, tenant()).finish(identity=alice)
@@ -116,11 +116,11 @@ async def test_a_name_that_somebody_else_signed_in_with_since_is_theirs(
 
 
 async def test_a_hand_over_to_another_host_leaves_none(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     stored = await login.finish()
     value, binding = await ticket(sessions, stored)
-    await link.command("DEL", await link_key(link))
+    await redis.command("DEL", await link_key(redis))
     assert (
         await sessions.redeem_ticket(value, host=CHILD, bindings=(binding,), served=anybody)
         is not None
@@ -163,26 +163,26 @@ async def test_a_revocation_of_somebody_else_refuses_nothing(
 
 
 async def test_a_person_who_never_signed_in_here_again_after_a_key_rotation_is_still_reached(
-    link: Link, ring: ring_keys.KeyRing, login: Login
+    redis: RedisClient, ring: ring_keys.KeyRing, login: Login
 ) -> None:
     """The record was written under the old key, the revocation under both."""
     await login.finish()
     both = replace(ring, sealing=(*ring_keys.generate().sealing, *ring.sealing))
-    rotated = RedisSessions(link, lambda: both)
+    rotated = RedisSessions(redis, lambda: both)
     assert await ask(rotated) == ALICE
-    newer = Watermarks(link, lambda: both)
+    newer = Watermarks(redis, lambda: both)
     await newer.revoke("acme", at(newer, Who(email="alice@acme.test")))
     assert await ask(rotated) is None
 
 
 async def test_of_two_records_the_newest_counts(
-    link: Link, ring: ring_keys.KeyRing, login: Login
+    redis: RedisClient, ring: ring_keys.KeyRing, login: Login
 ) -> None:
     await login.finish()
     for order in ((0, 1), (1, 0)):
         pair = (*ring_keys.generate().sealing, *ring.sealing)
         both = replace(ring, sealing=tuple(pair[n] for n in order))
-        rotated = RedisSessions(link, lambda both=both: both)  # type: ignore[misc]  # binds the loop's value
+        rotated = RedisSessions(redis, lambda both=both: both)  # type: ignore[misc]  # binds the loop's value
         await Login(rotated, tenant()).finish(
             identity=replace(identity(), email_domain=f"order{order[0]}.test")
         )
@@ -192,34 +192,34 @@ async def test_of_two_records_the_newest_counts(
 
 
 async def test_what_is_older_than_a_mark_is_kept_is_refused(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     await login.finish()
     assert await ask(sessions, later_s=60 - LIFE_S) == ALICE
     assert await ask(sessions, later_s=-60 - LIFE_S) is None
-    assert 0 < await link.command("TTL", await link_key(link)) <= LIFE_S
+    assert 0 < await redis.command("TTL", await link_key(redis)) <= LIFE_S
 
 
 async def test_a_record_that_was_written_by_somebody_else_is_none(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     await login.finish()
-    key = await link_key(link)
-    sealed = await link.command("HGET", key, "d")
-    await link.command("HSET", key, "d", b"x" * len(sealed))
+    key = await link_key(redis)
+    sealed = await redis.command("HGET", key, "d")
+    await redis.command("HSET", key, "d", b"x" * len(sealed))
     assert await ask(sessions) is None
-    await link.command("HSET", key, "d", sealed)
+    await redis.command("HSET", key, "d", sealed)
     await login.finish(identity=identity("bob"))
-    bob = next(found for found in await link_keys(link) if found != key)
-    await link.command("HSET", bob, "d", sealed)
+    bob = next(found for found in await link_keys(redis) if found != key)
+    await redis.command("HSET", bob, "d", sealed)
     assert await ask(sessions, user="sub-bob") is None, "alice's record under bob's name"
 
 
 async def test_a_store_that_was_not_restored_says_nothing(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     await login.finish()
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
     with pytest.raises(UnavailableError):
         await ask(sessions)
 
@@ -228,20 +228,20 @@ async def test_a_store_that_was_not_restored_says_nothing(
 # -------------------------------------------------------------------------------------
 
 
-async def test_a_worker_asks_inside_its_lease(worker: Worker, link: Link) -> None:
+async def test_a_worker_asks_inside_its_lease(worker: Worker, redis: RedisClient) -> None:
     await Login(worker.sessions, tenant()).finish()
     assert await ask(worker.sessions) == ALICE
-    marks = Watermarks(link, lambda: worker.ring)
+    marks = Watermarks(redis, lambda: worker.ring)
     await marks.revoke("acme", at(marks, Who(user="sub-alice")))
     assert await ask(worker.sessions) is None
 
 
 async def test_a_worker_does_not_believe_another_primary_than_its_leases(
-    worker: Worker, link: Link, markers: Markers
+    worker: Worker, redis: RedisClient, markers: Markers
 ) -> None:
     await Login(worker.sessions, tenant()).finish()
     lease = await worker.replica.lease(bucket_of("acme"))
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
     with pytest.raises(UnavailableError):
         await ask(worker.sessions)
     await markers.look()

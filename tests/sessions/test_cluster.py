@@ -23,7 +23,7 @@ from gateway.revocation.acknowledgement import Acknowledgements
 from gateway.revocation.restore import Markers
 from gateway.sessions.api import MISS
 from gateway.sessions.cached_store import CachedSessions
-from gateway.sessions.connection import Link, connect
+from gateway.sessions.connection import RedisClient, connect
 from gateway.sessions.keyspace import BUCKETS, bucket_of, prefix
 from gateway.sessions.lease import Lease
 from gateway.sessions.lease_client import Replica, steady
@@ -62,13 +62,13 @@ class Gateway:
 
     def __init__(self, cluster: servers.Cluster, ring: keys.KeyRing) -> None:
         self.cluster, self.ring = cluster, ring
-        self.link, self.admin_link = (self.connect() for _ in range(2))
+        self.redis, self.admin_link = (self.connect() for _ in range(2))
         cache = SessionCache()
         self.replica = Replica(
-            self.link, cache, name="one", staleness_s=STALENESS_S, monotonic=steady()
+            self.redis, cache, name="one", staleness_s=STALENESS_S, monotonic=steady()
         )
         self.sessions = CachedSessions(
-            self.link,
+            self.redis,
             lambda: ring,
             cache=cache,
             replica=self.replica,
@@ -88,7 +88,7 @@ class Gateway:
             monotonic=steady(),
         )
 
-    def connect(self) -> Link:
+    def connect(self) -> RedisClient:
         return connect(RedisSettings(url=Secret(self.cluster.url), min_replicas=1))
 
     async def _recorded(self) -> list[str]:
@@ -130,8 +130,8 @@ async def gateway(cluster: servers.Cluster, ring: keys.KeyRing) -> AsyncIterator
         await asyncio.gather(*tasks, return_exceptions=True)
         await made.acknowledgements.close()
         await made.sessions.touches.close()
-        for link in (made.link, made.admin_link):
-            await link.close()
+        for redis in (made.redis, made.admin_link):
+            await redis.close()
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -156,7 +156,7 @@ async def test_tenants_live_on_all_primaries_and_the_push_is_heard_whichever_sen
     for name in NAMES:
         stored = await gateway.log_in(name)
         assert await gateway.check(stored)
-        owners.add((await gateway.link.primary_of(prefix(bucket_of(name)))).name)
+        owners.add((await gateway.redis.primary_of(prefix(bucket_of(name)))).name)
         await gateway.revoke(name, "alice")
         assert gateway.sessions.cached(stored.cookie.reveal(), host=HOST) is MISS
         assert not await gateway.check(stored)
@@ -165,8 +165,8 @@ async def test_tenants_live_on_all_primaries_and_the_push_is_heard_whichever_sen
 
 async def test_a_logout_waits_for_the_replicas_of_its_primary(gateway: Gateway) -> None:
     stored = await gateway.log_in("tenant-0")
-    gateway.link.replicas = 3  # more than there are
-    sessions = RedisSessions(gateway.link, lambda: gateway.ring)
+    gateway.redis.replicas = 3  # more than there are
+    sessions = RedisSessions(gateway.redis, lambda: gateway.ring)
     with pytest.raises(UnavailableError, match="of 3 replicas confirmed"):
         await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
 
@@ -308,8 +308,8 @@ async def test_a_single_key_is_asked_for_where_it_is_on_its_way_to(
     await elsewhere.begin()
     await elsewhere.keys(spent)
     assert await gateway.sessions.code_spent("x")
-    await gateway.link.command("SET", "gw:code:x", "1")
-    assert await gateway.link.command("GET", "gw:code:x") == b"1"
+    await gateway.redis.command("SET", "gw:code:x", "1")
+    assert await gateway.redis.command("GET", "gw:code:x") == b"1"
     await move.finish()
     await elsewhere.finish()
     assert await gateway.sessions.code_spent("x")
@@ -325,7 +325,7 @@ async def test_another_primary_takes_over_from_one_that_stands_still(
     names = [
         name
         for name in NAMES
-        if (await gateway.link.primary_of(prefix(bucket_of(name)))).port == victim.port
+        if (await gateway.redis.primary_of(prefix(bucket_of(name)))).port == victim.port
     ]
     others = [name for name in NAMES if name not in names]
     here, there, mine = (
@@ -375,7 +375,7 @@ async def test_another_primary_takes_over_from_one_that_stands_still(
     assert back_s < promoted_s + 3
 
 
-class Halves(Link):
+class Halves(RedisClient):
     """Two primaries, of which the first does not answer."""
 
     clustered = True
@@ -407,16 +407,16 @@ class Halves(Link):
 
 
 async def test_a_primary_that_does_not_answer_delays_the_leases_of_no_other() -> None:
-    link, cache = Halves(), SessionCache()
-    replica = Replica(link, cache, name="one", staleness_s=0.05, monotonic=time.monotonic)
+    redis, cache = Halves(), SessionCache()
+    replica = Replica(redis, cache, name="one", staleness_s=0.05, monotonic=time.monotonic)
     replica.leases |= {
         bucket: Lease(bucket, 60.0, cache, used_at=time.monotonic()) for bucket in range(4)
     }
     running = asyncio.create_task(replica.run())
-    await until(lambda: link.rounds["here"] >= 3)
+    await until(lambda: redis.rounds["here"] >= 3)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert link.rounds["gone"] == 1
+    assert redis.rounds["gone"] == 1
     assert [replica.leases[bucket].held(time.monotonic()) for bucket in range(4)] == [
         True,
         False,

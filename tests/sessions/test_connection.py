@@ -22,10 +22,10 @@ from gateway.sessions.api import Stored
 from gateway.sessions.cluster import NO_ANSWER, on_one_connection
 from gateway.sessions.connection import (
     DEADLINE_S,
-    Link,
+    RedisClient,
     Target,
+    client_to,
     connect,
-    link_to,
     parse_url,
     unavailable,
 )
@@ -98,10 +98,10 @@ def test_other_urls_are_refused_without_being_quoted(url: str) -> None:
     assert "hunter2" not in str(refused.value)
 
 
-async def walk(link: Link, ring: keys.KeyRing, *, name: str = "acme") -> None:
+async def walk(redis: RedisClient, ring: keys.KeyRing, *, name: str = "acme") -> None:
     """A login, a check, a hand-over and a logout."""
-    await believe(link)
-    sessions = RedisSessions(link, lambda: ring)
+    await believe(redis)
+    sessions = RedisSessions(redis, lambda: ring)
     stored = await Login(sessions, tenant(name)).finish()
     assert await shown(sessions, stored.cookie.reveal(), host=HOST) == stored.session
     await sessions.touches.settle()
@@ -113,15 +113,15 @@ async def test_an_acl_user_with_a_password(tmp_path: Path, ring: keys.KeyRing) -
     rights = ("--user", "gw", "on", ">secret", *documented_rights(), "--user", "default", "off")
     with servers.running(tmp_path, *rights) as server:
         for login, works in (("gw:secret@", True), ("gw:wrong@", False), ("", False)):
-            link = link_to(
+            redis = client_to(
                 parse_url(f"redis://{login}127.0.0.1:{server.port}"), ca_file=None, replicas=0
             )
             if works:
-                await walk(link, ring)
+                await walk(redis, ring)
             else:
                 with pytest.raises(UnavailableError):
-                    await walk(link, ring)
-            await link.close()
+                    await walk(redis, ring)
+            await redis.close()
 
 
 async def test_tls_is_verified(
@@ -148,9 +148,9 @@ async def test_sentinel_finds_the_primary_and_a_logout_waits_for_its_replica(
         settings = RedisSettings(
             url=Secret(f"redis+sentinel://127.0.0.1:{watcher.port}/gw"), min_replicas=1
         )
-        link, again = connect(settings), connect(settings)
-        await walk(link, ring)
-        sessions = RedisSessions(link, lambda: ring)
+        redis, again = connect(settings), connect(settings)
+        await walk(redis, ring)
+        sessions = RedisSessions(redis, lambda: ring)
         stored = await Login(sessions, tenant()).finish()
         os.kill(replica.process.pid, signal.SIGSTOP)
         try:
@@ -165,7 +165,7 @@ async def test_sentinel_finds_the_primary_and_a_logout_waits_for_its_replica(
         finally:
             os.kill(replica.process.pid, signal.SIGCONT)
         await again.close()
-        await link.close()
+        await redis.close()
 
 
 # --- the store in trouble: 503, never a logout and never an allow (invariant 8)
@@ -173,13 +173,17 @@ async def test_sentinel_finds_the_primary_and_a_logout_waits_for_its_replica(
 
 
 @pytest.fixture
-async def trouble(tmp_path: Path) -> AsyncIterator[tuple[servers.Server, servers.Relay, Link]]:
+async def trouble(
+    tmp_path: Path,
+) -> AsyncIterator[tuple[servers.Server, servers.Relay, RedisClient]]:
     with servers.running(tmp_path) as server:
         async with servers.relay(server.port) as front:
-            link = link_to(Target("single", (("127.0.0.1", front.port),)), ca_file=None, replicas=0)
-            await believe(link)
-            yield server, front, link
-            await link.close()
+            redis = client_to(
+                Target("single", (("127.0.0.1", front.port),)), ca_file=None, replicas=0
+            )
+            await believe(redis)
+            yield server, front, redis
+            await redis.close()
 
 
 def down(_server: servers.Server, front: servers.Relay) -> None:
@@ -233,15 +237,15 @@ TROUBLES: dict[str, tuple[Callable[[servers.Server, servers.Relay], None], bool,
     ("begins", "checks_go_on", "endings_go_on"), TROUBLES.values(), ids=TROUBLES
 )
 async def test_a_store_in_trouble_logs_nobody_out_and_lets_nobody_in(
-    trouble: tuple[servers.Server, servers.Relay, Link],
+    trouble: tuple[servers.Server, servers.Relay, RedisClient],
     ring: keys.KeyRing,
     *,
     begins: Callable[[servers.Server, servers.Relay], None],
     checks_go_on: bool,
     endings_go_on: bool,
 ) -> None:
-    server, front, link = trouble
-    sessions = RedisSessions(link, lambda: ring)
+    server, front, redis = trouble
+    sessions = RedisSessions(redis, lambda: ring)
     login = Login(sessions, tenant())
     stored, other, began = (
         await login.finish(),
@@ -273,10 +277,10 @@ async def test_a_store_in_trouble_logs_nobody_out_and_lets_nobody_in(
 
 
 async def test_a_connection_that_flaps_heals_by_itself(
-    trouble: tuple[servers.Server, servers.Relay, Link], ring: keys.KeyRing
+    trouble: tuple[servers.Server, servers.Relay, RedisClient], ring: keys.KeyRing
 ) -> None:
-    _server, front, link = trouble
-    sessions = RedisSessions(link, lambda: ring)
+    _server, front, redis = trouble
+    sessions = RedisSessions(redis, lambda: ring)
     stored = await Login(sessions, tenant()).finish()
     for _ in range(10):
         front.drop()
@@ -291,9 +295,9 @@ async def test_a_connection_that_flaps_heals_by_itself(
 
 
 async def test_more_requests_than_connections_wait_their_turn(
-    link: Link, ring: keys.KeyRing
+    redis: RedisClient, ring: keys.KeyRing
 ) -> None:
-    sessions = RedisSessions(link, lambda: ring)
+    sessions = RedisSessions(redis, lambda: ring)
     stored = await Login(sessions, tenant()).finish(identity=identity("busy"))
     found = await asyncio.gather(
         *(shown(sessions, stored.cookie.reveal(), host=HOST) for _ in range(300))
@@ -303,11 +307,11 @@ async def test_more_requests_than_connections_wait_their_turn(
 
 
 async def test_a_server_that_forgot_the_scripts_is_taught_again(
-    link: Link, ring: keys.KeyRing
+    redis: RedisClient, ring: keys.KeyRing
 ) -> None:
-    login = Login(RedisSessions(link, lambda: ring), tenant())
+    login = Login(RedisSessions(redis, lambda: ring), tenant())
     assert isinstance(await login.finish(), Stored)
-    await link.command("SCRIPT", "FLUSH")
+    await redis.command("SCRIPT", "FLUSH")
     assert isinstance(await login.finish(), Stored)
 
 
@@ -351,11 +355,13 @@ def test_a_connection_that_was_reset_while_nobody_used_it_is_made_anew(
                     while pooled._reader.exception() is None:  # noqa: ASYNC110 - of a library, without an event to wait for
                         await asyncio.sleep(0.001)
 
-            link = link_to(Target("single", (("127.0.0.1", front.port),)), ca_file=None, replicas=0)
-            assert await link.get("gw:x") is None
-            await reset(link.client.connection_pool._available_connections[0])  # type: ignore[union-attr]  # it is no Cluster
-            assert await link.get("gw:x") is None
-            await link.close()
+            redis = client_to(
+                Target("single", (("127.0.0.1", front.port),)), ca_file=None, replicas=0
+            )
+            assert await redis.get("gw:x") is None
+            await reset(redis.client.connection_pool._available_connections[0])  # type: ignore[union-attr]  # it is no Cluster
+            assert await redis.get("gw:x") is None
+            await redis.close()
             node = ClusterNode("127.0.0.1", front.port)
             assert await on_one_connection(node, (("GET", "gw:x"),)) == [None]
             await reset(node._free[0])

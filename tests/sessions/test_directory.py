@@ -14,12 +14,12 @@ from gateway.sessions.store import RedisSessions
 from tests.sessions.conftest import HOST, Login, identity, tenant
 
 if TYPE_CHECKING:
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 
 @pytest.fixture
-def directory(link: Link, ring: keys.KeyRing) -> StoreDirectory:
-    return StoreDirectory(link, lambda: ring)
+def directory(redis: RedisClient, ring: keys.KeyRing) -> StoreDirectory:
+    return StoreDirectory(redis, lambda: ring)
 
 
 async def everything(
@@ -39,11 +39,11 @@ async def everything(
 
 
 async def test_pages_show_every_live_family_once(
-    login: Login, directory: StoreDirectory, link: Link
+    login: Login, directory: StoreDirectory, redis: RedisClient
 ) -> None:
     stored = [await login.finish(identity=identity(f"p{n % 5}")) for n in range(25)]
     await login.sessions.end_family(stored[0].session, cookie=stored[0].cookie.reveal())
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}s:{stored[1].session.digest}")
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}s:{stored[1].session.digest}")
     expected = {s.session.family for s in stored[2:]}
     found = await everything(directory)
     assert (len(found), set(found)) == (23, expected)
@@ -80,11 +80,11 @@ async def test_an_ended_family_is_not_found(login: Login, directory: StoreDirect
 
 
 async def test_while_two_keys_are_in_the_ring_both_ones_sessions_are_listed(
-    link: Link, ring: keys.KeyRing
+    redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     other = keys.generate()
-    old = RedisSessions(link, lambda: ring)
-    new = RedisSessions(link, lambda: replace(ring, sealing=(*other.sealing, *ring.sealing)))
+    old = RedisSessions(redis, lambda: ring)
+    new = RedisSessions(redis, lambda: replace(ring, sealing=(*other.sealing, *ring.sealing)))
     before, after = await Login(old, tenant()).finish(), await Login(new, tenant()).finish()
     assert {v.session for v in await new.list_user(after.session, cookie="")} == {
         before.session.family,
@@ -96,11 +96,11 @@ async def test_while_two_keys_are_in_the_ring_both_ones_sessions_are_listed(
 
 
 async def test_while_keys_rotate_families_under_both_count_towards_the_limit(
-    link: Link, ring: keys.KeyRing
+    redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     other = keys.generate()
-    old = RedisSessions(link, lambda: ring)
-    new = RedisSessions(link, lambda: replace(ring, sealing=(*other.sealing, *ring.sealing)))
+    old = RedisSessions(redis, lambda: ring)
+    new = RedisSessions(redis, lambda: replace(ring, sealing=(*other.sealing, *ring.sealing)))
     stored = [await Login(store, tenant(max_per_user=2)).finish() for store in (old, old, new, new)]
     assert [await new.find(one.cookie.reveal(), host=HOST) is not None for one in stored] == [
         False,

@@ -16,7 +16,7 @@ import pytest
 
 from gateway.errors import UnavailableError
 from gateway.sessions import embedded
-from gateway.sessions.connection import Target, link_to
+from gateway.sessions.connection import Target, client_to
 from gateway.sessions.embedded import EmbeddedValkey
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ def owner(directory: Path) -> tuple[subprocess.Popen[str], int]:
 
 
 async def put(store: EmbeddedValkey, value: str | None = None) -> bytes | None:
-    link = link_to(Target("unix", path=store.socket_path), ca_file=None, replicas=0)
+    redis = client_to(Target("unix", path=store.socket_path), ca_file=None, replicas=0)
     try:
         if value is not None:
-            await link.command("SET", "k", value)
-        return await link.get("k")
+            await redis.command("SET", "k", value)
+        return await redis.get("k")
     finally:
-        await link.close()
+        await redis.close()
 
 
 async def test_what_was_written_survives_a_restart(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from gateway.revocation.acknowledgement import Acknowledgements
 from gateway.sessions import connection
 from gateway.sessions.api import Stored
 from gateway.sessions.cached_store import CachedSessions
-from gateway.sessions.connection import Script, Target, link_to
+from gateway.sessions.connection import Script, Target, client_to
 from gateway.sessions.keyspace import bucket_of
 from gateway.sessions.lease import Lease, Renewed
 from gateway.sessions.lease_client import Replica
@@ -65,8 +65,10 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.link = link_to(Target("single", (("127.0.0.1", self.port),)), ca_file=None, replicas=0)
-        self.world = History(self.link, RING)
+        self.redis = client_to(
+            Target("single", (("127.0.0.1", self.port),)), ca_file=None, replicas=0
+        )
+        self.world = History(self.redis, RING)
         self.fresh_store = True
         self.do(self.world.begin())
         for user in USERS:
@@ -193,7 +195,7 @@ class Histories(RuleBasedStateMachine):
             assert not self.world.broken, self.world.broken
         finally:
             self.do(self.world.end())
-            self.do(self.link.close())
+            self.do(self.redis.close())
             self.loop.close()
 
 
@@ -227,10 +229,10 @@ class UnguardedFill(CachedSessions):
 class BacklogLater(Replica):
     """A renewal extends the lease without applying what it brought."""
 
-    async def _renew(self, buckets: Any, link: Any) -> None:
+    async def _renew(self, buckets: Any, redis: Any) -> None:
         for bucket in buckets:
             self.leases[bucket].__class__ = _Forgetful
-        await super()._renew(buckets, link)
+        await super()._renew(buckets, redis)
 
 
 class _Forgetful(Lease):
@@ -247,10 +249,10 @@ class _Forgetful(Lease):
 class LateCount(Replica):
     """A lease counts from the reply."""
 
-    async def _renew(self, buckets: Any, link: Any) -> None:
+    async def _renew(self, buckets: Any, redis: Any) -> None:
         for bucket in buckets:
             self.leases[bucket].__class__ = _Late
-        await super()._renew(buckets, link)
+        await super()._renew(buckets, redis)
 
 
 class _Late(Lease):
@@ -760,8 +762,8 @@ SCENES: dict[str, tuple[Any, dict[str, Any], Callable[[pytest.MonkeyPatch], None
 
 
 async def play(scene: Any, server: servers.Server, **types: Any) -> list[str]:
-    link = link_to(Target("single", (("127.0.0.1", server.port),)), ca_file=None, replicas=0)
-    world = History(link, RING, **types)
+    redis = client_to(Target("single", (("127.0.0.1", server.port),)), ca_file=None, replicas=0)
+    world = History(redis, RING, **types)
     try:
         await world.begin()
         async with asyncio.timeout(30):
@@ -769,7 +771,7 @@ async def play(scene: Any, server: servers.Server, **types: Any) -> list[str]:
         return world.broken
     finally:
         await world.end()
-        await link.close()
+        await redis.close()
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -20,7 +20,7 @@ from gateway.revocation.acknowledgement import Acknowledgements
 from gateway.revocation.restore import Markers
 from gateway.sessions.api import MISS
 from gateway.sessions.cached_store import CachedSessions
-from gateway.sessions.connection import Target, link_to
+from gateway.sessions.connection import Target, client_to
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.lease_client import Replica, steady
 from gateway.sessions.memory import SessionCache
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.keys import ring as keys
     from gateway.sessions.api import Stored
     from gateway.sessions.codec import Record
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
     from gateway.sessions.embedded import EmbeddedValkey
 
 STALENESS_S = 1.0
@@ -44,7 +44,7 @@ LEASES = f"{prefix(bucket_of('acme'))}l"
 class Worker:
     """One worker as it is put together in ``app``, with a clock of its own."""
 
-    link: Link
+    redis: RedisClient
     ring: keys.KeyRing
     name: str
     clock: Clock = field(default_factory=Clock)
@@ -52,14 +52,14 @@ class Worker:
     def __post_init__(self) -> None:
         self.cache = SessionCache()
         self.replica = Replica(
-            self.link,
+            self.redis,
             self.cache,
             name=self.name,
             staleness_s=STALENESS_S,
             monotonic=lambda: self.clock.steady,
         )
         self.sessions = CachedSessions(
-            self.link,
+            self.redis,
             lambda: self.ring,
             cache=self.cache,
             replica=self.replica,
@@ -75,7 +75,7 @@ class Worker:
 
 
 @pytest.fixture
-async def markers(link: Link, clock: Clock) -> Markers:
+async def markers(redis: RedisClient, clock: Clock) -> Markers:
     async def restore(tenant: str) -> None:
         assert tenant == "acme"
 
@@ -83,7 +83,7 @@ async def markers(link: Link, clock: Clock) -> Markers:
         return ["acme"]
 
     return Markers(
-        link,
+        redis,
         tenants=recorded,
         restore=restore,
         generation=lambda: 0,
@@ -103,11 +103,11 @@ async def season(keeper: Markers, clock: Clock) -> None:
 async def worker(
     valkey: EmbeddedValkey, markers: Markers, ring: keys.KeyRing
 ) -> AsyncIterator[Worker]:
-    link = link_to(Target("unix", path=valkey.socket_path), ca_file=None, replicas=0)
-    made = Worker(link, ring, "one")
+    redis = client_to(Target("unix", path=valkey.socket_path), ca_file=None, replicas=0)
+    made = Worker(redis, ring, "one")
     yield made
     await made.sessions.touches.close()
-    await link.close()
+    await redis.close()
 
 
 @pytest.fixture
@@ -141,19 +141,19 @@ async def running(*workers: Worker) -> AsyncIterator[None]:
 
 
 async def test_the_second_check_is_answered_from_memory_without_a_command(
-    worker: Worker, stored: Stored, link: Link
+    worker: Worker, stored: Stored, redis: RedisClient
 ) -> None:
     assert worker.cached(stored) is MISS
     assert await worker.get(stored) == stored.session
     await worker.sessions.touches.settle()
-    before = (await link.command("INFO", "stats"))["total_commands_processed"]
+    before = (await redis.command("INFO", "stats"))["total_commands_processed"]
     assert worker.cached(stored) == stored.session
     assert await worker.get(stored) == stored.session
-    assert (await link.command("INFO", "stats"))["total_commands_processed"] == before + 1
+    assert (await redis.command("INFO", "stats"))["total_commands_processed"] == before + 1
 
 
 async def test_what_cannot_be_a_session_here_is_not_asked_for_and_what_was_none_not_twice_a_second(
-    worker: Worker, stored: Stored, link: Link
+    worker: Worker, stored: Stored, redis: RedisClient
 ) -> None:
     other_tenant = replace(
         tenant("globex"),
@@ -168,9 +168,9 @@ async def test_what_cannot_be_a_session_here_is_not_asked_for_and_what_was_none_
 
     async def asked(cookie: str, host: str = HOST) -> bool:
         """Whether it took a command to find none."""
-        before = (await link.command("INFO", "stats"))["total_commands_processed"]
+        before = (await redis.command("INFO", "stats"))["total_commands_processed"]
         assert await worker.sessions.find(cookie, host=host) is None
-        return (await link.command("INFO", "stats"))["total_commands_processed"] > before + 1  # type: ignore[no-any-return]  # redis-py's
+        return (await redis.command("INFO", "stats"))["total_commands_processed"] > before + 1  # type: ignore[no-any-return]  # redis-py's
 
     free = next(
         bucket for bucket in range(1024) if bucket not in {bucket_of("acme"), bucket_of("globex")}
@@ -224,48 +224,48 @@ async def test_outside_the_lease_memory_is_silent(worker: Worker, stored: Stored
 
 
 async def test_a_session_idles_out_of_memory_when_it_does_in_the_store(
-    worker: Worker, stored: Stored, link: Link
+    worker: Worker, stored: Stored, redis: RedisClient
 ) -> None:
-    await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}", 500)
+    await redis.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}", 500)
     await worker.get(stored)
     worker.clock.advance(0.6)
     assert worker.cached(stored) is MISS
 
 
 async def test_a_replica_whose_clock_is_behind_answers_no_longer_than_the_store_has_the_session(
-    worker: Worker, link: Link
+    worker: Worker, redis: RedisClient
 ) -> None:
     stored = await Login(worker.sessions, tenant(absolute_s=60)).finish()
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
     worker.sessions._clock = lambda: time.time() - 3600
     assert await worker.get(stored) == stored.session
     await worker.sessions.touches.settle()
-    assert 0 < await link.command("PTTL", key) <= 60_000, "its limit, by the store's clock"
+    assert 0 < await redis.command("PTTL", key) <= 60_000, "its limit, by the store's clock"
     entry = worker.cache.found[stored.cookie.reveal()]
     assert entry.until - worker.clock.steady <= 60, "and in memory"
-    await link.command("PEXPIRE", key, 0)
+    await redis.command("PEXPIRE", key, 0)
     worker.clock.advance(60)
     assert worker.cached(stored) is MISS
     assert await worker.get(stored) is None
 
 
 async def test_a_session_used_from_memory_keeps_its_idle_time(
-    worker: Worker, stored: Stored, link: Link
+    worker: Worker, stored: Stored, redis: RedisClient
 ) -> None:
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
     await worker.get(stored)
     await worker.sessions.touches.settle()
-    await link.command("PEXPIRE", key, 900_000)
+    await redis.command("PEXPIRE", key, 900_000)
     for _ in range(2):
         worker.clock.advance(1800 / 8)
         await worker.replica.renew([bucket_of("acme")])
         await worker.get(stored)
         await worker.sessions.touches.settle()
-    assert await link.command("PTTL", key) > 1_700_000
+    assert await redis.command("PTTL", key) > 1_700_000
 
 
 async def test_a_touch_that_failed_is_made_up_for_at_the_next_answer_from_memory(
-    worker: Worker, stored: Stored, link: Link
+    worker: Worker, stored: Stored, redis: RedisClient
 ) -> None:
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
     touch, fails = worker.sessions.touches._touch, [True]
@@ -278,10 +278,10 @@ async def test_a_touch_that_failed_is_made_up_for_at_the_next_answer_from_memory
     worker.sessions.touches._touch = once
     await worker.get(stored)
     await worker.sessions.touches.settle()
-    await link.command("PEXPIRE", key, 900_000)
+    await redis.command("PEXPIRE", key, 900_000)
     await worker.get(stored)
     await worker.sessions.touches.settle()
-    assert await link.command("PTTL", key) > 1_700_000
+    assert await redis.command("PTTL", key) > 1_700_000
 
 
 async def test_a_hit_takes_about_a_microsecond(worker: Worker, stored: Stored) -> None:
@@ -315,9 +315,9 @@ async def test_logging_out_empties_this_memory_at_once(worker: Worker, stored: S
 
 
 async def test_without_a_marker_nothing_is_answered(
-    worker: Worker, stored: Stored, link: Link, markers: Markers
+    worker: Worker, stored: Stored, redis: RedisClient, markers: Markers
 ) -> None:
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
     with pytest.raises(UnavailableError, match="not yet restored"):
         await worker.get(stored)
     assert await markers.look() == 1
@@ -325,28 +325,28 @@ async def test_without_a_marker_nothing_is_answered(
 
 
 async def test_a_marker_of_another_server_does_not_fit(
-    worker: Worker, stored: Stored, link: Link
+    worker: Worker, stored: Stored, redis: RedisClient
 ) -> None:
-    await link.command("SET", f"{prefix(bucket_of('acme'))}m", "s " + "0" * 40 + " nonce")
+    await redis.command("SET", f"{prefix(bucket_of('acme'))}m", "s " + "0" * 40 + " nonce")
     with pytest.raises(UnavailableError, match="not yet restored"):
         await worker.get(stored)
 
 
 async def test_a_restored_server_ends_every_incarnation(
-    worker: Worker, stored: Stored, link: Link, markers: Markers
+    worker: Worker, stored: Stored, redis: RedisClient, markers: Markers
 ) -> None:
     await worker.get(stored)
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
     await markers.look()
     await worker.replica.renew([bucket_of("acme")])
     assert worker.cached(stored) is MISS
 
 
 async def test_a_direct_read_at_another_server_than_the_lease_does_not_count(
-    worker: Worker, stored: Stored, link: Link, markers: Markers
+    worker: Worker, stored: Stored, redis: RedisClient, markers: Markers
 ) -> None:
     lease = await worker.replica.lease(bucket_of("acme"))
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
     await markers.look()
     incarnation = lease.incarnation
     assert await worker.get(stored) == stored.session
@@ -354,10 +354,10 @@ async def test_a_direct_read_at_another_server_than_the_lease_does_not_count(
 
 
 async def test_flushing_the_store_logs_nobody_out_until_it_was_restored(
-    worker: Worker, stored: Stored, link: Link, markers: Markers
+    worker: Worker, stored: Stored, redis: RedisClient, markers: Markers
 ) -> None:
     await worker.get(stored)
-    await link.command("FLUSHALL")
+    await redis.command("FLUSHALL")
     worker.clock.advance(STALENESS_S)
     with pytest.raises(UnavailableError):
         await worker.get(stored)
@@ -366,7 +366,7 @@ async def test_flushing_the_store_logs_nobody_out_until_it_was_restored(
 
 
 async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(
-    link: Link, clock: Clock, caplog: pytest.LogCaptureFixture
+    redis: RedisClient, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A mistake of ours, met at the worst time: it is logged once, tried again, and nobody but
     those of its bucket waits for it.
@@ -387,7 +387,7 @@ async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(
         await asyncio.sleep(0)
 
     keeper = Markers(
-        link,
+        redis,
         tenants=recorded,
         restore=restore,
         generation=lambda: 0,
@@ -395,14 +395,14 @@ async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(
         monotonic=lambda: clock.steady,
         sleep=sleep,
     )
-    await link.command("FLUSHALL")
+    await redis.command("FLUSHALL")
     for _ in range(3):
         with pytest.raises(UnavailableError, match="KeyError"):
             await keeper.look()
     missing = [
         bucket
         for bucket in range(1024)
-        if await link.command("EXISTS", f"gw:{{{bucket:03x}}}:m") == 0
+        if await redis.command("EXISTS", f"gw:{{{bucket:03x}}}:m") == 0
     ]
     assert missing == [bucket_of("broken")]
     assert [record.message for record in caplog.records].count("restore_failed") == 1
@@ -412,7 +412,7 @@ async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(
         for _ in range(3):
             await looked.acquire()  # nor does anything else end the loop
         lost = broken = False
-        while await link.command("EXISTS", f"gw:{{{bucket_of('broken'):03x}}}:m") == 0:
+        while await redis.command("EXISTS", f"gw:{{{bucket_of('broken'):03x}}}:m") == 0:
             await looked.acquire()
 
 
@@ -461,24 +461,24 @@ class Reports:
         self.at[replica] = at
 
 
-async def server_of(link: Link) -> str:
-    return str((await link.command("INFO", "replication"))["master_replid"])
+async def server_of(redis: RedisClient) -> str:
+    return str((await redis.command("INFO", "replication"))["master_replid"])
 
 
-def acknowledgements(link: Link) -> Acknowledgements:
-    return Acknowledgements(link, staleness_s=STALENESS_S, monotonic=steady())
+def acknowledgements(redis: RedisClient) -> Acknowledgements:
+    return Acknowledgements(redis, staleness_s=STALENESS_S, monotonic=steady())
 
 
 async def test_a_revocation_is_acknowledged_when_every_lease_holder_confirmed(
-    worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing
+    worker: Worker, stored: Stored, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
-    other = Worker(worker.link, ring, "two")
+    other = Worker(worker.redis, ring, "two")
     async with running(worker, other):
         for each in (worker, other):
             assert await each.get(stored) == stored.session
-        await RedisLogout(link, ring).end(stored)
+        await RedisLogout(redis, ring).end(stored)
         reports, began = Reports(), steady()()
-        await acknowledgements(link).confirm("acme", reports, server=await server_of(link))
+        await acknowledgements(redis).confirm("acme", reports, server=await server_of(redis))
         took = steady()() - began
         assert worker.cached(stored) is MISS
         assert other.cached(stored) is MISS
@@ -493,44 +493,46 @@ RENEWALS_IN_STALENESS = 5
 class RedisLogout:
     """Ends a family from elsewhere."""
 
-    link: Link
+    redis: RedisClient
     ring: keys.KeyRing
 
     async def end(self, stored: Stored) -> None:
         await CachedSessions(
-            self.link,
+            self.redis,
             lambda: self.ring,
             cache=SessionCache(),
-            replica=Replica(self.link, SessionCache(), name="x", staleness_s=1, monotonic=steady()),
+            replica=Replica(
+                self.redis, SessionCache(), name="x", staleness_s=1, monotonic=steady()
+            ),
             monotonic=steady(),
         ).end_family(stored.session, cookie=stored.cookie.reveal())
 
 
 async def test_without_the_push_channel_a_renewal_brings_the_event(
-    worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing
+    worker: Worker, stored: Stored, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     renewing = asyncio.create_task(worker.replica.run())
     await worker.get(stored)
-    await RedisLogout(link, ring).end(stored)
+    await RedisLogout(redis, ring).end(stored)
     reports = Reports()
-    await acknowledgements(link).confirm("acme", reports, server=await server_of(link))
+    await acknowledgements(redis).confirm("acme", reports, server=await server_of(redis))
     assert worker.cached(stored) is MISS
     assert reports.at["one"] is not None
     renewing.cancel()
 
 
 async def test_what_a_renewal_brought_is_confirmed_at_once(
-    worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing
+    worker: Worker, stored: Stored, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     renewing = asyncio.create_task(worker.replica.run())
     await worker.get(stored)
-    await RedisLogout(link, ring).end(stored)
+    await RedisLogout(redis, ring).end(stored)
     waiting = asyncio.create_task(
-        acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
+        acknowledgements(redis).confirm("acme", Reports(), server=await server_of(redis))
     )
     async with asyncio.timeout(5):
         while b"-" not in (  # noqa: ASYNC110 - the store tells nobody
-            await link.command("LINDEX", f"{prefix(bucket_of('acme'))}e", -1) or b""
+            await redis.command("LINDEX", f"{prefix(bucket_of('acme'))}e", -1) or b""
         ):
             await asyncio.sleep(0.001)
     await worker.replica.renew([bucket_of("acme")])
@@ -541,75 +543,77 @@ async def test_what_a_renewal_brought_is_confirmed_at_once(
 
 
 async def test_a_silent_replica_is_waited_for_a_full_staleness_and_then_forgotten(
-    worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing
+    worker: Worker, stored: Stored, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     await worker.get(stored)
-    await RedisLogout(link, ring).end(stored)
+    await RedisLogout(redis, ring).end(stored)
     reports, began = Reports(), steady()()
-    await acknowledgements(link).confirm("acme", reports, server=await server_of(link))
+    await acknowledgements(redis).confirm("acme", reports, server=await server_of(redis))
     assert STALENESS_S <= steady()() - began < STALENESS_S + 0.25
     assert reports.at == {"one": None}
-    assert await link.command("HGETALL", LEASES) == {}
+    assert await redis.command("HGETALL", LEASES) == {}
 
 
-async def test_leases_have_no_time_to_live(worker: Worker, stored: Stored, link: Link) -> None:
+async def test_leases_have_no_time_to_live(
+    worker: Worker, stored: Stored, redis: RedisClient
+) -> None:
     await worker.get(stored)
-    assert await link.command("PTTL", LEASES) == -1
+    assert await redis.command("PTTL", LEASES) == -1
 
 
 async def test_on_a_primary_that_is_not_known_for_long_a_full_staleness_passes(
-    link: Link, clock: Clock, markers: Markers
+    redis: RedisClient, clock: Clock, markers: Markers
 ) -> None:
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
     await markers.look()
     began = steady()()
-    await acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
+    await acknowledgements(redis).confirm("acme", Reports(), server=await server_of(redis))
     assert steady()() - began >= STALENESS_S
     await season(markers, clock)
     began = steady()()
-    await acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
+    await acknowledgements(redis).confirm("acme", Reports(), server=await server_of(redis))
     assert steady()() - began < STALENESS_S / 2
 
 
-async def test_nothing_is_acknowledged_on_a_store_that_was_not_restored(link: Link) -> None:
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
+async def test_nothing_is_acknowledged_on_a_store_that_was_not_restored(redis: RedisClient) -> None:
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
     with pytest.raises(UnavailableError, match="not yet restored"):
-        await acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
+        await acknowledgements(redis).confirm("acme", Reports(), server=await server_of(redis))
 
 
 async def test_nothing_is_acknowledged_when_another_primary_takes_over_meanwhile(
-    worker: Worker, stored: Stored, link: Link, markers: Markers
+    worker: Worker, stored: Stored, redis: RedisClient, markers: Markers
 ) -> None:
     await worker.get(stored)
     waiting = asyncio.create_task(
-        acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
+        acknowledgements(redis).confirm("acme", Reports(), server=await server_of(redis))
     )
     async with asyncio.timeout(5):
         while b"-" not in (  # noqa: ASYNC110 - the store tells nobody
-            await link.command("LINDEX", f"{prefix(bucket_of('acme'))}e", -1) or b""
+            await redis.command("LINDEX", f"{prefix(bucket_of('acme'))}e", -1) or b""
         ):
             await asyncio.sleep(0.001)
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
     await markers.look()
     with pytest.raises(UnavailableError, match="another primary"):
         await waiting
 
 
 async def test_those_who_wait_together_each_wait_no_longer_than_a_staleness(
-    worker: Worker, stored: Stored, link: Link
+    worker: Worker, stored: Stored, redis: RedisClient
 ) -> None:
     await worker.get(stored)
-    acks = acknowledgements(link)
-    first = asyncio.create_task(acks.confirm("acme", Reports(), server=await server_of(link)))
+    acks = acknowledgements(redis)
+    first = asyncio.create_task(acks.confirm("acme", Reports(), server=await server_of(redis)))
     await asyncio.sleep(STALENESS_S / 2)
     began = steady()()
-    await acks.confirm("acme", Reports(), server=await server_of(link))
+    await acks.confirm("acme", Reports(), server=await server_of(redis))
     assert steady()() - began < STALENESS_S + 0.25
     await first
 
 
 async def test_a_narrowing_is_acknowledged_when_no_replica_answers_by_the_older_snapshot(
-    worker: Worker, stored: Stored, link: Link
+    worker: Worker, stored: Stored, redis: RedisClient
 ) -> None:
     worker.replica.applied(1)
     async with running(worker):
@@ -617,7 +621,7 @@ async def test_a_narrowing_is_acknowledged_when_no_replica_answers_by_the_older_
         assert not worker.sessions.suspended("acme")
         await worker.sessions.become_current("acme")
         reports = Reports()
-        await acknowledgements(link).narrow(["acme"], 2, reports)
+        await acknowledgements(redis).narrow(["acme"], 2, reports)
         assert reports.at["one"] is not None
         assert worker.sessions.suspended("acme")
         assert worker.cached(stored) is MISS
@@ -631,9 +635,9 @@ async def test_a_narrowing_is_acknowledged_when_no_replica_answers_by_the_older_
 
 
 async def test_whoever_starts_after_a_narrowing_must_have_the_snapshot_too(
-    worker: Worker, stored: Stored, link: Link
+    worker: Worker, stored: Stored, redis: RedisClient
 ) -> None:
-    await acknowledgements(link).narrow(["acme"], 2, Reports())
+    await acknowledgements(redis).narrow(["acme"], 2, Reports())
     with pytest.raises(UnavailableError, match="snapshot"):
         await worker.get(stored)
     worker.replica.applied(2)
@@ -641,12 +645,12 @@ async def test_whoever_starts_after_a_narrowing_must_have_the_snapshot_too(
 
 
 async def test_a_worker_that_leaves_is_not_waited_for(
-    worker: Worker, stored: Stored, link: Link
+    worker: Worker, stored: Stored, redis: RedisClient
 ) -> None:
     await worker.get(stored)
     await worker.replica.leave()
     assert worker.cached(stored) is MISS
-    assert await link.command("HGETALL", LEASES) == {}
+    assert await redis.command("HGETALL", LEASES) == {}
 
 
 async def test_a_bucket_that_nobody_asks_for_is_given_up_memory_first(

@@ -22,7 +22,7 @@ from gateway.config.model import Redis as RedisSettings
 from gateway.core.model import Secret
 from gateway.runtime.app import clock_finding, store_finding
 from gateway.sessions.clock_offset import APART_S, CERTAIN_S
-from gateway.sessions.connection import Link, connect
+from gateway.sessions.connection import RedisClient, connect
 from gateway.sessions.keyspace import BUCKETS
 from gateway.sessions.lease_client import Replica
 from gateway.sessions.memory import SessionCache
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-def watching(link: Link, *, generation: int = 0, in_use: tuple[int, ...] = ()) -> Primaries:
-    return Primaries(link, generation=lambda: generation, in_use=lambda: in_use)
+def watching(redis: RedisClient, *, generation: int = 0, in_use: tuple[int, ...] = ()) -> Primaries:
+    return Primaries(redis, generation=lambda: generation, in_use=lambda: in_use)
 
 
 def gauge(state: State) -> float:
@@ -66,18 +66,18 @@ async def becomes(
 
 
 @contextlib.asynccontextmanager
-async def replicated(server: servers.Server, *, replicas: int) -> AsyncIterator[Link]:
+async def replicated(server: servers.Server, *, replicas: int) -> AsyncIterator[RedisClient]:
     """A link that waits for replicas of the one server that it knows, which a service may
     replace.
     """
-    link = connect(
+    redis = connect(
         RedisSettings(url=Secret(f"redis://127.0.0.1:{server.port}"), min_replicas=replicas)
     )
-    await believe(link)
+    await believe(redis)
     try:
-        yield link
+        yield redis
     finally:
-        await link.close()
+        await redis.close()
 
 
 def test_every_state_is_documented_and_every_bad_one_is_alerted_of() -> None:
@@ -96,63 +96,65 @@ def test_every_state_is_documented_and_every_bad_one_is_alerted_of() -> None:
 
 
 async def test_it_answers_where_a_check_would_be_answered(
-    link: Link, caplog: pytest.LogCaptureFixture
+    redis: RedisClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "gateway.sessions")
-    primaries = watching(link)
+    primaries = watching(redis)
     assert primaries.known() == ()
     (found,) = await primaries.look()
     assert (found.state, found.answers) == (State.ANSWERING, True)
     assert events(caplog) == []
 
-    await link.command("FLUSHALL")
+    await redis.command("FLUSHALL")
     for _ in range(3):
         (found,) = await primaries.look()
         assert (found.state, found.answers) == (State.NOT_RESTORED, False)
     assert gauge(State.NOT_RESTORED) == 1
     assert gauge(State.ANSWERING) == 0
 
-    await believe(link)
+    await believe(redis)
     (found,) = await becomes(primaries, lambda all_of: all_of[0].state is State.ANSWERING)
     assert events(caplog) == [("not_restored", "answering"), ("answering", "not_restored")], (
         "once for each change"
     )
 
 
-async def test_one_bucket_of_all_is_found_and_stays_found_until_it_answers(link: Link) -> None:
-    primaries = watching(link)
-    await link.command("DEL", f"gw:{{{BUCKETS - 1:03x}}}:m")
+async def test_one_bucket_of_all_is_found_and_stays_found_until_it_answers(
+    redis: RedisClient,
+) -> None:
+    primaries = watching(redis)
+    await redis.command("DEL", f"gw:{{{BUCKETS - 1:03x}}}:m")
     (found,) = await becomes(primaries, lambda all_of: all_of[0].state is not State.ANSWERING)
     assert (found.state, found.answers) == (State.NOT_RESTORED, True), "the others answer"
     assert (await primaries.look())[0].state is State.NOT_RESTORED
-    used = watching(link, in_use=(BUCKETS - 1,))
+    used = watching(redis, in_use=(BUCKETS - 1,))
     assert (await used.look())[0].state is State.NOT_RESTORED, (
         "what people use is asked about first"
     )
-    await believe(link)
+    await believe(redis)
     assert (await primaries.look())[0].state is State.ANSWERING
 
 
 async def test_it_does_not_answer_by_tenants_that_something_was_taken_from_since(
-    link: Link,
+    redis: RedisClient,
 ) -> None:
-    await link.command(
+    await redis.command(
         "MSET", *(word for bucket in range(BUCKETS) for word in (f"gw:{{{bucket:03x}}}:g", "7"))
     )
-    behind = watching(link, generation=6)
+    behind = watching(redis, generation=6)
     (found,) = await behind.look()
     assert found.state is State.ANSWERING, "for a moment that is so with every change"
     (found,) = await behind.look()
     assert (found.state, found.answers) == (State.OUTDATED, False)
     assert "snapshot 7" in found.detail
-    (found,) = await watching(link, generation=7).look()
+    (found,) = await watching(redis, generation=7).look()
     assert found.state is State.ANSWERING
 
 
 async def test_a_mistake_about_a_primary_does_not_end_the_asking(
-    link: Link, monkeypatch: pytest.MonkeyPatch
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    primaries = watching(link)
+    primaries = watching(redis)
 
     def mistaken(_: object) -> list[int]:
         raise KeyError
@@ -164,9 +166,9 @@ async def test_a_mistake_about_a_primary_does_not_end_the_asking(
     assert (await primaries.look())[0].answers
 
 
-async def test_what_was_seen_long_ago_is_not_told_any_more(link: Link) -> None:
+async def test_what_was_seen_long_ago_is_not_told_any_more(redis: RedisClient) -> None:
     now = 0.0
-    primaries = Primaries(link, generation=lambda: 0, in_use=tuple, monotonic=lambda: now)
+    primaries = Primaries(redis, generation=lambda: 0, in_use=tuple, monotonic=lambda: now)
     await primaries.look()
     now = KNOWN_S - 1
     assert store_finding(primaries.known(), needed=True).ok
@@ -179,13 +181,13 @@ def offset_told() -> float | None:
 
 
 async def test_a_machines_clock_that_differs_from_the_stores_is_told_and_takes_nothing_away(
-    link: Link, caplog: pytest.LogCaptureFixture
+    redis: RedisClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The store runs on this machine, whose clock is right; ``shift_s`` is the gateway's own."""
     caplog.set_level(logging.INFO, "gateway")
     shift_s = 0.0
     primaries = Primaries(
-        link, generation=lambda: 0, in_use=tuple, wall=lambda: time.time() + shift_s
+        redis, generation=lambda: 0, in_use=tuple, wall=lambda: time.time() + shift_s
     )
     assert clock_finding(primaries.clock).ok, "not yet asked is not wrong"
     for shift_s in (0.0, 600.0, 600.0, -3600.0, 0.0):
@@ -209,10 +211,10 @@ async def test_a_machines_clock_that_differs_from_the_stores_is_told_and_takes_n
 
 
 async def test_of_several_primaries_the_one_that_is_furthest_away_is_told_until_it_is_known_better(
-    link: Link, monkeypatch: pytest.MonkeyPatch
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(link), "clustered", property(lambda _: True))
-    primaries = watching(link)
+    monkeypatch.setattr(type(redis), "clustered", property(lambda _: True))
+    primaries = watching(redis)
 
     def seen(**offsets: float | None) -> str:
         primaries._tell(
@@ -243,15 +245,15 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(
         servers.running(tmp_path / "r", "--replicaof", f"127.0.0.1 {server.port}") as replica,
     ):
         replica.until(lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
-        async with replicated(server, replicas=1) as link:
-            primaries = watching(link)
+        async with replicated(server, replicas=1) as redis:
+            primaries = watching(redis)
             (found,) = await becomes(primaries, lambda all_of: all_of[0].answers)
             assert found.state is State.NO_SPARE, "it answers, and after a fail-over it would not"
             for words in zip(options[::2], options[1::2], strict=True):
                 server.ask("CONFIG", "SET", words[0].removeprefix("--"), words[1])
             rounds = asyncio.Semaphore(0)
             leases = Replica(
-                link, SessionCache(), name="worker", staleness_s=0.5, monotonic=time.monotonic
+                redis, SessionCache(), name="worker", staleness_s=0.5, monotonic=time.monotonic
             )
             leases.each_round = rounds.release
             await leases.lease(0)
@@ -295,7 +297,7 @@ async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_awa
     with servers.cluster(tmp_path) as nodes:
         for node in nodes:
             node.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
-        link = connect(
+        redis = connect(
             RedisSettings(
                 url=Secret(
                     "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
@@ -304,8 +306,8 @@ async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_awa
             )
         )
         try:
-            await believe(link)
-            primaries = watching(link)
+            await believe(redis)
+            primaries = watching(redis)
             await primaries.look()
             finding = store_finding(primaries.known(), needed=True)
             assert finding.ok
@@ -330,4 +332,4 @@ async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_awa
                 "of an admin role alone it is told: hooks are kept in SQL"
             )
         finally:
-            await link.close()
+            await redis.close()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 CHANNEL = "gw:test"
 
@@ -28,11 +28,11 @@ CHANNEL = "gw:test"
 class Listener:
     """What was told, in order."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, redis: RedisClient) -> None:
         self.states: list[bool] = []
         self.heard: list[str] = []
         self.task = asyncio.create_task(
-            listen(link, CHANNEL, hearing=self.states.append, heard=self.heard.append)
+            listen(redis, CHANNEL, hearing=self.states.append, heard=self.heard.append)
         )
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -68,8 +68,8 @@ def deployment(kind: str, directory: Path) -> Iterator[tuple[str, servers.Server
 @pytest.mark.parametrize("kind", ["single", "sentinel", "cluster"])
 async def test_a_channel_is_followed_and_again_after_it_was_cut(kind: str, tmp_path: Path) -> None:
     with deployment(kind, tmp_path) as (url, server, publisher):
-        link = connect(RedisSettings(url=Secret(url), min_replicas=0))
-        listener = Listener(link)
+        redis = connect(RedisSettings(url=Secret(url), min_replicas=0))
+        listener = Listener(redis)
         await listener.until(lambda: listener.standing(1))
         publisher.ask("PUBLISH", CHANNEL, "1")
         await listener.until(lambda: listener.heard == ["1"])
@@ -78,7 +78,7 @@ async def test_a_channel_is_followed_and_again_after_it_was_cut(kind: str, tmp_p
         publisher.ask("PUBLISH", CHANNEL, "2")
         await listener.until(lambda: listener.heard == ["1", "2"])
         await end([listener.task])
-        await link.close()
+        await redis.close()
 
 
 async def test_a_server_that_hangs_is_left_and_followed_again_when_it_answers(
@@ -92,8 +92,8 @@ async def test_a_server_that_hangs_is_left_and_followed_again_when_it_answers(
     with servers.running(tmp_path) as server:
         async with servers.relay(server.port) as between:
             between.watch = lambda data: asked.append(data) if b"PING" in data else None
-            link = connect(RedisSettings(url=Secret(f"redis://127.0.0.1:{between.port}")))
-            listener = Listener(link)
+            redis = connect(RedisSettings(url=Secret(f"redis://127.0.0.1:{between.port}")))
+            listener = Listener(redis)
             await listener.until(lambda: len(asked) > 2 * channel_module.MAX_SILENT)
             assert listener.states == [True], "where nothing happens it answers all the same"
             server.ask("PUBLISH", CHANNEL, "1")
@@ -105,17 +105,17 @@ async def test_a_server_that_hangs_is_left_and_followed_again_when_it_answers(
             server.ask("PUBLISH", CHANNEL, "2")
             await listener.until(lambda: listener.heard == ["1", "2"])
             await end([listener.task])
-            await link.close()
+            await redis.close()
 
 
 async def test_while_the_store_is_away_the_channel_is_tried_again(tmp_path: Path) -> None:
     with servers.running(tmp_path) as server:
         async with servers.relay(server.port) as between:
             between.cut = True
-            link = connect(RedisSettings(url=Secret(f"redis://127.0.0.1:{between.port}")))
-            listener = Listener(link)
+            redis = connect(RedisSettings(url=Secret(f"redis://127.0.0.1:{between.port}")))
+            listener = Listener(redis)
             await listener.until(lambda: listener.states == [False, False])
             between.cut = False
             await listener.until(lambda: listener.standing(1))
             await end([listener.task])
-            await link.close()
+            await redis.close()

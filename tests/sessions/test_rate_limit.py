@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from gateway.sessions.rate_limit import Attempts
 
 if TYPE_CHECKING:
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 
-async def test_a_client_is_refused_beyond_its_attempts_and_nobody_else(link: Link) -> None:
+async def test_a_client_is_refused_beyond_its_attempts_and_nobody_else(redis: RedisClient) -> None:
     now = 1_000_000.0
-    attempts = Attempts(link, clock=lambda: now)
+    attempts = Attempts(redis, clock=lambda: now)
     assert [await attempts.allowed("a", at_most=2) for _ in range(3)] == [True, True, False]
     assert await attempts.allowed("b", at_most=2)
     assert await attempts.allowed("a", at_most=2, kind="login")
@@ -20,9 +20,9 @@ async def test_a_client_is_refused_beyond_its_attempts_and_nobody_else(link: Lin
     assert await attempts.allowed("a", at_most=2)
 
 
-async def test_a_short_window_ends_soon(link: Link) -> None:
+async def test_a_short_window_ends_soon(redis: RedisClient) -> None:
     now = 1_000_000.0
-    attempts = Attempts(link, clock=lambda: now)
+    attempts = Attempts(redis, clock=lambda: now)
     assert [await attempts.allowed("a", at_most=1, window_s=10) for _ in range(2)] == [True, False]
     now += 10
     assert await attempts.allowed("a", at_most=1, window_s=10)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.keys import ring as keys
     from gateway.sessions.api import Stored
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 
 class Cognito:
@@ -59,9 +59,9 @@ async def no_sleep(_seconds: float) -> None:
 
 @pytest.fixture
 async def rechecks(
-    sessions: RedisSessions, link: Link, cognito: Cognito
+    sessions: RedisSessions, redis: RedisClient, cognito: Cognito
 ) -> AsyncIterator[Rechecks]:
-    made = Rechecks(link, interval_s=600, tenant=tenant, refresh=cognito.refresh, sleep=no_sleep)
+    made = Rechecks(redis, interval_s=600, tenant=tenant, refresh=cognito.refresh, sleep=no_sleep)
     sessions.touches.tell.append(made.used)
     sessions.touches.at_most_s = made.interval_s
     yield made
@@ -81,10 +81,10 @@ async def use(sessions: RedisSessions, rechecks: Rechecks, stored: Stored, clock
     )
 
 
-async def age(link: Link, stored: Stored, seconds: int) -> None:
+async def age(redis: RedisClient, stored: Stored, seconds: int) -> None:
     """As if Cognito had last been asked so long ago."""
-    now = int((await link.command("TIME"))[0])
-    await link.command(
+    now = int((await redis.command("TIME"))[0])
+    await redis.command(
         "HSET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "k", now - seconds
     )
 
@@ -93,14 +93,14 @@ async def test_cognito_is_asked_when_it_is_due_and_not_before(
     sessions: RedisSessions,
     rechecks: Rechecks,
     login: Login,
-    link: Link,
+    redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
 ) -> None:
     stored = await login.finish()
     assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == []
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == ["refresh"]
     assert await use(sessions, rechecks, stored, clock)
@@ -111,7 +111,7 @@ async def test_use_that_is_no_activity_is_use_all_the_same(
     sessions: RedisSessions,
     rechecks: Rechecks,
     login: Login,
-    link: Link,
+    redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
 ) -> None:
@@ -119,11 +119,11 @@ async def test_use_that_is_no_activity_is_use_all_the_same(
     Cognito knows the person.
     """
     stored = await login.finish()
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     await shown(sessions, stored.cookie.reveal(), active_s=None)
     await rechecks.settle()
     assert cognito.asked == ["refresh"]
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     await shown(sessions, stored.cookie.reveal(), active_s=3600.0)
     clock.advance(601)
     await shown(sessions, stored.cookie.reveal())
@@ -135,12 +135,12 @@ async def test_a_check_never_waits_for_cognito(
     sessions: RedisSessions,
     rechecks: Rechecks,
     login: Login,
-    link: Link,
+    redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
 ) -> None:
     stored = await login.finish()
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     cognito.open.clear()
     clock.advance(601)
     assert await shown(sessions, stored.cookie.reveal(), host=HOST) is not None
@@ -156,14 +156,14 @@ async def test_only_invalid_grant_ends_the_family(
     sessions: RedisSessions,
     rechecks: Rechecks,
     login: Login,
-    link: Link,
+    redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
 ) -> None:
     parent = await login.finish()
     child = await child_of(sessions, parent)
     cognito.answer = PeerError("invalid_grant", "disabled")
-    await age(link, parent, 601)
+    await age(redis, parent, 601)
     assert not await use(sessions, rechecks, child, clock)
     assert await sessions.find(parent.cookie.reveal(), host=HOST) is None
 
@@ -181,7 +181,7 @@ async def test_no_other_answer_ends_a_session(
     sessions: RedisSessions,
     rechecks: Rechecks,
     login: Login,
-    link: Link,
+    redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
     *,
@@ -189,7 +189,7 @@ async def test_no_other_answer_ends_a_session(
 ) -> None:
     stored = await login.finish()
     cognito.answer = answer
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     assert await use(sessions, rechecks, stored, clock)
     assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == ["refresh"], "the claim keeps everybody from asking again at once"
@@ -199,29 +199,29 @@ async def test_a_rotated_token_takes_the_place_of_the_old_one(
     sessions: RedisSessions,
     rechecks: Rechecks,
     login: Login,
-    link: Link,
+    redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
 ) -> None:
     stored = await login.finish()
     for successor in ("second", "third"):
         cognito.answer = Secret(successor)
-        await age(link, stored, 601)
+        await age(redis, stored, 601)
         assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == ["refresh", "second"]
     before, value = (
-        await written(link),
+        await written(redis),
         await sessions._reread(stored.session, stored.cookie.reveal()),
     )
     assert value is not None
-    async with full(link):
+    async with full(redis):
         assert (
             await rechecks._note(
                 value, b"the one that was asked about", successor=b"third", refused=False
             )
             == -1
         )
-    assert await written(link) > before, (
+    assert await written(redis) > before, (
         "stored already, by an attempt whose answer was lost: WAIT speaks of a "
         "connection's own writes"
     )
@@ -231,15 +231,15 @@ async def test_a_rotated_token_takes_the_place_of_the_old_one(
 
 
 async def test_of_many_replicas_one_asks(
-    link: Link, ring: keys.KeyRing, login: Login, cognito: Cognito
+    redis: RedisClient, ring: keys.KeyRing, login: Login, cognito: Cognito
 ) -> None:
     stored = await login.finish()
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     cognito.open.clear()
     replicas = [
-        Rechecks(link, interval_s=600, tenant=tenant, refresh=cognito.refresh) for _ in range(5)
+        Rechecks(redis, interval_s=600, tenant=tenant, refresh=cognito.refresh) for _ in range(5)
     ]
-    stores = [RedisSessions(link, lambda: ring) for _ in replicas]
+    stores = [RedisSessions(redis, lambda: ring) for _ in replicas]
     for store, replica in zip(stores, replicas, strict=True):
         store.touches.tell.append(replica.used)
         await shown(store, stored.cookie.reveal(), host=HOST)
@@ -254,19 +254,19 @@ async def test_a_refusal_of_a_token_that_was_replaced_meanwhile_ends_nothing(
     sessions: RedisSessions,
     rechecks: Rechecks,
     login: Login,
-    link: Link,
+    redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
 ) -> None:
     stored = await login.finish()
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     cognito.open.clear()
     clock.advance(601)
     await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
     async with asyncio.timeout(5):
         await cognito.was_asked.wait()
-    await link.command(
+    await redis.command(
         "HSET",
         f"{prefix(bucket_of('acme'))}f:{stored.session.family}",
         "r",
@@ -282,12 +282,12 @@ async def test_an_ended_family_is_not_brought_back_by_cognitos_answer(
     sessions: RedisSessions,
     rechecks: Rechecks,
     login: Login,
-    link: Link,
+    redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
 ) -> None:
     stored = await login.finish()
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     cognito.open.clear()
     cognito.answer = Secret("second")
     clock.advance(601)
@@ -299,7 +299,7 @@ async def test_an_ended_family_is_not_brought_back_by_cognitos_answer(
     cognito.open.set()
     await rechecks.settle()
     assert (
-        await link.command("EXISTS", f"{prefix(bucket_of('acme'))}f:{stored.session.family}") == 0
+        await redis.command("EXISTS", f"{prefix(bucket_of('acme'))}f:{stored.session.family}") == 0
     )
 
 
@@ -307,29 +307,29 @@ async def test_another_client_never_uses_the_token(
     sessions: RedisSessions,
     rechecks: Rechecks,
     login: Login,
-    link: Link,
+    redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
 ) -> None:
     stored = await login.finish(client_id="the-client-of-then")
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == []
 
 
 async def test_a_session_of_a_replaced_client_is_asked_about_with_that_client(
-    sessions: RedisSessions, link: Link, login: Login, cognito: Cognito, clock: Clock
+    sessions: RedisSessions, redis: RedisClient, login: Login, cognito: Cognito, clock: Clock
 ) -> None:
     rotated = replace(
         tenant(), retired=(AppClient("the-client-of-then", Secret("its secret"), retires_at=1e12),)
     )
     rechecks = Rechecks(
-        link, interval_s=600, tenant=lambda _: rotated, refresh=cognito.refresh, sleep=no_sleep
+        redis, interval_s=600, tenant=lambda _: rotated, refresh=cognito.refresh, sleep=no_sleep
     )
     sessions.touches.tell.append(rechecks.used)
     sessions.touches.at_most_s = rechecks.interval_s
     stored = await login.finish(client_id="the-client-of-then")
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     assert await use(sessions, rechecks, stored, clock)
     assert (cognito.asked, cognito.clients) == (["refresh"], ["the-client-of-then"])
     await rechecks.close()
@@ -339,11 +339,11 @@ async def test_a_login_without_a_refresh_token_is_left_alone(
     sessions: RedisSessions,
     rechecks: Rechecks,
     login: Login,
-    link: Link,
+    redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
 ) -> None:
     stored = await login.finish(refresh_token=None)
-    await age(link, stored, 601)
+    await age(redis, stored, 601)
     assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == []

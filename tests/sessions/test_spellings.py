@@ -37,7 +37,7 @@ from tests.sessions.conftest import Login, identity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
     from gateway.sessions.store import RedisSessions
 
 ADDRESSES = (
@@ -285,10 +285,10 @@ def test_an_explanation_knows_a_block_in_every_spelling(asked: str, said: str) -
 
 @pytest.mark.parametrize("door", ["email", "oid", "user"])
 async def test_ended_means_ended_and_listed_means_listed_in_every_spelling(
-    link: Link, ring: keys.KeyRing, sessions: RedisSessions, login: Login, door: str
+    redis: RedisClient, ring: keys.KeyRing, sessions: RedisSessions, login: Login, door: str
 ) -> None:
-    directory = StoreDirectory(link, lambda: ring)
-    marks = Watermarks(link, lambda: ring)
+    directory = StoreDirectory(redis, lambda: ring)
+    marks = Watermarks(redis, lambda: ring)
     for signed_in, said in product(SPELLINGS[door], SPELLINGS[door]):
         changed: Any = {"sub" if door == "user" else door: signed_in}
         stored = await login.finish(identity=replace(identity(), **changed))

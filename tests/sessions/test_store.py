@@ -32,11 +32,11 @@ from tests.sessions.conftest import (
 if TYPE_CHECKING:
     from gateway.keys import ring as keys
     from gateway.sessions.codec import Record
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 
-async def ttl_ms(link: Link, stored: Stored) -> int:
-    ttl = await link.command(
+async def ttl_ms(redis: RedisClient, stored: Stored) -> int:
+    ttl = await redis.command(
         "PTTL", f"{prefix(bucket_of(stored.session.tenant))}s:{stored.session.digest}"
     )
     assert isinstance(ttl, int)
@@ -79,14 +79,16 @@ async def test_a_malformed_cookie_never_reaches_the_store(
     assert await sessions.find(cookie, host=HOST) is None
 
 
-async def test_a_check_is_one_command(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_check_is_one_command(
+    sessions: RedisSessions, login: Login, redis: RedisClient
+) -> None:
     stored = await login.finish()
     await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
-    before = await link.command("INFO", "commandstats")
+    before = await redis.command("INFO", "commandstats")
     await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
-    after = await link.command("INFO", "commandstats")
+    after = await redis.command("INFO", "commandstats")
     grown = {
         name
         for name in after
@@ -97,25 +99,25 @@ async def test_a_check_is_one_command(sessions: RedisSessions, login: Login, lin
 
 
 async def test_idle_time_is_extended_after_an_eighth_of_it_and_not_before(
-    sessions: RedisSessions, login: Login, link: Link, clock: Clock
+    sessions: RedisSessions, login: Login, redis: RedisClient, clock: Clock
 ) -> None:
     stored = await login.finish()
     cookie = stored.cookie.reveal()
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
     await shown(sessions, cookie, host=HOST)
     await sessions.touches.settle()
-    await link.command("PEXPIRE", key, 1000_000)
+    await redis.command("PEXPIRE", key, 1000_000)
     await shown(sessions, cookie, host=HOST)
     await sessions.touches.settle()
-    assert await ttl_ms(link, stored) <= 1000_000
+    assert await ttl_ms(redis, stored) <= 1000_000
     clock.advance(1800 / 8 + 1)
     await shown(sessions, cookie, host=HOST)
     await sessions.touches.settle()
-    assert await ttl_ms(link, stored) > 1700_000
+    assert await ttl_ms(redis, stored) > 1700_000
 
 
 async def test_an_open_socket_keeps_a_session_active_and_no_process_shortens_that(
-    sessions: RedisSessions, login: Login, link: Link, clock: Clock, ring: keys.KeyRing
+    sessions: RedisSessions, login: Login, redis: RedisClient, clock: Clock, ring: keys.KeyRing
 ) -> None:
     stored = await login.finish()
     cookie = stored.cookie.reveal()
@@ -123,46 +125,46 @@ async def test_an_open_socket_keeps_a_session_active_and_no_process_shortens_tha
     await shown(sessions, cookie, active_s=3600)
     await sessions.touches.settle()
     # A script's TIME may be some milliseconds ahead of what PTTL counts from.
-    assert 5_300_000 < await ttl_ms(link, stored) <= 5_400_010, (
+    assert 5_300_000 < await ttl_ms(redis, stored) <= 5_400_010, (
         "at once, though there was a touch just now: an hour, and idle time behind it"
     )
     other = RedisSessions(
-        link, lambda: ring, clock=lambda: clock.wall, monotonic=lambda: clock.steady
+        redis, lambda: ring, clock=lambda: clock.wall, monotonic=lambda: clock.steady
     )
     await shown(other, cookie)
     await other.touches.settle()
-    assert await ttl_ms(link, stored) > 5_300_000
+    assert await ttl_ms(redis, stored) > 5_300_000
     clock.advance(1200)
-    writes = await link.command("INFO", "commandstats")
+    writes = await redis.command("INFO", "commandstats")
     await shown(sessions, cookie)
     await shown(sessions, cookie, active_s=2500)
     await sessions.touches.settle()
-    assert (await link.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"] == writes[
+    assert (await redis.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"] == writes[
         "cmdstat_evalsha"
     ]["calls"], "what is covered is not written again"
     await shown(sessions, cookie, active_s=3600)
     await sessions.touches.settle()
-    assert await ttl_ms(link, stored) > 5_300_000
+    assert await ttl_ms(redis, stored) > 5_300_000
     clock.advance(5000)
     await shown(sessions, cookie)
     await sessions.touches.settle()
-    assert (await link.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"] == writes[
+    assert (await redis.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"] == writes[
         "cmdstat_evalsha"
     ]["calls"] + 2, "when it is over, idle time goes on as ever"
 
 
 async def test_what_does_not_count_leaves_the_idle_time_as_it_is(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     stored = await login.finish()
-    await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}", 900_000)
+    await redis.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}", 900_000)
     assert await shown(sessions, stored.cookie.reveal(), active_s=None) == stored.session
     await sessions.touches.settle()
-    assert await ttl_ms(link, stored) <= 900_000
+    assert await ttl_ms(redis, stored) <= 900_000
 
 
 async def test_of_an_open_socket_a_touch_that_failed_is_made_up_for_without_another_request(
-    sessions: RedisSessions, login: Login, link: Link, monkeypatch: pytest.MonkeyPatch
+    sessions: RedisSessions, login: Login, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.sessions.idle_refresh.AGAIN_S", 0.01)
     touch, fails, done = sessions.touches._touch, [True, True], asyncio.Event()
@@ -179,10 +181,12 @@ async def test_of_an_open_socket_a_touch_that_failed_is_made_up_for_without_anot
     await shown(sessions, stored.cookie.reveal(), active_s=3600)
     async with asyncio.timeout(10):
         await done.wait()
-    assert await ttl_ms(link, stored) > 5_300_000
+    assert await ttl_ms(redis, stored) > 5_300_000
 
 
-async def test_a_touch_never_resurrects(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_touch_never_resurrects(
+    sessions: RedisSessions, login: Login, redis: RedisClient
+) -> None:
     stored = await login.finish()
     token = seal.parse_token(stored.cookie.reveal())
     assert token is not None
@@ -197,32 +201,32 @@ async def test_a_touch_never_resurrects(sessions: RedisSessions, login: Login, l
 
 
 async def test_a_touch_never_goes_beyond_the_absolute_limit(
-    sessions: RedisSessions, link: Link
+    sessions: RedisSessions, redis: RedisClient
 ) -> None:
     stored = await Login(sessions, tenant(idle_s=1800, absolute_s=600)).finish()
     await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
-    assert 0 < await ttl_ms(link, stored) <= 600_000
+    assert 0 < await ttl_ms(redis, stored) <= 600_000
 
 
 async def test_beyond_the_absolute_limit_there_is_no_session_even_if_redis_keeps_it(
-    sessions: RedisSessions, login: Login, link: Link, clock: Clock
+    sessions: RedisSessions, login: Login, redis: RedisClient, clock: Clock
 ) -> None:
     stored = await login.finish()
-    await link.command("PERSIST", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}")
+    await redis.command("PERSIST", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}")
     clock.advance(43200)
     assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
 
 
 async def test_everything_that_a_login_writes_expires(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     await login.finish()
-    keys = await link.command("KEYS", "*")
+    keys = await redis.command("KEYS", "*")
     lasting = {
         key.decode()
         for key in keys
-        if await link.command("TTL", key) < 0 and not key.endswith(b":m")
+        if await redis.command("TTL", key) < 0 and not key.endswith(b":m")
     }
     assert lasting == {f"{prefix(bucket_of('acme'))}c:acme"}
 
@@ -250,7 +254,7 @@ async def test_tabs_that_began_without_a_binding_finish_with_the_bindings_of_all
 
 
 async def test_a_pending_login_that_another_browser_shows_is_deleted(
-    sessions: RedisSessions, link: Link
+    sessions: RedisSessions, redis: RedisClient
 ) -> None:
     """Else its code and state, in a victim's history, would be a session as the victim for whoever
     began.
@@ -268,7 +272,7 @@ async def test_a_pending_login_that_another_browser_shows_is_deleted(
         assert (
             await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)) is None
         ), bindings
-    assert await link.command("KEYS", "gw:*:p:*") == []
+    assert await redis.command("KEYS", "gw:*:p:*") == []
 
 
 async def test_another_browser_changes_nothing_about_a_login_that_was_taken(
@@ -285,16 +289,16 @@ async def test_another_browser_changes_nothing_about_a_login_that_was_taken(
 
 
 async def test_a_spent_code_is_known_for_as_long_as_a_login_is_open(
-    sessions: RedisSessions, link: Link
+    sessions: RedisSessions, redis: RedisClient
 ) -> None:
     await sessions.spend_code("code-1\ud800")
     assert (await sessions.code_spent("code-1\ud800"), await sessions.code_spent("code-2")) == (
         True,
         False,
     )
-    (key,) = await link.command("KEYS", "gw:code:*")
+    (key,) = await redis.command("KEYS", "gw:code:*")
     assert b"code-1" not in key
-    assert 590 < await link.command("TTL", key) <= 600
+    assert 590 < await redis.command("TTL", key) <= 600
 
 
 async def test_parallel_tabs_do_not_disturb_each_other(sessions: RedisSessions) -> None:
@@ -314,7 +318,7 @@ async def test_a_malformed_binding_is_replaced(sessions: RedisSessions) -> None:
 
 
 async def test_a_pending_login_expires_after_ten_minutes(
-    sessions: RedisSessions, clock: Clock, link: Link
+    sessions: RedisSessions, clock: Clock, redis: RedisClient
 ) -> None:
     """The store's ten minutes: it comes back to a replica with another clock, either way."""
     for shift_s in (3600, -7200):
@@ -325,9 +329,9 @@ async def test_a_pending_login_expires_after_ten_minutes(
             token = seal.parse_token(login.state.reveal())
             assert token is not None
             key = f"{prefix(token.bucket)}p:{token.digest}"
-            assert 590 < await link.command("TTL", key) <= 600
+            assert 590 < await redis.command("TTL", key) <= 600
             if taken:
-                await link.command("EXPIRE", key, 0)
+                await redis.command("EXPIRE", key, 0)
             taken.append(
                 await sessions.take(login.state.reveal(), bindings=(login.binding.reveal(),))
             )
@@ -336,7 +340,7 @@ async def test_a_pending_login_expires_after_ten_minutes(
 
 
 async def test_a_flood_of_logins_pushes_out_its_own_and_the_store_keeps_no_more_than_the_bound(
-    sessions: RedisSessions, link: Link
+    sessions: RedisSessions, redis: RedisClient
 ) -> None:
     """The bound in Redis' own bytes; a person elsewhere who began before, and one who begins during
     the flood, arrive.
@@ -346,8 +350,8 @@ async def test_a_flood_of_logins_pushes_out_its_own_and_the_store_keeps_no_more_
     long = replace(pending(), return_to=f"https://{HOST}/?{'q' * 4000}")
     begun = [await sessions.begin(long, binding=None, client="198.51.100.1") for _ in range(60)]
     late = await sessions.begin(pending(), binding=None, client="203.0.113.8")
-    kept = [key for key in await link.command("KEYS", "gw:*") if b"}:p:" in key]
-    used = sum([await link.command("MEMORY", "USAGE", key) for key in kept])
+    kept = [key for key in await redis.command("KEYS", "gw:*") if b"}:p:" in key]
+    used = sum([await redis.command("MEMORY", "USAGE", key) for key in kept])
     assert 60_000 < used <= 100_000
     for honest in (early, late, begun[-1]):
         assert isinstance(
@@ -360,7 +364,7 @@ async def test_a_flood_of_logins_pushes_out_its_own_and_the_store_keeps_no_more_
 
 
 async def test_codes_of_strangers_are_bounded_in_the_same_way(
-    sessions: RedisSessions, link: Link
+    sessions: RedisSessions, redis: RedisClient
 ) -> None:
     sessions._codes.max_bytes = 3_200
     await sessions.spend_code("victims", client="203.0.113.7")
@@ -368,15 +372,15 @@ async def test_codes_of_strangers_are_bounded_in_the_same_way(
         await sessions.spend_code(f"flood-{n}", client="198.51.100.1")
     assert await sessions.code_spent("victims") and await sessions.code_spent("flood-99")
     assert not await sessions.code_spent("flood-0")
-    kept = await link.command("KEYS", "gw:code:*")
+    kept = await redis.command("KEYS", "gw:code:*")
     assert len(kept) == 20
-    assert sum([await link.command("MEMORY", "USAGE", key) for key in kept]) <= 3_200
+    assert sum([await redis.command("MEMORY", "USAGE", key) for key in kept]) <= 3_200
 
 
-async def test_the_tenant_clock_only_goes_forward(login: Login, link: Link) -> None:
+async def test_the_tenant_clock_only_goes_forward(login: Login, redis: RedisClient) -> None:
     values = [await login.begin() for _ in range(5)]
     ahead = int(time.time() * 1e6) + 3_600_000_000
-    await link.command("SET", f"{prefix(bucket_of('acme'))}c:acme", ahead)
+    await redis.command("SET", f"{prefix(bucket_of('acme'))}c:acme", ahead)
     values += [await login.begin() for _ in range(5)]
     assert values == sorted(set(values))
     assert values[5] == ahead + 1
@@ -399,19 +403,21 @@ async def test_families_of_other_people_do_not_count(sessions: RedisSessions) ->
     assert await sessions.find(alice.cookie.reveal(), host=HOST) is not None
 
 
-async def test_families_that_idled_out_do_not_count(sessions: RedisSessions, link: Link) -> None:
+async def test_families_that_idled_out_do_not_count(
+    sessions: RedisSessions, redis: RedisClient
+) -> None:
     login = Login(sessions, tenant(max_per_user=2))
     first, second = await login.finish(), await login.finish()
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}s:{second.session.digest}")
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}s:{second.session.digest}")
     await login.finish()
     assert await sessions.find(first.cookie.reveal(), host=HOST) is not None
 
 
 async def test_what_ends_is_pushed_in_the_same_step(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     stored = await login.finish()
-    pubsub = link.client.pubsub()
+    pubsub = redis.client.pubsub()
     await pubsub.subscribe("gw:push")
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     async with asyncio.timeout(5):
@@ -470,7 +476,7 @@ async def test_a_ticket_makes_a_child_session_of_the_same_family(
 
 
 async def test_a_ticket_shown_by_another_browser_or_at_another_host_is_deleted(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     stored = await login.finish()
     for host, stranger in (
@@ -493,7 +499,7 @@ async def test_a_ticket_shown_by_another_browser_or_at_another_host_is_deleted(
     assert (
         await sessions.redeem_ticket(made, host=CHILD, bindings=(), served=anybody) is OTHER_BROWSER
     )
-    assert await link.command("KEYS", "gw:*:t:*") == []
+    assert await redis.command("KEYS", "gw:*:t:*") == []
 
 
 async def test_a_ticket_of_a_tenant_that_is_not_served_here_any_more_makes_no_session(
@@ -515,7 +521,7 @@ async def test_a_ticket_of_a_tenant_that_is_not_served_here_any_more_makes_no_se
 
 
 async def test_a_sign_in_goes_on_handing_over_to_however_many_hosts(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     """The sessions that were used the longest ago make room; the parent never does, nor what was in
     use since.
@@ -523,14 +529,14 @@ async def test_a_sign_in_goes_on_handing_over_to_however_many_hosts(
     parent = await login.finish()
     children = [await child_of(sessions, parent) for _ in range(256)]
     assert await sessions.find(children[0].cookie.reveal(), host=CHILD) is not None
-    await link.command(
+    await redis.command(
         "PEXPIRE", f"{prefix(bucket_of('acme'))}s:{children[0].session.digest}", 1_900_000
     )
     for idle in (children[7], children[8]):
-        await link.command(
+        await redis.command(
             "PEXPIRE", f"{prefix(bucket_of('acme'))}s:{idle.session.digest}", 900_000
         )
-    pubsub = link.client.pubsub()
+    pubsub = redis.client.pubsub()
     await pubsub.subscribe("gw:push")
     more = [await child_of(sessions, parent) for _ in range(2)]
     async with asyncio.timeout(5):
@@ -549,7 +555,7 @@ async def test_a_sign_in_goes_on_handing_over_to_however_many_hosts(
         "caches are told in the same step"
     )
     assert (
-        await link.command("HLEN", f"{prefix(bucket_of('acme'))}f:{parent.session.family}")
+        await redis.command("HLEN", f"{prefix(bucket_of('acme'))}f:{parent.session.family}")
         < 256 + 10
     )
 
@@ -566,34 +572,34 @@ async def test_a_ticket_of_an_ended_family_is_worth_nothing(
 
 
 async def test_a_ticket_lives_for_thirty_seconds(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     made, _ = await ticket(sessions, await login.finish())
     token = seal.parse_token(made)
     assert token is not None
-    assert 25 < await link.command("TTL", f"{prefix(token.bucket)}t:{token.digest}") <= 30
+    assert 25 < await redis.command("TTL", f"{prefix(token.bucket)}t:{token.digest}") <= 30
 
 
 async def test_touching_a_child_touches_its_parent(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     parent = await login.finish()
     child = await child_of(sessions, parent)
-    await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{parent.session.digest}", 5000)
+    await redis.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{parent.session.digest}", 5000)
     await shown(sessions, child.cookie.reveal(), host=CHILD)
     await sessions.touches.settle()
-    assert await ttl_ms(link, parent) > 1700_000
+    assert await ttl_ms(redis, parent) > 1700_000
 
 
 # --- logout and lists -----------------------------------------------------------------------------
 
 
 async def test_a_refresh_token_takes_less_room_than_its_text(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     token = secrets.token_urlsafe(825)
     stored = await login.finish(refresh_token=Secret(token))
-    kept = await link.command("HGET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "r")
+    kept = await redis.command("HGET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "r")
     assert len(kept) < 0.85 * len(token)
     ended = await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     assert ended.refresh_token is not None
@@ -612,13 +618,13 @@ async def test_logout_ends_the_whole_family_from_any_member_and_hands_back_the_r
     assert await sessions.find(child.cookie.reveal(), host=CHILD) is None
 
 
-async def written(link: Link) -> int:
+async def written(redis: RedisClient) -> int:
     """Writes that replicas would have been sent so far."""
-    return int((await link.command("INFO", "persistence"))["rdb_changes_since_last_save"])
+    return int((await redis.command("INFO", "persistence"))["rdb_changes_since_last_save"])
 
 
 async def test_a_replaced_session_ends_and_its_family_with_the_last_of_its_sessions(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     parent = await login.finish()
     child, again = await child_of(sessions, parent), await login.finish()
@@ -628,9 +634,9 @@ async def test_a_replaced_session_ends_and_its_family_with_the_last_of_its_sessi
         await sessions.find(s.cookie.reveal(), host=h) is not None
         for s, h in ((parent, HOST), (child, CHILD), (again, HOST))
     ] == [False, True, True]
-    before = await written(link)
+    before = await written(redis)
     await sessions.end_replaced(parent.session, cookie=parent.cookie.reveal())
-    assert await written(link) > before, (
+    assert await written(redis) > before, (
         "as whoever never heard that it was done: WAIT speaks of a connection's own writes"
     )
     last = await sessions.end_replaced(child.session, cookie=child.cookie.reveal())
@@ -676,11 +682,11 @@ async def test_a_later_login_ends_what_is_outdated_of_the_same_person_and_began_
 
 
 async def test_logout_leaves_nothing_of_the_family_but_group_names_that_expire(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     before = await login.finish()
     await sessions.end_family(before.session, cookie=before.cookie.reveal())
-    kinds = {key.decode().split(":")[2] for key in await link.command("KEYS", "*")}
+    kinds = {key.decode().split(":")[2] for key in await redis.command("KEYS", "*")}
     assert kinds == {
         "c",
         "p",
@@ -739,10 +745,10 @@ async def test_tenants_that_share_a_bucket_do_not_share_people(sessions: RedisSe
 
 
 async def test_a_login_needs_a_store_that_was_restored(
-    sessions: RedisSessions, login: Login, link: Link
+    sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
     began = await login.begin()
-    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
+    await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
     with pytest.raises(UnavailableError):
         await login.begin()
     with pytest.raises(UnavailableError):
@@ -750,12 +756,12 @@ async def test_a_login_needs_a_store_that_was_restored(
 
 
 async def test_a_pending_login_dies_with_the_server_that_it_began_on(
-    sessions: RedisSessions, link: Link
+    sessions: RedisSessions, redis: RedisClient
 ) -> None:
     begun = await sessions.begin(pending(), binding=None)
     state, binding = begun.state.reveal(), begun.binding.reveal()
-    (key,) = await link.command("KEYS", "gw:*:p:*")
-    await link.command("HSET", key, "s", "0" * 40)
+    (key,) = await redis.command("KEYS", "gw:*:p:*")
+    await redis.command("HSET", key, "s", "0" * 40)
     assert await sessions.take(state, bindings=(binding,)) is None
 
 

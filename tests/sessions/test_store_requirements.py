@@ -43,13 +43,13 @@ def as_options(name: str) -> list[str]:
 async def ask(
     settings: RedisSettings, ring: keys.KeyRing, *, speakers: tuple[str, ...] = ()
 ) -> list[Requirement]:
-    link = connect(settings)
+    redis = connect(settings)
     try:
         for name in speakers:
-            await KeyAdoption(link, lambda: ring).report(name)
-        return await requirements(link, settings, lambda: ring)
+            await KeyAdoption(redis, lambda: ring).report(name)
+        return await requirements(redis, settings, lambda: ring)
     finally:
-        await link.close()
+        await redis.close()
 
 
 def unmet(found: list[Requirement]) -> dict[str, str]:
@@ -296,11 +296,11 @@ def configuration(tmp_path: Path, url: str) -> Path:
 
 async def findings(path: Path) -> list[DependencyState]:
     config = load_config(path)
-    link = connect(config.redis)
+    redis = connect(config.redis)
     try:
-        return await demand_findings(link, config)
+        return await demand_findings(redis, config)
     finally:
-        await link.close()
+        await redis.close()
 
 
 async def test_config_check_says_all_that_is_wrong_first_and_on_lines_of_their_own(

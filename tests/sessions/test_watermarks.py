@@ -29,7 +29,7 @@ from tests.sessions.test_store import ticket
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.sessions.connection import Link, Script
+    from gateway.sessions.connection import RedisClient, Script
 
 ALIASES = {
     "user": Who(user="sub-alice"),
@@ -48,8 +48,8 @@ ALIASES = {
 
 
 @pytest.fixture
-def marks(link: Link, ring: keys.KeyRing) -> Watermarks:
-    return Watermarks(link, lambda: ring)
+def marks(redis: RedisClient, ring: keys.KeyRing) -> Watermarks:
+    return Watermarks(redis, lambda: ring)
 
 
 def at(marks: Watermarks, who: Who, *, group: str | None = None) -> RevocationKeys:
@@ -142,19 +142,19 @@ async def test_a_single_session_is_revoked_with_its_family_and_nobody_else(
 
 
 async def test_a_ticket_does_not_outlive_a_revocation_of_its_person(
-    sessions: RedisSessions, login: Login, marks: Watermarks, link: Link
+    sessions: RedisSessions, login: Login, marks: Watermarks, redis: RedisClient
 ) -> None:
     stored = await login.finish()
     made, binding = await ticket(sessions, stored)
     at_ = prefix(bucket_of("acme"))
     names = (f"{at_}s:{stored.session.digest}", f"{at_}f:{stored.session.family}")
-    kept = {name: await link.command("DUMP", name) for name in names}
+    kept = {name: await redis.command("DUMP", name) for name in names}
     await marks.revoke("acme", at(marks, Who(email="alice@acme.test")))
     for (
         name,
         value,
     ) in kept.items():  # as an old primary, or somebody with write access, could bring them back
-        await link.command("RESTORE", name, 60_000, value)
+        await redis.command("RESTORE", name, 60_000, value)
     assert await sessions.redeem_ticket(
         made, host="app.acme.example.com", bindings=(binding,), served=anybody
     ) == Refused(Reason.SESSION_REVOKED)
@@ -263,13 +263,13 @@ async def test_two_logins_within_one_second_after_a_revocation_are_two_logins(
 
 
 async def test_what_a_login_has_shown_is_known_through_a_rotation_of_the_key_ring(
-    sessions: RedisSessions, login: Login, marks: Watermarks, link: Link, ring: keys.KeyRing
+    sessions: RedisSessions, login: Login, marks: Watermarks, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     await marks.revoke("acme", at(marks, Who(user="sub-alice")))
     shown = int(time.time()) + 1
     await login.finish(idp_iat=shown)
     rotated = replace(ring, sealing=(keys.Key("new", bytes(range(32))), *ring.sealing))
-    later = RedisSessions(link, lambda: rotated)
+    later = RedisSessions(redis, lambda: rotated)
     assert await later.finish(
         login.new(await login.begin(), idp_iat=shown, auth_time=shown + 3)
     ) == Refused(Reason.REAUTHENTICATE)
@@ -375,15 +375,17 @@ async def test_a_block_of_two_sources_stands_until_both_have_lifted_it(
     assert isinstance(await sessions.finish(login.new(await login.begin())), Stored)
 
 
-async def test_a_watermark_expires_and_a_block_does_not(marks: Watermarks, link: Link) -> None:
+async def test_a_watermark_expires_and_a_block_does_not(
+    marks: Watermarks, redis: RedisClient
+) -> None:
     where = at(marks, Who(user="sub-alice"))
     key = f"{prefix(bucket_of('acme'))}w:{where.marks[0]}"
     await marks.revoke("acme", where, block_source="okta")
-    assert await link.command("TTL", key) == -1
+    assert await redis.command("TTL", key) == -1
     await marks.revoke("acme", where)
-    assert await link.command("TTL", key) == -1
+    assert await redis.command("TTL", key) == -1
     await marks.lift("acme", where, sources="okta")
-    assert await link.command("TTL", key) > 30 * 86400
+    assert await redis.command("TTL", key) > 30 * 86400
 
 
 async def sweep(
@@ -420,14 +422,14 @@ async def test_a_whole_tenant_ends_page_by_page_and_later_logins_stay(
 
 
 async def test_restoring_a_revocation_with_its_original_watermark_spares_later_logins(
-    login: Login, sessions: RedisSessions, marks: Watermarks, link: Link
+    login: Login, sessions: RedisSessions, marks: Watermarks, redis: RedisClient
 ) -> None:
     where = at(marks, Who(user="sub-alice"))
     before = await login.finish()
     began = await login.begin()
     swept = await marks.revoke("acme", where)
     after = await login.finish()
-    await link.command("DEL", *(f"{prefix(bucket_of('acme'))}w:{name}" for name in where.marks))
+    await redis.command("DEL", *(f"{prefix(bucket_of('acme'))}w:{name}" for name in where.marks))
     again = await marks.revoke("acme", where, watermark=swept.watermark)
     assert again.watermark == swept.watermark
     assert (await alive(sessions, before), await alive(sessions, after)) == (False, True)
@@ -449,7 +451,7 @@ async def test_a_group_taken_away_while_a_login_finishes_is_taken_from_that_logi
     """
     began = await login.begin()
     where = at(marks, Who(user="sub-alice"), group="admins")
-    original, asked = sessions.link.run, 0
+    original, asked = sessions.redis.run, 0
 
     async def meanwhile(
         script: Script, names: Sequence[str], arguments: Sequence[str | bytes | int]
@@ -472,7 +474,7 @@ async def test_a_group_taken_away_while_a_login_finishes_is_taken_from_that_logi
         return answer
 
     await marks.revoke("acme", where, watermark=began - 1)
-    monkeypatch.setattr(sessions.link, "run", meanwhile)
+    monkeypatch.setattr(sessions.redis, "run", meanwhile)
     stored = await sessions.finish(login.new(began, idp_iat=began // 1_000_000 + 1))
     assert isinstance(stored, Stored)
     assert stored.session.identity.groups == ("admins",)

@@ -341,7 +341,7 @@ class Fleet:
 
         async with asyncio.timeout(600), self.store() as login:
             await self.store_answers()
-            await login.sessions.link.command(
+            await login.sessions.redis.command(
                 "EXISTS", "gw:probe"
             )  # one before many: they would otherwise all discover the Cluster at once
             fresh = [Person(f"user{next(self._numbers)}") for _ in range(people)]
@@ -351,13 +351,13 @@ class Fleet:
     @contextlib.asynccontextmanager
     async def store(self) -> AsyncIterator[Login]:
         """Logins of the tenant, as an auth role makes them."""
-        link = connect(_settings(self.redis_url, self.min_replicas))
-        sessions = RedisSessions(link, lambda: self.ring)
+        redis = connect(_settings(self.redis_url, self.min_replicas))
+        sessions = RedisSessions(redis, lambda: self.ring)
         try:
             yield Login(sessions, tenant())
         finally:
             await sessions.touches.close()
-            await link.close()
+            await redis.close()
 
     async def store_answers(self, *, seconds: float = 60) -> float:
         """How long until a check of nobody's session is answered (and not 503) by every replica."""

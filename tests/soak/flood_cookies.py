@@ -79,9 +79,9 @@ def strangers(port: int, connections: int) -> None:
 
 async def log_in(folder: Path, url: str, replicas: int, *, name: str = "alice") -> str:
     """Directly at the store, as a callback would; the session cookie's value."""
-    link = connect(Redis(url=Secret(url), min_replicas=replicas))
+    redis = connect(Redis(url=Secret(url), min_replicas=replicas))
     ring = keys.load(folder / "state" / "keys.json", create=False)
-    sessions = RedisSessions(link, lambda: ring)
+    sessions = RedisSessions(redis, lambda: ring)
     try:
         async with asyncio.timeout(20):
             while True:
@@ -94,7 +94,7 @@ async def log_in(folder: Path, url: str, replicas: int, *, name: str = "alice") 
                 await asyncio.sleep(0.05)
     finally:
         await sessions.touches.close()
-        await link.close()
+        await redis.close()
 
 
 def flood_cookies(

@@ -324,17 +324,17 @@ def _arrives(folder: Path, state: str, binding: str) -> bool:
     """Whether the callback of a login would find it."""
 
     async def take() -> bool:
-        link = connect(
+        redis = connect(
             Redis(url=Secret("embedded")),
             socket_path=str(folder / "state" / "valkey" / "valkey.sock"),
         )
         ring = keys.load(folder / "state" / "keys.json", create=False)
         try:
             return isinstance(
-                await RedisSessions(link, lambda: ring).take(state, bindings=(binding,)), Taken
+                await RedisSessions(redis, lambda: ring).take(state, bindings=(binding,)), Taken
             )
         finally:
-            await link.close()
+            await redis.close()
 
     return asyncio.run(take())
 

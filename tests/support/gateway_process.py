@@ -130,12 +130,12 @@ class GatewayProcess:
         """Directly at the store, as a callback would; the session cookie's value."""
 
         async def once() -> str:
-            link = connect(
+            redis = connect(
                 Redis(url=Secret("embedded")),
                 socket_path=str(self.folder / "state" / "valkey" / "valkey.sock"),
             )
             ring = keys.load(self.folder / "state" / "keys.json", create=False)
-            sessions = RedisSessions(link, lambda: ring)
+            sessions = RedisSessions(redis, lambda: ring)
             try:
                 async with asyncio.timeout(20):
                     while True:
@@ -146,7 +146,7 @@ class GatewayProcess:
                         await asyncio.sleep(0.05)
             finally:
                 await sessions.touches.close()
-                await link.close()
+                await redis.close()
 
         return asyncio.run(once())
 

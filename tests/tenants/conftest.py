@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.database.fixtures import database, database_url, postgres
-from tests.sessions.conftest import link, valkey
+from tests.sessions.conftest import redis, valkey
 
-__all__ = ["database", "database_url", "link", "postgres", "valkey"]
+__all__ = ["database", "database_url", "redis", "postgres", "valkey"]

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.database.engine import Database
-    from gateway.sessions.connection import Link
+    from gateway.sessions.connection import RedisClient
 
 RING = keys.generate()
 ALICE = Actor("cli:alice")
@@ -66,7 +66,7 @@ class Rig:
     """One admin process and as many replicas as a test wants, on one Valkey and one SQL."""
 
     def __init__(
-        self, database: Database, link: Link, folder: Path, *, with_files: bool = True
+        self, database: Database, redis: RedisClient, folder: Path, *, with_files: bool = True
     ) -> None:
         files = {"files": str(folder)} if with_files else {}
         self.config = config_with(
@@ -74,7 +74,7 @@ class Rig:
         )
         self.database = database
         self.tenants = TenantDatabase(database, self.config)
-        self.link = link
+        self.redis = redis
         self.folder = folder
         self.narrowed: list[tuple[list[str], int]] = []
         self.ended: list[str] = []
@@ -102,7 +102,7 @@ class Rig:
             await self.ending.wait()
             self.ended.append(tenant)
 
-        return Publisher(self.tenants, self.link, ring, self.config, narrow=narrow, end=end_tenant)
+        return Publisher(self.tenants, self.redis, ring, self.config, narrow=narrow, end=end_tenant)
 
     async def started(self) -> Rig:
         await self.publisher.start()
@@ -122,14 +122,17 @@ class Rig:
             if with_files
             else config_with(self.folder.parent / "state", login_host="login.example.com")
         )
-        made = SnapshotTenants(self.link, ring, config, poll_s=poll_s, deaf_poll_s=deaf_poll_s)
+        made = SnapshotTenants(self.redis, ring, config, poll_s=poll_s, deaf_poll_s=deaf_poll_s)
         await made.start()
         self._tasks.append(asyncio.create_task(made.watch()))
         if listens:
             self._tasks.append(
                 asyncio.create_task(
                     listen(
-                        self.link, snapshot.CHANNEL, hearing=made.hears, heard=lambda _: made.wake()
+                        self.redis,
+                        snapshot.CHANNEL,
+                        hearing=made.hears,
+                        heard=lambda _: made.wake(),
                     )
                 )
             )
@@ -144,10 +147,10 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(database: Database, link: Link, tmp_path: Path) -> AsyncIterator[Rig]:
+async def rig(database: Database, redis: RedisClient, tmp_path: Path) -> AsyncIterator[Rig]:
     folder = tmp_path / "tenants"
     write(folder, sample("acme"))
-    made = Rig(database, link, folder)
+    made = Rig(database, redis, folder)
     yield made
     await made.close()
 
@@ -208,10 +211,10 @@ async def test_what_was_published_while_no_push_was_heard_is_looked_for_when_one
 ) -> None:
     await rig.started()
     replica = await rig.replica(listens=False, poll_s=3600, deaf_poll_s=3600)
-    before = await snapshot.stored_generation(rig.link)
+    before = await snapshot.stored_generation(rig.redis)
     await rig.put(doc("globex"))
     async with asyncio.timeout(5):
-        while await snapshot.stored_generation(rig.link) == before:  # noqa: ASYNC110 - Redis says nothing by itself
+        while await snapshot.stored_generation(rig.redis) == before:  # noqa: ASYNC110 - Redis says nothing by itself
             await asyncio.sleep(0.005)
     assert not serves(replica, "globex.example.com")
     replica.hears(standing=True)
@@ -261,7 +264,7 @@ async def test_only_what_changed_is_read_again(rig: Rig) -> None:
     await rig.put(doc("globex"))
     await until(lambda: serves(replica, "globex.example.com"))
     assert replica.table.by_id("acme") is acme
-    assert len(await snapshot.present(rig.link)) == 2
+    assert len(await snapshot.present(rig.redis)) == 2
 
 
 async def test_records_of_long_ago_leave_redis(rig: Rig) -> None:
@@ -271,7 +274,7 @@ async def test_records_of_long_ago_leave_redis(rig: Rig) -> None:
     for number in range(3):
         await rig.put(doc("globex", name=f"Name {number}"), version=number + 1)
         await until(lambda wanted=f"Name {number}": replica.table.by_id("globex").name == wanted)  # type: ignore[misc, union-attr]
-    assert len(await snapshot.present(rig.link)) == 3
+    assert len(await snapshot.present(rig.redis)) == 3
 
 
 async def test_a_file_gets_its_client_from_sql(rig: Rig) -> None:
@@ -295,14 +298,14 @@ async def test_a_restart_publishes_nothing_new(rig: Rig) -> None:
     generation = rig.publisher.generation
     again = rig.new_publisher()
     await again.start()
-    assert again.generation == generation == await snapshot.stored_generation(rig.link)
+    assert again.generation == generation == await snapshot.stored_generation(rig.redis)
 
 
 async def test_an_emptied_redis_gets_its_snapshot_back(rig: Rig) -> None:
     await rig.started()
     replica = await rig.replica()
     generation = replica.generation
-    await rig.link.command("FLUSHALL")
+    await rig.redis.command("FLUSHALL")
     await until(lambda: replica.generation > generation)
     assert serves(replica, "acme.example.com")
 
@@ -343,7 +346,7 @@ async def test_no_mistake_of_ours_ends_the_publishing_or_the_serving(
 async def test_redis_with_older_data_is_told_and_mended(rig: Rig) -> None:
     await rig.started()
     old = {
-        key: await rig.link.command("DUMP", key)
+        key: await rig.redis.command("DUMP", key)
         for key in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)
     }
     replica = await rig.replica()
@@ -351,7 +354,7 @@ async def test_redis_with_older_data_is_told_and_mended(rig: Rig) -> None:
     await until(lambda: serves(replica, "globex.example.com"))
     await rig.close()
     for key, dumped in old.items():
-        await rig.link.command("RESTORE", key, 0, dumped, "REPLACE")
+        await rig.redis.command("RESTORE", key, 0, dumped, "REPLACE")
     assert not await replica.refresh()
     assert "older than" in replica.problems[0]
     assert serves(replica, "globex.example.com")
@@ -373,9 +376,9 @@ async def test_a_forged_manifest_changes_nothing(rig: Rig, value: bytes | None) 
     await rig.started()
     replica = await rig.replica()
     await rig.close()
-    sealed: bytes = await rig.link.command("GET", snapshot.MANIFEST)
-    await rig.link.command("SET", snapshot.MANIFEST, value if value is not None else sealed[:-1])
-    await rig.link.command("INCR", snapshot.GENERATION)
+    sealed: bytes = await rig.redis.command("GET", snapshot.MANIFEST)
+    await rig.redis.command("SET", snapshot.MANIFEST, value if value is not None else sealed[:-1])
+    await rig.redis.command("INCR", snapshot.GENERATION)
     assert not await replica.refresh()
     assert replica.problems
     assert serves(replica, "acme.example.com")
@@ -388,7 +391,7 @@ async def test_a_forged_manifest_changes_nothing(rig: Rig, value: bytes | None) 
         assert not finding.ok
         assert finding.needed, "not ready"
     assert not tenants_finding(replica).needed, "what was good goes on"
-    await rig.link.command("DEL", snapshot.MANIFEST, snapshot.GENERATION)
+    await rig.redis.command("DEL", snapshot.MANIFEST, snapshot.GENERATION)
     await fresh.refresh()
     assert serves(fresh, "acme.example.com"), "there is none any more"
 
@@ -396,10 +399,10 @@ async def test_a_forged_manifest_changes_nothing(rig: Rig, value: bytes | None) 
 async def test_a_record_moved_under_another_name_does_not_open(rig: Rig) -> None:
     await rig.put(doc("globex"))
     await rig.started()
-    one, two = await snapshot.present(rig.link)
-    first, second = await rig.link.command("HMGET", snapshot.RECORDS, one, two)
-    await rig.link.command("HSET", snapshot.RECORDS, one, second, two, first)
-    fresh = SnapshotTenants(rig.link, ring, config_with(rig.folder.parent))
+    one, two = await snapshot.present(rig.redis)
+    first, second = await rig.redis.command("HMGET", snapshot.RECORDS, one, two)
+    await rig.redis.command("HSET", snapshot.RECORDS, one, second, two, first)
+    fresh = SnapshotTenants(rig.redis, ring, config_with(rig.folder.parent))
     await fresh.start()
     assert "does not open" in fresh.problems[0]
 
@@ -408,7 +411,7 @@ async def test_a_dump_of_redis_names_nobody(rig: Rig) -> None:
     await rig.started()
     everything = b"".join(
         [
-            await rig.link.command("DUMP", key)
+            await rig.redis.command("DUMP", key)
             for key in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)
         ]
     )
@@ -422,7 +425,7 @@ async def test_a_missing_record_keeps_the_old_table(rig: Rig) -> None:
     await rig.put(doc("globex"))
     await rig.close()
     await rig.new_publisher().start()
-    await rig.link.command("DEL", snapshot.RECORDS)
+    await rig.redis.command("DEL", snapshot.RECORDS)
     assert not await replica.refresh()
     assert replica.problems == ("a record that the manifest names is missing",)
     assert serves(replica, "acme.example.com")
@@ -492,8 +495,8 @@ async def test_what_cannot_be_served_shows_in_the_metric_until_it_can(rig: Rig) 
     replica = await rig.replica(poll_s=0.05)
     (rig.folder / "broken.yaml").write_text("id: [", encoding="utf-8")
     await until(lambda: shown("publisher") == 1)
-    await rig.link.command("SET", snapshot.GENERATION, str(replica.generation + 1))
-    await rig.link.command("SET", snapshot.MANIFEST, "nonsense")
+    await rig.redis.command("SET", snapshot.GENERATION, str(replica.generation + 1))
+    await rig.redis.command("SET", snapshot.MANIFEST, "nonsense")
     await until(lambda: shown("snapshot") == 1)
     assert serves(replica, "acme.example.com")
     (rig.folder / "broken.yaml").unlink()
@@ -551,13 +554,13 @@ async def test_an_admin_process_that_cannot_read_sql_undoes_nothing_that_another
         globex = replica.table.by_id("globex")
         assert globex is not None
         assert not globex.active
-        assert rig.publisher.generation == generation == await snapshot.stored_generation(rig.link)
+        assert rig.publisher.generation == generation == await snapshot.stored_generation(rig.redis)
         other._database = rig.tenants
         await until(lambda: other.generation == generation and not other.problems)
         assert other._manifest is not None
         late = replace(other._manifest, generation=generation + 1)
         assert not await snapshot.write_manifest(
-            rig.link, other._sealer, late, over=generation - 1
+            rig.redis, other._sealer, late, over=generation - 1
         ), "nor what was published since it looked"
     finally:
         await end([task])
@@ -619,7 +622,7 @@ async def test_a_tenant_that_does_not_open_stays_as_it_was_and_keeps_no_other_fr
 
 
 async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(
-    link: Link, tmp_path: Path
+    redis: RedisClient, tmp_path: Path
 ) -> None:
     server = Postgres()
     try:
@@ -627,7 +630,7 @@ async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(
         config = config_with(tmp_path / "state", database={"url": server.new_database()})
         database = open_database(config, lambda: RING.database)
         await database.prepare()
-        rig = Rig(database, link, tmp_path / "tenants", with_files=False)
+        rig = Rig(database, redis, tmp_path / "tenants", with_files=False)
         await rig.put(doc("globex"))
         await rig.started()
         server.stop()
@@ -814,7 +817,7 @@ def _nobody() -> Tenant:
     raise AssertionError
 
 
-async def test_a_file_is_served_though_sql_is_away(link: Link, tmp_path: Path) -> None:
+async def test_a_file_is_served_though_sql_is_away(redis: RedisClient, tmp_path: Path) -> None:
     server = Postgres()
     try:
         server.start()
@@ -824,7 +827,7 @@ async def test_a_file_is_served_though_sql_is_away(link: Link, tmp_path: Path) -
         )
         await database.prepare()
         write(tmp_path / "tenants", sample("acme"))
-        rig = Rig(database, link, tmp_path / "tenants")
+        rig = Rig(database, redis, tmp_path / "tenants")
         await rig.started()
         replica = await rig.replica()
         server.stop()
@@ -975,14 +978,14 @@ async def test_a_snapshot_that_was_put_back_is_served_by_a_process_that_starts_t
     running = await rig.replica()
     await until(lambda: serves(running, "globex.example.com"))
     kept = {
-        name: await rig.link.command("DUMP", name)
+        name: await rig.redis.command("DUMP", name)
         for name in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)
     }
     assert await rig.tenants.delete("globex", version=None, by=ALICE) is None
     await until(lambda: not serves(running, "globex.example.com") and rig.ended == ["globex"])
     await end([rig._tasks.pop(0)])
     for name, value in kept.items():
-        await rig.link.command("RESTORE", name, 0, value, "REPLACE")
+        await rig.redis.command("RESTORE", name, 0, value, "REPLACE")
     starting = await rig.replica()
     running.wake()
     assert serves(starting, "globex.example.com")
