@@ -49,7 +49,7 @@ from gateway.runtime.health import DependencyState, Known, Probe, Watched
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import connect
 from gateway.sessions.key_adoption import KeyAdoption
-from gateway.sessions.lease_client import Replica, replica_name, steady
+from gateway.sessions.lease_client import LeaseClient, replica_name, steady
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.negative_cache import HostBuckets
 from gateway.sessions.primary_health import Primaries, State
@@ -172,7 +172,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
 
             stores = await admin_stores(config, ring, redis, stack)
         memory, monotonic = SessionCache(), steady()
-        leases = Replica(
+        leases = LeaseClient(
             redis,
             memory,
             name=replica_name(),
@@ -292,14 +292,14 @@ async def _services(
     http: aiohttp.ClientSession,
     stack: AsyncExitStack,
     memory: SessionCache,
-    leases: Replica,
+    leases: LeaseClient,
     monotonic: Callable[[], float],
 ) -> Services:
     sessions = CachedSessions(
         redis,
         ring,
         cache=memory,
-        replica=leases,
+        lease_client=leases,
         monotonic=monotonic,
         may_hold=HostBuckets(lambda: tenants.table),
     )
@@ -370,7 +370,7 @@ def _pages(config: Config) -> Pages:
 
 
 async def _tenants(
-    config: Config, ring: KeyFile, redis: RedisClient, stack: AsyncExitStack, leases: Replica
+    config: Config, ring: KeyFile, redis: RedisClient, stack: AsyncExitStack, leases: LeaseClient
 ) -> SnapshotTenants:
     """What is served in every role: the snapshot in Redis, or the folder until there is one."""
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.sessions.codec import Record
     from gateway.sessions.connection import RedisClient
     from gateway.sessions.lease import Lease
-    from gateway.sessions.lease_client import Replica
+    from gateway.sessions.lease_client import LeaseClient
     from gateway.sessions.memory import SessionCache
     from gateway.sessions.seal import Token
 
@@ -54,13 +54,13 @@ class CachedSessions(RedisSessions):
         ring: Any,
         *,
         cache: SessionCache,
-        replica: Replica,
+        lease_client: LeaseClient,
         monotonic: Callable[[], float],
         **others: Any,
     ) -> None:
         super().__init__(redis, ring, monotonic=monotonic, **others)
         self.cache = cache
-        self.replica = replica
+        self.lease_client = lease_client
         self._lookups = redis.apart(at_once=LOOKUPS_AT_ONCE)
         self._unknown = Unknown()
         self._hits = self._counted = 0
@@ -114,7 +114,7 @@ class CachedSessions(RedisSessions):
 
     async def _find(self, cookie: str, token: Token, *, host: str) -> Session | None:
         for _ in range(REPEATS):
-            lease = await self.replica.lease(token.bucket)
+            lease = await self.lease_client.lease(token.bucket)
             if lease.answers_until == -inf:
                 raise OutdatedError
             epoch, sent_at = lease.epoch, self._steady()
@@ -189,7 +189,7 @@ class CachedSessions(RedisSessions):
         aliases = self.alias_index(tenant)
         keys, arguments = bearer_links.asked(aliases, user=user, auth_time=auth_time)
         for _ in range(REPEATS):
-            lease = await self.replica.lease(bucket_of(tenant))
+            lease = await self.lease_client.lease(bucket_of(tenant))
             epoch = lease.epoch
             answer = await self._lookups.run(bearer_links.LINKED, keys, arguments)
             if answer[0].decode("ascii")[2:] != lease.marker:
@@ -235,7 +235,7 @@ class CachedSessions(RedisSessions):
         """As a session is read: one command, sent and answered inside the lease of its primary."""
         keys, arguments = app_passwords.asked(parsed)
         for _ in range(REPEATS):
-            lease = await self.replica.lease(parsed.token.bucket)
+            lease = await self.lease_client.lease(parsed.token.bucket)
             if lease.answers_until == -inf:
                 raise OutdatedError
             epoch, sent_at = lease.epoch, self._steady()
@@ -275,13 +275,13 @@ class CachedSessions(RedisSessions):
     # -------------------------------------------------------------------------------------
 
     def suspended(self, tenant: str) -> bool:
-        lease = self.replica.leases.get(bucket_of(tenant))
+        lease = self.lease_client.leases.get(bucket_of(tenant))
         return lease is not None and lease.answers_until == -inf and lease.held(self._steady())
 
     async def become_current(self, tenant: str) -> bool:
-        known = self.replica.leases.get(bucket_of(tenant))
+        known = self.lease_client.leases.get(bucket_of(tenant))
         at_once = known is not None and known.held(self._steady())
-        lease = await self.replica.lease(bucket_of(tenant))
+        lease = await self.lease_client.lease(bucket_of(tenant))
         if not self._steady() < lease.answers_until:
             raise OutdatedError
         return at_once

@@ -67,7 +67,7 @@ def replica_name() -> str:
     return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-class Replica:
+class LeaseClient:
     """The leases of this process."""
 
     def __init__(

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from gateway.errors import UnavailableError
 from gateway.revocation.acknowledgement import Acknowledgements
 from gateway.sessions.connection import RedisClient
-from gateway.sessions.lease_client import Replica
+from gateway.sessions.lease_client import LeaseClient
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -128,7 +128,7 @@ async def test_a_command_that_is_ended_ends_though_its_connection_closes_badly()
 
 async def test_a_replica_that_is_stopped_in_the_middle_of_a_renewal_stops() -> None:
     client = ClosesBadly()
-    replica = Replica(
+    replica = LeaseClient(
         RedisClient(cast("Any", client)),
         cast("Memory", None),
         name="one",

@@ -35,7 +35,7 @@ from gateway.sessions.api import NewAppPassword, Refused, Stored, StoredAppPassw
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import RedisClient
 from gateway.sessions.keyspace import bucket_of, prefix
-from gateway.sessions.lease_client import Replica
+from gateway.sessions.lease_client import LeaseClient
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.store import RedisSessions
 from gateway.sessions.watermarks import Watermarks, revocation_keys
@@ -458,7 +458,7 @@ class History:
         real: RedisClient,
         ring: keys.KeyRing,
         *,
-        replica_type: type[Replica] = Replica,
+        replica_type: type[LeaseClient] = LeaseClient,
         sessions_type: type[CachedSessions] = CachedSessions,
         acknowledgements_type: type[Acknowledgements] = Acknowledgements,
         checks_type: type[Checks] = Checks,

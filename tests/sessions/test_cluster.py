@@ -26,7 +26,7 @@ from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import RedisClient, connect
 from gateway.sessions.keyspace import BUCKETS, bucket_of, prefix
 from gateway.sessions.lease import Lease
-from gateway.sessions.lease_client import Replica, steady
+from gateway.sessions.lease_client import LeaseClient, steady
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.store import RedisSessions
 from gateway.sessions.watermarks import Watermarks, revocation_keys
@@ -64,14 +64,14 @@ class Gateway:
         self.cluster, self.ring = cluster, ring
         self.redis, self.admin_link = (self.connect() for _ in range(2))
         cache = SessionCache()
-        self.replica = Replica(
+        self.replica = LeaseClient(
             self.redis, cache, name="one", staleness_s=STALENESS_S, monotonic=steady()
         )
         self.sessions = CachedSessions(
             self.redis,
             lambda: ring,
             cache=cache,
-            replica=self.replica,
+            lease_client=self.replica,
             monotonic=steady(),
             clock=time.time,
         )
@@ -408,7 +408,7 @@ class Halves(RedisClient):
 
 async def test_a_primary_that_does_not_answer_delays_the_leases_of_no_other() -> None:
     redis, cache = Halves(), SessionCache()
-    replica = Replica(redis, cache, name="one", staleness_s=0.05, monotonic=time.monotonic)
+    replica = LeaseClient(redis, cache, name="one", staleness_s=0.05, monotonic=time.monotonic)
     replica.leases |= {
         bucket: Lease(bucket, 60.0, cache, used_at=time.monotonic()) for bucket in range(4)
     }

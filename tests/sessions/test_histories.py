@@ -23,7 +23,7 @@ from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import Script, Target, client_to
 from gateway.sessions.keyspace import bucket_of
 from gateway.sessions.lease import Lease, Renewed
-from gateway.sessions.lease_client import Replica
+from gateway.sessions.lease_client import LeaseClient
 from tests.sessions import servers
 from tests.sessions.histories import AT, STALENESS_S, History, Known, MemoryRecord
 
@@ -226,7 +226,7 @@ class UnguardedFill(CachedSessions):
         return True
 
 
-class BacklogLater(Replica):
+class BacklogLater(LeaseClient):
     """A renewal extends the lease without applying what it brought."""
 
     async def _renew(self, buckets: Any, redis: Any) -> None:
@@ -246,7 +246,7 @@ class _Forgetful(Lease):
         return super().renewed(renewal, answer, sent_at=sent_at, now=now)
 
 
-class LateCount(Replica):
+class LateCount(LeaseClient):
     """A lease counts from the reply."""
 
     async def _renew(self, buckets: Any, redis: Any) -> None:

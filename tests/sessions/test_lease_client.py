@@ -22,7 +22,7 @@ from gateway.sessions.api import MISS
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import Target, client_to
 from gateway.sessions.keyspace import bucket_of, prefix
-from gateway.sessions.lease_client import Replica, steady
+from gateway.sessions.lease_client import LeaseClient, steady
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.negative_cache import LIFE_S, MAX_UNKNOWN, HostBuckets, Unknown
 from tests.sessions.conftest import CHILD, HOST, Clock, Login, identity, shown, tenant
@@ -51,7 +51,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.cache = SessionCache()
-        self.replica = Replica(
+        self.replica = LeaseClient(
             self.redis,
             self.cache,
             name=self.name,
@@ -62,7 +62,7 @@ class Worker:
             self.redis,
             lambda: self.ring,
             cache=self.cache,
-            replica=self.replica,
+            lease_client=self.replica,
             monotonic=lambda: self.clock.steady,
             clock=time.time,
         )
@@ -501,7 +501,7 @@ class RedisLogout:
             self.redis,
             lambda: self.ring,
             cache=SessionCache(),
-            replica=Replica(
+            lease_client=LeaseClient(
                 self.redis, SessionCache(), name="x", staleness_s=1, monotonic=steady()
             ),
             monotonic=steady(),

@@ -24,7 +24,7 @@ from gateway.runtime.app import clock_finding, store_finding
 from gateway.sessions.clock_offset import APART_S, CERTAIN_S
 from gateway.sessions.connection import RedisClient, connect
 from gateway.sessions.keyspace import BUCKETS
-from gateway.sessions.lease_client import Replica
+from gateway.sessions.lease_client import LeaseClient
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.primary_health import KNOWN_S, Primaries, Primary, State
 from tests.sessions import servers
@@ -252,7 +252,7 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(
             for words in zip(options[::2], options[1::2], strict=True):
                 server.ask("CONFIG", "SET", words[0].removeprefix("--"), words[1])
             rounds = asyncio.Semaphore(0)
-            leases = Replica(
+            leases = LeaseClient(
                 redis, SessionCache(), name="worker", staleness_s=0.5, monotonic=time.monotonic
             )
             leases.each_round = rounds.release
