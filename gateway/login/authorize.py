@@ -81,7 +81,7 @@ async def send_to_cognito(
     """
     services = browser.services
     client = client_key(browser.client)
-    if browser.known_client and not await services.attempts.allowed(
+    if browser.known_client and not await services.attempts.hit(
         client, at_most=LOGINS_AT_MOST, window_s=LOGINS_WINDOW_S, kind="login"
     ):
         detail = (

@@ -456,7 +456,7 @@ async def _spend(browser: Browser, code: str) -> None:
     client = client_key(browser.client)
     if code and (
         not browser.known_client
-        or await services.attempts.allowed(client, at_most=SPENT_CODES_PER_MINUTE, kind="code")
+        or await services.attempts.hit(client, at_most=SPENT_CODES_PER_MINUTE, kind="code")
     ):
         await services.sessions.spend_code(code, client=client)
 

@@ -47,9 +47,7 @@ async def choose(browser: Browser, *, return_to: str, hint: str) -> Tenant | web
     tenant = browser.services.tenants.table.active_by_email_domain(domain or "")
     if tenant is not None:
         return tenant
-    if await browser.services.attempts.allowed(
-        client_key(browser.client), at_most=ATTEMPTS_PER_MINUTE
-    ):
+    if await browser.services.attempts.hit(client_key(browser.client), at_most=ATTEMPTS_PER_MINUTE):
         return _ask(browser, return_to, hint, problem="unknown")
     return _ask(browser, return_to, hint, problem="too_many", status=429)
 

@@ -92,7 +92,7 @@ async def make(browser: Browser, session: Session, cookie: str) -> StoredAppPass
     if tenant is None or new is None:
         return "fields"
     services = browser.services
-    if not await services.attempts.allowed(
+    if not await services.attempts.hit(
         f"{tenant.id} {session.identity.sub}",
         at_most=MADE_AT_MOST,
         window_s=MADE_WINDOW_S,

@@ -352,9 +352,7 @@ class SessionStore(Protocol):
 class AttemptCounter(Protocol):
     """Attempts per client and window of time, counted across replicas."""
 
-    async def allowed(
-        self, client: str, *, at_most: int, window_s: int = 60, kind: str = ""
-    ) -> bool:
+    async def hit(self, client: str, *, at_most: int, window_s: int = 60, kind: str = "") -> bool:
         """Counts this attempt of a ``kind``; False once there were too many in the present window.
         Raises ``UnavailableError``.
         """

@@ -23,9 +23,7 @@ class Attempts:
         self._redis = redis
         self._clock = clock
 
-    async def allowed(
-        self, client: str, *, at_most: int, window_s: int = 60, kind: str = ""
-    ) -> bool:
+    async def hit(self, client: str, *, at_most: int, window_s: int = 60, kind: str = "") -> bool:
         """Counts this attempt; False once there were more than ``at_most`` in the present
         window.
         """

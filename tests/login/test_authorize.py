@@ -21,9 +21,7 @@ class Counter:
     def __init__(self) -> None:
         self.counted: dict[str, int] = {}
 
-    async def allowed(
-        self, client: str, *, at_most: int, window_s: int = 60, kind: str = ""
-    ) -> bool:
+    async def hit(self, client: str, *, at_most: int, window_s: int = 60, kind: str = "") -> bool:
         name = f"{kind} {client}"
         self.counted[name] = self.counted.get(name, 0) + 1
         return self.counted[name] <= at_most

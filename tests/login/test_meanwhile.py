@@ -118,7 +118,7 @@ class Rooms(Stand):
     async def list_app_passwords(self, _: Session) -> list[Any]:
         return []
 
-    async def allowed(self, *_: Any, **__: Any) -> bool:
+    async def hit(self, *_: Any, **__: Any) -> bool:
         return True
 
     async def make_app_password(

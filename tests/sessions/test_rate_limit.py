@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 async def test_a_client_is_refused_beyond_its_attempts_and_nobody_else(redis: RedisClient) -> None:
     now = 1_000_000.0
     attempts = Attempts(redis, clock=lambda: now)
-    assert [await attempts.allowed("a", at_most=2) for _ in range(3)] == [True, True, False]
-    assert await attempts.allowed("b", at_most=2)
-    assert await attempts.allowed("a", at_most=2, kind="login")
+    assert [await attempts.hit("a", at_most=2) for _ in range(3)] == [True, True, False]
+    assert await attempts.hit("b", at_most=2)
+    assert await attempts.hit("a", at_most=2, kind="login")
     now += 60
-    assert await attempts.allowed("a", at_most=2)
+    assert await attempts.hit("a", at_most=2)
 
 
 async def test_a_short_window_ends_soon(redis: RedisClient) -> None:
     now = 1_000_000.0
     attempts = Attempts(redis, clock=lambda: now)
-    assert [await attempts.allowed("a", at_most=1, window_s=10) for _ in range(2)] == [True, False]
+    assert [await attempts.hit("a", at_most=1, window_s=10) for _ in range(2)] == [True, False]
     now += 10
-    assert await attempts.allowed("a", at_most=1, window_s=10)
+    assert await attempts.hit("a", at_most=1, window_s=10)
