@@ -284,7 +284,7 @@ async def _test_result(
     async with configured_stores(config_path) as stores:
         keys_of = tuple(key.material for key in stores.ring.sealing)
         # Also of a link that has expired: that is when one asks.
-        link = signed_link.opened(
+        link = signed_link.parse(
             keys_of, (parse_qs(urlsplit(url).query).get("token") or [""])[0], now=0
         )
         if link is None or link.tenant != tenant:

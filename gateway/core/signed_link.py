@@ -31,7 +31,7 @@ _MAC_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class TestLink:
     """A link of ours that has not expired."""
 
     tenant: str
@@ -59,7 +59,7 @@ def issue(key: bytes, tenant: str, *, chance: bytes, expires_at: int) -> str:
     return base64.urlsafe_b64encode(_mac(key, text) + text).rstrip(b"=").decode("ascii")
 
 
-def opened(keys: Iterable[bytes], token: str, *, now: float) -> Link | None:
+def parse(keys: Iterable[bytes], token: str, *, now: float) -> TestLink | None:
     """None for what none of ``keys`` made, and for what has expired."""
     try:
         raw = (
@@ -75,7 +75,9 @@ def opened(keys: Iterable[bytes], token: str, *, now: float) -> Link | None:
         return None
     expires_at = int.from_bytes(text[:5], "big")
     return (
-        Link(text[5 + CHANCE_BYTES :].decode("ascii"), hashlib.sha256(text).hexdigest(), expires_at)
+        TestLink(
+            text[5 + CHANCE_BYTES :].decode("ascii"), hashlib.sha256(text).hexdigest(), expires_at
+        )
         if expires_at > now
         else None
     )

@@ -20,7 +20,7 @@ from gateway.core.tenants import HostKind
 from gateway.login.authorize import MAX_LOGIN_HINT
 from gateway.login.middleware import page, set_cookie
 from gateway.login.request import client_key
-from gateway.login.signed_values import opened, sign
+from gateway.login.signed_values import sign, verify
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -90,7 +90,7 @@ def remember(response: web.Response, browser: Browser, tenant_id: str) -> None:
 
 def remembered_tenant(browser: Browser) -> Tenant | None:
     for value in browser.cookies(CHOICE_COOKIE)[:1]:
-        tenant_id = opened(browser.services.signing_keys, value, "organisation", browser.host)
+        tenant_id = verify(browser.services.signing_keys, value, "organisation", browser.host)
         tenant = browser.services.tenants.table.by_id(tenant_id) if tenant_id is not None else None
         return tenant if tenant is not None and tenant.active else None
     return None

@@ -32,7 +32,7 @@ from gateway.login.middleware import page, redirect, set_cookie
 from gateway.login.page_links import is_named, login_link
 from gateway.login.request import BrowserError, parse
 from gateway.login.retry import begin_again, give_up, remember_sender
-from gateway.login.signed_values import opened, sign
+from gateway.login.signed_values import sign, verify
 from gateway.sessions.api import OtherBrowser, Refused
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
     if found is HostKind.SHARED:
         # What was not signed is looked up all the same, as nobody: known and unknown tenants get
         # one answer, in one time.
-        tenant_id = opened(
+        tenant_id = verify(
             browser.services.signing_keys,
             browser.parameter("tenant"),
             "login",

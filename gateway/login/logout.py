@@ -18,7 +18,7 @@ from gateway.login.middleware import drop_cookie, page, redirect
 from gateway.login.page_links import change_link, login_link, start_page
 from gateway.login.request import BrowserError, parse
 from gateway.login.resume import RESUME_COOKIE, Resume, recall, remember
-from gateway.login.signed_values import opened, sign
+from gateway.login.signed_values import sign, verify
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -129,7 +129,7 @@ async def leave(request: web.Request) -> web.StreamResponse:
     """
     browser = parse(request)
     host = browser.parameter("host")
-    tenant_id = opened(browser.services.signing_keys, browser.parameter("tenant"), "leave", host)
+    tenant_id = verify(browser.services.signing_keys, browser.parameter("tenant"), "leave", host)
     tenant = browser.services.tenants.table.by_id(tenant_id or "")
     here = browser.found is HostKind.LOGIN or (
         browser.services.config.login_host is None

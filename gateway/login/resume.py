@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.login.middleware import set_cookie
-from gateway.login.signed_values import opened, sign
+from gateway.login.signed_values import sign, verify
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -55,7 +55,7 @@ def remember(response: web.Response, browser: Browser, resume: Resume) -> None:
 
 def recall(browser: Browser) -> Resume | None:
     for value in browser.cookies(RESUME_COOKIE)[:1]:
-        signed = opened(browser.services.signing_keys, value, "resume", browser.host)
+        signed = verify(browser.services.signing_keys, value, "resume", browser.host)
         if signed is None:
             return None
         try:

@@ -23,7 +23,7 @@ def sign(keys: Callable[[], Sequence[bytes]], value: str, *context: str) -> str:
     return f"{value}.{_signature(keys()[0], value, context)}"
 
 
-def opened(keys: Callable[[], Sequence[bytes]], signed: str, *context: str) -> str | None:
+def verify(keys: Callable[[], Sequence[bytes]], signed: str, *context: str) -> str | None:
     """The value, if it was signed in this context under any key of the ring; else None."""
     value, _, signature = signed.rpartition(".")
     given = signature.encode("utf-8", "surrogatepass")

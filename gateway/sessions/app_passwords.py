@@ -140,7 +140,7 @@ def new(bucket: int, key: Key, entropy: Callable[[int], bytes]) -> tuple[str, Pa
     return f"{PREFIX}{family}_{token.text[3:]}", Parsed(family, token)
 
 
-def parse(text: str, keys: Sequence[Key]) -> Parsed | None:
+def parse_text(text: str, keys: Sequence[Key]) -> Parsed | None:
     """None for whatever no key of the ring made."""
     found = _TEXT.fullmatch(text)
     if found is None:
@@ -166,13 +166,13 @@ def left_identity(
     )
 
 
-def asked(parsed: Parsed) -> tuple[list[str], list[str]]:
+def read_args(parsed: Parsed) -> tuple[list[str], list[str]]:
     """Keys and arguments of ``app_password.lua``."""
     at = prefix(parsed.token.bucket)
     return [f"{at}s:{parsed.token.digest}", f"{at}f:{parsed.family}"], [at]
 
 
-def opened(
+def parse(
     answer: list[Any], parsed: Parsed, *, keys: tuple[Key, ...], now: float
 ) -> AppPassword | None:
     """What ``app_password.lua`` found, if all of it was sealed by us, for this password and for one
@@ -216,7 +216,7 @@ def record_of(password: AppPassword) -> Record:
     return Record(password.session, "", b"", MAX_LIFE_S)
 
 
-def made(
+def make_args(
     aliases: AliasIndex,
     parent: Record,
     wanted: NewAppPassword,

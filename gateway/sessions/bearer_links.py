@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.sessions.aliases import AliasIndex
     from gateway.sessions.codec import Display
 
-LINKED = Script.load("linked")
+BEARER_LINK = Script.load("bearer_link")
 MARGIN_S: Final = 5
 """How far Cognito's clock may be ahead of the store's. Too small, and a token of just before a
 revocation passes.
@@ -42,7 +42,7 @@ an hour.
 """
 
 
-def written(
+def write_args(
     aliases: AliasIndex, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]
 ) -> list[str | bytes | int]:
     """Arguments of ``finish.lua``: the names, the sealed record, its life."""
@@ -56,7 +56,7 @@ def written(
     return [" ".join(aliases.standing(identity)), sealed, LIFE_S]
 
 
-def last_login(
+def last_login_args(
     aliases: AliasIndex,
     identity: Identity,
     display: Display,
@@ -87,7 +87,7 @@ def last_login(
     ]
 
 
-def opened_last(
+def parse_last_login(
     raw: bytes | None, *, tenant: str, user: str, keys: tuple[Key, ...]
 ) -> Display | None:
     """``user``: the alias."""
@@ -95,10 +95,10 @@ def opened_last(
     return None if plain is None else codec.load_display(plain)
 
 
-def asked(
+def read_args(
     aliases: AliasIndex, *, user: str, auth_time: int
 ) -> tuple[list[str], list[str | bytes | int]]:
-    """Keys and arguments of ``linked.lua``."""
+    """Keys and arguments of ``bearer_link.lua``."""
     at = prefix(bucket_of(aliases.tenant))
     return [f"{at}k:{alias}" for alias in aliases.named("user", user)], [
         at,
@@ -108,10 +108,10 @@ def asked(
     ]
 
 
-def opened(
+def parse(
     answer: list[Any], aliases: AliasIndex, *, user: str, keys: tuple[Key, ...]
 ) -> Linked | None:
-    """What ``linked.lua`` found, if it was sealed by us for this person of this tenant."""
+    """What ``bearer_link.lua`` found, if it was sealed by us for this person of this tenant."""
     if len(answer) < 4:
         return None
     alias = aliases.named("user", user)[int(answer[1]) - 1]

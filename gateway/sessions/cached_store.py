@@ -187,16 +187,16 @@ class CachedSessions(RedisSessions):
         answer happily.
         """
         aliases = self.alias_index(tenant)
-        keys, arguments = bearer_links.asked(aliases, user=user, auth_time=auth_time)
+        keys, arguments = bearer_links.read_args(aliases, user=user, auth_time=auth_time)
         for _ in range(REPEATS):
             lease = await self.lease_client.lease(bucket_of(tenant))
             epoch = lease.epoch
-            answer = await self._lookups.run(bearer_links.LINKED, keys, arguments)
+            answer = await self._lookups.run(bearer_links.BEARER_LINK, keys, arguments)
             if answer[0].decode("ascii")[2:] != lease.marker:
                 if lease.marker:
                     lease.lapse()
             elif self.counts(lease, epoch):
-                return bearer_links.opened(answer, aliases, user=user, keys=self._keys)
+                return bearer_links.parse(answer, aliases, user=user, keys=self._keys)
         msg = "Redis: linked: every read crossed an event"
         raise UnavailableError(msg)
 
@@ -217,7 +217,7 @@ class CachedSessions(RedisSessions):
         return entry.app_password
 
     async def app_password(self, text: str, *, host: str) -> AppPassword | None:
-        parsed = app_passwords.parse(text, self._keys)
+        parsed = app_passwords.parse_text(text, self._keys)
         if (
             parsed is None
             or not self._may_hold(parsed.token.bucket, host)
@@ -233,7 +233,7 @@ class CachedSessions(RedisSessions):
 
     async def _app_password(self, text: str, parsed: Parsed) -> AppPassword | None:
         """As a session is read: one command, sent and answered inside the lease of its primary."""
-        keys, arguments = app_passwords.asked(parsed)
+        keys, arguments = app_passwords.read_args(parsed)
         for _ in range(REPEATS):
             lease = await self.lease_client.lease(parsed.token.bucket)
             if lease.answers_until == -inf:
@@ -249,7 +249,7 @@ class CachedSessions(RedisSessions):
             if not self.counts(lease, epoch):
                 self._count["crossed"].inc()
                 continue
-            found = app_passwords.opened(answer, parsed, keys=self._keys, now=self._clock())
+            found = app_passwords.parse(answer, parsed, keys=self._keys, now=self._clock())
             if found is None:
                 self._unknown.add(_name(text), self._steady())
                 self.cache.drop([parsed.token.digest])

@@ -201,7 +201,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def asked(what: str) -> Iterator[None]:
+def timed(what: str) -> Iterator[None]:
     """A question to the store: its faults as above, and its time, answered or not."""
     started = perf_counter()
     try:
@@ -262,7 +262,7 @@ class RedisClient:
 
     async def command(self, *words: str | bytes | int) -> Any:
         """Any command whose first argument is its key."""
-        with asked(str(words[0])):
+        with timed(str(words[0])):
             async with asyncio.timeout(self.deadline_s):
                 if self._topology is not None:
                     (answer,) = await self._send(str(words[1]), (words,), asking=True)
@@ -274,7 +274,7 @@ class RedisClient:
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]
     ) -> Any:
         """One script; its keys are all of one bucket."""
-        with asked(script.name):
+        with timed(script.name):
             async with asyncio.timeout(self.deadline_s):
                 evaluate = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
                 try:
@@ -297,7 +297,7 @@ class RedisClient:
         """
         if not self.replicas:
             return await self.run(script, keys, arguments)
-        with asked(script.name):
+        with timed(script.name):
             async with asyncio.timeout(self.deadline_s):
                 # WAIT speaks for the connection it is sent on, so both travel as one batch.
                 wait = ("WAIT", self.replicas, WAIT_MS)
@@ -402,7 +402,7 @@ class RedisClient:
     ) -> list[Any]:
         topology = self._topology
         assert topology is not None  # noqa: S101 - elsewhere one command names the keys of all
-        with asked(script.name):
+        with timed(script.name):
             async with asyncio.timeout(self.deadline_s):
                 runs = [
                     ("EVALSHA", script.sha, len(keys), *keys, *arguments)

@@ -135,7 +135,7 @@ class StoreDirectory:
             if led is None:
                 continue
             user = led.decode("ascii")
-            display = bearer_links.opened_last(
+            display = bearer_links.parse_last_login(
                 await self._redis.command("HGET", f"{at}k:{user}", "s"),
                 tenant=tenant,
                 user=user,

@@ -351,7 +351,7 @@ class RedisSessions:
             display=seal.seal_under(
                 self._keys[0], "display", name, codec.dump_display(display), entropy=self._entropy
             ),
-            last=bearer_links.last_login(
+            last=bearer_links.last_login_args(
                 self.alias_index(new.tenant.id),
                 new.identity,
                 display,
@@ -443,7 +443,7 @@ class RedisSessions:
                 *(
                     ("", "", 0)
                     if child
-                    else bearer_links.written(
+                    else bearer_links.write_args(
                         aliases, reported, key=self._keys[0], entropy=self._entropy
                     )
                 ),
@@ -474,9 +474,10 @@ class RedisSessions:
 
     async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
         aliases = self.alias_index(tenant)
-        return bearer_links.opened(
+        return bearer_links.parse(
             await self.redis.run(
-                bearer_links.LINKED, *bearer_links.asked(aliases, user=user, auth_time=auth_time)
+                bearer_links.BEARER_LINK,
+                *bearer_links.read_args(aliases, user=user, auth_time=auth_time),
             ),
             aliases,
             user=user,
@@ -489,11 +490,13 @@ class RedisSessions:
         return MISS
 
     async def app_password(self, text: str, *, host: str) -> AppPassword | None:
-        parsed = app_passwords.parse(text, self._keys)
+        parsed = app_passwords.parse_text(text, self._keys)
         if parsed is None or not self._may_hold(parsed.token.bucket, host):
             return None
-        answer = await self.redis.run(app_passwords.READ_APP_PASSWORD, *app_passwords.asked(parsed))
-        found = app_passwords.opened(answer, parsed, keys=self._keys, now=self._clock())
+        answer = await self.redis.run(
+            app_passwords.READ_APP_PASSWORD, *app_passwords.read_args(parsed)
+        )
+        found = app_passwords.parse(answer, parsed, keys=self._keys, now=self._clock())
         if found is None:
             return None
         self.uses.used(found.session)
@@ -515,7 +518,7 @@ class RedisSessions:
             return AppPasswordRefusal.STALE_LOGIN
         wanted = replace(new, lifetime_s=min(new.lifetime_s, limits.lifetime_s))
         text, parsed = app_passwords.new(bucket_of(session.tenant), key, self._entropy)
-        keys, arguments, display = app_passwords.made(
+        keys, arguments, display = app_passwords.make_args(
             self.alias_index(session.tenant),
             parent,
             wanted,

@@ -28,7 +28,7 @@ class Trials:
         self._redis, self._keys, self._clock = redis, keys, clock
 
     async def open(self, token: str) -> tuple[str, str] | None:
-        found = signed_link.opened(self._keys(), token, now=self._clock())
+        found = signed_link.parse(self._keys(), token, now=self._clock())
         if found is None or await self._redis.command("EXISTS", PREFIX + found.name):
             return None
         return found.tenant, found.name

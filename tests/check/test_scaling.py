@@ -18,7 +18,7 @@ from gateway.core.cookies import names_below, own_values, without
 from gateway.core.hosts import email_domain, wire_host
 from gateway.core.returns import safe_return
 from gateway.login.request import client_of
-from gateway.login.signed_values import opened
+from gateway.login.signed_values import verify
 from gateway.pages.language import negotiate
 from gateway.sessions.seal import parse_token
 from tests.support.scaling import assert_linear
@@ -75,7 +75,7 @@ READERS: dict[str, Callable[[str], object]] = {
     ),
     "host": wire_host,
     "e-mail": email_domain,
-    "signed": lambda text: opened(lambda: (b"k" * 32,), text, "login"),
+    "signed": lambda text: verify(lambda: (b"k" * 32,), text, "login"),
     "token": parse_token,
     "error": lambda text: diagnose(text, text),
     **{

@@ -19,23 +19,23 @@ def token(key: bytes = KEY, tenant: str = "acme", expires_at: int = NOW + 60) ->
 
 
 def test_a_link_of_ours_says_whose_it_is_until_it_expires() -> None:
-    found = signed_link.opened([KEY], token(), now=NOW)
+    found = signed_link.parse([KEY], token(), now=NOW)
     assert found is not None
     assert (found.tenant, found.expires_at) == ("acme", NOW + 60)
-    assert signed_link.opened([KEY], token(), now=NOW + 60) is None
+    assert signed_link.parse([KEY], token(), now=NOW + 60) is None
 
 
 def test_a_link_that_was_made_under_any_key_of_the_ring_is_ours() -> None:
-    assert signed_link.opened([KEY, OLD], token(OLD), now=NOW) is not None
-    assert signed_link.opened([KEY], token(OLD), now=NOW) is None
-    assert signed_link.opened([], token(), now=NOW) is None
+    assert signed_link.parse([KEY, OLD], token(OLD), now=NOW) is not None
+    assert signed_link.parse([KEY], token(OLD), now=NOW) is None
+    assert signed_link.parse([], token(), now=NOW) is None
 
 
 def test_its_name_is_no_link() -> None:
-    found = signed_link.opened([KEY], token(), now=NOW)
+    found = signed_link.parse([KEY], token(), now=NOW)
     assert found is not None
     assert found.name not in token()
-    assert signed_link.opened([KEY], found.name, now=NOW) is None
+    assert signed_link.parse([KEY], found.name, now=NOW) is None
 
 
 @given(position=st.integers(min_value=0, max_value=60), bit=st.integers(min_value=0, max_value=7))
@@ -43,7 +43,7 @@ def test_no_bit_of_it_may_change(position: int, bit: int) -> None:
     raw = bytearray(base64.urlsafe_b64decode(token() + "=" * (-len(token()) % 4)))
     raw[position % len(raw)] ^= 1 << bit
     assert (
-        signed_link.opened(
+        signed_link.parse(
             [KEY], base64.urlsafe_b64encode(bytes(raw)).rstrip(b"=").decode(), now=NOW
         )
         is None
@@ -52,13 +52,13 @@ def test_no_bit_of_it_may_change(position: int, bit: int) -> None:
 
 @given(st.text(max_size=300))
 def test_anything_else_is_no_link_and_no_fault(text: str) -> None:
-    assert signed_link.opened([KEY], text, now=NOW) is None
+    assert signed_link.parse([KEY], text, now=NOW) is None
 
 
 @pytest.mark.parametrize("tenant", ["a", "a" * 40, "a-b-1"])
 def test_every_tenant_can_have_one(tenant: str) -> None:
     made = token(tenant=tenant)
     assert len(made) <= signed_link.MAX_CHARACTERS
-    found = signed_link.opened([KEY], made, now=NOW)
+    found = signed_link.parse([KEY], made, now=NOW)
     assert found is not None
     assert found.tenant == tenant

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.login.signed_values import keyed_hash, opened, sign, stands_for
+from gateway.login.signed_values import keyed_hash, sign, stands_for, verify
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
 
 def test_what_was_signed_opens_in_its_context_under_every_key_of_the_ring() -> None:
     signed = sign(lambda: (OLD, NEW), "acme", "login", "app.localhost")
-    assert opened(lambda: (NEW, OLD), signed, "login", "app.localhost") == "acme"
-    assert opened(lambda: (OLD,), signed, "login", "app.localhost") == "acme"
-    assert opened(lambda: (NEW,), signed, "login", "app.localhost") is None, "a key that is gone"
+    assert verify(lambda: (NEW, OLD), signed, "login", "app.localhost") == "acme"
+    assert verify(lambda: (OLD,), signed, "login", "app.localhost") == "acme"
+    assert verify(lambda: (NEW,), signed, "login", "app.localhost") is None, "a key that is gone"
 
 
 @pytest.mark.parametrize(
@@ -28,14 +28,14 @@ def test_what_was_signed_opens_in_its_context_under_every_key_of_the_ring() -> N
 )
 def test_it_opens_as_nothing_else_and_nowhere_else(value: str, context: tuple[str, ...]) -> None:
     signature = sign(lambda: (OLD,), "acme", "login", "app.localhost").rpartition(".")[2]
-    assert opened(lambda: (OLD,), f"{value}.{signature}", *context) is None
+    assert verify(lambda: (OLD,), f"{value}.{signature}", *context) is None
 
 
 @pytest.mark.parametrize(
     "given", ["", ".", "acme", "acme.", "\udcff.\udcfe", "acme." + "é" * 64, "acme." + "0" * 64]
 )
 def test_what_was_not_signed_is_nothing(given: str) -> None:
-    assert opened(lambda: (OLD,), given, "login", "app.localhost") is None
+    assert verify(lambda: (OLD,), given, "login", "app.localhost") is None
 
 
 def test_a_keyed_hash_stands_for_one_value_in_one_context_under_every_key_of_the_ring() -> None:

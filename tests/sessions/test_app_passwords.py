@@ -22,7 +22,7 @@ from gateway.sessions.api import (
     Stored,
     StoredAppPassword,
 )
-from gateway.sessions.app_passwords import parse
+from gateway.sessions.app_passwords import parse_text
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.recheck import RECHECKED
 from gateway.sessions.store import RedisSessions
@@ -104,7 +104,7 @@ async def test_it_arrives_as_its_person_with_its_scope_and_is_no_session(
     )
     assert abs(found.signed_in_at - time.time()) < 60
     assert text not in repr(password), "a secret shows itself to nobody"
-    parsed = parse(text, sessions._keys)
+    parsed = parse_text(text, sessions._keys)
     assert parsed is not None
     assert (parsed.family, text.startswith(f"gwap_{parsed.family}_")) == (
         found.session.family,
@@ -297,7 +297,7 @@ async def test_an_older_copy_of_the_store_brings_back_what_its_person_revoked_an
     """
     stored = await login.finish()
     text = await made(sessions, stored)
-    password = parse(text, sessions._keys)
+    password = parse_text(text, sessions._keys)
     assert password is not None
     keys = [f"{SLOT}s:{password.token.digest}", f"{SLOT}f:{password.family}"]
     copy = {key: await redis.command("DUMP", key) for key in keys}
@@ -470,7 +470,7 @@ async def test_it_lasts_as_long_as_the_tenant_permits(
 
 
 def digest(sessions: RedisSessions, text: Secret) -> str:
-    parsed = parse(text.reveal(), sessions._keys)
+    parsed = parse_text(text.reveal(), sessions._keys)
     assert parsed is not None
     return parsed.token.digest
 
@@ -523,7 +523,7 @@ async def test_nobody_arrives_by_a_record_of_another(
     identity_of_bob = await redis.command("HGET", f"{SLOT}k:{of_bob.decode()}", "g")
     await redis.command("HSET", f"{SLOT}k:{of_alice.decode()}", "g", identity_of_bob)
     assert await use(sessions, alice) is None, "bob's identity in alice's record"
-    parsed = parse(bob, sessions._keys)
+    parsed = parse_text(bob, sessions._keys)
     assert parsed is not None
     await redis.command("SET", f"{SLOT}s:{parsed.token.digest}", b"\x01" * 80)
     assert await use(sessions, bob) is None
