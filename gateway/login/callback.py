@@ -29,7 +29,7 @@ from gateway.login.resume import Resume, remember
 from gateway.login.retry import begin_again, give_up
 from gateway.login.signed_values import sign
 from gateway.metrics import LOGINS, provider_labels, tenant_label
-from gateway.sessions.api import AlreadyTaken, NewSession, OtherBrowser, Refused
+from gateway.sessions.api import LoginReplayed, NewSession, OtherBrowser, SessionRefused
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gateway.core.login import Accepted
     from gateway.core.model import PendingLogin, Provider, Session, Tenant
     from gateway.login.request import Browser
-    from gateway.sessions.api import SessionView, Taken
+    from gateway.sessions.api import LoginConsumed, SessionView
 
 _LOG = logging.getLogger("gateway")
 MAX_CODE = 2048
@@ -73,9 +73,9 @@ async def callback(request: web.Request) -> web.StreamResponse:
         and taken.pending.purpose != connection_test.PURPOSE
     ):
         raise BrowserError(Reason.TENANT_INACTIVE, 403)
-    if isinstance(taken, AlreadyTaken) and taken.pending.purpose == connection_test.PURPOSE:
+    if isinstance(taken, LoginReplayed) and taken.pending.purpose == connection_test.PURPOSE:
         raise await _state_lost(browser, "this test was finished already")
-    if isinstance(taken, AlreadyTaken):
+    if isinstance(taken, LoginReplayed):
         return await _again(browser, taken.pending)
     if taken.pending.host != browser.host:
         raise await _state_lost(browser, "the login began at another host")
@@ -148,7 +148,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
     return await _finish(browser, taken, tokens)
 
 
-async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamResponse:
+async def _finish(browser: Browser, taken: LoginConsumed, tokens: Tokens) -> web.StreamResponse:
     services, pending = browser.services, taken.pending
     # Cognito took its time.
     tenant, provider = await _begun_with(browser, pending)
@@ -181,9 +181,9 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
             prompted_for=(pending.for_host or pending.host) if pending.prompted else "",
         )
     )
-    if isinstance(stored, Refused):
+    if isinstance(stored, SessionRefused):
         _throw_away(browser, pending, tokens)
-    if isinstance(stored, Refused) and stored.reason is Reason.REAUTHENTICATE:
+    if isinstance(stored, SessionRefused) and stored.reason is Reason.REAUTHENTICATE:
         # Of two tabs that asked in one second only one has shown something new; the other is signed
         # in by it all the same.
         present = await browser.session(tenant.id)
@@ -191,7 +191,7 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
             return await _go_on(browser, pending, present)
         if not pending.hopped:
             return _ask_the_provider(browser, tenant, pending)
-    if isinstance(stored, Refused):
+    if isinstance(stored, SessionRefused):
         raise await _failed(
             browser,
             tenant,
@@ -290,7 +290,7 @@ def _ask_the_provider(browser: Browser, tenant: Tenant, pending: PendingLogin) -
     return response
 
 
-async def _end_denied(browser: Browser, taken: Taken, sub: str) -> None:
+async def _end_denied(browser: Browser, taken: LoginConsumed, sub: str) -> None:
     """The identity provider says of this very person what keeps them out: what an earlier login of
     theirs through it has made ends too.
     """
@@ -318,7 +318,9 @@ async def _end_denied(browser: Browser, taken: Taken, sub: str) -> None:
     )
 
 
-async def _end_outdated(browser: Browser, taken: Taken, tenant: Tenant, accepted: Accepted) -> None:
+async def _end_outdated(
+    browser: Browser, taken: LoginConsumed, tenant: Tenant, accepted: Accepted
+) -> None:
     """Earlier sessions of the same person that say more of them than the identity provider does
     now, wherever they are.
     """

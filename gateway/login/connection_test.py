@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gateway.core.decision import Decision
     from gateway.core.model import Identity, PendingLogin, Provider, Tenant
     from gateway.login.request import Browser
-    from gateway.sessions.api import Taken
+    from gateway.sessions.api import LoginConsumed
 
 PURPOSE = "test"
 LEFT_OUT = frozenset({"nonce", "at_hash", "jti", "origin_jti", "event_id"})
@@ -133,7 +133,7 @@ class _Result:
 
 
 async def finish(
-    browser: Browser, taken: Taken, *, code: str, error: str, description: str
+    browser: Browser, taken: LoginConsumed, *, code: str, error: str, description: str
 ) -> web.StreamResponse:
     """The callback of a login whose purpose is a test."""
     services, pending = browser.services, taken.pending

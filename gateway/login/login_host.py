@@ -33,7 +33,7 @@ from gateway.login.page_links import is_named, login_link
 from gateway.login.request import BrowserError, parse
 from gateway.login.retry import begin_again, give_up, remember_sender
 from gateway.login.signed_values import sign, verify
-from gateway.sessions.api import OtherBrowser, Refused
+from gateway.sessions.api import OtherBrowser, SessionRefused
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -289,7 +289,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
         raise BrowserError(
             Reason.BROWSER_MISMATCH, 400, retry="/_auth/login", tenant=browser.tenant, detail=detail
         )
-    if isinstance(redeemed, Refused):
+    if isinstance(redeemed, SessionRefused):
         raise BrowserError(
             redeemed.reason,
             403,

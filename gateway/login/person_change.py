@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.core.app_cookies import AppCookie
     from gateway.core.model import Tenant
     from gateway.login.request import Browser
-    from gateway.sessions.api import Stored
+    from gateway.sessions.api import SessionCreated
 
 _LOG = logging.getLogger("gateway")
 PERSON_COOKIE = "__Host-gw-person"
@@ -75,7 +75,7 @@ def must_begin_clean(browser: Browser, tenant: Tenant | None, sub: str, *, repla
 
 
 async def begin_clean(
-    browser: Browser, stored: Stored, *, return_to: str, replaces: bool, hint: str = ""
+    browser: Browser, stored: SessionCreated, *, return_to: str, replaces: bool, hint: str = ""
 ) -> web.Response:
     """End the session that was just made and begin the login again, without cookies: the identity
     provider knows the person by now.

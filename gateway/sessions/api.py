@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class LoginStarted:
     """A pending login was stored: ``state`` travels through Cognito; ``binding`` is the browser's
     binding cookie.
     """
@@ -36,7 +36,7 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class LoginConsumed:
     """The pending login of a ``state``, consumed now. ``began`` is the tenant clock (µs) at
     ``begin``.
     """
@@ -48,7 +48,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class AlreadyTaken:
+class LoginReplayed:
     """Another request consumed it (reload, back button): only good for sending a signed-in person
     on.
     """
@@ -88,13 +88,13 @@ class NewSession:
     user_agent: str = ""
     """For the list of one's own sessions; at most 200 characters."""
     server: str = ""
-    """``Taken.server``."""
+    """``LoginConsumed.server``."""
     prompted_for: str = ""
     """Where ``PendingLogin.prompted``: the host of the page that the login leads to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class SessionCreated:
     """The session exists. ``cookie`` is the only copy of its credential. ``session.identity`` has
     the overlay applied.
     """
@@ -104,14 +104,14 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class SessionRefused:
     """No session was made: a watermark, block, or missing freshness."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
+class BearerLink:
     """Whose bearer token it is, as their last login said, where nothing stands against this one.
 
     Without groups, roles and claims: they are of a login up to 30 days ago. Where somebody else has
@@ -123,7 +123,7 @@ class Linked:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SessionEnded:
     """What ending a family leaves to do elsewhere: revoke this refresh token at Cognito."""
 
     session: Session
@@ -264,7 +264,9 @@ class SessionStore(Protocol):
         For logs and metrics, never for a decision.
         """
 
-    async def begin(self, pending: PendingLogin, *, binding: str | None, client: str = "") -> Begun:
+    async def begin(
+        self, pending: PendingLogin, *, binding: str | None, client: str = ""
+    ) -> LoginStarted:
         """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it
         is well-formed.
 
@@ -273,7 +275,7 @@ class SessionStore(Protocol):
 
     async def take(
         self, state: str, *, bindings: Sequence[str]
-    ) -> Taken | AlreadyTaken | OtherBrowser | None:
+    ) -> LoginConsumed | LoginReplayed | OtherBrowser | None:
         """Consume the pending login, for the browser that began it; shown by another, it is deleted
         in the same step. None if unknown or expired.
 
@@ -288,12 +290,12 @@ class SessionStore(Protocol):
 
     async def code_spent(self, code: str) -> bool: ...
 
-    async def finish(self, new: NewSession) -> Stored | Refused:
+    async def finish(self, new: NewSession) -> SessionCreated | SessionRefused:
         """One atomic script: refuse if a watermark or block on the user, an alias or the tenant is
         at or after ``began``.
         """
 
-    async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
+    async def linked(self, tenant: str, *, user: str, auth_time: int) -> BearerLink | None:
         """One command. None without a login of this Cognito ``sub`` here, and where a block or a
         mark at or after ``auth_time`` stands.
         """
@@ -313,17 +315,17 @@ class SessionStore(Protocol):
 
     async def redeem_ticket(
         self, ticket: str, *, host: str, bindings: Sequence[str], served: Callable[[str], bool]
-    ) -> tuple[Stored, str] | Refused | OtherBrowser | None:
+    ) -> tuple[SessionCreated, str] | SessionRefused | OtherBrowser | None:
         """A login: checks the family's watermark. Returns the child session and where to go.
 
         ``served``: whether a tenant is served at ``host``, asked once the ticket is read. Shown by
         another browser, or at another host, a ticket is deleted.
         """
 
-    async def end_family(self, session: Session, *, cookie: str) -> Ended:
+    async def end_family(self, session: Session, *, cookie: str) -> SessionEnded:
         """Logout: the session, its parent and all its children; durable as far as WAIT."""
 
-    async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
+    async def end_replaced(self, session: Session, *, cookie: str) -> SessionEnded:
         """The browser that held ``cookie`` was given another one in its place: this session ends,
         and its family with the last of its sessions.
 
@@ -333,7 +335,7 @@ class SessionStore(Protocol):
     async def end_earlier(
         self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]
     ) -> int:
-        """End the families of this Cognito ``sub`` that began before ``began`` (``Taken.began``)
+        """End the families of this Cognito ``sub`` that began before ``began`` (``LoginConsumed.began``)
         and are ``outdated``; the number that ended.
         """
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.sessions import codec, seal
-from gateway.sessions.api import Linked
+from gateway.sessions.api import BearerLink
 from gateway.sessions.connection import Script
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.watermarks import WATERMARK_LIFE_S
@@ -110,7 +110,7 @@ def read_args(
 
 def parse(
     answer: list[Any], aliases: AliasIndex, *, user: str, keys: tuple[Key, ...]
-) -> Linked | None:
+) -> BearerLink | None:
     """What ``bearer_link.lua`` found, if it was sealed by us for this person of this tenant."""
     if len(answer) < 4:
         return None
@@ -119,6 +119,6 @@ def parse(
     link = None if raw is None else codec.load_link(raw)
     if link is None or int(answer[3]) == 0:
         return link
-    return Linked(
+    return BearerLink(
         replace(link.identity, email="", preferred_username="", name="", idp_subject="", oid="")
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.core.model import AppPassword, Session
-    from gateway.sessions.api import Ended, Linked
+    from gateway.sessions.api import BearerLink, SessionEnded
     from gateway.sessions.app_passwords import Parsed
     from gateway.sessions.codec import Record
     from gateway.sessions.connection import RedisClient
@@ -182,7 +182,7 @@ class CachedSessions(RedisSessions):
             cookie, Entry(record.session, record, lease, sent_at + left_s, weigh(cookie, record))
         )
 
-    async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
+    async def linked(self, tenant: str, *, user: str, auth_time: int) -> BearerLink | None:
         """One command, sent and answered inside the lease of its primary: an isolated old one would
         answer happily.
         """
@@ -286,12 +286,12 @@ class CachedSessions(RedisSessions):
             raise OutdatedError
         return at_once
 
-    async def end_family(self, session: Session, *, cookie: str) -> Ended:
+    async def end_family(self, session: Session, *, cookie: str) -> SessionEnded:
         ended = await super().end_family(session, cookie=cookie)
         self.cache.end([session.digest])
         return ended
 
-    async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
+    async def end_replaced(self, session: Session, *, cookie: str) -> SessionEnded:
         ended = await super().end_replaced(session, cookie=cookie)
         self.cache.end([session.digest])
         return ended

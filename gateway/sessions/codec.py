@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.core.model import Identity, PendingLogin, Session
-from gateway.sessions.api import Linked
+from gateway.sessions.api import BearerLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -325,12 +325,12 @@ def dump_link(identity: Identity) -> bytes:
     )
 
 
-def load_link(raw: bytes) -> Linked | None:
-    def build(rest: list[Any]) -> Linked:
+def load_link(raw: bytes) -> BearerLink | None:
+    def build(rest: list[Any]) -> BearerLink:
         sub, email, email_domain, username, preferred_username, name, provider, idp_subject, oid = (
             rest
         )
-        return Linked(
+        return BearerLink(
             Identity(
                 sub,
                 email,

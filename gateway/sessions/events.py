@@ -16,7 +16,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SessionsEnded:
     """Sessions that memory must no longer hold."""
 
     digests: tuple[str, ...]
@@ -41,7 +41,7 @@ class Narrowed:
     generation: int
 
 
-Event = Ended | Everything | Fence | Narrowed
+Event = SessionsEnded | Everything | Fence | Narrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def parse_event(words: str) -> Event:
         case ["g", generation, *_] if generation.isascii() and generation.isdigit():
             return Narrowed(int(generation))
     if all(_DIGEST.fullmatch(part) for part in parts):
-        return Ended(tuple(parts))
+        return SessionsEnded(tuple(parts))
     return Everything()
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
-from gateway.sessions.events import Ended, Everything, Fence, Narrowed
+from gateway.sessions.events import Everything, Fence, Narrowed, SessionsEnded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,7 +155,7 @@ class Lease:
         self.epoch += 1
         self.applied = number
         match event:
-            case Ended(digests):
+            case SessionsEnded(digests):
                 self.memory.end(digests)
             case Everything():
                 self.memory.empty(self.bucket)

@@ -25,16 +25,16 @@ from gateway.sessions.aliases import AliasIndex, overlaid, parse_overlay
 from gateway.sessions.api import (
     MISS,
     OTHER_BROWSER,
-    AlreadyTaken,
     AppPasswordRefusal,
     AppPasswordView,
-    Begun,
-    Ended,
-    Refused,
+    LoginConsumed,
+    LoginReplayed,
+    LoginStarted,
+    SessionCreated,
+    SessionEnded,
+    SessionRefused,
     SessionView,
-    Stored,
     StoredAppPassword,
-    Taken,
 )
 from gateway.sessions.codec import Display, Record, Ticket
 from gateway.sessions.connection import Script
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import AppPassword, Identity, Tenant
     from gateway.keys.ring import Key, KeyRing
-    from gateway.sessions.api import Linked, Miss, NewAppPassword, NewSession, OtherBrowser
+    from gateway.sessions.api import BearerLink, Miss, NewAppPassword, NewSession, OtherBrowser
     from gateway.sessions.connection import RedisClient
     from gateway.sessions.seal import Token
 
@@ -221,7 +221,9 @@ class RedisSessions:
 
     # --- login -----------------------------------------------------------------------------------
 
-    async def begin(self, pending: PendingLogin, *, binding: str | None, client: str = "") -> Begun:
+    async def begin(
+        self, pending: PendingLogin, *, binding: str | None, client: str = ""
+    ) -> LoginStarted:
         browser = (
             binding
             if binding is not None and seal.is_binding(binding)
@@ -246,11 +248,11 @@ class RedisSessions:
             await self.redis.run(
                 BEGIN, [f"{at}c:{pending.tenant}", key], [value, browser_id, PENDING_LIFETIME_S, at]
             )
-        return Begun(Secret(token.text), Secret(browser))
+        return LoginStarted(Secret(token.text), Secret(browser))
 
     async def take(
         self, state: str, *, bindings: Sequence[str]
-    ) -> Taken | AlreadyTaken | OtherBrowser | None:
+    ) -> LoginConsumed | LoginReplayed | OtherBrowser | None:
         token = seal.parse_token(state)
         if token is None:
             return None
@@ -264,9 +266,9 @@ class RedisSessions:
         if pending is None:
             return None
         return (
-            Taken(pending, int(answer[2]), answer[3].decode("ascii"))
+            LoginConsumed(pending, int(answer[2]), answer[3].decode("ascii"))
             if answer[0] == b"taken"
-            else AlreadyTaken(pending)
+            else LoginReplayed(pending)
         )
 
     @contextlib.asynccontextmanager
@@ -297,7 +299,7 @@ class RedisSessions:
         opened = seal.unseal(f"pending {browser_id}", token, value, keys=self._keys)
         return None if opened is None else codec.load_pending(opened.plaintext)
 
-    async def finish(self, new: NewSession) -> Stored | Refused:
+    async def finish(self, new: NewSession) -> SessionCreated | SessionRefused:
         now = int(self._clock())
         limits = new.tenant.session
         began_s = new.began / 1_000_000
@@ -377,7 +379,7 @@ class RedisSessions:
         idp_iat: int | None = None,
         last: Sequence[str | bytes] = ("", ""),
         app_passwords_arrive: bool = False,
-    ) -> Stored | Refused:
+    ) -> SessionCreated | SessionRefused:
         """``reported`` is what Cognito said: marks are looked up for all of it, the session holds
         what overlays leave.
         """
@@ -460,19 +462,19 @@ class RedisSessions:
             answer = await self.redis.run_durably(FINISH, keys, arguments)
             match answer[0]:
                 case b"stored":
-                    return Stored(Secret(token.text), session)
+                    return SessionCreated(Secret(token.text), session)
                 case b"overlay":
                     overlay = answer[1].decode("ascii")
                 case b"gone":
-                    return Refused(Reason.SESSION_REVOKED)
+                    return SessionRefused(Reason.SESSION_REVOKED)
                 case refusal:
-                    return Refused(Reason(refusal.decode("ascii")))
+                    return SessionRefused(Reason(refusal.decode("ascii")))
         msg = "Redis: finish: the overlay of this person keeps changing"
         raise UnavailableError(msg)
 
     # --- bearer tokens of people -----------------------------------------------------------------
 
-    async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
+    async def linked(self, tenant: str, *, user: str, auth_time: int) -> BearerLink | None:
         aliases = self.alias_index(tenant)
         return bearer_links.parse(
             await self.redis.run(
@@ -592,7 +594,7 @@ class RedisSessions:
 
     async def redeem_ticket(
         self, ticket: str, *, host: str, bindings: Sequence[str], served: Callable[[str], bool]
-    ) -> tuple[Stored, str] | Refused | OtherBrowser | None:
+    ) -> tuple[SessionCreated, str] | SessionRefused | OtherBrowser | None:
         token = seal.parse_token(ticket)
         if token is None:
             return None
@@ -625,19 +627,19 @@ class RedisSessions:
             display=b"",
             refresh=b"",
         )
-        return stored if isinstance(stored, Refused) else (stored, content.return_to)
+        return stored if isinstance(stored, SessionRefused) else (stored, content.return_to)
 
     # --- ending and listing one's own ------------------------------------------------------------
 
-    async def end_family(self, session: Session, *, cookie: str) -> Ended:
+    async def end_family(self, session: Session, *, cookie: str) -> SessionEnded:
         record = await self._reread(session, cookie)
         _, refresh = await self._logout(session, session.family)
         opened = (
             unseal_refresh(record, refresh) if record is not None and refresh is not None else None
         )
-        return Ended(session, opened)
+        return SessionEnded(session, opened)
 
-    async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
+    async def end_replaced(self, session: Session, *, cookie: str) -> SessionEnded:
         record = await self._reread(session, cookie)
         at = prefix(bucket_of(session.tenant))
         answer = await self._watermarks.redis.run_durably(
@@ -647,7 +649,7 @@ class RedisSessions:
         )
         self.touches.forget(session.digest)
         refresh = answer[1] if len(answer) > 1 else None
-        return Ended(
+        return SessionEnded(
             session,
             unseal_refresh(record, refresh) if record is not None and refresh is not None else None,
         )

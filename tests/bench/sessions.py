@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.core.model import Secret
 from gateway.core.revocation import Who
 from gateway.keys import ring as keys
-from gateway.sessions.api import Refused, Stored
+from gateway.sessions.api import SessionCreated, SessionRefused
 from gateway.sessions.connection import RedisClient, Script, Target, client_to
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
@@ -75,7 +75,7 @@ class Crowd:
     cookies: list[str] = field(default_factory=list)
     tenants: int = 0
 
-    async def log_in(self, tenant_name: str, person: str) -> Stored:
+    async def log_in(self, tenant_name: str, person: str) -> SessionCreated:
         login = Login(self.sessions, tenant(tenant_name))
         stored = await self.sessions.finish(
             login.new(
@@ -84,7 +84,7 @@ class Crowd:
                 refresh_token=Secret(secrets.token_urlsafe(825)),
             )
         )
-        if isinstance(stored, Refused):
+        if isinstance(stored, SessionRefused):
             raise RuntimeError(stored.reason)  # noqa: TRY004 - a refusal is an outcome, no wrong type
         return stored
 
@@ -98,7 +98,7 @@ class Crowd:
             await self.copy(stored, people - 1)
             self.made, self.tenants = self.made + people, self.tenants + 1
 
-    async def copy(self, stored: Stored, count: int) -> None:
+    async def copy(self, stored: SessionCreated, count: int) -> None:
         session = stored.session
         at, index = (
             prefix(bucket_of(session.tenant)),

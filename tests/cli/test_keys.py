@@ -12,7 +12,7 @@ import pytest
 from gateway.core.decision import Reason
 from gateway.keys import file
 from gateway.keys import ring as keys
-from gateway.sessions.api import Refused, Stored
+from gateway.sessions.api import SessionCreated, SessionRefused
 from gateway.sessions.key_adoption import KeyAdoption
 from gateway.tenants.snapshot import Manifest, Sealer, write_manifest
 from tests.cli.test_sessions_and_blocks import ACME, Beside
@@ -70,11 +70,11 @@ def test_a_rotation_signs_nobody_out_and_forgets_no_block(
             login.new(await login.begin(), identity=identity("carol"))
         )
 
-    assert beside.with_sessions(carol) == Refused(Reason.USER_BLOCKED)
+    assert beside.with_sessions(carol) == SessionRefused(Reason.USER_BLOCKED)
     assert beside.gateway("blocks", "list", "--json") == 0
     (block,) = answer(capsys)
     assert beside.gateway("blocks", "remove", block["id"]) == 0
-    assert isinstance(beside.with_sessions(carol), Stored)
+    assert isinstance(beside.with_sessions(carol), SessionCreated)
 
 
 def test_a_key_does_not_write_before_every_process_reads_with_it(

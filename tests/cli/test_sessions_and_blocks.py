@@ -17,7 +17,7 @@ from gateway.cli import run
 from gateway.core.decision import Reason
 from gateway.core.model import Rule
 from gateway.keys import ring
-from gateway.sessions.api import NewAppPassword, Refused, StoredAppPassword
+from gateway.sessions.api import NewAppPassword, SessionRefused, StoredAppPassword
 from gateway.sessions.connection import Target, client_to
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.store import RedisSessions
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from gateway.sessions.api import Stored
+    from gateway.sessions.api import SessionCreated
 
 T = TypeVar("T")
 CONFIG = """
@@ -76,7 +76,7 @@ class Beside:
 
         return asyncio.run(inside())
 
-    def alive(self, stored: Stored) -> bool:
+    def alive(self, stored: SessionCreated) -> bool:
         return (
             self.with_sessions(lambda login: login.sessions.find(stored.cookie.reveal(), host=HOST))
             is not None
@@ -133,7 +133,7 @@ def test_sessions_are_listed_shown_and_revoked(
 def test_app_passwords_are_listed_and_revoked_by_their_id(
     beside: Beside, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def make(login: Login) -> tuple[Stored, str]:
+    async def make(login: Login) -> tuple[SessionCreated, str]:
         login = Login(
             login.sessions, replace(login.tenant, rules=(Rule("/dav/**", app_passwords=True),))
         )
@@ -248,7 +248,7 @@ def test_a_block_keeps_somebody_out_until_it_is_removed(
     )
     assert answer(capsys)["ended"] == 1
     assert not beside.alive(stored)
-    assert beside.with_sessions(try_to_come_in) == Refused(Reason.USER_BLOCKED)
+    assert beside.with_sessions(try_to_come_in) == SessionRefused(Reason.USER_BLOCKED)
     assert beside.gateway("blocks", "list", "--json") == 0
     (block,) = answer(capsys)
     assert (block["who"], block["reason"], block["source"]) == (
@@ -258,7 +258,7 @@ def test_a_block_keeps_somebody_out_until_it_is_removed(
     )
     assert beside.gateway("blocks", "remove", block["id"]) == 0
     assert beside.gateway("blocks", "remove", block["id"]) == 1
-    assert not isinstance(beside.with_sessions(try_to_come_in), Refused)
+    assert not isinstance(beside.with_sessions(try_to_come_in), SessionRefused)
 
 
 def test_a_command_beside_a_running_store_starts_no_second_one_and_leaves_it_running(

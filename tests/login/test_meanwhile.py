@@ -17,7 +17,7 @@ from gateway.cognito.relying_party import Tokens
 from gateway.core.model import PendingLogin, Secret
 from gateway.core.tenants import TenantTable
 from gateway.login import application
-from gateway.sessions.api import AppPasswordRefusal, Ended, Stored, Taken
+from gateway.sessions.api import AppPasswordRefusal, LoginConsumed, SessionCreated, SessionEnded
 from gateway.tenants.document import TenantDocument, compile_tenant
 from tests.ingress.stand import (
     ACME,
@@ -127,15 +127,15 @@ class Rooms(Stand):
         self.wanted.append(new)
         return AppPasswordRefusal.TOO_MANY
 
-    async def take(self, state: str, *, bindings: Sequence[str]) -> Taken:
-        return Taken(self.pending, 1)
+    async def take(self, state: str, *, bindings: Sequence[str]) -> LoginConsumed:
+        return LoginConsumed(self.pending, 1)
 
     async def code_spent(self, code: str) -> bool:
         return False
 
-    async def finish(self, new: NewSession) -> Stored:
+    async def finish(self, new: NewSession) -> SessionCreated:
         self.made.append(new)
-        return Stored(Secret("made"), session("made", new.identity))
+        return SessionCreated(Secret("made"), session("made", new.identity))
 
     async def end_earlier(self, *_: Any, **__: Any) -> int:
         return 0
@@ -146,16 +146,18 @@ class Rooms(Stand):
     def revoke_soon(self, _: str, token: Secret | None, *, client_id: str) -> None:
         self.behind.append(("revoke", "" if token is None else token.reveal()))
 
-    async def end_family(self, session: Session, *, cookie: str) -> Ended:
-        return Ended(session, Secret(f"refresh of {cookie}"))
+    async def end_family(self, session: Session, *, cookie: str) -> SessionEnded:
+        return SessionEnded(session, Secret(f"refresh of {cookie}"))
 
     async def redeem_ticket(
         self, ticket: str, *, host: str, bindings: Sequence[str], served: Callable[[str], bool]
-    ) -> tuple[Stored, str] | None:
+    ) -> tuple[SessionCreated, str] | None:
         await self._meanwhile()
         return (
             (
-                Stored(Secret("made"), session("made", identity("alice@acme.test"), host=host)),
+                SessionCreated(
+                    Secret("made"), session("made", identity("alice@acme.test"), host=host)
+                ),
                 f"http://{host}/",
             )
             if served("acme")

@@ -24,7 +24,7 @@ from gateway.revocation.disabled_users import SqlDisabledUsers
 from gateway.revocation.records import SqlBlocks, SqlRevocations
 from gateway.revocation.restore import Markers
 from gateway.revocation.service import StoreRevoker
-from gateway.sessions.api import Refused, Stored
+from gateway.sessions.api import SessionCreated, SessionRefused
 from gateway.sessions.connection import WAIT_MS, Target, client_to
 from gateway.sessions.store import RedisSessions
 from gateway.sessions.watermarks import Watermarks
@@ -94,7 +94,7 @@ def request(
     return RevocationRequest("acme", who, kind, "left the company", source, group_overlay=group)
 
 
-async def alive(sessions: RedisSessions, stored: Stored) -> bool:
+async def alive(sessions: RedisSessions, stored: SessionCreated) -> bool:
     return await sessions.find(stored.cookie.reveal(), host=HOST) is not None
 
 
@@ -178,7 +178,7 @@ async def test_removed_groups_are_listed_with_blocks_page_by_page_and_given_back
 
     async def groups() -> set[str]:
         stored = await sessions.finish(login.new(await login.begin()))
-        assert isinstance(stored, Stored)
+        assert isinstance(stored, SessionCreated)
         return set(stored.session.identity.groups)
 
     before = await groups()
@@ -208,7 +208,7 @@ async def test_a_group_that_the_pool_lost_is_given_back_by_a_login_also_after_th
         await revoker.restore("acme")
     await believe(redis)
     stored = await sessions.finish(login.new(await login.begin()))
-    assert isinstance(stored, Stored)
+    assert isinstance(stored, SessionCreated)
     assert "admins" in stored.session.identity.groups
 
 
@@ -376,12 +376,14 @@ async def test_a_block_is_on_record_until_lifted(
         (ALICE, "admin", "left the company")
     ]
     assert await directory.find(page.items[0].id) == page.items[0]
-    assert await sessions.finish(login.new(await login.begin())) == Refused(Reason.USER_BLOCKED)
+    assert await sessions.finish(login.new(await login.begin())) == SessionRefused(
+        Reason.USER_BLOCKED
+    )
     lifted = await revoker.lift(request(kind=RevocationKind.BLOCK))
     assert lifted.acknowledged_ms is not None
     assert (await directory.page(tenant=None, position=None, limit=10)).items == []
     assert await directory.find(page.items[0].id) is None
-    assert isinstance(await sessions.finish(login.new(await login.begin())), Stored)
+    assert isinstance(await sessions.finish(login.new(await login.begin())), SessionCreated)
 
 
 LIFTS = {
@@ -407,7 +409,7 @@ async def test_who_may_lift_a_block(
     await revoker.revoke(request(kind=RevocationKind.BLOCK, source=imposed))
     await revoker.lift(request(kind=RevocationKind.BLOCK, source=lifter))
     assert (len(await record.standing("acme")) == 0) is free
-    assert isinstance(await sessions.finish(login.new(await login.begin())), Stored) is free
+    assert isinstance(await sessions.finish(login.new(await login.begin())), SessionCreated) is free
 
 
 async def test_a_group_taken_away_by_two_sources_comes_back_when_both_gave_it_back(
@@ -445,7 +447,9 @@ async def test_lifting_an_overlay_leaves_a_block_alone(
     await revoker.revoke(request(source="okta", kind=RevocationKind.BLOCK))
     await revoker.revoke(request(source="okta", group="admins"))
     await revoker.lift(request(source="okta", group="admins"))
-    assert await sessions.finish(login.new(await login.begin())) == Refused(Reason.USER_BLOCKED)
+    assert await sessions.finish(login.new(await login.begin())) == SessionRefused(
+        Reason.USER_BLOCKED
+    )
 
 
 async def test_without_the_store_nothing_is_acknowledged_and_nothing_recorded(
@@ -486,13 +490,15 @@ async def test_after_the_slot_was_lost_it_is_brought_up_to_the_record(
 
     assert not await alive(sessions, ended)
     assert not await alive(sessions, spared), "bob lost a group, so his session of then ended"
-    assert await sessions.finish(login.new(in_flight)) == Refused(Reason.SESSION_REVOKED)
+    assert await sessions.finish(login.new(in_flight)) == SessionRefused(Reason.SESSION_REVOKED)
     began = await login.begin()
     assert began > max(watermarks)
-    assert await sessions.finish(login.new(began, identity=identity("carol"))) == Refused(
+    assert await sessions.finish(login.new(began, identity=identity("carol"))) == SessionRefused(
         Reason.USER_BLOCKED
     )
-    assert isinstance(await sessions.finish(login.new(began, identity=identity("dan"))), Stored)
+    assert isinstance(
+        await sessions.finish(login.new(began, identity=identity("dan"))), SessionCreated
+    )
     bob = await login.finish(identity=identity("bob"))
     assert bob.session.identity.groups == ("app-users",)
     again = await login.finish()
@@ -618,19 +624,20 @@ async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(
 
         assert not await alive(sessions, ended)
         assert await alive(sessions, other), "logged out by nobody"
-        assert isinstance(await sessions.finish(login.new(in_flight)), Refused), (
+        assert isinstance(await sessions.finish(login.new(in_flight)), SessionRefused), (
             "pending logins die with the server"
         )
         began = await login.begin()
         assert began > max(watermarks)
-        assert await sessions.finish(login.new(began, identity=identity("carol"))) == Refused(
-            Reason.USER_BLOCKED
-        )
+        assert await sessions.finish(
+            login.new(began, identity=identity("carol"))
+        ) == SessionRefused(Reason.USER_BLOCKED)
         assert (await login.finish(identity=identity("bob"))).session.identity.groups == (
             "app-users",
         )
         assert isinstance(
-            await sessions.finish(login.new(await login.begin(), identity=identity("dan"))), Stored
+            await sessions.finish(login.new(await login.begin(), identity=identity("dan"))),
+            SessionCreated,
         ), "the block was lifted since"
         assert (await login.finish(identity=identity("erin"))).session.identity.groups == (
             "app-users",
@@ -882,7 +889,7 @@ async def test_a_tenant_that_ends_takes_along_what_keeps_its_people_out(
         )
     assert await sessions.finish(
         login.new(await login.begin(), identity=identity("dan"))
-    ) == Refused(Reason.USER_BLOCKED)
+    ) == SessionRefused(Reason.USER_BLOCKED)
 
 
 @pytest.fixture
@@ -1066,7 +1073,7 @@ async def test_a_block_written_at_a_primary_that_was_deposed_stands_at_the_other
     await redis.command("FLUSHALL")
     await believe(redis)
     assert await unconfirmed.acknowledge_open() == 1
-    assert isinstance(await sessions.finish(login.new(await login.begin())), Refused)
+    assert isinstance(await sessions.finish(login.new(await login.begin())), SessionRefused)
 
 
 async def test_a_lift_that_is_carried_on_ends_no_session(

@@ -25,7 +25,7 @@ from gateway.core.model import (
 )
 from gateway.keys import ring as keys
 from gateway.revocation.restore import Markers
-from gateway.sessions.api import NewSession, Stored, Taken
+from gateway.sessions.api import LoginConsumed, NewSession, SessionCreated
 from gateway.sessions.connection import RedisClient, Target, client_to
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.store import RedisSessions
@@ -233,7 +233,7 @@ class Login:
     async def begin(self) -> int:
         begun = await self.sessions.begin(pending(self.tenant.id), binding=None)
         taken = await self.sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),))
-        assert isinstance(taken, Taken)
+        assert isinstance(taken, LoginConsumed)
         SERVERS[taken.began] = taken.server
         return taken.began
 
@@ -254,9 +254,9 @@ class Login:
         }
         return NewSession(**(values | changes))  # type: ignore[arg-type]  # the table above has every field
 
-    async def finish(self, **changes: object) -> Stored:
+    async def finish(self, **changes: object) -> SessionCreated:
         stored = await self.sessions.finish(self.new(await self.begin(), **changes))
-        assert isinstance(stored, Stored)
+        assert isinstance(stored, SessionCreated)
         return stored
 
 

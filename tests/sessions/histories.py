@@ -31,7 +31,13 @@ from gateway.revocation.api import LIFT, Closed, Exemption, Lifted, Recorded, St
 from gateway.revocation.restore import Markers
 from gateway.revocation.service import StoreRevoker
 from gateway.sessions.aliases import AliasIndex
-from gateway.sessions.api import NewAppPassword, Refused, Stored, StoredAppPassword, Taken
+from gateway.sessions.api import (
+    LoginConsumed,
+    NewAppPassword,
+    SessionCreated,
+    SessionRefused,
+    StoredAppPassword,
+)
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import RedisClient
 from gateway.sessions.keyspace import bucket_of, prefix
@@ -352,7 +358,7 @@ class Known:
     numbers of the history.
     """
 
-    stored: Stored
+    stored: SessionCreated
     user: str
     began_at: int
     lost: bool = False
@@ -585,9 +591,9 @@ class History:
         began_at = self.moment()
         begun = await self.direct.begin(pending(), binding=None)
         taken = await self.direct.take(begun.state.reveal(), bindings=(begun.binding.reveal(),))
-        assert isinstance(taken, Taken)
+        assert isinstance(taken, LoginConsumed)
         stored = await self.direct.finish(self._new(user, taken.began, taken.server))
-        assert isinstance(stored, Stored)
+        assert isinstance(stored, SessionCreated)
         known = Known(stored, user, began_at)
         self.known.append(known)
         return known
@@ -632,7 +638,7 @@ class History:
         moment = self.moment()
         begun = await self.direct.begin(pending(), binding=None)
         taken = await self.direct.take(begun.state.reveal(), bindings=(begun.binding.reveal(),))
-        assert isinstance(taken, Taken)
+        assert isinstance(taken, LoginConsumed)
         self.begun.append(Begun(user, moment, taken.began, taken.server))
 
     async def finish_login(self, login: Begun, number: int) -> None:
@@ -645,7 +651,7 @@ class History:
             stored = await worker.sessions.finish(self._new(login.user, login.began, login.server))
         except UnavailableError:
             return
-        if isinstance(stored, Refused):
+        if isinstance(stored, SessionRefused):
             return
         for promise in self._kept(login.user, before=started_at):
             if login.began_at < promise.started_at:

@@ -18,8 +18,8 @@ from gateway.sessions.api import (
     MISS,
     AppPasswordRefusal,
     NewAppPassword,
+    SessionCreated,
     SessionView,
-    Stored,
     StoredAppPassword,
 )
 from gateway.sessions.app_passwords import parse_text
@@ -58,7 +58,7 @@ def login(sessions: RedisSessions) -> Login:
 
 async def make(
     sessions: RedisSessions,
-    stored: Stored,
+    stored: SessionCreated,
     wanted: NewAppPassword = WANTED,
     at: Tenant | None = None,
 ) -> StoredAppPassword | AppPasswordRefusal:
@@ -67,7 +67,9 @@ async def make(
     )
 
 
-async def made(sessions: RedisSessions, stored: Stored, wanted: NewAppPassword = WANTED) -> str:
+async def made(
+    sessions: RedisSessions, stored: SessionCreated, wanted: NewAppPassword = WANTED
+) -> str:
     password = await make(sessions, stored, wanted)
     assert isinstance(password, StoredAppPassword)
     return password.text.reveal()
@@ -158,7 +160,8 @@ async def test_its_groups_are_those_of_the_last_login_whatever_that_adds_or_take
     older = await login.begin()
     await login.finish(identity=identity(groups=("app-users",)))
     assert isinstance(
-        await sessions.finish(login.new(older, identity=identity(groups=("finance",)))), Stored
+        await sessions.finish(login.new(older, identity=identity(groups=("finance",)))),
+        SessionCreated,
     )
     found = await who(sessions, text)
     assert found is not None

@@ -15,7 +15,7 @@ from gateway.core.model import Secret
 from gateway.core.revocation import Who
 from gateway.keys import ring as keys
 from gateway.sessions import seal
-from gateway.sessions.api import Refused, Stored
+from gateway.sessions.api import SessionCreated, SessionRefused
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
 from gateway.sessions.watermarks import Watermarks, revocation_keys
@@ -44,7 +44,7 @@ async def dump(redis: RedisClient) -> dict[bytes, object]:
     return found
 
 
-def session_key(stored: Stored) -> str:
+def session_key(stored: SessionCreated) -> str:
     return f"{AT}s:{stored.session.digest}"
 
 
@@ -286,4 +286,4 @@ async def test_an_ended_family_cannot_be_brought_back_by_a_ticket(
     )
     assert await sessions.redeem_ticket(
         made, host=CHILD, bindings=(binding,), served=anybody
-    ) == Refused(Reason.SESSION_REVOKED)
+    ) == SessionRefused(Reason.SESSION_REVOKED)

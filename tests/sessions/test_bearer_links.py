@@ -13,7 +13,7 @@ import pytest
 from gateway.core.revocation import Who
 from gateway.errors import UnavailableError
 from gateway.keys import ring as ring_keys
-from gateway.sessions.api import Linked
+from gateway.sessions.api import BearerLink
 from gateway.sessions.bearer_links import LIFE_S, MARGIN_S
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["markers", "marks", "worker"]
 
-ALICE = Linked(replace(identity(), groups=(), roles=(), claims=()))
+ALICE = BearerLink(replace(identity(), groups=(), roles=(), claims=()))
 KEY = f"{prefix(bucket_of('acme'))}k:"
 
 
 async def ask(
     sessions: RedisSessions, *, name: str = "acme", user: str = "sub-alice", later_s: float = 0
-) -> Linked | None:
+) -> BearerLink | None:
     return await sessions.linked(name, user=user, auth_time=int(time.time() + later_s))
 
 
@@ -69,7 +69,7 @@ async def test_it_outlives_the_session_and_is_one_of_the_last_login(
     await login.finish(
         identity=replace(identity(), email="alice@other.test", email_domain="other.test")
     )
-    assert await ask(sessions) == Linked(
+    assert await ask(sessions) == BearerLink(
         replace(ALICE.identity, email="alice@other.test", email_domain="other.test")
     )
 
@@ -95,7 +95,7 @@ async def test_a_name_that_somebody_else_signed_in_with_since_is_theirs(
     alone, also while keys rotate.
     """
     alice = replace(identity(), oid="oid-alice")
-    kept = Linked(replace(ALICE.identity, oid="oid-alice"))
+    kept = BearerLink(replace(ALICE.identity, oid="oid-alice"))
     both = replace(ring, sealing=(*ring_keys.generate().sealing, *ring.sealing))
     for store in (sessions, RedisSessions(redis, lambda: both)):
         await Login(store, tenant()).finish(identity=alice)
@@ -105,7 +105,7 @@ async def test_a_name_that_somebody_else_signed_in_with_since_is_theirs(
         await Login(store, tenant()).finish(
             identity=replace(identity("bob"), **{name: getattr(alice, name)})
         )
-        assert await ask(store) == Linked(
+        assert await ask(store) == BearerLink(
             replace(kept.identity, email="", preferred_username="", name="", idp_subject="", oid="")
         )
         assert (bob := await ask(store, user="sub-bob")) is not None and getattr(
@@ -186,7 +186,7 @@ async def test_of_two_records_the_newest_counts(
         await Login(rotated, tenant()).finish(
             identity=replace(identity(), email_domain=f"order{order[0]}.test")
         )
-        assert await ask(rotated) == Linked(
+        assert await ask(rotated) == BearerLink(
             replace(ALICE.identity, email_domain=f"order{order[0]}.test")
         )
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from gateway.keys import ring as keys
-    from gateway.sessions.api import Stored
+    from gateway.sessions.api import SessionCreated
     from gateway.sessions.connection import Script
 
 Answer = TypeVar("Answer")
@@ -97,12 +97,12 @@ class Gateway:
     async def _restore(self, name: str) -> None:
         raise AssertionError(name)
 
-    async def log_in(self, name: str, user: str = "alice") -> Stored:
+    async def log_in(self, name: str, user: str = "alice") -> SessionCreated:
         return await Login(self.sessions, tenant(name)).finish(
             identity=identity(user, provider=f"{name}-okta")
         )
 
-    async def check(self, stored: Stored) -> bool:
+    async def check(self, stored: SessionCreated) -> bool:
         return await self.sessions.find(stored.cookie.reveal(), host=HOST) == stored.session
 
     async def revoke(self, name: str, user: str) -> None:

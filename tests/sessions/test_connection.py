@@ -18,7 +18,7 @@ from redis.asyncio.cluster import ClusterNode
 from gateway.config.model import Redis as RedisSettings
 from gateway.core.model import Secret
 from gateway.errors import ConfigError, UnavailableError
-from gateway.sessions.api import Stored
+from gateway.sessions.api import SessionCreated
 from gateway.sessions.cluster import NO_ANSWER, on_one_connection
 from gateway.sessions.connection import (
     DEADLINE_S,
@@ -310,9 +310,9 @@ async def test_a_server_that_forgot_the_scripts_is_taught_again(
     redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     login = Login(RedisSessions(redis, lambda: ring), tenant())
-    assert isinstance(await login.finish(), Stored)
+    assert isinstance(await login.finish(), SessionCreated)
     await redis.command("SCRIPT", "FLUSH")
-    assert isinstance(await login.finish(), Stored)
+    assert isinstance(await login.finish(), SessionCreated)
 
 
 @pytest.mark.parametrize("mistake", ["AttributeError", "RuntimeError"])

@@ -18,7 +18,7 @@ from gateway.core.revocation import RevocationKind
 from gateway.keys import ring
 from gateway.revocation.acknowledgement import Acknowledgements
 from gateway.sessions import connection
-from gateway.sessions.api import Stored
+from gateway.sessions.api import SessionCreated
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import Script, Target, client_to
 from gateway.sessions.keyspace import bucket_of
@@ -554,7 +554,7 @@ async def ticket(w: History) -> None:
     assert task.done()
     if isinstance(task.result(), tuple):
         stored = task.result()[0]
-        assert isinstance(stored, Stored)
+        assert isinstance(stored, SessionCreated)
         w.broken.append("a ticket of a family that has ended made a session")
 
 

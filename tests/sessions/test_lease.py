@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.sessions.events import (
-    Ended,
     Event,
     Everything,
     Fence,
     Narrowed,
     Push,
+    SessionsEnded,
     parse_event,
     parse_push,
 )
@@ -69,7 +69,7 @@ def test_a_renewal_applies_what_no_push_brought_before_it_extends(
     lease: Lease, memory: Memory
 ) -> None:
     assert lease.renewed(
-        lease.renewal(105.0), answer(7, Ended((A,)), Fence()), sent_at=105.0, now=105.1
+        lease.renewal(105.0), answer(7, SessionsEnded((A,)), Fence()), sent_at=105.0, now=105.1
     )
     assert (memory.dropped, lease.applied, lease.held(114.9)) == ([A], 7, True)
 
@@ -78,8 +78,8 @@ def test_a_renewal_does_not_apply_twice_what_a_push_brought_meanwhile(
     lease: Lease, memory: Memory
 ) -> None:
     renewal = lease.renewal(105.0)
-    assert lease.heard(6, Ended((A,)))
-    assert lease.renewed(renewal, answer(6, Ended((A,))), sent_at=105.0, now=105.1)
+    assert lease.heard(6, SessionsEnded((A,)))
+    assert lease.renewed(renewal, answer(6, SessionsEnded((A,))), sent_at=105.0, now=105.1)
     assert (memory.dropped, lease.applied) == ([A], 6)
 
 
@@ -94,14 +94,14 @@ def test_pushes_may_be_ahead_of_a_renewal(lease: Lease) -> None:
 def test_a_push_out_of_order_is_not_applied_and_asks_for_a_renewal(
     lease: Lease, memory: Memory
 ) -> None:
-    assert not lease.heard(7, Ended((A,)))
+    assert not lease.heard(7, SessionsEnded((A,)))
     assert (lease.applied, memory.dropped) == (5, [])
     assert lease.renewal(105.0).applied == 5
 
 
 def test_a_push_that_is_old_is_nothing_new(lease: Lease, memory: Memory) -> None:
     epoch = lease.epoch
-    assert lease.heard(5, Ended((A,)))
+    assert lease.heard(5, SessionsEnded((A,)))
     assert (lease.epoch, memory.dropped) == (epoch, [])
 
 
@@ -171,13 +171,15 @@ def test_two_that_join_at_once_are_one(memory: Memory) -> None:
 def test_events_while_joining_are_brought_by_the_next_renewal(memory: Memory) -> None:
     lease = Lease(7, 10.0, memory)
     renewal = lease.renewal(100.0)
-    lease.heard(6, Ended((A,)))
+    lease.heard(6, SessionsEnded((A,)))
     assert lease.renewed(renewal, answer(5), sent_at=100.0, now=100.1)
     assert lease.renewal(101.0).applied == 5
 
 
 @pytest.mark.parametrize(
-    "event", [Ended((A,)), Everything(), Fence(), Narrowed(3)], ids=lambda e: type(e).__name__
+    "event",
+    [SessionsEnded((A,)), Everything(), Fence(), Narrowed(3)],
+    ids=lambda e: type(e).__name__,
 )
 def test_every_event_begins_an_epoch(lease: Lease, event: Event) -> None:
     epoch = lease.epoch
@@ -211,8 +213,8 @@ def test_a_renewal_never_shortens_a_lease(lease: Lease) -> None:
 @pytest.mark.parametrize(
     ("words", "event"),
     [
-        (A, Ended((A,))),
-        (f"{A} {B}", Ended((A, B))),
+        (A, SessionsEnded((A,))),
+        (f"{A} {B}", SessionsEnded((A, B))),
         ("*", Everything()),
         ("-", Fence()),
         ("g 17 acme globex", Narrowed(17)),
@@ -233,4 +235,4 @@ def test_what_is_no_push(message: str) -> None:
 
 
 def test_a_push() -> None:
-    assert parse_push(f"0a1 5 {A}") == Push(0x0A1, 5, Ended((A,)))
+    assert parse_push(f"0a1 5 {A}") == Push(0x0A1, 5, SessionsEnded((A,)))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gateway.keys import ring as keys
-    from gateway.sessions.api import Stored
+    from gateway.sessions.api import SessionCreated
     from gateway.sessions.codec import Record
     from gateway.sessions.connection import RedisClient
     from gateway.sessions.embedded import EmbeddedValkey
@@ -67,10 +67,10 @@ class Worker:
             clock=time.time,
         )
 
-    def cached(self, stored: Stored) -> object:
+    def cached(self, stored: SessionCreated) -> object:
         return self.sessions.cached(stored.cookie.reveal(), host=HOST)
 
-    async def get(self, stored: Stored) -> object:
+    async def get(self, stored: SessionCreated) -> object:
         return await shown(self.sessions, stored.cookie.reveal())
 
 
@@ -111,7 +111,7 @@ async def worker(
 
 
 @pytest.fixture
-async def stored(worker: Worker) -> Stored:
+async def stored(worker: Worker) -> SessionCreated:
     return await Login(worker.sessions, tenant()).finish()
 
 
@@ -141,7 +141,7 @@ async def running(*workers: Worker) -> AsyncIterator[None]:
 
 
 async def test_the_second_check_is_answered_from_memory_without_a_command(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     assert worker.cached(stored) is MISS
     assert await worker.get(stored) == stored.session
@@ -153,7 +153,7 @@ async def test_the_second_check_is_answered_from_memory_without_a_command(
 
 
 async def test_what_cannot_be_a_session_here_is_not_asked_for_and_what_was_none_not_twice_a_second(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     other_tenant = replace(
         tenant("globex"),
@@ -211,20 +211,20 @@ def test_of_unknown_cookies_only_the_latest_are_remembered() -> None:
 
 
 async def test_memory_answers_for_the_host_of_the_session_only(
-    worker: Worker, stored: Stored
+    worker: Worker, stored: SessionCreated
 ) -> None:
     await worker.get(stored)
     assert worker.sessions.cached(stored.cookie.reveal(), host="other.example.com") is None
 
 
-async def test_outside_the_lease_memory_is_silent(worker: Worker, stored: Stored) -> None:
+async def test_outside_the_lease_memory_is_silent(worker: Worker, stored: SessionCreated) -> None:
     await worker.get(stored)
     worker.clock.advance(STALENESS_S)
     assert worker.cached(stored) is MISS
 
 
 async def test_a_session_idles_out_of_memory_when_it_does_in_the_store(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     await redis.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}", 500)
     await worker.get(stored)
@@ -250,7 +250,7 @@ async def test_a_replica_whose_clock_is_behind_answers_no_longer_than_the_store_
 
 
 async def test_a_session_used_from_memory_keeps_its_idle_time(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
     await worker.get(stored)
@@ -265,7 +265,7 @@ async def test_a_session_used_from_memory_keeps_its_idle_time(
 
 
 async def test_a_touch_that_failed_is_made_up_for_at_the_next_answer_from_memory(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
     touch, fails = worker.sessions.touches._touch, [True]
@@ -284,7 +284,7 @@ async def test_a_touch_that_failed_is_made_up_for_at_the_next_answer_from_memory
     assert await redis.command("PTTL", key) > 1_700_000
 
 
-async def test_a_hit_takes_about_a_microsecond(worker: Worker, stored: Stored) -> None:
+async def test_a_hit_takes_about_a_microsecond(worker: Worker, stored: SessionCreated) -> None:
     await worker.get(stored)
     cookie, cached = stored.cookie.reveal(), worker.sessions.cached
     best = min(_timed(lambda: cached(cookie, host=HOST), 2000) for _ in range(20))
@@ -298,12 +298,16 @@ def _timed(call: Callable[[], object], times: int) -> float:
     return (time.perf_counter() - began) / times
 
 
-async def test_an_unknown_or_malformed_cookie_is_no_session(worker: Worker, stored: Stored) -> None:
+async def test_an_unknown_or_malformed_cookie_is_no_session(
+    worker: Worker, stored: SessionCreated
+) -> None:
     assert await worker.sessions.find("x", host=HOST) is None
     assert await worker.sessions.find(stored.cookie.reveal()[:3] + "A" * 43, host=HOST) is None
 
 
-async def test_logging_out_empties_this_memory_at_once(worker: Worker, stored: Stored) -> None:
+async def test_logging_out_empties_this_memory_at_once(
+    worker: Worker, stored: SessionCreated
+) -> None:
     await worker.get(stored)
     await worker.sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     assert worker.cached(stored) is MISS
@@ -315,7 +319,7 @@ async def test_logging_out_empties_this_memory_at_once(worker: Worker, stored: S
 
 
 async def test_without_a_marker_nothing_is_answered(
-    worker: Worker, stored: Stored, redis: RedisClient, markers: Markers
+    worker: Worker, stored: SessionCreated, redis: RedisClient, markers: Markers
 ) -> None:
     await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
     with pytest.raises(UnavailableError, match="not yet restored"):
@@ -325,7 +329,7 @@ async def test_without_a_marker_nothing_is_answered(
 
 
 async def test_a_marker_of_another_server_does_not_fit(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     await redis.command("SET", f"{prefix(bucket_of('acme'))}m", "s " + "0" * 40 + " nonce")
     with pytest.raises(UnavailableError, match="not yet restored"):
@@ -333,7 +337,7 @@ async def test_a_marker_of_another_server_does_not_fit(
 
 
 async def test_a_restored_server_ends_every_incarnation(
-    worker: Worker, stored: Stored, redis: RedisClient, markers: Markers
+    worker: Worker, stored: SessionCreated, redis: RedisClient, markers: Markers
 ) -> None:
     await worker.get(stored)
     await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
@@ -343,7 +347,7 @@ async def test_a_restored_server_ends_every_incarnation(
 
 
 async def test_a_direct_read_at_another_server_than_the_lease_does_not_count(
-    worker: Worker, stored: Stored, redis: RedisClient, markers: Markers
+    worker: Worker, stored: SessionCreated, redis: RedisClient, markers: Markers
 ) -> None:
     lease = await worker.replica.lease(bucket_of("acme"))
     await redis.command("DEL", f"{prefix(bucket_of('acme'))}m")
@@ -354,7 +358,7 @@ async def test_a_direct_read_at_another_server_than_the_lease_does_not_count(
 
 
 async def test_flushing_the_store_logs_nobody_out_until_it_was_restored(
-    worker: Worker, stored: Stored, redis: RedisClient, markers: Markers
+    worker: Worker, stored: SessionCreated, redis: RedisClient, markers: Markers
 ) -> None:
     await worker.get(stored)
     await redis.command("FLUSHALL")
@@ -418,7 +422,7 @@ async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(
 
 async def test_no_mistake_of_ours_ends_the_renewals(
     worker: Worker,
-    stored: Stored,
+    stored: SessionCreated,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -470,7 +474,7 @@ def acknowledgements(redis: RedisClient) -> Acknowledgements:
 
 
 async def test_a_revocation_is_acknowledged_when_every_lease_holder_confirmed(
-    worker: Worker, stored: Stored, redis: RedisClient, ring: keys.KeyRing
+    worker: Worker, stored: SessionCreated, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     other = Worker(worker.redis, ring, "two")
     async with running(worker, other):
@@ -496,7 +500,7 @@ class RedisLogout:
     redis: RedisClient
     ring: keys.KeyRing
 
-    async def end(self, stored: Stored) -> None:
+    async def end(self, stored: SessionCreated) -> None:
         await CachedSessions(
             self.redis,
             lambda: self.ring,
@@ -509,7 +513,7 @@ class RedisLogout:
 
 
 async def test_without_the_push_channel_a_renewal_brings_the_event(
-    worker: Worker, stored: Stored, redis: RedisClient, ring: keys.KeyRing
+    worker: Worker, stored: SessionCreated, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     renewing = asyncio.create_task(worker.replica.run())
     await worker.get(stored)
@@ -522,7 +526,7 @@ async def test_without_the_push_channel_a_renewal_brings_the_event(
 
 
 async def test_what_a_renewal_brought_is_confirmed_at_once(
-    worker: Worker, stored: Stored, redis: RedisClient, ring: keys.KeyRing
+    worker: Worker, stored: SessionCreated, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     renewing = asyncio.create_task(worker.replica.run())
     await worker.get(stored)
@@ -543,7 +547,7 @@ async def test_what_a_renewal_brought_is_confirmed_at_once(
 
 
 async def test_a_silent_replica_is_waited_for_a_full_staleness_and_then_forgotten(
-    worker: Worker, stored: Stored, redis: RedisClient, ring: keys.KeyRing
+    worker: Worker, stored: SessionCreated, redis: RedisClient, ring: keys.KeyRing
 ) -> None:
     await worker.get(stored)
     await RedisLogout(redis, ring).end(stored)
@@ -555,7 +559,7 @@ async def test_a_silent_replica_is_waited_for_a_full_staleness_and_then_forgotte
 
 
 async def test_leases_have_no_time_to_live(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     await worker.get(stored)
     assert await redis.command("PTTL", LEASES) == -1
@@ -582,7 +586,7 @@ async def test_nothing_is_acknowledged_on_a_store_that_was_not_restored(redis: R
 
 
 async def test_nothing_is_acknowledged_when_another_primary_takes_over_meanwhile(
-    worker: Worker, stored: Stored, redis: RedisClient, markers: Markers
+    worker: Worker, stored: SessionCreated, redis: RedisClient, markers: Markers
 ) -> None:
     await worker.get(stored)
     waiting = asyncio.create_task(
@@ -600,7 +604,7 @@ async def test_nothing_is_acknowledged_when_another_primary_takes_over_meanwhile
 
 
 async def test_those_who_wait_together_each_wait_no_longer_than_a_staleness(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     await worker.get(stored)
     acks = acknowledgements(redis)
@@ -613,7 +617,7 @@ async def test_those_who_wait_together_each_wait_no_longer_than_a_staleness(
 
 
 async def test_a_narrowing_is_acknowledged_when_no_replica_answers_by_the_older_snapshot(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     worker.replica.applied(1)
     async with running(worker):
@@ -635,7 +639,7 @@ async def test_a_narrowing_is_acknowledged_when_no_replica_answers_by_the_older_
 
 
 async def test_whoever_starts_after_a_narrowing_must_have_the_snapshot_too(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     await acknowledgements(redis).narrow(["acme"], 2, Reports())
     with pytest.raises(UnavailableError, match="snapshot"):
@@ -645,7 +649,7 @@ async def test_whoever_starts_after_a_narrowing_must_have_the_snapshot_too(
 
 
 async def test_a_worker_that_leaves_is_not_waited_for(
-    worker: Worker, stored: Stored, redis: RedisClient
+    worker: Worker, stored: SessionCreated, redis: RedisClient
 ) -> None:
     await worker.get(stored)
     await worker.replica.leave()
@@ -654,7 +658,7 @@ async def test_a_worker_that_leaves_is_not_waited_for(
 
 
 async def test_a_bucket_that_nobody_asks_for_is_given_up_memory_first(
-    worker: Worker, stored: Stored
+    worker: Worker, stored: SessionCreated
 ) -> None:
     await worker.get(stored)
     worker.clock.advance(200)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Tenant
     from gateway.keys import ring as keys
-    from gateway.sessions.api import Stored
+    from gateway.sessions.api import SessionCreated
     from gateway.sessions.connection import RedisClient
 
 
@@ -69,7 +69,9 @@ async def rechecks(
     await made.close()
 
 
-async def use(sessions: RedisSessions, rechecks: Rechecks, stored: Stored, clock: Clock) -> bool:
+async def use(
+    sessions: RedisSessions, rechecks: Rechecks, stored: SessionCreated, clock: Clock
+) -> bool:
     """One request, at a time when a touch is due; whether the session is alive afterwards."""
     clock.advance(601)
     found = await shown(sessions, stored.cookie.reveal(), host=stored.session.host)
@@ -81,7 +83,7 @@ async def use(sessions: RedisSessions, rechecks: Rechecks, stored: Stored, clock
     )
 
 
-async def age(redis: RedisClient, stored: Stored, seconds: int) -> None:
+async def age(redis: RedisClient, stored: SessionCreated, seconds: int) -> None:
     """As if Cognito had last been asked so long ago."""
     now = int((await redis.command("TIME"))[0])
     await redis.command(

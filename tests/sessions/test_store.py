@@ -14,7 +14,13 @@ from gateway.core.decision import Reason
 from gateway.core.model import Secret
 from gateway.errors import UnavailableError
 from gateway.sessions import seal
-from gateway.sessions.api import OTHER_BROWSER, AlreadyTaken, Refused, Stored, Taken
+from gateway.sessions.api import (
+    OTHER_BROWSER,
+    LoginConsumed,
+    LoginReplayed,
+    SessionCreated,
+    SessionRefused,
+)
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
 from tests.sessions.conftest import (
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
     from gateway.sessions.connection import RedisClient
 
 
-async def ttl_ms(redis: RedisClient, stored: Stored) -> int:
+async def ttl_ms(redis: RedisClient, stored: SessionCreated) -> int:
     ttl = await redis.command(
         "PTTL", f"{prefix(bucket_of(stored.session.tenant))}s:{stored.session.digest}"
     )
@@ -238,9 +244,9 @@ async def test_a_pending_login_is_taken_once(sessions: RedisSessions) -> None:
     begun = await sessions.begin(pending(), binding=None)
     state, binding = begun.state.reveal(), begun.binding.reveal()
     first = await sessions.take(state, bindings=(binding,))
-    assert isinstance(first, Taken)
+    assert isinstance(first, LoginConsumed)
     assert first.pending == pending()
-    assert await sessions.take(state, bindings=(binding,)) == AlreadyTaken(first.pending)
+    assert await sessions.take(state, bindings=(binding,)) == LoginReplayed(first.pending)
 
 
 async def test_tabs_that_began_without_a_binding_finish_with_the_bindings_of_all(
@@ -250,7 +256,9 @@ async def test_tabs_that_began_without_a_binding_finish_with_the_bindings_of_all
     bindings = tuple(each.binding.reveal() for each in begun)
     assert len(set(bindings)) == 6
     for each in begun:
-        assert isinstance(await sessions.take(each.state.reveal(), bindings=bindings), Taken)
+        assert isinstance(
+            await sessions.take(each.state.reveal(), bindings=bindings), LoginConsumed
+        )
 
 
 async def test_a_pending_login_that_another_browser_shows_is_deleted(
@@ -280,11 +288,11 @@ async def test_another_browser_changes_nothing_about_a_login_that_was_taken(
 ) -> None:
     begun = await sessions.begin(pending(), binding=None)
     assert isinstance(
-        await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), Taken
+        await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), LoginConsumed
     )
     assert await sessions.take(begun.state.reveal(), bindings=()) is OTHER_BROWSER
     assert isinstance(
-        await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), AlreadyTaken
+        await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), LoginReplayed
     )
 
 
@@ -308,7 +316,8 @@ async def test_parallel_tabs_do_not_disturb_each_other(sessions: RedisSessions) 
     assert second.state != first.state
     for begun in (second, first):
         assert isinstance(
-            await sessions.take(begun.state.reveal(), bindings=(first.binding.reveal(),)), Taken
+            await sessions.take(begun.state.reveal(), bindings=(first.binding.reveal(),)),
+            LoginConsumed,
         )
 
 
@@ -335,7 +344,7 @@ async def test_a_pending_login_expires_after_ten_minutes(
             taken.append(
                 await sessions.take(login.state.reveal(), bindings=(login.binding.reveal(),))
             )
-        assert isinstance(taken[0], Taken)
+        assert isinstance(taken[0], LoginConsumed)
         assert taken[1] is None, "its time was up"
 
 
@@ -355,7 +364,8 @@ async def test_a_flood_of_logins_pushes_out_its_own_and_the_store_keeps_no_more_
     assert 60_000 < used <= 100_000
     for honest in (early, late, begun[-1]):
         assert isinstance(
-            await sessions.take(honest.state.reveal(), bindings=(honest.binding.reveal(),)), Taken
+            await sessions.take(honest.state.reveal(), bindings=(honest.binding.reveal(),)),
+            LoginConsumed,
         )
     assert (
         await sessions.take(begun[0].state.reveal(), bindings=(begun[0].binding.reveal(),)) is None
@@ -432,7 +442,9 @@ async def test_what_ends_is_pushed_in_the_same_step(
 # --- tickets --------------------------------------------------------------------------------------
 
 
-async def ticket(sessions: RedisSessions, stored: Stored, *, host: str = CHILD) -> tuple[str, str]:
+async def ticket(
+    sessions: RedisSessions, stored: SessionCreated, *, host: str = CHILD
+) -> tuple[str, str]:
     binding = seal.new_binding(bytes)
     binding_id = sessions.binding_id(binding)
     assert binding_id is not None
@@ -447,7 +459,7 @@ async def ticket(sessions: RedisSessions, stored: Stored, *, host: str = CHILD) 
     return made.reveal(), binding
 
 
-async def child_of(sessions: RedisSessions, stored: Stored) -> Stored:
+async def child_of(sessions: RedisSessions, stored: SessionCreated) -> SessionCreated:
     made, binding = await ticket(sessions, stored)
     redeemed = await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody)
     assert isinstance(redeemed, tuple)
@@ -568,7 +580,7 @@ async def test_a_ticket_of_an_ended_family_is_worth_nothing(
     await sessions.end_family(parent.session, cookie=parent.cookie.reveal())
     assert await sessions.redeem_ticket(
         made, host=CHILD, bindings=(binding,), served=anybody
-    ) == Refused(Reason.SESSION_REVOKED)
+    ) == SessionRefused(Reason.SESSION_REVOKED)
 
 
 async def test_a_ticket_lives_for_thirty_seconds(
@@ -722,7 +734,7 @@ async def test_signing_out_everywhere_outdates_logins_in_flight(
     first, _ = await login.finish(), await login.finish()
     in_flight = await login.begin()
     assert await sessions.end_own(first.session, family=None) == 2
-    assert await sessions.finish(login.new(in_flight)) == Refused(Reason.SESSION_REVOKED)
+    assert await sessions.finish(login.new(in_flight)) == SessionRefused(Reason.SESSION_REVOKED)
 
 
 async def test_tenants_that_share_a_bucket_do_not_share_people(sessions: RedisSessions) -> None:
@@ -768,10 +780,10 @@ async def test_a_pending_login_dies_with_the_server_that_it_began_on(
 async def test_a_login_taken_at_one_server_cannot_finish_at_another(
     sessions: RedisSessions, login: Login
 ) -> None:
-    assert await sessions.finish(login.new(await login.begin(), server="0" * 40)) == Refused(
+    assert await sessions.finish(login.new(await login.begin(), server="0" * 40)) == SessionRefused(
         Reason.LOGIN_STATE
     )
-    assert await sessions.finish(login.new(await login.begin(), server="")) == Refused(
+    assert await sessions.finish(login.new(await login.begin(), server="")) == SessionRefused(
         Reason.LOGIN_STATE
     )
 

@@ -13,7 +13,7 @@ import pytest
 from gateway.core.decision import Reason
 from gateway.core.revocation import Who
 from gateway.keys import ring as keys
-from gateway.sessions.api import Refused, Stored
+from gateway.sessions.api import SessionCreated, SessionRefused
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
 from gateway.sessions.watermarks import (
@@ -56,7 +56,7 @@ def at(marks: Watermarks, who: Who, *, group: str | None = None) -> RevocationKe
     return revocation_keys(marks.alias_index("acme"), who, group=group)
 
 
-async def alive(sessions: RedisSessions, stored: Stored) -> bool:
+async def alive(sessions: RedisSessions, stored: SessionCreated) -> bool:
     return await sessions.find(stored.cookie.reveal(), host=HOST) is not None
 
 
@@ -74,7 +74,7 @@ async def test_a_revocation_by_any_alias_ends_the_sessions_and_outdates_the_logi
     assert swept.families[0].display is not None
     assert swept.families[0].display.username == "acme-okta_alice"
     assert not await alive(sessions, stored)
-    assert await sessions.finish(login.new(in_flight)) == Refused(Reason.SESSION_REVOKED)
+    assert await sessions.finish(login.new(in_flight)) == SessionRefused(Reason.SESSION_REVOKED)
     later = await login.finish(auth_time=int(time.time()) + 1)
     assert await alive(sessions, later)
 
@@ -84,10 +84,14 @@ async def test_a_block_by_any_alias_refuses_every_login_until_it_is_lifted(
     sessions: RedisSessions, login: Login, marks: Watermarks, who: Who
 ) -> None:
     await marks.revoke("acme", at(marks, who), block_source="okta")
-    assert await sessions.finish(login.new(await login.begin())) == Refused(Reason.USER_BLOCKED)
+    assert await sessions.finish(login.new(await login.begin())) == SessionRefused(
+        Reason.USER_BLOCKED
+    )
     _, lifted, *_ = await marks.lift("acme", at(marks, who), sources="scim")
     assert not lifted
-    assert await sessions.finish(login.new(await login.begin())) == Refused(Reason.USER_BLOCKED)
+    assert await sessions.finish(login.new(await login.begin())) == SessionRefused(
+        Reason.USER_BLOCKED
+    )
     _, lifted, *_ = await marks.lift("acme", at(marks, who), sources="okta")
     assert lifted
     assert await alive(sessions, await login.finish())
@@ -111,7 +115,7 @@ async def test_a_revocation_of_somebody_else_changes_nothing(
     stored, in_flight = await login.finish(), await login.begin()
     assert (await marks.revoke("acme", at(marks, who), block_source="admin")).sessions == 0
     assert await alive(sessions, stored)
-    assert isinstance(await sessions.finish(login.new(in_flight)), Stored)
+    assert isinstance(await sessions.finish(login.new(in_flight)), SessionCreated)
 
 
 async def test_a_revocation_in_another_tenant_changes_nothing(
@@ -125,7 +129,7 @@ async def test_a_revocation_in_another_tenant_changes_nothing(
         )
     await marks.revoke(other, RevocationKeys((), (), (), stored.session.family))
     assert await alive(sessions, stored)
-    assert isinstance(await sessions.finish(login.new(await login.begin())), Stored)
+    assert isinstance(await sessions.finish(login.new(await login.begin())), SessionCreated)
 
 
 async def test_a_single_session_is_revoked_with_its_family_and_nobody_else(
@@ -138,7 +142,7 @@ async def test_a_single_session_is_revoked_with_its_family_and_nobody_else(
     assert (await alive(sessions, first), await alive(sessions, second)) == (False, True)
     assert await sessions.redeem_ticket(
         made, host="app.acme.example.com", bindings=(binding,), served=anybody
-    ) == Refused(Reason.SESSION_REVOKED)
+    ) == SessionRefused(Reason.SESSION_REVOKED)
 
 
 async def test_a_ticket_does_not_outlive_a_revocation_of_its_person(
@@ -157,7 +161,7 @@ async def test_a_ticket_does_not_outlive_a_revocation_of_its_person(
         await redis.command("RESTORE", name, 60_000, value)
     assert await sessions.redeem_ticket(
         made, host="app.acme.example.com", bindings=(binding,), served=anybody
-    ) == Refused(Reason.SESSION_REVOKED)
+    ) == SessionRefused(Reason.SESSION_REVOKED)
 
 
 async def test_a_login_that_authenticated_before_the_revocation_is_refused_even_if_it_began_later(
@@ -165,11 +169,15 @@ async def test_a_login_that_authenticated_before_the_revocation_is_refused_even_
 ) -> None:
     await marks.revoke("acme", at(marks, Who(user="sub-alice")))
     began = await login.begin()
-    assert await sessions.finish(login.new(began, auth_time=int(time.time()) - 10)) == Refused(
+    assert await sessions.finish(
+        login.new(began, auth_time=int(time.time()) - 10)
+    ) == SessionRefused(Reason.REAUTHENTICATE)
+    assert await sessions.finish(login.new(began, auth_time=0)) == SessionRefused(
         Reason.REAUTHENTICATE
     )
-    assert await sessions.finish(login.new(began, auth_time=0)) == Refused(Reason.REAUTHENTICATE)
-    assert isinstance(await sessions.finish(login.new(began, auth_time=int(time.time()))), Stored)
+    assert isinstance(
+        await sessions.finish(login.new(began, auth_time=int(time.time()))), SessionCreated
+    )
 
 
 FRESHNESS = {
@@ -209,7 +217,11 @@ async def test_soon_after_a_revocation_a_login_shows_that_it_asked_the_identity_
     iat = evidence["idp_iat"]
     changes = evidence | {"idp_iat": None if iat is None else began // 1_000_000 + int(str(iat))}
     result = await sessions.finish(login.new(began, auth_time=began // 1_000_000 + 1, **changes))
-    assert isinstance(result, Stored) if accepted else result == Refused(Reason.REAUTHENTICATE)
+    assert (
+        isinstance(result, SessionCreated)
+        if accepted
+        else result == SessionRefused(Reason.REAUTHENTICATE)
+    )
 
 
 async def test_what_one_login_has_shown_is_no_evidence_for_another(
@@ -228,20 +240,20 @@ async def test_what_one_login_has_shown_is_no_evidence_for_another(
     for shown in (before, before - 1):
         assert await sessions.finish(
             login.new(by_the_thief, idp_iat=shown, auth_time=before + 3)
-        ) == Refused(Reason.REAUTHENTICATE)
+        ) == SessionRefused(Reason.REAUTHENTICATE)
     assert isinstance(
-        await sessions.finish(login.new(await login.begin(), idp_iat=before + 1)), Stored
+        await sessions.finish(login.new(await login.begin(), idp_iat=before + 1)), SessionCreated
     )
     assert await sessions.finish(
         login.new(by_the_thief, idp_iat=before + 1, auth_time=before + 3)
-    ) == Refused(Reason.REAUTHENTICATE)
+    ) == SessionRefused(Reason.REAUTHENTICATE)
     assert isinstance(
         await sessions.finish(
             login.new(
                 by_the_thief, identity=identity("bob"), idp_iat=before + 1, auth_time=before + 3
             )
         ),
-        Stored,
+        SessionCreated,
     )
 
 
@@ -259,7 +271,7 @@ async def test_two_logins_within_one_second_after_a_revocation_are_two_logins(
         result = await sessions.finish(
             login.new(await login.begin(), idp_iat=second, auth_time=auth_time)
         )
-        assert isinstance(result, Stored) is accepted
+        assert isinstance(result, SessionCreated) is accepted
 
 
 async def test_what_a_login_has_shown_is_known_through_a_rotation_of_the_key_ring(
@@ -272,7 +284,7 @@ async def test_what_a_login_has_shown_is_known_through_a_rotation_of_the_key_rin
     later = RedisSessions(redis, lambda: rotated)
     assert await later.finish(
         login.new(await login.begin(), idp_iat=shown, auth_time=shown + 3)
-    ) == Refused(Reason.REAUTHENTICATE)
+    ) == SessionRefused(Reason.REAUTHENTICATE)
 
 
 async def test_seventy_minutes_later_no_evidence_is_asked_for(
@@ -280,7 +292,9 @@ async def test_seventy_minutes_later_no_evidence_is_asked_for(
 ) -> None:
     long_ago = int((time.time() - 70 * 60 - 1) * 1e6)
     await marks.revoke("acme", at(marks, Who(user="sub-alice")), watermark=long_ago)
-    assert isinstance(await sessions.finish(login.new(await login.begin(), idp_iat=None)), Stored)
+    assert isinstance(
+        await sessions.finish(login.new(await login.begin(), idp_iat=None)), SessionCreated
+    )
 
 
 async def test_without_a_revocation_no_evidence_is_asked_for(login: Login) -> None:
@@ -333,7 +347,7 @@ async def test_a_login_lifts_an_overlay_only_if_the_stored_attribute_was_cleared
     before_clearing = await login.begin()
     await marks.cleared("acme", where, watermark=swept.watermark)
     in_flight = await sessions.finish(login.new(before_clearing))
-    assert isinstance(in_flight, Stored)
+    assert isinstance(in_flight, SessionCreated)
     assert in_flight.session.identity.groups == ("app-users",)
     absent = await login.finish(identity=identity(groups=("app-users",)))
     assert absent.session.identity.groups == ("app-users",)
@@ -370,9 +384,11 @@ async def test_a_block_of_two_sources_stands_until_both_have_lifted_it(
     await marks.revoke("acme", where, block_source="admin")
     await marks.revoke("acme", where)
     await marks.lift("acme", where, sources="okta")
-    assert await sessions.finish(login.new(await login.begin())) == Refused(Reason.USER_BLOCKED)
+    assert await sessions.finish(login.new(await login.begin())) == SessionRefused(
+        Reason.USER_BLOCKED
+    )
     await marks.lift("acme", where, sources="*")
-    assert isinstance(await sessions.finish(login.new(await login.begin())), Stored)
+    assert isinstance(await sessions.finish(login.new(await login.begin())), SessionCreated)
 
 
 async def test_a_watermark_expires_and_a_block_does_not(
@@ -433,7 +449,7 @@ async def test_restoring_a_revocation_with_its_original_watermark_spares_later_l
     again = await marks.revoke("acme", where, watermark=swept.watermark)
     assert again.watermark == swept.watermark
     assert (await alive(sessions, before), await alive(sessions, after)) == (False, True)
-    assert await sessions.finish(login.new(began)) == Refused(Reason.SESSION_REVOKED)
+    assert await sessions.finish(login.new(began)) == SessionRefused(Reason.SESSION_REVOKED)
 
 
 async def test_the_clock_is_set_past_the_record(login: Login, marks: Watermarks) -> None:
@@ -476,6 +492,6 @@ async def test_a_group_taken_away_while_a_login_finishes_is_taken_from_that_logi
     await marks.revoke("acme", where, watermark=began - 1)
     monkeypatch.setattr(sessions.redis, "run", meanwhile)
     stored = await sessions.finish(login.new(began, idp_iat=began // 1_000_000 + 1))
-    assert isinstance(stored, Stored)
+    assert isinstance(stored, SessionCreated)
     assert stored.session.identity.groups == ("admins",)
     assert asked == 2

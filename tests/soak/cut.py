@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Reason
-from gateway.sessions.api import Refused
+from gateway.sessions.api import SessionRefused
 from tests.sessions import servers
 from tests.sessions.conftest import identity
 from tests.soak.fleet import Connection, Fleet
@@ -179,7 +179,7 @@ async def let_in(fleet: Fleet, people: list[Person]) -> int:
             answer = await login.sessions.finish(
                 login.new(await login.begin(), identity=identity(person.name))
             )
-            entered += answer != Refused(Reason.USER_BLOCKED)
+            entered += answer != SessionRefused(Reason.USER_BLOCKED)
     return entered
 
 

@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 from gateway.config.model import Redis
 from gateway.core.model import Secret
 from gateway.keys import ring as keys
-from gateway.sessions.api import Taken
+from gateway.sessions.api import LoginConsumed
 from gateway.sessions.connection import connect
 from gateway.sessions.store import MAX_PENDING_BYTES, RedisSessions
 from tests.sessions.conftest import HOST
@@ -331,7 +331,8 @@ def _arrives(folder: Path, state: str, binding: str) -> bool:
         ring = keys.load(folder / "state" / "keys.json", create=False)
         try:
             return isinstance(
-                await RedisSessions(redis, lambda: ring).take(state, bindings=(binding,)), Taken
+                await RedisSessions(redis, lambda: ring).take(state, bindings=(binding,)),
+                LoginConsumed,
             )
         finally:
             await redis.close()
