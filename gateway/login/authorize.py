@@ -106,7 +106,7 @@ async def send_to_cognito(
         hint=hint.lower(),
         prompted=hopped and prompt == "login",
     )
-    begun = await services.sessions.begin(pending, binding=browser.binding, client=client)
+    begun = await services.sessions.start_login(pending, binding=browser.binding, client=client)
     browser.request["provider"] = provider.name
     response = redirect(
         services.relying_party.authorize_url(

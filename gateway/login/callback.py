@@ -59,7 +59,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
     description = browser.parameter("error_description")
     if not state or len(state) > MAX_STATE or len(code) > MAX_CODE:
         return await _stray(browser, code, error, "no state of ours")
-    taken = await browser.services.sessions.take(state, bindings=browser.bindings)
+    taken = await browser.services.sessions.consume_login(state, bindings=browser.bindings)
     if isinstance(taken, OtherBrowser):
         await _spend(browser, code)
         raise await _state_lost(
@@ -164,7 +164,7 @@ async def _finish(browser: Browser, taken: LoginConsumed, tokens: Tokens) -> web
         _LOG.warning(
             "claims", extra=fields(tenant=tenant.id, provider=provider.name, detail=warning)
         )
-    stored = await services.sessions.finish(
+    stored = await services.sessions.finish_login(
         NewSession(
             tenant=tenant,
             host=browser.host,

@@ -166,7 +166,7 @@ def exempt_field(field: SubjectHash) -> str:
 
 
 def parse_overlay(text: str, places: list[OverlayKey]) -> list[RemovedGroup]:
-    """What ``finish.lua`` found: ``<place> <field> <since>:<cleared>`` or ``<place> +<field>
+    """What ``finish_login.lua`` found: ``<place> <field> <since>:<cleared>`` or ``<place> +<field>
     <since>`` by line. Groups that this login does not report say nothing.
     """
     taken = []

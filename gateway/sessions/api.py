@@ -264,7 +264,7 @@ class SessionStore(Protocol):
         For logs and metrics, never for a decision.
         """
 
-    async def begin(
+    async def start_login(
         self, pending: PendingLogin, *, binding: str | None, client: str = ""
     ) -> LoginStarted:
         """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it
@@ -273,7 +273,7 @@ class SessionStore(Protocol):
         ``client``: by whom; of what may be kept in all, those who hold most give up their oldest.
         """
 
-    async def take(
+    async def consume_login(
         self, state: str, *, bindings: Sequence[str]
     ) -> LoginConsumed | LoginReplayed | OtherBrowser | None:
         """Consume the pending login, for the browser that began it; shown by another, it is deleted
@@ -290,7 +290,7 @@ class SessionStore(Protocol):
 
     async def code_spent(self, code: str) -> bool: ...
 
-    async def finish(self, new: NewSession) -> SessionCreated | SessionRefused:
+    async def finish_login(self, new: NewSession) -> SessionCreated | SessionRefused:
         """One atomic script: refuse if a watermark or block on the user, an alias or the tenant is
         at or after ``began``.
         """

@@ -45,7 +45,7 @@ an hour.
 def write_args(
     aliases: AliasIndex, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]
 ) -> list[str | bytes | int]:
-    """Arguments of ``finish.lua``: the names, the sealed record, its life."""
+    """Arguments of ``finish_login.lua``: the names, the sealed record, its life."""
     sealed = seal.seal_under(
         key,
         "link",
@@ -64,7 +64,7 @@ def last_login_args(
     key: Key,
     entropy: Callable[[int], bytes],
 ) -> list[str | bytes]:
-    """Further arguments of ``finish.lua``: the names that lead to this login when no session is
+    """Further arguments of ``finish_login.lua``: the names that lead to this login when no session is
     left of it, and as whom it was, sealed.
 
     Under every key of the ring: one under an older key would go on to name whoever had it before.

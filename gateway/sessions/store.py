@@ -77,7 +77,9 @@ would look fresh for as long.
 _MAX_ELSEWHERE: Final = 1_000
 _MAX_RECORDS: Final = 1_000
 
-BEGIN, TAKE, FINISH = (Script.load(name) for name in ("begin", "take", "finish"))
+START_LOGIN, CONSUME_LOGIN, FINISH_LOGIN = (
+    Script.load(name) for name in ("start_login", "consume_login", "finish_login")
+)
 TICKET, REDEEM, TOUCH, LOGOUT, REPLACED = (
     Script.load(name) for name in ("ticket", "redeem", "touch", "logout", "replaced")
 )
@@ -221,7 +223,7 @@ class RedisSessions:
 
     # --- login -----------------------------------------------------------------------------------
 
-    async def begin(
+    async def start_login(
         self, pending: PendingLogin, *, binding: str | None, client: str = ""
     ) -> LoginStarted:
         browser = (
@@ -246,18 +248,22 @@ class RedisSessions:
             self._pending, key, client=client, size=len(value) + PENDING_OVERHEAD_BYTES
         ):
             await self.redis.run(
-                BEGIN, [f"{at}c:{pending.tenant}", key], [value, browser_id, PENDING_LIFETIME_S, at]
+                START_LOGIN,
+                [f"{at}c:{pending.tenant}", key],
+                [value, browser_id, PENDING_LIFETIME_S, at],
             )
         return LoginStarted(Secret(token.text), Secret(browser))
 
-    async def take(
+    async def consume_login(
         self, state: str, *, bindings: Sequence[str]
     ) -> LoginConsumed | LoginReplayed | OtherBrowser | None:
         token = seal.parse_token(state)
         if token is None:
             return None
         browsers = self._browser_ids(bindings)
-        answer = await self.redis.run(TAKE, [f"{prefix(token.bucket)}p:{token.digest}"], browsers)
+        answer = await self.redis.run(
+            CONSUME_LOGIN, [f"{prefix(token.bucket)}p:{token.digest}"], browsers
+        )
         if answer is None:
             return None
         if answer[0] == b"other" or (browser_id := answer[4].decode("ascii")) not in browsers:
@@ -299,7 +305,7 @@ class RedisSessions:
         opened = seal.unseal(f"pending {browser_id}", token, value, keys=self._keys)
         return None if opened is None else codec.load_pending(opened.plaintext)
 
-    async def finish(self, new: NewSession) -> SessionCreated | SessionRefused:
+    async def finish_login(self, new: NewSession) -> SessionCreated | SessionRefused:
         now = int(self._clock())
         limits = new.tenant.session
         began_s = new.began / 1_000_000
@@ -459,7 +465,7 @@ class RedisSessions:
             ]
             # A session that a fail-over loses would be a logout by nobody: as durable as a
             # revocation.
-            answer = await self.redis.run_durably(FINISH, keys, arguments)
+            answer = await self.redis.run_durably(FINISH_LOGIN, keys, arguments)
             match answer[0]:
                 case b"stored":
                     return SessionCreated(Secret(token.text), session)

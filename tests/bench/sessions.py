@@ -77,7 +77,7 @@ class Crowd:
 
     async def log_in(self, tenant_name: str, person: str) -> SessionCreated:
         login = Login(self.sessions, tenant(tenant_name))
-        stored = await self.sessions.finish(
+        stored = await self.sessions.finish_login(
             login.new(
                 self.began,
                 identity=identity(person, groups=GROUPS),
@@ -140,7 +140,7 @@ class Crowd:
         await believe(self.redis)
         warm = Login(self.sessions, tenant("warm"))
         self.began = await warm.begin()
-        await self.sessions.finish(warm.new(self.began))
+        await self.sessions.finish_login(warm.new(self.began))
 
     async def by_kind(self) -> dict[str, int]:
         """Bytes of one session's keys, by what they are, the refresh token apart from its family;

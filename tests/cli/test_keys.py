@@ -66,7 +66,7 @@ def test_a_rotation_signs_nobody_out_and_forgets_no_block(
     assert not beside.alive(before)
 
     async def carol(login: Login) -> object:
-        return await login.sessions.finish(
+        return await login.sessions.finish_login(
             login.new(await login.begin(), identity=identity("carol"))
         )
 

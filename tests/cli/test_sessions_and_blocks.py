@@ -230,7 +230,7 @@ def test_a_block_keeps_somebody_out_until_it_is_removed(
     stored = beside.with_sessions(lambda login: login.finish())
 
     async def try_to_come_in(login: Login) -> object:
-        return await login.sessions.finish(login.new(await login.begin()))
+        return await login.sessions.finish_login(login.new(await login.begin()))
 
     assert (
         beside.gateway(

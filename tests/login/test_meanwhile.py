@@ -127,13 +127,13 @@ class Rooms(Stand):
         self.wanted.append(new)
         return AppPasswordRefusal.TOO_MANY
 
-    async def take(self, state: str, *, bindings: Sequence[str]) -> LoginConsumed:
+    async def consume_login(self, state: str, *, bindings: Sequence[str]) -> LoginConsumed:
         return LoginConsumed(self.pending, 1)
 
     async def code_spent(self, code: str) -> bool:
         return False
 
-    async def finish(self, new: NewSession) -> SessionCreated:
+    async def finish_login(self, new: NewSession) -> SessionCreated:
         self.made.append(new)
         return SessionCreated(Secret("made"), session("made", new.identity))
 

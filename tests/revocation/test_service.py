@@ -177,7 +177,7 @@ async def test_removed_groups_are_listed_with_blocks_page_by_page_and_given_back
     assert (await directory.page(tenant="globex", position=None, limit=10)).items == []
 
     async def groups() -> set[str]:
-        stored = await sessions.finish(login.new(await login.begin()))
+        stored = await sessions.finish_login(login.new(await login.begin()))
         assert isinstance(stored, SessionCreated)
         return set(stored.session.identity.groups)
 
@@ -207,7 +207,7 @@ async def test_a_group_that_the_pool_lost_is_given_back_by_a_login_also_after_th
     async with full(redis):
         await revoker.restore("acme")
     await believe(redis)
-    stored = await sessions.finish(login.new(await login.begin()))
+    stored = await sessions.finish_login(login.new(await login.begin()))
     assert isinstance(stored, SessionCreated)
     assert "admins" in stored.session.identity.groups
 
@@ -376,14 +376,14 @@ async def test_a_block_is_on_record_until_lifted(
         (ALICE, "admin", "left the company")
     ]
     assert await directory.find(page.items[0].id) == page.items[0]
-    assert await sessions.finish(login.new(await login.begin())) == SessionRefused(
+    assert await sessions.finish_login(login.new(await login.begin())) == SessionRefused(
         Reason.USER_BLOCKED
     )
     lifted = await revoker.lift(request(kind=RevocationKind.BLOCK))
     assert lifted.acknowledged_ms is not None
     assert (await directory.page(tenant=None, position=None, limit=10)).items == []
     assert await directory.find(page.items[0].id) is None
-    assert isinstance(await sessions.finish(login.new(await login.begin())), SessionCreated)
+    assert isinstance(await sessions.finish_login(login.new(await login.begin())), SessionCreated)
 
 
 LIFTS = {
@@ -409,7 +409,10 @@ async def test_who_may_lift_a_block(
     await revoker.revoke(request(kind=RevocationKind.BLOCK, source=imposed))
     await revoker.lift(request(kind=RevocationKind.BLOCK, source=lifter))
     assert (len(await record.standing("acme")) == 0) is free
-    assert isinstance(await sessions.finish(login.new(await login.begin())), SessionCreated) is free
+    assert (
+        isinstance(await sessions.finish_login(login.new(await login.begin())), SessionCreated)
+        is free
+    )
 
 
 async def test_a_group_taken_away_by_two_sources_comes_back_when_both_gave_it_back(
@@ -447,7 +450,7 @@ async def test_lifting_an_overlay_leaves_a_block_alone(
     await revoker.revoke(request(source="okta", kind=RevocationKind.BLOCK))
     await revoker.revoke(request(source="okta", group="admins"))
     await revoker.lift(request(source="okta", group="admins"))
-    assert await sessions.finish(login.new(await login.begin())) == SessionRefused(
+    assert await sessions.finish_login(login.new(await login.begin())) == SessionRefused(
         Reason.USER_BLOCKED
     )
 
@@ -490,14 +493,16 @@ async def test_after_the_slot_was_lost_it_is_brought_up_to_the_record(
 
     assert not await alive(sessions, ended)
     assert not await alive(sessions, spared), "bob lost a group, so his session of then ended"
-    assert await sessions.finish(login.new(in_flight)) == SessionRefused(Reason.SESSION_REVOKED)
+    assert await sessions.finish_login(login.new(in_flight)) == SessionRefused(
+        Reason.SESSION_REVOKED
+    )
     began = await login.begin()
     assert began > max(watermarks)
-    assert await sessions.finish(login.new(began, identity=identity("carol"))) == SessionRefused(
-        Reason.USER_BLOCKED
-    )
+    assert await sessions.finish_login(
+        login.new(began, identity=identity("carol"))
+    ) == SessionRefused(Reason.USER_BLOCKED)
     assert isinstance(
-        await sessions.finish(login.new(began, identity=identity("dan"))), SessionCreated
+        await sessions.finish_login(login.new(began, identity=identity("dan"))), SessionCreated
     )
     bob = await login.finish(identity=identity("bob"))
     assert bob.session.identity.groups == ("app-users",)
@@ -611,7 +616,7 @@ async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(
             "the copy is from before, and so a replica with a lease would not ask it"
         )
         with pytest.raises(UnavailableError):
-            await sessions.finish(login.new(in_flight))
+            await sessions.finish_login(login.new(in_flight))
         keeper = Markers(
             redis,
             tenants=record.tenants,
@@ -624,19 +629,19 @@ async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(
 
         assert not await alive(sessions, ended)
         assert await alive(sessions, other), "logged out by nobody"
-        assert isinstance(await sessions.finish(login.new(in_flight)), SessionRefused), (
+        assert isinstance(await sessions.finish_login(login.new(in_flight)), SessionRefused), (
             "pending logins die with the server"
         )
         began = await login.begin()
         assert began > max(watermarks)
-        assert await sessions.finish(
+        assert await sessions.finish_login(
             login.new(began, identity=identity("carol"))
         ) == SessionRefused(Reason.USER_BLOCKED)
         assert (await login.finish(identity=identity("bob"))).session.identity.groups == (
             "app-users",
         )
         assert isinstance(
-            await sessions.finish(login.new(await login.begin(), identity=identity("dan"))),
+            await sessions.finish_login(login.new(await login.begin(), identity=identity("dan"))),
             SessionCreated,
         ), "the block was lifted since"
         assert (await login.finish(identity=identity("erin"))).session.identity.groups == (
@@ -887,7 +892,7 @@ async def test_a_tenant_that_ends_takes_along_what_keeps_its_people_out(
             "app-users",
             "admins",
         )
-    assert await sessions.finish(
+    assert await sessions.finish_login(
         login.new(await login.begin(), identity=identity("dan"))
     ) == SessionRefused(Reason.USER_BLOCKED)
 
@@ -1073,7 +1078,7 @@ async def test_a_block_written_at_a_primary_that_was_deposed_stands_at_the_other
     await redis.command("FLUSHALL")
     await believe(redis)
     assert await unconfirmed.acknowledge_open() == 1
-    assert isinstance(await sessions.finish(login.new(await login.begin())), SessionRefused)
+    assert isinstance(await sessions.finish_login(login.new(await login.begin())), SessionRefused)
 
 
 async def test_a_lift_that_is_carried_on_ends_no_session(

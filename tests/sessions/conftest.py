@@ -231,8 +231,10 @@ class Login:
     tenant: Tenant
 
     async def begin(self) -> int:
-        begun = await self.sessions.begin(pending(self.tenant.id), binding=None)
-        taken = await self.sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),))
+        begun = await self.sessions.start_login(pending(self.tenant.id), binding=None)
+        taken = await self.sessions.consume_login(
+            begun.state.reveal(), bindings=(begun.binding.reveal(),)
+        )
         assert isinstance(taken, LoginConsumed)
         SERVERS[taken.began] = taken.server
         return taken.began
@@ -255,7 +257,7 @@ class Login:
         return NewSession(**(values | changes))  # type: ignore[arg-type]  # the table above has every field
 
     async def finish(self, **changes: object) -> SessionCreated:
-        stored = await self.sessions.finish(self.new(await self.begin(), **changes))
+        stored = await self.sessions.finish_login(self.new(await self.begin(), **changes))
         assert isinstance(stored, SessionCreated)
         return stored
 

@@ -589,10 +589,12 @@ class History:
     async def login(self, user: str) -> Known:
         """A whole login without a pause, on a store that is believed."""
         began_at = self.moment()
-        begun = await self.direct.begin(pending(), binding=None)
-        taken = await self.direct.take(begun.state.reveal(), bindings=(begun.binding.reveal(),))
+        begun = await self.direct.start_login(pending(), binding=None)
+        taken = await self.direct.consume_login(
+            begun.state.reveal(), bindings=(begun.binding.reveal(),)
+        )
         assert isinstance(taken, LoginConsumed)
-        stored = await self.direct.finish(self._new(user, taken.began, taken.server))
+        stored = await self.direct.finish_login(self._new(user, taken.began, taken.server))
         assert isinstance(stored, SessionCreated)
         known = Known(stored, user, began_at)
         self.known.append(known)
@@ -636,8 +638,10 @@ class History:
 
     async def begin_login(self, user: str) -> None:
         moment = self.moment()
-        begun = await self.direct.begin(pending(), binding=None)
-        taken = await self.direct.take(begun.state.reveal(), bindings=(begun.binding.reveal(),))
+        begun = await self.direct.start_login(pending(), binding=None)
+        taken = await self.direct.consume_login(
+            begun.state.reveal(), bindings=(begun.binding.reveal(),)
+        )
         assert isinstance(taken, LoginConsumed)
         self.begun.append(Begun(user, moment, taken.began, taken.server))
 
@@ -648,7 +652,9 @@ class History:
 
     async def _finish(self, login: Begun, worker: Worker, started_at: int) -> None:
         try:
-            stored = await worker.sessions.finish(self._new(login.user, login.began, login.server))
+            stored = await worker.sessions.finish_login(
+                self._new(login.user, login.began, login.server)
+            )
         except UnavailableError:
             return
         if isinstance(stored, SessionRefused):

@@ -160,7 +160,7 @@ async def test_its_groups_are_those_of_the_last_login_whatever_that_adds_or_take
     older = await login.begin()
     await login.finish(identity=identity(groups=("app-users",)))
     assert isinstance(
-        await sessions.finish(login.new(older, identity=identity(groups=("finance",)))),
+        await sessions.finish_login(login.new(older, identity=identity(groups=("finance",)))),
         SessionCreated,
     )
     found = await who(sessions, text)

@@ -56,7 +56,7 @@ async def test_invariant_1_a_dump_of_redis_is_not_a_credential_and_names_nobody(
 ) -> None:
     parent = await login.finish(refresh_token=Secret("refresh-token-of-alice"))
     child = await child_of(sessions, parent)
-    begun = await sessions.begin(pending(), binding=None)
+    begun = await sessions.start_login(pending(), binding=None)
     made, _ = await ticket(sessions, parent)
     marks = Watermarks(redis, lambda: ring)
     bob = Who(email="bob@acme.test", provider="acme-okta")
@@ -204,7 +204,7 @@ async def test_a_session_moved_to_another_host_or_bucket_opens_nowhere(
 async def test_pending_logins_and_tickets_cannot_be_rebound_to_another_browser(
     sessions: RedisSessions, login: Login, redis: RedisClient
 ) -> None:
-    begun = await sessions.begin(pending(), binding=None)
+    begun = await sessions.start_login(pending(), binding=None)
     made, _ = await ticket(sessions, await login.finish())
     thief = seal.new_binding(secrets.token_bytes)
     for token_text, kind in ((begun.state.reveal(), "p"), (made, "t")):
@@ -213,7 +213,7 @@ async def test_pending_logins_and_tickets_cannot_be_rebound_to_another_browser(
         await redis.command(
             "HSET", f"{AT}{kind}:{token.digest}", "k", hashlib.sha256(thief.encode()).hexdigest()
         )
-    assert await sessions.take(begun.state.reveal(), bindings=(thief,)) is None
+    assert await sessions.consume_login(begun.state.reveal(), bindings=(thief,)) is None
     assert await sessions.redeem_ticket(made, host=CHILD, bindings=(thief,), served=anybody) is None
 
 

@@ -79,7 +79,7 @@ async def test_a_login_that_began_earlier_and_ended_later_does_not_replace_it(
 ) -> None:
     slow = await login.begin()
     await login.finish()
-    await sessions.finish(
+    await sessions.finish_login(
         login.new(
             slow, identity=replace(identity(), email="alice@old.test", email_domain="old.test")
         )

@@ -265,8 +265,8 @@ async def test_a_store_in_trouble_logs_nobody_out_and_lets_nobody_in(
     found = await expect(sessions.find(stored.cookie.reveal(), host=HOST), goes_on=checks_go_on)
     assert found == (stored.session if checks_go_on else None)
     await asyncio.gather(
-        expect(sessions.begin(pending(), binding=None), goes_on=False),
-        expect(sessions.finish(login.new(began)), goes_on=False),
+        expect(sessions.start_login(pending(), binding=None), goes_on=False),
+        expect(sessions.finish_login(login.new(began)), goes_on=False),
         expect(sessions.end_own(stored.session, family=None), goes_on=endings_go_on),
         expect(
             sessions.end_family(other.session, cookie=other.cookie.reveal()), goes_on=endings_go_on

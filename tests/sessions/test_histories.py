@@ -707,18 +707,23 @@ SCENES: dict[str, tuple[Any, dict[str, Any], Callable[[pytest.MonkeyPatch], None
         watermark,
         {},
         _script(
-            "finish", ("if latest >= began then return", "if latest >= began + 1e12 then return")
+            "finish_login",
+            ("if latest >= began then return", "if latest >= began + 1e12 then return"),
         ),
     ),
     "watermark comparison loosened": (
         watermark_at_the_same_tick,
         {},
-        _script("finish", ("if latest >= began then return", "if latest > began then return")),
+        _script(
+            "finish_login", ("if latest >= began then return", "if latest > began then return")
+        ),
     ),
     "overlay not looked up": (
         taken_group,
         {},
-        _script("finish", ("if overlay ~= ARGV[16] then return {'overlay', overlay} end", "")),
+        _script(
+            "finish_login", ("if overlay ~= ARGV[16] then return {'overlay', overlay} end", "")
+        ),
     ),
     "overlay not written with the watermark": (
         taken_group,
@@ -735,7 +740,7 @@ SCENES: dict[str, tuple[Any, dict[str, Any], Callable[[pytest.MonkeyPatch], None
         ticket,
         {},
         _script(
-            "finish",
+            "finish_login",
             (
                 (
                     "redis.call('EXISTS', prefix .. 's:' .. parent) == 0 or redis.call('HGET', "

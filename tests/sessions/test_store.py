@@ -241,23 +241,23 @@ async def test_everything_that_a_login_writes_expires(
 
 
 async def test_a_pending_login_is_taken_once(sessions: RedisSessions) -> None:
-    begun = await sessions.begin(pending(), binding=None)
+    begun = await sessions.start_login(pending(), binding=None)
     state, binding = begun.state.reveal(), begun.binding.reveal()
-    first = await sessions.take(state, bindings=(binding,))
+    first = await sessions.consume_login(state, bindings=(binding,))
     assert isinstance(first, LoginConsumed)
     assert first.pending == pending()
-    assert await sessions.take(state, bindings=(binding,)) == LoginReplayed(first.pending)
+    assert await sessions.consume_login(state, bindings=(binding,)) == LoginReplayed(first.pending)
 
 
 async def test_tabs_that_began_without_a_binding_finish_with_the_bindings_of_all(
     sessions: RedisSessions,
 ) -> None:
-    begun = [await sessions.begin(pending(), binding=None) for _ in range(6)]
+    begun = [await sessions.start_login(pending(), binding=None) for _ in range(6)]
     bindings = tuple(each.binding.reveal() for each in begun)
     assert len(set(bindings)) == 6
     for each in begun:
         assert isinstance(
-            await sessions.take(each.state.reveal(), bindings=bindings), LoginConsumed
+            await sessions.consume_login(each.state.reveal(), bindings=bindings), LoginConsumed
         )
 
 
@@ -273,12 +273,13 @@ async def test_a_pending_login_that_another_browser_shows_is_deleted(
         ("x",),
         tuple(seal.new_binding(secrets.token_bytes) for _ in range(24)),
     ):
-        begun = await sessions.begin(pending(), binding=None)
-        assert await sessions.take(begun.state.reveal(), bindings=bindings) is OTHER_BROWSER, (
-            bindings
-        )
+        begun = await sessions.start_login(pending(), binding=None)
         assert (
-            await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)) is None
+            await sessions.consume_login(begun.state.reveal(), bindings=bindings) is OTHER_BROWSER
+        ), bindings
+        assert (
+            await sessions.consume_login(begun.state.reveal(), bindings=(begun.binding.reveal(),))
+            is None
         ), bindings
     assert await redis.command("KEYS", "gw:*:p:*") == []
 
@@ -286,13 +287,15 @@ async def test_a_pending_login_that_another_browser_shows_is_deleted(
 async def test_another_browser_changes_nothing_about_a_login_that_was_taken(
     sessions: RedisSessions,
 ) -> None:
-    begun = await sessions.begin(pending(), binding=None)
+    begun = await sessions.start_login(pending(), binding=None)
     assert isinstance(
-        await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), LoginConsumed
+        await sessions.consume_login(begun.state.reveal(), bindings=(begun.binding.reveal(),)),
+        LoginConsumed,
     )
-    assert await sessions.take(begun.state.reveal(), bindings=()) is OTHER_BROWSER
+    assert await sessions.consume_login(begun.state.reveal(), bindings=()) is OTHER_BROWSER
     assert isinstance(
-        await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), LoginReplayed
+        await sessions.consume_login(begun.state.reveal(), bindings=(begun.binding.reveal(),)),
+        LoginReplayed,
     )
 
 
@@ -310,19 +313,19 @@ async def test_a_spent_code_is_known_for_as_long_as_a_login_is_open(
 
 
 async def test_parallel_tabs_do_not_disturb_each_other(sessions: RedisSessions) -> None:
-    first = await sessions.begin(pending(), binding=None)
-    second = await sessions.begin(pending(), binding=first.binding.reveal())
+    first = await sessions.start_login(pending(), binding=None)
+    second = await sessions.start_login(pending(), binding=first.binding.reveal())
     assert second.binding == first.binding
     assert second.state != first.state
     for begun in (second, first):
         assert isinstance(
-            await sessions.take(begun.state.reveal(), bindings=(first.binding.reveal(),)),
+            await sessions.consume_login(begun.state.reveal(), bindings=(first.binding.reveal(),)),
             LoginConsumed,
         )
 
 
 async def test_a_malformed_binding_is_replaced(sessions: RedisSessions) -> None:
-    begun = await sessions.begin(pending(), binding="chosen-by-somebody")
+    begun = await sessions.start_login(pending(), binding="chosen-by-somebody")
     assert seal.is_binding(begun.binding.reveal())
 
 
@@ -331,7 +334,7 @@ async def test_a_pending_login_expires_after_ten_minutes(
 ) -> None:
     """The store's ten minutes: it comes back to a replica with another clock, either way."""
     for shift_s in (3600, -7200):
-        begun = [await sessions.begin(pending(), binding=None) for _ in range(2)]
+        begun = [await sessions.start_login(pending(), binding=None) for _ in range(2)]
         taken: list[object] = []
         clock.wall += shift_s
         for login in begun:
@@ -342,7 +345,9 @@ async def test_a_pending_login_expires_after_ten_minutes(
             if taken:
                 await redis.command("EXPIRE", key, 0)
             taken.append(
-                await sessions.take(login.state.reveal(), bindings=(login.binding.reveal(),))
+                await sessions.consume_login(
+                    login.state.reveal(), bindings=(login.binding.reveal(),)
+                )
             )
         assert isinstance(taken[0], LoginConsumed)
         assert taken[1] is None, "its time was up"
@@ -355,20 +360,25 @@ async def test_a_flood_of_logins_pushes_out_its_own_and_the_store_keeps_no_more_
     the flood, arrive.
     """
     sessions._pending.max_bytes = 100_000
-    early = await sessions.begin(pending(), binding=None, client="203.0.113.7")
+    early = await sessions.start_login(pending(), binding=None, client="203.0.113.7")
     long = replace(pending(), return_to=f"https://{HOST}/?{'q' * 4000}")
-    begun = [await sessions.begin(long, binding=None, client="198.51.100.1") for _ in range(60)]
-    late = await sessions.begin(pending(), binding=None, client="203.0.113.8")
+    begun = [
+        await sessions.start_login(long, binding=None, client="198.51.100.1") for _ in range(60)
+    ]
+    late = await sessions.start_login(pending(), binding=None, client="203.0.113.8")
     kept = [key for key in await redis.command("KEYS", "gw:*") if b"}:p:" in key]
     used = sum([await redis.command("MEMORY", "USAGE", key) for key in kept])
     assert 60_000 < used <= 100_000
     for honest in (early, late, begun[-1]):
         assert isinstance(
-            await sessions.take(honest.state.reveal(), bindings=(honest.binding.reveal(),)),
+            await sessions.consume_login(
+                honest.state.reveal(), bindings=(honest.binding.reveal(),)
+            ),
             LoginConsumed,
         )
     assert (
-        await sessions.take(begun[0].state.reveal(), bindings=(begun[0].binding.reveal(),)) is None
+        await sessions.consume_login(begun[0].state.reveal(), bindings=(begun[0].binding.reveal(),))
+        is None
     )
     assert sessions._pending.held_bytes >= used, "nothing is kept that is not accounted for"
 
@@ -734,7 +744,9 @@ async def test_signing_out_everywhere_outdates_logins_in_flight(
     first, _ = await login.finish(), await login.finish()
     in_flight = await login.begin()
     assert await sessions.end_own(first.session, family=None) == 2
-    assert await sessions.finish(login.new(in_flight)) == SessionRefused(Reason.SESSION_REVOKED)
+    assert await sessions.finish_login(login.new(in_flight)) == SessionRefused(
+        Reason.SESSION_REVOKED
+    )
 
 
 async def test_tenants_that_share_a_bucket_do_not_share_people(sessions: RedisSessions) -> None:
@@ -764,26 +776,26 @@ async def test_a_login_needs_a_store_that_was_restored(
     with pytest.raises(UnavailableError):
         await login.begin()
     with pytest.raises(UnavailableError):
-        await sessions.finish(login.new(began))
+        await sessions.finish_login(login.new(began))
 
 
 async def test_a_pending_login_dies_with_the_server_that_it_began_on(
     sessions: RedisSessions, redis: RedisClient
 ) -> None:
-    begun = await sessions.begin(pending(), binding=None)
+    begun = await sessions.start_login(pending(), binding=None)
     state, binding = begun.state.reveal(), begun.binding.reveal()
     (key,) = await redis.command("KEYS", "gw:*:p:*")
     await redis.command("HSET", key, "s", "0" * 40)
-    assert await sessions.take(state, bindings=(binding,)) is None
+    assert await sessions.consume_login(state, bindings=(binding,)) is None
 
 
 async def test_a_login_taken_at_one_server_cannot_finish_at_another(
     sessions: RedisSessions, login: Login
 ) -> None:
-    assert await sessions.finish(login.new(await login.begin(), server="0" * 40)) == SessionRefused(
-        Reason.LOGIN_STATE
-    )
-    assert await sessions.finish(login.new(await login.begin(), server="")) == SessionRefused(
+    assert await sessions.finish_login(
+        login.new(await login.begin(), server="0" * 40)
+    ) == SessionRefused(Reason.LOGIN_STATE)
+    assert await sessions.finish_login(login.new(await login.begin(), server="")) == SessionRefused(
         Reason.LOGIN_STATE
     )
 

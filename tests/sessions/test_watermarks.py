@@ -74,7 +74,9 @@ async def test_a_revocation_by_any_alias_ends_the_sessions_and_outdates_the_logi
     assert swept.families[0].display is not None
     assert swept.families[0].display.username == "acme-okta_alice"
     assert not await alive(sessions, stored)
-    assert await sessions.finish(login.new(in_flight)) == SessionRefused(Reason.SESSION_REVOKED)
+    assert await sessions.finish_login(login.new(in_flight)) == SessionRefused(
+        Reason.SESSION_REVOKED
+    )
     later = await login.finish(auth_time=int(time.time()) + 1)
     assert await alive(sessions, later)
 
@@ -84,12 +86,12 @@ async def test_a_block_by_any_alias_refuses_every_login_until_it_is_lifted(
     sessions: RedisSessions, login: Login, marks: Watermarks, who: Who
 ) -> None:
     await marks.revoke("acme", at(marks, who), block_source="okta")
-    assert await sessions.finish(login.new(await login.begin())) == SessionRefused(
+    assert await sessions.finish_login(login.new(await login.begin())) == SessionRefused(
         Reason.USER_BLOCKED
     )
     _, lifted, *_ = await marks.lift("acme", at(marks, who), sources="scim")
     assert not lifted
-    assert await sessions.finish(login.new(await login.begin())) == SessionRefused(
+    assert await sessions.finish_login(login.new(await login.begin())) == SessionRefused(
         Reason.USER_BLOCKED
     )
     _, lifted, *_ = await marks.lift("acme", at(marks, who), sources="okta")
@@ -115,7 +117,7 @@ async def test_a_revocation_of_somebody_else_changes_nothing(
     stored, in_flight = await login.finish(), await login.begin()
     assert (await marks.revoke("acme", at(marks, who), block_source="admin")).sessions == 0
     assert await alive(sessions, stored)
-    assert isinstance(await sessions.finish(login.new(in_flight)), SessionCreated)
+    assert isinstance(await sessions.finish_login(login.new(in_flight)), SessionCreated)
 
 
 async def test_a_revocation_in_another_tenant_changes_nothing(
@@ -129,7 +131,7 @@ async def test_a_revocation_in_another_tenant_changes_nothing(
         )
     await marks.revoke(other, RevocationKeys((), (), (), stored.session.family))
     assert await alive(sessions, stored)
-    assert isinstance(await sessions.finish(login.new(await login.begin())), SessionCreated)
+    assert isinstance(await sessions.finish_login(login.new(await login.begin())), SessionCreated)
 
 
 async def test_a_single_session_is_revoked_with_its_family_and_nobody_else(
@@ -169,14 +171,14 @@ async def test_a_login_that_authenticated_before_the_revocation_is_refused_even_
 ) -> None:
     await marks.revoke("acme", at(marks, Who(user="sub-alice")))
     began = await login.begin()
-    assert await sessions.finish(
+    assert await sessions.finish_login(
         login.new(began, auth_time=int(time.time()) - 10)
     ) == SessionRefused(Reason.REAUTHENTICATE)
-    assert await sessions.finish(login.new(began, auth_time=0)) == SessionRefused(
+    assert await sessions.finish_login(login.new(began, auth_time=0)) == SessionRefused(
         Reason.REAUTHENTICATE
     )
     assert isinstance(
-        await sessions.finish(login.new(began, auth_time=int(time.time()))), SessionCreated
+        await sessions.finish_login(login.new(began, auth_time=int(time.time()))), SessionCreated
     )
 
 
@@ -216,7 +218,9 @@ async def test_soon_after_a_revocation_a_login_shows_that_it_asked_the_identity_
     began = await login.begin()
     iat = evidence["idp_iat"]
     changes = evidence | {"idp_iat": None if iat is None else began // 1_000_000 + int(str(iat))}
-    result = await sessions.finish(login.new(began, auth_time=began // 1_000_000 + 1, **changes))
+    result = await sessions.finish_login(
+        login.new(began, auth_time=began // 1_000_000 + 1, **changes)
+    )
     assert (
         isinstance(result, SessionCreated)
         if accepted
@@ -238,17 +242,18 @@ async def test_what_one_login_has_shown_is_no_evidence_for_another(
         idp_iat=before, auth_time=before + 3
     )  # shown before the revocation: as good as any other time within the margin
     for shown in (before, before - 1):
-        assert await sessions.finish(
+        assert await sessions.finish_login(
             login.new(by_the_thief, idp_iat=shown, auth_time=before + 3)
         ) == SessionRefused(Reason.REAUTHENTICATE)
     assert isinstance(
-        await sessions.finish(login.new(await login.begin(), idp_iat=before + 1)), SessionCreated
+        await sessions.finish_login(login.new(await login.begin(), idp_iat=before + 1)),
+        SessionCreated,
     )
-    assert await sessions.finish(
+    assert await sessions.finish_login(
         login.new(by_the_thief, idp_iat=before + 1, auth_time=before + 3)
     ) == SessionRefused(Reason.REAUTHENTICATE)
     assert isinstance(
-        await sessions.finish(
+        await sessions.finish_login(
             login.new(
                 by_the_thief, identity=identity("bob"), idp_iat=before + 1, auth_time=before + 3
             )
@@ -268,7 +273,7 @@ async def test_two_logins_within_one_second_after_a_revocation_are_two_logins(
         (second + 2, False),
         (second - 2, False),
     ):
-        result = await sessions.finish(
+        result = await sessions.finish_login(
             login.new(await login.begin(), idp_iat=second, auth_time=auth_time)
         )
         assert isinstance(result, SessionCreated) is accepted
@@ -282,7 +287,7 @@ async def test_what_a_login_has_shown_is_known_through_a_rotation_of_the_key_rin
     await login.finish(idp_iat=shown)
     rotated = replace(ring, sealing=(keys.Key("new", bytes(range(32))), *ring.sealing))
     later = RedisSessions(redis, lambda: rotated)
-    assert await later.finish(
+    assert await later.finish_login(
         login.new(await login.begin(), idp_iat=shown, auth_time=shown + 3)
     ) == SessionRefused(Reason.REAUTHENTICATE)
 
@@ -293,7 +298,7 @@ async def test_seventy_minutes_later_no_evidence_is_asked_for(
     long_ago = int((time.time() - 70 * 60 - 1) * 1e6)
     await marks.revoke("acme", at(marks, Who(user="sub-alice")), watermark=long_ago)
     assert isinstance(
-        await sessions.finish(login.new(await login.begin(), idp_iat=None)), SessionCreated
+        await sessions.finish_login(login.new(await login.begin(), idp_iat=None)), SessionCreated
     )
 
 
@@ -346,7 +351,7 @@ async def test_a_login_lifts_an_overlay_only_if_the_stored_attribute_was_cleared
     swept = await marks.revoke("acme", where)
     before_clearing = await login.begin()
     await marks.cleared("acme", where, watermark=swept.watermark)
-    in_flight = await sessions.finish(login.new(before_clearing))
+    in_flight = await sessions.finish_login(login.new(before_clearing))
     assert isinstance(in_flight, SessionCreated)
     assert in_flight.session.identity.groups == ("app-users",)
     absent = await login.finish(identity=identity(groups=("app-users",)))
@@ -384,11 +389,11 @@ async def test_a_block_of_two_sources_stands_until_both_have_lifted_it(
     await marks.revoke("acme", where, block_source="admin")
     await marks.revoke("acme", where)
     await marks.lift("acme", where, sources="okta")
-    assert await sessions.finish(login.new(await login.begin())) == SessionRefused(
+    assert await sessions.finish_login(login.new(await login.begin())) == SessionRefused(
         Reason.USER_BLOCKED
     )
     await marks.lift("acme", where, sources="*")
-    assert isinstance(await sessions.finish(login.new(await login.begin())), SessionCreated)
+    assert isinstance(await sessions.finish_login(login.new(await login.begin())), SessionCreated)
 
 
 async def test_a_watermark_expires_and_a_block_does_not(
@@ -449,7 +454,7 @@ async def test_restoring_a_revocation_with_its_original_watermark_spares_later_l
     again = await marks.revoke("acme", where, watermark=swept.watermark)
     assert again.watermark == swept.watermark
     assert (await alive(sessions, before), await alive(sessions, after)) == (False, True)
-    assert await sessions.finish(login.new(began)) == SessionRefused(Reason.SESSION_REVOKED)
+    assert await sessions.finish_login(login.new(began)) == SessionRefused(Reason.SESSION_REVOKED)
 
 
 async def test_the_clock_is_set_past_the_record(login: Login, marks: Watermarks) -> None:
@@ -474,7 +479,7 @@ async def test_a_group_taken_away_while_a_login_finishes_is_taken_from_that_logi
     ) -> object:
         nonlocal asked
         answer = await original(script, names, arguments)
-        if script.name == "finish" and answer[0] == b"overlay":
+        if script.name == "finish_login" and answer[0] == b"overlay":
             asked += 1
             if (
                 asked == 1
@@ -491,7 +496,7 @@ async def test_a_group_taken_away_while_a_login_finishes_is_taken_from_that_logi
 
     await marks.revoke("acme", where, watermark=began - 1)
     monkeypatch.setattr(sessions.redis, "run", meanwhile)
-    stored = await sessions.finish(login.new(began, idp_iat=began // 1_000_000 + 1))
+    stored = await sessions.finish_login(login.new(began, idp_iat=began // 1_000_000 + 1))
     assert isinstance(stored, SessionCreated)
     assert stored.session.identity.groups == ("admins",)
     assert asked == 2

@@ -176,7 +176,7 @@ async def let_in(fleet: Fleet, people: list[Person]) -> int:
     entered = 0
     async with fleet.store() as login:
         for person in people:
-            answer = await login.sessions.finish(
+            answer = await login.sessions.finish_login(
                 login.new(await login.begin(), identity=identity(person.name))
             )
             entered += answer != SessionRefused(Reason.USER_BLOCKED)

@@ -331,7 +331,7 @@ def _arrives(folder: Path, state: str, binding: str) -> bool:
         ring = keys.load(folder / "state" / "keys.json", create=False)
         try:
             return isinstance(
-                await RedisSessions(redis, lambda: ring).take(state, bindings=(binding,)),
+                await RedisSessions(redis, lambda: ring).consume_login(state, bindings=(binding,)),
                 LoginConsumed,
             )
         finally:
