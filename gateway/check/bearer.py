@@ -28,7 +28,9 @@ class Machines:
             return machine
         if not machine.sub:
             return None
-        link = await self._sessions.linked(tenant.id, user=machine.sub, auth_time=machine.auth_time)
+        link = await self._sessions.bearer_link(
+            tenant.id, user=machine.sub, auth_time=machine.auth_time
+        )
         if link is None or link.identity.sub != machine.sub:
             return None
         provider, domain = tenant.provider(link.identity.provider), link.identity.email_domain

@@ -199,7 +199,7 @@ class Checks:
             services.sessions.used(session, active_s=active_s(tenant, request, decision))
         if isinstance(decision, Login) and session is None and decision.reason is Reason.NO_SESSION:
             decision = self._no_session(request, tenant.id)
-        if isinstance(decision, Allow) and services.sessions.suspended(tenant.id):
+        if isinstance(decision, Allow) and services.sessions.is_suspended(tenant.id):
             raise OutdatedError
         would = would_decide(
             tenant, request, more, session=session, machine=machine, password=password, now=now
@@ -251,7 +251,7 @@ class Checks:
         """Judged at a moment at which everything that was taken away is known here."""
         for _ in range(MAX_SWAPS):
             machine = await self._services.machines.authenticate(tenant, token)
-            if machine is None or await self._services.sessions.become_current(tenant.id):
+            if machine is None or await self._services.sessions.wait_for_snapshot(tenant.id):
                 return machine
         raise OutdatedError
 

@@ -216,12 +216,12 @@ class SessionStore(Protocol):
     def cached(self, cookie: str, *, host: str) -> Session | Miss | None:
         """``find`` as far as this process' memory goes: about a microsecond, no await."""
 
-    def suspended(self, tenant: str) -> bool:
+    def is_suspended(self, tenant: str) -> bool:
         """Something was taken away from this tenant by a snapshot that this process does not have
         yet: nobody is to be let in.
         """
 
-    async def become_current(self, tenant: str) -> bool:
+    async def wait_for_snapshot(self, tenant: str) -> bool:
         """For answers that rest on no session: returns when what was taken away from the tenant is
         known here. False: it had to be waited for, so whatever was read before may be out of date.
         """
@@ -295,7 +295,7 @@ class SessionStore(Protocol):
         at or after ``began``.
         """
 
-    async def linked(self, tenant: str, *, user: str, auth_time: int) -> BearerLink | None:
+    async def bearer_link(self, tenant: str, *, user: str, auth_time: int) -> BearerLink | None:
         """One command. None without a login of this Cognito ``sub`` here, and where a block or a
         mark at or after ``auth_time`` stands.
         """

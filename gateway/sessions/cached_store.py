@@ -182,7 +182,7 @@ class CachedSessions(RedisSessions):
             cookie, Entry(record.session, record, lease, sent_at + left_s, weigh(cookie, record))
         )
 
-    async def linked(self, tenant: str, *, user: str, auth_time: int) -> BearerLink | None:
+    async def bearer_link(self, tenant: str, *, user: str, auth_time: int) -> BearerLink | None:
         """One command, sent and answered inside the lease of its primary: an isolated old one would
         answer happily.
         """
@@ -274,11 +274,11 @@ class CachedSessions(RedisSessions):
     # --- narrowing
     # -------------------------------------------------------------------------------------
 
-    def suspended(self, tenant: str) -> bool:
+    def is_suspended(self, tenant: str) -> bool:
         lease = self.lease_client.leases.get(bucket_of(tenant))
         return lease is not None and lease.answers_until == -inf and lease.held(self._steady())
 
-    async def become_current(self, tenant: str) -> bool:
+    async def wait_for_snapshot(self, tenant: str) -> bool:
         known = self.lease_client.leases.get(bucket_of(tenant))
         at_once = known is not None and known.held(self._steady())
         lease = await self.lease_client.lease(bucket_of(tenant))

@@ -158,10 +158,10 @@ class RedisSessions:
             else Reason.NO_SESSION
         )
 
-    def suspended(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
+    def is_suspended(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
         return False
 
-    async def become_current(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
+    async def wait_for_snapshot(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
         """Without leases nothing is acknowledged to be narrowed."""
         return True
 
@@ -480,7 +480,7 @@ class RedisSessions:
 
     # --- bearer tokens of people -----------------------------------------------------------------
 
-    async def linked(self, tenant: str, *, user: str, auth_time: int) -> BearerLink | None:
+    async def bearer_link(self, tenant: str, *, user: str, auth_time: int) -> BearerLink | None:
         aliases = self.alias_index(tenant)
         return bearer_links.parse(
             await self.redis.run(

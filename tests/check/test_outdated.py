@@ -52,7 +52,7 @@ class Outdated(Stand):
             self.table = self.newer
         return self.table is not table
 
-    def suspended(self, tenant: str) -> bool:
+    def is_suspended(self, tenant: str) -> bool:
         return self.table is not self.newer
 
     def check(self, path: str, *, host: str = ACME, bearer: str = "") -> int:
@@ -175,7 +175,7 @@ class Narrowed(Outdated):
     def _services(self) -> Services:
         return replace(super()._services(), machines=cast("MachineAuthenticator", self))
 
-    def suspended(self, tenant: str) -> bool:
+    def is_suspended(self, tenant: str) -> bool:
         return False
 
     async def find(self, cookie: str, *, host: str) -> Session | None:
@@ -184,7 +184,7 @@ class Narrowed(Outdated):
     async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
         return await self.meanwhile("token", MachineToken("machine", frozenset(), "", "", 0))
 
-    async def become_current(self, tenant: str) -> bool:
+    async def wait_for_snapshot(self, tenant: str) -> bool:
         return await self.meanwhile("lease", found=True)
 
     async def meanwhile(self, what: str, found: T) -> T:

@@ -422,7 +422,7 @@ class Stand:
     def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
         return Reason.NO_SESSION
 
-    def suspended(self, tenant: str) -> bool:
+    def is_suspended(self, tenant: str) -> bool:
         return False
 
     async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
@@ -444,7 +444,7 @@ class Stand:
             else None
         )
 
-    async def become_current(self, tenant: str) -> bool:
+    async def wait_for_snapshot(self, tenant: str) -> bool:
         return True
 
     def used(self, session: Session, *, active_s: float | None) -> None:

@@ -37,7 +37,7 @@ KEY = f"{prefix(bucket_of('acme'))}k:"
 async def ask(
     sessions: RedisSessions, *, name: str = "acme", user: str = "sub-alice", later_s: float = 0
 ) -> BearerLink | None:
-    return await sessions.linked(name, user=user, auth_time=int(time.time() + later_s))
+    return await sessions.bearer_link(name, user=user, auth_time=int(time.time() + later_s))
 
 
 async def link_key(redis: RedisClient) -> str:

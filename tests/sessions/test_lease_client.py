@@ -622,20 +622,20 @@ async def test_a_narrowing_is_acknowledged_when_no_replica_answers_by_the_older_
     worker.replica.applied(1)
     async with running(worker):
         await worker.get(stored)
-        assert not worker.sessions.suspended("acme")
-        await worker.sessions.become_current("acme")
+        assert not worker.sessions.is_suspended("acme")
+        await worker.sessions.wait_for_snapshot("acme")
         reports = Reports()
         await acknowledgements(redis).narrow(["acme"], 2, reports)
         assert reports.at["one"] is not None
-        assert worker.sessions.suspended("acme")
+        assert worker.sessions.is_suspended("acme")
         assert worker.cached(stored) is MISS
         with pytest.raises(UnavailableError, match="snapshot"):
             await worker.get(stored)
         with pytest.raises(UnavailableError, match="snapshot"):
-            await worker.sessions.become_current("acme")
+            await worker.sessions.wait_for_snapshot("acme")
         worker.replica.applied(2)
         assert worker.cached(stored) == stored.session
-        assert not worker.sessions.suspended("acme")
+        assert not worker.sessions.is_suspended("acme")
 
 
 async def test_whoever_starts_after_a_narrowing_must_have_the_snapshot_too(
