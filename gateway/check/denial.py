@@ -97,7 +97,9 @@ def _page(
     if isinstance(decision, Login) and request.kind is RequestKind.FORM:
         return "retry", {"login": asked.location, "method": request.method}
     origin = services.config.origin(request.host)
-    back = origin + (request.target if len(request.target) <= MAX_LOCATION_CHARACTERS else "/")
+    back = origin + (
+        request.original_uri if len(request.original_uri) <= MAX_LOCATION_CHARACTERS else "/"
+    )
     change = change_address(origin, back) if request.host in services.config.shared_hosts else None
     if isinstance(decision, Deny) and tenant is not None and asked.session is not None:
         matched = match(tenant, request)

@@ -27,7 +27,13 @@ from gateway.check.log_throttle import MAX_KEY_CHARACTERS, Repeats
 from gateway.check.shadow_rules import NextCredentials, look_up, would_decide
 from gateway.core.activity import active_s
 from gateway.core.cookies import MAX_TRIED
-from gateway.core.decide import decide, match, takes_app_passwords, wants_app_password, wants_bearer
+from gateway.core.decide import (
+    decide,
+    match,
+    requires_app_password,
+    requires_bearer,
+    takes_app_passwords,
+)
 from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.headers import bearer_headers, identity_headers, needs_assertion
 from gateway.core.model import RequestKind
@@ -185,9 +191,9 @@ class Checks:
                     find=self._session,
                     find_app_password=self._app_password,
                 )
-            if wants_app_password(matched, request):
+            if requires_app_password(matched, request):
                 password = await self._app_password(request)
-            elif matched.refused is None and wants_bearer(matched, request):
+            elif matched.refused is None and requires_bearer(matched, request):
                 machine = await self._machine(tenant, request.bearer) if request.bearer else None
             elif matched.refused is None and request.cookies:
                 session = await self._session(request)
@@ -282,7 +288,7 @@ class Checks:
             origin = self._services.config.origin(request.host)
             page = "login" if isinstance(decision, Login) else "denied"
             # What was sent to an address with another method may not be there for a GET.
-            back = request.target if request.method in SAFE_METHODS else "/"
+            back = request.original_uri if request.method in SAFE_METHODS else "/"
             location = f"{origin}/_auth/{page}?rd={quote(origin + back, safe='')}"
             if len(location) > MAX_LOCATION_CHARACTERS:
                 # A denial is of the path alone; a login's page says that the address could not be

@@ -115,14 +115,14 @@ class ProbedChecks:
                 "method": asked.method,
                 "scheme": asked.scheme,
                 "host": asked.host,
-                "target": asked.target,
+                "target": asked.original_uri,
                 "path": asked.path,
                 "cookies": len(asked.cookies),
             }
         if (
             believed
             and not isinstance(asked, Malformed)
-            and spells_location(asked.target.partition("?")[0])
+            and spells_location(asked.original_uri.partition("?")[0])
         ):
             response = self._at_location(dialect, asked)
         else:
@@ -132,14 +132,14 @@ class ProbedChecks:
         return response
 
     def _at_location(self, dialect: Dialect, asked: AuthRequest) -> web.StreamResponse:
-        status = answer_in(asked.target)
+        status = answer_in(asked.original_uri)
         if status is not None:
             return web.Response(status=status, reason="as the doctor asked")
         return response_of(
             dialect.render(
                 Verdict(
                     decision=Allow(Reason.PUBLIC),
-                    headers=canary_headers(self._managed, large=f"{LARGE}=1" in asked.target),
+                    headers=canary_headers(self._managed, large=f"{LARGE}=1" in asked.original_uri),
                 ),
                 asked,
             )

@@ -12,7 +12,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.decide import decide, match, match_next, wants_app_password, wants_bearer
+from gateway.core.decide import decide, match, match_next, requires_app_password, requires_bearer
 from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -51,17 +51,17 @@ async def look_up(
     if not tenant.rules_next:
         return NextCredentials()
     matched, today = match_next(tenant, request), match(tenant, request)
-    password_today = wants_app_password(today, request)
-    machine_today = wants_bearer(today, request) and not password_today
+    password_today = requires_app_password(today, request)
+    machine_today = requires_bearer(today, request) and not password_today
     try:
         async with asyncio.timeout(PATIENCE_S):
-            if wants_app_password(matched, request):
+            if requires_app_password(matched, request):
                 return (
                     NextCredentials()
                     if password_today
                     else NextCredentials(password=await find_app_password(request))
                 )
-            if matched.refused is None and wants_bearer(matched, request):
+            if matched.refused is None and requires_bearer(matched, request):
                 if request.bearer and (today.refused is not None or not machine_today):
                     return NextCredentials(
                         machine=await machines.authenticate(tenant, request.bearer)
@@ -93,7 +93,7 @@ def would_decide(
     if not tenant.rules_next or found is None:
         return None
     matched = match_next(tenant, request)
-    wanted = None if wants_bearer(matched, request) else session or found.session
+    wanted = None if requires_bearer(matched, request) else session or found.session
     return decide(
         tenant,
         request,

@@ -104,7 +104,7 @@ def _match_path(
     )
 
 
-def wants_bearer(matched: Match, request: AuthRequest) -> bool:
+def requires_bearer(matched: Match, request: AuthRequest) -> bool:
     """Whether the request's bearer token, and nothing else, is to be judged."""
     return (
         matched.rule is not None
@@ -118,7 +118,7 @@ def takes_app_passwords(matched: Match) -> bool:
     return matched.refused is None and matched.rule is not None and matched.rule.app_passwords
 
 
-def wants_app_password(matched: Match, request: AuthRequest) -> bool:
+def requires_app_password(matched: Match, request: AuthRequest) -> bool:
     """Whether the request's app password, and nothing else, is to be judged."""
     return request.app_password is not None and takes_app_passwords(matched)
 
@@ -153,9 +153,9 @@ def decide(
                 if session is not None and _session_refusal(tenant, request, session, now) is None
                 else _ALLOW_PUBLIC
             )
-        if wants_app_password(matched, request):
+        if requires_app_password(matched, request):
             return _decide_app_password(tenant, request, rule, password, now, trace)
-        if wants_bearer(matched, request):
+        if requires_bearer(matched, request):
             return _decide_bearer(tenant, rule, machine, trace)
     if session is None:
         if trace is not None:

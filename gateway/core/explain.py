@@ -23,12 +23,12 @@ from gateway.core.decide import (
     decide,
     match,
     match_next,
-    wants_app_password,
-    wants_bearer,
+    requires_app_password,
+    requires_bearer,
     would_do,
 )
 from gateway.core.decision import Deny, Login, Reason
-from gateway.core.hosts import email_domain, wire_host
+from gateway.core.hosts import email_domain, parse_host_header
 from gateway.core.model import (
     AppPassword,
     AuthRequest,
@@ -121,7 +121,7 @@ class Explained:
 
 def whose(table: TenantTable, asked: Hypothesis) -> str | None:
     """Id of the tenant that an explanation would be about."""
-    host = wire_host(asked.host)
+    host = parse_host_header(asked.host)
     tenant = _tenant(
         table, asked, host, email_domain(asked.email) if asked.email is not None else None, Trace()
     )
@@ -138,7 +138,7 @@ def explain(
 ) -> Explained | None:
     """None where ``only`` may not know the answer."""
     trace = Trace()
-    host = wire_host(asked.host)
+    host = parse_host_header(asked.host)
     path = canonical(asked.path.partition("?")[0])
     domain = email_domain(asked.email) if asked.email is not None else None
     tenant = _tenant(table, asked, host, domain, trace)
@@ -262,7 +262,7 @@ def _app_password(
 
 def _not_taken(asked: Hypothesis, matched: Match, request: AuthRequest, trace: Trace) -> None:
     """Says of a credential that was not looked at why it was not."""
-    if asked.client is not None and not wants_bearer(matched, request):
+    if asked.client is not None and not requires_bearer(matched, request):
         trace.add(
             "token",
             passed=False,
@@ -271,7 +271,7 @@ def _not_taken(asked: Hypothesis, matched: Match, request: AuthRequest, trace: T
                 "own business"
             ),
         )
-    if asked.app_password_path is not None and not wants_app_password(matched, request):
+    if asked.app_password_path is not None and not requires_app_password(matched, request):
         trace.add("app password", passed=False, detail="no rule takes app passwords here")
 
 
@@ -390,7 +390,7 @@ def _request(asked: Hypothesis, host: str, path: CanonicalPath) -> AuthRequest:
         method=asked.method,
         path=path.path,
         ambiguous=path.ambiguous,
-        target=asked.path,
+        original_uri=asked.path,
         kind=RequestKind.NAVIGATION,
         html=True,
         cookies=(),

@@ -31,7 +31,7 @@ _LOCAL = re.compile(
 )
 
 
-def wire_host(value: str) -> str | None:
+def parse_host_header(value: str) -> str | None:
     """Canonical form of a Host header's value; None where two readers could differ about it.
 
     A port is dropped (redirects are never built from it); IP literals are no tenant's host and come

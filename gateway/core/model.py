@@ -407,7 +407,7 @@ class AuthRequest:
     """Canonical path as the upstream sees it (see ``core.paths``)."""
     ambiguous: bool
     """Two readers could take the path for different ones; never matched against rules."""
-    target: str
+    original_uri: str
     """Raw path and query, for coming back after the login."""
     kind: RequestKind
     html: bool

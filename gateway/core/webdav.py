@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gateway.core.hosts import wire_host
+from gateway.core.hosts import parse_host_header
 from gateway.core.model import Destination
 from gateway.core.paths import canonical
 
@@ -40,7 +40,7 @@ def parse_destination(lines: Sequence[str], *, method: str, host: str) -> Destin
     if (
         url is None
         or (url["host"] is None and url["path"] is None)
-        or (url["host"] is not None and wire_host(url["host"]) != host)
+        or (url["host"] is not None and parse_host_header(url["host"]) != host)
     ):
         return Destination(None)
     path = canonical(url["path"] or "/")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from gateway.core.hosts import is_localhost, wire_host
+from gateway.core.hosts import is_localhost, parse_host_header
 from gateway.doctor.app_session import compare
 from gateway.doctor.findings import Finding, Outcome, judge, judge_direct
 from gateway.doctor.probes import shots
@@ -55,7 +55,7 @@ class Target:
             port = parts.port
         except ValueError:
             port = -1
-        name = wire_host(parts.hostname or "")
+        name = parse_host_header(parts.hostname or "")
         if (
             parts.scheme not in {"http", "https"}
             or name is None

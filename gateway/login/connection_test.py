@@ -265,7 +265,7 @@ def _start_page(browser: Browser) -> AuthRequest:
         method="GET",
         path="/",
         ambiguous=False,
-        target="/",
+        original_uri="/",
         kind=RequestKind.NAVIGATION,
         html=True,
         cookies=(),

@@ -80,7 +80,7 @@ def _as_asked(browser: Browser, path: str, *, ambiguous: bool, target: str) -> A
         method="GET",
         path=path,
         ambiguous=ambiguous,
-        target=target,
+        original_uri=target,
         kind=RequestKind.NAVIGATION,
         html=True,
         cookies=(),

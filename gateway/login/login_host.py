@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from gateway.core.decision import Reason
-from gateway.core.hosts import wire_host
+from gateway.core.hosts import parse_host_header
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
 from gateway.login import email_prompt, person_change, reauthenticate
@@ -192,7 +192,7 @@ async def _elsewhere(browser: Browser) -> str | None:
 def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
     """Which host of which tenant wants a ticket, and for which of its browsers."""
     config, table = browser.services.config, browser.services.tenants.table
-    host, browser_id = wire_host(browser.parameter("host")), browser.parameter("browser")
+    host, browser_id = parse_host_header(browser.parameter("host")), browser.parameter("browser")
     found = table.by_host(host) if host is not None else HostKind.UNKNOWN
     if found is HostKind.SHARED:
         # What was not signed is looked up all the same, as nobody: known and unknown tenants get

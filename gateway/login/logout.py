@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from gateway.core.decision import Reason
-from gateway.core.hosts import wire_host
+from gateway.core.hosts import parse_host_header
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
 from gateway.login import person_change, reauthenticate
@@ -181,7 +181,7 @@ async def _go_on(browser: Browser, resume: Resume) -> web.Response | None:
     """
     services, table = browser.services, browser.services.tenants.table
     tenant = table.by_id(resume.tenant)
-    host = wire_host(resume.host)
+    host = parse_host_header(resume.host)
     if tenant is None or not tenant.active or host is None:
         return None
     if resume.what == reauthenticate.WHAT:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from gateway.check.page_links import change_address
-from gateway.core.hosts import wire_host
+from gateway.core.hosts import parse_host_header
 from gateway.core.tenants import HostKind
 from gateway.login.signed_values import verify
 
@@ -80,7 +80,9 @@ def _is_served(browser: Browser) -> bool:
 def _sender(browser: Browser) -> str | None:
     """The host that last sent this browser to the login host, if it still is one."""
     for value in browser.cookies(SENDER_COOKIE)[:1]:
-        host = wire_host(verify(browser.services.signing_keys, value, "sender", browser.host) or "")
+        host = parse_host_header(
+            verify(browser.services.signing_keys, value, "sender", browser.host) or ""
+        )
         if host is not None and browser.services.tenants.table.by_host(host) not in (
             HostKind.UNKNOWN,
             HostKind.LOGIN,

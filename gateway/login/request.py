@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from gateway.check.services import SERVICES
 from gateway.core.cookies import MAX_TRIED, names_below, own_values, pairs_below
 from gateway.core.decision import Reason
-from gateway.core.hosts import wire_host
+from gateway.core.hosts import parse_host_header
 from gateway.core.request_id import parse_request_id
 from gateway.core.tenants import HostKind
 from gateway.http.listener import UNREADABLE
@@ -242,7 +242,7 @@ def parse_any(request: web.Request) -> Browser:
     """As above, of tenants that are not active too: for testing their connection."""
     services = request.app[SERVICES]
     sent = request.headers.getall("Host", ())
-    host = wire_host(sent[0]) if len(sent) == 1 else None
+    host = parse_host_header(sent[0]) if len(sent) == 1 else None
     if host is None:
         raise BrowserError(Reason.BAD_REQUEST, 400)
     if services.tenants.table.by_host(host) is HostKind.UNKNOWN:

@@ -113,7 +113,7 @@ def _reason(tenant: Tenant, person: SessionView, place: _Place) -> str:
         method=place.method,
         path=place.path,
         ambiguous=False,
-        target=place.path,
+        original_uri=place.path,
         kind=RequestKind.NAVIGATION,
         html=True,
         cookies=(),

@@ -46,7 +46,7 @@ def test_the_request_is_the_forwarded_one(dialect: str) -> None:
         "/Admin",
         False,
     )
-    assert request.target == "/%41dmin?next=/x"
+    assert request.original_uri == "/%41dmin?next=/x"
     assert request.cookies == ("s1", "s2")
     assert request.other_cookies == "a=1; b=2"
     assert (request.client, request.request_id) == ("192.0.2.7", "abc-1")
@@ -526,13 +526,13 @@ def test_no_bytes_make_a_parser_raise_or_hand_on_what_a_header_cannot_carry(
     for text in (
         found.host,
         found.method,
-        found.target,
+        found.original_uri,
         found.client,
         found.request_id,
         found.bearer or "",
     ):
         assert text.isascii()
         assert text == "" or text.isprintable()
-    assert found.target.startswith("/")
+    assert found.original_uri.startswith("/")
     assert found.other_cookies.isprintable()
     assert not any(0xD800 <= ord(character) <= 0xDFFF for character in found.path)

@@ -15,7 +15,7 @@ from gateway.check.trusted_peer import Trust
 from gateway.cognito.error_diagnosis import diagnose
 from gateway.config.model import Ingress
 from gateway.core.cookies import names_below, own_values, without
-from gateway.core.hosts import email_domain, wire_host
+from gateway.core.hosts import email_domain, parse_host_header
 from gateway.core.returns import safe_return
 from gateway.login.request import client_of
 from gateway.login.signed_values import verify
@@ -73,7 +73,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "return to a host": lambda text: safe_return(
         f"https://{text}", origin="https://acme.test", allowed=lambda _: None
     ),
-    "host": wire_host,
+    "host": parse_host_header,
     "e-mail": email_domain,
     "signed": lambda text: verify(lambda: (b"k" * 32,), text, "login"),
     "token": parse_token,

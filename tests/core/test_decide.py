@@ -15,9 +15,9 @@ from gateway.core.decide import (
     decide,
     match,
     match_next,
+    requires_app_password,
+    requires_bearer,
     takes_app_passwords,
-    wants_app_password,
-    wants_bearer,
     would_do,
 )
 from gateway.core.decision import Allow, Decision, Deny, Login, Reason
@@ -482,7 +482,7 @@ def test_a_persons_token_has_none_of_the_tenants_roles(
 def test_a_bearer_token_elsewhere_is_the_apps_own_business() -> None:
     at = tenant(rules=(rule("/api/**", bearer=API),))
     asked = request("/other", bearer="t")
-    assert not wants_bearer(match(at, asked), asked)
+    assert not requires_bearer(match(at, asked), asked)
     assert outcome(at, asked, session()) == Allow(Reason.OK, session())
 
 
@@ -1067,7 +1067,7 @@ def test_an_app_password(case: str) -> None:
         at, asked, matched, session=None, machine=None, password=held, now=NOW
     )
     assert (
-        wants_app_password(matched, asked)
+        requires_app_password(matched, asked)
         == takes_app_passwords(matched)
         == (reason not in {Reason.NO_SESSION, Reason.BAD_REQUEST})
     )

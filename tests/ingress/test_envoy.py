@@ -14,7 +14,7 @@ ENVOY: Pairs = [("Host", "app.acme.test"), ("X-Forwarded-Proto", "https")]
 def test_method_host_path_and_query_are_the_requests_own() -> None:
     found = ask("envoy", ENVOY, method="PROPFIND", raw_path="/auth/envoy/a/%41?x=1")
     assert isinstance(found, AuthRequest)
-    assert (found.method, found.host, found.path, found.target) == (
+    assert (found.method, found.host, found.path, found.original_uri) == (
         "PROPFIND",
         "app.acme.test",
         "/a/A",
@@ -44,7 +44,7 @@ def test_fwd_01_forwarded_host_uri_and_method_are_not_read() -> None:
 def test_path_11_dots_and_slashes_stay_text_and_are_ambiguous(raw_path: str, target: str) -> None:
     found = ask("envoy", ENVOY, raw_path=raw_path)
     assert isinstance(found, AuthRequest)
-    assert (found.target, found.ambiguous) == (target, True)
+    assert (found.original_uri, found.ambiguous) == (target, True)
 
 
 @pytest.mark.parametrize(

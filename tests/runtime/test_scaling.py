@@ -39,7 +39,7 @@ from gateway.core.cookies import names_below, own_values, without
 from gateway.core.decide import match
 from gateway.core.groups import parse_groups
 from gateway.core.header_encoding import Encoding, encode_list, encode_value
-from gateway.core.hosts import canonical_host, email_domain, wire_host
+from gateway.core.hosts import canonical_host, email_domain, parse_host_header
 from gateway.core.paths import canonical
 from gateway.core.probe import nonce_in, spells_location
 from gateway.core.readings import PathReader
@@ -385,7 +385,7 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     ),
     "bearer token": (lambda text: authorization.read((f"Bearer {text}",)), ("a", "=", "a=")),
     "Accept-Language": (negotiate, ("en,", "a-", " ", "en;q=", "en-a", ";q=0.1 ")),
-    "wire host": (wire_host, ("a.", "a-", "0", ":", "xn--")),
+    "wire host": (parse_host_header, ("a.", "a-", "0", ":", "xn--")),
     "configured host": (
         canonical_host,
         ("a.", "\u00fc", "\u00fc.", "\u0315\u0300", "\u0660", "xn--a."),

@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["gateway.core", "gateway.check.dialects
     from gateway.check.dialects import DIALECTS, Malformed
     from gateway.core.cookies import own_values, without
     from gateway.core.groups import parse_groups
-    from gateway.core.hosts import email_domain, wire_host
+    from gateway.core.hosts import email_domain, parse_host_header
     from gateway.core.paths import canonical
     from gateway.core.returns import safe_return
 from tests.ingress.checks import COOKIE, ask
@@ -94,9 +94,9 @@ def checks(data: bytes) -> None:
         if isinstance(found, Malformed):
             assert found.detail.isascii()
         else:
-            assert found.target.startswith("/")
-            assert found.target.isascii()
-            assert found.target.isprintable()
+            assert found.original_uri.startswith("/")
+            assert found.original_uri.isascii()
+            assert found.original_uri.isprintable()
             found.other_cookies.encode("utf-8")
 
 
@@ -119,9 +119,9 @@ def returns(data: bytes) -> None:
 
 def names(data: bytes) -> None:
     text = as_text(data)
-    host = wire_host(text)
+    host = parse_host_header(text)
     if host is not None:
-        assert wire_host(host) == host
+        assert parse_host_header(host) == host
     domain = email_domain(text)
     if domain is not None:
         assert text.count("@") == 1

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway.admin.problem import Code, Problem
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, Route
-from gateway.core.hosts import wire_host
+from gateway.core.hosts import parse_host_header
 from gateway.core.probe import CHANCE_BYTES, LIFETIME_S, is_ours, issue
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def doctor_routes(
 
     async def create(call: Call) -> Answer:
         body = call.body(ProbesBody)
-        host = wire_host(body.host)
+        host = parse_host_header(body.host)
         if host is None:
             raise Problem(Code.INVALID_BODY, "host: a host name such as app.example.com")
         expires_at = int(clock()) + LIFETIME_S

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.core import authorization
 from gateway.core.cookies import own_values, without
 from gateway.core.decision import Reason
-from gateway.core.hosts import wire_host
+from gateway.core.hosts import parse_host_header
 from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical
 from gateway.core.request_id import parse_request_id
@@ -147,7 +147,7 @@ def _build(described: Described, request: RawRequest, *, cookie_name: str) -> Au
     scheme = _SCHEMES.get(described.scheme)
     if scheme is None:
         raise MalformedError(f"scheme {_shown(described.scheme)}")
-    host = wire_host(described.host)
+    host = parse_host_header(described.host)
     if host is None:
         raise MalformedError(f"host {_shown(described.host)}")
     if not described.uri.startswith("/") or _REFUSED.search(described.uri):
@@ -169,7 +169,7 @@ def _build(described: Described, request: RawRequest, *, cookie_name: str) -> Au
         method=described.method,
         path=path.path,
         ambiguous=path.ambiguous,
-        target=_NOT_ASCII.sub(_percent_encoded, described.uri),
+        original_uri=_NOT_ASCII.sub(_percent_encoded, described.uri),
         kind=kind,
         html=kind is not RequestKind.OTHER or names_html(headers.getall("Accept", ())),
         cookies=own_values(cookie_lines, cookie_name),
