@@ -98,11 +98,11 @@ class ActiveRestrictions:
     """What could not be looked up, and why."""
 
 
-NOTHING = ActiveRestrictions()
+NO_RESTRICTIONS = ActiveRestrictions()
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class Explanation:
     """``steps`` are name, whether it passed, detail. ``matched`` and ``tenant`` are None where it
     did not come so far.
     """
@@ -119,58 +119,62 @@ class Explained:
     """What ``rules_next`` say; None where there are none."""
 
 
-def whose(table: TenantTable, asked: Hypothesis) -> str | None:
+def tenant_for(table: TenantTable, hypothesis: Hypothesis) -> str | None:
     """Id of the tenant that an explanation would be about."""
-    host = parse_host_header(asked.host)
+    host = parse_host_header(hypothesis.host)
     tenant = _tenant(
-        table, asked, host, email_domain(asked.email) if asked.email is not None else None, Trace()
+        table,
+        hypothesis,
+        host,
+        email_domain(hypothesis.email) if hypothesis.email is not None else None,
+        Trace(),
     )
     return tenant.id if tenant is not None else None
 
 
 def explain(
     table: TenantTable,
-    asked: Hypothesis,
+    hypothesis: Hypothesis,
     *,
     now: float,
     only: str | None = None,
-    restrictions: ActiveRestrictions = NOTHING,
-) -> Explained | None:
+    restrictions: ActiveRestrictions = NO_RESTRICTIONS,
+) -> Explanation | None:
     """None where ``only`` may not know the answer."""
     trace = Trace()
-    host = parse_host_header(asked.host)
-    path = canonical(asked.path.partition("?")[0])
-    domain = email_domain(asked.email) if asked.email is not None else None
-    tenant = _tenant(table, asked, host, domain, trace)
+    host = parse_host_header(hypothesis.host)
+    path = canonical(hypothesis.path.partition("?")[0])
+    domain = email_domain(hypothesis.email) if hypothesis.email is not None else None
+    tenant = _tenant(table, hypothesis, host, domain, trace)
     if only is not None and (
         tenant.id != only
         if tenant is not None
         else not (
-            asked.email is None and host is not None and table.by_host(host) is HostKind.SHARED
+            hypothesis.email is None and host is not None and table.by_host(host) is HostKind.SHARED
         )
     ):
         return None
     if host is None or path is None:
         trace.add("host" if host is None else "path", passed=False, detail="malformed")
-        return Explained(Deny(Reason.BAD_REQUEST), tuple(trace.steps))
+        return Explanation(Deny(Reason.BAD_REQUEST), tuple(trace.steps))
     if tenant is None:
-        return Explained(
+        return Explanation(
             Deny(Reason.UNKNOWN_HOST)
             if table.by_host(host) is HostKind.UNKNOWN
             else Login(Reason.NO_SESSION),
             tuple(trace.steps),
         )
-    request = _request(asked, host, path)
-    _trace_restrictions(asked, restrictions, trace)
-    token = _token(asked, restrictions)
+    request = _request(hypothesis, host, path)
+    _trace_restrictions(hypothesis, restrictions, trace)
+    token = _token(hypothesis, restrictions)
     person = (
-        _session(tenant, asked, restrictions, host, domain, now=now, trace=trace)
-        if asked.client is None
+        _session(tenant, hypothesis, restrictions, host, domain, now=now, trace=trace)
+        if hypothesis.client is None
         else None
     )
     # A program that sends a password has no cookie.
-    session = person if asked.app_password_path is None else None
-    password = _app_password(tenant, asked.app_password_path, person, trace)
+    session = person if hypothesis.app_password_path is None else None
+    password = _app_password(tenant, hypothesis.app_password_path, person, trace)
     matched = match(tenant, request)
     decision = decide(
         tenant,
@@ -183,7 +187,7 @@ def explain(
         trace=trace,
     )
     if matched.refused is None and not matched.public:
-        _not_taken(asked, matched, request, trace)
+        _not_taken(hypothesis, matched, request, trace)
     groups, roles = (
         would_do(tenant, matched, person.identity, decision.reason)
         if person is not None and isinstance(decision, Deny)
@@ -202,7 +206,7 @@ def explain(
         if tenant.rules_next
         else None
     )
-    return Explained(
+    return Explanation(
         decision,
         tuple(trace.steps),
         tenant,
@@ -214,7 +218,9 @@ def explain(
     )
 
 
-def _trace_restrictions(asked: Hypothesis, restrictions: ActiveRestrictions, trace: Trace) -> None:
+def _trace_restrictions(
+    hypothesis: Hypothesis, restrictions: ActiveRestrictions, trace: Trace
+) -> None:
     if restrictions.block:
         trace.add(
             "block",
@@ -225,7 +231,7 @@ def _trace_restrictions(asked: Hypothesis, restrictions: ActiveRestrictions, tra
             ),
         )
     for group, how in restrictions.groups:
-        if group in asked.groups:
+        if group in hypothesis.groups:
             trace.add(
                 "group taken away",
                 passed=False,
@@ -235,13 +241,13 @@ def _trace_restrictions(asked: Hypothesis, restrictions: ActiveRestrictions, tra
         trace.add("blocks", passed=True, detail=restrictions.unknown)
 
 
-def _token(asked: Hypothesis, restrictions: ActiveRestrictions) -> MachineToken | None:
+def _token(hypothesis: Hypothesis, restrictions: ActiveRestrictions) -> MachineToken | None:
     """Valid, but for what stands against its person."""
-    if asked.client is None or (asked.email is not None and restrictions.block):
+    if hypothesis.client is None or (hypothesis.email is not None and restrictions.block):
         return None
-    person = "" if asked.email is None else "hypothetical"
+    person = "" if hypothesis.email is None else "hypothetical"
     return MachineToken(
-        asked.client, frozenset(asked.scopes), sub=person, username=person, auth_time=0
+        hypothesis.client, frozenset(hypothesis.scopes), sub=person, username=person, auth_time=0
     )
 
 
@@ -260,9 +266,9 @@ def _app_password(
     )
 
 
-def _not_taken(asked: Hypothesis, matched: Match, request: AuthRequest, trace: Trace) -> None:
+def _not_taken(hypothesis: Hypothesis, matched: Match, request: AuthRequest, trace: Trace) -> None:
     """Says of a credential that was not looked at why it was not."""
-    if asked.client is not None and not requires_bearer(matched, request):
+    if hypothesis.client is not None and not requires_bearer(matched, request):
         trace.add(
             "token",
             passed=False,
@@ -271,12 +277,12 @@ def _not_taken(asked: Hypothesis, matched: Match, request: AuthRequest, trace: T
                 "own business"
             ),
         )
-    if asked.app_password_path is not None and not requires_app_password(matched, request):
+    if hypothesis.app_password_path is not None and not requires_app_password(matched, request):
         trace.add("app password", passed=False, detail="no rule takes app passwords here")
 
 
 def _tenant(
-    table: TenantTable, asked: Hypothesis, host: str | None, domain: str | None, trace: Trace
+    table: TenantTable, hypothesis: Hypothesis, host: str | None, domain: str | None, trace: Trace
 ) -> Tenant | None:
     """Whose host it is; on a shared host, whose e-mail domain."""
     found = table.by_host(host) if host is not None else HostKind.UNKNOWN
@@ -296,8 +302,8 @@ def _tenant(
             ),
         )
         return None
-    if asked.client is not None or asked.app_password_path is not None:
-        what = "access tokens" if asked.client is not None else "app passwords"
+    if hypothesis.client is not None or hypothesis.app_password_path is not None:
+        what = "access tokens" if hypothesis.client is not None else "app passwords"
         trace.add("host", passed=False, detail=f"{host} is shared: {what} are not looked at there")
         return None
     tenant = table.by_email_domain(domain) if domain is not None else None
@@ -323,7 +329,7 @@ def _tenant(
 
 def _session(
     tenant: Tenant,
-    asked: Hypothesis,
+    hypothesis: Hypothesis,
     restrictions: ActiveRestrictions,
     host: str,
     domain: str | None,
@@ -332,7 +338,7 @@ def _session(
     trace: Trace,
 ) -> Session | None:
     """The session that this person would have after a login, begun this moment."""
-    if asked.email is None or restrictions.block:
+    if hypothesis.email is None or restrictions.block:
         return None
     if domain is None:
         trace.add(
@@ -344,7 +350,7 @@ def _session(
             ),
         )
         return None
-    provider = asked.provider
+    provider = hypothesis.provider
     if provider is None:
         provider = next(
             (p.name for p in tenant.providers if domain in p.domains),
@@ -358,13 +364,13 @@ def _session(
     taken = {group for group, _ in restrictions.groups}
     identity = Identity(
         sub="hypothetical",
-        email=asked.email,
+        email=hypothesis.email,
         email_domain=domain,
         username="",
         preferred_username="",
         name="",
-        groups=tuple(group for group in asked.groups if group not in taken),
-        roles=asked.roles,
+        groups=tuple(group for group in hypothesis.groups if group not in taken),
+        roles=hypothesis.roles,
         provider=provider,
         idp_subject="hypothetical",
     )
@@ -383,27 +389,27 @@ def _session(
     )
 
 
-def _request(asked: Hypothesis, host: str, path: CanonicalPath) -> AuthRequest:
+def _request(hypothesis: Hypothesis, host: str, path: CanonicalPath) -> AuthRequest:
     return AuthRequest(
         scheme="https",
         host=host,
-        method=asked.method,
+        method=hypothesis.method,
         path=path.path,
         ambiguous=path.ambiguous,
-        original_uri=asked.path,
+        original_uri=hypothesis.path,
         kind=RequestKind.NAVIGATION,
         html=True,
         cookies=(),
         other_cookies="",
-        bearer=None if asked.client is None else "hypothetical",
+        bearer=None if hypothesis.client is None else "hypothetical",
         preflight=False,
         client="",
         request_id="",
-        app_password=None if asked.app_password_path is None else "hypothetical",
+        app_password=None if hypothesis.app_password_path is None else "hypothetical",
         destination=parse_destination(
-            () if asked.destination is None else (asked.destination,),
-            method=asked.method,
+            () if hypothesis.destination is None else (hypothesis.destination,),
+            method=hypothesis.method,
             host=host,
         ),
-        depth=parse_depth(() if asked.depth is None else (asked.depth,)),
+        depth=parse_depth(() if hypothesis.depth is None else (hypothesis.depth,)),
     )

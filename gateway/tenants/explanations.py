@@ -7,14 +7,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow, Login
-from gateway.core.explain import NOTHING, ActiveRestrictions, Hypothesis, explain, whose
+from gateway.core.explain import (
+    NO_RESTRICTIONS,
+    ActiveRestrictions,
+    Hypothesis,
+    explain,
+    tenant_for,
+)
 from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.core.decision import Decision
-    from gateway.core.explain import Explained
+    from gateway.core.explain import Explanation
     from gateway.core.json_types import Json
     from gateway.core.revocation import Who
     from gateway.core.tenants import TenantTable
@@ -56,18 +62,18 @@ class Explanations:
             depth=question.depth,
         )
         table = self._table()
-        tenant = whose(table, asked)
+        tenant = tenant_for(table, asked)
         against = (
             await self._restrictions(tenant, asked)
             if question.tenant in {None, tenant}
-            else NOTHING
+            else NO_RESTRICTIONS
         )
         found = explain(table, asked, now=self._clock(), only=question.tenant, restrictions=against)
         return None if found is None else as_json(found)
 
     async def _restrictions(self, tenant: str | None, asked: Hypothesis) -> ActiveRestrictions:
         if tenant is None or asked.email is None:
-            return NOTHING
+            return NO_RESTRICTIONS
         try:
             return active_restrictions(
                 await self._standing(tenant),
@@ -136,7 +142,7 @@ def kind_of(decision: Decision) -> str:
     )
 
 
-def as_json(found: Explained) -> Json:
+def as_json(found: Explanation) -> Json:
     """Only what is the asked-for tenant's own."""
     rule = found.matched.rule if found.matched is not None else None
     return {

@@ -13,7 +13,14 @@ from multidict import CIMultiDict
 from gateway.check.dialects.forwarded import RawRequest, parse_forwarded
 from gateway.core.decide import decide, match
 from gateway.core.decision import Allow, Deny, Login, Reason
-from gateway.core.explain import NOTHING, ActiveRestrictions, Explained, Hypothesis, explain, whose
+from gateway.core.explain import (
+    NO_RESTRICTIONS,
+    ActiveRestrictions,
+    Explanation,
+    Hypothesis,
+    explain,
+    tenant_for,
+)
 from gateway.core.model import AuthRequest, BearerRule, ProviderKind
 from gateway.core.tenants import TenantTable
 from tests.core.build import NOW, identity, provider, request, rule, session, tenant
@@ -60,15 +67,15 @@ def ask(
     method: str = "GET",
     *,
     only: str | None = None,
-    restrictions: ActiveRestrictions = NOTHING,
+    restrictions: ActiveRestrictions = NO_RESTRICTIONS,
     **who: Any,
-) -> Explained | None:
+) -> Explanation | None:
     return explain(
         TABLE, Hypothesis(host, path, method, **who), now=NOW, only=only, restrictions=restrictions
     )
 
 
-def told(found: Explained | None) -> tuple[type[object], Reason]:
+def told(found: Explanation | None) -> tuple[type[object], Reason]:
     assert found is not None
     return type(found.decision), found.decision.reason
 
@@ -374,7 +381,7 @@ def test_a_group_that_was_taken_away_is_not_held() -> None:
 )
 def test_whose_a_question_is(asked: dict[str, Any], tenant: str | None) -> None:
     assert (
-        whose(
+        tenant_for(
             TABLE,
             Hypothesis(asked.get("host", "app.acme.com"), "/", "GET", email=asked.get("email")),
         )
