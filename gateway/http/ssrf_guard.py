@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-    Look = Callable[[str, int], Awaitable[Sequence[str]]]
+    Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -121,7 +121,7 @@ def _inner(address: Address) -> ipaddress.IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-async def look_up(host: str, port: int) -> Sequence[str]:
+async def resolve(host: str, port: int) -> Sequence[str]:
     """The system's resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
@@ -145,16 +145,21 @@ def is_local(host: str) -> bool:
     return is_localhost(host) if address is None else address.is_loopback or address.is_private
 
 
-class Guard(AbstractResolver):
+class SsrfGuardResolver(AbstractResolver):
     """Resolves for one connection, and hands out nothing unless all of it is permitted. Raises
     ``PeerError`` with ``code``.
     """
 
     def __init__(
-        self, look: Look, *, development: bool, networks: Collection[Network] = (), code: str = CODE
+        self,
+        resolve: Resolve,
+        *,
+        development: bool,
+        networks: Collection[Network] = (),
+        code: str = CODE,
     ) -> None:
-        self._look, self._development, self._networks, self._code = (
-            look,
+        self._resolve, self._development, self._networks, self._code = (
+            resolve,
             development,
             networks,
             code,
@@ -169,7 +174,7 @@ class Guard(AbstractResolver):
         if self._development and is_localhost(host):
             texts: Sequence[str] = ["127.0.0.1"]
         else:
-            texts = await self._look(host, port)
+            texts = await self._resolve(host, port)
         addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
         if not all(
             permitted(address, development=self._development, networks=self._networks)
@@ -207,7 +212,7 @@ def check_url(url: URL, *, development: bool, networks: Collection[Network] = ()
 
 
 def guarded_session(
-    *, development: bool, networks: Collection[Network] = (), look: Look = look_up
+    *, development: bool, networks: Collection[Network] = (), resolve: Resolve = resolve
 ) -> aiohttp.ClientSession:
     """Every call through it is guarded, whatever names its address. Close it when done. ``look`` is
     a parameter so that tests can say where names lead.
@@ -221,7 +226,7 @@ def guarded_session(
 
     connector = aiohttp.TCPConnector(
         limit=64,
-        resolver=Guard(look, development=development, networks=networks),
+        resolver=SsrfGuardResolver(resolve, development=development, networks=networks),
         use_dns_cache=False,
     )
     return aiohttp.ClientSession(

@@ -19,12 +19,12 @@ import aiohttp
 
 from gateway.errors import PeerError
 from gateway.http.body import BodyTooLargeError, read_body
-from gateway.http.ssrf_guard import Guard, is_local, literal, look_up, permitted
+from gateway.http.ssrf_guard import SsrfGuardResolver, is_local, literal, permitted, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.http.ssrf_guard import Look
+    from gateway.http.ssrf_guard import Resolve
 
 MAX_BYTES = 512 * 1024
 """Entra's key sets are about 20 kB; what is larger is no key set."""
@@ -43,7 +43,7 @@ class Discovered:
 class DiscoveryFetcher:
     """One use per provisioning. ``look`` is a parameter so that tests can say where names lead."""
 
-    def __init__(self, *, development: bool, look: Look = look_up) -> None:
+    def __init__(self, *, development: bool, look: Resolve = resolve) -> None:
         self._development, self._look = development, look
 
     async def fetch(self, issuer: str) -> Discovered:
@@ -54,7 +54,7 @@ class DiscoveryFetcher:
         try:
             async with asyncio.timeout(TOTAL_S):
                 connector = aiohttp.TCPConnector(
-                    resolver=Guard(
+                    resolver=SsrfGuardResolver(
                         self._look, development=self._development, code="discovery_address"
                     ),
                     use_dns_cache=False,

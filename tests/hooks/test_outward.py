@@ -63,7 +63,7 @@ async def test_a_webhook_is_not_sent_inside_and_says_nothing_about_what_is_there
 ) -> None:
     port, reached = server
     async with (
-        guarded_session(development=False, look=inside) as http,
+        guarded_session(development=False, resolve=inside) as http,
         hooks_world(database, http, applying=False) as world,
     ):
         world.targets.webhooks["acme"] = WebhookTarget(
@@ -94,7 +94,7 @@ async def errors_of(database: Database) -> list[str]:
 
 async def test_keys_are_not_fetched_from_inside(server: tuple[int, list[str]]) -> None:
     port, reached = server
-    async with guarded_session(development=False, look=inside) as http:
+    async with guarded_session(development=False, resolve=inside) as http:
         for issuer in (
             f"https://idp.example.com:{port}",
             f"http://127.0.0.1:{port}",
@@ -120,7 +120,7 @@ async def test_keys_that_discovery_points_to_are_guarded_too() -> None:
 
 async def test_a_client_secret_is_not_sent_inside(server: tuple[int, list[str]]) -> None:
     port, reached = server
-    async with guarded_session(development=False, look=inside) as http:
+    async with guarded_session(development=False, resolve=inside) as http:
         graph = GraphClient(Fetch(http), clock=time.time)
         target = replace(
             entra_target(),

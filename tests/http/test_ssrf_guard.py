@@ -11,13 +11,13 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.errors import PeerError
-from gateway.http.ssrf_guard import Guard, check_url, guarded_session, permitted
+from gateway.http.ssrf_guard import SsrfGuardResolver, check_url, guarded_session, permitted
 from tests.hooks.world import serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from gateway.http.ssrf_guard import Look
+    from gateway.http.ssrf_guard import Resolve
 
 OURS = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
 
@@ -179,7 +179,7 @@ async def test_a_name_that_leads_inside_is_not_called(
     inside: tuple[int, list[str]], addresses: tuple[str, ...]
 ) -> None:
     port, reached = inside
-    async with guarded_session(development=False, look=Names(addresses)) as session:
+    async with guarded_session(development=False, resolve=Names(addresses)) as session:
         for method in ("GET", "POST"):
             with pytest.raises(PeerError) as caught:
                 await session.request(method, f"https://app.example.com:{port}/")
@@ -193,7 +193,7 @@ async def test_unusual_spellings_of_an_address_are_names_and_end_at_the_same_gua
     inside: tuple[int, list[str]], host: str
 ) -> None:
     port, reached = inside
-    async with guarded_session(development=False, look=Names(["127.0.0.1"])) as session:
+    async with guarded_session(development=False, resolve=Names(["127.0.0.1"])) as session:
         with pytest.raises((PeerError, aiohttp.InvalidURL)):
             await session.get(f"https://{host}:{port}/")
     assert reached == []
@@ -203,9 +203,11 @@ async def test_a_name_that_changes_between_look_and_call_gains_nothing(
     inside: tuple[int, list[str]],
 ) -> None:
     port, reached = inside
-    rebinding: Look = Names(["127.0.0.1"], ["169.254.169.254"])
+    rebinding: Resolve = Names(["127.0.0.1"], ["169.254.169.254"])
     connector = aiohttp.TCPConnector(
-        resolver=Guard(rebinding, development=True), use_dns_cache=False, force_close=True
+        resolver=SsrfGuardResolver(rebinding, development=True),
+        use_dns_cache=False,
+        force_close=True,
     )
     async with aiohttp.ClientSession(connector=connector) as session:
         url = f"http://idp.internal:{port}/keys"
@@ -237,7 +239,7 @@ async def test_the_operators_own_network_is_called(inside: tuple[int, list[str]]
     async with guarded_session(
         development=False,
         networks=(ipaddress.ip_network("127.0.0.0/8"),),
-        look=Names(["127.0.0.1"]),
+        resolve=Names(["127.0.0.1"]),
     ) as session:
         # Nobody speaks TLS there: what matters is that it was let through.
         with pytest.raises(aiohttp.ClientConnectorError):
