@@ -556,7 +556,9 @@ class StoreRevoker:
             await self._acknowledge(line, server=swept.server)
         self._open = {key: one for key, one in self._open.items() if one.id != line.id}
 
-    async def tend(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    async def run_maintenance(
+        self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         """Until cancelled: finish what a crash left open, and forget what no session can be old
         enough for (the audit log keeps who did it).
         """

@@ -141,7 +141,7 @@ async def admin_stores(
         await markers.look()  # else in the background: until then checks and logins answer 503
     await stack.enter_async_context(background_task(publisher.run()))
     await stack.enter_async_context(background_task(forever(markers.run)))
-    await stack.enter_async_context(background_task(forever(revoker.tend)))
+    await stack.enter_async_context(background_task(forever(revoker.run_maintenance)))
     return AdminStores(database, tenants, publisher, revoker)
 
 

@@ -102,7 +102,7 @@ class Supervisor:
         self._failed = False
 
     def run(self, tend: Callable[[], None]) -> int:
-        """Until all have ended by SIGTERM or SIGINT, or could not start. ``tend`` is called all the
+        """Until all have ended by SIGTERM or SIGINT, or could not start. ``run_maintenance`` is called all the
         time meanwhile. Exit code 0 or 2.
         """
         signal.signal(signal.SIGTERM, lambda *_: self._stop())

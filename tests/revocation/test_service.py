@@ -700,7 +700,7 @@ async def test_one_that_cannot_be_carried_on_keeps_none_of_the_others_open(
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await revoker.tend(sleep=ends)
+        await revoker.run_maintenance(sleep=ends)
     assert await revoker.status(told[2].id) is None, "nothing is kept for ever because of them"
 
 
@@ -822,7 +822,7 @@ async def test_revocations_are_tended(
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await revoker.tend(sleep=until_the_third)
+        await revoker.run_maintenance(sleep=until_the_third)
     assert slept == [3600, 5, 3600]
     assert await revoker.status(old.id) is None
     assert await record.unacknowledged() == []
@@ -1060,7 +1060,7 @@ async def test_what_was_left_open_is_carried_on_without_a_caller_and_a_lift_ends
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await unconfirmed.tend(sleep=twice)
+        await unconfirmed.run_maintenance(sleep=twice)
     assert slept == [3600, 5, 3600]
     assert await record.unacknowledged() == []
     assert await alive(sessions, stored), "begun after the lift"
