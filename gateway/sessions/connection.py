@@ -585,8 +585,8 @@ __all__ = [
     "RedisClient",
     "Script",
     "Target",
-    "connect",
     "client_to",
+    "connect",
     "parse_url",
     "unavailable",
 ]

@@ -5,4 +5,4 @@ from __future__ import annotations
 from tests.database.fixtures import database, database_url, postgres
 from tests.sessions.conftest import redis, valkey
 
-__all__ = ["database", "database_url", "redis", "postgres", "valkey"]
+__all__ = ["database", "database_url", "postgres", "redis", "valkey"]
