@@ -487,10 +487,10 @@ def clock_finding(*offsets: ClockOffset) -> DependencyState:
     )
 
 
-async def probe_redis(client: RedisClient) -> DependencyState:
+async def probe_redis(redis: RedisClient) -> DependencyState:
     """The primary answers."""
     started = time.perf_counter()
-    await client.command("EXISTS", "gw:probe")
+    await redis.command("EXISTS", "gw:probe")
     return DependencyState(
         "redis", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms"
     )
@@ -560,7 +560,7 @@ async def probe_files(config: Config) -> DependencyState:
     )
 
 
-async def demand_findings(client: RedisClient, config: Config) -> list[DependencyState]:
+async def demand_findings(redis: RedisClient, config: Config) -> list[DependencyState]:
     """What the store must be set to, each on its own; what is wrong comes first."""
     from gateway.sessions.store_requirements import requirements  # noqa: PLC0415 - for `config check` only
 
@@ -657,7 +657,7 @@ async def _embedded(config: Config) -> DependencyState:
         return DependencyState(
             "redis", ok=True, detail="embedded; no gateway is running in state_dir"
         )
-    client = connect(config.redis, socket_path=str(socket_path))
+    redis = connect(config.redis, socket_path=str(socket_path))
     try:
         return await probe_redis(redis)
     finally:

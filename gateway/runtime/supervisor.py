@@ -101,9 +101,9 @@ class Supervisor:
         self._ends_at = float("inf")
         self._failed = False
 
-    def run(self, tend: Callable[[], None]) -> int:
-        """Until all have ended by SIGTERM or SIGINT, or could not start. ``run_maintenance`` is called all the
-        time meanwhile. Exit code 0 or 2.
+    def run(self, run_maintenance: Callable[[], None]) -> int:
+        """Until all have ended by SIGTERM or SIGINT, or could not start. ``run_maintenance`` is
+        called all the time meanwhile. Exit code 0 or 2.
         """
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         signal.signal(signal.SIGINT, lambda *_: self._stop())
@@ -114,7 +114,7 @@ class Supervisor:
                 if now > self._ends_at:
                     self._pass_on(signal.SIGKILL)
             else:
-                tend()
+                run_maintenance()
                 for worker in [waiting for waiting in self._waiting if waiting.due_at <= now]:
                     self._start(worker)
             self._reap()

@@ -335,8 +335,8 @@ class SessionStore(Protocol):
     async def end_earlier(
         self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]
     ) -> int:
-        """End the families of this Cognito ``sub`` that began before ``began`` (``LoginConsumed.began``)
-        and are ``outdated``; the number that ended.
+        """End the families of this Cognito ``sub`` that began before ``began``
+        (``LoginConsumed.began``) and are ``outdated``; the number that ended.
         """
 
     async def unlink(self, tenant: str, *, user: str, began: int) -> None:

@@ -64,8 +64,8 @@ def last_login_args(
     key: Key,
     entropy: Callable[[int], bytes],
 ) -> list[str | bytes]:
-    """Further arguments of ``finish_login.lua``: the names that lead to this login when no session is
-    left of it, and as whom it was, sealed.
+    """Further arguments of ``finish_login.lua``: the names that lead to this login when no
+    session is left of it, and as whom it was, sealed.
 
     Under every key of the ring: one under an older key would go on to name whoever had it before.
     """

@@ -1,5 +1,5 @@
-"""From ``redis.url`` to a ``RedisClient``: commands reach the primary that owns a key, in bounded time, or
-raise ``UnavailableError``.
+"""From ``redis.url`` to a ``RedisClient``: commands reach the primary that owns a key, in bounded
+time, or raise ``UnavailableError``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-import redis.asyncio as redis
+from redis.asyncio import ConnectionPool, Redis
 
 from gateway.errors import UnavailableError
 from gateway.sessions.connection import unavailable
@@ -30,7 +30,7 @@ read.
 
 
 async def listen(
-    client: RedisClient,
+    redis: RedisClient,
     channel: str,
     *,
     hearing: Callable[[bool], None],
@@ -43,31 +43,29 @@ async def listen(
     while True:
         try:
             with contextlib.suppress(UnavailableError), unavailable("subscribe"):
-                await _follow(client, channel, hearing, heard)
+                await _follow(redis, channel, hearing, heard)
         finally:
             hearing(False)
         with contextlib.suppress(UnavailableError):
-            await client.look_again()  # the node that was followed may be gone
+            await redis.look_again()  # the node that was followed may be gone
         await sleep(RESUBSCRIBE_S)
 
 
 async def _follow(
-    client: RedisClient, channel: str, hearing: Callable[[bool], None], heard: Callable[[str], None]
+    redis: RedisClient, channel: str, hearing: Callable[[bool], None], heard: Callable[[str], None]
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        client: Any = client.client
-        if client.clustered:
+        client: Any = redis.client
+        if redis.clustered:
             # A publication reaches every node of a Cluster; any one of them will do.
-            node = await client.primary_of(channel)
-            client = redis.Redis.from_pool(
-                redis.ConnectionPool(
-                    connection_class=node.connection_class, **node.connection_kwargs
-                )
+            node = await redis.primary_of(channel)
+            client = Redis.from_pool(
+                ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs)
             )
             stack.push_async_callback(client.aclose)
         subscription = client.pubsub(ignore_subscribe_messages=False)
         stack.push_async_callback(subscription.aclose)
-        async with asyncio.timeout(client.deadline_s):
+        async with asyncio.timeout(redis.deadline_s):
             await subscription.subscribe(channel)
         silent = 0
         while silent < MAX_SILENT:

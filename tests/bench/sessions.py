@@ -166,14 +166,14 @@ class Crowd:
             weights[kind] = weights.get(kind, 0) + await self._weight(at + name)
         family = f"{at}f:{session.family}"
         with_token = await self._weight(family)
-        await self.client.command("HDEL", family, "r")
+        await self.redis.command("HDEL", family, "r")
         weights["family"] = await self._weight(family)
         weights["refresh token"] = with_token - weights["family"]
         await self.sessions.end_family(session, cookie=stored.cookie.reveal())
         return weights
 
     async def _weight(self, name: str) -> int:
-        return int(await self.link.command("MEMORY", "USAGE", name, "SAMPLES", 0) or 0)
+        return int(await self.redis.command("MEMORY", "USAGE", name, "SAMPLES", 0) or 0)
 
     # --- times -----------------------------------------------------------------------------------
 

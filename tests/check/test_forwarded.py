@@ -201,8 +201,8 @@ def test_a_websocket_handshake_is_told_by_its_version() -> None:
     ]
 
 
-def test_the_target_is_printable_ascii() -> None:
-    assert parsed(forwarded(uri="/größe?x=ü")).target == "/gr%C3%B6%C3%9Fe?x=%C3%BC"
+def test_the_original_uri_is_printable_ascii() -> None:
+    assert parsed(forwarded(uri="/größe?x=ü")).original_uri == "/gr%C3%B6%C3%9Fe?x=%C3%BC"
 
 
 def test_commas_are_letters_of_a_path() -> None:

@@ -289,14 +289,14 @@ def test_a_token_is_judged_again_where_the_lease_had_to_be_waited_for(
     narrowed.serve({"rules": [MACHINE_RULE]}, {}, during="never")
     answers, judged = [False, True], []
 
-    async def become_current(tenant: str) -> bool:
+    async def wait_for_snapshot(tenant: str) -> bool:
         return answers.pop(0)
 
     async def authenticate(tenant: Tenant, token: str) -> MachineToken | None:
         judged.append(token)
         return MachineToken("machine", frozenset(), "", "", 0) if len(judged) == 1 else None
 
-    monkeypatch.setattr(narrowed, "become_current", become_current)
+    monkeypatch.setattr(narrowed, "wait_for_snapshot", wait_for_snapshot)
     monkeypatch.setattr(narrowed, "authenticate", authenticate)
     assert narrowed.check("/api/x", bearer="t") == 401
     assert judged == ["t", "t"]

@@ -445,7 +445,7 @@ class Worker:
             redis,
             lambda: history.ring,
             cache=self.cache,
-            replica=self.replica,
+            lease_client=self.replica,
             monotonic=lambda: history.schedule.now,
         )
         self.sessions.touches.used = lambda record, **_: None  # type: ignore[method-assign]  # idle times are not this world's

@@ -278,7 +278,7 @@ def test_an_explanation_knows_a_block_in_every_spelling(asked: str, said: str) -
         Standing("1", "acme", Who(email=said), "okta", "", 0.0, 1),
         Standing("2", "acme", Who(group="Cafe\u0301"), "okta", "", 0.0, 1, "Cafe\u0301"),
     )
-    found = active_restrictions(standing[:1], Hypothesis("h", "/", "GET", email=hypothesis))
+    found = active_restrictions(standing[:1], Hypothesis("h", "/", "GET", email=asked))
     assert found.block
     assert Hypothesis("h", "/", "GET", email=asked, groups=("Cafe\u0301",)).groups == ("Café",)
 
