@@ -178,14 +178,14 @@ async def _in_redis(config: Config) -> list[str]:
             return []
         embedded = EmbeddedValkey.start(config.state_dir)
         socket_path = embedded.socket_path
-    link = connect(config.redis, socket_path=socket_path)
+    redis = connect(config.redis, socket_path=socket_path)
     try:
-        kid = await snapshot_key_id(link)
-        _count, processes = await Readers(link, keys.generate).without("")
+        kid = await snapshot_key_id(redis)
+        _count, processes = await KeyAdoption(redis, keys.generate).lagging("")
     except UnavailableError as error:
         return [f"Redis (redis.url) cannot be asked: {error}"]
     finally:
-        await link.close()
+        await redis.close()
         if embedded is not None:
             embedded.stop()
     return [
@@ -254,7 +254,7 @@ async def _rotate(
                 # Under the new key too, before any session is refused or overlaid by it alone.
                 for tenant in await stores.record.tenants():
                     await stores.revoker.reapply_standing(tenant)
-            snapshot_kid = await snapshot_key_id(stores.link)
+            snapshot_kid = await snapshot_key_id(stores.redis)
         now = int(time.time())
         promoted = file.promote(ring, kind, now=now)
         save(promoted)

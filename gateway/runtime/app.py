@@ -525,15 +525,15 @@ async def probe_key_ring(config: Config) -> DependencyState:
     )
 
 
-async def probe_snapshot(link: Link, ring: keys.KeyRing) -> DependencyState:
+async def probe_snapshot(redis: RedisClient, ring: keys.KeyRing) -> DependencyState:
     """For `gateway config check`: whether this key ring opens the tenants' snapshot in Redis."""
     sealer = Sealer(lambda: ring)
     try:
-        manifest = await read_manifest(link, sealer)
+        manifest = await read_manifest(redis, sealer)
         if manifest is None:
             return DependencyState("snapshot", ok=True, detail="there is none yet")
         some = list(manifest.digests.values())[:1]
-        open_records(sealer, await read_records(link, some))
+        open_records(sealer, await read_records(redis, some))
     except SnapshotError as error:
         return DependencyState(
             "snapshot", ok=False, wrong=True, detail=f"the tenant snapshot: {error}"
@@ -645,8 +645,8 @@ async def check_dependencies(config: Config) -> list[DependencyState]:
         probes["key_ring"] = lambda: probe_key_ring(config)
         probes["database_schema"] = lambda: probe_schema(database)
         probes["database_keys"] = lambda: probe_database_keys(database)
-        if link is not None:
-            probes["snapshot"] = lambda: probe_snapshot(link, ring)
+        if redis is not None:
+            probes["snapshot"] = lambda: probe_snapshot(redis, ring)
         found = await health.probe_all(probes)
         return found if redis is None else [*found, *await demand_findings(redis, config)]
 

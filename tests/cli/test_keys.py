@@ -160,8 +160,8 @@ def test_no_ring_is_made_where_something_was_written_with_another_one(
     async def publish(login: Login) -> None:
         sealer = Sealer(lambda: ring)
         manifest = Manifest(1, {})
-        assert await write_manifest(login.sessions.link, sealer, manifest, over=0)
-        await Readers(login.sessions.link, lambda: ring).say("replica-1")
+        assert await write_manifest(login.sessions.redis, sealer, manifest, over=0)
+        await KeyAdoption(login.sessions.redis, lambda: ring).report("replica-1")
 
     beside.with_sessions(publish)
     here = tmp_path / "new" / "keys.json"
@@ -192,7 +192,7 @@ def test_config_check_names_the_key_that_the_ring_lacks(
     ring = beside.ring
 
     async def publish(login: Login) -> None:
-        link = login.sessions.link
+        link = login.sessions.redis
         assert await write_manifest(link, Sealer(lambda: ring), Manifest(1, {}), over=0)
 
     beside.with_sessions(publish)

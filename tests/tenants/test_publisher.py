@@ -1007,7 +1007,7 @@ async def test_with_another_key_ring_nothing_is_published_and_nothing_is_served(
     await rig.put(doc("globex"))
     await rig.started()
     replica = await rig.replica()
-    there = await rig.link.command("GET", snapshot.MANIFEST)
+    there = await rig.redis.command("GET", snapshot.MANIFEST)
     first = RING
     other = keys.generate()
     monkeypatch.setattr(sys.modules[__name__], "RING", other)
@@ -1020,7 +1020,7 @@ async def test_with_another_key_ring_nothing_is_published_and_nothing_is_served(
         fresh.table.by_host("globex.example.com")
     finding = tenants_finding(fresh)
     assert finding.needed, "not ready"
-    assert await rig.link.command("GET", snapshot.MANIFEST) == there
+    assert await rig.redis.command("GET", snapshot.MANIFEST) == there
     assert serves(replica, "globex.example.com"), "what was read goes on"
 
     monkeypatch.setattr(sys.modules[__name__], "RING", first)
@@ -1039,7 +1039,7 @@ async def test_after_a_rotation_all_of_the_snapshot_is_sealed_with_the_new_key(
     staged = key_file.stage(RING, "sealing")
     monkeypatch.setattr(sys.modules[__name__], "RING", staged)
     await rig.publisher._publish_quietly()
-    assert await snapshot.snapshot_key_id(rig.link) == RING.sealing[0].kid, "it does not write yet"
+    assert await snapshot.snapshot_key_id(rig.redis) == RING.sealing[0].kid, "it does not write yet"
     rotated = key_file.promote(staged, "sealing", now=int(time.time()))
     monkeypatch.setattr(sys.modules[__name__], "RING", rotated)
     before = rig.publisher.generation
@@ -1067,7 +1067,7 @@ async def test_files_are_served_only_once_redis_has_said_that_there_is_no_snapsh
             if self.away:
                 msg = "Redis: ConnectionError"
                 raise UnavailableError(msg)
-            return await rig.link.command(*words)
+            return await rig.redis.command(*words)
 
     store = Away()
     replica = SnapshotTenants(store, ring, rig.config)
