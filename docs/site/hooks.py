@@ -23,18 +23,23 @@ PLACES = (":(glob)*.md", "LICENSE", "docs", "deploy")
 FETCHED = re.compile(r"<(?:script|img|iframe|link(?= rel=.stylesheet))[^>]+(?:src|href)=.https?:")
 
 
+def listed() -> list[str]:
+    """Paths of the repository's files in ``PLACES``; of a copy without Git, of all."""
+    if (ROOT / ".git").exists():
+        found = subprocess.run(  # noqa: S603  # a constant
+            [*LIST, *PLACES], cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout.split("\0")
+        return sorted({path for path in found if path and (ROOT / path).is_file()})
+    files = [*ROOT.glob("*.md"), ROOT / "LICENSE", *(ROOT / "docs").rglob("*")]
+    files += (ROOT / "deploy").rglob("*")
+    return sorted(file.relative_to(ROOT).as_posix() for file in files if file.is_file())
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """The theme's files, and those of the repository by their paths in it."""
-    listed = subprocess.run(  # noqa: S603  # a constant
-        [*LIST, *PLACES], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split("\0")
     docs = Path(config.docs_dir)
     theme = [file for file in files if docs not in Path(file.abs_src_path or docs).parents]
-    ours = [
-        File(path, str(ROOT), config.site_dir, config.use_directory_urls)
-        for path in sorted(set(filter(None, listed)))
-        if (ROOT / path).exists()
-    ]
+    ours = [File(path, str(ROOT), config.site_dir, config.use_directory_urls) for path in listed()]
     return Files([*theme, *ours])
 
 
