@@ -11,6 +11,8 @@ from gateway.database.reencrypt import row_name
 from gateway.database.schema import metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Column, Table
 
     from gateway.database.engine import Database
@@ -47,9 +49,12 @@ def row_of(database: Database, table: Table, number: int) -> dict[str, Any]:
     return row | sealed
 
 
-async def fill(database: Database, *, rows: int) -> None:
+async def fill(database: Database, *, rows: int, only: Collection[str] = ()) -> None:
+    """Rows of every table, or of these."""
     async with database.write() as connection:
         for table in metadata.sorted_tables:
+            if only and table.name not in only:
+                continue
             await connection.execute(
                 insert(table), [row_of(database, table, number) for number in range(1, rows + 1)]
             )
