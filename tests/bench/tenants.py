@@ -34,7 +34,7 @@ from tests.bench import deciding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-KEY = "a key for the bench, of no worth"
+KEY = "a key for the bench of no worth"
 FEW = 10
 SLOW_MS = 20
 """What no check may wait while all tenants change."""
