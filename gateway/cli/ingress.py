@@ -110,6 +110,32 @@ def command() -> None:
     help="HAProxy: a Unix socket of level admin, over which open connections can be cut.",
 )
 @click.option(
+    "--hooks-host",
+    metavar="HOST",
+    help="Where identity providers deliver events: only listen.hooks is served at this host.",
+)
+@click.option(
+    "--hooks",
+    multiple=True,
+    metavar="ADDRESS",
+    help="How the ingress reaches listen.hooks, if not at the address it binds. Repeatable.",
+)
+@click.option(
+    "--hsts",
+    type=click.IntRange(1, 63_072_000),
+    metavar="SECONDS",
+    help="Browsers use nothing but https at these hosts for so long.",
+)
+@click.option(
+    "--real-ip",
+    multiple=True,
+    metavar="NETWORK",
+    help=(
+        "nginx, HAProxy, Caddy: load balancers in front, whose X-Forwarded-For names the client. "
+        "Repeatable."
+    ),
+)
+@click.option(
     "--check-entry-point",
     default=CHECK_ENTRY_POINT,
     show_default=True,
@@ -145,6 +171,10 @@ def render_command(
     redirect: str | None,
     stream_limit: int,
     stats_socket: str | None,
+    hooks_host: str | None,
+    hooks: tuple[str, ...],
+    hsts: int | None,
+    real_ip: tuple[str, ...],
     check_entry_point: str,
     nginx_version: str | None,
     output: Path | None,
@@ -159,6 +189,8 @@ def render_command(
         raise SiteError(f"--stats-socket: {kind} has none")
     if nginx_version is not None and kind != "nginx":
         raise SiteError("--nginx-version: is for nginx")
+    if hooks and hooks_host is None:
+        raise SiteError("--hooks: needs --hooks-host")
     if force and output is None:
         raise SiteError("--force: needs --output")
     config = load_config(Path(config_path))
@@ -177,6 +209,10 @@ def render_command(
         checks=checks,
         publics=publics,
         certificate=certificate,
+        hooks_host=hooks_host,
+        hooks=hooks,
+        hsts_s=hsts,
+        real_ip=real_ip,
         redirect=redirect,
         stream_limit_s=stream_limit,
         stats_socket=stats_socket,

@@ -29,6 +29,7 @@ RENDERED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Everything that can be rendered; Kubernetes is one of its files, not all."""
 NO_SOCKETS: Final = frozenset({"traefik", "kubernetes"})
+READS_REAL_IP: Final = frozenset({"nginx", "caddy", "haproxy"})
 
 
 def _environment() -> Environment:
@@ -64,8 +65,14 @@ def render(kind: str, site: Site) -> dict[str, str]:
     """File name → text, for one of ``RENDERED``. Raises ``SiteError`` for what that proxy cannot
     do.
     """
-    listeners = (("check", site.checks), ("public", site.publics))
+    listeners = (("check", site.checks), ("public", site.publics), ("hooks", site.hooks))
+    if site.real_ip and kind not in READS_REAL_IP:
+        raise SiteError(f"--real-ip: {kind} cannot believe an address and nothing else beside it")
+    if kind == "kubernetes" and (site.hooks_host or site.hsts_s):
+        raise SiteError("--hooks-host, --hsts: in a cluster the controller's resources say this")
     for name, addresses in listeners:
+        if not addresses:
+            continue
         if kind in NO_SOCKETS and addresses[0].startswith("unix:"):
             raise SiteError(f"{name}: {addresses[0]}: {kind} reaches no Unix socket")
         if kind == "kubernetes" and len(addresses) > 1:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from gateway.config.types import check_client_headers
@@ -149,6 +150,13 @@ class Site:
     """Of Traefik with several checks: where it shares them out, for itself alone."""
     nginx_version: tuple[int, int, int] | None = None
     """None: what every supported version takes."""
+    hooks_host: str | None = None
+    """Where identity providers deliver events; None where they reach ``listen.hooks`` otherwise."""
+    hooks: tuple[str, ...] = ()
+    hsts_s: int | None = None
+    """How long browsers use nothing but https at these hosts."""
+    real_ip: tuple[str, ...] = ()
+    """Networks of load balancers whose ``X-Forwarded-For`` names the client."""
     client_headers: tuple[str, ...] = ()
     """What the operator lets through besides the names that are known to be harmless."""
     removed: tuple[str, ...] = field(init=False)
@@ -167,8 +175,18 @@ class Site:
         ):
             if not _ADDRESS.fullmatch(address):
                 raise SiteError(f"{what}: {address!r}: host:port")
-        for what, addresses in (("check", self.checks), ("public", self.publics)):
+        for what, addresses in (
+            ("check", self.checks),
+            ("public", self.publics),
+            *((("hooks", self.hooks),) if self.hooks_host else ()),
+        ):
             _check_listener(what, addresses)
+        if self.hooks_host is not None and self.hooks_host in self.all_patterns:
+            raise SiteError(f"hooks host: {self.hooks_host}: a host of its own")
+        if self.hsts_s is not None and self.scheme != "https":
+            raise SiteError("hsts: where public_scheme is https")
+        for network in self.real_ip:
+            _check_network(network)
         if not 1 <= len(self.keys) <= MAX_KEYS:
             raise SiteError(f"ingress.keys: between 1 and {MAX_KEYS} can be rendered")
         if not all(_KEY.fullmatch(key.reveal()) for key in self.keys):
@@ -313,7 +331,7 @@ class Site:
     @property
     def all_patterns(self) -> tuple[str, ...]:
         """Every host name this ingress knows."""
-        return (*self.protected, *((self.login_host,) if self.login_host else ()))
+        return (*self.protected, *(host for host in (self.login_host,) if host))
 
     @property
     def protected(self) -> tuple[str, ...]:
@@ -343,6 +361,16 @@ def _check_listener(what: str, addresses: tuple[str, ...]) -> None:
         raise SiteError(f"{what}: either host:port or unix:/path, not both")
 
 
+def _check_network(text: str) -> None:
+    """Raises ``SiteError``."""
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        raise SiteError(f"real ip: {text!r}: a network such as 10.0.0.0/24") from error
+    if network.prefixlen == 0:
+        raise SiteError(f"real ip: {text!r}: everybody could say who they are")
+
+
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
     seen: dict[str, str] = {}
     for name in names:
@@ -358,6 +386,13 @@ def _pattern(value: str) -> str:
             f"host: {value!r}: a host name such as app.example.com or *.app.example.com"
         )
     return star + host
+
+
+def _name(value: str) -> str:
+    pattern = _pattern(value)
+    if pattern.startswith("*."):
+        raise SiteError(f"hooks host: {value!r}: one name")
+    return pattern
 
 
 def _apps(upstreams: Mapping[str, str], every: str | None) -> tuple[App, ...]:
@@ -401,6 +436,10 @@ def site_of(
     checks: Sequence[str] = (),
     publics: Sequence[str] = (),
     certificate: tuple[str, str] | None = None,
+    hooks_host: str | None = None,
+    hooks: Sequence[str] = (),
+    hsts_s: int | None = None,
+    real_ip: Sequence[str] = (),
     redirect: str | None = None,
     stream_limit_s: int = STREAM_LIMIT_S,
     stats_socket: str | None = None,
@@ -410,9 +449,9 @@ def site_of(
     """``upstream`` serves every host that ``upstreams`` (host pattern → address) does not name.
 
     ``hosts``: the patterns of all tenants, where nothing else is to be guarded; None guards every
-    host. ``checks`` and ``publics``: how the ingress reaches those listeners of each replica, where
-    it is not the address they bind. ``redirect``: where plain http is sent on to https. Raises
-    ``SiteError``.
+    host. ``checks``, ``publics`` and, for ``hooks_host``, ``hooks``: how the ingress reaches those
+    listeners of each replica, where it is not the address they bind. ``redirect``: where plain http
+    is sent on to https. Raises ``SiteError``.
     """
     if not config.ingress.keys:
         raise SiteError(
@@ -443,6 +482,10 @@ def site_of(
         checks=tuple(checks) or (config.listen.check,),
         publics=tuple(publics) or (config.listen.public,),
         certificate=certificate,
+        hooks_host=None if hooks_host is None else _name(hooks_host),
+        hooks=(tuple(hooks) or (config.listen.hooks,)) if hooks_host else (),
+        hsts_s=hsts_s,
+        real_ip=tuple(real_ip),
         public_port=config.public_port,
         redirect=redirect,
         stream_limit_s=stream_limit_s,

@@ -7,23 +7,27 @@ import ssl
 import time
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner
 
-from demo.ingress import LAUNCHERS, RunningIngress, start
+from demo.ingress import LAUNCHERS, RunningIngress, launch, start
 from demo.processes import free_port
 from gateway.cli import cli
 from gateway.ingress_config import SiteError, render
-from tests.ingress.conftest import HARDENED
+from tests.ingress.conftest import HARDENED, Proxy
 from tests.ingress.stand import ACME, COOKIE, GLOBEX, LOGIN, MOVED, Stand
 from tests.ingress.wire import request, send
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+HSTS_S = 31_536_000
+HOOKS = "hooks.localhost"
 
 
 @pytest.fixture(params=HARDENED, scope="module")
@@ -48,6 +52,9 @@ def secure(
         certificate=(str(chain), str(key)),
         public_port=port,
         redirect=f"127.0.0.1:{plain}",
+        hsts_s=HSTS_S,
+        hooks_host=HOOKS,
+        hooks=(f"127.0.0.1:{stand.public_port}",),
     )
     running = start(LAUNCHERS[kind], render(kind, site), directory=directory, port=plain, host=ACME)
     yield running, port
@@ -100,6 +107,112 @@ def test_an_application_that_takes_itself_for_http_is_put_right_about_its_own_ad
         "a",
     )
     assert [location(port, to) for to in others] == list(others)
+
+
+def over_tls(port: int, host: str, target: str, **more: Any) -> http.client.HTTPResponse:
+    """The answer, read and closed."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with closing(
+        http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=20)
+    ) as connection:
+        headers = {"Host": f"{host}:{port}", **more.pop("headers", {})}
+        connection.request(more.pop("method", "GET"), target, headers=headers, **more)
+        answer = connection.getresponse()
+        answer.read()
+        return answer
+
+
+def test_every_answer_of_the_site_says_once_that_it_is_for_https_only(
+    secure: tuple[RunningIngress, int],
+) -> None:
+    _, port = secure
+    cookie = {"Cookie": f"{COOKIE}=alice"}
+    for host, target, headers, status in (
+        (ACME, "/p", cookie, 200),
+        (ACME, "/p", {}, 401),
+        (ACME, "/p", {"Accept": "text/html"}, 302),
+        (ACME, "/admin/x", {"Cookie": f"{COOKIE}=bob"}, 403),
+        (ACME, "/_auth/any", {}, 200),
+        (LOGIN, "/any", {}, 200),
+        ("nobody.localhost", "/", {}, 421),
+    ):
+        answer = over_tls(port, host, target, headers=headers)
+        assert answer.status == status, (host, target)
+        assert (answer.headers.get_all("Strict-Transport-Security") or []) == [
+            f"max-age={HSTS_S}"
+        ], (host, target, headers)
+
+
+def test_at_the_hooks_host_events_reach_the_gateway_with_what_they_are_authenticated_by(
+    secure: tuple[RunningIngress, int], stand: Stand
+) -> None:
+    _, port = secure
+    sent = {
+        "Authorization": "Bearer of-the-provider",
+        "X-Okta-Verification-Challenge": "challenge",
+        "Content-Type": "application/secevent+jwt",
+        "X-Gateway-Key": "forged",
+        "X-Forwarded-For": "192.0.2.1",
+    }
+    before = len(stand.seen[""])
+    answer = over_tls(port, HOOKS, "/hooks/okta/a/b?c=d", method="POST", headers=sent, body=b"{}")
+    assert answer.status == 200
+    (seen,) = stand.seen[""][before:]
+    assert (seen.server, seen.method, seen.path) == ("public", "POST", "/hooks/okta/a/b?c=d")
+    for name in ("Authorization", "X-Okta-Verification-Challenge", "Content-Type"):
+        assert seen.values(name) == [sent[name]]
+    assert seen.values("X-Gateway-Key") == []
+    # The gateway reads the last entry, which is the proxy's. (Envoy says an address of its own for
+    # a loopback peer.)
+    assert seen.values("X-Forwarded-For")[-1].split(",")[-1].strip() not in {"192.0.2.1", ""}
+
+
+REAL_IP = ("nginx", "caddy", "haproxy")
+
+
+@pytest.mark.parametrize("kind", REAL_IP)
+def test_a_load_balancer_in_front_is_believed_about_the_client_and_nothing_else(
+    kind: str, stand: Stand, tmp_path: Path
+) -> None:
+    if LAUNCHERS[kind].binary() is None:
+        pytest.skip(f"{kind} is not installed")
+    said = (
+        "X-Forwarded-For: 192.0.2.1, 203.0.113.9",
+        f"X-Forwarded-Host: {GLOBEX}",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Uri: /public/x",
+        "X-Forwarded-Method: GET",
+    )
+    for networks, client in ((("127.0.0.0/8",), "203.0.113.9"), (("192.0.2.0/24",), "127.0.0.1")):
+        site = replace(stand.site(free_port()), real_ip=networks)
+        running = launch(kind, site, directory=tmp_path / client)
+        try:
+            proxy = Proxy(running, stand)
+            assert proxy.ask(*said, proxy.alice).status == 200
+            seen = proxy.only()
+            assert seen.values("X-Forwarded-For") == [client]
+            assert [value.partition(":")[0] for value in seen.values("X-Forwarded-Host")] in (
+                [],
+                [ACME],
+            )
+            assert seen.values("X-Forwarded-Proto") in ([], ["http"])
+            assert proxy.ask(*said, target="/p").status == 401
+            proxy.ask(*said, target="/_auth/any")
+            assert proxy.pages[0].values("X-Forwarded-For") == [client]
+        finally:
+            running.stop()
+
+
+def test_who_the_client_is_comes_from_nobody_where_the_proxy_would_believe_more(
+    stand: Stand,
+) -> None:
+    for kind in sorted(set(HARDENED) - set(REAL_IP)):
+        with pytest.raises(SiteError, match="real-ip"):
+            render(kind, replace(stand.site(1), real_ip=("10.0.0.0/8",)))
+    for network in ("0.0.0.0/0", "::/0", "10.0.0.1 proxy_protocol", "10.0.0.1/8"):
+        with pytest.raises(SiteError, match="real ip"):
+            replace(stand.site(1), real_ip=(network,))
 
 
 def test_a_location_of_any_length_is_read_once(secure: tuple[RunningIngress, int]) -> None:
