@@ -346,7 +346,9 @@ class World:
             )
             text = text.replace(
                 "state_dir: ./state", f"state_dir: {self.directory / 'state'}"
-            ).replace("files: config/tenants", f"files: {self.directory / 'config' / 'tenants'}")
+            ).replace(
+                "directory: config/tenants", f"directory: {self.directory / 'config' / 'tenants'}"
+            )
             if not self.central:
                 text = re.sub(r"^login_host:.*$", "", text, flags=re.MULTILINE)
             target = self.directory / source.relative_to(ROOT)

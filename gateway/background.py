@@ -19,7 +19,7 @@ from gateway.metrics import TASK_FAILURES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
-log = logging.getLogger("gateway")
+log = logging.getLogger(__name__)
 
 
 def doubling(first_s: float, times: int, *, longest_s: float) -> float:
@@ -60,20 +60,21 @@ async def background_task(work: Coroutine[object, object, None]) -> AsyncIterato
         await end([task])
 
 
-async def in_rounds(work: Callable[[], Awaitable[object]], *, pause_s: float, event: str) -> None:
+async def in_rounds(
+    work: Callable[[], Awaitable[object]], *, pause_s: float, unavailable: str, failed: str
+) -> None:
     """Until cancelled: ``work`` now, and again ``pause_s`` seconds after each end of it.
 
-    What it fails by is logged, as ``{event}_unavailable`` where a store is away, else as
-    ``{event}_fault``, and the next round comes all the same.
+    What it fails by is logged, as the event ``unavailable`` where a store is away, else as
+    ``failed``, and the next round comes all the same.
     """
     while True:
         try:
             await work()
         except UnavailableError as error:
-            log.warning("%s_unavailable", event, extra=fields(error=str(error)))
-        except Exception:
-            TASK_FAILURES.labels(f"{event}_fault").inc()
-            log.exception("%s_fault", event)
+            log.warning(unavailable, extra=fields(error=str(error)))
+        except Exception as error:  # noqa: BLE001 - logged
+            fault(failed, error)
         await asyncio.sleep(pause_s)
 
 

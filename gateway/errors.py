@@ -26,12 +26,14 @@ class ConfigError(GatewayError):
 class PeerError(GatewayError):
     """A peer sent or answered what it must not have.
 
-    ``code`` is stable and goes to logs; ``str(error)`` says what was wrong without quoting secrets.
+    ``code`` is stable and goes to logs; ``str(error)`` says what was wrong without quoting secrets;
+    ``setting`` what to change, where that is known.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, setting: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.setting = setting
 
 
 class UnavailableError(GatewayError):

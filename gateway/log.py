@@ -220,7 +220,7 @@ class _Human(logging.Formatter):
 
 def _ordered(record: logging.LogRecord) -> dict[str, object]:
     values: dict[str, object] = dict(getattr(record, "gateway_fields", {}))
-    if record.name != ROOT and not values:
+    if not values and record.name.partition(".")[0] != ROOT:
         values["logger"] = record.name
     placed = {name: values.pop(name) for name in FIELDS if name in values}
     placed.update(sorted(values.items()))
@@ -241,7 +241,7 @@ class _NoHttp(logging.Filter):
         if (
             type(error).__module__ == "aiohttp.http_exceptions"
         ):  # commands log too, and do without the server
-            record.msg, record.args, record.exc_info = "no_http", (), None
+            record.msg, record.args, record.exc_info = "invalid_http_request", (), None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
             record.gateway_fields = fields(error=type(error).__name__)["gateway_fields"]
         return True

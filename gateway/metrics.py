@@ -8,6 +8,10 @@ shows the sum.
 from __future__ import annotations
 
 import os
+import platform
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -15,9 +19,19 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import InfoMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from gateway import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from prometheus_client import Metric
 
 MAX_TENANT_LABELS = 200
 """Tenants beyond this share the label ``other``: a time series for each of ten thousand would sink
@@ -37,16 +51,16 @@ CHECKS = Counter(
     ["tenant", "dialect", "decision", "reason"],
     registry=REGISTRY,
 )
-CHECK_SECONDS = Histogram(
-    "gateway_check_seconds",
+CHECK_DURATION = Histogram(
+    "gateway_check_duration_seconds",
     "Time of one check.",
     ["dialect"],
     registry=REGISTRY,
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 3),
 )
-RULES_NEXT = Counter(
-    "gateway_rules_next",
-    "Checks that the tenant's next rules would have answered otherwise.",
+SHADOW_RULE_MISMATCHES = Counter(
+    "gateway_shadow_rule_mismatches",
+    "Checks that the tenant's shadow rules would have answered otherwise.",
     ["tenant", "decision", "would_decide"],
     registry=REGISTRY,
 )
@@ -59,8 +73,8 @@ LOGINS = Counter(
 REVOCATIONS = Counter(
     "gateway_revocations", "Revocations.", ["tenant", "source", "kind"], registry=REGISTRY
 )
-REVOCATION_SECONDS = Histogram(
-    "gateway_revocation_seconds",
+REVOCATION_DURATION = Histogram(
+    "gateway_revocation_duration_seconds",
     "Event received until the last replica confirmed.",
     ["source"],
     registry=REGISTRY,
@@ -72,8 +86,8 @@ SESSION_CACHE = Counter(
     ["result"],
     registry=REGISTRY,
 )
-STORE_SECONDS = Histogram(
-    "gateway_store_seconds",
+STORE_REQUEST_DURATION = Histogram(
+    "gateway_store_request_duration_seconds",
     "Round trips to a store.",
     ["store", "command"],
     registry=REGISTRY,
@@ -92,15 +106,15 @@ HOOK_EVENTS = Counter(
     ["source", "outcome"],
     registry=REGISTRY,
 )
-HOOK_ACK_SECONDS = Histogram(
-    "gateway_hook_ack_seconds",
+HOOK_ACK_DURATION = Histogram(
+    "gateway_hook_ack_duration_seconds",
     "Delivery received until acknowledged; senders give up after 3 s.",
     ["source"],
     registry=REGISTRY,
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5, 3),
 )
-HOOK_BACKLOG = Gauge(
-    "gateway_hook_backlog",
+HOOK_QUEUE_DEPTH = Gauge(
+    "gateway_hook_queue_depth",
     "Events stored and not yet applied.",
     registry=REGISTRY,
     multiprocess_mode="livemax",
@@ -111,22 +125,22 @@ HOOK_HELD = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemax",
 )
-HOOK_LAG_SECONDS = Gauge(
-    "gateway_hook_lag_seconds",
+HOOK_QUEUE_OLDEST_AGE = Gauge(
+    "gateway_hook_queue_oldest_age_seconds",
     "Age of the oldest event not yet applied.",
     registry=REGISTRY,
     multiprocess_mode="livemax",
 )
-RECONCILE_LAG_SECONDS = Gauge(
-    "gateway_reconcile_lag_seconds",
-    "Since a provider's directory or log was last read to its end.",
+RECONCILE_LAST_SUCCESS = Gauge(
+    "gateway_reconcile_last_success_timestamp_seconds",
+    "When a provider's directory or log was last read to its end.",
     ["tenant", "provider"],
     registry=REGISTRY,
     multiprocess_mode="livemax",
 )
-RECONCILE_FINDINGS = Counter(
-    "gateway_reconcile_findings",
-    "Events that no hook had delivered.",
+RECONCILE_MISSED_EVENTS = Counter(
+    "gateway_reconcile_missed_events",
+    "Events that no hook had delivered, found by reconciliation.",
     ["source"],
     registry=REGISTRY,
 )
@@ -136,20 +150,24 @@ RECONCILE_SKIPPED = Counter(
     ["source"],
     registry=REGISTRY,
 )
-WEBHOOKS = Counter("gateway_webhooks", "Messages to tenants' apps.", ["outcome"], registry=REGISTRY)
+WEBHOOK_DELIVERIES = Counter(
+    "gateway_webhook_deliveries", "Messages to tenants' apps.", ["outcome"], registry=REGISTRY
+)
 HOOK_DELIVERIES = Counter(
     "gateway_hook_deliveries",
     "Deliveries of identity-provider hooks.",
     ["source", "outcome"],
     registry=REGISTRY,
 )
-PROVISION = Counter("gateway_provision", "Provisioning runs.", ["outcome"], registry=REGISTRY)
+PROVISIONING_RUNS = Counter(
+    "gateway_provisioning_runs", "Provisioning runs.", ["outcome"], registry=REGISTRY
+)
 TENANTS = Gauge(
     "gateway_tenants", "Tenants being served.", registry=REGISTRY, multiprocess_mode="livemax"
 )
-TENANT_PROBLEMS = Gauge(
-    "gateway_tenant_problems",
-    "What keeps the newest tenants from being served.",
+TENANT_CONFIG_ERRORS = Gauge(
+    "gateway_tenant_config_errors",
+    "Errors that keep the newest tenant configuration from being served.",
     ["source"],
     registry=REGISTRY,
     multiprocess_mode="livemax",
@@ -173,9 +191,9 @@ CANARY_PROBES = Counter(
     ["result"],
     registry=REGISTRY,
 )
-CANARY_OPEN = Gauge(
-    "gateway_canary_open",
-    "1 while the last answer to the canary let it in.",
+INGRESS_BYPASS_DETECTED = Gauge(
+    "gateway_ingress_bypass_detected",
+    "1 while the last unauthenticated request of the canary was let in.",
     registry=REGISTRY,
     multiprocess_mode="livemax",
 )
@@ -219,6 +237,91 @@ LOG_LINES_DROPPED = Counter(
     registry=REGISTRY,
 )
 
+
+class BuildInfo(Collector):
+    """``gateway_build_info``: one series, always 1."""
+
+    def collect(self) -> Iterable[Metric]:
+        build = {"version": __version__, "python": platform.python_version()}
+        yield InfoMetricFamily(
+            "gateway_build", "Version of the gateway and of Python.", value=build
+        )
+
+
+class Processes(Collector):
+    """``process_*`` of all processes of this gateway as if they were one: times and memory are the
+    sum, descriptors those of the process that has most open, the start is the supervisor's.
+
+    ``main``: the only process, or the supervisor. ``folder``: where each worker has its counters;
+    None without workers.
+    """
+
+    def __init__(self, main: int, folder: Path | None, *, proc: Path = Path("/proc")) -> None:
+        self._main = main
+        self._folder = folder
+        self._proc = proc
+        self._cpu_s = 0.0
+
+    def collect(self) -> Iterator[Metric]:
+        # Before the workers are looked at: what one has used moves here when it is reaped.
+        reaped_s = self._reaped_s() if self._folder is not None else 0.0
+        totals: dict[str, Metric] = {}
+        for pid in (self._main, *self._workers()):
+            for metric in ProcessCollector(
+                pid=partial(int, pid), proc=str(self._proc), registry=None
+            ).collect():
+                total = totals.setdefault(metric.name, metric)
+                if total is not metric:
+                    _merge(total, metric)
+        if (cpu := totals.get("process_cpu_seconds")) is not None:
+            # A worker that is reaped between the two looks would be missing: Prometheus takes a
+            # counter that falls for one that began anew.
+            self._cpu_s = max(self._cpu_s, cpu.samples[0].value + reaped_s)
+            cpu.samples[0] = cpu.samples[0]._replace(value=self._cpu_s)
+        yield from totals.values()
+
+    def _workers(self) -> Iterator[int]:
+        """Those that live. A file stays when its process has ended, and its number may be another's
+        by now.
+        """
+        if self._folder is None:
+            return
+        numbers = {path.stem.rpartition("_")[2] for path in self._folder.glob("*.db")}
+        for pid in sorted({int(number) for number in numbers if number.isdecimal()} - {self._main}):
+            stat = self._stat(pid)
+            if stat and int(stat[1]) == self._main:
+                yield pid
+
+    def _reaped_s(self) -> float:
+        """What workers that have ended had used."""
+        stat = self._stat(self._main)
+        return sum(map(int, stat[13:15])) / os.sysconf("SC_CLK_TCK") if stat else 0.0
+
+    def _stat(self, pid: int) -> list[bytes]:
+        """Of proc(5), from the state on; empty for a process that is gone."""
+        try:
+            return (self._proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            return []
+
+
+_HIGHEST: Final = frozenset({"process_open_fds", "process_max_fds"})
+_FIRST: Final = "process_start_time_seconds"
+
+
+def _merge(total: Metric, metric: Metric) -> None:
+    ours, other = total.samples[0], metric.samples[0].value
+    if total.name in _HIGHEST:
+        value = max(ours.value, other)
+    else:
+        value = ours.value if total.name == _FIRST else ours.value + other
+    total.samples[0] = ours._replace(value=value)
+
+
+_FOLDER = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+# Workers are forked after this module is imported, so this is the supervisor's number in them too.
+_OF_ALL: Final = (BuildInfo(), Processes(os.getpid(), Path(_FOLDER) if _FOLDER else None))
+
 _tenant_labels: set[str] = set()
 _provider_labels: set[tuple[str, str]] = set()
 
@@ -259,11 +362,14 @@ def source_label(source: str) -> str:
 
 def scrape() -> tuple[bytes, str]:
     """Body and content type of ``/metrics``."""
+    registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library leaves its constructor untyped
-        return generate_latest(registry), CONTENT_TYPE_LATEST
-    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+    else:
+        registry.register(REGISTRY)
+    for collector in _OF_ALL:
+        registry.register(collector)
+    return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 def worker_died(pid: int) -> None:

@@ -74,7 +74,9 @@ async def test_whatever_a_round_fails_by_is_logged_and_the_next_one_comes(
         elif (error := rounds.pop(0)) is not None:
             raise error
 
-    async with background_task(in_rounds(work, pause_s=0, event="clean_up")):
+    async with background_task(
+        in_rounds(work, pause_s=0, unavailable="clean_up_unavailable", failed="clean_up_fault")
+    ):
         await fourth.wait()
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "clean_up_unavailable"),

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from gateway.database.audit_entries import AuditLog
     from gateway.http.rate_limit import RateLimit
 
-log = logging.getLogger("gateway.admin")
+log = logging.getLogger(__name__)
 
 IDEMPOTENCY_KEY_CHARACTERS = 128
 RENEW_CLAIM_S = 5.0

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.route import MAX_BODY_BYTES, PARAMETERS
+from gateway.config.renamed import new_key, new_value
 from gateway.core.model import Secret
 from gateway.http import body
 from gateway.http.listener import UNREADABLE
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from aiohttp import web
+    from pydantic_core import ErrorDetails
 
 MAX_MISTAKES = 20
 
@@ -148,11 +150,9 @@ def validate(
     try:
         return model.model_validate_strings(document) if strings else model.model_validate(document)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
+        found = error.errors(include_url=False, include_context=False)
         mistakes = [
-            Mistake(
-                ".".join(str(p) for p in e["loc"]) or "(whole body)", _sentence(e["type"], e["msg"])
-            )
+            Mistake(".".join(str(p) for p in e["loc"]) or "(whole body)", _sentence(e))
             for e in found[:MAX_MISTAKES]
         ]
         raise Problem(
@@ -162,10 +162,13 @@ def validate(
         raise Problem(code, "nested too deeply") from None
 
 
-def _sentence(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "unknown member"
-    return message.removeprefix("Value error, ")
+def _sentence(mistake: ErrorDetails) -> str:
+    if mistake["type"] == "extra_forbidden":
+        renamed = new_key(mistake["loc"])
+        return "unknown member" + (f": renamed to {renamed}" if renamed else "")
+    if (renamed := new_value(mistake["loc"], mistake["input"])) is not None:
+        return f"renamed to {renamed}"
+    return mistake["msg"].removeprefix("Value error, ")
 
 
 def read_query(model: type[BaseModel], request: web.Request) -> BaseModel:

@@ -3,7 +3,7 @@
     is the peer believed? → parse → tenant → rule → session (the only await) → decide → render → one
     counter, one log record
 
-Where a tenant has ``rules_next``, they are asked beside it and never obeyed (``rules_next.py``).
+Where a tenant has ``shadow_rules``, they are asked beside it and never obeyed (``rules_next.py``).
 
 No identity provider is asked, and at most one store. aiohttp's low-level server carries it: no
 routing, no middlewares.
@@ -41,7 +41,7 @@ from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
 from gateway.errors import OutdatedError, UnavailableError
 from gateway.log import Throttled, fields
-from gateway.metrics import CHECK_SECONDS, CHECKS, RULES_NEXT, tenant_label
+from gateway.metrics import CHECK_DURATION, CHECKS, SHADOW_RULE_MISMATCHES, tenant_label
 from gateway.sessions.api import Miss
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from gateway.core.model import AppPassword, AuthRequest, MachineToken, Session, Tenant
     from gateway.core.tenants import TenantTable
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 PREFIX = "/auth/"
 MAX_HEAD_LINE_BYTES = 64 * 1024
 """aiohttp's own limit of 8190 would turn a large cookie of the app into a 400 here and a 500 at
@@ -90,7 +90,7 @@ class Checks:
         self._heads: OrderedDict[
             tuple[str, str], tuple[Session, Tenant, float, tuple[tuple[str, str], ...] | None]
         ] = OrderedDict()
-        self._seconds = {name: CHECK_SECONDS.labels(name) for name in ENDPOINTS}
+        self._seconds = {name: CHECK_DURATION.labels(name) for name in ENDPOINTS}
         self._unavailable = Throttled(_LOG, logging.WARNING, "store_unavailable")
         self._counters: dict[tuple[str, str, str, str], Counter] = {}
         self._repeats = Repeats()
@@ -114,7 +114,7 @@ class Checks:
             if isinstance(asked, Malformed):
                 number = self._services.random_token()[:16]
                 _LOG.info(
-                    "malformed_check",
+                    "check_malformed",
                     extra=fields(
                         request_id=number, reason=asked.reason, detail=asked.detail, dialect=name
                     ),
@@ -183,7 +183,7 @@ class Checks:
         else:
             tenant = found
             matched = match(tenant, request)
-            if tenant.rules_next:
+            if tenant.shadow_rules:
                 more = await look_up(
                     tenant,
                     request,
@@ -404,7 +404,7 @@ class Checks:
         if would is not None and type(would) is type(decision) and would.reason is decision.reason:
             would = None
         if would is not None and tenant is not None:
-            RULES_NEXT.labels(tenant_label(tenant.id), kind, _KINDS[type(would)]).inc()
+            SHADOW_RULE_MISMATCHES.labels(tenant_label(tenant.id), kind, _KINDS[type(would)]).inc()
         if not _LOG.isEnabledFor(logging.INFO):
             return
         record = {

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from gateway.core.model import AuthRequest
     from gateway.sessions.api import ProbeRecords
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 CANARY = "gateway-doctor"
 """Value of a filled header at the test location. No identity provider has such a person; no
 application receives it.

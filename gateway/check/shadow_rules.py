@@ -1,5 +1,5 @@
-"""``rules_next``: what a tenant's next rules would have said to a check. Never obeyed, and never in
-the way of what is.
+"""``shadow_rules``: what a tenant's next rules would have said to a check. Never obeyed, and never
+in the way of what is.
 
 The same two functions decide. A credential that today's rule does not ask for is looked up, within
 ``PATIENCE_S`` and before today's are: nothing that is obeyed waits for it. Where that fails,
@@ -48,7 +48,7 @@ async def look_up(
     """At a host of the tenant's own: the credential that the next rules judge and today's do not.
     None: it could not be asked for.
     """
-    if not tenant.rules_next:
+    if not tenant.shadow_rules:
         return NextCredentials()
     matched, today = match_next(tenant, request), match(tenant, request)
     password_today = requires_app_password(today, request)
@@ -90,7 +90,7 @@ def would_decide(
     """``session``, ``machine`` and ``password`` as found for today's rules. None: there are no next
     rules, or it is not known what they say.
     """
-    if not tenant.rules_next or found is None:
+    if not tenant.shadow_rules or found is None:
         return None
     matched = match_next(tenant, request)
     wanted = None if requires_bearer(matched, request) else session or found.session

@@ -40,10 +40,10 @@ async def configured_database(config_path: str) -> AsyncIterator[tuple[Config, D
 
 
 def file_records(config: Config) -> Mapping[str, Record]:
-    """What the folder of ``tenants.files`` holds now. Raises ``ConfigError``."""
-    if config.tenants.files is None:
+    """What the folder of ``tenants.directory`` holds now. Raises ``ConfigError``."""
+    if config.tenants.directory is None:
         return {}
-    files = TenantFiles(config.tenants.files, config)
+    files = TenantFiles(config.tenants.directory, config)
     files.load()
     return files.records
 

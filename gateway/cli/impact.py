@@ -1,5 +1,5 @@
 """Who of the people who are signed in would lose or gain by a plan, and by the rules that wait in
-``rules_next``.
+``shadow_rules``.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _STAY = "blocks and removed groups stay, and nothing lifts them any more: gatewa
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """Effects by tenant: of the plan, and of taking over ``rules_next`` after it. ``unknown``: why
-    they could not be told.
+    """Effects by tenant: of the plan, and of taking over ``shadow_rules`` after it. ``unknown``:
+    why they could not be told.
     """
 
     signed_in: Mapping[str, int]
@@ -55,7 +55,7 @@ class Impact:
     def _people(self, tenant: str, *, heading: bool) -> list[str]:
         told = [
             *_lines(self.now.get(tenant, ()), ""),
-            *_lines(self.next.get(tenant, ()), "with rules_next, "),
+            *_lines(self.next.get(tenant, ()), "with shadow_rules, "),
         ]
         if not told:
             return []
@@ -70,7 +70,7 @@ class Impact:
             t: {
                 "sessions": self.signed_in[t],
                 "now": [asdict(e) for e in self.now.get(t, ())],
-                "rules_next": [asdict(e) for e in self.next.get(t, ())],
+                "shadow_rules": [asdict(e) for e in self.next.get(t, ())],
             }
             for t in tenants
         }
@@ -110,7 +110,7 @@ async def measure(
     wanted |= {
         tenant: (stored[tenant].document, stored[tenant].document)
         for tenant in made.unchanged
-        if stored[tenant].document.rules_next
+        if stored[tenant].document.shadow_rules
     }
     signed_in: dict[str, int] = {}
     now: dict[str, tuple[Effect, ...]] = {}
@@ -128,8 +128,8 @@ async def measure(
         signed_in[tenant] = len(people)
         becomes = compiled(after, config) if after is not None else None
         now[tenant] = effects(compiled(before, config), becomes, people)
-        if becomes is not None and becomes.rules_next:
-            later[tenant] = effects(becomes, replace(becomes, rules=becomes.rules_next), people)
+        if becomes is not None and becomes.shadow_rules:
+            later[tenant] = effects(becomes, replace(becomes, rules=becomes.shadow_rules), people)
     return Impact(signed_in, now, later, stay=stay)
 
 

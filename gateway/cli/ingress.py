@@ -196,7 +196,7 @@ def render_command(
     config = load_config(Path(config_path))
     default, by_host = _upstreams(upstreams)
     known = (
-        (*_hosts(config.tenants.files), *asyncio.run(_hosts_in_sql(config_path)))
+        (*_hosts(config.tenants.directory), *asyncio.run(_hosts_in_sql(config_path)))
         if known_hosts
         else ()
     )

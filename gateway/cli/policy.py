@@ -142,13 +142,13 @@ def _lines(found: dict[str, Any]) -> list[str]:
     for kind, names in found["would_do"].items():
         if names:
             lines.append(f"  any of these {kind} would do: {', '.join(names)}")
-    if found["rules_next"] is not None and (
-        found["rules_next"]["decision"],
-        found["rules_next"]["reason"],
+    if found["shadow_rules"] is not None and (
+        found["shadow_rules"]["decision"],
+        found["shadow_rules"]["reason"],
     ) != (found["decision"], found["reason"]):
         lines.append(
-            f"  rules_next would say: {found['rules_next']['decision']} "
-            f"({found['rules_next']['reason']})"
+            f"  shadow_rules would say: {found['shadow_rules']['decision']} "
+            f"({found['shadow_rules']['reason']})"
         )
     if found["support"] and found["decision"] != "allow":
         lines.append(f"  who can help: {found['support']}")

@@ -34,7 +34,7 @@ from gateway.log import configure, fields, write_in_background
 def command(config_path: str, role: str, workers: int) -> int:
     """Run the gateway."""
     config = load_config(Path(config_path))
-    configure(config.log.form, config.log.level)
+    configure(config.log.format, config.log.level)
     with contextlib.ExitStack() as stack:
         if workers > 1:
             # The metrics library chooses its storage when it is first imported, so this comes
@@ -48,7 +48,7 @@ def command(config_path: str, role: str, workers: int) -> int:
         write_in_background(dropped=LOG_LINES_DROPPED.inc)
         if config.development:
             # A log record like every other: whoever reads the log as JSON reads this line too.
-            logging.getLogger("gateway").warning(
+            logging.getLogger(__name__).warning(
                 "development",
                 extra=fields(
                     detail=(

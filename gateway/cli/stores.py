@@ -65,7 +65,7 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
         await database.prepare()
         marks = Watermarks(redis, lambda: ring)
         record = SqlRevocations(database)
-        staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
+        staleness_s, monotonic = config.session.max_revocation_delay.total_seconds(), steady()
         acknowledgements = Acknowledgements(redis, staleness_s=staleness_s, monotonic=monotonic)
         stack.push_async_callback(acknowledgements.close)
         revoker = StoreRevoker(

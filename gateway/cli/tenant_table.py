@@ -26,8 +26,8 @@ async def tenant_table(config: Config, database: TenantDatabase) -> TenantTable:
     """Raises ``ConfigError`` where they do not fit together."""
     stored = await database.changed({})
     records = {}
-    if config.tenants.files is not None:
-        files = TenantFiles(config.tenants.files, config)
+    if config.tenants.directory is not None:
+        files = TenantFiles(config.tenants.directory, config)
         files.load()
         completed = stored.credentials
         records = {
@@ -38,7 +38,7 @@ async def tenant_table(config: Config, database: TenantDatabase) -> TenantTable:
         }
     rows = stored.records()
     if twice := sorted(records.keys() & rows.keys()):
-        msg = f"tenant {twice[0]} is in tenants.files and in SQL: remove it from one"
+        msg = f"tenant {twice[0]} is in tenants.directory and in SQL: remove it from one"
         raise ConfigError(msg)
     try:
         return TenantTable.lazy(

@@ -397,7 +397,7 @@ async def _delete(config_path: str, tenant: str, *, yes: bool, wait_s: float) ->
     async with configured_database(config_path) as (config, database):
         tenants = TenantDatabase(database, config)
         if tenant in file_records(config):
-            return _failed(f"tenant {tenant} is a file of tenants.files; delete it there")
+            return _failed(f"tenant {tenant} is a file of tenants.directory; delete it there")
         if not yes and sys.stdin.isatty():
             click.confirm(f"Delete tenant {tenant} and end its sessions?", abort=True, err=True)
         refused = await tenants.delete(tenant, version=None, by=_by())

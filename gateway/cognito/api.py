@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from gateway.config.model import Config
 
-log = logging.getLogger("gateway.cognito")
+log = logging.getLogger(__name__)
 
 OPERATIONS = frozenset(
     {

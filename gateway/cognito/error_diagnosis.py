@@ -126,7 +126,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         cause="the person's user in the pool (or at the identity provider) is disabled",
         setting=(
             "if the person should be back: `gateway blocks remove` (the gateway enables within "
-            "a minute whom it disabled itself; log `pool_not_in_step` says why not), or "
+            "a minute whom it disabled itself; log `cognito_sync_behind` says why not), or "
             "AdminEnableUser for whom somebody else disabled"
         ),
     ),

@@ -389,4 +389,5 @@ def _refusal(answer: dict[str, object], status: int) -> PeerError:
     return PeerError(
         diagnosis.code,
         f"the token endpoint answered {status}: {diagnosis.cause} ({diagnosis.setting})",
+        setting=diagnosis.setting,
     )

@@ -91,7 +91,7 @@ class CognitoUsers:
     async def enable(self, username: str) -> bool:
         return await self._do("AdminEnableUser", username)
 
-    async def remove_group(self, username: str, group: str, *, form_decode: bool) -> bool:
+    async def remove_group(self, username: str, group: str, *, url_decode_groups: bool) -> bool:
         """Take ``group`` out of the stored ``custom:groups``; True once the stored value surely
         lacks it.
 
@@ -109,13 +109,16 @@ class CognitoUsers:
             ),
             "",
         )
-        names = parse_groups(stored, form_decode=form_decode)
+        names = parse_groups(stored, url_decode_groups=url_decode_groups)
         if names is None:
             return False
         left = [name for name in names if canonical_id(name) != canonical_id(group)]
         if len(left) == len(names):
             return True
-        value = {"Name": GROUPS, "Value": _as_before(stored, left, form_decode=form_decode)}
+        value = {
+            "Name": GROUPS,
+            "Value": _as_before(stored, left, url_decode_groups=url_decode_groups),
+        }
         return await self._do("AdminUpdateUserAttributes", username, UserAttributes=[value])
 
     async def usernames(self, email: str) -> tuple[str, ...]:
@@ -133,7 +136,9 @@ class CognitoUsers:
         """Whose ``sub`` this is: one or nobody."""
         return tuple(await self._search("sub", sub))
 
-    async def with_group(self, provider: str, group: str, *, form_decode: bool) -> tuple[str, ...]:
+    async def with_group(
+        self, provider: str, group: str, *, url_decode_groups: bool
+    ) -> tuple[str, ...]:
         """Everybody of the provider whose stored groups hold ``group`` or cannot be read. Reads all
         of the provider's people, 60 at a time.
         """
@@ -158,7 +163,7 @@ class CognitoUsers:
                     ),
                     "",
                 )
-                groups = parse_groups(stored, form_decode=form_decode)
+                groups = parse_groups(stored, url_decode_groups=url_decode_groups)
                 if groups is None or canonical_id(group) in map(canonical_id, groups):
                     names.append(str(user["Username"]))
             token = answer.get("PaginationToken")
@@ -195,7 +200,7 @@ class CognitoUsers:
         return True
 
 
-def _as_before(stored: str, names: list[str], *, form_decode: bool) -> str:
+def _as_before(stored: str, names: list[str], *, url_decode_groups: bool) -> str:
     """In the form that is there: a JSON list stays one, so that whoever reads it next reads the
     same names.
     """
@@ -209,6 +214,6 @@ def _as_before(stored: str, names: list[str], *, form_decode: bool) -> str:
         return _NO_GROUPS
     return (
         f"[{', '.join(quote_plus(n, safe=_UNENCODED) for n in names)}]"
-        if form_decode
+        if url_decode_groups
         else f"[{', '.join(names)}]"
     )

@@ -1,9 +1,9 @@
 """``gateway.yaml`` and the environment become one frozen ``Config``. The only reader of
 ``os.environ``.
 
-Every key can be set by environment (``GATEWAY_SESSION__IDLE=30m``); the environment wins over the
-file. A secret's value may be ``env:NAME`` or ``file:PATH``. Unknown keys are errors. Every mistake
-is reported with file, key, value (never a secret's) and what is allowed.
+Every key can be set by environment (``GATEWAY_SESSION__IDLE_TIMEOUT=30m``); the environment wins
+over the file. A secret's value may be ``env:NAME`` or ``file:PATH``. Unknown keys are errors. Every
+mistake is reported with file, key, value (never a secret's) and what is allowed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from gateway.config.renamed import GATEWAY_KEYS
 from gateway.config.types import (
     DEFAULT_HEADERS,
     Duration,
@@ -217,7 +218,7 @@ class Assertion(Model):
     """
 
     issuer: str | None = None
-    groups: Literal["all", "policy"] = "all"
+    groups: Literal["all", "referenced"] = "all"
 
 
 class CognitoQuotas(Model):
@@ -244,31 +245,32 @@ class Cognito(Model):
 
 
 class SessionSettings(Model):
-    """Life of a session. ``staleness`` bounds how long a revocation may wait for a replica that
-    went silent.
+    """Life of a session. ``max_revocation_delay``: the longest time a replica may serve cached
+    sessions without renewing its lease, and therefore the longest that a revocation can take.
     """
 
-    idle: Duration = timedelta(minutes=30)
-    absolute: Duration = timedelta(hours=12)
+    idle_timeout: Duration = timedelta(minutes=30)
+    max_lifetime: Duration = timedelta(hours=12)
     max_per_user: Annotated[int, Field(ge=1, le=1000)] = 20
-    recheck: Annotated[
+    revalidate_interval: Annotated[
         timedelta | None,
         BeforeValidator(off_or_duration),
         PlainSerializer(lambda v: "off" if v is None else format_duration(v)),
         WithJsonSchema({"type": "string", "description": "off or a duration"}),
     ] = None
-    staleness: Duration = timedelta(seconds=2)
+    max_revocation_delay: Duration = timedelta(seconds=2)
 
     @model_validator(mode="after")
     def _ordered(self) -> SessionSettings:
-        if not timedelta(minutes=1) <= self.idle <= self.absolute <= timedelta(days=30):
-            msg = "1m <= idle <= absolute <= 30d"
+        shortest, longest = timedelta(minutes=1), timedelta(days=30)
+        if not shortest <= self.idle_timeout <= self.max_lifetime <= longest:
+            msg = "1m <= idle_timeout <= max_lifetime <= 30d"
             raise ValueError(msg)
-        if not timedelta(milliseconds=500) <= self.staleness <= timedelta(minutes=1):
-            msg = "staleness between 500ms and 1m"
+        if not timedelta(milliseconds=500) <= self.max_revocation_delay <= timedelta(minutes=1):
+            msg = "max_revocation_delay between 500ms and 1m"
             raise ValueError(msg)
-        if self.recheck is not None and self.recheck < timedelta(minutes=1):
-            msg = "recheck off, or at least 1m"
+        if self.revalidate_interval is not None and self.revalidate_interval < timedelta(minutes=1):
+            msg = "revalidate_interval off, or at least 1m"
             raise ValueError(msg)
         return self
 
@@ -282,7 +284,7 @@ class Cookie(Model):
 class Tenants(Model):
     """GitOps folder of tenant files; SQL adds to them."""
 
-    files: Path | None = None
+    directory: Path | None = None
 
 
 class ScimQuota(Model):
@@ -306,8 +308,8 @@ class MassRemoval(Model):
 
 
 class Hooks(Model):
-    """``url``: how identity providers reach the ``hooks`` listener; ``reconcile``: how often their
-    directories and logs are read for what no event told.
+    """``url``: how identity providers reach the ``hooks`` listener; ``reconcile_interval``: how
+    often their directories and logs are read for events that were missed.
 
     ``private_networks``: where webhooks, issuers and providers' APIs may be although it is not
     public. ``scim``: how much each provider may store. ``mass_removal``: how many people may lose
@@ -315,17 +317,17 @@ class Hooks(Model):
     """
 
     url: str | None = None
-    reconcile: Duration = timedelta(minutes=5)
+    reconcile_interval: Duration = timedelta(minutes=5)
     private_networks: tuple[Annotated[str, BeforeValidator(parse_network)], ...] = ()
     scim: ScimQuota = ScimQuota()
     mass_removal: MassRemoval = MassRemoval()
 
     @model_validator(mode="after")
     def _bounded(self) -> Hooks:
-        if not timedelta(seconds=1) <= self.reconcile <= timedelta(days=1):
+        if not timedelta(seconds=1) <= self.reconcile_interval <= timedelta(days=1):
             msg = (
-                "reconcile: between 1s and 1d (a delta token lives 7 days, a hook that was not "
-                "heard is made up for within one interval)"
+                "reconcile_interval: between 1s and 1d (a delta token lives 7 days; a missed event "
+                "is made up for within one interval)"
             )
             raise ValueError(msg)
         return self
@@ -348,9 +350,9 @@ class Canary(Model):
 
 
 class Log(Model):
-    """``auto``: people's form on a terminal, JSON elsewhere."""
+    """``auto``: text for people on a terminal, JSON elsewhere."""
 
-    form: Literal["auto", "json", "text"] = "auto"
+    format: Literal["auto", "json", "text"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -376,7 +378,7 @@ class Config(BaseSettings):
     login_host: HostName | None = None
     shared_hosts: tuple[HostName, ...] = ()
     state_dir: Path = Path("state")
-    keys: KeyRingFile | None = None
+    key_ring: KeyRingFile | None = None
     redis: Redis = Redis()
     database: Database = Database()
     assertion: Assertion = Assertion()
@@ -387,7 +389,7 @@ class Config(BaseSettings):
         default_factory=lambda: dict[str, str | HeaderSetting](DEFAULT_HEADERS)
     )
     tenant_headers: HeaderMap = Field(default_factory=dict)
-    groups_header: Literal["all", "policy"] = "all"
+    groups_header: Literal["all", "referenced"] = "all"
     tenants: Tenants = Tenants()
     hooks: Hooks = Hooks()
     canary: Canary = Canary()
@@ -447,9 +449,10 @@ class Config(BaseSettings):
             if host is not None and self.public_scheme == "http" and not is_loopback_name(host):
                 msg = f"{key}: {host}: public_scheme http works on loopback and *.localhost only"
                 raise ValueError(msg)
-        if self.keys is None and not (self.embedded_redis and self.embedded_database):
+        if self.key_ring is None and not (self.embedded_redis and self.embedded_database):
             msg = (
-                "keys.file is required, and shared by all replicas, unless both stores are embedded"
+                "key_ring.file is required, and shared by all replicas, unless both stores are "
+                "embedded"
             )
             raise ValueError(msg)
         return self
@@ -501,7 +504,7 @@ class Config(BaseSettings):
 
     @property
     def key_file(self) -> Path:
-        return self.keys.file if self.keys else self.state_dir / "keys.json"
+        return self.key_ring.file if self.key_ring else self.state_dir / "keys.json"
 
     def origin(self, host: str) -> str:
         """``scheme://host[:port]`` as browsers spell the origin of ``host``."""
@@ -524,11 +527,29 @@ class Config(BaseSettings):
         return (EnvSettingsSource(settings_cls), init_settings)
 
 
+def _refuse_old_variables() -> None:
+    """Raises ``ConfigError`` for a variable whose key was renamed: the library would overlook some
+    of them, and call the others by the file's name.
+    """
+    for old, new in GATEWAY_KEYS.items():
+        section = old.split(".", maxsplit=1)[0]
+        gone = () if section in Config.model_fields else (_variable(section),)
+        for variable in (_variable(old), *gone):
+            if variable in os.environ:
+                msg = f"environment: {variable}: unknown key: renamed to {_variable(new)}"
+                raise ConfigError(msg)
+
+
+def _variable(key: str) -> str:
+    return ENV_PREFIX + key.upper().replace(".", "__")
+
+
 def load_config(path: Path) -> Config:
     """Read, merge with the environment, validate. Relative paths are relative to the working
     directory. Raises ``ConfigError``.
     """
     document = read_yaml(path)
+    _refuse_old_variables()
     fields = {name.upper() for name in Config.model_fields}
     for variable in sorted(os.environ):
         if (

@@ -25,7 +25,7 @@ and neither must looking closer.
 """
 POLL_S: Final = 1.0
 
-_log = logging.getLogger("gateway")
+_log = logging.getLogger(__name__)
 
 
 class ConfigFile:
@@ -57,7 +57,7 @@ class ConfigFile:
             found = load_config(self.path)
         except ConfigError as error:
             _log.error(
-                "configuration_refused",
+                "config_reload_failed",
                 extra=fields(error=str(error), detail="the former one stays in force"),
             )
             return
@@ -72,7 +72,7 @@ class ConfigFile:
         self._read = found
         self._config = self._config.model_copy(update={key: getattr(found, key) for key in live})
         _log.info(
-            "configuration_read",
+            "config_reloaded",
             extra=fields(in_force=list(live), waiting_for_restart=list(waiting)),
         )
         if live:

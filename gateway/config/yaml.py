@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel
 from yaml.constructor import ConstructorError
 
+from gateway.config.renamed import new_key, new_value
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -149,6 +150,10 @@ def explain_validation(
         elif item["type"] == "extra_forbidden":
             allowed = keys_at(model, item["loc"][:-1]) if model is not None else ()
             problem = "unknown key" + (f" (allowed: {', '.join(allowed)})" if allowed else "")
+            if (renamed := new_key(item["loc"])) is not None:
+                problem = f"unknown key: renamed to {renamed}"
+        elif (renamed := new_value(item["loc"], item["input"])) is not None:
+            problem = f"renamed to {renamed}"
         value = ""
         if (
             item["type"] not in {"missing", "extra_forbidden"}

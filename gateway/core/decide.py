@@ -66,7 +66,7 @@ def match(tenant: Tenant, request: AuthRequest) -> Match:
 
 
 def match_next(tenant: Tenant, request: AuthRequest) -> Match:
-    """As ``match``, with ``rules_next`` in place of the rules."""
+    """As ``match``, with ``shadow_rules`` in place of the rules."""
     return _match(tenant, request, tenant.compiled_next)
 
 
@@ -109,7 +109,7 @@ def requires_bearer(matched: Match, request: AuthRequest) -> bool:
     return (
         matched.rule is not None
         and matched.rule.bearer is not None
-        and (request.bearer is not None or not matched.rule.session)
+        and (request.bearer is not None or not matched.rule.browser_sessions)
     )
 
 
@@ -147,7 +147,7 @@ def decide(
     if matched.refused is not None:
         return _DENY[matched.refused]
     if rule is not None:
-        if rule.everyone:
+        if rule.public:
             return (
                 Allow(Reason.PUBLIC, session)
                 if session is not None and _session_refusal(tenant, request, session, now) is None
@@ -218,7 +218,7 @@ def _policy_denial(
     if not domain_ok:
         return Reason.EMAIL_DOMAIN
     groups, roles = tenant.allowed_groups, tenant.allowed_roles
-    if rule is not None and rule.replace:
+    if rule is not None and rule.override_tenant_groups:
         groups = None if rule.groups is not None or rule.any_group else groups
         roles = None if rule.roles is not None or rule.any_role else roles
     if groups is not None and not _one_of(groups, identity.groups, trace, "tenant's groups"):
@@ -380,14 +380,18 @@ def would_do(
             identity.groups,
             tenant.allowed_groups,
             rule.groups if rule else None,
-            rule is not None and rule.replace and (rule.groups is not None or rule.any_group),
+            rule is not None
+            and rule.override_tenant_groups
+            and (rule.groups is not None or rule.any_group),
         ),
         (
             Reason.ROLE_MISSING,
             identity.roles,
             tenant.allowed_roles,
             rule.roles if rule else None,
-            rule is not None and rule.replace and (rule.roles is not None or rule.any_role),
+            rule is not None
+            and rule.override_tenant_groups
+            and (rule.roles is not None or rule.any_role),
         ),
     ):
         if reason is missing:

@@ -116,7 +116,7 @@ class Explanation:
     """Any one of these, or of ``roles``, would have done."""
     roles: tuple[str, ...] = ()
     next: Decision | None = None
-    """What ``rules_next`` say; None where there are none."""
+    """What ``shadow_rules`` say; None where there are none."""
 
 
 def tenant_for(table: TenantTable, hypothesis: Hypothesis) -> str | None:
@@ -203,7 +203,7 @@ def explain(
             password=password,
             now=now,
         )
-        if tenant.rules_next
+        if tenant.shadow_rules
         else None
     )
     return Explanation(

@@ -19,7 +19,7 @@ import json
 from urllib.parse import unquote_plus
 
 
-def parse_groups(value: object, *, form_decode: bool) -> tuple[str, ...] | None:
+def parse_groups(value: object, *, url_decode_groups: bool) -> tuple[str, ...] | None:
     """Names in order, each once; None where the value cannot be trusted (truncated, or not
     text).
     """
@@ -45,7 +45,7 @@ def parse_groups(value: object, *, form_decode: bool) -> tuple[str, ...] | None:
     if isinstance(listed, list) and all(isinstance(v, str) for v in listed):
         return _unique(listed)
     names = [part.strip() for part in text[1:-1].split(",")]
-    if form_decode:
+    if url_decode_groups:
         names = [unquote_plus(name) for name in names]
     return _unique(names)
 

@@ -188,7 +188,7 @@ def _idp_subject(claims: Mapping[str, object], provider: Provider, sub: str) -> 
 def _names(
     claims: Mapping[str, object], claim: str, provider: Provider, warnings: list[str]
 ) -> tuple[str, ...]:
-    names = parse_groups(claims.get(claim), form_decode=provider.form_decode)
+    names = parse_groups(claims.get(claim), url_decode_groups=provider.url_decode_groups)
     if names is None:
         warnings.append(f"{claim} is truncated or not a list of names: taken as none")
         return ()
@@ -198,7 +198,7 @@ def _names(
 def _says(claims: Mapping[str, object], claim: str, provider: Provider) -> bool:
     return (
         claims.get(claim) is not None
-        and parse_groups(claims[claim], form_decode=provider.form_decode) is not None
+        and parse_groups(claims[claim], url_decode_groups=provider.url_decode_groups) is not None
     )
 
 

@@ -75,7 +75,7 @@ class Provider:
     issuer: str | None
     domains: frozenset[str]
     email_trust: EmailTrust
-    form_decode: bool = True
+    url_decode_groups: bool = True
 
 
 def _canonical(names: frozenset[str] | None) -> frozenset[str] | None:
@@ -102,16 +102,18 @@ class Rule:
     path: str
     """A glob (``core.glob``)."""
     methods: frozenset[str] | None = None
-    everyone: bool = False
+    public: bool = False
+    """No login is needed."""
     deny: bool = False
     groups: frozenset[str] | None = None
     any_group: bool = False
     """``groups: any``: also a user's access token, which carries no groups, satisfies the rule."""
     roles: frozenset[str] | None = None
     any_role: bool = False
-    replace: bool = False
+    override_tenant_groups: bool = False
+    """The rule's groups and roles count instead of the tenant's, not on top of them."""
     bearer: BearerRule | None = None
-    session: bool = True
+    browser_sessions: bool = True
     """Whether a browser session may satisfy the rule where ``bearer`` is given."""
     hosts: frozenset[str] | None = None
     """Canonical names, or ``*.`` and one for all names below it; None: every host of the tenant."""
@@ -211,7 +213,7 @@ class Tenant:
     scopes: tuple[str, ...]
     providers: tuple[Provider, ...]
     rules: tuple[Rule, ...]
-    rules_next: tuple[Rule, ...]
+    shadow_rules: tuple[Rule, ...]
     headers: tuple[HeaderSpec, ...]
     """All managed headers, in order: the same names for every tenant. Only those that are open to
     tenants have a source of the tenant's.
@@ -219,11 +221,11 @@ class Tenant:
     session: SessionLimits
     branding: Branding = field(default_factory=Branding)
     group_header_names: frozenset[str] | None = None
-    """With ``groups_header: policy`` only these names are in the header of groups; None hands out
-    all.
+    """With ``groups_header: referenced`` only these names are in the header of groups; None hands
+    out all.
     """
     assertion_group_names: frozenset[str] | None = None
-    """The same of the signed assertion, with ``assertion.groups: policy``."""
+    """The same of the signed assertion, with ``assertion.groups: referenced``."""
     generation: int = 0
     paths: PathReader = AS_WRITTEN
     """How the application reads paths; rules are written in its names."""
@@ -239,7 +241,7 @@ class Tenant:
     """
     app_passwords: AppPasswordLimits = field(default_factory=AppPasswordLimits)
     takes_app_passwords: bool = field(init=False, compare=False)
-    """Whether any rule does, those of ``rules_next`` too."""
+    """Whether any rule does, those of ``shadow_rules`` too."""
     compiled: CompiledRules = field(init=False, repr=False, compare=False)
     compiled_next: CompiledRules = field(init=False, repr=False, compare=False)
 
@@ -254,10 +256,10 @@ class Tenant:
         object.__setattr__(
             self,
             "takes_app_passwords",
-            any(rule.app_passwords for rule in (*self.rules, *self.rules_next)),
+            any(rule.app_passwords for rule in (*self.rules, *self.shadow_rules)),
         )
         object.__setattr__(self, "compiled", CompiledRules(self.rules))
-        object.__setattr__(self, "compiled_next", CompiledRules(self.rules_next))
+        object.__setattr__(self, "compiled_next", CompiledRules(self.shadow_rules))
 
     @property
     def client_ids(self) -> tuple[str, ...]:

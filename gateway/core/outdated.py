@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def groups_that_count(tenant: Tenant) -> frozenset[str] | None:
-    """Groups that the tenant's policy names, in ``rules_next`` too. None where it names none: then
-    any may matter to the application.
+    """Groups that the tenant's policy names, in ``shadow_rules`` too. None where it names none:
+    then any may matter to the application.
     """
     named = set(tenant.allowed_groups or ())
-    for rule in (*tenant.rules, *tenant.rules_next):
+    for rule in (*tenant.rules, *tenant.shadow_rules):
         if isinstance(rule.groups, frozenset):
             named |= rule.groups
     return (

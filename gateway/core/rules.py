@@ -63,7 +63,7 @@ class Match:
 
     @property
     def public(self) -> bool:
-        return self.rule is not None and self.rule.everyone
+        return self.rule is not None and self.rule.public
 
 
 SEVERAL: Final = "several rules speak about this request"
@@ -226,13 +226,13 @@ class HostRules:
         for index, rule, methods in self._unlike:
             if methods is not None and method not in methods:
                 continue
-            if first and rule.path == "/**" and not rule.deny and not rule.everyone:
+            if first and rule.path == "/**" and not rule.deny and not rule.public:
                 # The rule for whatever path a reader makes of this one.
                 return Match(index, rule)
             first = False
-            if rule.deny or not rule.session or rule.judges(credential):
+            if rule.deny or not rule.browser_sessions or rule.judges(credential):
                 what = (
-                    "allow: nobody"
+                    "allow: deny"
                     if rule.deny
                     else credential
                     if credential is not None and rule.judges(credential)
@@ -244,7 +244,7 @@ class HostRules:
                     Reason.BAD_REQUEST,
                     f"{why}, and a rule with {what} ({rule.path}) could be the one for it",
                 )
-            if not rule.everyone:
+            if not rule.public:
                 every.append(rule)
             if rule.path == "/**":
                 otherwise = () if every else otherwise  # nothing gets past it
@@ -319,7 +319,9 @@ def _gives(rule: Rule) -> bool:
     both. But ``/**/*.css`` for everyone must not open ``/admin.css/``, which an application may
     well take for a folder.
     """
-    return rule.everyone or rule.replace or rule.bearer is not None or rule.app_passwords
+    return (
+        rule.public or rule.override_tenant_groups or rule.bearer is not None or rule.app_passwords
+    )
 
 
 def combined(matches: Iterable[Match], *, credential: Credential | None) -> Match:
@@ -336,10 +338,10 @@ def combined(matches: Iterable[Match], *, credential: Credential | None) -> Matc
         _demand(rule): rule
         for match in every
         for rule in (match.all_of or (match.rule,))
-        if rule is None or not rule.everyone
+        if rule is None or not rule.public
     }
     if any(
-        rule is not None and (not rule.session or rule.judges(credential))
+        rule is not None and (not rule.browser_sessions or rule.judges(credential))
         for rule in needed.values()
     ):
         what = "an app password" if credential is Credential.APP_PASSWORD else "a bearer token"
@@ -381,15 +383,15 @@ def _demand(rule: Rule | None) -> tuple[object, ...]:
     if rule is None:
         return ()
     return (
-        rule.everyone,
+        rule.public,
         rule.deny,
         rule.groups,
         rule.any_group,
         rule.roles,
         rule.any_role,
-        rule.replace,
+        rule.override_tenant_groups,
         rule.bearer,
-        rule.session,
+        rule.browser_sessions,
         rule.identity,
         rule.app_passwords,
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.database.engine import Database
 
-log = logging.getLogger("gateway.audit")
+log = logging.getLogger(__name__)
 _TARGET_CHARACTERS = 400
 
 

@@ -32,7 +32,7 @@ MEASURE_S: Final = 10.0
 """How soon a step of the database's clock (a fail-over to another machine) is followed."""
 _NOW = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 
-_log = logging.getLogger("gateway")
+_log = logging.getLogger(__name__)
 
 
 def _steady() -> float:

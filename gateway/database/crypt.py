@@ -61,7 +61,7 @@ class Crypt:
         if key is None:
             msg = (
                 f"SQL {table}/{row}/{column}: encrypted with key {kid!r}, which is not in the "
-                "key ring (keys.file)"
+                "key ring (key_ring.file)"
             )
             raise ConfigError(msg)
         try:

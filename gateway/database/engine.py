@@ -55,7 +55,7 @@ from gateway.database.presence import (
 from gateway.database.schema import REVISION
 from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.log import fields
-from gateway.metrics import STORE_SECONDS
+from gateway.metrics import STORE_REQUEST_DURATION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from gateway.keys.ring import Key
 
 EMBEDDED_FILE = "gateway.sqlite3"
-_log = logging.getLogger("gateway.database")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -540,7 +540,7 @@ def _asked(what: str) -> Iterator[None]:
         with _translated(writing=what == "write"):
             yield
     finally:
-        STORE_SECONDS.labels("sql", what).observe(perf_counter() - started)
+        STORE_REQUEST_DURATION.labels("sql", what).observe(perf_counter() - started)
 
 
 _DEADLOCK = "40P01"

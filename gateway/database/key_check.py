@@ -39,7 +39,7 @@ class KeyCheck:
             return ""
         what = (
             f"needs database keys {', '.join(self.missing)}, which are not in the key ring "
-            "(keys.file)"
+            "(key_ring.file)"
             if self.missing
             else f"{self.damaged[0]}: does not open with the key of that id in the key ring"
         )

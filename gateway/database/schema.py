@@ -80,7 +80,7 @@ tenant_names = Table(
 )
 
 client_credentials = Table(
-    # of tenants that say ``client: provisioned``, from files too: hence no foreign key
+    # of tenants that say ``client: managed``, from files too: hence no foreign key
     "client_credentials",
     metadata,
     Column("client_id", String(128), primary_key=True),

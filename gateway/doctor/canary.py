@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from gateway.log import fields
-from gateway.metrics import CANARY_OPEN, CANARY_PROBES
+from gateway.metrics import CANARY_PROBES, INGRESS_BYPASS_DETECTED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.config.model import Canary
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 GUARDED, OPEN, UNREACHABLE = "guarded", "open", "unreachable"
 TIMEOUT_S = 15.0
 
@@ -74,10 +74,10 @@ async def probe(url: str, http: aiohttp.ClientSession) -> str:
     CANARY_PROBES.labels(result).inc()
     if result != UNREACHABLE:
         # Unreachable says nothing about the door, so the last known state stands.
-        CANARY_OPEN.set(1 if result == OPEN else 0)
+        INGRESS_BYPASS_DETECTED.set(1 if result == OPEN else 0)
     if result == OPEN:
         _LOG.critical(
-            "canary_open",
+            "ingress_bypass_detected",
             extra=fields(
                 url=url,
                 status=status,

@@ -72,7 +72,14 @@ class ActivityCounter:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            async with background_task(in_rounds(self.flush, pause_s=FLUSH_S, event="hook_tally")):
+            async with background_task(
+                in_rounds(
+                    self.flush,
+                    pause_s=FLUSH_S,
+                    unavailable="hook_stats_write_failed",
+                    failed="hook_stats_fault",
+                )
+            ):
                 yield
         finally:
             with contextlib.suppress(UnavailableError):

@@ -46,8 +46,8 @@ from gateway.hooks.inbox import CLOSED_S, LEASE_S, UNREAD, Settled, about_key, d
 from gateway.hooks.ordering import LASTING, AccountState, effective_time
 from gateway.hooks.sources.entra import MISSING
 from gateway.hooks.webhooks.outbox import Origin
-from gateway.log import ROOT, fields
-from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_HELD, HOOK_LAG_SECONDS
+from gateway.log import fields
+from gateway.metrics import HOOK_EVENTS, HOOK_HELD, HOOK_QUEUE_DEPTH, HOOK_QUEUE_OLDEST_AGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -103,7 +103,7 @@ NOBODY = "applied_to_nobody"
 force.
 """
 
-log = logging.getLogger(ROOT)
+log = logging.getLogger(__name__)
 
 
 class _Held(Exception):  # noqa: N818 - not an error: an operator decides
@@ -285,18 +285,18 @@ class Applier:
 
     async def _measure(self) -> None:
         waiting, oldest = await self._inbox.backlog()
-        HOOK_BACKLOG.set(waiting)
+        HOOK_QUEUE_DEPTH.set(waiting)
         HOOK_HELD.set(await self._inbox.held())
-        HOOK_LAG_SECONDS.set(max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
+        HOOK_QUEUE_OLDEST_AGE.set(max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
 
     async def _guarded(self, lane: Lane) -> None:
         try:
             await self.apply(lane)
         except UnavailableError as error:
-            log.warning("hook_lane_unsettled", extra=fields(error=str(error)))
+            log.warning("hook_worker_commit_failed", extra=fields(error=str(error)))
             self._rest(lane)
         except Exception as error:  # noqa: BLE001 - logged
-            fault("hook_lane_fault", error, tenant=lane.tenant)
+            fault("hook_worker_crashed", error, tenant=lane.tenant)
             self._rest(lane)
         else:
             self._resting.pop(lane.key, None)
@@ -378,7 +378,7 @@ class Applier:
             return True
 
         if not await self._committer.run(settle):
-            log.warning("hook_lane_lost", extra=fields(events=len(outcome.settled)))
+            log.warning("hook_worker_lease_lost", extra=fields(events=len(outcome.settled)))
         elif outcome.messages:
             self._outbox.wake()
 

@@ -70,7 +70,14 @@ class ByHand:
         """What could not be told, by id, and until when it is left alone (UTC epoch seconds)."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return background_task(in_rounds(self.round, pause_s=POLL_S, event="by_hand"))
+        return background_task(
+            in_rounds(
+                self.round,
+                pause_s=POLL_S,
+                unavailable="by_hand_unavailable",
+                failed="by_hand_fault",
+            )
+        )
 
     async def round(self) -> int:
         """Tell what has not been told; how much that was. Raises ``UnavailableError``."""

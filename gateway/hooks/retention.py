@@ -44,7 +44,14 @@ class Retention:
         self._clock = clock
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return background_task(in_rounds(self.round, pause_s=ROUND_S, event="hook_retention"))
+        return background_task(
+            in_rounds(
+                self.round,
+                pause_s=ROUND_S,
+                unavailable="hook_retention_unavailable",
+                failed="hook_retention_fault",
+            )
+        )
 
     async def round(self) -> int:
         """Forget what is due; the number of rows. Raises ``UnavailableError``."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 MAX_AGE_S = 3600.0
 """Keys older than this are fetched again before use, so that a withdrawn key stops verifying within
 the hour.

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from aiohttp import StreamReader
     from aiohttp.web_request import BaseRequest
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 NOT_HTTP = (http_exceptions.HttpProcessingError, RequestPayloadError)
 """What the bytes of a request may raise, at its head or while its body is read."""
 UNREADABLE = (*NOT_HTTP, ConnectionError)
@@ -149,7 +149,7 @@ class Connection(web.RequestHandler):
         """Of what the peer sent wrongly only the kind; of our own faults the trace."""
         error = kw.get("exc_info")
         if isinstance(error, NOT_HTTP):
-            _LOG.warning("no_http", extra=fields(error=type(error).__name__))
+            _LOG.warning("invalid_http_request", extra=fields(error=type(error).__name__))
         else:
             self._listener.fault(error, detail=str(args[0]) if args else None)
 

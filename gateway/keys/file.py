@@ -37,7 +37,7 @@ KINDS: Final = ("sealing", "assertion", "database")
 POLL_S: Final = 1.0
 """How soon a process reads with a staged key."""
 
-_log = logging.getLogger("gateway")
+_log = logging.getLogger(__name__)
 
 
 class KeyFile:
@@ -67,11 +67,11 @@ class KeyFile:
             _check_successor(self._ring, ring, self.path)
         except ConfigError as error:
             self.problem = str(error)
-            _log.error("key_ring_refused", extra=fields(error=self.problem))
+            _log.error("key_ring_reload_failed", extra=fields(error=self.problem))
             return False
         self._ring, self.problem = ring, ""
         _log.info(
-            "key_ring_read",
+            "key_ring_reloaded",
             extra=fields(**{kind: [key.kid for key in getattr(ring, kind)] for kind in KINDS}),
         )
         for tell in self.changed:

@@ -169,7 +169,7 @@ def load(path: Path, *, create: bool) -> KeyRing:
         mode = path.stat().st_mode
     except FileNotFoundError:
         if not create:
-            msg = f"{path}: the key ring is missing (keys.file); all replicas share one"
+            msg = f"{path}: the key ring is missing (key_ring.file); all replicas share one"
             raise ConfigError(msg) from None
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = path.with_name(f"{path.name}.{os.getpid()}")

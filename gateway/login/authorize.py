@@ -52,7 +52,7 @@ def choose_provider(tenant: Tenant, *, wanted: str, hint: str) -> Provider | Non
             raise BrowserError(
                 Reason.BAD_REQUEST,
                 400,
-                detail="provider is not one of this tenant's",
+                cause="provider is not one of this tenant's",
                 tenant=tenant,
             )
         return provider
@@ -87,7 +87,7 @@ async def send_to_cognito(
         detail = (
             f"more than {LOGINS_AT_MOST} logins begun in {LOGINS_WINDOW_S} s from {browser.client}"
         )
-        raise BrowserError(Reason.LOGIN_LOOP, 429, detail=detail, tenant=tenant)
+        raise BrowserError(Reason.LOGIN_LOOP, 429, cause=detail, tenant=tenant)
     hint = hint if len(hint) <= MAX_LOGIN_HINT and email_domain(hint) is not None else ""
     pending = PendingLogin(
         tenant=tenant.id,

@@ -24,7 +24,7 @@ from gateway.login.login_host import hand_over
 from gateway.login.loop_guard import count_return
 from gateway.login.middleware import page, redirect, set_cookie
 from gateway.login.page_links import is_named, login_link
-from gateway.login.request import BrowserError, client_key, parse_any
+from gateway.login.request import BrowserError, client_key, parse_any, request_id_of
 from gateway.login.resume import Resume, remember
 from gateway.login.retry import begin_again, give_up
 from gateway.login.signed_values import sign
@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     from gateway.login.request import Browser
     from gateway.sessions.api import LoginConsumed, SessionView
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 MAX_CODE = 2048
 MAX_STATE = 128
+MAX_TOLD = 512
+"""Characters of an error's own text that are logged; the address that brings it is anybody's."""
 SPENT_CODES_PER_MINUTE = 15_000
 """Per client address (IPv6: per /64). No person shows so many."""
 
@@ -50,7 +52,7 @@ SPENT_CODES_PER_MINUTE = 15_000
 async def callback(request: web.Request) -> web.StreamResponse:
     browser = parse_any(request)
     if is_prefetch(request):
-        raise BrowserError(Reason.LOGIN_STATE, 400, detail="prefetch", tenant=browser.tenant)
+        raise BrowserError(Reason.LOGIN_STATE, 400, cause="prefetch", tenant=browser.tenant)
     code, state, error = (
         browser.parameter("code"),
         browser.parameter("state"),
@@ -98,52 +100,45 @@ async def callback(request: web.Request) -> web.StreamResponse:
             provider,
             taken.pending,
             Reason.IDP_ERROR,
-            "invalid_request",
-            "the answer names another issuer (iss)",
+            code="invalid_request",
+            cause="the answer names another issuer (iss)",
         )
     if error or not code:
         diagnosis = diagnose(error, description)
-        _LOG.warning(
-            "login_error",
-            extra=fields(
-                tenant=tenant.id,
-                provider=provider.name,
-                code=diagnosis.code,
-                cause=diagnosis.cause,
-                setting=diagnosis.setting,
-                client_id=taken.pending.client_id,
-                redirect_uri=taken.pending.redirect_uri,
-            ),
-        )
         raise await _failed(
             browser,
             tenant,
             provider,
             taken.pending,
             Reason.IDP_ERROR,
-            diagnosis.code,
-            diagnosis.cause,
+            code=diagnosis.code,
+            cause=diagnosis.cause,
+            setting=diagnosis.setting,
+            error=error,
+            error_description=description,
         )
     try:
         tokens = await browser.services.relying_party.exchange(tenant, taken.pending, code=code)
     except PeerError as peer:
-        _LOG.warning(
-            "login_error",
-            extra=fields(
-                tenant=tenant.id,
-                provider=provider.name,
-                code=peer.code,
-                cause=str(peer),
-                client_id=taken.pending.client_id,
-                redirect_uri=taken.pending.redirect_uri,
-            ),
-        )
         raise await _failed(
-            browser, tenant, provider, taken.pending, Reason.IDP_ERROR, peer.code, ""
+            browser,
+            tenant,
+            provider,
+            taken.pending,
+            Reason.IDP_ERROR,
+            code=peer.code,
+            cause=str(peer),
+            setting=peer.setting,
         ) from peer
     except UnavailableError as outage:
         raise await _failed(
-            browser, tenant, provider, taken.pending, Reason.IDP_ERROR, "cognito_down", str(outage)
+            browser,
+            tenant,
+            provider,
+            taken.pending,
+            Reason.IDP_ERROR,
+            code="cognito_down",
+            cause=str(outage),
         ) from outage
     return await _finish(browser, taken, tokens)
 
@@ -158,11 +153,17 @@ async def _finish(browser: Browser, taken: LoginConsumed, tokens: Tokens) -> web
         if accepted.denied:
             await _end_denied(browser, taken, accepted.denied)
         raise await _failed(
-            browser, tenant, provider, pending, accepted.reason, "", accepted.detail
+            browser, tenant, provider, pending, accepted.reason, cause=accepted.detail
         )
     for warning in accepted.warnings:
         _LOG.warning(
-            "claims", extra=fields(tenant=tenant.id, provider=provider.name, detail=warning)
+            "login_claims_warning",
+            extra=fields(
+                request_id=request_id_of(browser.request),
+                tenant=tenant.id,
+                provider=provider.name,
+                detail=warning,
+            ),
         )
     stored = await services.sessions.finish_login(
         NewSession(
@@ -198,13 +199,22 @@ async def _finish(browser: Browser, taken: LoginConsumed, tokens: Tokens) -> web
             provider,
             pending,
             stored.reason,
-            "",
-            "a block, a revocation or missing evidence of a fresh login",
+            cause="a block, a revocation or missing evidence of a fresh login",
         )
     other_person = await _end_former_session(browser, tenant, accepted)
     await _end_outdated(browser, taken, tenant, accepted)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
     browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
+    _LOG.info(
+        "login_succeeded",
+        extra=fields(
+            request_id=request_id_of(browser.request),
+            tenant=tenant.id,
+            host=pending.for_host or browser.host,
+            user=accepted.identity.sub,
+            provider=provider.name,
+        ),
+    )
     if person_change.must_begin_clean(
         browser, tenant, accepted.identity.sub, replaces=other_person
     ):
@@ -465,14 +475,24 @@ async def _spend(browser: Browser, code: str) -> None:
 
 async def _state_lost(
     browser: Browser,
-    detail: str,
+    cause: str,
     reason: Reason = Reason.LOGIN_STATE,
     *,
     pending: PendingLogin | None = None,
 ) -> BrowserError:
     LOGINS.labels(tenant_label(browser.tenant.id) if browser.tenant else "", "", reason.value).inc()
+    _LOG.warning(
+        "login_failed",
+        extra=fields(
+            request_id=request_id_of(browser.request),
+            tenant=browser.tenant.id if browser.tenant is not None else None,
+            host=browser.host,
+            reason=reason.value,
+            cause=cause,
+        ),
+    )
     retry = await login_link(browser, return_to=pending.return_to if pending is not None else "")
-    return BrowserError(reason, 400, detail=detail, retry=retry, tenant=browser.tenant)
+    return BrowserError(reason, 400, cause=cause, retry=retry, tenant=browser.tenant)
 
 
 async def _failed(
@@ -481,11 +501,37 @@ async def _failed(
     provider: Provider,
     pending: PendingLogin,
     reason: Reason,
-    code: str,
-    detail: str,
+    *,
+    cause: str,
+    code: str = "",
+    setting: str = "",
+    error: str = "",
+    error_description: str = "",
 ) -> BrowserError:
-    """The page; its link starts again at the same address, with the choice of provider open."""
+    """The page; its link starts again at the same address, with the choice of provider open.
+
+    ``error`` and ``error_description`` are the peer's own text, which is for the log alone.
+    """
     LOGINS.labels(*provider_labels(tenant.id, provider.name), code or reason.value).inc()
+    _LOG.warning(
+        "login_failed",
+        extra=fields(
+            request_id=request_id_of(browser.request),
+            tenant=tenant.id,
+            host=browser.host,
+            reason=reason.value,
+            provider=provider.name,
+            code=code or None,
+            cause=cause,
+            setting=setting or None,
+            error=error[:MAX_TOLD] or None,
+            error_description=error_description[:MAX_TOLD] or None,
+            client_id=pending.client_id,
+            redirect_uri=pending.redirect_uri,
+        ),
+    )
     retry = await login_link(browser, tenant=tenant, return_to=pending.return_to, switch=True)
     status = 503 if code == "cognito_down" else 400 if reason is Reason.IDP_ERROR else 403
-    return BrowserError(reason, status, code=code, retry=retry, detail=detail, tenant=tenant)
+    return BrowserError(
+        reason, status, code=code, cause=cause, setting=setting, retry=retry, tenant=tenant
+    )

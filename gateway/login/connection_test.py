@@ -64,7 +64,7 @@ async def start(request: web.Request) -> web.StreamResponse:
         raise BrowserError(
             Reason.LOGIN_STATE,
             400,
-            detail="no test link of ours for this host, or it was used, or it is too old",
+            cause="no test link of ours for this host, or it was used, or it is too old",
         )
     request["tenant"] = tenant.id
     provider = choose_provider(tenant, wanted=browser.parameter("provider"), hint="")
@@ -143,7 +143,7 @@ async def finish(
         raise BrowserError(
             Reason.LOGIN_STATE,
             400,
-            detail="the test link was used, or tenant or provider changed since",
+            cause="the test link was used, or tenant or provider changed since",
             tenant=tenant,
         )
     browser.request["tenant"], browser.request["provider"] = tenant.id, provider.name
@@ -165,7 +165,7 @@ async def finish(
             raise BrowserError(
                 Reason.LOGIN_STATE,
                 400,
-                detail="tenant or provider changed during the test",
+                cause="tenant or provider changed during the test",
                 tenant=tenant,
             )
         if tokens is not None:
@@ -222,7 +222,10 @@ def _judge(
     if isinstance(accepted, Refusal):
         result.reason = accepted.reason
         result.groups = (
-            parse_groups(tokens.claims.get("custom:groups"), form_decode=provider.form_decode) or ()
+            parse_groups(
+                tokens.claims.get("custom:groups"), url_decode_groups=provider.url_decode_groups
+            )
+            or ()
         )
         result.missing.append((TrialLack.DETAIL, accepted.detail))
         result.steps.append((TrialStep.CLAIMS, _ms(started), False, accepted.detail))

@@ -214,7 +214,7 @@ def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
         raise BrowserError(
             Reason.UNKNOWN_HOST,
             421,
-            detail="/_auth/login at login_host is for a protected host that sends a browser here",
+            cause="/_auth/login at login_host is for a protected host that sends a browser here",
         )
     origin = config.origin(host)
     return_to = (
@@ -263,7 +263,7 @@ async def hand_over(
     tenant = table.by_id(parent.tenant)
     if tenant is None or not tenant.active or not table.owns(tenant, destination.host):
         raise BrowserError(
-            Reason.UNKNOWN_HOST, 421, detail="the host was taken from the tenant meanwhile"
+            Reason.UNKNOWN_HOST, 421, cause="the host was taken from the tenant meanwhile"
         )
     browser.request["user"] = parent.identity.sub
     return redirect(
@@ -287,7 +287,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
     if isinstance(redeemed, OtherBrowser):
         detail = "the ticket is another browser's or another host's, and was cancelled"
         raise BrowserError(
-            Reason.BROWSER_MISMATCH, 400, retry="/_auth/login", tenant=browser.tenant, detail=detail
+            Reason.BROWSER_MISMATCH, 400, retry="/_auth/login", tenant=browser.tenant, cause=detail
         )
     if isinstance(redeemed, SessionRefused):
         raise BrowserError(
@@ -295,7 +295,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
             403,
             retry="/_auth/login",
             tenant=browser.tenant,
-            detail="ended since the ticket was issued",
+            cause="ended since the ticket was issued",
         )
     if redeemed is None:
         return await _no_ticket(browser, request, "the ticket is spent or expired")
@@ -340,7 +340,7 @@ async def _no_ticket(browser: Browser, request: web.Request, detail: str) -> web
     begun = None if is_prefetch(request) else await begin_again(browser)
     if begun is None:
         raise BrowserError(
-            Reason.LOGIN_STATE, 400, retry="/_auth/login", tenant=browser.tenant, detail=detail
+            Reason.LOGIN_STATE, 400, retry="/_auth/login", tenant=browser.tenant, cause=detail
         )
     request["reason"] = Reason.LOGIN_STATE
     return begun

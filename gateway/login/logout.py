@@ -4,6 +4,7 @@ is left elsewhere.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -11,12 +12,13 @@ from gateway.core.decision import Reason
 from gateway.core.hosts import parse_host_header
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
+from gateway.log import fields
 from gateway.login import person_change, reauthenticate
 from gateway.login.authorize import BROWSER_ID, Destination, is_prefetch, send_to_cognito
 from gateway.login.login_host import return_origin
 from gateway.login.middleware import drop_cookie, page, redirect
 from gateway.login.page_links import change_link, login_link, start_page
-from gateway.login.request import BrowserError, parse
+from gateway.login.request import BrowserError, parse, request_id_of
 from gateway.login.resume import RESUME_COOKIE, Resume, recall, remember
 from gateway.login.signed_values import sign, verify
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Session, Tenant
     from gateway.login.request import Browser
+
+
+_LOG = logging.getLogger(__name__)
 
 
 async def ask(request: web.Request) -> web.StreamResponse:
@@ -64,6 +69,16 @@ async def sign_out(
         ended = await browser.services.sessions.end_family(present[0], cookie=present[1])
         browser.services.token_revocation.revoke_soon(
             present[0].tenant, ended.refresh_token, client_id=present[0].client_id
+        )
+        _LOG.info(
+            "logout",
+            extra=fields(
+                request_id=request_id_of(request),
+                tenant=present[0].tenant,
+                host=browser.host,
+                user=present[0].identity.sub,
+                provider=present[0].identity.provider,
+            ),
         )
     back = (
         safe_return(again, origin=browser.origin, allowed=browser.return_origin) if again else None
@@ -229,7 +244,7 @@ def require_own_origin(browser: Browser) -> None:
     ):
         return
     raise BrowserError(
-        Reason.BAD_REQUEST, 403, detail="the form was sent from another site", tenant=browser.tenant
+        Reason.BAD_REQUEST, 403, cause="the form was sent from another site", tenant=browser.tenant
     )
 
 

@@ -24,22 +24,23 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Tenant
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 RETRY_AFTER_S = 3
 
 
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = perf_counter()
-    reason, detail, error_code = None, "", ""
+    reason, cause, error_code, setting = None, "", "", ""
     try:
         response = await handler(request)
         reason = request.get("reason")
     except BrowserError as error:
-        reason, detail, error_code = error.reason, error.detail, error.code
+        reason, cause = error.reason, error.cause
+        error_code, setting = error.code, error.setting
         response = error_page(request, error)
     except UnavailableError as error:
-        reason, detail = Reason.STORE_UNAVAILABLE, str(error)
+        reason, cause = Reason.STORE_UNAVAILABLE, str(error)
         response = page(request, "unavailable", None, status=503, seconds=RETRY_AFTER_S)
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     except web.HTTPException as error:
@@ -56,7 +57,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         )
         response = page(request, "unavailable", None, status=500, seconds=RETRY_AFTER_S)
     _LOG.info(
-        "browser",
+        "http_request",
         extra=fields(
             request_id=request_id_of(request),
             tenant=request.get("tenant"),
@@ -68,8 +69,9 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
             provider=request.get("provider"),
             duration_ms=round((perf_counter() - started) * 1000, 3),
             status=response.status,
-            detail=detail or None,
             code=error_code or None,
+            cause=cause or None,
+            setting=setting or None,
         ),
     )
     return response

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gateway.login.request import Browser
     from gateway.sessions.api import StoredAppPassword
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 DAY_S: Final = 86400
 MAX_NAME_CHARACTERS: Final = 80
 MAX_PATH_CHARACTERS: Final = 256
@@ -67,7 +67,7 @@ def offer(browser: Browser, tenant: Tenant | None) -> Offer | None:
         or not (at_login or browser.tenant is tenant)
     ):
         return None
-    rules = [rule for rule in (*tenant.rules, *tenant.rules_next) if rule.app_passwords]
+    rules = [rule for rule in (*tenant.rules, *tenant.shadow_rules) if rule.app_passwords]
     hosts = tuple(
         host
         for host in (_known(tenant, rules) if at_login else (browser.host,))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.login.request import Browser
     from gateway.sessions.api import SessionCreated
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 PERSON_COOKIE = "__Host-gw-person"
 PERSON_LIFE_S = 400 * 86400
 """The longest that browsers keep a cookie (RFC 6265bis §5.5): an application's own may last as

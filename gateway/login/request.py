@@ -142,7 +142,7 @@ class Browser:
         if not self.request.body_exists:
             return ""
         if self.request.content_type != FORM:
-            raise BrowserError(Reason.BAD_REQUEST, 400, detail="not a form")
+            raise BrowserError(Reason.BAD_REQUEST, 400, cause="not a form")
         try:
             fields = parse_qsl(
                 (await self.request.read()).decode("ascii"),
@@ -152,7 +152,7 @@ class Browser:
             )
         except (ValueError, *UNREADABLE) as error:
             raise BrowserError(
-                Reason.BAD_REQUEST, 400, detail=f"the form cannot be read ({type(error).__name__})"
+                Reason.BAD_REQUEST, 400, cause=f"the form cannot be read ({type(error).__name__})"
             ) from None
         values = [value for key, value in fields if key == name]
         if len(values) > 1:
@@ -207,8 +207,8 @@ class Browser:
 
 
 class BrowserError(Exception):
-    """Ends in the error page. ``code`` is a login error of ``cognito.troubleshooting``; ``retry`` a
-    URL of ours.
+    """Ends in the error page. ``code`` is a login error of ``cognito.troubleshooting``; ``cause``
+    and ``setting`` are for the log; ``retry`` is a URL of ours.
     """
 
     def __init__(
@@ -218,7 +218,8 @@ class BrowserError(Exception):
         *,
         code: str = "",
         retry: str | None = None,
-        detail: str = "",
+        cause: str = "",
+        setting: str = "",
         tenant: Tenant | None = None,
     ) -> None:
         super().__init__(reason.value)
@@ -226,7 +227,8 @@ class BrowserError(Exception):
         self.status = status
         self.code = code
         self.retry = retry
-        self.detail = detail
+        self.cause = cause
+        self.setting = setting
         self.tenant = tenant
 
 

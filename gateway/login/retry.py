@@ -65,7 +65,7 @@ async def give_up(browser: Browser, tenant: Tenant | None) -> BrowserError:
     return BrowserError(
         Reason.LOGIN_LOOP,
         400,
-        detail=(
+        cause=(
             "the session cookie does not reach the check, or the check sees another host than "
             "the browser: look at the Cookie and X-Forwarded-Host lines of the ingress"
         ),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 async def start(request: web.Request) -> web.StreamResponse:
     browser = parse(request)
     if is_prefetch(request):
-        raise BrowserError(Reason.BAD_REQUEST, 400, detail="prefetch", tenant=browser.tenant)
+        raise BrowserError(Reason.BAD_REQUEST, 400, cause="prefetch", tenant=browser.tenant)
     if browser.found is HostKind.LOGIN:
         return await login_host.start(browser)
     if browser.parameter("too_long") or is_too_long(

@@ -110,7 +110,7 @@ def tenant_document(
     document: Json = dict(
         existing or {"id": tenant, "name": tenant, "hosts": [], "allowed_roles": "any"}
     )
-    document |= {"client": "provisioned", "client_id": None, "client_secret": None}
+    document |= {"client": "managed", "client_id": None, "client_secret": None}
     findings = []
     if body.name is not None:
         document["name"] = body.name
@@ -222,11 +222,11 @@ def wanted(
 
 
 def _days(document: Mapping[str, Any], config: Config) -> int:
-    """Of a session at most, rounded up: ``session.recheck`` asks with the refresh token as long as
-    the session lasts.
+    """Of a session at most, rounded up: revalidation asks with the refresh token as long as the
+    session lasts.
     """
-    own = (document.get("session") or {}).get("absolute")
-    absolute = parse_duration(own) if own is not None else config.session.absolute
+    own = (document.get("session") or {}).get("max_lifetime")
+    absolute = parse_duration(own) if own is not None else config.session.max_lifetime
     return max(1, math.ceil(absolute.total_seconds() / 86_400))
 
 

@@ -338,7 +338,7 @@ class Proposer:
                     "read_only",
                     "tenant",
                     (
-                        f"{tenant} is a file of tenants.files: write these providers, domains, "
+                        f"{tenant} is a file of tenants.directory: write these providers, domains, "
                         "groups and hosts there first"
                     ),
                 )
@@ -390,7 +390,7 @@ def _gate(
                 "tenant",
                 (
                     f"{tenant} has an app client of its own ({existing['client_id']}): say "
-                    "client: provisioned first, or adopt it (adopt_client)"
+                    "client: managed first, or adopt it (adopt_client)"
                 ),
             )
         ]

@@ -46,7 +46,7 @@ SPARE_S: Final = 3600.0
 hear of the rotation.
 """
 LOOK_EVERY_S: Final = 60.0
-_log = logging.getLogger("gateway.provision")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,5 +187,7 @@ def longest_session_s(document: Mapping[str, Any], config: Config) -> float:
     """Of sessions that the tenant has or had: its own limit may have been shorter than the
     gateway's before.
     """
-    own = TenantDocument.model_validate(document).session.absolute or config.session.absolute
-    return max(own, config.session.absolute).total_seconds()
+    own = (
+        TenantDocument.model_validate(document).session.max_lifetime or config.session.max_lifetime
+    )
+    return max(own, config.session.max_lifetime).total_seconds()

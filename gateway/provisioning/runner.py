@@ -24,7 +24,7 @@ from gateway.background import background_task
 from gateway.cognito.api import CognitoRejectedError
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
-from gateway.metrics import PROVISION
+from gateway.metrics import PROVISIONING_RUNS
 from gateway.provisioning.credentials import RegistryRejectedError
 from gateway.provisioning.deletion import deleting
 from gateway.provisioning.runs import (
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from gateway.provisioning.runs import Journal, Run
     from gateway.provisioning.steps import Work
 
-log = logging.getLogger("gateway.provision")
+log = logging.getLogger(__name__)
 
 BEAT_S = 8.0
 """How often a running run renews its hold of 30 s."""
@@ -134,7 +134,7 @@ class Provisioning:
             run, tenant=tenant, kind=kind, actor=actor, request=request, plan=plan
         )
         if isinstance(opened, Busy):
-            PROVISION.labels("busy").inc()
+            PROVISIONING_RUNS.labels("busy").inc()
             return opened
         log.info(
             "provision_started", extra=fields(tenant=tenant, run=run, kind=str(kind), actor=actor)
@@ -163,7 +163,7 @@ class Provisioning:
         await self.journal.move(
             run, RunState.ROLLED_BACK, error={"code": "conflict", "message": message}
         )
-        PROVISION.labels(str(RunState.ROLLED_BACK)).inc()
+        PROVISIONING_RUNS.labels(str(RunState.ROLLED_BACK)).inc()
         return Failed(run, "conflict", message, RunState.ROLLED_BACK, "registry")
 
     async def _concluded(self, run: str, follow_up: Json | None) -> Run | None:
@@ -208,7 +208,7 @@ class Provisioning:
             state = await self._undo_quietly(run)
         if by != "deposed" and state in ACTIVE:
             await self.journal.release(run)
-        PROVISION.labels(str(state)).inc()
+        PROVISIONING_RUNS.labels(str(state)).inc()
         return Failed(run, code, message, state, by)
 
     async def _forward(
@@ -276,13 +276,13 @@ class Provisioning:
         return None
 
     async def _in_force(self, tenant: str, run: str) -> bool:
-        PROVISION.labels("done").inc()
+        PROVISIONING_RUNS.labels("done").inc()
         log.info("provision_done", extra=fields(tenant=tenant, run=run))
         try:
             await self.registrar.in_force(tenant)
         except UnavailableError as error:
             log.warning(
-                "provision_not_in_force", extra=fields(tenant=tenant, run=run, detail=str(error))
+                "provision_publish_pending", extra=fields(tenant=tenant, run=run, detail=str(error))
             )
             return False
         return True
@@ -351,7 +351,7 @@ class Provisioning:
                 state = await (
                     self._finish(found) if found.kind in FINISHED else self._undo_quietly(run)
                 )
-            PROVISION.labels("recovered").inc()
+            PROVISIONING_RUNS.labels("recovered").inc()
             ended += state in {RunState.ROLLED_BACK, RunState.DONE}
         return ended
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.provisioning.credentials import Registrar
     from gateway.provisioning.runs import JournalStep
 
-log = logging.getLogger("gateway.provision")
+log = logging.getLogger(__name__)
 
 
 class Undoing:

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from gateway.revocation.service import StoreRevoker
     from gateway.sessions.watermarks import Watermarks
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 POLL_S = 1.0
 FOLLOW_S = 5.0
 """How often a process that does not lead asks whether it may."""
@@ -187,7 +187,7 @@ class PoolPeople:
         """Tenants without room, and from when (``durable_at``) the record is to be read again for
         them.
         """
-        self._unopened = Unopened(record, event="pool_revocation_does_not_open")
+        self._unopened = Unopened(record, event="cognito_sync_does_not_open")
         self._enabling: dict[str, bool] = {}
         """Tenants whose users are being enabled, and whether more of them came meanwhile."""
 
@@ -210,9 +210,9 @@ class PoolPeople:
         try:
             return await self._leads()
         except UnavailableError as error:
-            _LOG.info("pool_not_followed", extra=fields(error=str(error)))
+            _LOG.info("cognito_sync_failed", extra=fields(error=str(error)))
         except Exception as error:  # noqa: BLE001 - logged; nobody leads until it is answered
-            fault("pool_fault", error)
+            fault("cognito_sync_fault", error)
         return False
 
     async def _stop(self) -> None:
@@ -252,11 +252,11 @@ class PoolPeople:
                 for tenant in list(self._behind):
                     await self._catch_up(tenant, begun, started)
             except UnavailableError as error:
-                _LOG.info("pool_not_followed", extra=fields(error=str(error)))
+                _LOG.info("cognito_sync_failed", extra=fields(error=str(error)))
             except Exception as error:  # noqa: BLE001 - logged
                 # Whatever it was: who was let in again must not stay disabled because nobody
                 # follows any more.
-                fault("pool_fault", error)
+                fault("cognito_sync_fault", error)
             else:
                 needed = min([position - KEPT_S, *self._behind.values()])
                 begun = {name: at for name, at in begun.items() if at >= needed}
@@ -281,7 +281,8 @@ class PoolPeople:
         if not self._has_place(tenant):
             if tenant not in self._behind:
                 _LOG.warning(
-                    "pool_behind", extra=fields(tenant=tenant, waiting=self._of_tenant[tenant])
+                    "cognito_sync_backlog",
+                    extra=fields(tenant=tenant, waiting=self._of_tenant[tenant]),
                 )
             # Also what becomes visible late, with an earlier time than what was left already.
             self._behind[tenant] = min(recorded.durable_at, self._behind.get(tenant, math.inf))
@@ -348,11 +349,11 @@ class PoolPeople:
                     await work()
             except (CognitoRejectedError, UnansweredError, UnavailableError) as error:
                 _LOG.warning(
-                    "pool_not_in_step",
+                    "cognito_sync_behind",
                     extra=fields(tenant=tenant, error=str(error), again_in_s=delay),
                 )
             except Exception as error:  # noqa: BLE001 - logged, and tried again
-                fault("pool_fault", error, tenant=tenant, again_in_s=delay)
+                fault("cognito_sync_fault", error, tenant=tenant, again_in_s=delay)
             else:
                 return True
             if delay is not None:
@@ -405,11 +406,11 @@ class PoolPeople:
                         await self._enable_due(tenant)
                 except (CognitoRejectedError, UnansweredError, UnavailableError) as error:
                     _LOG.warning(
-                        "pool_not_in_step",
+                        "cognito_sync_behind",
                         extra=fields(tenant=tenant, error=str(error), again_in_s=ENABLE_AGAIN_S),
                     )
                 except Exception as error:  # noqa: BLE001 - logged, and tried again
-                    fault("pool_fault", error, tenant=tenant, again_in_s=ENABLE_AGAIN_S)
+                    fault("cognito_sync_fault", error, tenant=tenant, again_in_s=ENABLE_AGAIN_S)
                 again = self._enabling[tenant]
         finally:
             del self._enabling[tenant]
@@ -468,7 +469,7 @@ class PoolPeople:
         removed = await self._disabled.remove(one)
         if removed:
             _LOG.info(
-                "pool_user_enabled" if user is not None else "pool_user_gone",
+                "cognito_user_enabled" if user is not None else "cognito_user_gone",
                 extra=fields(tenant=one.tenant, block=one.block),
             )
         return user
@@ -525,14 +526,16 @@ class PoolPeople:
                     provider.name,
                 ):
                     names = await self._users.with_group(
-                        provider.name, overlay.group or "", form_decode=provider.form_decode
+                        provider.name,
+                        overlay.group or "",
+                        url_decode_groups=provider.url_decode_groups,
                     )
                     done = await self._take_groups(names, [overlay], request.tenant) and done
             if done:
                 await self._cleared(request, overlay)
             else:
                 _LOG.warning(
-                    "pool_group_not_cleared",
+                    "cognito_group_not_cleared",
                     extra=fields(tenant=request.tenant, group=overlay.group),
                 )
 
@@ -551,11 +554,13 @@ class PoolPeople:
         tenant = self._table().by_id(tenant_id)
         done = True
         for name in names:
-            form_decode = _form_decode(tenant, name)
+            url_decode_groups = _form_decode(tenant, name)
             for overlay in standing:
                 if overlay.group is not None:
                     done = (
-                        await self._users.remove_group(name, overlay.group, form_decode=form_decode)
+                        await self._users.remove_group(
+                            name, overlay.group, url_decode_groups=url_decode_groups
+                        )
                         and done
                     )
         return done
@@ -596,7 +601,8 @@ class PoolPeople:
                 # A recycled address: which of them was meant, nobody can say, and the gateway's own
                 # block does not need to know.
                 _LOG.warning(
-                    "pool_address_ambiguous", extra=fields(tenant=job.tenant, users=len(found))
+                    "cognito_sync_ambiguous_email",
+                    extra=fields(tenant=job.tenant, users=len(found)),
                 )
             else:
                 names += found
@@ -620,4 +626,4 @@ def _form_decode(tenant: Tenant | None, username: str) -> bool:
         if tenant is not None
         else None
     )
-    return found.form_decode if found is not None else True
+    return found.url_decode_groups if found is not None else True

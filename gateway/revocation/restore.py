@@ -37,7 +37,7 @@ AT_ONCE: Final = 8
 here.
 """
 
-_log = logging.getLogger("gateway.sessions")
+_log = logging.getLogger(__name__)
 
 
 class Markers:
@@ -83,7 +83,7 @@ class Markers:
 
     async def run(self) -> None:
         """Until cancelled."""
-        troubles = Troubles("markers_unavailable", "markers_available")
+        troubles = Troubles("redis_restore_unavailable", "redis_restore_available")
         while True:
             try:
                 await self.look()
@@ -93,7 +93,7 @@ class Markers:
             except Exception as error:  # noqa: BLE001 - whatever it is
                 # Without this loop, every check after the next fail-over is 503 for ever.
                 if troubles.begins("", UnavailableError(type(error).__name__)):
-                    _log.exception("markers_failed")
+                    _log.exception("redis_restore_fault")
             await self._sleep(LOOK_S)
 
     async def look(self) -> int:
@@ -158,7 +158,7 @@ class Markers:
                 await self._mark(unmarked - left, identity)
                 restored |= unmarked - left
         if restored:
-            _log.warning("restored", extra=fields(buckets=len(restored)))
+            _log.warning("redis_bucket_restored", extra=fields(buckets=len(restored)))
         known = {bucket: marker for bucket, (_, marker) in marked_for.items() if marker is not None}
         self._unseasoned -= {bucket for bucket, marker in known.items() if marker.startswith(b"s")}
         self._unseasoned |= restored | {
@@ -221,7 +221,7 @@ class Markers:
                 )
                 if failed is not result and tenant not in self._unrestorable:
                     self._unrestorable.add(tenant)
-                    _log.error("restore_failed", exc_info=result, extra=fields(tenant=tenant))
+                    _log.error("redis_restore_failed", exc_info=result, extra=fields(tenant=tenant))
         return left, failed
 
     async def _mark(self, buckets: set[int], identity: str) -> None:

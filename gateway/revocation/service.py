@@ -32,7 +32,7 @@ from gateway.core.revocation import RevocationKind, RevocationRequest, Revocatio
 from gateway.errors import UnavailableError
 from gateway.log import Throttled, fields
 from gateway.metrics import (
-    REVOCATION_SECONDS,
+    REVOCATION_DURATION,
     REVOCATIONS,
     TASK_FAILURES,
     source_label,
@@ -74,7 +74,7 @@ MAX_PEOPLE: Final = 20
 or a tenant nobody needs to be named.
 """
 
-_log = logging.getLogger("gateway.sessions")
+_log = logging.getLogger(__name__)
 
 
 class Uncached:
@@ -449,7 +449,7 @@ class StoreRevoker:
 
         await self._confirmations.confirm(line.request.tenant, report, server=server)
         line.acknowledged_ms = self._since(line)
-        REVOCATION_SECONDS.labels(source_label(line.request.source)).observe(
+        REVOCATION_DURATION.labels(source_label(line.request.source)).observe(
             line.acknowledged_ms / 1000
         )
         await self._note_acknowledged(line)
@@ -568,7 +568,7 @@ class StoreRevoker:
                 await self._record.forget(before=self._clock() - WATERMARK_LIFE_S)
                 await self.acknowledge_open()
             except UnavailableError as error:
-                _log.info("revocations_untended", extra=fields(error=str(error)))
+                _log.info("revocation_maintenance_failed", extra=fields(error=str(error)))
                 await sleep(_TEND_AGAIN_S)
             else:
                 await self._rest(sleep)

@@ -30,7 +30,7 @@ class Unopened:
     def __init__(self, record: RevocationRecord, *, event: str) -> None:
         self._record = record
         self._event = event
-        self._say = Throttled(logging.getLogger("gateway.sessions"), logging.ERROR, event)
+        self._say = Throttled(logging.getLogger(__name__), logging.ERROR, event)
         self._ids: dict[str, None] = {}
         self._full = False
         self._again_at = 0.0

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from gateway.sessions.api import TenantSource
     from gateway.sessions.connection import RedisClient
 
-log = logging.getLogger("gateway")
+log = logging.getLogger(__name__)
 
 IN_FORCE_S: Final = 15.0
 """How long a change waits for its replicas before its answer is "stored, not yet obeyed"."""
@@ -107,7 +107,7 @@ async def admin_stores(
     await stack.enter_async_context(background_task(forever(database.clock.run)))
     tenants = TenantDatabase(database, config)
 
-    staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
+    staleness_s, monotonic = config.session.max_revocation_delay.total_seconds(), steady()
     acknowledgements = Acknowledgements(redis, staleness_s=staleness_s, monotonic=monotonic)
     stack.push_async_callback(acknowledgements.close)
 

@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from gateway.sessions.connection import RedisClient
     from gateway.sessions.primary_health import Primary
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 KEEPALIVE_S = 3630.0
 """Longer than any proxy keeps an idle connection, so it is never we who close one that is about to
 be used.
@@ -149,7 +149,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         loop.add_signal_handler(signum, stop.set)
     async with AsyncExitStack() as stack:
         file = ConfigFile(config_path, config)
-        file.changed.append(lambda now: configure(now.log.form, now.log.level))
+        file.changed.append(lambda now: configure(now.log.format, now.log.level))
         await stack.enter_async_context(background_task(forever(file.watch)))
         ring = KeyFile(config.key_file, create=False)
         await stack.enter_async_context(background_task(forever(ring.watch)))
@@ -176,7 +176,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             redis,
             memory,
             name=replica_name(),
-            staleness_s=config.session.staleness.total_seconds(),
+            staleness_s=config.session.max_revocation_delay.total_seconds(),
             monotonic=monotonic,
         )
         tenants = await _tenants(config, ring, redis, stack, leases)
@@ -315,14 +315,14 @@ async def _services(
         clock=time.time,
         monotonic=time.monotonic,
     )
-    if config.session.recheck is not None:
+    if config.session.revalidate_interval is not None:
 
         def tenant(name: str) -> Tenant | None:
             return tenants.table.by_id(name)
 
         rechecks = Rechecks(
             redis,
-            interval_s=config.session.recheck.total_seconds(),
+            interval_s=config.session.revalidate_interval.total_seconds(),
             tenant=tenant,
             refresh=relying_party.refresh,
         )
@@ -547,15 +547,15 @@ async def probe_snapshot(redis: RedisClient, ring: keys.KeyRing) -> DependencySt
 
 async def probe_files(config: Config) -> DependencyState:
     """Every file of the folder, without the gateway's running copy."""
-    if config.tenants.files is None:
+    if config.tenants.directory is None:
         return DependencyState(
-            "tenants", ok=True, detail="tenants.files is not set: all tenants are in SQL"
+            "tenants", ok=True, detail="tenants.directory is not set: all tenants are in SQL"
         )
-    documents = await asyncio.to_thread(read_folder, config.tenants.files, config)
+    documents = await asyncio.to_thread(read_folder, config.tenants.directory, config)
     return DependencyState(
         "tenants",
         ok=True,
-        detail=f"{len(documents)} tenants in {config.tenants.files}",
+        detail=f"{len(documents)} tenants in {config.tenants.directory}",
         warnings=host_warnings(documents.values(), config),
     )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.http.listener import Listener
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 QUIET_S: Final = 0.05
 """Nobody asked for so long: the connections that are left are idle ones. Also longer than the
 handshake of a connection in the same network.

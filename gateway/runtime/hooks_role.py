@@ -136,7 +136,7 @@ async def hook_role(
         ),
         cursors=cursors,
         applier=applier,
-        interval_s=config.hooks.reconcile.total_seconds(),
+        interval_s=config.hooks.reconcile_interval.total_seconds(),
         clock=clock,
     )
     activity_counter = ActivityCounter(database, committer, clock=clock)

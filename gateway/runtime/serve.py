@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from gateway.config.model import Config
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -263,7 +263,7 @@ def _child(plan: ProcessPlan, config_path: Path, config: Config, socket_path: st
         write_in_background(dropped=LOG_LINES_DROPPED.inc)
         code = _serve_here(plan, config_path, config, socket_path, None)
     except ConfigError as error:
-        _LOG.critical("configuration", extra=fields(error=str(error)))
+        _LOG.critical("config_invalid", extra=fields(error=str(error)))
         code = 2
     except GatewayError as error:
         _LOG.critical("stopped", extra=fields(error=str(error)))

@@ -26,7 +26,7 @@ from gateway.metrics import WORKER_EXITS, worker_died
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 STOP_TIMEOUT_S: Final = 10.0
 RESTART_S: Final = 1.0
 """Before a worker that died is replaced; twice as long after each further failure, up to
@@ -226,7 +226,7 @@ def _cause(code: int) -> str:
         )
     return {
         0: "ended by itself",
-        2: "the configuration, the key ring or a secret cannot be read: see `configuration` above",
+        2: "the configuration, the key ring or a secret cannot be read: see `config_invalid` above",
     }.get(code, "a fault: see `stopped` or `worker_failed` above")
 
 

@@ -20,7 +20,7 @@ CERTAIN_S: Final = 0.5
 APART_S: Final = 5.0
 """More than clocks that are set differ; signed tokens are given as much."""
 
-_log = logging.getLogger("gateway")
+_log = logging.getLogger(__name__)
 
 
 def offset_s(theirs: float, *, asked_at: float, answered_at: float, wall: float) -> float | None:

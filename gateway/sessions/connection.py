@@ -22,7 +22,7 @@ from redis.exceptions import AskError, MovedError, NoScriptError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.errors import ConfigError, UnavailableError, UnconfirmedError
-from gateway.metrics import STORE_SECONDS
+from gateway.metrics import STORE_REQUEST_DURATION
 from gateway.sessions.cluster import DIED, NO_ANSWER, Topology, half_moved, on_one_connection
 from gateway.sessions.sentinels import Sentinels
 
@@ -208,7 +208,7 @@ def timed(what: str) -> Iterator[None]:
         with unavailable(what):
             yield
     finally:
-        STORE_SECONDS.labels("redis", what).observe(perf_counter() - started)
+        STORE_REQUEST_DURATION.labels("redis", what).observe(perf_counter() - started)
 
 
 class RedisClient:

@@ -58,7 +58,7 @@ if os.getppid() != int(sys.argv[1]): sys.exit("the parent is gone")
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
-_log = logging.getLogger("gateway.sessions")
+_log = logging.getLogger(__name__)
 
 
 class EmbeddedValkey:

@@ -1,7 +1,7 @@
 """Idle time is extended in the background, and only when an eighth of it has passed: never a write
 per request.
 
-So a session idles out between 7/8 of ``session.idle`` and ``session.idle`` after its last request,
+So a session idles out between 7/8 of ``session.idle_timeout`` and all of it after its last request,
 or after the moment until which that keeps it active. A touch that fails is tried again with the
 next request, and by itself as long as a session is kept active: of an open socket there may be no
 next one. It never makes a check fail.
@@ -35,7 +35,7 @@ the next request.
 """
 AGAIN_S: Final = 1.0
 
-_log = logging.getLogger("gateway.sessions")
+_log = logging.getLogger(__name__)
 
 
 class Touches:
@@ -102,7 +102,7 @@ class Touches:
             except UnavailableError as error:
                 self._until.pop(digest, None)
                 self._try_later(record, until)
-                _log.debug("touch_failed", extra=fields(error=str(error)))
+                _log.debug("session_refresh_failed", extra=fields(error=str(error)))
 
     def _try_later(self, record: Record, until: float) -> None:
         """Where a session is active without a further request; else the next one does it."""

@@ -27,7 +27,7 @@ later: a wrong redirect, never a way in.
 """
 
 REPORT = Script.load("key_adoption")
-_log = logging.getLogger("gateway.sessions")
+_log = logging.getLogger(__name__)
 
 
 class KeyAdoption:
@@ -50,7 +50,7 @@ class KeyAdoption:
             try:
                 await self.report(process)
             except UnavailableError as error:
-                _log.debug("readers_unavailable", extra=fields(error=str(error)))
+                _log.debug("key_adoption_unavailable", extra=fields(error=str(error)))
             await asyncio.sleep(EVERY_S)
 
     async def lagging(self, kid: str) -> tuple[int, list[str]]:

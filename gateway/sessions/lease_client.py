@@ -89,7 +89,7 @@ class LeaseClient:
         self.each_round: Callable[[], None] = lambda: None
         """Called before every regular round of renewals."""
         self._redis = redis.apart(at_once=ROUNDS_AT_ONCE)
-        self._troubles = Troubles("lease_not_renewed", "lease_renewed")
+        self._troubles = Troubles("cache_lease_renewal_failed", "cache_lease_renewed")
         self._joins = redis.apart(at_once=JOINS_AT_ONCE)
         self._memory = memory
         self._length_s = staleness_s * LEASE_PART

@@ -14,7 +14,7 @@ from gateway.metrics import TASK_FAILURES
 _MAX_NAMES: Final = 256
 """A Cluster's addresses may change for ever; those that went away in trouble are not kept."""
 
-_log = logging.getLogger("gateway.sessions")
+_log = logging.getLogger(__name__)
 
 
 class Troubles:

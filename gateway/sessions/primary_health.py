@@ -57,7 +57,7 @@ AT_ONCE: Final = 2
 lease.
 """
 
-_log = logging.getLogger("gateway.sessions")
+_log = logging.getLogger(__name__)
 _steady = steady()
 """One that counts while the machine is suspended: an answer that waited meanwhile took long."""
 

@@ -1,5 +1,5 @@
-"""``session.recheck``: ask Cognito now and then whether it still knows the person, by the family's
-refresh token.
+"""``session.revalidate_interval``: ask Cognito now and then whether it still knows the person, by
+the family's refresh token.
 
 Rules:
 - A check schedules it and never awaits it. Until Cognito has answered, the session is as good as it
@@ -46,7 +46,7 @@ WAITING: Final = 10_000
 STORE_AGAIN_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 CLAIM, RECHECKED = Script.load("claim"), Script.load("rechecked")
-_log = logging.getLogger("gateway.sessions")
+_log = logging.getLogger(__name__)
 
 
 class Refresh(Protocol):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Secret, Session
     from gateway.sessions.api import SessionStore, TenantSource
 
-_LOG = logging.getLogger("gateway")
+_LOG = logging.getLogger(__name__)
 GRACE_S: Final = 40.0
 """Longer than a ticket lives (30 s) and than a request is under way; shorter, and tabs that sign in
 together lose each other's requests.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.sessions.connection import RedisClient
 
 WATERMARK_LIFE_S: Final = 30 * 86400 + 3600
-"""The longest ``session.absolute`` that a configuration may name, and an hour."""
+"""The longest ``session.max_lifetime`` that a configuration may name, and an hour."""
 REVOKED_AT_ONCE: Final = 24
 """Steps of revocations under way at one server."""
 PAGE: Final = 500

@@ -81,7 +81,7 @@ class RegistryRecords:
             return Rejected(
                 "read_only",
                 (
-                    f"tenant {tenant} is a file of tenants.files; write the secret there "
+                    f"tenant {tenant} is a file of tenants.directory; write the secret there "
                     "(gateway hooks secret makes one)"
                 ),
             )
@@ -111,7 +111,7 @@ class RegistryRecords:
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
         if tenant in self._files():
             return Rejected(
-                "read_only", f"tenant {tenant} is a file of tenants.files; delete it there"
+                "read_only", f"tenant {tenant} is a file of tenants.directory; delete it there"
             )
         refused = await self._database.delete(tenant, version=_version(etag), by=None)
         if refused is not None:

@@ -53,7 +53,7 @@ FIELDS: Mapping[str, Authority] = {
     "providers[].issuer": _OPERATOR,
     "providers[].domains": _OPERATOR,
     "providers[].email_trust": _OPERATOR,
-    "providers[].form_decode": _OPERATOR,
+    "providers[].url_decode_groups": _OPERATOR,
     "providers[].hooks.secrets": _TENANT,
     "providers[].hooks.directory_id": _TENANT,
     "providers[].hooks.client_id": _TENANT,
@@ -66,14 +66,14 @@ FIELDS: Mapping[str, Authority] = {
     "paths.unicode": _OPERATOR,
     "paths.suffixes": _OPERATOR,
     "rules": _OPERATOR,  # what they open is the operator's application
-    "rules_next": _OPERATOR,
+    "shadow_rules": _OPERATOR,
     "headers": _OPERATOR,
     "app_cookies": _OPERATOR,  # names of the operator's application
     "clear_domain_cookies": _OPERATOR,  # reaches what others have below the domain
-    "session.idle": _LOWER,
+    "session.idle_timeout": _LOWER,
     "session.idle_counts.exclude": _OPERATOR,  # paths of the operator's application
     "session.idle_counts.websocket": _LOWER,
-    "session.absolute": _LOWER,
+    "session.max_lifetime": _LOWER,
     "session.max_per_user": _LOWER,
     "app_passwords.lifetime": _LOWER,
     "app_passwords.login_within": _LOWER,

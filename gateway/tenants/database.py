@@ -381,7 +381,7 @@ class TenantDatabase:
     async def put_credentials(
         self, tenant: str, credentials: Credentials, *, by: Actor | None
     ) -> Rejected | None:
-        """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself
+        """What provisioning made, for a tenant that says ``client: managed``; the tenant itself
         may be a file. Replaces all that it had, retired ones too.
         """
         clients = (
@@ -524,7 +524,7 @@ class TenantDatabase:
         tenant = wanted.id
         if any(listing.id == tenant for listing in files):
             return Rejected(
-                "read_only", f"tenant {tenant} is a file of tenants.files; change it there"
+                "read_only", f"tenant {tenant} is a file of tenants.directory; change it there"
             )
         if version is None and before is not None:
             return Rejected("exists", f"tenant {tenant} exists (version {before.version})")

@@ -261,7 +261,7 @@ class ProviderDocument(Model):
     issuer: IssuerUrl | None = None
     domains: Annotated[frozenset[EmailDomain], Field(max_length=MAX_NAMES)] | None = None
     email_trust: EmailTrust | None = None
-    form_decode: bool = True
+    url_decode_groups: bool = True
     hooks: HookDocument = HookDocument()
 
     @model_validator(mode="after")
@@ -293,24 +293,25 @@ gateway signs.
 
 
 class RuleDocument(Model):
-    """First match wins. ``allow: everyone`` needs no login; ``allow: nobody`` refuses.
+    """First match wins. ``allow: public`` needs no login; ``allow: deny`` refuses.
 
-    ``allow`` stands without ``groups``, ``roles``, ``bearer``, ``app_passwords`` and ``replace``;
-    ``session: false`` needs ``bearer``; ``replace: true`` needs ``groups`` or ``roles``. ``hosts``,
-    of the tenant's own, limits it to these; on shared hosts it then says nothing. ``identity``
-    needs ``bearer``: managed headers and their text for a machine's token. No text may be a
-    person's: no address of ``email_domains``, no UUID, no ``PROVIDER_`` at its beginning; and none
-    for headers whose source is ``tenant``, ``provider`` or ``assertion``.
+    ``allow`` stands without ``groups``, ``roles``, ``bearer``, ``app_passwords`` and
+    ``override_tenant_groups``; ``browser_sessions: false`` needs ``bearer``;
+    ``override_tenant_groups: true`` needs ``groups`` or ``roles``. ``hosts``, of the tenant's own,
+    limits it to these; on shared hosts it then says nothing. ``identity`` needs ``bearer``: managed
+    headers and their text for a machine's token. No text may be a person's: no address of
+    ``email_domains``, no UUID, no ``PROVIDER_`` at its beginning; and none for headers whose source
+    is ``tenant``, ``provider`` or ``assertion``.
     """
 
     path: PathGlob
     methods: frozenset[Method] | None = None
-    allow: Literal["everyone", "nobody"] | None = None
+    allow: Literal["public", "deny"] | None = None
     groups: RuleNames = "unset"
     roles: RuleNames = "unset"
-    replace: bool = False
+    override_tenant_groups: bool = False
     bearer: BearerDocument | None = None
-    session: bool = True
+    browser_sessions: bool = True
     hosts: (
         Annotated[frozenset[HostPattern], Field(min_length=1, max_length=MAX_RULE_HOSTS)] | None
     ) = None
@@ -330,21 +331,21 @@ class RuleDocument(Model):
             or self.roles != "unset"
             or self.bearer
             or self.app_passwords
-            or self.replace
+            or self.override_tenant_groups
         ):
             msg = (
                 f"allow: {self.allow} stands alone, without groups, roles, bearer, "
-                "app_passwords or replace"
+                "app_passwords or override_tenant_groups"
             )
             raise ValueError(msg)
-        if not self.session and self.bearer is None:
-            msg = "session: false needs bearer"
+        if not self.browser_sessions and self.bearer is None:
+            msg = "browser_sessions: false needs bearer"
             raise ValueError(msg)
         if self.identity and self.bearer is None:
             msg = "identity needs bearer: it is what the application hears of a machine"
             raise ValueError(msg)
-        if self.replace and self.groups == "unset" and self.roles == "unset":
-            msg = "replace: true needs groups or roles"
+        if self.override_tenant_groups and self.groups == "unset" and self.roles == "unset":
+            msg = "override_tenant_groups: true needs groups or roles"
             raise ValueError(msg)
         return self
 
@@ -382,7 +383,7 @@ MAX_APP_COOKIES = 16
 
 class IdleCountsDocument(Model):
     """Which requests keep a session from idling out, where not all do alike. ``websocket`` is at
-    least 1m, and not longer than ``absolute``.
+    least 1m, and not longer than ``max_lifetime``.
     """
 
     exclude: Annotated[tuple[PathGlob, ...], Field(max_length=MAX_EXCLUDES)] = ()
@@ -390,13 +391,13 @@ class IdleCountsDocument(Model):
 
 
 class SessionDocument(Model):
-    """What this tenant has otherwise than the gateway; never longer than 30 days, and ``idle`` not
-    longer than ``absolute``.
+    """What this tenant has otherwise than the gateway; never longer than 30 days, and
+    ``idle_timeout`` not longer than ``max_lifetime``.
     """
 
-    idle: Duration | None = None
+    idle_timeout: Duration | None = None
     idle_counts: IdleCountsDocument = IdleCountsDocument()
-    absolute: Duration | None = None
+    max_lifetime: Duration | None = None
     max_per_user: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
@@ -450,7 +451,7 @@ class BrandingDocument(Model):
 class TenantDocument(Model):
     """One tenant, as written in ``config/tenants/ID.yaml`` or sent to the admin API.
 
-    Either ``client_id`` with ``client_secret``, or ``client: provisioned`` with neither. ``scopes``
+    Either ``client_id`` with ``client_secret``, or ``client: managed`` with neither. ``scopes``
     contain ``openid``, and never ``aws.cognito.signin.user.admin``. Providers have different names,
     and ``domains`` within ``email_domains``. At least one host, a wildcard only with
     ``login_host``, and ``headers`` only of ``tenant_headers``, as the gateway's configuration has
@@ -464,7 +465,7 @@ class TenantDocument(Model):
     email_domains: Annotated[frozenset[EmailDomain], Field(max_length=MAX_NAMES)]
     allowed_groups: Names
     allowed_roles: Annotated[Names, Field(json_schema_extra={"default": "any"})] = None
-    client: Literal["provisioned"] | None = None
+    client: Literal["managed"] | None = None
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+$", max_length=128)] | None = None
     client_secret: SecretValue | None = None
     scopes: Annotated[
@@ -476,7 +477,7 @@ class TenantDocument(Model):
     ]
     paths: PathsDocument = PathsDocument()
     rules: Rules = ()
-    rules_next: Rules = ()
+    shadow_rules: Rules = ()
     headers: HeaderMap = Field(default_factory=dict)
     app_cookies: Annotated[tuple[AppCookieText, ...], Field(max_length=MAX_APP_COOKIES)] = ()
     clear_domain_cookies: bool = False
@@ -493,8 +494,8 @@ class TenantDocument(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> TenantDocument:
-        if (self.client == "provisioned") == (self.client_id is not None):
-            msg = "either client_id with client_secret, or client: provisioned"
+        if (self.client == "managed") == (self.client_id is not None):
+            msg = "either client_id with client_secret, or client: managed"
             raise ValueError(msg)
         if self.client is None and self.client_secret is None:
             msg = "client_secret is required with client_id"
@@ -534,7 +535,7 @@ def _check_spelling(document: TenantDocument) -> None:
     reader = document.paths.reader()
     rules = (
         (f"{field}.{index}.path", rule.path)
-        for field, rules in (("rules", document.rules), ("rules_next", document.rules_next))
+        for field, rules in (("rules", document.rules), ("shadow_rules", document.shadow_rules))
         for index, rule in enumerate(rules)
     )
     excluded = (
@@ -556,7 +557,7 @@ def _check_spelling(document: TenantDocument) -> None:
 
 
 def _check_stars(document: TenantDocument) -> None:
-    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+    for field, rules in (("rules", document.rules), ("shadow_rules", document.shadow_rules)):
         if (
             sum(rule.path.removesuffix("/**").replace("**", "*").count("*") for rule in rules)
             > MAX_RULE_STARS
@@ -570,7 +571,7 @@ def _check_stars(document: TenantDocument) -> None:
 
 def _check_rule_hosts(document: TenantDocument) -> None:
     """A rule for a host that is not the tenant's would say nothing anywhere."""
-    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+    for field, rules in (("rules", document.rules), ("shadow_rules", document.shadow_rules)):
         for index, rule in enumerate(rules):
             for name in sorted(rule.hosts or ()):
                 if not includes(document.hosts, name):
@@ -590,7 +591,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 
 def _check_machines(document: TenantDocument) -> None:
     """No machine arrives under a name that a person of this tenant could have."""
-    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+    for field, rules in (("rules", document.rules), ("shadow_rules", document.shadow_rules)):
         for index, rule in enumerate(rules):
             for name, text in rule.identity.items():
                 if why := _persons(text, document):
@@ -644,7 +645,7 @@ def compile_tenant(
     spoken = speaks_for(headers)
     rules = tuple(_rule(rule, own_clients, spoken) for rule in document.rules)
     limits = document.session
-    absolute = limits.absolute or config.session.absolute
+    absolute = limits.max_lifetime or config.session.max_lifetime
     return Tenant(
         id=document.id,
         name=document.name,
@@ -659,10 +660,12 @@ def compile_tenant(
         scopes=document.scopes,
         providers=tuple(_provider(p, document) for p in document.providers),
         rules=rules,
-        rules_next=tuple(_rule(rule, own_clients, spoken) for rule in document.rules_next),
+        shadow_rules=tuple(_rule(rule, own_clients, spoken) for rule in document.shadow_rules),
         headers=headers,
         session=SessionLimits(
-            idle_s=int(min(limits.idle or config.session.idle, absolute).total_seconds()),
+            idle_s=int(
+                min(limits.idle_timeout or config.session.idle_timeout, absolute).total_seconds()
+            ),
             absolute_s=int(absolute.total_seconds()),
             max_per_user=limits.max_per_user or config.session.max_per_user,
             counts=_idle_counts(limits.idle_counts, absolute),
@@ -674,9 +677,11 @@ def compile_tenant(
         branding=Branding(
             document.branding.logo, document.branding.color, document.branding.support
         ),
-        group_header_names=_policy_groups(document) if config.groups_header == "policy" else None,
+        group_header_names=_policy_groups(document)
+        if config.groups_header == "referenced"
+        else None,
         assertion_group_names=_policy_groups(document)
-        if config.assertion.groups == "policy"
+        if config.assertion.groups == "referenced"
         else None,
         generation=generation,
         retired=retired,
@@ -703,7 +708,7 @@ def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
         document.issuer,
         domains,
         trust,
-        document.form_decode,
+        document.url_decode_groups,
     )
 
 
@@ -730,17 +735,17 @@ def _rule(document: RuleDocument, own_clients: frozenset[str], spoken: Mapping[s
     return Rule(
         path=document.path,
         methods=document.methods,
-        everyone=document.allow == "everyone",
-        deny=document.allow == "nobody",
+        public=document.allow == "public",
+        deny=document.allow == "deny",
         groups=names(document.groups),
         any_group=document.groups is None,
         roles=names(document.roles),
         any_role=document.roles is None,
-        replace=document.replace,
+        override_tenant_groups=document.override_tenant_groups,
         bearer=BearerRule(own_clients if bearer.clients is None else bearer.clients, bearer.scopes)
         if bearer
         else None,
-        session=document.session,
+        browser_sessions=document.browser_sessions,
         hosts=document.hosts,
         identity=tuple(
             sorted(

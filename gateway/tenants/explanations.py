@@ -159,7 +159,7 @@ def as_json(found: Explanation) -> Json:
         ],
         "would_do": {"groups": list(found.groups), "roles": list(found.roles)},
         "support": found.tenant.branding.support or None if found.tenant is not None else None,
-        "rules_next": {"decision": kind_of(found.next), "reason": found.next.reason.value}
+        "shadow_rules": {"decision": kind_of(found.next), "reason": found.next.reason.value}
         if found.next is not None
         else None,
     }

@@ -24,8 +24,8 @@ from gateway.background import forever
 from gateway.config.yaml import explain_validation, read_yaml
 from gateway.core.tenants import TenantTable, same_names
 from gateway.errors import ConfigError
-from gateway.log import ROOT, fields
-from gateway.metrics import TENANT_PROBLEMS
+from gateway.log import fields
+from gateway.metrics import TENANT_CONFIG_ERRORS
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.offload import in_background, woken
 from gateway.tenants.secrets import complete
@@ -44,7 +44,7 @@ POLL_S = 0.25
 SLOWEST_POLL_S = 0.6
 """A change is live within a second; a folder of ten thousand files takes 20 to 40 ms to look at."""
 
-log = logging.getLogger(ROOT)
+log = logging.getLogger(__name__)
 
 
 Stamp = tuple[int, int, int]
@@ -132,7 +132,7 @@ def _scan(folder: Path) -> dict[str, Stamp]:
 
 
 def _unreadable(folder: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"tenants.files: {folder}: cannot be read: {error.strerror}")
+    return ConfigError(f"tenants.directory: {folder}: cannot be read: {error.strerror}")
 
 
 def _clashes(records: Mapping[Path, Record], config: Config) -> list[str]:
@@ -199,7 +199,7 @@ class TenantFiles:
         if not seen and self.records:
             self.problems = (
                 (
-                    f"tenants.files: {self._folder}: holds no tenant file any more; the "
+                    f"tenants.directory: {self._folder}: holds no tenant file any more; the "
                     f"{len(self.records)} tenants read before are kept"
                 ),
             )
@@ -253,7 +253,7 @@ class TenantFiles:
                 before.provisioned if before else False,
                 str(error),
             )
-        return _Loaded(stamp, record_of(document, None), document.client == "provisioned", "")
+        return _Loaded(stamp, record_of(document, None), document.client == "managed", "")
 
 
 class FileTenants:
@@ -265,11 +265,11 @@ class FileTenants:
         """Reads the folder. Raises ``ConfigError``. ``changed`` is called on the loop after each
         swap.
         """
-        if config.tenants.files is None:
-            msg = "tenants.files: required where there is no admin role to read tenants from"
+        if config.tenants.directory is None:
+            msg = "tenants.directory: required where there is no admin role to read tenants from"
             raise ConfigError(msg)
         self._config = config
-        self._files = TenantFiles(config.tenants.files, config)
+        self._files = TenantFiles(config.tenants.directory, config)
         self._files.load()
         self._changed = changed
         self._wake = asyncio.Event()
@@ -309,7 +309,9 @@ class FileTenants:
                 self._table = await in_background(self._build, self._table)
                 log.info(
                     "tenants_changed",
-                    extra=fields(tenants=len(self._table), source=str(self._config.tenants.files)),
+                    extra=fields(
+                        tenants=len(self._table), source=str(self._config.tenants.directory)
+                    ),
                 )
                 self._changed(self._table)
             complain("files", said, self._files.problems, again=everything)
@@ -340,9 +342,9 @@ def complain(
     """Each problem is logged when it appears; ``again`` (somebody asked) repeats those that stayed.
     The metric counts those that stand.
     """
-    TENANT_PROBLEMS.labels(source).set(len(now))
+    TENANT_CONFIG_ERRORS.labels(source).set(len(now))
     for problem in now:
         if again or problem not in before:
-            log.error("tenants_refused", extra=fields(problem=problem))
+            log.error("tenant_config_invalid", extra=fields(problem=problem))
     if before and not now:
-        log.info("tenants_mended")
+        log.info("tenant_config_recovered")

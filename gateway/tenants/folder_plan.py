@@ -63,9 +63,12 @@ def read_wanted(
     """The documents of a folder, each ``***`` in them replaced by the stored secret. Raises
     ``ConfigError`` with every mistake.
     """
-    if config.tenants.files is not None and folder.resolve() == config.tenants.files.resolve():
+    if (
+        config.tenants.directory is not None
+        and folder.resolve() == config.tenants.directory.resolve()
+    ):
         msg = (
-            f"{folder}: is tenants.files: its tenants are served from there already, and a "
+            f"{folder}: is tenants.directory: its tenants are served from there already, and a "
             "tenant in both is an error"
         )
         raise ConfigError(msg)

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def groups_named(document: TenantDocument) -> frozenset[str] | None:
-    """Groups that the tenant's policy mentions, in ``rules_next`` too. None where it mentions none:
-    then any may matter to the app.
+    """Groups that the tenant's policy mentions, in ``shadow_rules`` too. None where it mentions
+    none: then any may matter to the app.
     """
     named = set(document.allowed_groups or ())
-    for rule in (*document.rules, *document.rules_next):
+    for rule in (*document.rules, *document.shadow_rules):
         if isinstance(rule.groups, frozenset):
             named |= rule.groups
     return None if document.allowed_groups is None and not named else frozenset(named)

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 from gateway.background import forever
 from gateway.core.tenants import same_names
 from gateway.errors import ConfigError, GatewayError, UnavailableError
-from gateway.log import ROOT, fields
+from gateway.log import fields
 from gateway.metrics import TASK_FAILURES
 from gateway.tenants import snapshot
 from gateway.tenants.files import TenantFiles, complain
@@ -78,7 +78,7 @@ _KEY_RING = (
     "gw:{tenants}:manifest and gw:{tenants}:records in Redis"
 )
 
-log = logging.getLogger(ROOT)
+log = logging.getLogger(__name__)
 
 
 class Publisher:
@@ -111,7 +111,9 @@ class Publisher:
         self._end = end
         self._clock = clock
         self._files = (
-            TenantFiles(config.tenants.files, config) if config.tenants.files is not None else None
+            TenantFiles(config.tenants.directory, config)
+            if config.tenants.directory is not None
+            else None
         )
         self._stamps: dict[str, str] = {}
         self._rows: dict[str, Record] = {}
@@ -463,7 +465,7 @@ class Publisher:
         if both:
             return {}, tuple(
                 (
-                    f"tenant {tenant} is in tenants.files and in SQL: remove it from one "
+                    f"tenant {tenant} is in tenants.directory and in SQL: remove it from one "
                     f"(gateway tenants delete {tenant})"
                 )
                 for tenant in both

@@ -142,7 +142,7 @@ class Sealer:
         if derived is None:
             material = next((key.material for key in self._ring().sealing if key.kid == kid), None)
             if material is None:
-                msg = f"sealed with key {kid[:16]!r}, which is not in the key ring (keys.file)"
+                msg = f"sealed with key {kid[:16]!r}, which is not in the key ring (key_ring.file)"
                 raise OtherKeyRingError(msg)
             derived = AESGCM(
                 HKDF(SHA256(), 32, salt=None, info=b"tenant snapshot").derive(material)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.tenants.document import TenantDocument
 
-RECORD_FORMAT = 7
+RECORD_FORMAT = 8
 """Raised when a record of this release cannot be read by the one before: a replica refuses a
 snapshot of another format.
 """
@@ -34,7 +34,7 @@ snapshot of another format.
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The app client that provisioning made for a tenant that says ``client: provisioned``, and
+    """The app client that provisioning made for a tenant that says ``client: managed``, and
     those that it replaced.
     """
 
@@ -67,9 +67,9 @@ class Record:
 
 
 def record_of(document: TenantDocument, credentials: Credentials | None) -> Record:
-    """``credentials`` are looked at only for ``client: provisioned``."""
+    """``credentials`` are looked at only for ``client: managed``."""
     clients: tuple[AppClient, ...] = ()
-    if document.client == "provisioned" and credentials is not None:
+    if document.client == "managed" and credentials is not None:
         clients = (
             AppClient(credentials.client_id, credentials.client_secret),
             *credentials.retired,
@@ -111,7 +111,7 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
 
 
 def with_credentials(record: Record, credentials: Credentials) -> Record:
-    """The record of a file that says ``client: provisioned``, completed from SQL."""
+    """The record of a file that says ``client: managed``, completed from SQL."""
     document, _ = document_of(record)
     return record_of(document, credentials)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
-from gateway.log import ROOT, fields
+from gateway.log import fields
 from gateway.metrics import TASK_FAILURES
 from gateway.tenants.files import FileTenants, complain
 from gateway.tenants.offload import in_background, settled, woken
@@ -47,7 +47,7 @@ OBJECTS_OF_A_RECORD = 5
 RETRY_S = 0.5
 """After something went wrong: a manifest that does not open is half a megabyte to read again."""
 
-log = logging.getLogger(ROOT)
+log = logging.getLogger(__name__)
 
 
 class SnapshotTenants:
@@ -97,7 +97,7 @@ class SnapshotTenants:
             raise UnavailableError(msg)
         if self._files is not None:
             return self._files.table
-        msg = "no tenants yet: no snapshot in Redis, and tenants.files is not set here"
+        msg = "no tenants yet: no snapshot in Redis, and tenants.directory is not set here"
         raise UnavailableError(msg)
 
     @property
@@ -120,7 +120,9 @@ class SnapshotTenants:
             return f"snapshot {self.generation}"
         if self._shut:
             return "nothing"
-        return f"files {self._config.tenants.files}" if self._files is not None else "nothing yet"
+        return (
+            f"files {self._config.tenants.directory}" if self._files is not None else "nothing yet"
+        )
 
     @property
     def all_problems(self) -> tuple[str, ...]:
@@ -160,7 +162,7 @@ class SnapshotTenants:
         are needed.
         """
         await self.refresh()
-        if self._table is None and self._config.tenants.files is not None:
+        if self._table is None and self._config.tenants.directory is not None:
             self._files = FileTenants(self._config, changed=self._files_changed)
             self._tell(self._files.table)
 
@@ -204,7 +206,7 @@ class SnapshotTenants:
                 log.exception("snapshot_fault")
             if self._table is None:
                 self._shut = self.problems[0]
-        if self._table is not None or self._config.tenants.files is None:
+        if self._table is not None or self._config.tenants.directory is None:
             complain("snapshot", said, self.problems, again=False)
         return swapped
 

@@ -98,16 +98,18 @@ def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
         )
     websocket = document.session.idle_counts.websocket
     if (
-        document.session.absolute is not None
-        or document.session.idle is not None
+        document.session.max_lifetime is not None
+        or document.session.idle_timeout is not None
         or websocket is not None
     ):
-        absolute = document.session.absolute or config.session.absolute
-        idle = document.session.idle
+        absolute = document.session.max_lifetime or config.session.max_lifetime
+        idle = document.session.idle_timeout
         if not 60 <= absolute.total_seconds() <= 30 * 86400:
-            yield Problem("session.absolute", str(absolute), "between 1m and 30d")
+            yield Problem("session.max_lifetime", str(absolute), "between 1m and 30d")
         if idle is not None and not 60 <= idle.total_seconds() <= absolute.total_seconds():
-            yield Problem("session.idle", str(idle), "at least 1m, and not longer than absolute")
+            yield Problem(
+                "session.idle_timeout", str(idle), "at least 1m, and not longer than max_lifetime"
+            )
         if (
             websocket is not None
             and not 60 <= websocket.total_seconds() <= absolute.total_seconds()
@@ -115,14 +117,14 @@ def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
             yield Problem(
                 "session.idle_counts.websocket",
                 str(websocket),
-                "at least 1m, and not longer than absolute",
+                "at least 1m, and not longer than max_lifetime",
             )
 
 
 def _identities(document: TenantDocument, config: Config) -> Iterator[Problem]:
     declared = {**config.headers, **config.tenant_headers}
     spoken = speaks_for(HeaderSpec(name, *source_of(source)) for name, source in declared.items())
-    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+    for field, rules in (("rules", document.rules), ("shadow_rules", document.shadow_rules)):
         for index, rule in enumerate(rules):
             for name in rule.identity:
                 if folded_name(name) not in spoken:

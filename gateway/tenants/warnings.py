@@ -63,8 +63,8 @@ def _open_at_shared_hosts(documents: tuple[TenantDocument, ...], config: Config)
     for document in documents if config.shared_hosts else ():
         for number, rule in enumerate(document.rules):
             if rule.hosts and (
-                rule.allow == "nobody"
-                or not rule.session
+                rule.allow == "deny"
+                or not rule.browser_sessions
                 or isinstance(rule.groups, frozenset)
                 or isinstance(rule.roles, frozenset)
             ):
@@ -91,15 +91,15 @@ def _warnings(document: TenantDocument) -> Iterator[str]:
     ):
         if names is not None and not names:
             yield f"{name}: is empty, so nobody comes in; the word any does not ask"
-    for name, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+    for name, rules in (("rules", document.rules), ("shadow_rules", document.shadow_rules)):
         for number, rule in enumerate(rules):
             if why := _lets_nobody_in(rule):
                 yield f"{name}.{number}: {rule.path} lets nobody in ({why})"
 
 
 def _lets_nobody_in(rule: RuleDocument) -> str:
-    if rule.allow == "nobody":
-        return "allow: nobody at every path" if rule.path == "/**" and rule.methods is None else ""
+    if rule.allow == "deny":
+        return "allow: deny at every path" if rule.path == "/**" and rule.methods is None else ""
     return ", ".join(
         f"{name} is empty"
         for name, names in (("groups", rule.groups), ("roles", rule.roles))

@@ -194,8 +194,8 @@ async def test_a_policy_that_lets_nobody_in_is_taken_with_a_word(
 ) -> None:
     rules = [
         {"path": "/a/**", "groups": []},
-        {"path": "/b", "allow": "nobody"},
-        {"path": "/**", "allow": "nobody"},
+        {"path": "/b", "allow": "deny"},
+        {"path": "/**", "allow": "deny"},
     ]
     _, told = await put(
         registry, sample(allowed_groups=[], rules=rules, client_secret="***"), dry=dry

@@ -48,9 +48,9 @@ STORED: dict[str, Any] = {
     "client_id": "4r8abc",
     "client_secret": SECRET,
     "session": {
-        "idle": "30m",
+        "idle_timeout": "30m",
         "idle_counts": {"websocket": "1h"},
-        "absolute": "12h",
+        "max_lifetime": "12h",
         "max_per_user": 5,
     },
     "app_passwords": {"lifetime": "10d", "login_within": "10d", "max_per_user": 10},
@@ -82,7 +82,7 @@ CHANGES: dict[str, Any] = {
     "email_domains": ["acme.test", "globex.test"],
     "allowed_groups": "any",
     "allowed_roles": ["auditor"],
-    "client": "provisioned",
+    "client": "managed",
     "client_id": "9zzglobex",
     "client_secret": OTHER_SECRET,
     "scopes": ["openid", "profile"],
@@ -92,7 +92,7 @@ CHANGES: dict[str, Any] = {
     "providers[].issuer": "https://other.okta.com",
     "providers[].domains": ["acme.test"],
     "providers[].email_trust": "verified_claim",
-    "providers[].form_decode": False,
+    "providers[].url_decode_groups": False,
     "providers[].hooks.secrets": [OTHER_SECRET],
     "providers[].hooks.directory_id": "other",
     "providers[].hooks.client_id": "other",
@@ -104,15 +104,15 @@ CHANGES: dict[str, Any] = {
     "paths.windows": True,
     "paths.unicode": True,
     "paths.suffixes": True,
-    "rules": [{"path": "/**", "allow": "everyone"}],
-    "rules_next": [{"path": "/**", "allow": "everyone"}],
+    "rules": [{"path": "/**", "allow": "public"}],
+    "shadow_rules": [{"path": "/**", "allow": "public"}],
     "headers": {"X-Department": "claim:nickname"},
     "app_cookies": ["session"],
     "clear_domain_cookies": True,
-    "session.idle": "5m",
+    "session.idle_timeout": "5m",
     "session.idle_counts.exclude": ["/api/events"],
     "session.idle_counts.websocket": "10m",
-    "session.absolute": "1h",
+    "session.max_lifetime": "1h",
     "session.max_per_user": 1,
     "app_passwords.lifetime": "1d",
     "app_passwords.login_within": "1d",
@@ -143,9 +143,9 @@ TENANTS_OWN_BODY = {"provider", "providers", "group", "groups", "name", "keep_se
 TENANTS_OWN_PROVIDER = {"kind", "client_id", "client_secret", "oidc_issuer", "label"}
 HIGHER: dict[str, Any] = {
     "active": True,
-    "session.idle": "1h",
+    "session.idle_timeout": "1h",
     "session.idle_counts.websocket": "2h",
-    "session.absolute": "13h",
+    "session.max_lifetime": "13h",
     "session.max_per_user": 6,
     "app_passwords.lifetime": "11d",
     "app_passwords.login_within": "11d",
@@ -158,7 +158,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         path = prefix + name
         inner = ProviderDocument if name == "providers" else field.annotation
-        if name in {"rules", "rules_next", "webhook"} or not (
+        if name in {"rules", "shadow_rules", "webhook"} or not (
             isinstance(inner, type) and issubclass(inner, BaseModel)
         ):
             yield path
@@ -195,9 +195,9 @@ def test_every_field_of_the_document_is_classified_and_tried() -> None:
         "allow",
         "groups",
         "roles",
-        "replace",
+        "override_tenant_groups",
         "bearer",
-        "session",
+        "browser_sessions",
         "hosts",
         "identity",
         "app_passwords",

@@ -127,13 +127,13 @@ CROSS_FIELD_RULES = {
     "ProviderDocument": ["tenant_idp"],
     "RuleDocument": [
         "``allow`` stands without",
-        "``session: false`` needs",
-        "``replace: true`` needs",
+        "``browser_sessions: false`` needs",
+        "``override_tenant_groups: true`` needs",
         "``identity`` needs ``bearer``",
     ],
     "AppPasswordsDocument": ["30 days"],
-    "SessionDocument": ["30 days", "not longer than ``absolute``"],
-    "IdleCountsDocument": ["at least 1m", "not longer than ``absolute``"],
+    "SessionDocument": ["30 days", "not longer than ``max_lifetime``"],
+    "IdleCountsDocument": ["at least 1m", "not longer than ``max_lifetime``"],
     "ProvisionBody": [
         "``provider`` or ``providers``",
         "``group`` or ``groups``",

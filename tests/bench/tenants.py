@@ -46,9 +46,9 @@ def tenant(number: int, *, group: str = "app-users", fresh: str = "") -> dict[st
     """
     t = f"t{number}"
     rules: list[dict[str, Any]] = [
-        {"path": f"/{t}/public/{rule}/**", "allow": "everyone"} for rule in range(5)
+        {"path": f"/{t}/public/{rule}/**", "allow": "public"} for rule in range(5)
     ]
-    rules += [{"path": fresh, "allow": "everyone"}] if fresh else []
+    rules += [{"path": fresh, "allow": "public"}] if fresh else []
     rules += [
         {
             "path": f"/{t}/area/{rule}/**",
@@ -135,7 +135,7 @@ class Gateway:
                     "domain": "https://pool.example.com",
                 },
                 "log": {"level": "warning"},
-                **({"tenants": {"files": str(self.folder)}} if role != "auth" else {}),
+                **({"tenants": {"directory": str(self.folder)}} if role != "auth" else {}),
             }
             path = self.root / f"{role}.yaml"
             path.write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -337,7 +337,9 @@ async def test_an_invalid_credential_is_not_ignored_in_favour_of_a_cookie(
     assert check(policy, "/api/x", None, cookie=held["cookie"]).status == 200
     assert refused(check(policy, "/api/x", "nonsense", cookie=held["cookie"]))
     assert check(policy, "/api/x", machine_token(policy), cookie="000" + "A" * 43).status == 200
-    assert refused(check(policy, "/machines/x", None, cookie=held["cookie"])), "session: false"
+    assert refused(check(policy, "/machines/x", None, cookie=held["cookie"])), (
+        "browser_sessions: false"
+    )
     for own in (
         {"Authorization": "token abc"},
         {"Authorization": "Basic YTpi"},

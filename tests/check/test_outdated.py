@@ -230,7 +230,7 @@ NARROWINGS: dict[str, dict[str, Any]] = {
     "group": {"allowed_groups": ["admins"]},
     "domain": {"email_domains": ["other.test"]},
     "host": {"hosts": ["elsewhere.localhost"]},
-    "rule": {"rules": [{"path": "/**", "allow": "nobody"}]},
+    "rule": {"rules": [{"path": "/**", "allow": "deny"}]},
 }
 
 
@@ -267,13 +267,13 @@ def test_what_is_taken_away_while_the_next_rules_are_asked_is_not_allowed(
 ) -> None:
     """The path is public today: nothing else is waited for."""
     today = {
-        "rules": [{"path": "/**", "allow": "everyone"}],
-        "rules_next": [{"path": "/x", "groups": ["admins"]}, MACHINE_RULE],
+        "rules": [{"path": "/**", "allow": "public"}],
+        "shadow_rules": [{"path": "/x", "groups": ["admins"]}, MACHINE_RULE],
     }
     asked = (
         {
             "rules": [{"path": "/**", "bearer": {"clients": ["machine"], "scopes": []}}],
-            "rules_next": [{"path": "/x"}],
+            "shadow_rules": [{"path": "/x"}],
         }
         if during == "session"
         else today

@@ -68,8 +68,8 @@ async def test_a_difference_is_logged_and_counted_and_the_rules_of_today_are_obe
         "group_missing",
     )
     assert (
-        'gateway_rules_next_total{decision="allow",tenant="acme",would_decide="deny"} 1.0'
-        in metrics(policy)
+        'gateway_shadow_rule_mismatches_total{decision="allow",tenant="acme",'
+        'would_decide="deny"} 1.0' in metrics(policy)
     )
 
 
@@ -192,23 +192,23 @@ async def ask(
 
 
 async def test_a_store_that_is_down_leaves_it_unsaid() -> None:
-    closed = tenant(rules=(rule("/**", deny=True),), rules_next=(rule("/x"),))
+    closed = tenant(rules=(rule("/**", deny=True),), shadow_rules=(rule("/x"),))
     assert (
         await ask(Rooms(closed, finds=UnavailableError("redis")), request(cookies=("c",))) is None
     )
-    machines = tenant(rules_next=(rule("/**", bearer=BEARER),))
+    machines = tenant(shadow_rules=(rule("/**", bearer=BEARER),))
     assert await ask(Rooms(machines, down=True), request(bearer="t")) is None
 
 
 async def test_what_todays_rules_found_is_not_asked_for_again() -> None:
-    rooms = Rooms(tenant(rules_next=(rule("/x", deny=True),)))
+    rooms = Rooms(tenant(shadow_rules=(rule("/x", deny=True),)))
     assert await ask(rooms, request("/y", cookies=("c",))) == Login(Reason.NO_SESSION)
     assert await ask(rooms, request("/x", cookies=("c",))) == Deny(Reason.RULE_DENIED)
     assert rooms.asked == 0
 
 
 async def test_a_session_is_no_answer_to_a_rule_that_judges_the_token_alone() -> None:
-    rooms = Rooms(tenant(rules_next=(rule("/**", bearer=BEARER),)), machine=None)
+    rooms = Rooms(tenant(shadow_rules=(rule("/**", bearer=BEARER),)), machine=None)
     assert await ask(rooms, request(bearer="t"), found=session()) == Login(
         Reason.BEARER_INVALID, redirect=False
     )
@@ -231,17 +231,17 @@ async def test_an_app_password_is_looked_up_where_only_one_of_the_two_takes_it()
         rule("/dav/**", app_passwords=True),
         request("/dav/x", app_password="p", cookies=("c",)),
     )
-    next_only = Rooms(tenant(rules_next=(dav,)), password=held)
+    next_only = Rooms(tenant(shadow_rules=(dav,)), password=held)
     assert (await ask(next_only, asked, found=session()), next_only.asked) == (
         Allow(Reason.APP_PASSWORD, held.session),
         1,
     )
-    both = Rooms(tenant(rules=(dav,), rules_next=(dav,)))
+    both = Rooms(tenant(rules=(dav,), shadow_rules=(dav,)))
     assert (await ask(both, asked, password=held), both.asked) == (
         Allow(Reason.APP_PASSWORD, held.session),
         0,
     )
-    today_only = Rooms(tenant(rules=(dav,), rules_next=(rule("/x"),)), finds=session())
+    today_only = Rooms(tenant(rules=(dav,), shadow_rules=(rule("/x"),)), finds=session())
     assert (await ask(today_only, asked, password=held), today_only.asked) == (
         Allow(Reason.OK, session()),
         1,

@@ -83,8 +83,8 @@ class StoreWorld(World):
         self.environment |= {
             "GATEWAY_REDIS__URL": f"rediss://gateway:secret@127.0.0.1:{self.front.port}",
             "GATEWAY_REDIS__CA_FILE": str(self.certificate[0]),
-            "GATEWAY_KEYS__FILE": str(self.directory / "state" / "keys.json"),
-            "GATEWAY_SESSION__RECHECK": "10m",
+            "GATEWAY_KEY_RING__FILE": str(self.directory / "state" / "keys.json"),
+            "GATEWAY_SESSION__REVALIDATE_INTERVAL": "10m",
         }
         await World.__aenter__(self)
         return self

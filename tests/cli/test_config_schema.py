@@ -67,7 +67,7 @@ def test_a_wrong_tenant_file_is_a_wrong_configuration(
             "domain": "http://127.0.0.1:1",
             "issuer": "http://127.0.0.1:1",
         },
-        "tenants": {"files": str(tmp_path / "tenants")},
+        "tenants": {"directory": str(tmp_path / "tenants")},
     }
     config = tmp_path / "gateway.yaml"
     config.write_text(yaml.safe_dump(document))

@@ -40,7 +40,7 @@ def prepare(folder: Path) -> Path:
     keys.load(folder / "state" / "keys.json", create=True)
     config = folder / "gateway.yaml"
     config.write_text(
-        f"{CONFIG}state_dir: {folder / 'state'}\ntenants: {{files: {folder / 'tenants'}}}\n",
+        f"{CONFIG}state_dir: {folder / 'state'}\ntenants: {{directory: {folder / 'tenants'}}}\n",
         "utf-8",
     )
     return config
@@ -77,7 +77,7 @@ def stored(folder: Path) -> Path:
     """The same tenant in SQL instead of a file."""
     config = prepare(folder)
     (folder / "tenants").rename(folder / "elsewhere")
-    text = config.read_text("utf-8").replace(f"tenants: {{files: {folder / 'tenants'}}}\n", "")
+    text = config.read_text("utf-8").replace(f"tenants: {{directory: {folder / 'tenants'}}}\n", "")
     config.write_text(text, "utf-8")
     assert (
         run(
@@ -119,7 +119,7 @@ def test_a_file_keeps_its_secrets_where_it_says(
     assert run(["hooks", "secret", "acme", "acme-okta", "-c", str(prepare(tmp_path))]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "is a file of tenants.files" in captured.err
+    assert "is a file of tenants.directory" in captured.err
 
 
 def test_the_test_says_nothing_came_and_fails(

@@ -47,14 +47,14 @@ def test_a_plan_tells_who_of_the_people_signed_in_loses_what(
     document = sample(
         "acme",
         rules=[{"path": "/admin/**", "groups": ["admins"]}],
-        rules_next=[{"path": "/admin/**", "allow": "nobody"}],
+        shadow_rules=[{"path": "/admin/**", "allow": "deny"}],
     )
     write(folder, document)
     lines = planned(beside, folder, capsys).splitlines()
     assert "    2 sessions looked at:" in lines
     assert sorted(line.strip() for line in lines if " loses " in line) == [
         "bob@acme.test loses GET /admin/** (group_missing)",
-        "with rules_next, alice@acme.test loses GET /admin/** (rule_denied)",
+        "with shadow_rules, alice@acme.test loses GET /admin/** (rule_denied)",
     ]
     people: dict[str, Any] = json.loads(planned(beside, folder, capsys, "--json"))["people"][
         "tenants"
@@ -74,14 +74,14 @@ def test_waiting_rules_of_an_unchanged_tenant_are_told_too(
     beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "folder"
-    write(folder, sample("acme", rules_next=[{"path": "/admin/**", "allow": "nobody"}]))
+    write(folder, sample("acme", shadow_rules=[{"path": "/admin/**", "allow": "deny"}]))
     assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
     beside.with_sessions(lambda login: login.finish())
     capsys.readouterr()
     assert planned(beside, folder, capsys).splitlines()[:3] == [
         "  acme",
         "    1 sessions looked at:",
-        "      with rules_next, alice@acme.test loses GET /admin/** (rule_denied)",
+        "      with shadow_rules, alice@acme.test loses GET /admin/** (rule_denied)",
     ]
 
 

@@ -48,7 +48,7 @@ def test_hosts_of_tenants_in_files_and_in_sql_are_known(
             "domain": "https://pool.example.com",
         },
         "state_dir": str(tmp_path / "state"),
-        "tenants": {"files": str(served)},
+        "tenants": {"directory": str(served)},
     }
     config.write_text(yaml.safe_dump(document), encoding="utf-8")
     stored = sample("stored", hosts=["stored.example.com", "*.stored.example.com"])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RULES: list[dict[str, Any]] = [
-    {"path": "/public/**", "allow": "everyone"},
+    {"path": "/public/**", "allow": "public"},
     {"path": "/admin/**", "groups": ["admins"]},
     {"path": "/api/**", "bearer": {"clients": ["machine"], "scopes": ["api/read"]}},
     {"path": "/dav/**", "app_passwords": True},
@@ -31,7 +31,7 @@ class Cli:
             sample(
                 "filed",
                 rules=RULES,
-                rules_next=[{"path": "/public/**", "allow": "nobody"}, *RULES[1:]],
+                shadow_rules=[{"path": "/public/**", "allow": "deny"}, *RULES[1:]],
                 branding={"support": "it@filed.test"},
             ),
         )
@@ -44,7 +44,7 @@ class Cli:
                 "domain": "https://pool.example.com",
             },
             "state_dir": str(root / "state"),
-            "tenants": {"files": str(root / "served")},
+            "tenants": {"directory": str(root / "served")},
             "shared_hosts": ["app.example.com"],
         }
         self._config.write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -128,8 +128,8 @@ def test_an_unknown_host_is_told_as_unknown(cli: Cli) -> None:
 
 def test_what_the_next_rules_would_say_is_told(cli: Cli) -> None:
     asked = ("--host", "filed.example.com", "--path", "/public/x")
-    assert cli.explain(*asked)["rules_next"] == {"decision": "deny", "reason": "rule_denied"}
-    assert "rules_next would say: deny (rule_denied)" in cli("policy", "explain", *asked)[1]
+    assert cli.explain(*asked)["shadow_rules"] == {"decision": "deny", "reason": "rule_denied"}
+    assert "shadow_rules would say: deny (rule_denied)" in cli("policy", "explain", *asked)[1]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ CONFIG = """
 ingress: {trusted_proxies: [127.0.0.1/32]}
 cognito: {region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: https://pool.example.com}
 state_dir: STATE
-tenants: {files: STATE/../tenants}
+tenants: {directory: STATE/../tenants}
 """
 ACME = """
 id: acme

@@ -32,7 +32,7 @@ class Cli:
                 "domain": "https://pool.example.com",
             },
             "state_dir": str(root / "state"),
-            "tenants": {"files": str(self.served)},
+            "tenants": {"directory": str(self.served)},
         }
         self.config.write_text(yaml.safe_dump(document), encoding="utf-8")
 
@@ -81,7 +81,7 @@ def test_a_folder_is_planned_applied_and_then_there_is_nothing_to_do(cli: Cli) -
 
 
 def test_a_difference_is_shown_key_by_key_and_secrets_only_as_changed(cli: Cli) -> None:
-    write(cli.folder, sample("acme", rules=[{"path": "/a", "allow": "everyone"}]))
+    write(cli.folder, sample("acme", rules=[{"path": "/a", "allow": "public"}]))
     cli.apply()
     write(
         cli.folder,
@@ -90,7 +90,7 @@ def test_a_difference_is_shown_key_by_key_and_secrets_only_as_changed(cli: Cli) 
             name="Other",
             client_secret="hunter2",
             allowed_groups=["app-users", "admins"],
-            rules=[{"path": "/b", "allow": "everyone"}],
+            rules=[{"path": "/b", "allow": "public"}],
         ),
     )
     _, out, _ = cli("plan", cli.folder)
@@ -167,7 +167,7 @@ REFUSED = {
     ),
     "a file's id": (
         {"id": "filed", "hosts": ["x.example.com"]},
-        "tenant filed is a file of tenants.files; change it there",
+        "tenant filed is a file of tenants.directory; change it there",
     ),
     "a kept secret that is not stored": (
         {"client_secret": "***"},
@@ -202,7 +202,7 @@ def test_the_served_folder_cannot_be_applied(cli: Cli) -> None:
     for deed in ("plan", "apply"):
         code, _, err = cli(deed, cli.root / "folder" / ".." / "served")
         assert code == 2
-        assert "is tenants.files: its tenants are served from there already" in err
+        assert "is tenants.directory: its tenants are served from there already" in err
 
 
 def test_an_export_is_applied_without_a_change_and_without_its_secrets(cli: Cli) -> None:
@@ -251,7 +251,10 @@ def test_a_tenant_is_shown_without_secrets(cli: Cli) -> None:
 
 def test_deleting_is_for_tenants_in_sql(cli: Cli) -> None:
     code, _, err = cli("delete", "filed")
-    assert (code, err) == (1, "gateway: tenant filed is a file of tenants.files; delete it there\n")
+    assert (code, err) == (
+        1,
+        "gateway: tenant filed is a file of tenants.directory; delete it there\n",
+    )
     assert cli("delete", "nobody") == (1, "", "gateway: there is no tenant nobody in SQL\n")
 
 

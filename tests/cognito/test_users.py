@@ -53,7 +53,7 @@ WRITES: dict[str, Callable[[CognitoUsers, str], Awaitable[bool]]] = {
     "AdminDisableUser": lambda users, who: users.disable(who),
     "AdminEnableUser": lambda users, who: users.enable(who),
     "AdminUpdateUserAttributes": lambda users, who: users.remove_group(
-        who, "admins", form_decode=True
+        who, "admins", url_decode_groups=True
     ),
 }
 """Operation of Cognito → the method that ends in it. One started cloud serves a row of the table
@@ -180,13 +180,14 @@ what is stored then.
 async def test_a_group_is_taken_out_in_the_form_that_is_there(
     users: CognitoUsers, cloud: DemoCloud
 ) -> None:
-    for number, (case, (stored, form_decode, lacks, left)) in enumerate(STORED.items()):
+    for number, (case, (stored, url_decode_groups, lacks, left)) in enumerate(STORED.items()):
         attributes = {} if stored is None else {GROUPS: stored}
         user = cloud.cognito.pool.add_user(
             f"acme-okta_{number}", password="", email="a@acme.test", **attributes
         )
         assert (
-            await users.remove_group(user.username, "admins", form_decode=form_decode) is lacks
+            await users.remove_group(user.username, "admins", url_decode_groups=url_decode_groups)
+            is lacks
         ), case
         assert user.attributes.get(GROUPS) == left, case
 
@@ -231,8 +232,8 @@ async def test_a_group_is_looked_for_among_everybody_of_one_provider(
             **{GROUPS: "[users, R%26D]" if number in {3, 69} else "[users]"},
         )
     pool.add_user("globex-okta_1", password="", email="b@acme.test", **{GROUPS: "[R%26D]"})
-    assert await users.with_group("acme-okta", "R&D", form_decode=True) == (
+    assert await users.with_group("acme-okta", "R&D", url_decode_groups=True) == (
         "acme-okta_03",
         "acme-okta_69",
     )
-    assert await users.with_group("acme-okta", "nobody", form_decode=True) == ()
+    assert await users.with_group("acme-okta", "nobody", url_decode_groups=True) == ()

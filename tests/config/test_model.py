@@ -43,7 +43,7 @@ def load(path: Path, **changes: Any) -> Config:
 
 def test_the_smallest_configuration_is_who_asks_and_which_pool(tmp_path: Path) -> None:
     config = load(tmp_path)
-    assert config.session.idle == timedelta(minutes=30)
+    assert config.session.idle_timeout == timedelta(minutes=30)
     assert (
         config.cognito.effective_issuer
         == "https://cognito-idp.eu-north-1.amazonaws.com/eu-north-1_AbCdEfGhI"
@@ -57,9 +57,11 @@ def test_a_key_ring_is_made_where_both_stores_are_embedded_and_demanded_elsewher
 ) -> None:
     ring = {"file": str(tmp_path / "keys.json")}
     assert load(tmp_path).makes_key_ring
-    assert load(tmp_path, keys=ring).makes_key_ring
-    assert not load(tmp_path, keys=ring, redis={"url": "redis://r"}).makes_key_ring
-    assert not load(tmp_path, keys=ring, database={"url": "postgresql+asyncpg://d"}).makes_key_ring
+    assert load(tmp_path, key_ring=ring).makes_key_ring
+    assert not load(tmp_path, key_ring=ring, redis={"url": "redis://r"}).makes_key_ring
+    assert not load(
+        tmp_path, key_ring=ring, database={"url": "postgresql+asyncpg://d"}
+    ).makes_key_ring
     written = load(tmp_path, state_dir=str(tmp_path / "state"))
     assert written.makes_key_ring
     (written.state_dir / "valkey" / "appendonlydir").mkdir(parents=True)
@@ -74,11 +76,14 @@ def test_a_key_ring_is_made_where_both_stores_are_embedded_and_demanded_elsewher
         ({"ingress": {"trusted_proxies": ["10.0.0.1/8"]}}, "host bits zero"),
         ({"surprise": 1}, "surprise: unknown key"),
         ({"session": {"idel": "30m"}}, "session.idel: unknown key"),
-        ({"session": {"idle": "30"}}, "session.idle (is '30'): a duration such as 30s"),
-        ({"session": {"idle": "13h"}}, "idle <= absolute"),
-        ({"session": {"absolute": "31d"}}, "absolute <= 30d"),
-        ({"session": {"staleness": "100ms"}}, "staleness between"),
-        ({"session": {"recheck": "10s"}}, "recheck off, or at least 1m"),
+        (
+            {"session": {"idle_timeout": "30"}},
+            "session.idle_timeout (is '30'): a duration such as 30s",
+        ),
+        ({"session": {"idle_timeout": "13h"}}, "idle_timeout <= max_lifetime"),
+        ({"session": {"max_lifetime": "31d"}}, "max_lifetime <= 30d"),
+        ({"session": {"max_revocation_delay": "100ms"}}, "max_revocation_delay between"),
+        ({"session": {"revalidate_interval": "10s"}}, "revalidate_interval off, or at least 1m"),
         ({"session": {"max_per_user": 0}}, "session.max_per_user"),
         ({"public_scheme": "http"}, "needs development: true"),
         (
@@ -94,7 +99,7 @@ def test_a_key_ring_is_made_where_both_stores_are_embedded_and_demanded_elsewher
             "login_host cannot be one of shared_hosts",
         ),
         ({"redis": {"url": "http://x"}}, "redis+sentinel://"),
-        ({"redis": {"url": "redis://r"}}, "keys.file is required"),
+        ({"redis": {"url": "redis://r"}}, "key_ring.file is required"),
         ({"database": {"url": "mysql://x"}}, "postgresql+asyncpg://"),
         ({"cookie": {"name": "gw"}}, "cookie.name"),
         ({"listen": {"check": "8081"}}, "host:port or unix:PATH"),
@@ -132,7 +137,7 @@ def test_a_key_ring_is_made_where_both_stores_are_embedded_and_demanded_elsewher
         ),
         ({"tenant_headers": {"X_Mail": ""}}, "single dashes"),
         ({"tenant_headers": {"X-Mail": "", "X-MAIL": ""}}, "named twice"),
-        ({"log": {"form": "xml"}}, "log.form"),
+        ({"log": {"format": "xml"}}, "log.format"),
         ({"listen": {"check": 8081}}, "listen.check (is '8081'): host:port or unix:PATH"),
         (
             {"listen": {"chek": "127.0.0.1:1"}},
@@ -170,7 +175,7 @@ def test_no_mistake_quotes_a_secret(tmp_path: Path, changes: dict[str, Any]) -> 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path, session={"idle": "x"}, cookie={"name": "x"}, surprise=1)
+        load(tmp_path, session={"idle_timeout": "x"}, cookie={"name": "x"}, surprise=1)
     assert len(str(caught.value).splitlines()) == 3
 
 
@@ -203,12 +208,12 @@ def test_a_missing_or_unreadable_file_is_told_as_such(tmp_path: Path) -> None:
 def test_the_environment_wins_over_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GATEWAY_SESSION__IDLE", "5m")
+    monkeypatch.setenv("GATEWAY_SESSION__IDLE_TIMEOUT", "5m")
     monkeypatch.setenv("GATEWAY_LISTEN__CHECK", "127.0.0.1:0")
     monkeypatch.setenv("GATEWAY_SHARED_HOSTS", '["app.example.com"]')
-    config = load(tmp_path, session={"idle": "30m", "absolute": "1h"})
-    assert config.session.idle == timedelta(minutes=5)
-    assert config.session.absolute == timedelta(hours=1)
+    config = load(tmp_path, session={"idle_timeout": "30m", "max_lifetime": "1h"})
+    assert config.session.idle_timeout == timedelta(minutes=5)
+    assert config.session.max_lifetime == timedelta(hours=1)
     assert config.listen.check == "127.0.0.1:0"
     assert config.shared_hosts == ("app.example.com",)
 
@@ -248,9 +253,15 @@ def test_a_secret_that_is_not_there_is_an_error(tmp_path: Path, value: str) -> N
 
 
 def test_a_bare_off_is_off(tmp_path: Path) -> None:
-    assert load(tmp_path, session={"recheck": False}).session.recheck is None
-    assert load(tmp_path, session={"recheck": "off"}).session.recheck is None
-    assert load(tmp_path, session={"recheck": "10m"}).session.recheck == timedelta(minutes=10)
+    assert (
+        load(tmp_path, session={"revalidate_interval": False}).session.revalidate_interval is None
+    )
+    assert (
+        load(tmp_path, session={"revalidate_interval": "off"}).session.revalidate_interval is None
+    )
+    assert load(
+        tmp_path, session={"revalidate_interval": "10m"}
+    ).session.revalidate_interval == timedelta(minutes=10)
 
 
 def test_development_changes_schemes_on_loopback_and_nothing_else(tmp_path: Path) -> None:

@@ -65,11 +65,14 @@ def test_what_needs_a_restart_is_said_and_stays_as_it_was(
     path: Path, file: ConfigFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "gateway")
-    write(path, yaml.safe_dump({**SMALLEST, "session": {"idle": "5m"}, "log": {"level": "debug"}}))
+    write(
+        path,
+        yaml.safe_dump({**SMALLEST, "session": {"idle_timeout": "5m"}, "log": {"level": "debug"}}),
+    )
     file.look()
-    assert (file().session.idle.total_seconds(), file().log.level) == (1800, "debug")
+    assert (file().session.idle_timeout.total_seconds(), file().log.level) == (1800, "debug")
     assert logged(caplog) == [
-        ("configuration_read", {"in_force": ["log"], "waiting_for_restart": ["session"]})
+        ("config_reloaded", {"in_force": ["log"], "waiting_for_restart": ["session"]})
     ]
 
 
@@ -87,7 +90,7 @@ def test_a_file_that_does_not_validate_is_refused_and_the_old_one_kept(
     file.look()
     assert file() is before
     ((event, fields),) = logged(caplog)
-    assert event == "configuration_refused"
+    assert event == "config_reload_failed"
     assert str(path) in fields["error"]
 
 

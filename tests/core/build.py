@@ -59,7 +59,7 @@ def tenant(**changes: Any) -> Tenant:
         scopes=("openid",),
         providers=(provider(),),
         rules=(),
-        rules_next=(),
+        shadow_rules=(),
         headers=(
             HeaderSpec("X-User", "sub"),
             HeaderSpec("X-Groups", "groups"),

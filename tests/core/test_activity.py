@@ -12,7 +12,7 @@ from tests.core.build import NOW, identity, request, rule, session, tenant
 
 COUNTS = IdleCounts(("/api/events", "/poll/**", "/hidden/*.js"), 3600)
 RULES = (
-    rule("/public/**", everyone=True),
+    rule("/public/**", public=True),
     rule("/api/bot", bearer=BearerRule(frozenset({"m"}), frozenset())),
 )
 

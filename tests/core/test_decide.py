@@ -146,21 +146,21 @@ CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason
         Reason.EMAIL_DOMAIN,
     ),
     "public": (
-        tenant(rules=(rule("/public/**", everyone=True),)),
+        tenant(rules=(rule("/public/**", public=True),)),
         request("/public/x"),
         None,
         Allow,
         Reason.PUBLIC,
     ),
     "public, the folder itself": (
-        tenant(rules=(rule("/public/**", everyone=True),)),
+        tenant(rules=(rule("/public/**", public=True),)),
         request("/public"),
         None,
         Allow,
         Reason.PUBLIC,
     ),
     "not public": (
-        tenant(rules=(rule("/public/**", everyone=True),)),
+        tenant(rules=(rule("/public/**", public=True),)),
         request("/publicity"),
         None,
         Login,
@@ -188,14 +188,16 @@ CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason
         Reason.GROUP_MISSING,
     ),
     "rule group replaces": (
-        tenant(rules=(rule("/admin/**", groups=frozenset({"admins"}), replace=True),)),
+        tenant(
+            rules=(rule("/admin/**", groups=frozenset({"admins"}), override_tenant_groups=True),)
+        ),
         request("/admin"),
         session(identity=identity(groups=("admins",))),
         Allow,
         Reason.OK,
     ),
     "any group replaces": (
-        tenant(rules=(rule("/open/**", any_group=True, replace=True),)),
+        tenant(rules=(rule("/open/**", any_group=True, override_tenant_groups=True),)),
         request("/open"),
         session(identity=identity(groups=())),
         Allow,
@@ -203,7 +205,8 @@ CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason
     ),
     "replacing groups leaves roles": (
         tenant(
-            allowed_roles=frozenset({"r"}), rules=(rule("/open/**", any_group=True, replace=True),)
+            allowed_roles=frozenset({"r"}),
+            rules=(rule("/open/**", any_group=True, override_tenant_groups=True),),
         ),
         request("/open"),
         session(),
@@ -213,7 +216,7 @@ CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason
     "rule role replaces": (
         tenant(
             allowed_roles=frozenset({"r"}),
-            rules=(rule("/x", roles=frozenset({"q"}), replace=True),),
+            rules=(rule("/x", roles=frozenset({"q"}), override_tenant_groups=True),),
         ),
         request("/x"),
         session(identity=identity(roles=("q",))),
@@ -228,14 +231,17 @@ CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason
         Reason.ROLE_MISSING,
     ),
     "any role replaces": (
-        tenant(allowed_roles=frozenset({"r"}), rules=(rule("/x", any_role=True, replace=True),)),
+        tenant(
+            allowed_roles=frozenset({"r"}),
+            rules=(rule("/x", any_role=True, override_tenant_groups=True),),
+        ),
         request("/x"),
         session(),
         Allow,
         Reason.OK,
     ),
     "replacing does not lift the domain": (
-        tenant(rules=(rule("/**", any_group=True, replace=True),)),
+        tenant(rules=(rule("/**", any_group=True, override_tenant_groups=True),)),
         request(),
         session(identity=identity(email_domain="evil.com")),
         Deny,
@@ -256,14 +262,14 @@ CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason
         Reason.OK,
     ),
     "ambiguous path with rules": (
-        tenant(rules=(rule("/public/**", everyone=True),)),
+        tenant(rules=(rule("/public/**", public=True),)),
         request("/public/x", ambiguous=True),
         None,
         Login,
         Reason.NO_SESSION,
     ),
     "ambiguous path of a host that is public": (
-        tenant(rules=(rule("/**", everyone=True),)),
+        tenant(rules=(rule("/**", public=True),)),
         request("/a", ambiguous=True),
         None,
         Login,
@@ -298,14 +304,14 @@ CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason
         Reason.OK,
     ),
     "ambiguous path where one rule for all of the host takes no session": (
-        tenant(rules=(rule("/**", bearer=API, session=False), rule("/x", deny=True))),
+        tenant(rules=(rule("/**", bearer=API, browser_sessions=False), rule("/x", deny=True))),
         request("/a", ambiguous=True),
         session(),
         Login,
         Reason.BEARER_INVALID,
     ),
     "ambiguous path where one rule for all of the host wants a group": (
-        tenant(rules=(rule("/**", groups=frozenset({"admins"}), replace=True),)),
+        tenant(rules=(rule("/**", groups=frozenset({"admins"}), override_tenant_groups=True),)),
         request("/a", ambiguous=True),
         session(),
         Deny,
@@ -319,14 +325,14 @@ CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason
         Reason.OK,
     ),
     "first match wins": (
-        tenant(rules=(rule("/a/**", everyone=True), rule("/a/b", deny=True))),
+        tenant(rules=(rule("/a/**", public=True), rule("/a/b", deny=True))),
         request("/a/b"),
         None,
         Allow,
         Reason.PUBLIC,
     ),
     "paths are case-sensitive": (
-        tenant(rules=(rule("/public/**", everyone=True),)),
+        tenant(rules=(rule("/public/**", public=True),)),
         request("/Public/x"),
         None,
         Login,
@@ -342,7 +348,7 @@ def test_decision(case: str) -> None:
 
 
 def test_a_public_path_says_who_is_there_only_for_a_valid_session_of_this_tenant() -> None:
-    at = tenant(rules=(rule("/**", everyone=True),))
+    at = tenant(rules=(rule("/**", public=True),))
     assert outcome(at, request(), session()) == Allow(Reason.PUBLIC, session())
     assert outcome(at, request(), session(tenant="globex")) == Allow(Reason.PUBLIC)
     assert outcome(at, request(), session(expires_at=0)) == Allow(Reason.PUBLIC)
@@ -383,7 +389,7 @@ BEARER: dict[
     ),
     "no token, a session": ({}, None, None, session(), Allow(Reason.OK, session())),
     "no token, sessions not taken": (
-        {"session": False},
+        {"browser_sessions": False},
         None,
         None,
         session(),
@@ -487,7 +493,7 @@ def test_a_bearer_token_elsewhere_is_the_apps_own_business() -> None:
 
 
 def test_rules_next_are_matched_in_place_of_the_rules() -> None:
-    at = tenant(rules_next=(rule("/a", deny=True),))
+    at = tenant(shadow_rules=(rule("/a", deny=True),))
     assert match(at, request("/a")).rule is None
     assert match_next(at, request("/a")).refused is Reason.RULE_DENIED
     assert match(at, request("/a")).public is False
@@ -503,7 +509,7 @@ def test_rules_next_are_matched_in_place_of_the_rules() -> None:
             (["a", "b"], []),
         ),
         (
-            tenant(rules=(rule("/x", groups=frozenset({"a"}), replace=True),)),
+            tenant(rules=(rule("/x", groups=frozenset({"a"}), override_tenant_groups=True),)),
             Reason.GROUP_MISSING,
             (["a"], []),
         ),
@@ -529,10 +535,12 @@ GLOBS = ["/public/**", "/admin/**", "/api/*", "/**", "/other"]
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
     path, methods = draw(st.sampled_from(GLOBS)), draw(st.sampled_from([None, ["GET"], ["POST"]]))
-    kind = draw(st.sampled_from(["everyone", "deny", "groups", "nothing"]))
+    kind = draw(st.sampled_from(["public", "deny", "groups", "nothing"]))
     if kind == "groups":
-        return rule(path, methods=methods, groups=draw(GROUPS), replace=draw(st.booleans()))
-    return rule(path, methods=methods, everyone=kind == "everyone", deny=kind == "deny")
+        return rule(
+            path, methods=methods, groups=draw(GROUPS), override_tenant_groups=draw(st.booleans())
+        )
+    return rule(path, methods=methods, public=kind == "public", deny=kind == "deny")
 
 
 def obvious(at: Tenant, asked: AuthRequest, held: Session | None) -> bool:
@@ -556,14 +564,14 @@ def obvious(at: Tenant, asked: AuthRequest, held: Session | None) -> bool:
             break
     if found is not None and found.deny:
         return False
-    if found is not None and found.everyone:
+    if found is not None and found.public:
         return True
     if held is None or held.tenant != at.id or held.host != asked.host or held.expires_at <= NOW:
         return False
     groups = set(held.identity.groups)
     if found is not None and found.groups is not None and not groups & found.groups:
         return False
-    replaced = found is not None and found.replace and found.groups is not None
+    replaced = found is not None and found.override_tenant_groups and found.groups is not None
     return replaced or at.allowed_groups is None or bool(groups & at.allowed_groups)
 
 
@@ -606,10 +614,10 @@ DEEP = rule("/a/*/secret/**", groups=frozenset({"admins"}))
 MACHINES = rule("/api/**", bearer=BearerRule(frozenset({"c"}), frozenset()))
 CLOSED, OPEN, EVERYWHERE = (
     rule("/x/closed", deny=True),
-    rule("/open/**", everyone=True),
+    rule("/open/**", public=True),
     rule("/**", groups=frozenset({"users"})),
 )
-START, ITEMS = rule("/", everyone=True), rule("/items/*", everyone=True)
+START, ITEMS = rule("/", public=True), rule("/items/*", public=True)
 READ = rule("/admin/**", methods={"GET"}, groups=frozenset({"admins"}))
 WEBDAV: list[tuple[tuple[Rule, ...], AuthRequest, Reason]] = [
     # Destination
@@ -697,10 +705,10 @@ WEBDAV: list[tuple[tuple[Rule, ...], AuthRequest, Reason]] = [
     *(((START,), request("/", method=method), Reason.PUBLIC) for method in ("GET", "PUT")),
     ((START,), request("/", method="PROPFIND", depth="1"), Reason.PUBLIC),
     ((START, EVERYWHERE), request("/", method="DELETE"), Reason.NO_SESSION),
-    ((START, rule("/**", everyone=True)), request("/", method="DELETE"), Reason.PUBLIC),
+    ((START, rule("/**", public=True)), request("/", method="DELETE"), Reason.PUBLIC),
     ((OPEN,), request("/open/x", method="DELETE"), Reason.PUBLIC),
     ((ITEMS,), request("/items/7", method="DELETE"), Reason.NO_SESSION),
-    ((rule("/items/*/**", everyone=True),), request("/items/7", method="DELETE"), Reason.PUBLIC),
+    ((rule("/items/*/**", public=True),), request("/items/7", method="DELETE"), Reason.PUBLIC),
     (
         (rule("/items/*", bearer=MACHINES.bearer),),
         request("/items/7", method="DELETE", bearer="t"),
@@ -988,7 +996,7 @@ PASSWORDS: dict[str, tuple[Tenant, AuthRequest, AppPassword | None, type[object]
         Reason.BAD_REQUEST,
     ),
     "an ambiguous path where a public rule comes first": (
-        tenant(rules=(rule("/p/**", everyone=True), EVERYWHERE)),
+        tenant(rules=(rule("/p/**", public=True), EVERYWHERE)),
         request("/dav//x", ambiguous=True),
         password(),
         Deny,
@@ -1044,7 +1052,7 @@ PASSWORDS: dict[str, tuple[Tenant, AuthRequest, AppPassword | None, type[object]
         Reason.BAD_REQUEST,
     ),
     "a rule that takes tokens, too": (
-        tenant(rules=(rule("/dav/**", app_passwords=True, bearer=API, session=False),)),
+        tenant(rules=(rule("/dav/**", app_passwords=True, bearer=API, browser_sessions=False),)),
         request("/dav/x"),
         password(),
         Allow,
@@ -1087,7 +1095,7 @@ def test_an_app_password(case: str) -> None:
             machine=None,
             now=NOW,
         )
-        assert isinstance(browser, Allow) or (at.rules and not at.rules[0].session)
+        assert isinstance(browser, Allow) or (at.rules and not at.rules[0].browser_sessions)
     if decision.reason is Reason.APP_PASSWORD_INVALID:
         assert not decision.redirect, "a program is never sent to a login"  # type: ignore[union-attr] # it is a Login
 
@@ -1141,7 +1149,7 @@ def test_an_app_password_is_judged_alone_where_it_is_taken_and_is_nothing_elsewh
 
 def test_a_token_is_taken_at_an_ambiguous_path_where_one_rule_speaks_about_every_path() -> None:
     machines, asked = (
-        rule("/**", bearer=API, session=False),
+        rule("/**", bearer=API, browser_sessions=False),
         request("/a//b", ambiguous=True, bearer="t"),
     )
     for rules, expected in (

@@ -27,17 +27,17 @@ from tests.core.build import NOW, identity, provider, request, rule, session, te
 
 ACME = tenant(
     rules=(
-        rule("/public/**", everyone=True),
+        rule("/public/**", public=True),
         rule("/closed/**", deny=True),
         rule("/admin/**", groups=frozenset({"admins"})),
-        rule("/guests/**", groups=frozenset({"guests"}), replace=True),
-        rule("/api/**", bearer=BearerRule(frozenset({"m"}), frozenset()), session=False),
+        rule("/guests/**", groups=frozenset({"guests"}), override_tenant_groups=True),
+        rule("/api/**", bearer=BearerRule(frozenset({"m"}), frozenset()), browser_sessions=False),
         rule("/scoped/**", bearer=BearerRule(frozenset({"m"}), frozenset({"read"}))),
         rule("/people/**", any_group=True, bearer=BearerRule(frozenset({"m"}), frozenset())),
         rule("/dav/**", app_passwords=True),
         rule("/staff/**", app_passwords=True, groups=frozenset({"staff"})),
     ),
-    rules_next=(rule("/public/**", deny=True), rule("/dav/**", app_passwords=True)),
+    shadow_rules=(rule("/public/**", deny=True), rule("/dav/**", app_passwords=True)),
 )
 GLOBEX = tenant(
     id="globex",
@@ -177,7 +177,7 @@ def test_it_says_what_the_check_would_do_for_that_session(
 
 DAV = tenant(
     rules=(
-        rule("/public/**", everyone=True),
+        rule("/public/**", public=True),
         rule("/admin/**", groups=frozenset({"admins"})),
         rule("/closed/**", methods={"MOVE"}, deny=True),
     )

@@ -52,11 +52,11 @@ from gateway.core.groups import parse_groups
     ],
 )
 def test_form(value: object, expected: tuple[str, ...] | None) -> None:
-    assert parse_groups(value, form_decode=True) == expected
+    assert parse_groups(value, url_decode_groups=True) == expected
 
 
 def test_without_form_decoding_a_plus_stays_a_plus() -> None:
-    assert parse_groups("[C++, a%26b]", form_decode=False) == ("C++", "a%26b")
+    assert parse_groups("[C++, a%26b]", url_decode_groups=False) == ("C++", "a%26b")
 
 
 NAMES = st.lists(
@@ -73,7 +73,7 @@ def test_what_cognito_encodes_comes_back(names: list[str]) -> None:
         "[" + ", ".join(quote_plus(name, safe=".-*_", errors="replace") for name in names) + "]"
     )
     expected = tuple(dict.fromkeys(n.encode(errors="replace").decode() for n in names))
-    assert parse_groups(flattened, form_decode=True) == expected or flattened.count("[") != 1
+    assert parse_groups(flattened, url_decode_groups=True) == expected or flattened.count("[") != 1
 
 
 @given(
@@ -85,5 +85,5 @@ def test_what_cognito_encodes_comes_back(names: list[str]) -> None:
     )
 )
 def test_nothing_raises_and_no_name_is_blank(value: object) -> None:
-    names = parse_groups(value, form_decode=True)
+    names = parse_groups(value, url_decode_groups=True)
     assert names is None or all(names)

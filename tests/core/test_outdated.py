@@ -55,7 +55,8 @@ def test_a_group_that_no_policy_names_outdates_nothing() -> None:
     assert is_outdated(tenant(allowed_groups=frozenset({"b,C", "B,c"})), said, **BEFORE)
     assert is_outdated(
         tenant(
-            allowed_groups=frozenset({"a"}), rules_next=(Rule("/x/**", groups=frozenset({"B,c"})),)
+            allowed_groups=frozenset({"a"}),
+            shadow_rules=(Rule("/x/**", groups=frozenset({"B,c"})),),
         ),
         said,
         **BEFORE,

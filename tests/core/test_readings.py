@@ -48,8 +48,8 @@ MIXED = PathReader(ignore_case=True)
 FOLDED = PathReader(unicode=True)
 RAILS = PathReader(suffixes=True)
 ADMIN = rule("/admin/**", groups=frozenset({"admins"}))
-PUBLIC = rule("/public/**", everyone=True)
-SITE = (PUBLIC, rule("/**/*.css", everyone=True), ADMIN)
+PUBLIC = rule("/public/**", public=True)
+SITE = (PUBLIC, rule("/**/*.css", public=True), ADMIN)
 
 
 def reason(
@@ -139,9 +139,9 @@ def test_an_ambiguous_path_is_for_those_who_hold_what_every_rule_of_the_host_ask
     path: str,
 ) -> None:
     editors = rule("/edit/**", methods={"PUT"}, groups=frozenset({"editors"}))
-    guests = rule("/guests/**", groups=frozenset({"guests"}), replace=True)
+    guests = rule("/guests/**", groups=frozenset({"guests"}), override_tenant_groups=True)
     elsewhere = rule("/**", deny=True, hosts=frozenset({"other.acme.com"}))
-    everywhere = rule("/**", groups=frozenset({"guests"}), replace=True)
+    everywhere = rule("/**", groups=frozenset({"guests"}), override_tenant_groups=True)
     machines = rule("/api/**", bearer=BearerRule(frozenset({"c"}), frozenset()))
     for rules, groups, expected in [
         ((*SITE, editors), ("users", "admins"), Reason.OK),
@@ -157,7 +157,7 @@ def test_an_ambiguous_path_is_for_those_who_hold_what_every_rule_of_the_host_ask
         ),
         ((PUBLIC, elsewhere), ("users",), Reason.OK),
         ((PUBLIC, machines), ("users",), Reason.OK),
-        ((PUBLIC, replace(machines, session=False)), ("users",), Reason.BAD_REQUEST),
+        ((PUBLIC, replace(machines, browser_sessions=False)), ("users",), Reason.BAD_REQUEST),
         ((*SITE, rule("/metrics", deny=True)), ("users", "admins"), Reason.BAD_REQUEST),
     ]:
         assert reason(path, STRICT, rules, groups) is expected, (rules, groups)
@@ -200,12 +200,12 @@ def test_a_path_that_two_rules_call_a_machine_differently_is_no_machines(order: 
 
 def test_the_strictest_name_counts_and_where_none_is_strictest_all_of_them() -> None:
     guests, api = (
-        rule("/a/**", groups=frozenset({"guests"}), replace=True),
+        rule("/a/**", groups=frozenset({"guests"}), override_tenant_groups=True),
         rule("/a", bearer=BearerRule(frozenset({"c"}), frozenset())),
     )
     assert reason("/a.json", RAILS, (rule("/a", deny=True),)) is Reason.RULE_DENIED
     assert (
-        reason("/a.json", RAILS, (rule("/a.json", deny=True), rule("/a", everyone=True)))
+        reason("/a.json", RAILS, (rule("/a.json", deny=True), rule("/a", public=True)))
         is Reason.RULE_DENIED
     )
     assert reason("/a.json", RAILS, (guests,)) is Reason.GROUP_MISSING
@@ -218,7 +218,10 @@ def test_the_strictest_name_counts_and_where_none_is_strictest_all_of_them() -> 
         is Reason.OK
     )
     assert reason("/a.json", RAILS, (api, guests)) is Reason.OK
-    assert reason("/a.json", RAILS, (replace(api, session=False), guests)) is Reason.BAD_REQUEST
+    assert (
+        reason("/a.json", RAILS, (replace(api, browser_sessions=False), guests))
+        is Reason.BAD_REQUEST
+    )
     assert reason("/a/x.json", RAILS, (guests, api)) is Reason.GROUP_MISSING
     assert (
         reason(
@@ -316,7 +319,7 @@ def test_how_a_rule_is_written(reader: PathReader, written: str, spelling: str) 
 
 
 def test_rules_to_come_and_explanations_read_paths_alike() -> None:
-    at = tenant(rules=(PUBLIC, ADMIN), rules_next=(ADMIN,), paths=IIS)
+    at = tenant(rules=(PUBLIC, ADMIN), shadow_rules=(ADMIN,), paths=IIS)
     assert match_next(at, request("/ADMIN./x")).rule is ADMIN
     told = explain(
         TenantTable([at]),
@@ -488,13 +491,13 @@ PATTERNS = st.lists(
 WAYS: list[dict[str, object]] = [
     {},
     {"deny": True},
-    {"everyone": True},
+    {"public": True},
     {"groups": frozenset({"admins"})},
     {"groups": frozenset({"admins", "x"})},
     {"roles": frozenset({"r"})},
-    {"groups": frozenset({"guests"}), "replace": True},
+    {"groups": frozenset({"guests"}), "override_tenant_groups": True},
     {"bearer": BearerRule(frozenset({"c"}), frozenset())},
-    {"methods": frozenset({"POST"}), "everyone": True},
+    {"methods": frozenset({"POST"}), "public": True},
     {"app_passwords": True},
     {"app_passwords": True, "groups": frozenset({"admins"})},
 ]
@@ -525,12 +528,12 @@ def rules_about(draw: st.DrawFn) -> tuple[list[tuple[str, dict[str, object]]], s
 
 @settings(max_examples=300, deadline=None)
 @given(rules_about(), st.sampled_from(sorted(KINDS)))
-@example(([("/a/**", {"everyone": True}), ("/a/b", {"deny": True})], "/a/B"), "ignore_case")
-@example(([("/**/*.b", {"everyone": True}), ("/a", {"deny": True})], "/a.b"), "suffixes")
-@example(([("/a", {"deny": True}), ("/**", {"everyone": True})], "/a.a.b"), "suffixes")
-@example(([("/s", {"everyone": True}), ("/*", {"deny": True})], "/ſ"), "ignore_case")
-@example(([("/1", {"everyone": True}), ("/*", {"deny": True})], "/①"), "unicode")
-@example(([("/a/**", {"everyone": True})], "/a/‥/b"), "strict")
+@example(([("/a/**", {"public": True}), ("/a/b", {"deny": True})], "/a/B"), "ignore_case")
+@example(([("/**/*.b", {"public": True}), ("/a", {"deny": True})], "/a.b"), "suffixes")
+@example(([("/a", {"deny": True}), ("/**", {"public": True})], "/a.a.b"), "suffixes")
+@example(([("/s", {"public": True}), ("/*", {"deny": True})], "/ſ"), "ignore_case")
+@example(([("/1", {"public": True}), ("/*", {"deny": True})], "/①"), "unicode")
+@example(([("/a/**", {"public": True})], "/a/‥/b"), "strict")
 def test_no_reader_serves_under_a_spelling_what_its_name_would_not_give(
     about: tuple[list[tuple[str, dict[str, object]]], str], kind: str
 ) -> None:
@@ -700,19 +703,23 @@ HOSTS = st.sampled_from(
     st.sampled_from(["GET", "POST"]),
 )
 @example(
-    [("/a/**", {"everyone": True}, None), ("/b", {"groups": frozenset({"admins"})}, None)],
+    [("/a/**", {"public": True}, None), ("/b", {"groups": frozenset({"admins"})}, None)],
     "/a/..%2fb",
     [decoded, resolved],
     "/",
     "GET",
 )
-@example([("/**", {"everyone": True}, None), ("/b", {"deny": True}, None)], "/a;x", [], "/", "GET")
+@example([("/**", {"public": True}, None), ("/b", {"deny": True}, None)], "/a;x", [], "/", "GET")
 @example(
-    [("/**", {"groups": frozenset({"guests"}), "replace": True}, None)], "/a%E9", [], "/", "GET"
+    [("/**", {"groups": frozenset({"guests"}), "override_tenant_groups": True}, None)],
+    "/a%E9",
+    [],
+    "/",
+    "GET",
 )
 @example(
     [
-        ("/a", {"methods": frozenset({"POST"}), "everyone": True}, None),
+        ("/a", {"methods": frozenset({"POST"}), "public": True}, None),
         ("/a", {"deny": True}, None),
     ],
     "/a%5c",
@@ -731,7 +738,13 @@ HOSTS = st.sampled_from(
     "GET",
 )
 @example(
-    [("/a", {"bearer": BearerRule(frozenset({"c"}), frozenset()), "session": False}, None)],
+    [
+        (
+            "/a",
+            {"bearer": BearerRule(frozenset({"c"}), frozenset()), "browser_sessions": False},
+            None,
+        )
+    ],
     "//a",
     [],
     "/a",

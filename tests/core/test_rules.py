@@ -21,8 +21,8 @@ def found(one: Rule, path: str) -> bool:
 
 
 GIVING: dict[str, dict[str, object]] = {
-    "everyone": {"everyone": True},
-    "replace": {"replace": True, "groups": frozenset({"a"})},
+    "public": {"public": True},
+    "override": {"override_tenant_groups": True, "groups": frozenset({"a"})},
     "bearer": {"bearer": BearerRule(frozenset({"c"}), frozenset())},
     "app passwords": {"app_passwords": True},
 }
@@ -68,7 +68,7 @@ def test_a_rule_that_restricts_a_folder_speaks_about_it_without_its_slash(
     more: dict[str, object],
 ) -> None:
     assert found(rule("/admin/", **more), "/admin")
-    assert not found(rule("/admin/", everyone=True), "/admin")
+    assert not found(rule("/admin/", public=True), "/admin")
 
 
 def test_a_rule_for_some_hosts_says_nothing_elsewhere() -> None:
@@ -115,14 +115,16 @@ WAYS: list[dict[str, object]] = [
     {"deny": True},
     *GIVING.values(),
     {"methods": frozenset({"GET"})},
-    {"methods": frozenset({"POST"}), "everyone": True},
+    {"methods": frozenset({"POST"}), "public": True},
 ]
 
 
 def one_after_the_other(rules: list[Rule], method: str, path: str) -> int | None:
     """Every glob is asked, in order; nothing is left out beforehand."""
     for index, one in enumerate(rules):
-        gives = one.everyone or one.replace or one.bearer is not None or one.app_passwords
+        gives = (
+            one.public or one.override_tenant_groups or one.bearer is not None or one.app_passwords
+        )
         forgiven = (
             not gives or one.path.endswith("**") or one.path.endswith("/") == path.endswith("/")
         )
@@ -147,10 +149,10 @@ def one_after_the_other(rules: list[Rule], method: str, path: str) -> int | None
     PATHS,
     st.sampled_from(["GET", "HEAD", "POST"]),
 )
-@example([rule("/a/**/", everyone=True)], "/a/b", "GET")
-@example([rule("/a/**/", everyone=True)], "/a/", "GET")
+@example([rule("/a/**/", public=True)], "/a/b", "GET")
+@example([rule("/a/**/", public=True)], "/a/", "GET")
 @example([rule("/a/**")], "/a/", "GET")
-@example([rule("/a/**", everyone=True)], "/a", "GET")
+@example([rule("/a/**", public=True)], "/a", "GET")
 def test_what_is_left_out_beforehand_would_not_have_matched(
     rules: list[Rule], path: str, method: str
 ) -> None:

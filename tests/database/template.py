@@ -30,7 +30,7 @@ def config_with(state_dir: Path, **more: object) -> Config:
             "domain": "https://pool.example.com",
         },
         "state_dir": str(state_dir),
-        "keys": {"file": str(state_dir / "keys.json")},
+        "key_ring": {"file": str(state_dir / "keys.json")},
         **more,
     }
     return Config(**document)  # type: ignore[arg-type]  # the settings class validates untyped input

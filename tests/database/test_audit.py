@@ -23,7 +23,7 @@ async def test_a_change_is_begun_and_completed_and_said(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = SqlAuditLog(database, clock=lambda: 1_800_000_000.5)
-    with caplog.at_level(logging.INFO, logger="gateway.audit"):
+    with caplog.at_level(logging.INFO, logger="gateway"):
         entry = await log.begin(
             actor="key:1", action="put_tenant", tenant="acme", target="x" * 1000, request_id="r1"
         )

@@ -30,14 +30,14 @@ _NONE = object()
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One row: ``path`` such as ``session.idle`` or ``providers[].name``."""
+    """One row: ``path`` such as ``session.idle_timeout`` or ``providers[].name``."""
 
     path: str
     type: str
     default: object
 
 
-SAME_AS: dict[str, str] = {"rules_next": "list of rules"}
+SAME_AS: dict[str, str] = {"shadow_rules": "list of rules"}
 """Keys whose own keys are documented elsewhere."""
 
 

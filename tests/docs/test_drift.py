@@ -81,7 +81,12 @@ def test_every_metric_is_documented_with_its_labels() -> None:
     documented = {
         code(row[0]): row[1] for row in rows("metrics.md") if row[0].startswith("`gateway_")
     }
-    assert documented == known
+    assert documented == known | {"gateway_build_info": "version, python"}
+    scraped = metrics.scrape()[0].decode()
+    assert 'gateway_build_info{python="' in scraped
+    page = (DOCS / "operator" / "metrics.md").read_text(encoding="utf-8")
+    of_the_process = set(re.findall(r"^process_\w+", scraped, re.MULTILINE))
+    assert of_the_process == set(re.findall(r"`(process_\w+)`", page))
 
 
 def documented_routes(prefix: str) -> set[tuple[str, str]]:

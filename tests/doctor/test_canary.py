@@ -67,19 +67,19 @@ async def test_an_open_door_raises_the_metric_and_a_log_record_until_it_is_close
     url = str((await aiohttp_server(app)).make_url("/"))
     before = value("gateway_canary_probes_total", result="open")
     assert await canary.probe(url, http) == canary.OPEN
-    assert value("gateway_canary_open") == 1
+    assert value("gateway_ingress_bypass_detected") == 1
     assert value("gateway_canary_probes_total", result="open") == before + 1
     assert [record.message for record in caplog.records if record.levelname == "CRITICAL"] == [
-        "canary_open"
+        "ingress_bypass_detected"
     ]
     door["status"] = 503
     assert await canary.probe(url, http) == canary.UNREACHABLE
-    assert value("gateway_canary_open") == 1, (
+    assert value("gateway_ingress_bypass_detected") == 1, (
         "an ingress that does not answer has not been repaired"
     )
     door["status"] = 401
     assert await canary.probe(url, http) == canary.GUARDED
-    assert value("gateway_canary_open") == 0
+    assert value("gateway_ingress_bypass_detected") == 0
 
 
 async def test_nobody_there_is_unreachable(http: aiohttp.ClientSession) -> None:

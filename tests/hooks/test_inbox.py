@@ -527,4 +527,6 @@ async def test_a_fault_that_nobody_foresaw_ends_neither_the_looking_nor_the_appl
     world.clock.ahead += 3600  # the lease of the lane that fell has run out
     await world.settled()
     assert await world.states() == [("user.lifecycle.suspend", "applied", "")]
-    assert {"hook_inbox_fault", "hook_lane_fault"} <= {record.message for record in caplog.records}
+    assert {"hook_inbox_fault", "hook_worker_crashed"} <= {
+        record.message for record in caplog.records
+    }

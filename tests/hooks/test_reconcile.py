@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from gateway.hooks.reconcile.fetch import Fetch
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.schedule import Places
 from gateway.hooks.reconcile.subscriptions import LIFETIME_S
+from gateway.metrics import REGISTRY
 from tests.hooks.living import INTERVAL_S, Living, living_hooks
 from tests.hooks.world import GLOBEX_SECRET, SECRET, entra_target, serving
 from tests.soak import lost_events
@@ -368,8 +370,21 @@ async def test_a_reauthorisation_is_answered_and_notifications_go_on(living: Liv
     ]
 
 
-async def test_graph_down_for_an_hour_loses_nothing(living: Living) -> None:
+def last_success(provider: str) -> float | None:
+    return REGISTRY.get_sample_value(
+        "gateway_reconcile_last_success_timestamp_seconds",
+        {"tenant": provider.partition("-")[0], "provider": provider},
+    )
+
+
+async def test_graph_down_for_an_hour_loses_nothing_and_the_metric_stands_still(
+    living: Living,
+) -> None:
+    """Alerts take the time since; a provider that nobody has to read any more must raise none."""
     await living.round()
+    await living.round()
+    began = last_success("globex-entra")
+    assert began is not None and began <= living.clock()
     carol = living.person("carol@globex.test")
     living.cloud.customers["globex-entra"].server.faults.always("graph", faults.status(503))
     await living.directory("globex-entra").deactivate(carol)
@@ -378,10 +393,20 @@ async def test_graph_down_for_an_hour_loses_nothing(living: Living) -> None:
         living.clock.advance(INTERVAL_S + 1)
         await living.reconciliation.round()
     assert ("block", carol.id) not in living.refused()
+    assert last_success("globex-entra") == began
+    assert (last_success("acme-okta") or 0) > living.clock() - 2 * INTERVAL_S
     living.cloud.customers["globex-entra"].server.faults.clear()
     living.clock.advance(INTERVAL_S + 1)
     await living.round()
     assert ("block", carol.id) in living.refused()
+    await living.reconciliation.round()
+    assert (last_success("globex-entra") or 0) > living.clock() - 60
+    del living.world.targets.by_key["globex", "globex-entra"]
+    await living.reconciliation.round()
+    assert math.isnan(last_success("globex-entra") or 0)
+    assert not math.isnan(last_success("acme-okta") or math.nan)
+    await living.reconciliation._stop()  # another replica leads
+    assert math.isnan(last_success("acme-okta") or 0)
 
 
 async def test_a_subscription_that_a_crash_left_behind_is_removed(living: Living) -> None:

@@ -98,15 +98,15 @@ TENANTS: tuple[dict[str, Any], ...] = (
         "session": {"idle_counts": {"exclude": ["/polled", "/_auth/userinfo"], "websocket": "30m"}},
         "headers": {"X-Department": {"source": "claim:custom:department", "encode": "utf8"}},
         "rules": [
-            {"path": "/public/**", "allow": "everyone"},
-            {"path": "/**/*.css", "allow": "everyone"},
-            {"path": "/gets", "methods": ["GET"], "allow": "everyone"},
+            {"path": "/public/**", "allow": "public"},
+            {"path": "/**/*.css", "allow": "public"},
+            {"path": "/gets", "methods": ["GET"], "allow": "public"},
             {"path": "/admin/**", "groups": ["admins"]},
             {
                 "path": "/**",
                 "hosts": [MACHINES],
                 "bearer": {"clients": ["m1"]},
-                "session": False,
+                "browser_sessions": False,
                 "identity": {"Remote-User": "deploy-bot"},
             },
             {"path": "/**", "hosts": [PROGRAMS], "app_passwords": True},
@@ -123,7 +123,7 @@ TENANTS: tuple[dict[str, Any], ...] = (
         "providers": [{"name": "loose-okta", "kind": "okta", "issuer": "https://loose.okta.test"}],
         "paths": {"windows": True, "unicode": True, "suffixes": True},
         "rules": [
-            {"path": "/public/**", "allow": "everyone"},
+            {"path": "/public/**", "allow": "public"},
             {"path": "/admin/**", "groups": ["admins"]},
         ],
     },

@@ -181,9 +181,27 @@ async def test_identity_provider_is_always_named(world: RunningWorld, person: Pe
     assert sent["redirect_uri"] == world.world.url("acme.localhost") + "/_auth/callback"
 
 
-async def test_logging_out_ends_here_and_at_cognito(world: RunningWorld, person: Person) -> None:
+def logged(world: RunningWorld, event: str) -> dict[str, Any]:
+    """The last record of this event, which comes before the ``http_request`` of its request."""
+    records = [json.loads(line) for line in world.log().splitlines()]
+    found: dict[str, Any] = next(r for r in reversed(records) if r["event"] == event)
+    assert any(
+        r["event"] == "http_request" and r["request_id"] == found["request_id"] for r in records
+    )
+    return found
+
+
+async def test_logging_out_ends_here_and_at_cognito_and_both_ends_of_a_session_are_in_the_log(
+    world: RunningWorld, person: Person
+) -> None:
     """(SES-06)"""
     await log_in(world, person)
+    login = logged(world, "login_succeeded")
+    assert (login["tenant"], login["provider"], login["host"].partition(":")[0]) == (
+        "acme",
+        "acme-okta",
+        "acme.localhost",
+    )
     cookie = person.cookies("acme.localhost")[COOKIE]
     question = await person.open(world.world.url("acme.localhost") + "/_auth/logout")
     assert world.check("acme.localhost", cookie=cookie).status == 200
@@ -193,6 +211,9 @@ async def test_logging_out_ends_here_and_at_cognito(world: RunningWorld, person:
     assert page.visited("cognito.localhost")
     assert COOKIE not in person.cookies("acme.localhost")
     assert world.check("acme.localhost", cookie=cookie).status == 401
+    logout = logged(world, "logout")
+    assert (logout["tenant"], logout["user"]) == (login["tenant"], login["user"])
+    assert login["user"] and logout["request_id"] != login["request_id"]
 
 
 async def test_another_site_can_not_log_anybody_out(world: RunningWorld, person: Person) -> None:
@@ -640,6 +661,19 @@ async def test_an_error_text_is_never_shown_and_state_is_still_required(
     )
     assert "alert(1)" not in page.text
     assert page.headers.header("Set-Cookie") is None
+    failed = logged(world, "login_failed")
+    assert failed["request_id"] in page.text, "what the person can tell is how it is found"
+    assert (failed["reason"], failed["code"], failed["error"]) == (
+        "idp_error",
+        "access_denied",
+        "access_denied",
+    )
+    assert failed["error_description"] == text
+    assert failed["cause"] and failed["setting"] and failed["client_id"] and failed["redirect_uri"]
+    request = logged(world, "http_request")
+    assert {
+        name: request[name] for name in ("request_id", "reason", "code", "cause", "setting")
+    } == {name: failed[name] for name in ("request_id", "reason", "code", "cause", "setting")}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "HEAD", "OPTIONS"])
@@ -1138,7 +1172,7 @@ async def test_a_request_that_is_no_http_is_not_quoted_in_the_log(world: Running
         f"Cookie: __Host-gw={secret}\x00",
         f"Authorization: Bearer {secret}\x01",
     ):
-        before = world.log().count('"no_http"')
+        before = world.log().count('"invalid_http_request"')
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", world.world.gateways[0].ports["check"]
         )
@@ -1146,7 +1180,7 @@ async def test_a_request_that_is_no_http_is_not_quoted_in_the_log(world: Running
         assert b" 400 " in await reader.readline()
         writer.close()
         async with asyncio.timeout(10):
-            while world.log().count('"no_http"') == before:  # noqa: ASYNC110 - another process' log
+            while world.log().count('"invalid_http_request"') == before:  # noqa: ASYNC110 - another process' log
                 await asyncio.sleep(0.02)
     assert secret not in world.log()
 
@@ -1169,7 +1203,7 @@ async def test_an_ingress_key_is_rotated_without_a_restart(world: RunningWorld) 
     )
     before = path.read_text("utf-8")
     line = next(line for line in before.splitlines() if line.strip().startswith("keys:"))
-    reads = world.log().count('"configuration_read"')
+    reads = world.log().count('"config_reloaded"')
 
     async def say(keys: str) -> None:
         nonlocal reads
@@ -1177,7 +1211,7 @@ async def test_an_ingress_key_is_rotated_without_a_restart(world: RunningWorld) 
         process.send_signal(signal.SIGHUP)
         reads += 1
         async with asyncio.timeout(20):
-            while world.log().count('"configuration_read"') < reads:  # noqa: ASYNC110 - another process' log
+            while world.log().count('"config_reloaded"') < reads:  # noqa: ASYNC110 - another process' log
                 await asyncio.sleep(0.02)
 
     def believed(key: str) -> bool:
@@ -1194,7 +1228,7 @@ async def test_an_ingress_key_is_rotated_without_a_restart(world: RunningWorld) 
     path.write_text("ingress: {}\n", "utf-8")
     process.send_signal(signal.SIGHUP)
     async with asyncio.timeout(20):
-        while '"configuration_refused"' not in world.log():  # noqa: ASYNC110 - another process' log
+        while '"config_reload_failed"' not in world.log():  # noqa: ASYNC110 - another process' log
             await asyncio.sleep(0.02)
     path.write_text(before, "utf-8")
     assert believed(old)

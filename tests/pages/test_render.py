@@ -35,7 +35,7 @@ ACME = Tenant(
     scopes=("openid",),
     providers=(),
     rules=(),
-    rules_next=(),
+    shadow_rules=(),
     headers=(),
     session=SessionLimits(idle_s=1, absolute_s=1, max_per_user=1),
     branding=Branding(logo="https://cdn.acme.com/logo.svg", color="#ffe600", support="it@acme.com"),

@@ -92,7 +92,7 @@ async def test_a_tenant_with_a_client_of_its_own_hands_it_over(bench: Bench) -> 
         "client_id": MADE,
         "client_secret": secret,
         "providers": [{"name": "staff", "kind": "cognito"}],
-        "session": {"absolute": "8h"},
+        "session": {"max_lifetime": "8h"},
     }
     await bench.tenants.put(TenantDocument.model_validate(document), version=None, by=None)
     assert isinstance(await bench.apply(body=await bench.body(adopt_client=MADE)), Done)
@@ -102,7 +102,7 @@ async def test_a_tenant_with_a_client_of_its_own_hands_it_over(bench: Bench) -> 
         stored.document.client,
         stored.document.client_id,
         [p.name for p in stored.document.providers],
-    ) == ("provisioned", None, ["initech-okta", "staff"])
+    ) == ("managed", None, ["initech-okta", "staff"])
 
 
 async def test_what_cannot_be_adopted(bench: Bench) -> None:

@@ -50,7 +50,7 @@ async def test_the_customers_documented_body_makes_provider_client_and_tenant(be
     )
     assert stored.document.allowed_groups == frozenset({"app-users"})
     assert stored.document.email_domains == frozenset({"initech.test"})
-    assert stored.document.client == "provisioned"
+    assert stored.document.client == "managed"
     assert bench.in_force.waited >= 1
 
 
@@ -83,8 +83,8 @@ async def test_the_plan_says_that_another_entra_registration_changes_everybodys_
 
 
 async def test_a_refresh_token_lives_as_long_as_a_session_may(tmp_path: Path) -> None:
-    """``session.recheck`` asks with it: a shorter one would end the session."""
-    async with Bench(tmp_path, options={"session": {"absolute": "7d"}}) as bench:
+    """``session.revalidate_interval`` asks with it: a shorter one would end the session."""
+    async with Bench(tmp_path, options={"session": {"max_lifetime": "7d"}}) as bench:
         await bench.apply()
         [client] = bench.cloud.cognito.pool.clients.values()
         assert client.settings["RefreshTokenValidity"] == 7

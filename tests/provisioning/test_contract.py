@@ -98,7 +98,7 @@ async def everything(bench: Bench) -> None:
     )
     bench.cloud.cognito.pool.users[person.username] = person
     assert await users.usernames("peter@initech.test") == ("initech-okta_00u1",)
-    assert await users.remove_group("initech-okta_00u1", "R&D", form_decode=True)
+    assert await users.remove_group("initech-okta_00u1", "R&D", url_decode_groups=True)
     assert person.attributes["custom:groups"] == "[app-users]"
     assert await users.sign_out("initech-okta_00u1")
     assert await users.disable("initech-okta_00u1")

@@ -526,7 +526,7 @@ async def test_a_tenant_of_a_file_is_written_there_first(bench: Bench) -> None:
         "hosts": ["initech.localhost"],
         "email_domains": ["initech.test"],
         "allowed_groups": ["app-users"],
-        "client": "provisioned",
+        "client": "managed",
     }
     wanted = await bench.body()
     issuer = wanted.all_providers[0].oidc_issuer
@@ -541,7 +541,7 @@ async def test_a_tenant_of_a_file_is_written_there_first(bench: Bench) -> None:
         (
             "read_only",
             (
-                "tenant: initech is a file of tenants.files: write these providers, domains, "
+                "tenant: initech is a file of tenants.directory: write these providers, domains, "
                 "groups and hosts there first"
             ),
         )
@@ -570,7 +570,7 @@ async def test_a_tenant_with_a_client_of_its_own(bench: Bench) -> None:
         (
             "exists",
             (
-                "tenant: initech has an app client of its own (own1): say client: provisioned "
+                "tenant: initech has an app client of its own (own1): say client: managed "
                 "first, or adopt it (adopt_client)"
             ),
         )

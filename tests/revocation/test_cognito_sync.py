@@ -90,14 +90,16 @@ class Pool:
             )
         )
 
-    async def with_group(self, provider: str, group: str, *, form_decode: bool) -> tuple[str, ...]:
+    async def with_group(
+        self, provider: str, group: str, *, url_decode_groups: bool
+    ) -> tuple[str, ...]:
         return tuple(
             name
             for name, names in self.groups.items()
             if name.startswith(f"{provider}_") and group in names
         )
 
-    async def remove_group(self, name: str, group: str, *, form_decode: bool) -> bool:
+    async def remove_group(self, name: str, group: str, *, url_decode_groups: bool) -> bool:
         self.done.append(("remove_group", name, group))
         return name not in self.unreadable
 
@@ -458,7 +460,7 @@ async def test_a_fault_that_nobody_foresaw_ends_neither_the_following_nor_the_en
     pool = Surprising(disabled=[ALICE])
     pool.surprises = 0
     assert (await follow(pool, record, disabled=Disabled(record, OURS)))[0] == [("enable", ALICE)]
-    assert len([one for one in caplog.records if one.message == "pool_fault"]) > 1, (
+    assert len([one for one in caplog.records if one.message == "cognito_sync_fault"]) > 1, (
         "it is asked again and again"
     )
 
@@ -501,7 +503,7 @@ async def test_a_revocation_that_does_not_open_keeps_no_other_from_being_followe
     )
     before = (
         REGISTRY.get_sample_value(
-            "gateway_task_failures_total", {"task": "pool_revocation_does_not_open"}
+            "gateway_task_failures_total", {"task": "cognito_sync_does_not_open"}
         )
         or 0
     )
@@ -519,11 +521,11 @@ async def test_a_revocation_that_does_not_open_keeps_no_other_from_being_followe
         "long after the window in which the record is read"
     )
     assert [one.message for one in caplog.records if one.levelname == "ERROR"] == [
-        "pool_revocation_does_not_open"
+        "cognito_sync_does_not_open"
     ], "once, however often it is met"
     assert (
         REGISTRY.get_sample_value(
-            "gateway_task_failures_total", {"task": "pool_revocation_does_not_open"}
+            "gateway_task_failures_total", {"task": "cognito_sync_does_not_open"}
         )
         == before + 1
     )

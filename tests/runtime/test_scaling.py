@@ -398,7 +398,7 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "canonical id": (canonical_id, ("a", "\u00e9", "\u0315\u0300", "\u0f73", "0-")),
     "spellings of an address": (address_spellings, ("a@xn--", "\u00e9", "\u0f73")),
     "groups": (
-        lambda text: parse_groups(f"[{text}]", form_decode=True),
+        lambda text: parse_groups(f"[{text}]", url_decode_groups=True),
         ("a,", "[", "%41", '"a",', ", ", "a+"),
     ),
     "value of a header": (encode_value, ("\u00e9", " ", "%", "a")),

@@ -179,7 +179,7 @@ def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(
     )
     assert second["exit_code"] == 2 and "key ring" in str(second["cause"])
     assert [first["again_in_s"], second["again_in_s"]] == [1.0, 2.0]
-    assert "the key ring is missing" in str(log.events("configuration")[0]["error"])
+    assert "the key ring is missing" in str(log.events("config_invalid")[0]["error"])
 
 
 def test_a_flood_of_logins_is_not_noticed_by_whoever_is_signed_in(

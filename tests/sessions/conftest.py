@@ -167,7 +167,7 @@ def tenant(
         scopes=("openid",),
         providers=(provider,),
         rules=(),
-        rules_next=(),
+        shadow_rules=(),
         headers=(),
         session=SessionLimits(idle_s, absolute_s, max_per_user),
     )

@@ -409,7 +409,7 @@ async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(
         if await redis.command("EXISTS", f"gw:{{{bucket:03x}}}:m") == 0
     ]
     assert missing == [bucket_of("broken")]
-    assert [record.message for record in caplog.records].count("restore_failed") == 1
+    assert [record.message for record in caplog.records].count("redis_restore_failed") == 1
 
     lost = True
     async with background_task(keeper.run()), asyncio.timeout(20):
@@ -447,7 +447,7 @@ async def test_no_mistake_of_ours_ends_the_renewals(
         beat = worker.replica._beat
         await until(lambda: worker.replica._beat > beat + 1)
     told = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert told.count("lease_not_renewed") == 2, (
+    assert told.count("cache_lease_renewal_failed") == 2, (
         "once for those who wait for a lease, once for the rounds"
     )
     assert told.count("task_failed") == 4

@@ -288,7 +288,9 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(
                 ("no_spare", "no_replica"),
             ]
             await leases.renew([0])
-            assert [record.message for record in caplog.records].count("lease_not_renewed") == 1
+            assert [record.message for record in caplog.records].count(
+                "cache_lease_renewal_failed"
+            ) == 1
 
 
 async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_away(

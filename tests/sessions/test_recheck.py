@@ -1,4 +1,4 @@
-"""``session.recheck`` on a real Valkey: who asks Cognito, when, and what its answers do."""
+"""``session.revalidate_interval`` on a real Valkey: who asks Cognito, and what comes of it."""
 
 from __future__ import annotations
 

@@ -330,5 +330,5 @@ async def test_the_pool_is_asked_for_every_spelling_that_it_may_hold_and_loses_t
 
     users = CognitoUsers(cast("Any", SimpleNamespace(call=call)))
     assert await users.usernames(Who(email=ADDRESSES[3]).email or "") == ("acme-okta_1",)
-    assert await users.remove_group("acme-okta_1", "Café", form_decode=True)
+    assert await users.remove_group("acme-okta_1", "Café", url_decode_groups=True)
     assert calls[-1][1]["UserAttributes"] == [{"Name": "custom:groups", "Value": "[Sales]"}]

@@ -46,10 +46,10 @@ CONFIG = """
 ingress: {{trusted_proxies: [127.0.0.1/32]}}
 cognito: {{region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: https://pool.example.com}}
 state_dir: {folder}/state
-keys: {{file: {folder}/state/keys.json}}
+key_ring: {{file: {folder}/state/keys.json}}
 redis: {{url: "{redis}", min_replicas: {min_replicas}}}
-session: {{staleness: {staleness_ms}ms}}
-tenants: {{files: {folder}/tenants}}
+session: {{max_revocation_delay: {staleness_ms}ms}}
+tenants: {{directory: {folder}/tenants}}
 log: {{level: warning}}
 """
 TENANT = """

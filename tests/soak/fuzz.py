@@ -101,8 +101,8 @@ def checks(data: bytes) -> None:
 
 
 def groups(data: bytes) -> None:
-    for form_decode in (True, False):
-        parse_groups(as_text(data), form_decode=form_decode)
+    for url_decode_groups in (True, False):
+        parse_groups(as_text(data), url_decode_groups=url_decode_groups)
 
 
 def returns(data: bytes) -> None:

@@ -36,10 +36,10 @@ listen: {{check: "127.0.0.1:{check}", public: "127.0.0.1:{public}", admin: "127.
 ingress: {{trusted_proxies: [127.0.0.1/32]}}
 cognito: {{region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: https://pool.example.com}}
 state_dir: {folder}/state
-keys: {{file: {folder}/state/keys.json}}
-session: {{staleness: 500ms}}
-tenants: {{files: {folder}/tenants}}
-log: {{level: info, form: json}}
+key_ring: {{file: {folder}/state/keys.json}}
+session: {{max_revocation_delay: 500ms}}
+tenants: {{directory: {folder}/tenants}}
+log: {{level: info, format: json}}
 """  # noqa: E501 - one text, as it is
 TENANT = f"""
 id: acme

@@ -10,13 +10,13 @@ from demo.world import MACHINE_CLIENT, World
 
 OWN_CLIENT = "acmedemo0000000000000000"
 RULES: list[dict[str, Any]] = [
-    {"path": "/public/**", "allow": "everyone"},
+    {"path": "/public/**", "allow": "public"},
     {"path": "/admin/**", "groups": ["admins"]},
     {"path": "/api/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]}},
     {
         "path": "/machines/**",
         "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]},
-        "session": False,
+        "browser_sessions": False,
     },
     {"path": "/people/**", "bearer": {"clients": [OWN_CLIENT]}, "groups": "any"},
     {"path": "/grouped/**", "bearer": {"clients": [OWN_CLIENT]}},
@@ -33,8 +33,8 @@ RULES: list[dict[str, Any]] = [
 RULES_NEXT: list[dict[str, Any]] = [
     {"path": "/public/**", "groups": ["admins"]},
     {"path": "/api/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/write"]}},
-    {"path": "/closing/**", "allow": "nobody"},
-    {"path": "/opening/**", "allow": "everyone"},
+    {"path": "/closing/**", "allow": "deny"},
+    {"path": "/opening/**", "allow": "public"},
     {"path": "/machines/**", "groups": ["app-users"]},
     {"path": "/becoming/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]}},
     *(
@@ -53,5 +53,5 @@ class PolicyWorld(World):
         path = self.directory / "config" / "tenants" / "acme.yaml"
         document = yaml.safe_load(path.read_text("utf-8"))
         path.write_text(
-            yaml.safe_dump({**document, "rules": RULES, "rules_next": RULES_NEXT}), "utf-8"
+            yaml.safe_dump({**document, "rules": RULES, "shadow_rules": RULES_NEXT}), "utf-8"
         )

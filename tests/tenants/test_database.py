@@ -243,7 +243,7 @@ async def test_a_tenant_of_the_folder_is_not_changed_here_and_keeps_its_names(
     file = doc("acme")
     assert (
         await refused(registry, doc("acme", name="Other"), files=(file,))
-        == "read_only: tenant acme is a file of tenants.files; change it there"
+        == "read_only: tenant acme is a file of tenants.directory; change it there"
     )
     assert "host acme.example.com: claimed by acme and by globex" in await refused(
         registry, doc("globex", hosts=["acme.example.com"]), files=(file,)
@@ -376,7 +376,7 @@ async def test_pages_go_on_where_the_last_ended(registry: TenantDatabase) -> Non
 
 async def test_only_what_changed_is_handed_to_the_publisher(registry: TenantDatabase) -> None:
     await created(registry, doc("acme"))
-    provisioned = sample("globex", client="provisioned")
+    provisioned = sample("globex", client="managed")
     del provisioned["client_id"], provisioned["client_secret"]
     await created(registry, TenantDocument.model_validate(provisioned))
     first = await registry.changed({})

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _config(folder: Path, **more: object) -> Config:
-    return config_with(folder.parent / "state", tenants={"files": str(folder)}, **more)
+    return config_with(folder.parent / "state", tenants={"directory": str(folder)}, **more)
 
 
 class Watched:
@@ -56,7 +56,7 @@ async def watched(folder: Path) -> AsyncIterator[Watched]:
 
 
 def test_a_folder_becomes_a_table(folder: Path) -> None:
-    write(folder, sample("acme", rules=[{"path": "/public/**", "allow": "everyone"}]))
+    write(folder, sample("acme", rules=[{"path": "/public/**", "allow": "public"}]))
     write(folder, sample("globex", active=False))
     table = FileTenants(_config(folder)).table
     acme = table.by_host("acme.example.com")
@@ -129,12 +129,12 @@ BROKEN = {
         r"client_secret: \*\*\* is how a secret is shown",
     ),
     "a session without end": (
-        {"session": {"absolute": "60d"}},
-        r"session\.absolute \(is '60 days.*between 1m and 30d",
+        {"session": {"max_lifetime": "60d"}},
+        r"session\.max_lifetime \(is '60 days.*between 1m and 30d",
     ),
     "a socket that counts beyond absolute": (
-        {"session": {"absolute": "1h", "idle_counts": {"websocket": "2h"}}},
-        r"session\.idle_counts\.websocket .*not longer than absolute",
+        {"session": {"max_lifetime": "1h", "idle_counts": {"websocket": "2h"}}},
+        r"session\.idle_counts\.websocket .*not longer than max_lifetime",
     ),
     "a socket that counts for a moment": (
         {"session": {"idle_counts": {"websocket": "10s"}}},
@@ -153,12 +153,12 @@ BROKEN = {
         r"app_passwords\.lifetime: .*30 days",
     ),
     "an open rule with app passwords": (
-        {"rules": [{"path": "/", "allow": "everyone", "app_passwords": True}]},
+        {"rules": [{"path": "/", "allow": "public", "app_passwords": True}]},
         r"rules\.0: .*stands alone",
     ),
     "idle beyond absolute": (
-        {"session": {"absolute": "1h", "idle": "2h"}},
-        r"session\.idle .*not longer than absolute",
+        {"session": {"max_lifetime": "1h", "idle_timeout": "2h"}},
+        r"session\.idle_timeout .*not longer than max_lifetime",
     ),
 }
 
@@ -249,12 +249,12 @@ def test_an_id_in_two_files_is_refused(folder: Path) -> None:
 
 
 def test_a_missing_folder_is_a_configuration_error(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"tenants\.files: .*cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"tenants\.directory: .*cannot be read: No such file"):
         FileTenants(_config(folder))
 
 
 def test_a_tenant_that_waits_for_its_client_holds_its_names_and_is_inactive(folder: Path) -> None:
-    document = sample("acme", client="provisioned")
+    document = sample("acme", client="managed")
     del document["client_id"], document["client_secret"]
     write(folder, document)
     table = FileTenants(_config(folder)).table
@@ -293,13 +293,13 @@ async def test_a_broken_file_keeps_its_last_good_tenant_and_the_others_move_on(
     refused = [
         vars(record)["gateway_fields"]["problem"]
         for record in caplog.records
-        if record.getMessage() == "tenants_refused"
+        if record.getMessage() == "tenant_config_invalid"
     ]
     assert len(refused) == 1
     write(folder, sample("acme", hosts=["mended.example.com"]))
     await watched.until(lambda: watched.serves("mended.example.com"))
     await watched.until(
-        lambda: "tenants_mended" in [record.getMessage() for record in caplog.records]
+        lambda: "tenant_config_recovered" in [record.getMessage() for record in caplog.records]
     )
     assert watched.source.problems == ()
 

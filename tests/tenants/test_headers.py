@@ -183,7 +183,7 @@ def naming(identity: dict[str, str], *, field: str = "rules", **more: Any) -> di
 
 
 @pytest.mark.parametrize("text", A_PERSONS.values(), ids=A_PERSONS)
-@pytest.mark.parametrize("field", ["rules", "rules_next"])
+@pytest.mark.parametrize("field", ["rules", "shadow_rules"])
 def test_a_machine_is_never_called_as_a_person_could_be(field: str, text: str) -> None:
     with pytest.raises(ValueError, match="identity"):
         TenantDocument.model_validate(naming({"Remote-User": text}, field=field))

@@ -110,7 +110,7 @@ def test_a_rule_gives_and_takes_where_it_stands(config: Any) -> None:
     ]
     assert told(
         tenant(config),
-        tenant(config, rules=[*FULL["rules"], {"path": "/reports/**", "allow": "nobody"}]),
+        tenant(config, rules=[*FULL["rules"], {"path": "/reports/**", "allow": "deny"}]),
         BOB,
     ) == [("bob", "loses", "GET /reports/**", "rule_denied")]
 

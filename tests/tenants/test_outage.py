@@ -61,13 +61,13 @@ def running(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
         replicas=2,
         environment={
             "GATEWAY_DATABASE__URL": postgres.new_database(),
-            "GATEWAY_KEYS__FILE": str(ring),
+            "GATEWAY_KEY_RING__FILE": str(ring),
         },
     )
     with RunningWorld(world) as started:
         write(
             directory / "stored",
-            sample("stored", hosts=[STORED], rules=[{"path": "/open/**", "allow": "everyone"}]),
+            sample("stored", hosts=[STORED], rules=[{"path": "/open/**", "allow": "public"}]),
         )
         started.run(
             world.command(
@@ -201,9 +201,7 @@ async def test_what_is_applied_after_an_outage_is_obeyed_by_all(
 ) -> None:
     write(
         tmp_path / "more",
-        sample(
-            "later", hosts=["later.localhost"], rules=[{"path": "/open/**", "allow": "everyone"}]
-        ),
+        sample("later", hosts=["later.localhost"], rules=[{"path": "/open/**", "allow": "public"}]),
     )
     running.run(
         running.world.command(

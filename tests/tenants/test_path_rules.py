@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def document(path: str, where: str = "rules", **paths: bool) -> TenantDocument:
     return TenantDocument.model_validate(
-        sample("acme", **{where: [{"path": path, "allow": "nobody"}], "paths": paths})
+        sample("acme", **{where: [{"path": path, "allow": "deny"}], "paths": paths})
     )
 
 
@@ -37,8 +37,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a stream": ({"path": "/admin:x", "windows": True}, r"rules.0.path: with paths.windows"),
     "a full-width letter": (
-        {"path": "/ａ", "unicode": True, "where": "rules_next"},
-        "rules_next.0.path: write /a:",
+        {"path": "/ａ", "unicode": True, "where": "shadow_rules"},
+        "shadow_rules.0.path: write /a:",
     ),
 }
 
@@ -52,32 +52,32 @@ def test_a_rule_that_would_match_nothing_is_refused_and_the_error_says_what_to_w
 
 
 def test_rules_are_counted() -> None:
-    rules = [{"path": f"/{number}", "allow": "nobody"} for number in range(MAX_RULES + 1)]
+    rules = [{"path": f"/{number}", "allow": "deny"} for number in range(MAX_RULES + 1)]
     assert len(TenantDocument.model_validate(sample("acme", rules=rules[1:])).rules) == MAX_RULES
-    for where in ("rules", "rules_next"):
+    for where in ("rules", "shadow_rules"):
         with pytest.raises(ValidationError, match="at most 256"):
             TenantDocument.model_validate(sample("acme", **{where: rules}))
     # with stars within them, too, since each of these is walked
-    for where in ("rules", "rules_next"):
-        stars = [{"path": f"/**/*{number}/**", "allow": "nobody"} for number in range(MAX_RULES)]
+    for where in ("rules", "shadow_rules"):
+        stars = [{"path": f"/**/*{number}/**", "allow": "deny"} for number in range(MAX_RULES)]
         assert (
             len(getattr(TenantDocument.model_validate(sample("acme", **{where: stars})), where))
             == MAX_RULES
         )
         with pytest.raises(ValidationError, match=rf"{where}: at most 512 times"):
             TenantDocument.model_validate(
-                sample("acme", **{where: [*stars[1:], {"path": "/**/a*b*", "allow": "nobody"}]})
+                sample("acme", **{where: [*stars[1:], {"path": "/**/a*b*", "allow": "deny"}]})
             )
 
 
-@pytest.mark.parametrize("where", ["rules", "rules_next"])
+@pytest.mark.parametrize("where", ["rules", "shadow_rules"])
 def test_a_rule_names_hosts_of_its_own_tenant_only(where: str) -> None:
     def hosts(*names: str, own: tuple[str, ...] = ("a.test", "*.b.test")) -> TenantDocument:
         return TenantDocument.model_validate(
             sample(
                 "acme",
                 hosts=own,
-                **{where: [{"path": "/x", "allow": "nobody", "hosts": [name]} for name in names]},
+                **{where: [{"path": "/x", "allow": "deny", "hosts": [name]} for name in names]},
             )
         )
 
@@ -100,7 +100,7 @@ def test_a_rule_names_hosts_of_its_own_tenant_only(where: str) -> None:
                 sample(
                     "acme",
                     hosts=("a.test",),
-                    **{where: [{"path": "/x", "allow": "nobody", "hosts": malformed}]},
+                    **{where: [{"path": "/x", "allow": "deny", "hosts": malformed}]},
                 )
             )
     many = [f"n{number}.b.test" for number in range(MAX_RULE_HOSTS + 1)]
@@ -112,17 +112,17 @@ def test_a_rule_names_hosts_of_its_own_tenant_only(where: str) -> None:
 SHARED: Any = SimpleNamespace(login_host="login.example.com", shared_hosts=("app.example.org",))
 ALONE: Any = SimpleNamespace(login_host=None, shared_hosts=())
 CLOSING: dict[str, dict[str, Any]] = {
-    "deny": {"allow": "nobody"},
+    "deny": {"allow": "deny"},
     "groups": {"groups": ["a"]},
     "roles": {"roles": ["a"]},
-    "machines": {"bearer": {}, "session": False},
+    "machines": {"bearer": {}, "browser_sessions": False},
 }
 
 
 @pytest.mark.parametrize("more", CLOSING.values(), ids=CLOSING)
 def test_a_rule_that_closes_nothing_at_a_shared_host_is_told(more: dict[str, Any]) -> None:
     rules = [
-        {"path": "/x", "allow": "everyone", "hosts": ["acme.example.net"]},
+        {"path": "/x", "allow": "public", "hosts": ["acme.example.net"]},
         {"path": "/x", **more},
         {"path": "/y", **more, "hosts": ["acme.example.net"]},
     ]

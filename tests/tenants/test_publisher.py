@@ -68,7 +68,7 @@ class Rig:
     def __init__(
         self, database: Database, redis: RedisClient, folder: Path, *, with_files: bool = True
     ) -> None:
-        files = {"files": str(folder)} if with_files else {}
+        files = {"directory": str(folder)} if with_files else {}
         self.config = config_with(
             folder.parent / "state", tenants=files, login_host="login.example.com"
         )
@@ -278,7 +278,7 @@ async def test_records_of_long_ago_leave_redis(rig: Rig) -> None:
 
 
 async def test_a_file_gets_its_client_from_sql(rig: Rig) -> None:
-    document = sample("globex", client="provisioned")
+    document = sample("globex", client="managed")
     del document["client_id"], document["client_secret"]
     write(rig.folder, document)
     await rig.started()
@@ -463,12 +463,12 @@ async def test_a_tenant_in_files_and_sql_is_an_error(rig: Rig) -> None:
     await until(lambda: bool(rig.publisher.problems))
     assert rig.publisher.problems == (
         (
-            "tenant acme is in tenants.files and in SQL: remove it from one (gateway tenants "
+            "tenant acme is in tenants.directory and in SQL: remove it from one (gateway tenants "
             "delete acme)"
         ),
     )
     assert replica.generation == generation
-    with pytest.raises(ConfigError, match=r"tenant acme is in tenants\.files and in SQL"):
+    with pytest.raises(ConfigError, match=r"tenant acme is in tenants\.directory and in SQL"):
         await rig.new_publisher().start()
     await rig.tenants.delete("acme", version=None, by=ALICE)
     await until(lambda: not rig.publisher.problems)
@@ -489,7 +489,7 @@ async def test_a_name_claimed_by_a_file_and_in_sql_is_an_error(rig: Rig) -> None
 
 async def test_what_cannot_be_served_shows_in_the_metric_until_it_can(rig: Rig) -> None:
     def shown(source: str) -> float | None:
-        return REGISTRY.get_sample_value("gateway_tenant_problems", {"source": source})
+        return REGISTRY.get_sample_value("gateway_tenant_config_errors", {"source": source})
 
     await rig.started()
     replica = await rig.replica(poll_s=0.05)
@@ -574,7 +574,7 @@ async def test_a_tenant_that_does_not_open_stays_as_it_was_and_keeps_no_other_fr
     await rig.started()
     replica = await rig.replica()
     await until(lambda: serves(replica, "globex.example.com"))
-    before = REGISTRY.get_sample_value("gateway_tenant_problems", {"source": "publisher"})
+    before = REGISTRY.get_sample_value("gateway_tenant_config_errors", {"source": "publisher"})
 
     async def seal(value: str | None) -> str:
         async with rig.database.write() as connection:
@@ -609,7 +609,7 @@ async def test_a_tenant_that_does_not_open_stays_as_it_was_and_keeps_no_other_fr
             await rig.publisher.published(narrowing, timeout_s=0.2, tenant=tenant)
     assert serves(replica, "globex.example.com")
     assert (
-        REGISTRY.get_sample_value("gateway_tenant_problems", {"source": "publisher"})
+        REGISTRY.get_sample_value("gateway_tenant_config_errors", {"source": "publisher"})
         == (before or 0) + 1
     )
     await until(lambda: rig.publisher._recorded_sent[1] == {"globex"})

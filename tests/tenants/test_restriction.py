@@ -30,8 +30,8 @@ FULL: dict[str, Any] = {
     "allowed_groups": ["one", "two"],
     "allowed_roles": ["r"],
     "providers": PROVIDERS,
-    "rules": [{"path": "/public/**", "allow": "everyone"}],
-    "session": {"absolute": "8h"},
+    "rules": [{"path": "/public/**", "allow": "public"}],
+    "session": {"max_lifetime": "8h"},
 }
 
 
@@ -58,9 +58,9 @@ NARROWER: dict[str, dict[str, Any]] = {
     },
     "less trust": {"providers": [{**PROVIDERS[0], "email_trust": "verified_claim"}, PROVIDERS[1]]},
     "other rules": {"rules": []},
-    "a rule more": {"rules": [*FULL["rules"], {"path": "/admin/**", "allow": "nobody"}]},
+    "a rule more": {"rules": [*FULL["rules"], {"path": "/admin/**", "allow": "deny"}]},
     "paths read otherwise": {"paths": {"ignore_case": True}},
-    "a shorter session": {"session": {"absolute": "1h"}},
+    "a shorter session": {"session": {"max_lifetime": "1h"}},
     "logins that count for less long": {"app_passwords": {"login_within": "1d"}},
     "another client": {"client_id": "other"},
 }
@@ -83,7 +83,7 @@ WIDER: dict[str, dict[str, Any]] = {
     "another secret": {"client_secret": "other"},
     "branding": {"branding": {"support": "it@acme.test"}},
     "cookies of the application": {"app_cookies": ["session"]},
-    "rules to come": {"rules_next": [{"path": "/x", "allow": "nobody"}]},
+    "rules to come": {"shadow_rules": [{"path": "/x", "allow": "deny"}]},
 }
 
 
@@ -134,7 +134,7 @@ def test_what_a_predecessor_left_counts_as_narrowed_where_it_changed() -> None:
 
 
 def test_a_provisioned_client_that_changes_narrows_and_the_first_one_does_not() -> None:
-    document = sample("acme", client="provisioned")
+    document = sample("acme", client="managed")
     del document["client_id"], document["client_secret"]
     parsed = TenantDocument.model_validate(document)
     waiting, one, two = (
@@ -148,7 +148,7 @@ def test_a_provisioned_client_that_changes_narrows_and_the_first_one_does_not() 
 
 
 def test_a_second_client_narrows_nobody_and_the_end_of_the_first_does() -> None:
-    document = sample("acme", client="provisioned")
+    document = sample("acme", client="managed")
     del document["client_id"], document["client_secret"]
     parsed = TenantDocument.model_validate(document)
     one = record_of(parsed, Credentials("one", Secret("s")))
@@ -161,7 +161,7 @@ def test_a_second_client_narrows_nobody_and_the_end_of_the_first_does() -> None:
 
 
 def test_a_record_carries_every_client_there_and_back() -> None:
-    document = sample("acme", client="provisioned")
+    document = sample("acme", client="managed")
     del document["client_id"], document["client_secret"]
     old = AppClient("one", Secret("s"), retires_at=1.5)
     record = record_of(

@@ -35,7 +35,7 @@ rules = st.fixed_dictionaries(
             {}, optional={"clients": tokens.map(sorted), "scopes": tokens.map(sorted)}
         ),
     },
-) | st.sampled_from([{"path": "/p", "allow": "everyone"}, {"path": "/p", "allow": "nobody"}])
+) | st.sampled_from([{"path": "/p", "allow": "public"}, {"path": "/p", "allow": "deny"}])
 secret = st.text(min_size=1, max_size=12).filter(
     lambda text: (
         text == text.strip()
@@ -50,10 +50,12 @@ documents = st.fixed_dictionaries(
         "client_secret": secret,
         "allowed_groups": names.map(sorted) | st.just("any"),
         "rules": st.lists(rules, max_size=4),
-        "rules_next": st.lists(rules, max_size=2),
+        "shadow_rules": st.lists(rules, max_size=2),
     },
     optional={
-        "session": st.sampled_from([{"idle": "5m"}, {"absolute": "90m", "max_per_user": 3}]),
+        "session": st.sampled_from(
+            [{"idle_timeout": "5m"}, {"max_lifetime": "90m", "max_per_user": 3}]
+        ),
         "webhook": st.builds(
             lambda s, p: {"url": "https://app.example.com/hook", "secret": s, "previous_secret": p},
             signing,

@@ -33,7 +33,7 @@ SERVERS = [name for name in os.environ.get("HAPROXY_SERVERS", "").split(",") if 
 HUB, TOKEN = os.environ.get("JUPYTERHUB_API", ""), os.environ.get("JUPYTERHUB_TOKEN", "")
 LISTEN = os.environ.get("LISTEN", "127.0.0.1:9400")
 AGAIN_S = float(os.environ.get("AGAIN_S", "5"))
-"""Longer than `session.staleness`: a replica that was silent may have let somebody connect again until then. The gateway waits 10 s for the answer."""
+"""Longer than `session.max_revocation_delay`: a replica that was silent may have let somebody connect again until then. The gateway waits 10 s for the answer."""
 ENDS = {"user.deprovisioned", "user.group_removed", "group.removed", "tenant.blocked", "tenant.deleted"}
 MAX_BYTES = 1_000_000
 

@@ -37,8 +37,8 @@ from gateway.hooks.issuer_keys import IssuerUnavailableError
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
 from gateway.http.rate_limit import RateLimit
-from gateway.log import ROOT, fields
-from gateway.metrics import HOOK_ACK_SECONDS, HOOK_DELIVERIES
+from gateway.log import fields
+from gateway.metrics import HOOK_ACK_DURATION, HOOK_DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -73,7 +73,7 @@ STATUS = {
 }
 SAFE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
-log = logging.getLogger(ROOT)
+log = logging.getLogger(__name__)
 
 
 _NOT_DERIVED = "clientState is not derived from one of this provider's secrets"
@@ -258,7 +258,7 @@ class Reception:
                     else web.json_response({"error": "temporarily_unavailable"}, status=503)
                 )
                 response.headers["Retry-After"] = str(RETRY_AFTER_S)
-            HOOK_ACK_SECONDS.labels(source.value).observe(time.monotonic() - started)
+            HOOK_ACK_DURATION.labels(source.value).observe(time.monotonic() - started)
             return response
 
         return handle

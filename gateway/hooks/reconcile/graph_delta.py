@@ -47,7 +47,7 @@ from gateway.hooks.inbox import about_key, lane_key
 from gateway.hooks.reconcile.cursors import page_of
 from gateway.hooks.reconcile.fetch import said
 from gateway.hooks.sources.entra import MISSING, removed
-from gateway.log import ROOT, fields
+from gateway.log import fields
 from gateway.metrics import RECONCILE_SKIPPED
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ EVERYBODY = ""
 """``group_id`` of the rows that stand for the directory's users themselves."""
 MAX_PAGES = 10_000
 
-log = logging.getLogger(ROOT)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)

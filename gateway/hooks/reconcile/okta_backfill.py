@@ -23,7 +23,7 @@ from gateway.hooks.event import MAX_NAME, Delivery, EntryError, Group, Source, m
 from gateway.hooks.reconcile.cursors import page_of
 from gateway.hooks.reconcile.fetch import ThrottledError, said
 from gateway.hooks.sources import okta
-from gateway.log import ROOT, fields
+from gateway.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ MAX_NAMES = 200
 NAMES_AT_ONCE = 20
 """Names in one search; an address of a few kilobytes."""
 
-log = logging.getLogger(ROOT)
+log = logging.getLogger(__name__)
 
 
 class OktaBackfill:

@@ -11,7 +11,7 @@ Rules:
 - A provider that says how long to leave it alone (``Retry-After``) is left alone so long, also by a
   process that starts meanwhile; one that fails, for longer each time.
 
-How long ago each was last read to its end is a metric with an alert.
+When each was last read to its end is a metric with an alert.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -34,8 +35,8 @@ from gateway.hooks.reconcile.fetch import MAX_AFTER_S, ThrottledError
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.graph_delta import QUERIES
 from gateway.hooks.reconcile.okta_backfill import OktaBackfill
-from gateway.log import ROOT, fields
-from gateway.metrics import RECONCILE_FINDINGS, RECONCILE_LAG_SECONDS, provider_labels
+from gateway.log import fields
+from gateway.metrics import RECONCILE_LAST_SUCCESS, RECONCILE_MISSED_EVENTS, provider_labels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -52,7 +53,7 @@ TICK_S: Final = 5.0
 """How often to look for what became due: a gap seen by another replica, a new tenant."""
 PAUSE_S: Final = 0.2
 
-log = logging.getLogger(ROOT)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,8 @@ class Reconciliation:
         self._wake = asyncio.Event()
         self._schedules: dict[tuple[str, str], _Schedule] = {}
         self._active: dict[asyncio.Task[None], _Schedule] = {}
+        self._measured: frozenset[tuple[str, str]] = frozenset()
+        """Labels of the providers whose last reading is among the metrics."""
         subscriptions.wake = self._wake.set
 
     @contextlib.asynccontextmanager
@@ -160,6 +163,9 @@ class Reconciliation:
             await self._stop()
 
     async def _stop(self) -> None:
+        for capped in self._measured:
+            RECONCILE_LAST_SUCCESS.labels(*capped).set(math.nan)
+        self._measured = frozenset()
         await end(list(self._active))
 
     async def round(self) -> None:
@@ -187,10 +193,7 @@ class Reconciliation:
                     await self._cursors.forget(target, REST)
             elif not schedule.knows_rest:
                 self._rest(schedule, progress.get(key, {}).get(REST), now)
-            if self._resources(target):
-                RECONCILE_LAG_SECONDS.labels(*provider_labels(target.tenant, target.provider)).set(
-                    self._lag(schedule, progress, now)
-                )
+        self._measure(progress)
         busy = {schedule.target.tenant for schedule in self._active.values()}
         taken = Counter(schedule.troubled for schedule in self._active.values())
         for schedule in sorted(self._schedules.values(), key=lambda one: one.began_at):
@@ -310,22 +313,28 @@ class Reconciliation:
             else self._backfill.read(target, until=until)
         )
         if found:
-            RECONCILE_FINDINGS.labels(source.value).inc(found)
+            RECONCILE_MISSED_EVENTS.labels(source.value).inc(found)
             log.info(
                 "reconcile_found",
                 extra=fields(tenant=target.tenant, provider=target.provider, events=found),
             )
         return finished
 
-    def _lag(
-        self,
-        schedule: _Schedule,
-        progress: Mapping[tuple[str, str], Mapping[str, Progress]],
-        now: float,
-    ) -> float:
-        """Since the provider was last read to its end; since this process looked first where it
-        never was.
+    def _measure(self, progress: Mapping[tuple[str, str], Mapping[str, Progress]]) -> None:
+        """When each provider was last read to its end: when this process heard of it, where it
+        never was. Of several with one label, the one that waits longest.
         """
-        known = progress.get(schedule.target.key, {})
-        read = [known[r].read_at if r in known else 0.0 for r in self._resources(schedule.target)]
-        return max(0.0, now - (min(read) or schedule.since))
+        read_at: dict[tuple[str, str], float] = {}
+        for key, schedule in self._schedules.items():
+            known, resources = progress.get(key, {}), self._resources(schedule.target)
+            if resources:
+                capped = provider_labels(schedule.target.tenant, schedule.target.provider)
+                at = min(known[r].read_at if r in known else 0.0 for r in resources)
+                read_at[capped] = min(at or schedule.since, read_at.get(capped, math.inf))
+        for capped in self._measured - read_at.keys():
+            # Of a provider that is gone, or another process' to read: time must not count against
+            # it. Processes that share their metrics cannot take a series away.
+            RECONCILE_LAST_SUCCESS.labels(*capped).set(math.nan)
+        for capped, at in read_at.items():
+            RECONCILE_LAST_SUCCESS.labels(*capped).set(at)
+        self._measured = frozenset(read_at)

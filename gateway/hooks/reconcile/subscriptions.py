@@ -23,7 +23,7 @@ from gateway.hooks.event import EntryError, rfc3339
 from gateway.hooks.inbox import digest
 from gateway.hooks.reconcile.fetch import said
 from gateway.hooks.sources.credential import client_state
-from gateway.log import ROOT, fields
+from gateway.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ RESOURCES = ("users", "groups")
 LIFETIME_S = 41_000 * 60.0
 """Graph allows 41,760 minutes; less leaves room for clocks."""
 
-log = logging.getLogger(ROOT)
+log = logging.getLogger(__name__)
 
 
 class Subscriptions:

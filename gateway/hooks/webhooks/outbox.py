@@ -36,8 +36,8 @@ from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
 from gateway.database.schema import webhooks_outbox
 from gateway.errors import PeerError, UnavailableError
-from gateway.log import ROOT, fields
-from gateway.metrics import WEBHOOKS
+from gateway.log import fields
+from gateway.metrics import WEBHOOK_DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -78,7 +78,7 @@ PAUSES_S = (
 """After each failure; together about a day and a half."""
 SECRET_PREFIX = "whsec_"
 
-log = logging.getLogger(ROOT)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +409,7 @@ class Outbox:
             )
 
         await self._written(work)
-        WEBHOOKS.labels(outcome).inc()
+        WEBHOOK_DELIVERIES.labels(outcome).inc()
         log.log(
             logging.WARNING if error else logging.INFO,
             "webhook",
