@@ -19,14 +19,14 @@ from aiohttp import web
 from gateway.admin.dispatch import Edge, dispatcher, problems_for_everything
 from gateway.admin.keys import AdminKey
 from gateway.admin.openapi import openapi_document
-from gateway.admin.routes.deliveries import delivery_routes, message_routes
-from gateway.admin.routes.hooks import hook_routes
-from gateway.admin.routes.provisioning import provisioning_routes
-from gateway.admin.routes.records import audit_routes, explain_routes
-from gateway.admin.routes.revocations import revocation_routes
-from gateway.admin.routes.rotation import rotation_routes
-from gateway.admin.routes.sessions import block_routes, session_routes
-from gateway.admin.routes.tenants import tenant_routes
+from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
+from gateway.admin.routes.hooks import HookRoutes
+from gateway.admin.routes.provisioning import ProvisioningRoutes
+from gateway.admin.routes.records import AuditRoutes, ExplainRoutes
+from gateway.admin.routes.revocations import RevocationRoutes
+from gateway.admin.routes.rotation import RotationRoutes
+from gateway.admin.routes.sessions import BlockRoutes, SessionRoutes
+from gateway.admin.routes.tenants import LoginTestRoutes, TenantRoutes
 from gateway.http.rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -101,30 +101,34 @@ def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Ro
         presented = call.request.headers["Authorization"].partition(" ")[2].strip(" ")
         return isinstance(await services.keys.authenticate(presented), AdminKey)
 
-    routes: list[Route] = [*audit_routes(services.audit)]
+    routes: list[Route] = [*AuditRoutes(services.audit).routes()]
     if services.tenants is not None:
-        routes += tenant_routes(services.tenants, services.login_tests, services.rehearsals)
+        routes += TenantRoutes(services.tenants, services.rehearsals).routes()
+        if services.login_tests is not None:
+            routes += LoginTestRoutes(services.login_tests).routes()
     if services.onboarding is not None:
-        routes += provisioning_routes(services.onboarding)
-        routes += rotation_routes(services.onboarding)
+        routes += ProvisioningRoutes(services.onboarding).routes()
+        routes += RotationRoutes(services.onboarding).routes()
     if services.revoker is not None:
-        routes += revocation_routes(
+        routes += RevocationRoutes(
             services.revoker, services.is_tenant, still_allowed=still_allowed, closing=closing
-        )
+        ).routes()
         if services.sessions is not None:
-            routes += session_routes(services.sessions, services.revoker, services.is_tenant)
+            routes += SessionRoutes(
+                services.sessions, services.revoker, services.is_tenant
+            ).routes()
         if services.blocks is not None:
-            routes += block_routes(services.blocks, services.revoker, services.is_tenant)
+            routes += BlockRoutes(services.blocks, services.revoker, services.is_tenant).routes()
     if services.explainer is not None:
-        routes += explain_routes(services.explainer)
+        routes += ExplainRoutes(services.explainer).routes()
     if services.hook_setup is not None and services.tenants is not None:
-        routes += hook_routes(
+        routes += HookRoutes(
             services.hook_setup, services.tenants, new_secret=services.new_hook_secret
-        )
+        ).routes()
     if services.deliveries is not None:
-        routes += delivery_routes(services.deliveries)
+        routes += DeliveryRoutes(services.deliveries).routes()
     if services.messages is not None:
-        routes += message_routes(services.messages)
+        routes += MessageRoutes(services.messages).routes()
     return (*routes, *services.more)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from gateway.core.paging import Page
@@ -25,16 +25,26 @@ class DeliveryView:
     error: str = ""
 
 
-class DeliveryRecords(Protocol):
-    """The hook inbox as operators see it."""
+V = TypeVar("V")
+
+
+class Records(Protocol[V]):
+    """Rows as operators see them, newest first."""
 
     async def page(
         self, *, tenant: str | None, state: str | None, position: str | None, limit: int
-    ) -> Page[DeliveryView]: ...
+    ) -> Page[V]: ...
 
-    async def find(self, delivery: str) -> DeliveryView | None: ...
+    async def find(self, id_: str, /) -> V | None: ...
 
-    async def replay(self, delivery: str) -> DeliveryView | Rejected: ...
+    async def replay(self, id_: str, /) -> V | Rejected:
+        """Have it done again: applied, or sent under the same id with the same body. Rejected:
+        ``not_found``, ``conflict`` while it waits to be done.
+        """
+
+
+class DeliveryRecords(Records[DeliveryView], Protocol):
+    """The hook inbox."""
 
     async def release_held(self, *, tenant: str, provider: str | None) -> int:
         """Have what is held applied; the number of events."""
@@ -61,16 +71,5 @@ class MessageView:
     error: str
 
 
-class MessageRecords(Protocol):
-    """Outgoing webhooks as operators see them."""
-
-    async def page(
-        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
-    ) -> Page[MessageView]: ...
-
-    async def find(self, message: str) -> MessageView | None: ...
-
-    async def replay(self, message: str) -> MessageView | Rejected:
-        """Send it again, under the same id and with the same body. Rejected: ``not_found``,
-        ``conflict`` while it is on its way.
-        """
+MessageRecords = Records[MessageView]
+"""Outgoing webhooks."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.admin import PREFIX, AdminServices, admin_application
 from gateway.admin.idempotency import SqlIdempotency
 from gateway.admin.keys_store import SqlAdminKeys
-from gateway.admin.routes.doctor import doctor_routes
+from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.background import background_task, forever
 from gateway.cognito.api import open_cognito
 from gateway.cognito.users import CognitoUsers
@@ -202,13 +202,13 @@ async def admin_role(
         hook_setup=hooks.setup,
         deliveries=hooks.deliveries,
         messages=hooks.messages,
-        more=doctor_routes(
+        more=DoctorRoutes(
             RedisProbes(redis),
             keys=lambda: tuple(key.material for key in ring().sealing),
             managed=config.managed_headers,
             cookie_name=config.cookie.name,
             clock=clock,
-        ),
+        ).routes(),
         exposed=not _loopback(config.listen.admin),
     )
     return AdminRole(admin_application(services), hooks.app)

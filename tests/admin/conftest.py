@@ -10,7 +10,7 @@ from gateway.admin import PREFIX, AdminServices, admin_application
 from gateway.admin.idempotency import SqlIdempotency
 from gateway.admin.keys import Scope
 from gateway.admin.keys_store import SqlAdminKeys
-from gateway.admin.routes.doctor import doctor_routes
+from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.database.audit import SqlAuditLog
 from gateway.database.engine import Database, open_database
 from tests.admin.rooms import (
@@ -122,13 +122,13 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         deliveries=Deliveries(),
         messages=Messages(),
         hook_setup=cast("HookSetup", Desk()),
-        more=doctor_routes(
+        more=DoctorRoutes(
             Probes(),
             keys=lambda: (PROBE_KEY,),
             managed=("X-Auth-Request-Email",),
             cookie_name="__Host-gw",
             clock=clock,
-        ),
+        ).routes(),
         monotonic=clock,
     )
     application = web.Application()

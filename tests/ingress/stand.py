@@ -21,7 +21,7 @@ from aiohttp import web
 from demo import net
 from demo.apps.legacy import LegacyApp
 from gateway.admin import PREFIX, AdminServices, admin_application
-from gateway.admin.routes.doctor import doctor_routes
+from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.check.handler import Checks
 from gateway.check.probe_recorder import ProbedChecks, location_handler
 from gateway.check.services import Services
@@ -311,13 +311,13 @@ class Stand:
         self, keys: AdminKeys, audit: AuditLog, idempotency: IdempotencyRecords
     ) -> web.AppRunner:
         """The admin listener with the doctor's routes, on the caller's loop; returns its runner."""
-        routes = doctor_routes(
+        routes = DoctorRoutes(
             self.probes,
             keys=lambda: (PROBE_KEY,),
             managed=self.config.managed_headers,
             cookie_name=COOKIE,
             clock=lambda: NOW,
-        )
+        ).routes()
         app = web.Application()
         app.add_subapp(
             PREFIX,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -58,40 +59,43 @@ class ProbeRecordsAnswer(AnswerModel):
     probes: list[ProbeAnswer]
 
 
-def doctor_routes(
-    records: ProbeRecords,
-    *,
-    keys: Callable[[], Sequence[bytes]],
-    managed: Sequence[str],
-    cookie_name: str,
-    clock: Callable[[], float],
-) -> tuple[Route, ...]:
+@dataclass(frozen=True, slots=True)
+class DoctorRoutes:
     """``managed``: names of the managed headers."""
 
-    async def create(call: Call) -> Answer:
+    records: ProbeRecords
+    keys: Callable[[], Sequence[bytes]]
+    managed: Sequence[str]
+    cookie_name: str
+    clock: Callable[[], float]
+
+    async def create(self, call: Call) -> Answer:
         body = call.body(ProbesBody)
         host = parse_host_header(body.host)
         if host is None:
             raise Problem(Code.INVALID_BODY, "host: a host name such as app.example.com")
-        expires_at = int(clock()) + LIFETIME_S
+        expires_at = int(self.clock()) + LIFETIME_S
         nonces = [
-            issue(keys()[0], chance=secrets.token_bytes(CHANCE_BYTES), expires_at=expires_at)
+            issue(self.keys()[0], chance=secrets.token_bytes(CHANCE_BYTES), expires_at=expires_at)
             for _ in range(body.count)
         ]
         call.note.target = host
         return Answer(
             ProbesAnswer(
-                nonces=nonces, expires_at=expires_at, managed=list(managed), cookie=cookie_name
+                nonces=nonces,
+                expires_at=expires_at,
+                managed=list(self.managed),
+                cookie=self.cookie_name,
             ),
             status=201,
         )
 
-    async def read(call: Call) -> Answer:
+    async def read(self, call: Call) -> Answer:
         nonces = call.query(ProbesQuery).nonces.split(",")
-        if not all(is_ours(keys(), nonce, now=clock()) for nonce in nonces):
+        if not all(is_ours(self.keys(), nonce, now=self.clock()) for nonce in nonces):
             raise Problem(Code.NOT_FOUND)
         found = [
-            (await records.read(nonce, "check"), await records.read(nonce, "location"))
+            (await self.records.read(nonce, "check"), await self.records.read(nonce, "location"))
             for nonce in nonces
         ]
         return Answer(
@@ -106,24 +110,25 @@ def doctor_routes(
             )
         )
 
-    return (
-        Route(
-            "create_probes",
-            "POST",
-            "/doctor/probes",
-            "Nonces for probing a live ingress.",
-            create,
-            {201: ProbesAnswer},
-            body=ProbesBody,
-        ),
-        Route(
-            "get_probes",
-            "GET",
-            "/doctor/probes",
-            "What arrived under nonces.",
-            read,
-            {200: ProbeRecordsAnswer},
-            query=ProbesQuery,
-            problems=(Code.NOT_FOUND,),
-        ),
-    )
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                "create_probes",
+                "POST",
+                "/doctor/probes",
+                "Nonces for probing a live ingress.",
+                self.create,
+                {201: ProbesAnswer},
+                body=ProbesBody,
+            ),
+            Route(
+                "get_probes",
+                "GET",
+                "/doctor/probes",
+                "What arrived under nonces.",
+                self.read,
+                {200: ProbeRecordsAnswer},
+                query=ProbesQuery,
+                problems=(Code.NOT_FOUND,),
+            ),
+        )

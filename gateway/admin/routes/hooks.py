@@ -4,7 +4,7 @@ whether what it sends arrives.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -95,101 +95,109 @@ class SinceQuery(ApiModel):
     since: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
 
 
-def hook_routes(
-    setup: HookSetup, records: TenantRecords, *, new_secret: Callable[[], str]
-) -> tuple[Route, ...]:
-    async def list_hooks(call: Call) -> Answer:
-        found = setup.all_instructions(call.path["tenant"])
+@dataclass(frozen=True, slots=True)
+class HookRoutes:
+    """Connecting a provider: addresses, secrets, and whether anything arrives."""
+
+    setup: HookSetup
+    records: TenantRecords
+    new_secret: Callable[[], str]
+
+    async def list_hooks(self, call: Call) -> Answer:
+        found = self.setup.all_instructions(call.path["tenant"])
         if not found:
             raise Problem(Code.NOT_FOUND)
         return Answer(HookList(items=[hook_answer(s) for s in found]))
 
-    def found(call: Call) -> SetupInstructions:
-        one = setup.instructions(call.path["tenant"], call.path["provider"])
+    def found(self, call: Call) -> SetupInstructions:
+        one = self.setup.instructions(call.path["tenant"], call.path["provider"])
         if one is None:
             raise Problem(Code.NOT_FOUND)
         return one
 
-    async def get_hook(call: Call) -> Answer:
-        return Answer(hook_answer(found(call)))
+    async def get_hook(self, call: Call) -> Answer:
+        return Answer(hook_answer(self.found(call)))
 
-    async def change(call: Call, secret: Secret | None) -> SetupInstructions:
-        before = found(call)
+    async def change(self, call: Call, secret: Secret | None) -> SetupInstructions:
+        before = self.found(call)
         call.note.before = {"valid": before.secrets}
-        stored = await records.put_hook_secret(before.tenant, before.provider, secret)
+        stored = await self.records.put_hook_secret(before.tenant, before.provider, secret)
         if isinstance(stored, Rejected):
             raise Problem(Code(stored.code), stored.message)
-        after = found(call)
+        after = self.found(call)
         call.note.after = {"valid": after.secrets}
         return after
 
-    async def add_hook_secret(call: Call) -> Answer:
-        made = new_secret()
-        after = await change(call, Secret(made))
+    async def add_hook_secret(self, call: Call) -> Answer:
+        made = self.new_secret()
+        after = await self.change(call, Secret(made))
         return Answer(
             HookSecretAnswer(secret=made, secrets=after.secrets, hook=hook_answer(after)),
             status=201,
         )
 
-    async def end_hook_rotation(call: Call) -> Answer:
-        return Answer(hook_answer(await change(call, None)))
+    async def end_hook_rotation(self, call: Call) -> Answer:
+        return Answer(hook_answer(await self.change(call, None)))
 
-    async def test_hook(call: Call) -> Answer:
-        one = found(call)
+    async def test_hook(self, call: Call) -> Answer:
+        one = self.found(call)
         return Answer(
             arrived_answer(
-                await setup.activity(one.tenant, one.provider, since=call.query(SinceQuery).since)
+                await self.setup.activity(
+                    one.tenant, one.provider, since=call.query(SinceQuery).since
+                )
             )
         )
 
-    base, changing = "/tenants/{tenant}/hooks", (Code.READ_ONLY, Code.CONFLICT)
-    one = f"{base}/{{provider}}"
-    return (
-        Route(
-            "list_hooks",
-            "GET",
-            base,
-            "What to set up at each provider of a tenant",
-            list_hooks,
-            {200: HookList},
-        ),
-        Route(
-            "get_hook",
-            "GET",
-            one,
-            "What to set up at one provider: addresses, events to tick, what is missing",
-            get_hook,
-            {200: HookAnswer},
-        ),
-        Route(
-            "add_hook_secret",
-            "POST",
-            f"{one}/secrets",
-            "A new hook secret, shown once; the one that was stays valid beside it",
-            add_hook_secret,
-            {201: HookSecretAnswer},
-            problems=changing,
-            creates=True,
-        ),
-        Route(
-            "end_hook_rotation",
-            "DELETE",
-            f"{one}/secrets/previous",
-            "Only the newest hook secret stays valid",
-            end_hook_rotation,
-            {200: HookAnswer},
-            problems=changing,
-        ),
-        Route(
-            "test_hook",
-            "GET",
-            f"{one}/test",
-            "What arrived from the provider, what was refused and why",
-            test_hook,
-            {200: ArrivedAnswer},
-            query=SinceQuery,
-        ),
-    )
+    def routes(self) -> tuple[Route, ...]:
+        base, changing = "/tenants/{tenant}/hooks", (Code.READ_ONLY, Code.CONFLICT)
+        one = f"{base}/{{provider}}"
+        return (
+            Route(
+                "list_hooks",
+                "GET",
+                base,
+                "What to set up at each provider of a tenant",
+                self.list_hooks,
+                {200: HookList},
+            ),
+            Route(
+                "get_hook",
+                "GET",
+                one,
+                "What to set up at one provider: addresses, events to tick, what is missing",
+                self.get_hook,
+                {200: HookAnswer},
+            ),
+            Route(
+                "add_hook_secret",
+                "POST",
+                f"{one}/secrets",
+                "A new hook secret, shown once; the one that was stays valid beside it",
+                self.add_hook_secret,
+                {201: HookSecretAnswer},
+                problems=changing,
+                creates=True,
+            ),
+            Route(
+                "end_hook_rotation",
+                "DELETE",
+                f"{one}/secrets/previous",
+                "Only the newest hook secret stays valid",
+                self.end_hook_rotation,
+                {200: HookAnswer},
+                problems=changing,
+            ),
+            Route(
+                "test_hook",
+                "GET",
+                f"{one}/test",
+                "What arrived from the provider, what was refused and why",
+                self.test_hook,
+                {200: ArrivedAnswer},
+                query=SinceQuery,
+            ),
+        )
 
 
 def hook_answer(setup: SetupInstructions) -> HookAnswer:

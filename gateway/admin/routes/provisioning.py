@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
-from gateway.admin.parsing import read_cursor, write_cursor
+from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 from gateway.provisioning.desired import describe
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.provisioning.preflight import PreflightProblem
     from gateway.provisioning.proposal import Proposal
     from gateway.provisioning.runner import Outcome
-    from gateway.provisioning.runs import JournalStep, Run
+    from gateway.provisioning.runs import Journal, JournalStep, Run
     from gateway.provisioning.service import Onboarding
 
 _CODES = {
@@ -153,18 +155,25 @@ class RunList(AnswerModel):
     next: str | None
 
 
-def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
-    journal = onboarding.provisioning.journal
+@dataclass(frozen=True, slots=True)
+class ProvisioningRoutes:
+    """Everything that a tenant needs in the pool, and its runs."""
 
-    async def provision(call: Call) -> Answer:
-        return await _provision(call, update=False)
+    onboarding: Onboarding
 
-    async def reprovision(call: Call) -> Answer:
-        return await _provision(call, update=True)
+    @property
+    def journal(self) -> Journal:
+        return self.onboarding.provisioning.journal
 
-    async def _provision(call: Call, *, update: bool) -> Answer:
+    async def provision(self, call: Call) -> Answer:
+        return await self._provision(call, update=False)
+
+    async def reprovision(self, call: Call) -> Answer:
+        return await self._provision(call, update=True)
+
+    async def _provision(self, call: Call, *, update: bool) -> Answer:
         tenant, body = call.path["tenant"], call.body(ProvisionBody)
-        proposal = await onboarding.propose(
+        proposal = await self.onboarding.propose(
             tenant, body, update=update, bound=call.key.tenant is not None
         )
         if proposal.problems:
@@ -176,7 +185,7 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
                     tenant=tenant, steps=_steps(proposal.plan), notes=list(proposal.plan.notes)
                 )
             )
-        outcome = await onboarding.apply(proposal, actor=call.actor)
+        outcome = await self.onboarding.apply(proposal, actor=call.actor)
         run = done(outcome)
         call.note.before, call.note.after = (
             None if proposal.basis is None else proposal.basis.document,
@@ -187,14 +196,14 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
             },
         )
         return Answer(
-            await _provisioned(proposal, run),
+            await self._provisioned(proposal, run),
             status=200 if update else 201,
             headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"},
         )
 
-    async def _provisioned(proposal: Proposal, run: Done) -> ProvisionedAnswer:
-        credentials = await onboarding.provisioning.registrar.credentials(proposal.tenant)
-        record = await onboarding.records.get(proposal.tenant)
+    async def _provisioned(self, proposal: Proposal, run: Done) -> ProvisionedAnswer:
+        credentials = await self.onboarding.provisioning.registrar.credentials(proposal.tenant)
+        record = await self.onboarding.records.get(proposal.tenant)
         connected = [str(p["name"]) for p in record.document.get("providers", ())] if record else []
         return ProvisionedAnswer(
             tenant=proposal.tenant,
@@ -208,40 +217,37 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
             in_force=run.in_force,
         )
 
-    async def list_runs(call: Call) -> Answer:
-        query = call.query(PageQuery)
-        page = await journal.page(
-            call.path["tenant"], position=read_cursor("list_runs", query.cursor), limit=query.limit
-        )
-        return Answer(
-            RunList(
-                items=[_run(r, call) for r in page.items],
-                next=write_cursor("list_runs", page.position),
-            )
+    async def list_runs(self, call: Call) -> Answer:
+        return await list_page(
+            "list_runs",
+            call.query(PageQuery),
+            partial(self.journal.page, call.path["tenant"]),
+            row=lambda run: _run(run, call),
+            model=RunList,
         )
 
-    async def get_run(call: Call) -> Answer:
-        return Answer(_run(await _own_run(call), call))
+    async def get_run(self, call: Call) -> Answer:
+        return Answer(_run(await self._own_run(call), call))
 
-    async def rollback_run(call: Call) -> Answer:
-        run = await _own_run(call)
+    async def rollback_run(self, call: Call) -> Answer:
+        run = await self._own_run(call)
         if call.key.tenant is not None and run.actor != call.actor:
             # It could bring back hosts and domains that an operator has taken away.
             raise Problem(Code.TENANT_BOUND, "a tenant's own key takes back its own runs only")
         call.note.before = {"run": run.id, "state": str(run.state)}
-        state = await onboarding.roll_back(run.tenant, run.id)
+        state = await self.onboarding.roll_back(run.tenant, run.id)
         if not isinstance(state, RunState):
             raise problem([state])
         call.note.after = {"run": run.id, "state": str(state)}
-        return Answer(_run(await _own_run(call), call))
+        return Answer(_run(await self._own_run(call), call))
 
-    async def _own_run(call: Call) -> Run:
-        found = await journal.run(call.path["run"])
+    async def _own_run(self, call: Call) -> Run:
+        found = await self.journal.run(call.path["run"])
         if found is None or found.tenant != call.path["tenant"]:
             raise Problem(Code.NOT_FOUND)
         return found
 
-    async def verify(call: Call) -> Answer:
+    async def verify(self, call: Call) -> Answer:
         fix = call.query(VerifyQuery).fix
         if fix and call.key.tenant is not None:
             # It could bring back what an operator has taken away in the pool.
@@ -249,7 +255,7 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
                 Code.TENANT_BOUND,
                 "fix: only an operator mends what differs; provision again to change it",
             )
-        drift = await onboarding.verify(call.path["tenant"], fix=fix, actor=call.actor)
+        drift = await self.onboarding.verify(call.path["tenant"], fix=fix, actor=call.actor)
         if drift is None:
             raise Problem(Code.NOT_FOUND, "the tenant is not provisioned")
         call.note.after = {
@@ -268,97 +274,98 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
             )
         )
 
-    async def destroy(call: Call) -> Answer:
-        record = await onboarding.records.get(call.path["tenant"])
+    async def destroy(self, call: Call) -> Answer:
+        record = await self.onboarding.records.get(call.path["tenant"])
         call.note.before = record.document if record is not None else None
-        outcome = await onboarding.destroy(call.path["tenant"], actor=call.actor)
+        outcome = await self.onboarding.destroy(call.path["tenant"], actor=call.actor)
         if not isinstance(outcome, Done | Failed | Busy):
             raise problem([outcome])
         call.note.after = {"run": done(outcome).run}
         return Answer(status=204)
 
-    failing = (
-        Code.PREFLIGHT_FAILED,
-        Code.COGNITO_REFUSED,
-        Code.QUOTA_REACHED,
-        Code.TAKEN,
-        Code.READ_ONLY,
-        Code.BUSY,
-        Code.CONFLICT,
-        Code.TENANT_BOUND,
-    )
-    base = "/tenants/{tenant}/provision"
-    return (
-        Route(
-            "provision",
-            "POST",
-            base,
-            "Make everything a tenant needs, or nothing",
-            provision,
-            {200: PlanAnswer, 201: ProvisionedAnswer},
-            query=ProvisionQuery,
-            body=ProvisionBody,
-            problems=(*failing, Code.EXISTS),
-            creates=True,
-        ),
-        Route(
-            "reprovision",
-            "PUT",
-            base,
-            "Make it what the body says, changing only what differs",
-            reprovision,
-            {200: ReprovisionAnswer},
-            query=ProvisionQuery,
-            body=ProvisionBody,
-            problems=(*failing, Code.EXISTS),
-            creates=True,
-        ),
-        Route(
-            "list_runs",
-            "GET",
-            base,
-            "Runs of a tenant, newest first",
-            list_runs,
-            {200: RunList},
-            query=PageQuery,
-        ),
-        Route(
-            "destroy",
-            "DELETE",
-            base,
-            "End a tenant: its sessions, client and the providers that the gateway made",
-            destroy,
-            {204: None},
-            problems=(Code.BUSY, Code.COGNITO_REFUSED),
-        ),
-        Route(
-            "verify",
-            "POST",
-            f"{base}/verify",
-            "What differs from what was provisioned; mend it if asked",
-            verify,
-            {200: DriftAnswer},
-            query=VerifyQuery,
-            problems=(Code.BUSY, Code.COGNITO_REFUSED, Code.TENANT_BOUND, Code.CONFLICT),
-        ),
-        Route(
-            "get_run",
-            "GET",
-            f"{base}/{{run}}",
-            "One run with its journal",
-            get_run,
-            {200: RunAnswer},
-        ),
-        Route(
-            "rollback_run",
-            "POST",
-            f"{base}/{{run}}/rollback",
-            "Take back the latest finished run",
-            rollback_run,
-            {200: RunAnswer},
-            problems=(Code.CONFLICT, Code.BUSY, Code.TENANT_BOUND),
-        ),
-    )
+    def routes(self) -> tuple[Route, ...]:
+        failing = (
+            Code.PREFLIGHT_FAILED,
+            Code.COGNITO_REFUSED,
+            Code.QUOTA_REACHED,
+            Code.TAKEN,
+            Code.READ_ONLY,
+            Code.BUSY,
+            Code.CONFLICT,
+            Code.TENANT_BOUND,
+        )
+        base = "/tenants/{tenant}/provision"
+        return (
+            Route(
+                "provision",
+                "POST",
+                base,
+                "Make everything a tenant needs, or nothing",
+                self.provision,
+                {200: PlanAnswer, 201: ProvisionedAnswer},
+                query=ProvisionQuery,
+                body=ProvisionBody,
+                problems=(*failing, Code.EXISTS),
+                creates=True,
+            ),
+            Route(
+                "reprovision",
+                "PUT",
+                base,
+                "Make it what the body says, changing only what differs",
+                self.reprovision,
+                {200: ReprovisionAnswer},
+                query=ProvisionQuery,
+                body=ProvisionBody,
+                problems=(*failing, Code.EXISTS),
+                creates=True,
+            ),
+            Route(
+                "list_runs",
+                "GET",
+                base,
+                "Runs of a tenant, newest first",
+                self.list_runs,
+                {200: RunList},
+                query=PageQuery,
+            ),
+            Route(
+                "destroy",
+                "DELETE",
+                base,
+                "End a tenant: its sessions, client and the providers that the gateway made",
+                self.destroy,
+                {204: None},
+                problems=(Code.BUSY, Code.COGNITO_REFUSED),
+            ),
+            Route(
+                "verify",
+                "POST",
+                f"{base}/verify",
+                "What differs from what was provisioned; mend it if asked",
+                self.verify,
+                {200: DriftAnswer},
+                query=VerifyQuery,
+                problems=(Code.BUSY, Code.COGNITO_REFUSED, Code.TENANT_BOUND, Code.CONFLICT),
+            ),
+            Route(
+                "get_run",
+                "GET",
+                f"{base}/{{run}}",
+                "One run with its journal",
+                self.get_run,
+                {200: RunAnswer},
+            ),
+            Route(
+                "rollback_run",
+                "POST",
+                f"{base}/{{run}}/rollback",
+                "Take back the latest finished run",
+                self.rollback_run,
+                {200: RunAnswer},
+                problems=(Code.CONFLICT, Code.BUSY, Code.TENANT_BOUND),
+            ),
+        )
 
 
 def problem(findings: Sequence[PreflightProblem]) -> Problem:

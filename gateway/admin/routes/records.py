@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
-from gateway.admin.parsing import read_cursor, write_cursor
+from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Problem
 from gateway.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 from gateway.database.audit_entries import AuditFilter
@@ -87,8 +89,13 @@ class AuditList(AnswerModel):
     next: str | None
 
 
-def explain_routes(explainer: Explainer) -> tuple[Route, ...]:
-    async def explain(call: Call) -> Answer:
+@dataclass(frozen=True, slots=True)
+class ExplainRoutes:
+    """What a request would come to."""
+
+    explainer: Explainer
+
+    async def explain(self, call: Call) -> Answer:
         body = call.body(ExplainBody)
         question = Question(
             host=body.host,
@@ -106,27 +113,33 @@ def explain_routes(explainer: Explainer) -> tuple[Route, ...]:
             destination=body.destination,
             depth=body.depth,
         )
-        found = await explainer.explain(question)
+        found = await self.explainer.explain(question)
         if found is None:
             raise Problem(Code.NOT_FOUND, "not a host that this key may ask about")
         return Answer(Explanation(found))
 
-    return (
-        Route(
-            "explain",
-            "POST",
-            "/explain",
-            "What a request would come to, and why",
-            explain,
-            {200: Explanation},
-            body=ExplainBody,
-            problems=(Code.NOT_FOUND,),
-        ),
-    )
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                "explain",
+                "POST",
+                "/explain",
+                "What a request would come to, and why",
+                self.explain,
+                {200: Explanation},
+                body=ExplainBody,
+                problems=(Code.NOT_FOUND,),
+            ),
+        )
 
 
-def audit_routes(audit: AuditLog) -> tuple[Route, ...]:
-    async def list_audit(call: Call) -> Answer:
+@dataclass(frozen=True, slots=True)
+class AuditRoutes:
+    """The audit log."""
+
+    audit: AuditLog
+
+    async def list_audit(self, call: Call) -> Answer:
         query = call.query(AuditQuery)
         wanted = AuditFilter(
             tenant=query.tenant,
@@ -135,27 +148,22 @@ def audit_routes(audit: AuditLog) -> tuple[Route, ...]:
             since=query.since,
             until=query.until,
         )
-        page = await audit.page(
-            wanted, position=read_cursor("list_audit", query.cursor), limit=query.limit
-        )
-        return Answer(
-            AuditList(
-                items=[_entry(e) for e in page.items],
-                next=write_cursor("list_audit", page.position),
-            )
+        return await list_page(
+            "list_audit", query, partial(self.audit.page, wanted), row=_entry, model=AuditList
         )
 
-    return (
-        Route(
-            "list_audit",
-            "GET",
-            "/audit",
-            "Who changed what, newest first",
-            list_audit,
-            {200: AuditList},
-            query=AuditQuery,
-        ),
-    )
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                "list_audit",
+                "GET",
+                "/audit",
+                "Who changed what, newest first",
+                self.list_audit,
+                {200: AuditList},
+                query=AuditQuery,
+            ),
+        )
 
 
 def _entry(entry: AuditEntry) -> AuditRow:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from aiohttp import web
@@ -186,20 +186,21 @@ async def expect_tenant(is_tenant: IsTenant, tenant: str) -> None:
         raise Problem(Code.NOT_FOUND, f"tenant: there is no {tenant}")
 
 
-def revocation_routes(
-    revoker: Revoker,
-    is_tenant: IsTenant,
-    *,
-    still_allowed: Callable[[Call], Awaitable[bool]],
-    closing: asyncio.Event,
-) -> tuple[Route, ...]:
-    places = StreamPlaces()
+@dataclass(frozen=True, slots=True)
+class RevocationRoutes:
+    """Ending what people have. ``still_allowed``: asked again while a stream is open."""
 
-    async def revoke(call: Call) -> Answer:
+    revoker: Revoker
+    is_tenant: IsTenant
+    still_allowed: Callable[[Call], Awaitable[bool]]
+    closing: asyncio.Event
+    places: StreamPlaces = field(default_factory=StreamPlaces)
+
+    async def revoke(self, call: Call) -> Answer:
         body = call.body(RevocationBody)
         call.note.after = body
-        await expect_tenant(is_tenant, body.tenant)
-        status = await revoker.revoke(
+        await expect_tenant(self.is_tenant, body.tenant)
+        status = await self.revoker.revoke(
             RevocationRequest(
                 body.tenant,
                 body.who(),
@@ -214,14 +215,14 @@ def revocation_routes(
             describe(status), status=201, headers={"Location": f"/admin/v1/revocations/{status.id}"}
         )
 
-    async def get_revocation(call: Call) -> Answer:
-        status = await revoker.status(call.path["revocation"])
+    async def get_revocation(self, call: Call) -> Answer:
+        status = await self.revoker.status(call.path["revocation"])
         if status is None:
             raise Problem(Code.NOT_FOUND)
         call.own(status.request.tenant)
         return Answer(describe(status))
 
-    async def stream_revocations(call: Call) -> web.StreamResponse:
+    async def stream_revocations(self, call: Call) -> web.StreamResponse:
         after = call.query(StreamQuery).after or call.request.headers.get("Last-Event-ID")
         headers = {
             "Content-Type": "text/event-stream",
@@ -230,12 +231,15 @@ def revocation_routes(
             "X-Request-Id": call.request_id,
         }
         response = web.StreamResponse(headers=headers)
-        with places.taken(call.key.id), contextlib.suppress(ConnectionResetError):
+        with self.places.taken(call.key.id), contextlib.suppress(ConnectionResetError):
             await response.prepare(call.request)
             await _write(response, b": revocations\n\n")
-            source = revoker.stream(after=after)
+            source = self.revoker.stream(after=after)
             events = _until_closed(
-                source, response, still_allowed=lambda: still_allowed(call), closing=closing
+                source,
+                response,
+                still_allowed=lambda: self.still_allowed(call),
+                closing=self.closing,
             )
             async with contextlib.aclosing(source), contextlib.aclosing(events):
                 async for status in events:
@@ -247,37 +251,38 @@ def revocation_routes(
                         )
         return response
 
-    return (
-        Route(
-            "revoke",
-            "POST",
-            "/revocations",
-            "End sessions or block; answers when acknowledged",
-            revoke,
-            {201: RevocationAnswer},
-            body=RevocationBody,
-            creates=True,
-            problems=(Code.NOT_FOUND,),
-        ),
-        Route(
-            "stream_revocations",
-            "GET",
-            "/revocations/stream",
-            "All revocations as server-sent events",
-            stream_revocations,
-            {200: None},
-            query=StreamQuery,
-            stream="text/event-stream",
-        ),
-        Route(
-            "get_revocation",
-            "GET",
-            "/revocations/{revocation}",
-            "The time line of one revocation",
-            get_revocation,
-            {200: RevocationAnswer},
-        ),
-    )
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                "revoke",
+                "POST",
+                "/revocations",
+                "End sessions or block; answers when acknowledged",
+                self.revoke,
+                {201: RevocationAnswer},
+                body=RevocationBody,
+                creates=True,
+                problems=(Code.NOT_FOUND,),
+            ),
+            Route(
+                "stream_revocations",
+                "GET",
+                "/revocations/stream",
+                "All revocations as server-sent events",
+                self.stream_revocations,
+                {200: None},
+                query=StreamQuery,
+                stream="text/event-stream",
+            ),
+            Route(
+                "get_revocation",
+                "GET",
+                "/revocations/{revocation}",
+                "The time line of one revocation",
+                self.get_revocation,
+                {200: RevocationAnswer},
+            ),
+        )
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

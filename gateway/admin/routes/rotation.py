@@ -4,6 +4,7 @@ that it replaced.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.admin.problem import Code
@@ -43,35 +44,40 @@ class ClientsAnswer(AnswerModel):
     in_force: bool
 
 
-def rotation_routes(onboarding: Onboarding) -> tuple[Route, ...]:
-    async def rotate_client(call: Call) -> Answer:
+@dataclass(frozen=True, slots=True)
+class RotationRoutes:
+    """A tenant's app clients."""
+
+    onboarding: Onboarding
+
+    async def rotate_client(self, call: Call) -> Answer:
         tenant = call.path["tenant"]
-        call.note.before = await _named(tenant)
-        run = _done(await onboarding.rotate(tenant, actor=call.actor))
-        call.note.after = {"run": run.run, **await _named(tenant)}
+        call.note.before = await self._named(tenant)
+        run = _done(await self.onboarding.rotate(tenant, actor=call.actor))
+        call.note.after = {"run": run.run, **await self._named(tenant)}
         if call.query(RotateQuery).retire_now:
-            retired = _done(await onboarding.retire(tenant, actor=call.actor))
-            call.note.after = {"run": run.run, "retire": retired.run, **await _named(tenant)}
+            retired = _done(await self.onboarding.retire(tenant, actor=call.actor))
+            call.note.after = {"run": run.run, "retire": retired.run, **await self._named(tenant)}
         return Answer(
-            await _clients(tenant, run),
+            await self._clients(tenant, run),
             status=201,
             headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"},
         )
 
-    async def retire_clients(call: Call) -> Answer:
+    async def retire_clients(self, call: Call) -> Answer:
         tenant = call.path["tenant"]
-        call.note.before = await _named(tenant)
-        run = _done(await onboarding.retire(tenant, actor=call.actor))
-        call.note.after = {"run": run.run, **await _named(tenant)}
-        return Answer(await _clients(tenant, run))
+        call.note.before = await self._named(tenant)
+        run = _done(await self.onboarding.retire(tenant, actor=call.actor))
+        call.note.after = {"run": run.run, **await self._named(tenant)}
+        return Answer(await self._clients(tenant, run))
 
-    async def _named(tenant: str) -> dict[str, list[str]]:
+    async def _named(self, tenant: str) -> dict[str, list[str]]:
         """For the record."""
-        held = await onboarding.provisioning.registrar.credentials(tenant)
+        held = await self.onboarding.provisioning.registrar.credentials(tenant)
         return {"clients": list(held.client_ids) if held is not None else []}
 
-    async def _clients(tenant: str, run: Done) -> ClientsAnswer:
-        held = await onboarding.provisioning.registrar.credentials(tenant)
+    async def _clients(self, tenant: str, run: Done) -> ClientsAnswer:
+        held = await self.onboarding.provisioning.registrar.credentials(tenant)
         retired = (
             [
                 RetiredAnswer(client_id=c.client_id, retires_at=c.retires_at or 0.0)
@@ -88,33 +94,34 @@ def rotation_routes(onboarding: Onboarding) -> tuple[Route, ...]:
             in_force=run.in_force,
         )
 
-    base = "/tenants/{tenant}/provision"
-    failing = (Code.COGNITO_REFUSED, Code.QUOTA_REACHED, Code.BUSY, Code.CONFLICT)
-    return (
-        Route(
-            "rotate",
-            "POST",
-            f"{base}/rotate",
-            (
-                "Another app client for new logins; the present one is accepted until its last "
-                "session has ended"
+    def routes(self) -> tuple[Route, ...]:
+        base = "/tenants/{tenant}/provision"
+        failing = (Code.COGNITO_REFUSED, Code.QUOTA_REACHED, Code.BUSY, Code.CONFLICT)
+        return (
+            Route(
+                "rotate",
+                "POST",
+                f"{base}/rotate",
+                (
+                    "Another app client for new logins; the present one is accepted until its last "
+                    "session has ended"
+                ),
+                self.rotate_client,
+                {201: ClientsAnswer},
+                query=RotateQuery,
+                problems=failing,
+                creates=True,
             ),
-            rotate_client,
-            {201: ClientsAnswer},
-            query=RotateQuery,
-            problems=failing,
-            creates=True,
-        ),
-        Route(
-            "retire",
-            "POST",
-            f"{base}/retire",
-            "Delete the replaced app clients now",
-            retire_clients,
-            {200: ClientsAnswer},
-            problems=failing,
-        ),
-    )
+            Route(
+                "retire",
+                "POST",
+                f"{base}/retire",
+                "Delete the replaced app clients now",
+                self.retire_clients,
+                {200: ClientsAnswer},
+                problems=failing,
+            ),
+        )
 
 
 def _done(outcome: Outcome | PreflightProblem) -> Done:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from gateway.admin.parsing import read_cursor, write_cursor
+from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Problem
 from gateway.admin.route import PARAMETERS, Answer, AnswerModel, Call, PageQuery, Route
 from gateway.admin.routes.revocations import RevocationAnswer, WhoBody, describe, expect_tenant
 from gateway.config.types import VISIBLE
+from gateway.core.paging import Page
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.revocation.api import OPERATORS
 
@@ -116,60 +118,64 @@ class BlockList(AnswerModel):
     next: str | None
 
 
-def session_routes(
-    directory: SessionDirectory, revoker: Revoker, is_tenant: IsTenant
-) -> tuple[Route, ...]:
-    async def list_sessions(call: Call) -> Answer:
+@dataclass(frozen=True, slots=True)
+class SessionRoutes:
+    """Who is signed in, and the passwords that people made for programs."""
+
+    directory: SessionDirectory
+    revoker: Revoker
+    is_tenant: IsTenant
+
+    async def list_sessions(self, call: Call) -> Answer:
         query = call.query(SessionsQuery)
         if query.tenant is None:
             raise Problem(Code.INVALID_QUERY, "tenant: needed with a key that is bound to none")
-        await expect_tenant(is_tenant, query.tenant)
-        page = await directory.page(
-            tenant=query.tenant,
-            user=query.user,
-            email=query.email,
-            position=read_cursor("list_sessions", query.cursor),
-            limit=query.limit,
-        )
-        return Answer(
-            SessionList(
-                items=[_session(s) for s in page.items],
-                next=write_cursor("list_sessions", page.position),
-            )
+        await expect_tenant(self.is_tenant, query.tenant)
+        return await list_page(
+            "list_sessions",
+            query,
+            partial(self.directory.page, tenant=query.tenant, user=query.user, email=query.email),
+            row=_session,
+            model=SessionList,
         )
 
-    async def end_session(call: Call) -> Answer:
-        found = await directory.find(call.path["session"])
+    async def end_session(self, call: Call) -> Answer:
+        found = await self.directory.find(call.path["session"])
         if found is None or found.app_password is not None:
             raise Problem(Code.NOT_FOUND)
         call.own(found.tenant)
         call.note.before = {"session": found.session, "tenant": found.tenant, "user": found.user}
-        return await revoked(call, found)
+        return await self.revoked(call, found)
 
-    async def list_app_passwords(call: Call) -> Answer:
+    async def list_app_passwords(self, call: Call) -> Answer:
         query = call.query(SessionsQuery)
         if query.tenant is None:
             raise Problem(Code.INVALID_QUERY, "tenant: needed with a key that is bound to none")
-        await expect_tenant(is_tenant, query.tenant)
-        position = read_cursor("list_app_passwords", query.cursor)
-        page = await directory.app_passwords(
-            tenant=query.tenant,
-            user=query.user,
-            email=query.email,
-            position=position,
-            limit=query.limit,
-        )
-        rows = [
-            _app_password(view, view.app_password)
-            for view in page.items
-            if view.app_password is not None
-        ]
-        return Answer(
-            AppPasswordList(items=rows, next=write_cursor("list_app_passwords", page.position))
+        await expect_tenant(self.is_tenant, query.tenant)
+
+        async def page(
+            *, position: str | None, limit: int
+        ) -> Page[tuple[SessionView, AppPasswordView]]:
+            views = await self.directory.app_passwords(
+                tenant=query.tenant or "",
+                user=query.user,
+                email=query.email,
+                position=position,
+                limit=limit,
+            )
+            rows = [(v, v.app_password) for v in views.items if v.app_password is not None]
+            return Page(rows, views.position)
+
+        return await list_page(
+            "list_app_passwords",
+            query,
+            page,
+            row=lambda row: _app_password(*row),
+            model=AppPasswordList,
         )
 
-    async def revoke_app_password(call: Call) -> Answer:
-        found = await directory.find(call.path["app_password"])
+    async def revoke_app_password(self, call: Call) -> Answer:
+        found = await self.directory.find(call.path["app_password"])
         if found is None or found.app_password is None:
             raise Problem(Code.NOT_FOUND)
         call.own(found.tenant)
@@ -179,9 +185,9 @@ def session_routes(
             "tenant": found.tenant,
             "user": found.user,
         }
-        return await revoked(call, found)
+        return await self.revoked(call, found)
 
-    async def revoked(call: Call, found: SessionView) -> Answer:
+    async def revoked(self, call: Call, found: SessionView) -> Answer:
         request = RevocationRequest(
             found.tenant,
             Who(session=found.session),
@@ -189,70 +195,69 @@ def session_routes(
             "ended over the admin API",
             call.source,
         )
-        return Answer(describe(await revoker.revoke(request)))
+        return Answer(describe(await self.revoker.revoke(request)))
 
-    return (
-        Route(
-            "list_sessions",
-            "GET",
-            "/sessions",
-            "Live sessions of a tenant",
-            list_sessions,
-            {200: SessionList},
-            query=SessionsQuery,
-            problems=(Code.NOT_FOUND,),
-        ),
-        Route(
-            "end_session",
-            "DELETE",
-            "/sessions/{session}",
-            "End one session and its family; answers when acknowledged",
-            end_session,
-            {200: RevocationAnswer},
-        ),
-        Route(
-            "list_app_passwords",
-            "GET",
-            "/app-passwords",
-            "App passwords of a tenant's people",
-            list_app_passwords,
-            {200: AppPasswordList},
-            query=SessionsQuery,
-            problems=(Code.NOT_FOUND,),
-        ),
-        Route(
-            "revoke_app_password",
-            "DELETE",
-            "/app-passwords/{app_password}",
-            "Revoke one app password; answers when acknowledged",
-            revoke_app_password,
-            {200: RevocationAnswer},
-        ),
-    )
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                "list_sessions",
+                "GET",
+                "/sessions",
+                "Live sessions of a tenant",
+                self.list_sessions,
+                {200: SessionList},
+                query=SessionsQuery,
+                problems=(Code.NOT_FOUND,),
+            ),
+            Route(
+                "end_session",
+                "DELETE",
+                "/sessions/{session}",
+                "End one session and its family; answers when acknowledged",
+                self.end_session,
+                {200: RevocationAnswer},
+            ),
+            Route(
+                "list_app_passwords",
+                "GET",
+                "/app-passwords",
+                "App passwords of a tenant's people",
+                self.list_app_passwords,
+                {200: AppPasswordList},
+                query=SessionsQuery,
+                problems=(Code.NOT_FOUND,),
+            ),
+            Route(
+                "revoke_app_password",
+                "DELETE",
+                "/app-passwords/{app_password}",
+                "Revoke one app password; answers when acknowledged",
+                self.revoke_app_password,
+                {200: RevocationAnswer},
+            ),
+        )
 
 
-def block_routes(
-    directory: BlockDirectory, revoker: Revoker, is_tenant: IsTenant
-) -> tuple[Route, ...]:
-    async def list_blocks(call: Call) -> Answer:
+@dataclass(frozen=True, slots=True)
+class BlockRoutes:
+    """Who is kept out."""
+
+    directory: BlockDirectory
+    revoker: Revoker
+    is_tenant: IsTenant
+
+    async def list_blocks(self, call: Call) -> Answer:
         query = call.query(BlocksQuery)
-        page = await (directory.remembered if query.remembered else directory.page)(
-            tenant=query.tenant,
-            position=read_cursor("list_blocks", query.cursor),
-            limit=query.limit,
-        )
-        return Answer(
-            BlockList(
-                items=[_block(b) for b in page.items],
-                next=write_cursor("list_blocks", page.position),
-            )
+        read = self.directory.remembered if query.remembered else self.directory.page
+        return await list_page(
+            "list_blocks", query, partial(read, tenant=query.tenant), row=_block, model=BlockList
         )
 
-    async def add_block(call: Call) -> Answer:
+    async def add_block(self, call: Call) -> Answer:
         body = call.body(BlockBody)
         call.note.after = body
-        await expect_tenant(is_tenant, body.tenant)
-        status = await revoker.revoke(
+        await expect_tenant(self.is_tenant, body.tenant)
+        status = await self.revoker.revoke(
             RevocationRequest(
                 body.tenant,
                 body.who(),
@@ -264,8 +269,8 @@ def block_routes(
         )
         return Answer(describe(status), status=201)
 
-    async def remove_block(call: Call) -> Answer:
-        found = await directory.find(call.path["block"])
+    async def remove_block(self, call: Call) -> Answer:
+        found = await self.directory.find(call.path["block"])
         if found is None:
             raise Problem(Code.NOT_FOUND)
         call.own(found.tenant)
@@ -296,40 +301,41 @@ def block_routes(
             by_hand=True,
             standing=standing,
         )
-        status = await revoker.lift(request)
+        status = await self.revoker.lift(request)
         return Answer(describe(status))
 
-    return (
-        Route(
-            "list_blocks",
-            "GET",
-            "/blocks",
-            "Blocks in force, and groups that were taken away",
-            list_blocks,
-            {200: BlockList},
-            query=BlocksQuery,
-        ),
-        Route(
-            "add_block",
-            "POST",
-            "/blocks",
-            "Keep somebody out; answers when acknowledged",
-            add_block,
-            {201: RevocationAnswer},
-            body=BlockBody,
-            creates=True,
-            problems=(Code.NOT_FOUND,),
-        ),
-        Route(
-            "remove_block",
-            "DELETE",
-            "/blocks/{block}",
-            "Lift a block, or give a group back",
-            remove_block,
-            {200: RevocationAnswer},
-            problems=(Code.TENANT_BOUND,),
-        ),
-    )
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                "list_blocks",
+                "GET",
+                "/blocks",
+                "Blocks in force, and groups that were taken away",
+                self.list_blocks,
+                {200: BlockList},
+                query=BlocksQuery,
+            ),
+            Route(
+                "add_block",
+                "POST",
+                "/blocks",
+                "Keep somebody out; answers when acknowledged",
+                self.add_block,
+                {201: RevocationAnswer},
+                body=BlockBody,
+                creates=True,
+                problems=(Code.NOT_FOUND,),
+            ),
+            Route(
+                "remove_block",
+                "DELETE",
+                "/blocks/{block}",
+                "Lift a block, or give a group back",
+                self.remove_block,
+                {200: RevocationAnswer},
+                problems=(Code.TENANT_BOUND,),
+            ),
+        )
 
 
 def _session(view: SessionView) -> SessionRow:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.admin.keys import Scope
-from gateway.admin.parsing import read_cursor, write_cursor
+from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 from gateway.tenants.api import Rejected
@@ -106,46 +108,45 @@ def reject(rejected: Rejected) -> Problem:
     return Problem(Code(rejected.code), rejected.message)
 
 
-def tenant_routes(
-    records: TenantRecords, tests: LoginTests | None, rehearsals: TenantRehearsals | None = None
-) -> tuple[Route, ...]:
-    async def list_tenants(call: Call) -> Answer:
-        query = call.query(PageQuery)
-        page = await records.page(
-            only=call.key.tenant,
-            position=read_cursor("list_tenants", query.cursor),
-            limit=query.limit,
-        )
-        return Answer(
-            TenantList(
-                items=[_answer(r) for r in page.items],
-                next=write_cursor("list_tenants", page.position),
-            )
+@dataclass(frozen=True, slots=True)
+class TenantRoutes:
+    """Tenants as documents. Without ``rehearsals`` there is no dry run."""
+
+    records: TenantRecords
+    rehearsals: TenantRehearsals | None
+
+    async def list_tenants(self, call: Call) -> Answer:
+        return await list_page(
+            "list_tenants",
+            call.query(PageQuery),
+            partial(self.records.page, only=call.key.tenant),
+            row=_answer,
+            model=TenantList,
         )
 
-    async def get_tenant(call: Call) -> Answer:
-        record = await _found(records, call.path["tenant"])
+    async def get_tenant(self, call: Call) -> Answer:
+        record = await _found(self.records, call.path["tenant"])
         return Answer(_answer(record), etag=record.etag)
 
-    async def put_tenant(call: Call) -> Answer:
+    async def put_tenant(self, call: Call) -> Answer:
         document = call.body(TenantDocument)
         if document.id != call.path["tenant"]:
             raise Problem(Code.INVALID_BODY, f"id: must be {call.path['tenant']}, as in the path")
-        existing = await records.get(document.id)
+        existing = await self.records.get(document.id)
         _check_bound(call.key, document, existing)
         etag = _precondition(call, existing)
         if call.query(PutQuery).dry_run:
-            if rehearsals is None:
+            if self.rehearsals is None:
                 raise Problem(Code.NOT_FOUND)
             call.note.after = {"dry_run": True}
-            rehearsal = await rehearsals.rehearse(document, etag=etag)
+            rehearsal = await self.rehearsals.rehearse(document, etag=etag)
             if isinstance(rehearsal, Rejected):
                 raise reject(rehearsal)
             return Answer(
                 _rehearsed(rehearsal, document, existing, emails=call.key.may(Scope.SESSIONS_READ))
             )
         call.note.before = existing.document if existing else None
-        stored = await records.put(document, etag=etag)
+        stored = await self.records.put(document, etag=etag)
         if isinstance(stored, Rejected):
             raise reject(stored)
         call.note.after = stored.document
@@ -157,80 +158,91 @@ def tenant_routes(
         )
         return Answer(answer, status=200 if existing else 201, etag=stored.etag)
 
-    async def delete_tenant(call: Call) -> Answer:
-        existing = await _found(records, call.path["tenant"])
+    async def delete_tenant(self, call: Call) -> Answer:
+        existing = await _found(self.records, call.path["tenant"])
         call.note.before = existing.document
-        rejected = await records.delete(existing.id, etag=call.if_match or existing.etag)
+        rejected = await self.records.delete(existing.id, etag=call.if_match or existing.etag)
         if rejected is not None:
             raise reject(rejected)
         return Answer(status=204)
 
-    changing = (
-        Code.TAKEN,
-        Code.READ_ONLY,
-        Code.PRECONDITION_FAILED,
-        Code.PRECONDITION_REQUIRED,
-        Code.EXISTS,
-        Code.TENANT_BOUND,
-    )
-    routes = (
-        Route(
-            "list_tenants",
-            "GET",
-            "/tenants",
-            "All tenants, by id",
-            list_tenants,
-            {200: TenantList},
-            query=PageQuery,
-        ),
-        Route(
-            "get_tenant", "GET", "/tenants/{tenant}", "One tenant", get_tenant, {200: TenantAnswer}
-        ),
-        Route(
-            "put_tenant",
-            "PUT",
-            "/tenants/{tenant}",
-            "Create a tenant, or replace the version that If-Match names",
-            put_tenant,
-            {200: TenantStored, 201: TenantStored},
-            query=PutQuery,
-            body=TenantDocument,
-            problems=changing,
-            if_match=True,
-            creates=True,
-        ),
-        Route(
-            "delete_tenant",
-            "DELETE",
-            "/tenants/{tenant}",
-            "Delete a tenant and end its sessions",
-            delete_tenant,
-            {204: None},
-            problems=(Code.READ_ONLY, Code.CONFLICT),
-            if_match=True,
-        ),
-    )
-    if tests is None:
-        return routes
+    def routes(self) -> tuple[Route, ...]:
+        changing = (
+            Code.TAKEN,
+            Code.READ_ONLY,
+            Code.PRECONDITION_FAILED,
+            Code.PRECONDITION_REQUIRED,
+            Code.EXISTS,
+            Code.TENANT_BOUND,
+        )
+        return (
+            Route(
+                "list_tenants",
+                "GET",
+                "/tenants",
+                "All tenants, by id",
+                self.list_tenants,
+                {200: TenantList},
+                query=PageQuery,
+            ),
+            Route(
+                "get_tenant",
+                "GET",
+                "/tenants/{tenant}",
+                "One tenant",
+                self.get_tenant,
+                {200: TenantAnswer},
+            ),
+            Route(
+                "put_tenant",
+                "PUT",
+                "/tenants/{tenant}",
+                "Create a tenant, or replace the version that If-Match names",
+                self.put_tenant,
+                {200: TenantStored, 201: TenantStored},
+                query=PutQuery,
+                body=TenantDocument,
+                problems=changing,
+                if_match=True,
+                creates=True,
+            ),
+            Route(
+                "delete_tenant",
+                "DELETE",
+                "/tenants/{tenant}",
+                "Delete a tenant and end its sessions",
+                self.delete_tenant,
+                {204: None},
+                problems=(Code.READ_ONLY, Code.CONFLICT),
+                if_match=True,
+            ),
+        )
 
-    async def test_tenant(call: Call) -> Answer:
-        link = await tests.link(call.path["tenant"])
+
+@dataclass(frozen=True, slots=True)
+class LoginTestRoutes:
+    """Try a tenant's login."""
+
+    tests: LoginTests
+
+    async def test_tenant(self, call: Call) -> Answer:
+        link = await self.tests.link(call.path["tenant"])
         if isinstance(link, Rejected):
             raise reject(link)
         return Answer(TestLink(url=link), status=201)
 
-    return (
-        *routes,
-        Route(
-            "test_tenant",
-            "POST",
-            "/tenants/{tenant}/test",
-            "A one-time link that walks a whole login and creates no session",
-            test_tenant,
-            {201: TestLink},
-            problems=(Code.CONFLICT,),
-        ),
-    )
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                "test_tenant",
+                "POST",
+                "/tenants/{tenant}/test",
+                "A one-time link that walks a whole login and creates no session",
+                self.test_tenant,
+                {201: TestLink},
+                problems=(Code.CONFLICT,),
+            ),
+        )
 
 
 async def _found(records: TenantRecords, tenant: str) -> TenantRecord:
