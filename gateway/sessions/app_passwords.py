@@ -45,9 +45,7 @@ if TYPE_CHECKING:
     from gateway.sessions.api import NewAppPassword
     from gateway.sessions.seal import Token
 
-READ_APP_PASSWORD, MAKE_APP_PASSWORD, USED = (
-    Script.load(name) for name in ("app_password", "make_app_password", "used")
-)
+READ_APP_PASSWORD, USED = (Script.load(name) for name in ("app_password", "used"))
 MAX_LIFE_S: Final = WATERMARK_LIFE_S - 3600
 USE_NOTED_S: Final = 3600
 """How often a process writes that a password is in use."""
@@ -67,6 +65,34 @@ _TEXT = re.compile(
     ),
     re.ASCII,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeAppPasswordArgs:
+    """What ``make_app_password.lua`` is given."""
+
+    prefix: str
+    tenant: str
+    family: str
+    digest: str
+    value: bytes
+    """Sealed."""
+    expires_at: int
+    began: int
+    """Of the session that asks."""
+    users: str
+    """The user's aliases, the writing key's first."""
+    provider: str
+    """Alias."""
+    display: bytes
+    scope: bytes
+    """Sealed."""
+    max_per_user: int
+    names: str
+    """Under which something may stand against the person."""
+
+
+MAKE_APP_PASSWORD = Script.load("make_app_password", MakeAppPasswordArgs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +252,7 @@ def make_args(
     entropy: Callable[[int], bytes],
     now: int,
     max_per_user: int,
-) -> tuple[list[str], list[Any], codec.Display]:
+) -> tuple[list[str], MakeAppPasswordArgs, codec.Display]:
     """Keys and arguments of ``make_app_password.lua``, and what lists will show."""
     session, family = parent.session, parsed.family
     identity, at, name = (
@@ -276,21 +302,23 @@ def make_args(
             f"{at}f:{session.family}",
             *(f"{at}i:{alias}" for alias in aliases.index(identity)),
         ],
-        [
-            at,
-            aliases.tenant,
-            family,
-            parsed.token.digest,
-            value,
-            expires_at,
-            session.began,
-            " ".join(users),
-            aliases.provider(identity.provider),
-            seal.seal_under(key, "display", name, codec.dump_display(display), entropy=entropy),
-            seal.seal_under(key, "scope", name, codec.dump_scope(scope), entropy=entropy),
-            max_per_user,
-            " ".join(aliases.standing(identity)),
-        ],
+        MakeAppPasswordArgs(
+            prefix=at,
+            tenant=aliases.tenant,
+            family=family,
+            digest=parsed.token.digest,
+            value=value,
+            expires_at=expires_at,
+            began=session.began,
+            users=" ".join(users),
+            provider=aliases.provider(identity.provider),
+            display=seal.seal_under(
+                key, "display", name, codec.dump_display(display), entropy=entropy
+            ),
+            scope=seal.seal_under(key, "scope", name, codec.dump_scope(scope), entropy=entropy),
+            max_per_user=max_per_user,
+            names=" ".join(aliases.standing(identity)),
+        ),
         display,
     )
 

@@ -44,8 +44,8 @@ an hour.
 
 def write_args(
     aliases: AliasIndex, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]
-) -> list[str | bytes | int]:
-    """Arguments of ``finish_login.lua``: the names, the sealed record, its life."""
+) -> tuple[str, bytes]:
+    """For ``finish_login.lua``: the names, and the sealed record."""
     sealed = seal.seal_under(
         key,
         "link",
@@ -53,7 +53,7 @@ def write_args(
         codec.dump_link(identity),
         entropy=entropy,
     )
-    return [" ".join(aliases.standing(identity)), sealed, LIFE_S]
+    return " ".join(aliases.standing(identity)), sealed
 
 
 def last_login_args(
@@ -63,8 +63,8 @@ def last_login_args(
     *,
     key: Key,
     entropy: Callable[[int], bytes],
-) -> list[str | bytes]:
-    """Further arguments of ``finish_login.lua``: the names that lead to this login when no
+) -> tuple[str, bytes]:
+    """For ``finish_login.lua``, too: the names that lead to this login when no
     session is left of it, and as whom it was, sealed.
 
     Under every key of the ring: one under an older key would go on to name whoever had it before.
@@ -81,10 +81,8 @@ def last_login_args(
         codec.dump_display(display),
         entropy=entropy,
     )
-    return [
-        " ".join(alias for kind, value in named if value for alias in aliases.named(kind, value)),
-        sealed,
-    ]
+    names = (alias for kind, value in named if value for alias in aliases.named(kind, value))
+    return " ".join(names), sealed
 
 
 def parse_last_login(

@@ -9,7 +9,8 @@ import contextlib
 import copy
 import hashlib
 import importlib.resources
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, fields
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -29,6 +30,8 @@ from gateway.sessions.sentinels import Sentinels
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from _typeshed import DataclassInstance
 
     from gateway.config.model import Redis as RedisSettings
 
@@ -59,6 +62,7 @@ _MAX_SILENT: Final = 4
 """Primaries one after another that do not answer."""
 _MAX_SENT_ON: Final = 8
 """Redirections of one command, while nodes do not agree."""
+_ARGUMENT: Final = re.compile(r"\bargs\.(\w+)")
 NOBODY: Final = "nobody"
 _FIRST_PAUSE_S: Final = 0.01
 _LAST_PAUSE_S: Final = 0.1
@@ -74,12 +78,22 @@ class Script:
     sha: str
 
     @classmethod
-    def load(cls, name: str) -> Script:
+    def load(cls, name: str, arguments: type[DataclassInstance] | None = None) -> Script:
+        """``arguments``: a dataclass whose fields, in their order, are what the script is given
+        (``in_order``). There ``args.x`` is the place of the field ``x``.
+        """
         folder = importlib.resources.files("gateway.sessions") / "scripts"
         text = (folder / "common.lua").read_text(encoding="ascii") + (
             folder / f"{name}.lua"
         ).read_text(encoding="ascii")
+        if arguments is not None:
+            places = {each.name: f"ARGV[{n}]" for n, each in enumerate(fields(arguments), 1)}
+            text = _ARGUMENT.sub(lambda match: places[match[1]], text)
         return cls(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def in_order(arguments: DataclassInstance) -> list[str | bytes | int]:
+    return [getattr(arguments, each.name) for each in fields(arguments)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core.decision import Reason
-from gateway.core.login import FRESH_S, PENDING_LIFETIME_S, is_fresh
+from gateway.core.login import PENDING_LIFETIME_S, is_fresh
 from gateway.core.model import PendingLogin, Secret, Session
 from gateway.core.revocation import Who
 from gateway.errors import UnavailableError
 from gateway.sessions import app_passwords, bearer_links, codec, seal
-from gateway.sessions.aliases import AliasIndex, overlaid, parse_overlay
+from gateway.sessions.aliases import AliasIndex
 from gateway.sessions.api import (
     MISS,
     OTHER_BROWSER,
@@ -36,19 +36,20 @@ from gateway.sessions.api import (
     SessionView,
     StoredAppPassword,
 )
-from gateway.sessions.codec import Display, Record, Ticket
-from gateway.sessions.connection import Script
+from gateway.sessions.codec import Record, Ticket
+from gateway.sessions.connection import Script, in_order
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.fair_share import FairShare
 from gateway.sessions.idle_refresh import Touches
 from gateway.sessions.keyspace import bucket_of, prefix
-from gateway.sessions.refresh_token import seal_refresh, unseal_refresh
+from gateway.sessions.refresh_token import unseal_refresh
+from gateway.sessions.session_writer import SessionWriter
 from gateway.sessions.watermarks import Watermarks, revocation_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from gateway.core.model import AppPassword, Identity, Tenant
+    from gateway.core.model import AppPassword, Tenant
     from gateway.keys.ring import Key, KeyRing
     from gateway.sessions.api import BearerLink, Miss, NewAppPassword, NewSession, OtherBrowser
     from gateway.sessions.connection import RedisClient
@@ -65,21 +66,10 @@ MAX_SPENT_CODES_BYTES: Final = 4_000_000
 SPENT_CODE_BYTES: Final = 160
 TICKET_LIFETIME_S: Final = 30
 """One redirect from ``login_host`` to the application's host."""
-FRESHNESS_S: Final = 70 * 60
-"""Cognito resumes its own session for 60 minutes; ten more for clocks and for logins in flight."""
-FRESHNESS_MARGIN_S: Final = 5
-"""How far the identity provider's clock may be behind the store's."""
-FRESHNESS_AHEAD_S: Final = 30
-"""How far it may be ahead of ours. One that is further ahead proves nothing: what it once said
-would look fresh for as long.
-"""
-
 _MAX_ELSEWHERE: Final = 1_000
 _MAX_RECORDS: Final = 1_000
 
-START_LOGIN, CONSUME_LOGIN, FINISH_LOGIN = (
-    Script.load(name) for name in ("start_login", "consume_login", "finish_login")
-)
+START_LOGIN, CONSUME_LOGIN = (Script.load(name) for name in ("start_login", "consume_login"))
 TICKET, REDEEM, TOUCH, LOGOUT, REPLACED = (
     Script.load(name) for name in ("ticket", "redeem", "touch", "logout", "replaced")
 )
@@ -114,6 +104,7 @@ class RedisSessions:
         """
         self.redis = redis
         self._watermarks = Watermarks(redis, ring)
+        self._writer = SessionWriter(redis, ring, clock=clock, entropy=entropy)
         self._ring = ring
         self._clock = clock
         self._entropy = entropy
@@ -306,177 +297,7 @@ class RedisSessions:
         return None if opened is None else codec.load_pending(opened.plaintext)
 
     async def finish_login(self, new: NewSession) -> SessionCreated | SessionRefused:
-        now = int(self._clock())
-        limits = new.tenant.session
-        began_s = new.began / 1_000_000
-        asked = (
-            new.idp_iat is not None
-            and began_s - FRESHNESS_MARGIN_S <= new.idp_iat <= now + FRESHNESS_AHEAD_S
-            if new.idp_iat_mapped
-            else new.hopped
-        )
-        # In minutes rather than seconds: nobody's clock may keep a person from it.
-        prompted = not new.idp_iat_mapped or (
-            new.idp_iat is not None and now - FRESH_S <= new.idp_iat <= now + FRESHNESS_AHEAD_S
-        )
-        family_key = self._entropy(32)
-        family = seal.new_family(bucket_of(new.tenant.id), self._entropy)
-        session = Session(
-            digest="",
-            tenant=new.tenant.id,
-            host=new.host,
-            family=family,
-            identity=new.identity,
-            began=new.began,
-            auth_time=new.auth_time,
-            created_at=now,
-            expires_at=now + limits.absolute_s,
-            client_id=new.client_id,
-            prompted_for=new.prompted_for if prompted else "",
-        )
-        who = new.identity
-        display = Display(
-            who.sub,
-            who.email,
-            who.username,
-            who.provider,
-            now,
-            new.user_agent[:200],
-            who.groups,
-            who.roles,
-            who.idp_subject or "",
-            who.oid or "",
-        )
-        name = f"{new.tenant.id} {family}"
-        refresh = b""
-        if new.refresh_token is not None:
-            refresh = seal_refresh(session, family_key, new.refresh_token, entropy=self._entropy)
-        return await self._store(
-            Record(session, "", family_key, limits.idle_s),
-            reported=new.identity,
-            stale=not asked,
-            max_families=limits.max_per_user,
-            display=seal.seal_under(
-                self._keys[0], "display", name, codec.dump_display(display), entropy=self._entropy
-            ),
-            last=bearer_links.last_login_args(
-                self.alias_index(new.tenant.id),
-                new.identity,
-                display,
-                key=self._keys[0],
-                entropy=self._entropy,
-            ),
-            refresh=refresh,
-            server=new.server or "?",
-            app_passwords_arrive=new.tenant.takes_app_passwords,
-            idp_iat=new.idp_iat if new.idp_iat_mapped else None,
-        )
-
-    async def _store(
-        self,
-        record: Record,
-        *,
-        reported: Identity,
-        stale: bool,
-        max_families: int,
-        display: bytes,
-        refresh: bytes,
-        server: str = "",
-        idp_iat: int | None = None,
-        last: Sequence[str | bytes] = ("", ""),
-        app_passwords_arrive: bool = False,
-    ) -> SessionCreated | SessionRefused:
-        """``reported`` is what Cognito said: marks are looked up for all of it, the session holds
-        what overlays leave.
-        """
-        session = record.session
-        aliases = self.alias_index(session.tenant)
-        bucket = bucket_of(session.tenant)
-        at = prefix(bucket)
-        child = bool(record.parent)
-        marks = [f"{at}w:{name}" for name in aliases.marks(reported, family=session.family)]
-        overlays = [] if child else aliases.overlays(reported)
-        overlay = ""
-        for _ in range(
-            8
-        ):  # an overlay may change between reading and writing it; it does not change eight times
-            identity, lifted = overlaid(
-                reported, parse_overlay(overlay, overlays), began=session.began
-            )
-            token = seal.new_token(bucket, self._entropy)
-            session = replace(session, digest=token.digest, identity=identity)
-            index = [f"{at}i:{name}" for name in aliases.index(identity)]
-            value = seal.seal(
-                "session",
-                token,
-                codec.dump_record(replace(record, session=session)),
-                tenant=session.tenant,
-                host=session.host,
-                key=self._keys[0],
-                entropy=self._entropy,
-            )
-            keys = [
-                f"{at}s:{token.digest}",
-                f"{at}f:{session.family}",
-                *index,
-                *marks,
-                *(f"{at}o:{o.key}" for o in overlays),
-            ]
-            arguments: list[str | bytes | int] = [
-                at,
-                len(index),
-                len(marks),
-                len(overlays),
-                session.family,
-                token.digest,
-                session.host,
-                value,
-                record.idle_s * 1000,
-                session.expires_at,
-                session.began,
-                session.auth_time,
-                "1" if stale else "0",
-                FRESHNESS_S * 1_000_000,
-                record.parent,
-                overlay,
-                "\n".join(f"{n} {field}" for n, field in lifted),
-                max_families,
-                session.tenant,
-                aliases.user(reported),
-                aliases.provider(reported.provider),
-                display,
-                refresh,
-                server,
-                " ".join(aliases.users(reported)[1:]),
-                *(
-                    ("", "", 0)
-                    if child
-                    else bearer_links.write_args(
-                        aliases, reported, key=self._keys[0], entropy=self._entropy
-                    )
-                ),
-                "" if idp_iat is None else idp_iat,
-                *last,
-                app_passwords.left_identity(
-                    aliases, identity, key=self._keys[0], entropy=self._entropy
-                )
-                if app_passwords_arrive
-                else b"",
-            ]
-            # A session that a fail-over loses would be a logout by nobody: as durable as a
-            # revocation.
-            answer = await self.redis.run_durably(FINISH_LOGIN, keys, arguments)
-            match answer[0]:
-                case b"stored":
-                    return SessionCreated(Secret(token.text), session)
-                case b"overlay":
-                    overlay = answer[1].decode("ascii")
-                case b"gone":
-                    return SessionRefused(Reason.SESSION_REVOKED)
-                case refusal:
-                    return SessionRefused(Reason(refusal.decode("ascii")))
-        msg = "Redis: finish: the overlay of this person keeps changing"
-        raise UnavailableError(msg)
+        return await self._writer.finish_login(new)
 
     # --- bearer tokens of people -----------------------------------------------------------------
 
@@ -536,7 +357,9 @@ class RedisSessions:
             now=now,
             max_per_user=limits.max_per_user,
         )
-        answer = await self.redis.run_durably(app_passwords.MAKE_APP_PASSWORD, keys, arguments)
+        answer = await self.redis.run_durably(
+            app_passwords.MAKE_APP_PASSWORD, keys, in_order(arguments)
+        )
         if answer[0] != b"stored":
             return app_passwords.refusal(answer[0])
         scope = AppPasswordView(wanted.name, tuple(sorted(wanted.hosts)), wanted.paths, None)
@@ -550,7 +373,7 @@ class RedisSessions:
                 display.provider,
                 (),
                 now,
-                int(arguments[5]),
+                arguments.expires_at,
                 "",
                 app_password=scope,
             ),
@@ -625,13 +448,8 @@ class RedisSessions:
             return None
         parent = content.parent
         child = replace(parent.session, host=host, created_at=int(self._clock()))
-        stored = await self._store(
-            Record(child, parent.session.digest, parent.family_key, parent.idle_s),
-            reported=child.identity,
-            stale=False,
-            max_families=0,
-            display=b"",
-            refresh=b"",
+        stored = await self._writer.write_child(
+            Record(child, parent.session.digest, parent.family_key, parent.idle_s)
         )
         return stored if isinstance(stored, SessionRefused) else (stored, content.return_to)
 

@@ -8,17 +8,17 @@ apart (``confirm``, or the fence of an acknowledgement), when nobody waits for a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.errors import UnavailableError
 from gateway.sessions import codec, seal
 from gateway.sessions.aliases import AliasIndex, exempt_field
-from gateway.sessions.connection import Script
+from gateway.sessions.connection import Script, in_order
 from gateway.sessions.keyspace import bucket_of, prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from gateway.core.revocation import Who
     from gateway.keys.ring import KeyRing
@@ -35,9 +35,40 @@ PAGE: Final = 500
 milliseconds).
 """
 
-REVOKE, LIFT, CLEARED, EXEMPT, ADVANCE, CONFIRM = (
-    Script.load(name) for name in ("revoke", "lift", "cleared", "exempt", "advance", "confirm")
+LIFT, CLEARED, EXEMPT, ADVANCE, CONFIRM = (
+    Script.load(name) for name in ("lift", "cleared", "exempt", "advance", "confirm")
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeArgs:
+    """What ``revoke.lua`` is given. Lists are separated by spaces."""
+
+    prefix: str
+    tenant: str
+    n_marks: int
+    """How many of the keys are marks; so for overlays."""
+    n_overlays: int
+    watermark: int | str
+    """Empty: now; else as first given, for the next page or where a revocation is restored."""
+    block_source: str
+    """Empty: without a block."""
+    watermark_life_s: int
+    fields: str
+    """Of the overlays, one per key."""
+    providers: str
+    """Aliases of the one that is meant; "" any."""
+    family: str
+    """A single one; "" none."""
+    page: int
+    """Entries of an index by step."""
+    cursors: str
+    """Of the index keys."""
+    overlay_watermark: int | str
+    """Empty: the same."""
+
+
+REVOKE = Script.load("revoke", RevokeArgs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,30 +180,21 @@ class Watermarks:
         return await self._step(
             tenant,
             where,
-            marks=where.marks,
-            overlays=where.overlays,
-            fields=where.fields,
             watermark=watermark,
             block_source=block_source,
-            family=where.family,
             cursors=" ".join("0" for _ in where.indexes),
             overlay_watermark=overlay_watermark,
         )
 
-    async def sweep(self, tenant: str, where: RevocationKeys, swept: RevokeBatch) -> RevokeBatch:
+    async def sweep(self, tenant: str, where: RevocationKeys, batch: RevokeBatch) -> RevokeBatch:
         """The next page of a revocation whose ``cursors`` are not empty. Writes no mark: a block
         may have been lifted meanwhile.
         """
         return await self._step(
             tenant,
-            where,
-            marks=(),
-            overlays=(),
-            fields=(),
-            watermark=swept.watermark,
-            block_source="",
-            family="",
-            cursors=swept.cursors,
+            replace(where, marks=(), overlays=(), fields=(), family=""),
+            watermark=batch.watermark,
+            cursors=batch.cursors,
         )
 
     async def _step(
@@ -180,41 +202,34 @@ class Watermarks:
         tenant: str,
         where: RevocationKeys,
         *,
-        marks: Sequence[SubjectHash],
-        overlays: Sequence[SubjectHash],
-        fields: Sequence[SubjectHash],
         watermark: int | None,
-        block_source: str,
-        family: str,
         cursors: str,
+        block_source: str = "",
         overlay_watermark: int | None = None,
     ) -> RevokeBatch:
         at = prefix(bucket_of(tenant))
         keys = [
             f"{at}c:{tenant}",
-            *(f"{at}w:{m}" for m in marks),
-            *(f"{at}o:{o}" for o in overlays),
+            *(f"{at}w:{m}" for m in where.marks),
+            *(f"{at}o:{o}" for o in where.overlays),
             *(f"{at}i:{i}" for i in where.indexes),
         ]
-        answer = await self.redis.run(
-            REVOKE,
-            keys,
-            [
-                at,
-                tenant,
-                len(marks),
-                len(overlays),
-                "" if watermark is None else watermark,
-                block_source,
-                WATERMARK_LIFE_S,
-                " ".join(fields),
-                " ".join(where.providers),
-                family,
-                PAGE,
-                cursors,
-                "" if overlay_watermark is None else overlay_watermark,
-            ],
+        arguments = RevokeArgs(
+            prefix=at,
+            tenant=tenant,
+            n_marks=len(where.marks),
+            n_overlays=len(where.overlays),
+            watermark="" if watermark is None else watermark,
+            block_source=block_source,
+            watermark_life_s=WATERMARK_LIFE_S,
+            fields=" ".join(where.fields),
+            providers=" ".join(where.providers),
+            family=where.family,
+            page=PAGE,
+            cursors=cursors,
+            overlay_watermark="" if overlay_watermark is None else overlay_watermark,
         )
+        answer = await self.redis.run(REVOKE, keys, in_order(arguments))
         mark, left, sessions, server, *rows = answer
         families = tuple(self._ended(tenant, row[0].decode("ascii"), row[1]) for row in rows)
         return RevokeBatch(

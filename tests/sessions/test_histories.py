@@ -598,7 +598,7 @@ def _script(name: str, *changes: tuple[str, str]) -> Callable[[pytest.MonkeyPatc
         import hashlib
 
         from gateway.revocation import acknowledgement, restore
-        from gateway.sessions import app_passwords, cached_store, store, watermarks
+        from gateway.sessions import app_passwords, cached_store, session_writer, store, watermarks
         from gateway.sessions import lease_client as replica
 
         for module in (
@@ -607,6 +607,7 @@ def _script(name: str, *changes: tuple[str, str]) -> Callable[[pytest.MonkeyPatc
             cached_store,
             restore,
             watermarks,
+            session_writer,
             store,
             replica,
         ):
@@ -628,11 +629,13 @@ def _script(name: str, *changes: tuple[str, str]) -> Callable[[pytest.MonkeyPatc
 
 
 def _lifted_by_any_clearing(patch: pytest.MonkeyPatch) -> None:
-    from gateway.sessions import store
+    from gateway.sessions import session_writer
 
-    shipped: Any = vars(store)["overlaid"]
+    shipped: Any = vars(session_writer)["overlaid"]
     patch.setattr(
-        store, "overlaid", lambda reported, taken, *, began: shipped(reported, taken, began=2**62)
+        session_writer,
+        "overlaid",
+        lambda reported, taken, *, began: shipped(reported, taken, began=2**62),
     )
 
 
