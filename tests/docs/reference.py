@@ -182,7 +182,11 @@ def render() -> str:
     ]
     lines += [
         "",
-        "### The headers, unless `headers` says otherwise",
+        words["gateway_notes"].strip(),
+        "",
+        "### Identity headers",
+        "",
+        "The default of `headers`:",
         "",
         "| header | from |",
         "|---|---|",
@@ -207,6 +211,7 @@ def render() -> str:
         f"| `{key.path}` | {key.type} | {shown(key.default)} | {_cell(words['tenant'][key.path])} |"
         for key in keys(TenantDocument)
     ]
+    lines += ["", words["tenant_notes"].strip()]
     return "\n".join(lines) + "\n"
 
 
