@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Text, cast, literal, select, union_all
 
 from gateway.database.reencrypt import row_name, sealed_columns
+from gateway.database.schema import row_columns
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,9 +84,10 @@ def _samples() -> list[Select[tuple[str, str, str, str]]]:
 
 def _sample(table: Table, column: Column[str], *, last: bool) -> Select[tuple[str, str, str, str]]:
     keys = list(table.primary_key.columns)
-    row: ColumnElement[str] = cast(keys[0], Text)
-    for key in keys[1:]:
-        row = row.concat(row_name(("", ""))).concat(cast(key, Text))
+    first, *more = row_columns(table)
+    row: ColumnElement[str] = cast(first, Text)
+    for name in more:
+        row = row.concat(row_name(("", ""))).concat(cast(name, Text))
     one = (
         select(row.label("row"), column.label("sealed"))
         .order_by(*(key.desc() if last else key.asc() for key in keys))

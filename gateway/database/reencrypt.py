@@ -1,7 +1,7 @@
 """After a rotation of the ``database`` keys: every sealed cell is written again under the new one.
 
-A cell belongs to the row named by its primary key, its columns joined with ``/`` in their order:
-what seals a cell must name it so, and a test writes into every table to hold that.
+A cell belongs to the row named by ``row_columns`` (its primary key, unless the table says
+otherwise), joined with ``/`` in their order: what seals a cell must name it so.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, tuple_, update
 
-from gateway.database.schema import metadata
+from gateway.database.schema import metadata, row_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,17 +61,23 @@ async def kids_in_use(database: Database) -> frozenset[str]:
 
 
 async def _column(database: Database, table: Table, column: Column[Any]) -> int:
-    keys = tuple(table.primary_key.columns)
+    keys, names = tuple(table.primary_key.columns), row_columns(table)
     written, after = 0, None
     while True:
-        query = select(*keys, column).where(column.is_not(None)).order_by(*keys).limit(BATCH)
+        query = (
+            select(*keys, column, *(name.label(f"name_{n}") for n, name in enumerate(names)))
+            .where(column.is_not(None))
+            .order_by(*keys)
+            .limit(BATCH)
+        )
         if after is not None:
             query = query.where(tuple_(*keys) > after)
         async with database.write() as connection:
             rows = (await connection.execute(query)).all()
-            for *key, sealed in rows:
+            for row in rows:
+                key, sealed, named = row[: len(keys)], row[len(keys)], row[len(keys) + 1 :]
                 if not database.crypt.is_current(sealed):
-                    cell = {"table": table.name, "row": row_name(key), "column": column.name}
+                    cell = {"table": table.name, "row": row_name(named), "column": column.name}
                     fresh = database.crypt.seal(database.crypt.open(sealed, **cell), **cell)
                     # Only over what was read: who wrote meanwhile wrote under the new key.
                     here = [name == value for name, value in zip(keys, key, strict=True)]
@@ -81,4 +87,4 @@ async def _column(database: Database, table: Table, column: Column[Any]) -> int:
                     written += 1
         if len(rows) < BATCH:
             return written
-        after = tuple_(*rows[-1][:-1])
+        after = tuple_(*rows[-1][: len(keys)])

@@ -11,6 +11,8 @@ Whoever changes a table here adds a revision to ``gateway/database/migrations/ve
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -42,6 +44,18 @@ metadata = MetaData(
 Json = JSON().with_variant(JSONB(), "postgresql")
 Serial = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite numbers rows by itself only where the type is spelled INTEGER."""
+
+
+CELL_ROW = "row named by"
+"""In ``Table.info``: the columns that name a row to ``Crypt``, where they are not its primary key
+(a cell is sealed before the database has numbered its row).
+"""
+
+
+def row_columns(table: Table) -> tuple[Column[Any], ...]:
+    """What names a row to ``Crypt``, joined with ``/``."""
+    names: tuple[str, ...] = table.info.get(CELL_ROW, ())
+    return tuple(table.columns[name] for name in names) or tuple(table.primary_key.columns)
 
 
 def sealed(name: str, *, nullable: bool = False) -> Column[str]:
@@ -332,6 +346,7 @@ hook_inbox = Table(
     Index(None, "lane", "state"),
     Index(None, "tenant", "counted", "applied_at"),
     Index(None, "tenant", "received_at"),
+    info={CELL_ROW: ("id",)},
 )
 
 hook_lanes = Table(
@@ -541,6 +556,7 @@ webhooks_outbox = Table(
     sealed("target", nullable=True),  # JSON: where a tenant that is gone had its app
     Index(None, "state", "next_at"),
     Index(None, "tenant", "lane", "state"),
+    info={CELL_ROW: ("id",)},
 )
 
 # --- provisioning -------------------------------------------------------------------------------

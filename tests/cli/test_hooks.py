@@ -135,7 +135,7 @@ def test_the_test_says_nothing_came_and_fails(
 def a_message(folder: Path, state: str) -> None:
     ring = keys.load(folder / "state" / "keys.json", create=False)
     payload = Crypt(lambda: ring.database).seal(
-        "{}", table="webhooks_outbox", row="1", column="payload"
+        "{}", table="webhooks_outbox", row="msg_1", column="payload"
     )
     with (
         contextlib.closing(sqlite3.connect(folder / "state" / "gateway.sqlite3")) as connection,

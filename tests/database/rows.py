@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, Float, Integer, String, Text, insert, null, select, update
 
 from gateway.database.reencrypt import row_name
-from gateway.database.schema import metadata
+from gateway.database.schema import metadata, row_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -38,7 +38,7 @@ def row_of(database: Database, table: Table, number: int) -> dict[str, Any]:
     row = {column.name: _value(column, number) for column in table.columns}
     for key in table.foreign_keys:
         row[key.parent.name] = _value(key.column, number)
-    name = row_name([row[column.name] for column in table.primary_key.columns])
+    name = row_name([row[column.name] for column in row_columns(table)])
     sealed = {
         column.name: database.crypt.seal(
             f"secret {number}", table=table.name, row=name, column=column.name

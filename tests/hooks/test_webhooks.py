@@ -19,6 +19,8 @@ from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
 from gateway.core.person import Person
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.database.crypt import Crypt
+from gateway.database.reencrypt import reencrypt
 from gateway.database.schema import hook_standing, revocations, webhooks_outbox
 from gateway.hooks import operator_actions as by_hand_module
 from gateway.hooks.operator_actions import ByHand
@@ -402,3 +404,17 @@ def test_signature_is_the_one_of_the_standard() -> None:
         body='{"test": 2432232314}',
     )
     assert value == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+async def test_what_arrived_and_what_is_to_be_sent_is_encrypted_again_with_a_new_key(
+    world: World, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As their writers wrote it: a cell opens only by the name that it was sealed for."""
+    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
+    await drained(world, app, 1)
+    check = await world.database.check_keys()
+    assert check.problem == ""
+    assert check.cells >= 4
+    monkeypatch.setattr(Crypt, "is_current", lambda *_: False)
+    assert await reencrypt(world.database) >= check.cells / 2
+    assert (await world.database.check_keys()).problem == ""
