@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -178,6 +179,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             name=replica_name(),
             staleness_s=config.session.max_revocation_delay.total_seconds(),
             monotonic=monotonic,
+            each_round=memory.count_hits,
         )
         tenants = await _tenants(config, ring, redis, stack, leases)
         primaries = Primaries(
@@ -295,19 +297,6 @@ async def _services(
     leases: LeaseClient,
     monotonic: Callable[[], float],
 ) -> Services:
-    sessions = CachedSessions(
-        redis,
-        ring,
-        cache=memory,
-        lease_client=leases,
-        monotonic=monotonic,
-        may_hold=HostBuckets(lambda: tenants.table),
-    )
-    stack.push_async_callback(sessions.close)
-    stack.push_async_callback(leases.leave)
-    leases.each_round = sessions.count
-    await stack.enter_async_context(background_task(forever(leases.run)))
-    await stack.enter_async_context(background_task(forever(leases.listen)))
     relying_party = CognitoRelyingParty(
         http,
         domain=config.cognito.domain,
@@ -315,19 +304,33 @@ async def _services(
         clock=time.time,
         monotonic=time.monotonic,
     )
+
+    def tenant(name: str) -> Tenant | None:
+        return tenants.table.by_id(name)
+
+    rechecks = None
     if config.session.revalidate_interval is not None:
-
-        def tenant(name: str) -> Tenant | None:
-            return tenants.table.by_id(name)
-
         rechecks = Rechecks(
             redis,
             interval_s=config.session.revalidate_interval.total_seconds(),
             tenant=tenant,
             refresh=relying_party.refresh,
         )
-        sessions.touches.tell.append(rechecks.used)
-        sessions.touches.at_most_s = rechecks.interval_s
+    sessions = CachedSessions(
+        redis,
+        ring,
+        cache=memory,
+        lease_client=leases,
+        monotonic=monotonic,
+        may_hold=HostBuckets(lambda: tenants.table),
+        in_use=None if rechecks is None else rechecks.used,
+        in_use_every_s=inf if rechecks is None else rechecks.interval_s,
+    )
+    stack.push_async_callback(sessions.close)
+    stack.push_async_callback(leases.leave)
+    await stack.enter_async_context(background_task(forever(leases.run)))
+    await stack.enter_async_context(background_task(forever(leases.listen)))
+    if rechecks is not None:
         stack.push_async_callback(rechecks.close)
     assertions = Assertions(
         ring(),

@@ -42,10 +42,16 @@ class Touches:
     """Remembers when this process last extended a session, and extends it again in time."""
 
     def __init__(
-        self, touch: Callable[[Record, float], Awaitable[None]], *, monotonic: Callable[[], float]
+        self,
+        touch: Callable[[Record, float], Awaitable[None]],
+        *,
+        monotonic: Callable[[], float],
+        in_use: Callable[[Record], None] | None = None,
+        in_use_every_s: float = inf,
     ) -> None:
         """``touch`` is given for how many seconds from now the session is active; its idle time
-        comes on top.
+        comes on top. ``in_use`` hears of a session that is in use, whether that counts as activity
+        or not: after an eighth of its idle time, and after ``in_use_every_s`` however long that is.
         """
         self._touch = touch
         self._monotonic = monotonic
@@ -57,10 +63,8 @@ class Touches:
         """What nobody may ask for again, and until when each is active."""
         self._again: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self.at_most_s = inf
-        """However long the idle time is, ``tell`` hears this often of a session that is in use."""
-        self.tell: list[Callable[[Record], None]] = []
-        """The session is in use, whether that counts as activity or not."""
+        self._in_use = in_use
+        self._in_use_every_s = in_use_every_s
 
     def used(self, record: Record, *, active_s: float = 0.0) -> None:
         """A request used the session, and keeps it active for so long from now. Returns at once."""
@@ -79,15 +83,14 @@ class Touches:
 
     def seen(self, record: Record) -> None:
         """A request showed the session, and extends nothing. Returns at once."""
-        if not self.tell:
+        if self._in_use is None:
             return
         now, digest = self._monotonic(), record.session.digest
         last = self._told.get(digest)
-        if last is not None and now - last < min(record.idle_s / FRACTION, self.at_most_s):
+        if last is not None and now - last < min(record.idle_s / FRACTION, self._in_use_every_s):
             return
         _remember(self._told, digest, now)
-        for tell in self.tell:
-            tell(record)
+        self._in_use(record)
 
     def forget(self, digest: str) -> None:
         for known in (self._until, self._told, self._waiting, self._failed):

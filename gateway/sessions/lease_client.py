@@ -79,15 +79,16 @@ class LeaseClient:
         staleness_s: float,
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        each_round: Callable[[], None] = lambda: None,
     ) -> None:
         """``name`` is unique among all processes that ever ran; it is what
-        ``RevocationStatus.replicas`` shows.
+        ``RevocationStatus.replicas`` shows. ``each_round`` is called before every regular round of
+        renewals.
         """
         self.name = name
         self.hearing = False
         self.leases: dict[int, Lease] = {}
-        self.each_round: Callable[[], None] = lambda: None
-        """Called before every regular round of renewals."""
+        self._each_round = each_round
         self._redis = redis.apart(at_once=ROUNDS_AT_ONCE)
         self._troubles = Troubles("cache_lease_renewal_failed", "cache_lease_renewed")
         self._joins = redis.apart(at_once=JOINS_AT_ONCE)
@@ -327,7 +328,7 @@ class LeaseClient:
     async def _tick(self) -> None:
         while True:
             await self._sleep(self._interval_s)
-            self.each_round()
+            self._each_round()
             if unused := self.sweep():
                 # Beside: a primary that does not answer must not keep the others' leases from being
                 # renewed.

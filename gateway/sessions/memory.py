@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Reason
+from gateway.metrics import SESSION_CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,13 @@ class SessionCache:
         self._ended: OrderedDict[str, Reason] = OrderedDict()
         self._cookies: dict[str, str] = {}
         self._buckets: dict[int, set[str]] = {}
+        self.hits = self._counted_hits = 0
+        self._hit_counter = SESSION_CACHE.labels("hit")
+
+    def count_hits(self) -> None:
+        """Hits go to Prometheus now and then: its counter costs as much as a hit."""
+        hits, self._counted_hits = self.hits - self._counted_hits, self.hits
+        self._hit_counter.inc(hits)
 
     def put(self, cookie: str, entry: Entry) -> None:
         if entry.bytes > self._max_bytes // 16:

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import OrderedDict
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core.decision import Reason
@@ -98,9 +99,11 @@ class RedisSessions:
         monotonic: Callable[[], float] = time.monotonic,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
         may_hold: Callable[[int, str], bool] = lambda _bucket, _host: True,
+        in_use: Callable[[Record], None] | None = None,
+        in_use_every_s: float = inf,
     ) -> None:
         """``ring`` is asked on every use: the key ring may be reloaded. ``may_hold``: whether
-        sessions of a bucket may be of a host.
+        sessions of a bucket may be of a host. ``in_use`` and ``in_use_every_s``: see ``Touches``.
         """
         self.redis = redis
         self._watermarks = Watermarks(redis, ring)
@@ -122,7 +125,9 @@ class RedisSessions:
             max_bytes=MAX_SPENT_CODES_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic
         )
         self.directory = StoreDirectory(redis, ring)
-        self.touches = Touches(self._touch, monotonic=monotonic)
+        self.touches = Touches(
+            self._touch, monotonic=monotonic, in_use=in_use, in_use_every_s=in_use_every_s
+        )
         self.uses = app_passwords.Uses(self._note_use, monotonic=monotonic)
 
     @property

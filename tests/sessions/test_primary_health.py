@@ -253,9 +253,13 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(
                 server.ask("CONFIG", "SET", words[0].removeprefix("--"), words[1])
             rounds = asyncio.Semaphore(0)
             leases = LeaseClient(
-                redis, SessionCache(), name="worker", staleness_s=0.5, monotonic=time.monotonic
+                redis,
+                SessionCache(),
+                name="worker",
+                staleness_s=0.5,
+                monotonic=time.monotonic,
+                each_round=rounds.release,
             )
-            leases.each_round = rounds.release
             await leases.lease(0)
             os.kill(replica.process.pid, signal.SIGSTOP)
             try:

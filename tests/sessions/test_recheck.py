@@ -58,15 +58,33 @@ async def no_sleep(_seconds: float) -> None:
 
 
 @pytest.fixture
-async def rechecks(
-    sessions: RedisSessions, redis: RedisClient, cognito: Cognito
-) -> AsyncIterator[Rechecks]:
+async def rechecks(redis: RedisClient, cognito: Cognito) -> AsyncIterator[Rechecks]:
     made = Rechecks(redis, interval_s=600, tenant=tenant, refresh=cognito.refresh, sleep=no_sleep)
-    sessions.touches.tell.append(made.used)
-    sessions.touches.at_most_s = made.interval_s
     yield made
     cognito.open.set()
     await made.close()
+
+
+def asking(
+    redis: RedisClient, ring: keys.KeyRing, clock: Clock, rechecks: Rechecks
+) -> RedisSessions:
+    return RedisSessions(
+        redis,
+        lambda: ring,
+        clock=lambda: clock.wall,
+        monotonic=lambda: clock.steady,
+        in_use=rechecks.used,
+        in_use_every_s=rechecks.interval_s,
+    )
+
+
+@pytest.fixture
+async def sessions(
+    redis: RedisClient, ring: keys.KeyRing, clock: Clock, rechecks: Rechecks
+) -> AsyncIterator[RedisSessions]:
+    store = asking(redis, ring, clock, rechecks)
+    yield store
+    await store.touches.close()
 
 
 async def use(
@@ -241,9 +259,8 @@ async def test_of_many_replicas_one_asks(
     replicas = [
         Rechecks(redis, interval_s=600, tenant=tenant, refresh=cognito.refresh) for _ in range(5)
     ]
-    stores = [RedisSessions(redis, lambda: ring) for _ in replicas]
-    for store, replica in zip(stores, replicas, strict=True):
-        store.touches.tell.append(replica.used)
+    for replica in replicas:
+        store = RedisSessions(redis, lambda: ring, in_use=replica.used)
         await shown(store, stored.cookie.reveal(), host=HOST)
         await store.touches.settle()
     cognito.open.set()
@@ -320,7 +337,7 @@ async def test_another_client_never_uses_the_token(
 
 
 async def test_a_session_of_a_replaced_client_is_asked_about_with_that_client(
-    sessions: RedisSessions, redis: RedisClient, login: Login, cognito: Cognito, clock: Clock
+    redis: RedisClient, ring: keys.KeyRing, login: Login, cognito: Cognito, clock: Clock
 ) -> None:
     rotated = replace(
         tenant(), retired=(AppClient("the-client-of-then", Secret("its secret"), retires_at=1e12),)
@@ -328,8 +345,7 @@ async def test_a_session_of_a_replaced_client_is_asked_about_with_that_client(
     rechecks = Rechecks(
         redis, interval_s=600, tenant=lambda _: rotated, refresh=cognito.refresh, sleep=no_sleep
     )
-    sessions.touches.tell.append(rechecks.used)
-    sessions.touches.at_most_s = rechecks.interval_s
+    sessions = asking(redis, ring, clock, rechecks)
     stored = await login.finish(client_id="the-client-of-then")
     await age(redis, stored, 601)
     assert await use(sessions, rechecks, stored, clock)
