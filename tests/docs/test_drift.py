@@ -71,6 +71,19 @@ def test_every_reason_is_documented_with_the_words_of_its_page() -> None:
     assert documented == {reason.value: REASONS[reason].title for reason in Reason}
 
 
+def test_the_pages_that_users_may_see_have_the_titles_of_the_pages() -> None:
+    page = (DOCS / "user" / "signing-in.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("## Error pages")
+    titles = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    catalog = (ROOT / "gateway/pages/locale/de/LC_MESSAGES/gateway.po").read_text(encoding="utf-8")
+    texts = [
+        re.sub(r"%\\\(\w+\\\)s|\\\{\w+\\\}", ".+", re.escape(text))
+        for text in re.findall(r'^msgid "(.+)"$', catalog, re.MULTILINE)
+    ]
+    assert len(titles) > 10
+    assert [title for title in titles[1:] if not any(re.fullmatch(t, title) for t in texts)] == []
+
+
 def test_every_metric_is_documented_with_its_labels() -> None:
     kinds = {Counter: "_total", Gauge: "", Histogram: ""}
     known = {
