@@ -71,89 +71,9 @@ def shots(
     ``nonces`` must last for them.
     """
     plan = ProbePlan(nonces)
-    add = plan.add
-    for path in dict.fromkeys((*PATHS, *paths)):
-        add("asked", path, path)
-    add(
-        "navigation",
-        "a person arrives",
-        "/",
-        "Sec-Fetch-Mode: navigate",
-        "Sec-Fetch-Dest: document",
-        "Accept: text/html",
-    )
-    add("pages", "the gateway's own pages", "/_auth/signed-out")
-    add(
-        "body",
-        "a body without a session",
-        "/",
-        "Content-Type: application/octet-stream",
-        method="POST",
-        body=b"x" * LARGE_BODY_BYTES,
-    )
-
-    other = "http" if scheme == "https" else "https"
-    forged = {
-        "X-Forwarded-Method": "OPTIONS",
-        "X-Forwarded-Proto": other,
-        "X-Forwarded-Host": STRANGE_HOST,
-        "X-Forwarded-Uri": f"/{FORGED}?@query@",
-        "X-Original-URL": f"/{FORGED}?@query@",
-    }
-    for name, value in forged.items():
-        add("forged", name, "/", f"{name}: {value}")
-        add("forged", name.replace("-", "_"), "/", f"{name.replace('-', '_')}: {value}")
-    families.moving_names(plan, (name for name in NEVER["path"] if name not in FACTS))
-    add(
-        "forged",
-        "Connection names them",
-        "/",
-        (
-            "Connection: close, X-Forwarded-Host, X-Forwarded-Uri, X-Forwarded-Method, "
-            "X-Forwarded-Proto, X-Gateway-Key"
-        ),
-    )
-    add("forged", "X-Gateway-Key", "/", f"X-Gateway-Key: {FORGED}")
-
-    add("location", "nothing added")
-    add("location", "managed names", LOCATION, *(f"{name}: {FORGED}" for name in managed))
-    add(
-        "location",
-        "managed names twice, in other case",
-        LOCATION,
-        *(
-            line
-            for name in managed
-            for line in (f"{name.upper()}: {FORGED}", f"{name.lower()}: {FORGED}")
-        ),
-    )
-    for character in ODD_CHARACTERS:
-        add(
-            "location",
-            f"alias {character}",
-            LOCATION,
-            *(f"{name.replace('-', character)}: {FORGED}" for name in managed if "-" in name),
-        )
-    add(
-        "location",
-        "alias mixed",
-        LOCATION,
-        *(f"{name.replace('-', '_', 1)}: {FORGED}" for name in managed if name.count("-") > 1),
-    )
-    lowered = {name.lower() for name in managed}
-    apart = {*lowered, *(name.lower() for name in FACTS), "x-gateway-key", "http2-settings"}
-    families.foreign_names(
-        plan, (name for names in NEVER.values() for name in names if name.lower() not in apart)
-    )
-    for name in FACTS:
-        add("location", f"foreign names: {name}", LOCATION, f"{name}: {FORGED}")
-    add(
-        "location",
-        "Connection names identity",
-        LOCATION,
-        f"Connection: close, {', '.join(managed)}",
-    )
-    add("location", "gateway key", LOCATION, f"X-Gateway-Key: {FORGED}")
+    _requests_without_a_session(plan, paths)
+    _forged_facts(plan, scheme)
+    _identity_at_the_location(plan, managed)
     families.cookies(plan, cookie)
     families.app_passwords(plan)
     families.upgrades(plan)
@@ -167,11 +87,106 @@ def shots(
     families.slow(plan, cookie)
     families.readers(plan, public)
     for path in CONFUSING:
-        add("paths", path, path)
+        plan.add("paths", path, path)
+    _other_hosts_and_listeners(plan, scheme)
+    return plan.shots
 
-    add("hosts", "a host that is nobody's", "/", host=STRANGE_HOST)
-    add("hosts", "no Host header", "/", host=None, version="1.0")
-    add("hosts", "an address", "/", host="127.0.0.1")
+
+def _requests_without_a_session(plan: ProbePlan, paths: Sequence[str]) -> None:
+    for path in dict.fromkeys((*PATHS, *paths)):
+        plan.add("asked", path, path)
+    plan.add(
+        "navigation",
+        "a person arrives",
+        "/",
+        "Sec-Fetch-Mode: navigate",
+        "Sec-Fetch-Dest: document",
+        "Accept: text/html",
+    )
+    plan.add("pages", "the gateway's own pages", "/_auth/signed-out")
+    plan.add(
+        "body",
+        "a body without a session",
+        "/",
+        "Content-Type: application/octet-stream",
+        method="POST",
+        body=b"x" * LARGE_BODY_BYTES,
+    )
+
+
+def _forged_facts(plan: ProbePlan, scheme: str) -> None:
+    """What the check is told of a request, said by the client."""
+    other = "http" if scheme == "https" else "https"
+    forged = {
+        "X-Forwarded-Method": "OPTIONS",
+        "X-Forwarded-Proto": other,
+        "X-Forwarded-Host": STRANGE_HOST,
+        "X-Forwarded-Uri": f"/{FORGED}?@query@",
+        "X-Original-URL": f"/{FORGED}?@query@",
+    }
+    for name, value in forged.items():
+        plan.add("forged", name, "/", f"{name}: {value}")
+        plan.add("forged", name.replace("-", "_"), "/", f"{name.replace('-', '_')}: {value}")
+    families.moving_names(plan, (name for name in NEVER["path"] if name not in FACTS))
+    plan.add(
+        "forged",
+        "Connection names them",
+        "/",
+        (
+            "Connection: close, X-Forwarded-Host, X-Forwarded-Uri, X-Forwarded-Method, "
+            "X-Forwarded-Proto, X-Gateway-Key"
+        ),
+    )
+    plan.add("forged", "X-Gateway-Key", "/", f"X-Gateway-Key: {FORGED}")
+
+
+def _identity_at_the_location(plan: ProbePlan, managed: Sequence[str]) -> None:
+    """Names of identity headers, and whatever becomes one on the way."""
+    plan.add("location", "nothing added")
+    plan.add("location", "managed names", LOCATION, *(f"{name}: {FORGED}" for name in managed))
+    plan.add(
+        "location",
+        "managed names twice, in other case",
+        LOCATION,
+        *(
+            line
+            for name in managed
+            for line in (f"{name.upper()}: {FORGED}", f"{name.lower()}: {FORGED}")
+        ),
+    )
+    for character in ODD_CHARACTERS:
+        plan.add(
+            "location",
+            f"alias {character}",
+            LOCATION,
+            *(f"{name.replace('-', character)}: {FORGED}" for name in managed if "-" in name),
+        )
+    plan.add(
+        "location",
+        "alias mixed",
+        LOCATION,
+        *(f"{name.replace('-', '_', 1)}: {FORGED}" for name in managed if name.count("-") > 1),
+    )
+    lowered = {name.lower() for name in managed}
+    apart = {*lowered, *(name.lower() for name in FACTS), "x-gateway-key", "http2-settings"}
+    families.foreign_names(
+        plan, (name for names in NEVER.values() for name in names if name.lower() not in apart)
+    )
+    for name in FACTS:
+        plan.add("location", f"foreign names: {name}", LOCATION, f"{name}: {FORGED}")
+    plan.add(
+        "location",
+        "Connection names identity",
+        LOCATION,
+        f"Connection: close, {', '.join(managed)}",
+    )
+    plan.add("location", "gateway key", LOCATION, f"X-Gateway-Key: {FORGED}")
+
+
+def _other_hosts_and_listeners(plan: ProbePlan, scheme: str) -> None:
+    plan.add("hosts", "a host that is nobody's", "/", host=STRANGE_HOST)
+    plan.add("hosts", "no Host header", "/", host=None, version="1.0")
+    plan.add("hosts", "an address", "/", host="127.0.0.1")
     for path in (
         "/auth/nginx",
         "/auth/traefik",
@@ -180,7 +195,7 @@ def shots(
         "/auth/envoy/",
         "/_gateway_check",
     ):
-        add(
+        plan.add(
             "listeners",
             f"check {path}",
             path,
@@ -190,13 +205,12 @@ def shots(
             f"X-Forwarded-Uri: /{FORGED}?@query@",
         )
     for path in ("/admin/v1/openapi.json", "/metrics", "/readyz"):
-        add("listeners", f"admin {path}", path)
-    add(
+        plan.add("listeners", f"admin {path}", path)
+    plan.add(
         "listeners",
         "hooks /hooks/okta/doctor/doctor",
         "/hooks/okta/doctor/doctor",
         method="POST",
         body=b"{}",
     )
-    add("listeners", "hooks /scim/v2/doctor/doctor/Users", "/scim/v2/doctor/doctor/Users")
-    return plan.shots
+    plan.add("listeners", "hooks /scim/v2/doctor/doctor/Users", "/scim/v2/doctor/doctor/Users")

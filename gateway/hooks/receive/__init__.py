@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.hooks.receive import entra, okta, scim, signed_token
 from gateway.hooks.receive.delivery import MAX_BODY_BYTES, Reception, answering
+from gateway.hooks.receive.entra import EntraRoutes
+from gateway.hooks.receive.okta import OktaRoutes
+from gateway.hooks.receive.scim import ScimRoutes, problem
+from gateway.hooks.receive.signed_token import SignedTokenRoutes
 
 if TYPE_CHECKING:
     from gateway.hooks.receive.services import HookServices
@@ -19,16 +22,16 @@ def routes(services: HookServices) -> list[web.RouteDef]:
     """Contract §5."""
     reception = Reception(services)
     return [
-        *okta.routes(reception),
-        *entra.routes(reception),
-        *signed_token.routes(reception),
-        *scim.routes(reception),
+        *OktaRoutes(reception).routes(),
+        *EntraRoutes(reception).routes(),
+        *SignedTokenRoutes(reception).routes(),
+        *ScimRoutes(reception).routes(),
     ]
 
 
 def application(services: HookServices) -> web.Application:
     """The listener's application; nothing else is reachable there."""
-    app = web.Application(middlewares=[answering(scim.problem)], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[answering(problem)], client_max_size=MAX_BODY_BYTES)
     app.add_routes(routes(services))
     return app
 

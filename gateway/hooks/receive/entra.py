@@ -6,6 +6,7 @@ answered 202 like the rest.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -32,19 +33,25 @@ def client_states(target: HookTarget) -> tuple[Secret, ...]:
     )
 
 
-def routes(reception: Reception) -> list[web.RouteDef]:
+@dataclass(frozen=True, slots=True)
+class EntraRoutes:
+    """Notifications of Microsoft Graph."""
+
+    reception: Reception
+
     def receiver(
+        self,
         parse: Callable[..., Delivery],
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def receive(request: web.Request) -> web.Response:
-            target = reception.target(request, {ProviderKind.ENTRA})
+            target = self.reception.target(request, {ProviderKind.ENTRA})
             if "validationToken" in request.query:
                 response = _handshake(request)
-                reception.shook_hands(request, target, Source.ENTRA)
+                self.reception.shook_hands(request, target, Source.ENTRA)
                 return response
             states = client_states(target) or (
                 Secret(
-                    reception.lacks(
+                    self.reception.lacks(
                         request, target, Source.ENTRA, "the provider has no hook secret"
                     )
                 ),
@@ -53,17 +60,21 @@ def routes(reception: Reception) -> list[web.RouteDef]:
             delivery = parse(
                 await body(request), client_states=states, directory_id=target.directory_id
             )
-            await reception.accept(request, target, delivery)
+            await self.reception.accept(request, target, delivery)
             return web.Response(status=202)
 
         return receive
 
-    return [
-        web.post(PATH, reception.handled(Source.ENTRA, receiver(entra.parse_delivery))),
-        web.post(
-            f"{PATH}/lifecycle", reception.handled(Source.ENTRA, receiver(entra.parse_lifecycle))
-        ),
-    ]
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post(
+                PATH, self.reception.handled(Source.ENTRA, self.receiver(entra.parse_delivery))
+            ),
+            web.post(
+                f"{PATH}/lifecycle",
+                self.reception.handled(Source.ENTRA, self.receiver(entra.parse_lifecycle)),
+            ),
+        ]
 
 
 def _handshake(request: web.Request) -> web.Response:

@@ -4,6 +4,8 @@ delivery.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aiohttp import web
 
 from gateway.core.model import ProviderKind
@@ -14,15 +16,20 @@ from gateway.hooks.sources import credential, okta
 PATH = "/hooks/okta/{tenant}/{provider}"
 
 
-def routes(reception: Reception) -> list[web.RouteDef]:
-    async def verify(request: web.Request) -> web.Response:
-        target = reception.target(request, {ProviderKind.OKTA})
+@dataclass(frozen=True, slots=True)
+class OktaRoutes:
+    """Okta event hooks."""
+
+    reception: Reception
+
+    async def verify(self, request: web.Request) -> web.Response:
+        target = self.reception.target(request, {ProviderKind.OKTA})
         answer = okta.verification(request.headers.get("X-Okta-Verification-Challenge", ""))
-        reception.shook_hands(request, target, Source.OKTA)
+        self.reception.shook_hands(request, target, Source.OKTA)
         return web.json_response(answer)
 
-    async def deliver(request: web.Request) -> web.Response:
-        target = reception.target(request, {ProviderKind.OKTA})
+    async def deliver(self, request: web.Request) -> web.Response:
+        target = self.reception.target(request, {ProviderKind.OKTA})
         presented = request.headers.getall("Authorization", [])
         if len(presented) != 1 or not (
             credential.matches(presented[0], target.secrets)
@@ -33,10 +40,11 @@ def routes(reception: Reception) -> list[web.RouteDef]:
                 "the Authorization header is not this provider's secret",
             )
         media_type(request, {"application/json"})
-        await reception.accept(request, target, okta.parse_delivery(await body(request)))
+        await self.reception.accept(request, target, okta.parse_delivery(await body(request)))
         return web.Response(status=200)
 
-    return [
-        web.get(PATH, reception.handled(Source.OKTA, verify), allow_head=False),
-        web.post(PATH, reception.handled(Source.OKTA, deliver)),
-    ]
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get(PATH, self.reception.handled(Source.OKTA, self.verify), allow_head=False),
+            web.post(PATH, self.reception.handled(Source.OKTA, self.deliver)),
+        ]

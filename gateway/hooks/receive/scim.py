@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from gateway.core.hook_target import HookTarget
-    from gateway.hooks.scim.store import Stored
+    from gateway.hooks.scim.store import ScimStore, Stored
 
 T = TypeVar("T")
 BASE = "/scim/v2/{tenant}/{provider}"
@@ -49,11 +49,18 @@ COUNT = 100
 """Resources of a page where the client does not say."""
 
 
-def routes(reception: Reception) -> list[web.RouteDef]:
-    store = reception.services.scim
+@dataclass(frozen=True, slots=True)
+class ScimRoutes:
+    """SCIM 2.0 (RFC 7644): users and groups that a provider writes."""
 
-    def authentic(request: web.Request) -> HookTarget:
-        target = reception.target(request, _ALL)
+    reception: Reception
+
+    @property
+    def store(self) -> ScimStore:
+        return self.reception.services.scim
+
+    def authentic(self, request: web.Request) -> HookTarget:
+        target = self.reception.target(request, _ALL)
         headers = request.headers.getall("Authorization", [])
         if len(headers) != 1 or not credential.matches(
             credential.bearer(headers[0]), target.secrets
@@ -61,128 +68,131 @@ def routes(reception: Reception) -> list[web.RouteDef]:
             raise DeliveryRejectedError(
                 RejectionReason.UNAUTHENTICATED, "the bearer token is not this provider's secret"
             )
-        reception.services.activity_counter.note(target, Source.SCIM.value, REQUEST)
+        self.reception.services.activity_counter.note(target, Source.SCIM.value, REQUEST)
         return target
 
-    def base(request: web.Request, target: HookTarget) -> str:
+    def base(self, request: web.Request, target: HookTarget) -> str:
         return (
-            f"{reception.services.url or f'{request.scheme}://{request.host}'}/scim/v2/"
+            f"{self.reception.services.url or f'{request.scheme}://{request.host}'}/scim/v2/"
             f"{target.tenant}/{target.provider}"
         )
 
-    async def received(request: web.Request) -> dict[str, Any]:
+    async def received(self, request: web.Request) -> dict[str, Any]:
         media_type(request, {MEDIA, "application/json"})
         return json_object(await body(request))
 
-    def wrote(request: web.Request, target: HookTarget, kind: str) -> None:
-        reception.services.stored()
+    def wrote(self, request: web.Request, target: HookTarget, kind: str) -> None:
+        self.reception.services.stored()
         HOOK_DELIVERIES.labels(Source.SCIM.value, "accepted").inc()
         said(request, target, Source.SCIM, "accepted", method=request.method, kind=kind)
 
     def resource(
-        request: web.Request, target: HookTarget, stored: Stored, *, status: int = 200
+        self, request: web.Request, target: HookTarget, stored: Stored, *, status: int = 200
     ) -> web.Response:
-        shown = represent(stored, base(request, target))
+        shown = represent(stored, self.base(request, target))
         return answer(
             Projection.of_address(request).of(shown),
             status=status,
             headers={"Location": shown["meta"]["location"]},
         )
 
-    async def query(request: web.Request, target: HookTarget, asked: Query) -> web.Response:
+    async def query(self, request: web.Request, target: HookTarget, asked: Query) -> web.Response:
         kind = _KINDS[request.match_info["kind"].lower()]
         wanted = scim_filter.parse_filter(asked.filter) if asked.filter else None
-        found = await store.find(
+        found = await self.store.find(
             target,
             kind,
             wanted=wanted,
             start=asked.start,
             count=min(max(0, asked.count), scim_discovery.MAX_RESULTS),
         )
-        shown = [asked.projection.of(represent(r, base(request, target))) for r in found.resources]
+        shown = [
+            asked.projection.of(represent(r, self.base(request, target))) for r in found.resources
+        ]
         return answer(_page(shown, total=found.total, start=max(1, asked.start)))
 
-    async def listed(request: web.Request) -> web.Response:
-        return await query(request, authentic(request), Query.of_address(request))
+    async def listed(self, request: web.Request) -> web.Response:
+        return await self.query(request, self.authentic(request), Query.of_address(request))
 
-    async def search(request: web.Request) -> web.Response:
-        target = authentic(request)
-        return await query(request, target, Query.of_body(await received(request)))
+    async def search(self, request: web.Request) -> web.Response:
+        target = self.authentic(request)
+        return await self.query(request, target, Query.of_body(await self.received(request)))
 
-    async def search_everything(request: web.Request) -> web.Response:
-        authentic(request)
+    async def search_everything(self, request: web.Request) -> web.Response:
+        self.authentic(request)
         return error(501, "search below Users or Groups")
 
-    async def create(request: web.Request) -> web.Response:
-        target = authentic(request)
+    async def create(self, request: web.Request) -> web.Response:
+        target = self.authentic(request)
         kind = _KINDS[request.match_info["kind"].lower()]
-        stored = await store.create(
-            target, kind, await received(request), request_id=request_id(request)
+        stored = await self.store.create(
+            target, kind, await self.received(request), request_id=request_id(request)
         )
-        wrote(request, target, kind)
-        return resource(request, target, stored, status=201)
+        self.wrote(request, target, kind)
+        return self.resource(request, target, stored, status=201)
 
-    async def get(request: web.Request) -> web.Response:
-        target = authentic(request)
-        return resource(
+    async def get(self, request: web.Request) -> web.Response:
+        target = self.authentic(request)
+        return self.resource(
             request,
             target,
             _there(
-                await store.get(
+                await self.store.get(
                     target, _KINDS[request.match_info["kind"].lower()], request.match_info["id"]
                 )
             ),
         )
 
-    async def replace(request: web.Request) -> web.Response:
-        target = authentic(request)
+    async def replace(self, request: web.Request) -> web.Response:
+        target = self.authentic(request)
         kind = _KINDS[request.match_info["kind"].lower()]
         stored = _there(
-            await store.replace(
+            await self.store.replace(
                 target,
                 kind,
                 request.match_info["id"],
-                await received(request),
+                await self.received(request),
                 request_id=request_id(request),
             )
         )
-        wrote(request, target, kind)
-        return resource(request, target, stored)
+        self.wrote(request, target, kind)
+        return self.resource(request, target, stored)
 
-    async def patch(request: web.Request) -> web.Response:
-        target = authentic(request)
+    async def patch(self, request: web.Request) -> web.Response:
+        target = self.authentic(request)
         kind = _KINDS[request.match_info["kind"].lower()]
         stored = _there(
-            await store.patch(
+            await self.store.patch(
                 target,
                 kind,
                 request.match_info["id"],
-                await received(request),
+                await self.received(request),
                 request_id=request_id(request),
             )
         )
-        wrote(request, target, kind)
-        return resource(request, target, stored)
+        self.wrote(request, target, kind)
+        return self.resource(request, target, stored)
 
-    async def delete(request: web.Request) -> web.Response:
-        target = authentic(request)
+    async def delete(self, request: web.Request) -> web.Response:
+        target = self.authentic(request)
         kind = _KINDS[request.match_info["kind"].lower()]
-        if not await store.delete(
+        if not await self.store.delete(
             target, kind, request.match_info["id"], request_id=request_id(request)
         ):
             raise MissingError
-        wrote(request, target, kind)
+        self.wrote(request, target, kind)
         return web.Response(status=204)
 
-    async def service_provider_config(request: web.Request) -> web.Response:
-        target = authentic(request)
-        return answer(scim_discovery.service_provider_config(base(request, target)))
+    async def service_provider_config(self, request: web.Request) -> web.Response:
+        target = self.authentic(request)
+        return answer(scim_discovery.service_provider_config(self.base(request, target)))
 
     def discovery(
+        self,
         documents: Callable[[str], list[dict[str, Any]]],
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def show(request: web.Request) -> web.Response:
-            found = documents(base(request, authentic(request)))
+            found = documents(self.base(request, self.authentic(request)))
             wanted = request.match_info.get("id")
             if wanted is None:
                 return answer(_page(found, total=len(found), start=1))
@@ -191,9 +201,10 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         return show
 
     def scim(
+        self,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        return reception.handled(
+        return self.reception.handled(
             Source.SCIM,
             handler,
             _refused,
@@ -202,24 +213,33 @@ def routes(reception: Reception) -> list[web.RouteDef]:
             problem=problem,
         )
 
-    kinds = "{kind:[Uu]sers|[Gg]roups}"
-    return [
-        web.get(f"{BASE}/ServiceProviderConfig{_SLASH}", scim(service_provider_config)),
-        web.get(f"{BASE}/ResourceTypes{_SLASH}", scim(discovery(scim_discovery.resource_types))),
-        web.get(
-            f"{BASE}/ResourceTypes/{{id}}{_SLASH}", scim(discovery(scim_discovery.resource_types))
-        ),
-        web.get(f"{BASE}/Schemas{_SLASH}", scim(discovery(scim_discovery.schemas))),
-        web.get(f"{BASE}/Schemas/{{id}}{_SLASH}", scim(discovery(scim_discovery.schemas))),
-        web.get(f"{BASE}/{kinds}{_SLASH}", scim(listed)),
-        web.post(f"{BASE}/{kinds}/.search{_SLASH}", scim(search)),
-        web.post(f"{BASE}/.search{_SLASH}", scim(search_everything)),
-        web.post(f"{BASE}/{kinds}{_SLASH}", scim(create)),
-        web.get(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(get)),
-        web.put(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(replace)),
-        web.patch(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(patch)),
-        web.delete(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(delete)),
-    ]
+    def routes(self) -> list[web.RouteDef]:
+        kinds = "{kind:[Uu]sers|[Gg]roups}"
+        return [
+            web.get(
+                f"{BASE}/ServiceProviderConfig{_SLASH}", self.scim(self.service_provider_config)
+            ),
+            web.get(
+                f"{BASE}/ResourceTypes{_SLASH}",
+                self.scim(self.discovery(scim_discovery.resource_types)),
+            ),
+            web.get(
+                f"{BASE}/ResourceTypes/{{id}}{_SLASH}",
+                self.scim(self.discovery(scim_discovery.resource_types)),
+            ),
+            web.get(f"{BASE}/Schemas{_SLASH}", self.scim(self.discovery(scim_discovery.schemas))),
+            web.get(
+                f"{BASE}/Schemas/{{id}}{_SLASH}", self.scim(self.discovery(scim_discovery.schemas))
+            ),
+            web.get(f"{BASE}/{kinds}{_SLASH}", self.scim(self.listed)),
+            web.post(f"{BASE}/{kinds}/.search{_SLASH}", self.scim(self.search)),
+            web.post(f"{BASE}/.search{_SLASH}", self.scim(self.search_everything)),
+            web.post(f"{BASE}/{kinds}{_SLASH}", self.scim(self.create)),
+            web.get(f"{BASE}/{kinds}/{{id}}{_SLASH}", self.scim(self.get)),
+            web.put(f"{BASE}/{kinds}/{{id}}{_SLASH}", self.scim(self.replace)),
+            web.patch(f"{BASE}/{kinds}/{{id}}{_SLASH}", self.scim(self.patch)),
+            web.delete(f"{BASE}/{kinds}/{{id}}{_SLASH}", self.scim(self.delete)),
+        ]
 
 
 class MissingError(DeliveryRejectedError):

@@ -4,6 +4,7 @@ answers as its specification says.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -31,8 +32,14 @@ _SET_ERRORS = {
 """RFC 8935 §2.4; everything else is ``invalid_request``."""
 
 
-def routes(reception: Reception) -> list[web.RouteDef]:
+@dataclass(frozen=True, slots=True)
+class SignedTokenRoutes:
+    """Messages that their issuer signed: logout tokens and security events."""
+
+    reception: Reception
+
     async def verified(
+        self,
         request: web.Request,
         target: HookTarget,
         source: Source,
@@ -41,7 +48,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         """Parse with the issuer's keys; with fresh ones if the message names a key that is not
         among them. Raises ``UnavailableError``.
         """
-        keys = reception.services.keys
+        keys = self.reception.services.keys
         try:
             return parse(await keys.signers(target))
         except UnknownKeyError:
@@ -50,15 +57,15 @@ def routes(reception: Reception) -> list[web.RouteDef]:
             return parse(signers)
         except UnknownKeyError:
             if isinstance(signers.missing, IssuerConfigError):
-                reception.lacks(request, target, source, str(signers.missing))
+                self.reception.lacks(request, target, source, str(signers.missing))
             elif signers.missing is not None:
                 raise signers.missing from None
             raise
 
-    async def logout(request: web.Request) -> web.Response:
-        target = reception.target(request, {ProviderKind.OKTA, ProviderKind.OIDC})
+    async def logout(self, request: web.Request) -> web.Response:
+        target = self.reception.target(request, {ProviderKind.OKTA, ProviderKind.OIDC})
         token = credential.bearer(request.headers.get("Authorization", ""))
-        endpoint = target.audience or reception.endpoint(request)
+        endpoint = target.audience or self.reception.endpoint(request)
         if not token or not endpoint:
             raise DeliveryRejectedError(
                 RejectionReason.UNAUTHENTICATED,
@@ -68,7 +75,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
             )
         media_type(request, {"application/json"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
-        delivery = await verified(
+        delivery = await self.verified(
             request,
             target,
             Source.UNIVERSAL_LOGOUT,
@@ -79,25 +86,25 @@ def routes(reception: Reception) -> list[web.RouteDef]:
                 issuers=by.issuers,
                 endpoint=endpoint,
                 client_id=target.client_id,
-                now=reception.services.clock(),
+                now=self.reception.services.clock(),
             ),
         )
-        await reception.accept(request, target, delivery)
+        await self.reception.accept(request, target, delivery)
         return web.Response(status=204)
 
-    async def backchannel_logout(request: web.Request) -> web.Response:
-        target = reception.target(request, FEDERATED)
+    async def backchannel_logout(self, request: web.Request) -> web.Response:
+        target = self.reception.target(request, FEDERATED)
         audiences = frozenset(a for a in (target.client_id, target.audience) if a)
         audiences = audiences or frozenset(
             {
-                reception.lacks(
+                self.reception.lacks(
                     request, target, Source.BACKCHANNEL, "hooks.client_id is not configured"
                 )
             }
         )
         media_type(request, {"application/x-www-form-urlencoded"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
-        delivery = await verified(
+        delivery = await self.verified(
             request,
             target,
             Source.BACKCHANNEL,
@@ -106,18 +113,18 @@ def routes(reception: Reception) -> list[web.RouteDef]:
                 keys=by.keys,
                 issuers=by.issuers,
                 audiences=audiences,
-                now=reception.services.clock(),
+                now=self.reception.services.clock(),
             ),
         )
-        await reception.accept(request, target, delivery)
+        await self.reception.accept(request, target, delivery)
         return web.Response(status=200)
 
-    async def security_event(request: web.Request) -> web.Response:
-        target = reception.target(request, FEDERATED)
-        audiences = frozenset(a for a in (target.audience, reception.endpoint(request)) if a)
+    async def security_event(self, request: web.Request) -> web.Response:
+        target = self.reception.target(request, FEDERATED)
+        audiences = frozenset(a for a in (target.audience, self.reception.endpoint(request)) if a)
         audiences = audiences or frozenset(
             {
-                reception.lacks(
+                self.reception.lacks(
                     request,
                     target,
                     Source.SSF,
@@ -140,7 +147,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
             )
         media_type(request, {"application/secevent+jwt"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
-        delivery = await verified(
+        delivery = await self.verified(
             request,
             target,
             Source.SSF,
@@ -149,27 +156,30 @@ def routes(reception: Reception) -> list[web.RouteDef]:
                 keys=by.keys,
                 issuers=by.issuers,
                 audiences=audiences,
-                now=reception.services.clock(),
+                now=self.reception.services.clock(),
                 entra=target.kind is ProviderKind.ENTRA,
             ),
         )
-        await reception.accept(request, target, delivery)
+        await self.reception.accept(request, target, delivery)
         return web.Response(status=202)
 
-    return [
-        web.post(
-            "/hooks/universal-logout/{tenant}/{provider}",
-            reception.handled(Source.UNIVERSAL_LOGOUT, logout),
-        ),
-        web.post(
-            "/hooks/backchannel/{tenant}/{provider}",
-            reception.handled(Source.BACKCHANNEL, backchannel_logout, _backchannel_refused),
-        ),
-        web.post(
-            "/hooks/ssf/{tenant}/{provider}",
-            reception.handled(Source.SSF, security_event, _set_refused),
-        ),
-    ]
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post(
+                "/hooks/universal-logout/{tenant}/{provider}",
+                self.reception.handled(Source.UNIVERSAL_LOGOUT, self.logout),
+            ),
+            web.post(
+                "/hooks/backchannel/{tenant}/{provider}",
+                self.reception.handled(
+                    Source.BACKCHANNEL, self.backchannel_logout, _backchannel_refused
+                ),
+            ),
+            web.post(
+                "/hooks/ssf/{tenant}/{provider}",
+                self.reception.handled(Source.SSF, self.security_event, _set_refused),
+            ),
+        ]
 
 
 def _backchannel_refused(error: DeliveryRejectedError) -> web.Response:
