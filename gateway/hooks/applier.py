@@ -23,7 +23,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.background import background_task, doubling, fault
 from gateway.errors import PeerError, UnavailableError
@@ -50,7 +50,7 @@ from gateway.log import fields
 from gateway.metrics import HOOK_EVENTS, HOOK_HELD, HOOK_QUEUE_DEPTH, HOOK_QUEUE_OLDEST_AGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from gateway.hooks.group_names import GroupNames, Names
     from gateway.hooks.inbox import Inbox, Lane, Pending
     from gateway.hooks.removal_limit import Brake
+    from gateway.hooks.scim.people import ScimPeople
     from gateway.hooks.webhooks.outbox import Outbox
     from gateway.sessions.api import Revoker
 
@@ -148,23 +149,6 @@ class _Rest:
     """Seconds of the loop's clock."""
 
 
-class PeopleRecords(Protocol):
-    """People as their provider's records name them."""
-
-    async def people(self, target: HookTarget, records: Sequence[str]) -> Mapping[str, Subject]:
-        """By the id of the record; who has none is left out. Raises ``UnavailableError``."""
-
-    async def namesakes(self, target: HookTarget, records: Sequence[str]) -> Sequence[Subject]:
-        """Other records with the ``externalId`` of one of these, each with the names that both
-        have. Raises ``UnavailableError``.
-        """
-
-    async def is_another(self, target: HookTarget, ids: Sequence[str], *, record: str) -> bool:
-        """Whether one of ``ids`` is the ``externalId`` of an active record, and not of the one that
-        ``record`` stands for, which has one too. Raises ``UnavailableError``.
-        """
-
-
 class Applier:
     """The loop of one admin replica. ``directory`` None: nothing can be looked up, and such events
     wait.
@@ -183,7 +167,7 @@ class Applier:
         outbox: Outbox,
         clock: Callable[[], float],
         brake: Brake,
-        records: PeopleRecords | None = None,
+        records: ScimPeople | None = None,
         apply_s: float = APPLY_S,
     ) -> None:
         self._inbox = inbox

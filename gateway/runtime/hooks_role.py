@@ -31,7 +31,8 @@ from gateway.hooks.reconcile.schedule import Reconciliation
 from gateway.hooks.reconcile.subscriptions import Subscriptions
 from gateway.hooks.removal_limit import Brake, BrakeLimits
 from gateway.hooks.retention import Retention
-from gateway.hooks.scim.store import ScimLimits, ScimStore
+from gateway.hooks.scim.store import ScimStore
+from gateway.hooks.scim.usage import ScimLimits
 from gateway.hooks.setup import HookSetup
 from gateway.hooks.webhooks.messages import OutboxRecords
 from gateway.hooks.webhooks.outbox import Outbox
@@ -115,7 +116,7 @@ async def hook_role(
         inbox,
         committer,
         names=names,
-        records=scim,
+        records=scim.people,
         targets=targets,
         revoker=revoker,
         people=people,

@@ -18,9 +18,11 @@ from gateway.database.schema import scim_former_names, scim_resources, scim_usag
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.scim import filter as scim_filter
 from gateway.hooks.scim import patch as scim_patch
-from gateway.hooks.scim import resources, store
+from gateway.hooks.scim import resources, search
 from gateway.hooks.scim.filter import ScimError
-from gateway.hooks.scim.store import GROUP, USER, ScimLimits
+from gateway.hooks.scim.names import FORMER_NAME_BYTES
+from gateway.hooks.scim.rows import GROUP, USER
+from gateway.hooks.scim.usage import ScimLimits
 from tests.hooks.test_scim_client import call
 from tests.hooks.world import hooks_world
 
@@ -232,7 +234,9 @@ async def test_what_a_change_of_a_group_keeps_others_waiting_for_does_not_depend
             assert costs[0][1] == 1  # the group itself
             # Applied: one statement and as many opened cells as there are people, outside of what
             # others wait for.
-            opened = [(await watched.of(world.scim.people(target, users[:n]))) for n in (20, 160)]
+            opened = [
+                (await watched.of(world.scim.people.people(target, users[:n]))) for n in (20, 160)
+            ]
             assert opened == [(0, 20), (0, 160)]
         finally:
             watched.stop()
@@ -283,7 +287,7 @@ async def usage(world: World) -> tuple[int, int, int]:
         names = (
             await connection.execute(select(func.count()).select_from(scim_former_names))
         ).scalar_one()
-    assert row.bytes == held + names * store.FORMER_NAME_BYTES
+    assert row.bytes == held + names * FORMER_NAME_BYTES
     return row.users, row.groups, row.bytes
 
 
@@ -394,8 +398,8 @@ async def test_one_resource_has_a_greatest_size(world: World) -> None:
 async def test_a_page_holds_so_many_bytes_and_says_how_many_resources(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "PAGE_BYTES", 10_000)
-    monkeypatch.setattr(store, "BATCH_BYTES", 3_000)
+    monkeypatch.setattr(search, "PAGE_BYTES", 10_000)
+    monkeypatch.setattr(search, "BATCH_BYTES", 3_000)
     for n in range(12):
         assert (
             await call(
@@ -423,7 +427,7 @@ async def test_a_page_holds_so_many_bytes_and_says_how_many_resources(
 async def test_a_filter_that_no_index_answers_opens_so_many_documents_and_no_more(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BATCH", 2)
+    monkeypatch.setattr(search, "BATCH", 2)
     for n in range(5):
         await call(
             world,
@@ -441,7 +445,7 @@ async def test_a_filter_that_no_index_answers_opens_so_many_documents_and_no_mor
         4,
         ["u2@acme.com", "u3@acme.com"],
     )
-    monkeypatch.setattr(store, "MAX_SCANNED", 4)
+    monkeypatch.setattr(search, "MAX_SCANNED", 4)
     status, refused = await call(world, "GET", "/Users?filter=title+eq+x")
     assert (status, refused["scimType"]) == (400, "tooMany")
     for narrowed in (
@@ -450,8 +454,8 @@ async def test_a_filter_that_no_index_answers_opens_so_many_documents_and_no_mor
     ):
         status, page = await call(world, "GET", f"/Users?filter={narrowed}")
         assert (status, page["totalResults"]) == (200, 1)
-    monkeypatch.setattr(store, "MAX_SCANNED", 5)
-    monkeypatch.setattr(store, "MAX_SCANNED_BYTES", 100)
+    monkeypatch.setattr(search, "MAX_SCANNED", 5)
+    monkeypatch.setattr(search, "MAX_SCANNED_BYTES", 100)
     assert (await call(world, "GET", "/Users?filter=title+eq+x"))[1]["scimType"] == "tooMany"
 
 
@@ -474,6 +478,6 @@ async def test_a_filter_of_many_terms_on_a_large_group_compares_so_much_and_no_m
     )
     status, page = await call(world, "POST", "/Groups/.search", {"filter": 'members[value co "9"]'})
     assert (status, page["totalResults"]) == (200, 1)
-    monkeypatch.setattr(store, "MAX_LOOKS", 100_000)
+    monkeypatch.setattr(search, "MAX_LOOKS", 100_000)
     status, refused = await call(world, "POST", "/Groups/.search", {"filter": text})
     assert (status, refused["scimType"]) == (400, "tooMany")

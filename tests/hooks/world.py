@@ -31,7 +31,7 @@ from gateway.hooks.issuer_keys import IssuerKeys
 from gateway.hooks.receive import application
 from gateway.hooks.receive.services import HookServices
 from gateway.hooks.removal_limit import Brake, BrakeLimits
-from gateway.hooks.scim.store import ScimLimits, ScimStore
+from gateway.hooks.scim.store import ScimStore
 from gateway.hooks.webhooks.outbox import Outbox
 from tests.hooks.samples import DIRECTORY, jwks
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from gateway.database.engine import Database
     from gateway.hooks.api import Directory
+    from gateway.hooks.scim.usage import ScimLimits
 
 SECRET, PREVIOUS, GLOBEX_SECRET = (
     "acme-hook-secret-0123456789",
@@ -412,7 +413,7 @@ async def hooks_world(
             inbox,
             committer,
             names=GroupNames(database),
-            records=scim,
+            records=scim.people,
             targets=targets,
             revoker=revoker,
             people=people,

@@ -26,7 +26,8 @@ from gateway.hooks.scim import discovery as scim_discovery
 from gateway.hooks.scim import filter as scim_filter
 from gateway.hooks.scim.patch import MAX_ATTRIBUTES
 from gateway.hooks.scim.resources import GROUP_SCHEMA, USER_SCHEMA, ScimTooLargeError, date_time
-from gateway.hooks.scim.store import GROUP, USER, ScimConflictError
+from gateway.hooks.scim.rows import GROUP, USER
+from gateway.hooks.scim.store import ScimConflictError
 from gateway.hooks.sources import credential
 from gateway.metrics import HOOK_DELIVERIES
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from gateway.core.hook_target import HookTarget
-    from gateway.hooks.scim.store import ScimStore, Stored
+    from gateway.hooks.scim.rows import Stored
+    from gateway.hooks.scim.store import ScimStore
 
 T = TypeVar("T")
 BASE = "/scim/v2/{tenant}/{provider}"
@@ -99,7 +101,7 @@ class ScimRoutes:
     async def query(self, request: web.Request, target: HookTarget, asked: Query) -> web.Response:
         kind = _KINDS[request.match_info["kind"].lower()]
         wanted = scim_filter.parse_filter(asked.filter) if asked.filter else None
-        found = await self.store.find(
+        found = await self.store.search.find(
             target,
             kind,
             wanted=wanted,
@@ -137,7 +139,7 @@ class ScimRoutes:
             request,
             target,
             _there(
-                await self.store.get(
+                await self.store.rows.get(
                     target, _KINDS[request.match_info["kind"].lower()], request.match_info["id"]
                 )
             ),

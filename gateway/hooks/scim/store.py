@@ -26,78 +26,58 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
-import json
-import math
-import re
 import uuid
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import and_, delete, false, func, insert, not_, or_, select, true, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from gateway.core.canonical import canonical_address, canonical_id
-from gateway.database.engine import insert_new
-from gateway.database.schema import scim_addresses, scim_former_names, scim_resources, scim_usage
+from gateway.core.canonical import canonical_id
+from gateway.database.schema import scim_addresses, scim_former_names, scim_resources
 from gateway.errors import UnavailableError
-from gateway.hooks.effects import ACCOUNT, WITH_USERS
 from gateway.hooks.event import (
     Delivery,
     DeliveryRejectedError,
-    Effect,
     HookEvent,
     RejectionReason,
     Source,
-    Subject,
 )
 from gateway.hooks.inbox import digest
-from gateway.hooks.scim import filter as scim_filter
 from gateway.hooks.scim import patch as scim_patch
 from gateway.hooks.scim import resources as scim
-from gateway.hooks.scim.filter import AllOf, AnyOf, Budget, Entry, Expression, Not, ScimError, Term
+from gateway.hooks.scim.names import FORMER_NAME_BYTES, ScimNames
+from gateway.hooks.scim.people import ScimPeople
+from gateway.hooks.scim.rows import (
+    GROUP,
+    USER,
+    ScimRows,
+    Stored,
+    address_digests,
+    called_digest,
+    compact_json,
+    external_digest,
+    name_digest,
+    of_kind,
+    sized,
+    unique_digest,
+)
+from gateway.hooks.scim.search import ScimSearch
+from gateway.hooks.scim.usage import ScimLimits, ScimUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.core.hook_target import HookTarget
     from gateway.database.engine import Database
     from gateway.database.group_commit import GroupCommitter
-    from gateway.hooks.inbox import Inbox
+    from gateway.hooks.inbox import Inbox, Prepared
 
 T = TypeVar("T")
-USER, GROUP = "User", "Group"
-_NAME = {USER: "userName", GROUP: "displayName"}
-MAX_USER_BYTES = 64 * 1024
-"""Of one document as JSON. What identity providers send of a person is 1 to 4 kB."""
-MAX_GROUP_BYTES = 2 * 1024 * 1024
-"""``scim.MAX_MEMBERS`` members at 50 bytes, and as much again."""
-PAGE_BYTES = 4 * 1024 * 1024
-"""Of the documents in one page of a list; one resource is always shown."""
-BATCH, BATCH_BYTES = 250, 1024 * 1024
-"""Documents read by one statement, and their length, where many are read."""
-FORMER_NAME_BYTES = 256
-"""What a name of a deleted record counts for in what a provider may store: its row and the index
-entries.
-"""
-MAX_NAMESAKES = 20
-"""Other records that are looked at because they share a name with the one that is written. A client
-that makes more is not keeping people.
-"""
-MAX_SCANNED, MAX_SCANNED_BYTES = 2_000, 16 * 1024 * 1024
-"""Documents that one filter may have opened, where it names nothing that an index has: a quarter of
-a second of one processor. More is ``tooMany``.
-"""
-MAX_LOOKS = 1_000_000
-"""Names and values that such a filter may compare in them: one term in sixteen megabytes of
-members.
-"""
-MAX_SCANS = 2
-"""Such filters at once; others wait."""
 MAX_UNANSWERED, UNANSWERED_S = 1000, 600.0
 """Creations that nobody was told of, and for how long the same one asked for again is answered with
 what it made. Clients try again within minutes.
@@ -108,60 +88,11 @@ MAX_ATTEMPTS = 10
 """How often a change is computed anew because another one came in between."""
 
 
-_LOGIN = "login"
-_ID = re.compile(r"[0-9a-f-]{36}")
-"""Of a record. Other text is nobody's, and not every database takes all of it."""
-
-
 class ScimConflictError(DeliveryRejectedError):
     """409 ``uniqueness``: the name is taken."""
 
     def __init__(self) -> None:
         super().__init__(RejectionReason.MALFORMED, "another resource has this name")
-
-
-@dataclass(frozen=True, slots=True)
-class ScimLimits:
-    """Of one provider of one tenant, over all its resources."""
-
-    users: int = 100_000
-    groups: int = 10_000
-    bytes: int = 1024 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One resource as SCIM clients see it. Times are UTC epoch seconds. ``person``: what a user's
-    standing hangs on.
-    """
-
-    id: str
-    kind: str
-    person: str
-    document: dict[str, Any]
-    bytes: int
-    version: int
-    created_at: float
-    updated_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One page of a list."""
-
-    total: int
-    resources: tuple[Stored, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Former:
-    """A deleted record, and the names of it that a new state of a record has. ``same``: it was the
-    same person's.
-    """
-
-    person: str
-    names: tuple[tuple[str, str], ...]
-    same: bool
 
 
 class _Lost(Enum):
@@ -170,6 +101,22 @@ class _Lost(Enum):
     RACE = "another request was faster"
     NAME = "the name is taken"
     FULL = "the provider has as much as it may"
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """One change of one resource. ``values``: of its row; ``prepared``: its events, sealed."""
+
+    before: Stored
+    after: Stored
+    values: dict[str, Any]
+    prepared: Prepared | None
+    said_active: bool
+    request_id: str
+
+    @property
+    def is_active(self) -> bool:
+        return self.after.kind == USER and bool(self.after.document["active"])
 
 
 class ScimStore:
@@ -186,219 +133,18 @@ class ScimStore:
         clock: Callable[[], float],
         limits: ScimLimits | None = None,
     ) -> None:
-        self._database = database
+        self.rows = ScimRows(database)
+        self.search = ScimSearch(self.rows)
+        self.people = ScimPeople(self.rows)
+        self._usage = ScimUsage(database, limits or ScimLimits())
+        self._names = ScimNames(self.rows, self._usage, clock=clock)
         self._committer = committer
         self._inbox = inbox
         self._clock = clock
-        self._limits = limits or ScimLimits()
-        self._scans = asyncio.Semaphore(MAX_SCANS)
         self._unanswered: dict[str, tuple[tuple[str, ...], float]] = {}
         """By content: records and time of what is being made, or was begun and ended in an error,
         which may have come after the commit.
         """
-
-    # --- reading ---
-
-    async def get(self, target: HookTarget, kind: str, resource: str) -> Stored | None:
-        if not _ID.fullmatch(resource):
-            return None
-        async with self._database.read() as connection:
-            row = (
-                await connection.execute(
-                    select(scim_resources).where(
-                        scim_resources.c.id == resource, *_of(target, kind)
-                    )
-                )
-            ).first()
-        return self._stored(row) if row is not None else None
-
-    async def find(
-        self,
-        target: HookTarget,
-        kind: str,
-        *,
-        wanted: scim_filter.Filter | None,
-        start: int,
-        count: int,
-    ) -> Found:
-        """``start`` counts from 1. ``ScimError`` (``tooMany``) for a filter that would have to open
-        more than ``MAX_SCANNED`` documents.
-
-        A page ends before ``count`` where its documents would be more than ``PAGE_BYTES``.
-        """
-        where, narrowed = (
-            _of(target, kind),
-            _narrowed(target, kind, wanted.expression) if wanted is not None else _All,
-        )
-        if narrowed.condition is not None:
-            where.append(narrowed.condition)
-        page = (
-            select(scim_resources.c.id, scim_resources.c.bytes)
-            .where(*where)
-            .order_by(scim_resources.c.created_at, scim_resources.c.id)
-        )
-        if wanted is not None and not narrowed.exact:
-            async with self._scans:
-                return await self._scanned(page, wanted, start=start, count=count)
-        async with self._database.read() as connection:
-            total = (
-                await connection.execute(
-                    select(func.count()).select_from(scim_resources).where(*where)
-                )
-            ).scalar_one()
-            sizes = [
-                (row.id, row.bytes)
-                for row in await connection.execute(page.offset(max(0, start - 1)).limit(count))
-            ]
-            found = [
-                one for batch in _batches(sizes) for one in await self._opened(connection, batch)
-            ]
-        return Found(total, tuple(found))
-
-    async def _scanned(
-        self, page: Select[Any], wanted: scim_filter.Filter, *, start: int, count: int
-    ) -> Found:
-        """Documents are opened beside the loop, a batch at a time."""
-        async with self._database.read() as connection:
-            sizes = [
-                (row.id, row.bytes) for row in await connection.execute(page.limit(MAX_SCANNED + 1))
-            ]
-            if len(sizes) > MAX_SCANNED or sum(size for _, size in sizes) > MAX_SCANNED_BYTES:
-                msg = "tooMany"
-                raise ScimError(
-                    msg,
-                    (
-                        "too many resources would have to be looked through: filter by "
-                        "userName, displayName of a group, externalId, id or emails.value"
-                    ),
-                )
-            total, held, found, full, budget = 0, 0, list[Stored](), False, Budget(MAX_LOOKS)
-            for batch in _batches(sizes, at_most=MAX_SCANNED_BYTES):
-                rows = (
-                    await connection.execute(
-                        select(scim_resources).where(scim_resources.c.id.in_(batch))
-                    )
-                ).all()
-                for one in await asyncio.to_thread(self._matching, rows, wanted, batch, budget):
-                    total += 1
-                    full = full or (bool(found) and held + one.bytes > PAGE_BYTES)
-                    if total >= start and len(found) < count and not full:
-                        found.append(one)
-                        held += one.bytes
-        return Found(total, tuple(found))
-
-    def _matching(
-        self, rows: Iterable[Any], wanted: scim_filter.Filter, order: Sequence[str], budget: Budget
-    ) -> list[Stored]:
-        opened = {row.id: self._stored(row) for row in rows}
-        return [
-            one
-            for id_ in order
-            if (one := opened.get(id_)) is not None and wanted.holds(_whole(one), budget)
-        ]
-
-    async def _opened(self, connection: AsyncConnection, ids: Sequence[str]) -> list[Stored]:
-        rows = {
-            row.id: row
-            for row in await connection.execute(
-                select(scim_resources).where(scim_resources.c.id.in_(ids))
-            )
-        }
-        return [self._stored(rows[one]) for one in ids]
-
-    async def people(self, target: HookTarget, records: Sequence[str]) -> Mapping[str, Subject]:
-        """The people behind members' ids: one statement for those who are here, one for those who
-        were deleted and have no other record.
-        """
-        mine = _of(target, USER)
-        async with self._database.read() as connection:
-            rows = (
-                await connection.execute(
-                    select(scim_resources).where(scim_resources.c.id.in_(records), *mine)
-                )
-            ).all()
-            found = {row.id: scim.subject(self._stored(row).document, row.person) for row in rows}
-            missing = [record for record in records if record not in found]
-            if missing:
-                former = scim_former_names.c
-                query = (
-                    select(former.person)
-                    .distinct()
-                    .where(
-                        former.tenant == target.tenant,
-                        former.provider == target.provider,
-                        former.person.in_(missing),
-                    )
-                )
-                found |= {
-                    person: Subject(record=person)
-                    for person in (await connection.execute(query)).scalars()
-                }
-        return found
-
-    async def namesakes(self, target: HookTarget, records: Sequence[str]) -> Sequence[Subject]:
-        """Other records with the ``externalId`` of one of these, each with the names that both
-        have; for one of these at most ``MAX_NAMESAKES``.
-        """
-        async with self._database.read() as connection:
-            mine = [
-                self._stored(row)
-                for row in await connection.execute(
-                    select(scim_resources).where(
-                        scim_resources.c.id.in_(records), *_of(target, USER)
-                    )
-                )
-            ]
-            own = {digest_: one for one in mine if (digest_ := _external_digest(target, one))}
-            others = scim_resources.c.external_digest.in_(own), scim_resources.c.id.not_in(records)
-            rows = (
-                (
-                    await connection.execute(
-                        select(scim_resources)
-                        .where(*_of(target, USER), *others)
-                        .limit(MAX_NAMESAKES * len(own))
-                    )
-                ).all()
-                if own
-                else []
-            )
-        return [_shared(self._stored(row), own[row.external_digest]) for row in rows]
-
-    async def is_another(self, target: HookTarget, ids: Sequence[str], *, record: str) -> bool:
-        """Whether one of ``ids`` is the ``externalId`` of an active record of another person than
-        ``record``'s.
-
-        That it is one tells what this client sends there, so ``record`` is known by an id too, if
-        it has one; else the address is all there is of it.
-        """
-        table, former = scim_resources.c, scim_former_names.c
-        wanted = (
-            table.external_digest.in_(
-                [digest(target.tenant, target.provider, canonical_id(one)) for one in ids]
-            ),
-            table.person != record,
-        )
-        own = (
-            select(table.id)
-            .where(*_of(target, USER), table.person == record, table.external_digest != "")
-            .limit(1)
-        )
-        gone = (
-            select(former.name)
-            .where(*_formerly(target), former.person == record, former.external == 1)
-            .limit(1)
-        )
-        async with self._database.read() as connection:
-            if (await connection.execute(own)).first() is None and (
-                await connection.execute(gone)
-            ).first() is None:
-                return False
-            rows = (
-                await connection.execute(
-                    select(scim_resources).where(*_of(target, USER), *wanted).limit(MAX_NAMESAKES)
-                )
-            ).all()
-        return any(self._stored(row).document["active"] for row in rows)
 
     # --- writing ---
 
@@ -414,15 +160,19 @@ class ScimStore:
         document = scim.user_document(body) if kind == USER else scim.group_document(body)
         record = str(uuid.uuid4())
         now = self._clock()
-        made = self._sized(Stored(record, kind, record, document, 0, 1, now, now))
+        made = sized(Stored(record, kind, record, document, 0, 1, now, now))
         said = scim.says_active(body)
 
         async def work(connection: AsyncConnection) -> Stored | _Lost:
             if not await self._free(connection, target, made):
                 return _Lost.NAME
-            if not await self._count(connection, target, kind, bytes_=made.bytes, resources=1):
+            if not await self._usage.count(
+                connection, target, kind, bytes_=made.bytes, resources=1
+            ):
                 return _Lost.FULL
-            former = await self._former(connection, target, made.document) if kind == USER else ()
+            former = (
+                await self._names.former(connection, target, made.document) if kind == USER else ()
+            )
             successor = next((one for one in former if one.same), None)
             after = made
             if successor is not None:
@@ -432,7 +182,7 @@ class ScimStore:
                     person=successor.person,
                     document={**document, "active": document["active"] and said},
                 )
-                await self._forget(
+                await self._names.forget(
                     connection, target, scim_former_names.c.person == successor.person
                 )
             await connection.execute(
@@ -442,14 +192,14 @@ class ScimStore:
                     provider=target.provider,
                     kind=kind,
                     created_at=now,
-                    **self._values(target, after),
+                    **self.rows.values(target, after),
                 )
             )
             await self._address(connection, target, after)
             events = self._events(after, None, after.document, succeeds=successor is not None)
             freed = [
-                *await self._released(connection, target, after, former),
-                *(await self._contradicted(connection, target, after) if said else ()),
+                *await self._names.released(connection, target, after, former),
+                *(await self._names.contradicted(connection, target, after) if said else ()),
             ]
             await self._tell(connection, target, [*events, *freed], now=now, request_id=request_id)
             return after
@@ -481,7 +231,7 @@ class ScimStore:
         told that it was done, it is told now.
         """
         key = digest(
-            target.tenant, target.provider, made.kind, str(said_active), _json(made.document)
+            target.tenant, target.provider, made.kind, str(said_active), compact_json(made.document)
         )
         begun, at = self._unanswered.pop(key, ((), 0.0))
         begun = begun[-MAX_ATTEMPTS:] if at > made.created_at - UNANSWERED_S else ()
@@ -492,19 +242,19 @@ class ScimStore:
         self._unanswered.pop(key, None)
         for one in begun if outcome is _Lost.NAME else ():
             if (
-                kept := await self.get(target, made.kind, one)
+                kept := await self.rows.get(target, made.kind, one)
             ) is not None and kept.version == made.version:
                 return kept
         return outcome
 
     async def _inactive(self, target: HookTarget, document: dict[str, Any]) -> Stored | None:
         """The inactive record with the document's login."""
-        same = scim_resources.c.name_digest == _called(target, USER, document["userName"])
-        async with self._database.read() as connection:
+        same = scim_resources.c.name_digest == called_digest(target, USER, document["userName"])
+        async with self.rows.database.read() as connection:
             row = (
-                await connection.execute(select(scim_resources).where(*_of(target, USER), same))
+                await connection.execute(select(scim_resources).where(*of_kind(target, USER), same))
             ).first()
-        found = self._stored(row) if row is not None else None
+        found = self.rows.stored(row) if row is not None else None
         return found if found is not None and not found.document["active"] else None
 
     async def replace(
@@ -574,78 +324,20 @@ class ScimStore:
         said_removed: frozenset[str] = frozenset(),
     ) -> Stored | None:
         async def attempt(before: Stored) -> Stored | _Lost:
-            document = change(before.document)
-            now = self._clock()
-            after = self._sized(
-                replace(before, document=document, version=before.version + 1, updated_at=now)
-            )
-            elsewhere = (
-                await self._elsewhere(target, before)
-                if kind == GROUP and _name_digest(target, after) != _name_digest(target, before)
-                else frozenset[str]()
-            )
-            events = self._events(
-                after,
-                before.document,
-                document,
+            planned = await self._prepare(
+                target,
+                before,
+                change(before.document),
                 said_active=said_active,
                 said_removed=said_removed,
-                elsewhere=elsewhere,
+                request_id=request_id,
             )
-            prepared = (
-                self._inbox.prepare(
-                    target, Delivery(Source.SCIM, events), received_at=now, request_id=request_id
-                )
-                if events
-                else None
-            )
-            values = self._values(target, after)
-            renamed = values["unique_digest"] != _unique_digest(target, before)
-            is_active = kind == USER and document["active"]
-            addresses = _addresses(after)
-
-            async def work(connection: AsyncConnection) -> Stored | _Lost:
-                if renamed and not await self._free(connection, target, after):
-                    return _Lost.NAME
-                same = scim_resources.c.id == before.id, scim_resources.c.version == before.version
-                if (
-                    await connection.execute(
-                        select(scim_resources.c.id).where(*same).with_for_update()
-                    )
-                ).first() is None:
-                    return _Lost.RACE
-                # Who is inactive is out whatever it takes: "false" alone is longer than "true".
-                if not await self._count(
-                    connection,
-                    target,
-                    kind,
-                    bytes_=after.bytes - before.bytes,
-                    always=kind == USER and not document["active"],
-                ):
-                    return _Lost.FULL
-                await connection.execute(update(scim_resources).where(*same).values(**values))
-                if addresses != _addresses(before):
-                    await connection.execute(
-                        delete(scim_addresses).where(scim_addresses.c.resource == before.id)
-                    )
-                    await self._address(connection, target, after)
-                if prepared is not None:
-                    await self._inbox.write(connection, prepared)
-                if is_active:
-                    freed = await self._released(
-                        connection, target, after, await self._former(connection, target, document)
-                    )
-                    freed += (
-                        await self._contradicted(connection, target, after) if said_active else ()
-                    )
-                    await self._tell(connection, target, freed, now=now, request_id=request_id)
-                return after
-
+            work = partial(self._update, target=target, planned=planned)
             outcome = await self._run(work)
             if (
                 outcome is _Lost.NAME
-                and is_active
-                and (kept := await self._inactive(target, document)) is not None
+                and planned.is_active
+                and (kept := await self._inactive(target, planned.after.document)) is not None
                 and kept.id != before.id
             ):
                 # Nobody who is out holds a login against somebody who is in.
@@ -654,6 +346,87 @@ class ScimStore:
             return outcome
 
         return await self._raced(target, kind, resource, attempt)
+
+    async def _prepare(
+        self,
+        target: HookTarget,
+        before: Stored,
+        document: dict[str, Any],
+        *,
+        said_active: bool,
+        said_removed: frozenset[str],
+        request_id: str,
+    ) -> _Update:
+        """Everything that can be done before the transaction that others wait for."""
+        now = self._clock()
+        after = sized(
+            replace(before, document=document, version=before.version + 1, updated_at=now)
+        )
+        elsewhere = (
+            await self._elsewhere(target, before)
+            if before.kind == GROUP and name_digest(target, after) != name_digest(target, before)
+            else frozenset[str]()
+        )
+        events = self._events(
+            after,
+            before.document,
+            document,
+            said_active=said_active,
+            said_removed=said_removed,
+            elsewhere=elsewhere,
+        )
+        prepared = (
+            self._inbox.prepare(
+                target, Delivery(Source.SCIM, events), received_at=now, request_id=request_id
+            )
+            if events
+            else None
+        )
+        return _Update(
+            before,
+            after,
+            self.rows.values(target, after),
+            prepared,
+            said_active=said_active,
+            request_id=request_id,
+        )
+
+    async def _update(
+        self, connection: AsyncConnection, *, target: HookTarget, planned: _Update
+    ) -> Stored | _Lost:
+        before, after, now = planned.before, planned.after, planned.after.updated_at
+        renamed = planned.values["unique_digest"] != unique_digest(target, before)
+        if renamed and not await self._free(connection, target, after):
+            return _Lost.NAME
+        same = scim_resources.c.id == before.id, scim_resources.c.version == before.version
+        if (
+            await connection.execute(select(scim_resources.c.id).where(*same).with_for_update())
+        ).first() is None:
+            return _Lost.RACE
+        # Who is inactive is out whatever it takes: "false" alone is longer than "true".
+        if not await self._usage.count(
+            connection,
+            target,
+            after.kind,
+            bytes_=after.bytes - before.bytes,
+            always=after.kind == USER and not planned.is_active,
+        ):
+            return _Lost.FULL
+        await connection.execute(update(scim_resources).where(*same).values(**planned.values))
+        if address_digests(after) != address_digests(before):
+            await connection.execute(
+                delete(scim_addresses).where(scim_addresses.c.resource == before.id)
+            )
+            await self._address(connection, target, after)
+        if planned.prepared is not None:
+            await self._inbox.write(connection, planned.prepared)
+        if planned.is_active:
+            former = await self._names.former(connection, target, after.document)
+            freed = await self._names.released(connection, target, after, former)
+            if planned.said_active:
+                freed += await self._names.contradicted(connection, target, after)
+            await self._tell(connection, target, freed, now=now, request_id=planned.request_id)
+        return after
 
     async def delete(
         self, target: HookTarget, kind: str, resource: str, *, request_id: str = ""
@@ -693,8 +466,8 @@ class ScimStore:
                 await connection.execute(
                     delete(scim_addresses).where(scim_addresses.c.resource == before.id)
                 )
-                kept = await self._remember(connection, target, before) if kind == USER else 0
-                await self._count(
+                kept = await self._names.remember(connection, target, before) if kind == USER else 0
+                await self._usage.count(
                     connection,
                     target,
                     kind,
@@ -705,12 +478,12 @@ class ScimStore:
                 if prepared is not None:
                     await self._inbox.write(connection, prepared)
                 if kind == USER:
-                    for other in await self._named_alike(connection, target, before):
-                        freed = await self._released(
+                    for other in await self._names.named_alike(connection, target, before):
+                        freed = await self._names.released(
                             connection,
                             target,
                             other,
-                            await self._former(connection, target, other.document),
+                            await self._names.former(connection, target, other.document),
                         )
                         await self._tell(connection, target, freed, now=now, request_id=request_id)
                 return True
@@ -730,7 +503,7 @@ class ScimStore:
         such resource.
         """
         for _ in range(MAX_ATTEMPTS):
-            before = await self.get(target, kind, resource)
+            before = await self.rows.get(target, kind, resource)
             if before is None:
                 return None
             outcome = await attempt(before)
@@ -787,174 +560,6 @@ class ScimStore:
 
     # --- names of deleted records ---
 
-    async def _remember(self, connection: AsyncConnection, target: HookTarget, gone: Stored) -> int:
-        """The number of names that are kept."""
-        external = canonical_id(str(gone.document.get("externalId") or ""))
-        rows = [
-            {
-                "tenant": target.tenant,
-                "provider": target.provider,
-                "name": digest(kind, value),
-                "person": gone.person,
-                "external": int(kind in {"idp_subject", "oid"} and value == external),
-            }
-            for kind, value in _remembered(gone.document)
-        ]
-        made = (
-            insert_new(self._database, scim_former_names)
-            .values(rows)
-            .on_conflict_do_nothing()
-            .returning(scim_former_names.c.name)
-        )
-        return len((await connection.execute(made)).all())
-
-    async def _forget(
-        self, connection: AsyncConnection, target: HookTarget, *which: ColumnElement[bool]
-    ) -> None:
-        gone = (
-            await connection.execute(delete(scim_former_names).where(*_formerly(target), *which))
-        ).rowcount
-        if gone:
-            await self._count(connection, target, USER, bytes_=-gone * FORMER_NAME_BYTES)
-
-    async def _former(
-        self, connection: AsyncConnection, target: HookTarget, document: dict[str, Any]
-    ) -> tuple[_Former, ...]:
-        """Deleted records that had one of the document's names; those of the same person first, the
-        most alike of them before others.
-        """
-        table = scim_former_names.c
-        digests = {digest(kind, value): (kind, value) for kind, value in _remembered(document)}
-        rows = (
-            await connection.execute(
-                select(table.person, table.name).where(*_formerly(target), table.name.in_(digests))
-            )
-        ).all()
-        if not rows:
-            return ()
-        shared: dict[str, list[tuple[str, str]]] = {}
-        for row in rows:
-            shared.setdefault(row.person, []).append(digests[row.name])
-        query = select(table.person, table.name).where(
-            *_formerly(target), table.person.in_(shared), table.external == 1
-        )
-        external = {(row.person, row.name) for row in await connection.execute(query)}
-        known = {person for person, _ in external}
-        own = digest("idp_subject", canonical_id(str(document.get("externalId") or "")))
-
-        def same(person: str) -> bool:
-            if document.get("externalId") and person in known:
-                return (person, own) in external
-            return any(kind == _LOGIN for kind, _ in shared[person])
-
-        found = [
-            _Former(person, tuple(sorted(names)), same(person))
-            for person, names in sorted(shared.items())
-        ]
-        return tuple(
-            sorted(
-                found,
-                key=lambda one: (not one.same, (one.person, own) not in external, -len(one.names)),
-            )
-        )
-
-    async def _released(
-        self,
-        connection: AsyncConnection,
-        target: HookTarget,
-        after: Stored,
-        former: Iterable[_Former],
-    ) -> list[HookEvent]:
-        """An active record has its names to itself: what deleted records left standing against them
-        goes.
-        """
-        if after.kind != USER or not after.document["active"]:
-            return []
-        events: list[HookEvent] = []
-        for one in former:
-            names = [digest(kind, value) for kind, value in one.names]
-            await self._forget(
-                connection,
-                target,
-                scim_former_names.c.person == one.person,
-                scim_former_names.c.name.in_(names),
-            )
-            who = Subject.of_record(one.person, scim.subject(after.document, "").names)
-            events.append(
-                HookEvent(
-                    Source.SCIM,
-                    "User.name_taken",
-                    Effect.RELEASED,
-                    who,
-                    None,
-                    self._clock(),
-                    reference=WITH_USERS if one.same else "",
-                )
-            )
-        return events
-
-    async def _contradicted(
-        self, connection: AsyncConnection, target: HookTarget, after: Stored
-    ) -> list[HookEvent]:
-        """What inactive records with the same ``externalId`` refuse, this record says to be
-        active.
-        """
-        if (
-            after.kind != USER
-            or not after.document["active"]
-            or not (own := _external_digest(target, after))
-        ):
-            return []
-        table = scim_resources.c
-        query = (
-            select(scim_resources)
-            .where(*_of(target, USER), table.external_digest == own, table.id != after.id)
-            .limit(MAX_NAMESAKES)
-        )
-        others = [
-            one
-            for row in await connection.execute(query)
-            if not (one := self._stored(row)).document["active"]
-        ]
-        return [
-            HookEvent(
-                Source.SCIM,
-                "User.active=true",
-                Effect.RELEASED,
-                _shared(one, after),
-                None,
-                self._clock(),
-                reference=ACCOUNT,
-            )
-            for one in others
-        ]
-
-    async def _named_alike(
-        self, connection: AsyncConnection, target: HookTarget, gone: Stored
-    ) -> list[Stored]:
-        """Active records whose login or ``externalId`` is a name of a record that goes; those that
-        have it as an address only follow with their next change.
-        """
-        table, logins = (
-            scim_resources.c,
-            {_called(target, USER, value) for _, value in scim.names(gone.document)},
-        )
-        same = (
-            (table.name_digest.in_(logins),)
-            if not (own := _external_digest(target, gone))
-            else (table.name_digest.in_(logins), table.external_digest == own)
-        )
-        query = (
-            select(scim_resources)
-            .where(*_of(target, USER), table.id != gone.id, or_(*same))
-            .limit(MAX_NAMESAKES)
-        )
-        return [
-            one
-            for row in await connection.execute(query)
-            if (one := self._stored(row)).document["active"]
-        ]
-
     # --- rows ---
 
     async def _address(
@@ -967,7 +572,7 @@ class ScimStore:
                 "tenant": target.tenant,
                 "provider": target.provider,
             }
-            for one in sorted(_addresses(resource))
+            for one in sorted(address_digests(resource))
         ]
         if rows:
             await connection.execute(insert(scim_addresses), rows)
@@ -980,278 +585,33 @@ class ScimStore:
         """
         table = scim_resources.c
         statement = select(table.id).where(
-            *_of(target, resource.kind),
-            table.name_digest == _name_digest(target, resource),
+            *of_kind(target, resource.kind),
+            table.name_digest == name_digest(target, resource),
             table.id != resource.id,
         )
-        if resource.kind == GROUP and (own := _external_digest(target, resource)):
+        if resource.kind == GROUP and (own := external_digest(target, resource)):
             statement = statement.where(table.external_digest.in_(("", own)))
         return (await connection.execute(statement.limit(1))).first() is None
 
     async def _elsewhere(self, target: HookTarget, group: Stored) -> frozenset[str]:
         """Members of newer groups of this name."""
-        if not (own := _external_digest(target, group)):
+        if not (own := external_digest(target, group)):
             return frozenset()
         table = scim_resources.c
         others = (
-            table.name_digest == _name_digest(target, group),
+            table.name_digest == name_digest(target, group),
             table.external_digest.not_in(("", own)),
             table.created_at > group.created_at,
         )
-        async with self._database.read() as connection:
+        async with self.rows.database.read() as connection:
             query = (
                 select(scim_resources)
-                .where(*_of(target, GROUP), *others)
+                .where(*of_kind(target, GROUP), *others)
                 .order_by(table.created_at.desc())
                 .limit(MAX_SAME_NAME)
             )
-            found = [self._stored(row) for row in await connection.execute(query)]
+            found = [self.rows.stored(row) for row in await connection.execute(query)]
         return frozenset(member["value"] for one in found for member in one.document["members"])
-
-    async def _count(
-        self,
-        connection: AsyncConnection,
-        target: HookTarget,
-        kind: str,
-        *,
-        bytes_: int,
-        resources: int = 0,
-        always: bool = False,
-    ) -> bool:
-        """False where this would be more than the provider may have. What makes less is counted in
-        any case, and with ``always`` what makes more.
-        """
-        usage, limits = scim_usage.c, self._limits
-        new = insert_new(self._database, scim_usage).values(
-            tenant=target.tenant, provider=target.provider, users=0, groups=0, bytes=0
-        )
-        await connection.execute(new.on_conflict_do_nothing())
-        column, limit = (
-            (usage.users, limits.users) if kind == USER else (usage.groups, limits.groups)
-        )
-        statement = update(scim_usage).where(
-            usage.tenant == target.tenant, usage.provider == target.provider
-        )
-        if resources > 0:
-            statement = statement.where(column + resources <= limit)
-        if bytes_ > 0 and not always:
-            statement = statement.where(usage.bytes + bytes_ <= limits.bytes)
-        return (
-            await connection.execute(
-                statement.values({column: column + resources, usage.bytes: usage.bytes + bytes_})
-            )
-        ).rowcount == 1
-
-    def _sized(self, resource: Stored) -> Stored:
-        """With the length of its document; ``ScimTooLargeError`` beyond what one may have."""
-        size, limit = (
-            len(_json(resource.document)),
-            MAX_USER_BYTES if resource.kind == USER else MAX_GROUP_BYTES,
-        )
-        if size > limit:
-            raise scim.ScimTooLargeError(
-                f"a {resource.kind} has at most {limit} bytes, this one would have {size}"
-            )
-        return replace(resource, bytes=size)
-
-    def _stored(self, row: Any) -> Stored:
-        text = self._database.crypt.open(
-            row.document, table="scim_resources", row=row.id, column="document"
-        ).reveal()
-        return Stored(
-            row.id,
-            row.kind,
-            row.person,
-            json.loads(text),
-            row.bytes,
-            row.version,
-            row.created_at,
-            row.updated_at,
-        )
-
-    def _values(self, target: HookTarget, stored: Stored) -> dict[str, Any]:
-        return {
-            "person": stored.person,
-            "name_digest": _name_digest(target, stored),
-            "unique_digest": _unique_digest(target, stored),
-            "external_digest": _external_digest(target, stored),
-            "document": self._database.crypt.seal(
-                _json(stored.document), table="scim_resources", row=stored.id, column="document"
-            ),
-            "bytes": stored.bytes,
-            "version": stored.version,
-            "updated_at": stored.updated_at,
-        }
-
-
-def _remembered(document: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The names of a User, and its login as logins compare: without case."""
-    return (_LOGIN, canonical_address(document["userName"])), *scim.subject(document, "").names
-
-
-def _of(target: HookTarget, kind: str) -> list[ColumnElement[bool]]:
-    return [
-        scim_resources.c.tenant == target.tenant,
-        scim_resources.c.provider == target.provider,
-        scim_resources.c.kind == kind,
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Narrowed:
-    """What SQL can say of a filter: None, or a condition that holds for everything that the filter
-    holds for, and (``exact``) for nothing else.
-    """
-
-    condition: ColumnElement[bool] | None = None
-    exact: bool = False
-
-
-_All = _Narrowed(exact=True)
-_NOWHERE = frozenset({"groups", "password", "schemas"})
-
-
-def _narrowed(target: HookTarget, kind: str, expression: Expression) -> _Narrowed:
-    """Raises ``ScimError`` (``invalidFilter``) for what is not kept here."""
-    match expression:
-        case AllOf(of):
-            parts = [_narrowed(target, kind, one) for one in of]
-            conditions = [one.condition for one in parts if one.condition is not None]
-            return _Narrowed(
-                and_(*conditions) if conditions else None,
-                exact=len(conditions) == len(parts) and all(one.exact for one in parts),
-            )
-        case AnyOf(of):
-            parts = [_narrowed(target, kind, one) for one in of]
-            conditions = [one.condition for one in parts if one.condition is not None]
-            whole = len(conditions) == len(parts)
-            return _Narrowed(
-                or_(*conditions) if whole else None, exact=whole and all(one.exact for one in parts)
-            )
-        case Not(inner):
-            part = _narrowed(target, kind, inner)
-            return (
-                _Narrowed(not_(part.condition), exact=True)
-                if part.exact and part.condition is not None
-                else _Narrowed()
-            )
-        case Entry(("emails",), inner):
-            # Who has an entry that holds has the address that it must have.
-            of = inner.of if isinstance(inner, AllOf) else (inner,)
-            address = next(
-                (
-                    one.value
-                    for one in of
-                    if isinstance(one, Term)
-                    and (one.attribute, one.operator) == (("value",), "eq")
-                    and isinstance(one.value, str)
-                ),
-                None,
-            )
-            return _Narrowed(_has_address(target, address)) if address is not None else _Narrowed()
-        case Entry():
-            return _Narrowed()
-        case Term():
-            return _term(target, kind, expression)
-
-
-def _term(target: HookTarget, kind: str, term: Term) -> _Narrowed:
-    name, value, columns = ".".join(term.attribute), term.value, scim_resources.c
-    if term.attribute[0] in _NOWHERE or name in {"meta.location", "meta.version"}:
-        msg = "invalidFilter"
-        raise ScimError(msg, f"nothing is found by {name[:40]}")
-    if term.operator == "eq" and isinstance(value, str):
-        if name == "id":
-            return _Narrowed(columns.id == value if _ID.fullmatch(value) else false(), exact=True)
-        if name == "externalid":
-            return _Narrowed(
-                columns.external_digest
-                == digest(target.tenant, target.provider, canonical_id(value)),
-                exact=True,
-            )
-        if name == _NAME[kind].lower():
-            return _Narrowed(columns.name_digest == _called(target, kind, value), exact=True)
-        if kind == USER and name in {"emails", "emails.value"}:
-            return _Narrowed(_has_address(target, value))
-    if term.operator == "pr" and name in {
-        "id",
-        "meta.created",
-        "meta.lastmodified",
-        _NAME[kind].lower(),
-    }:
-        return _Narrowed(true(), exact=True)
-    at = scim_filter.moment(value)
-    if (
-        name in {"meta.created", "meta.lastmodified"}
-        and at is not None
-        and term.operator in {"gt", "ge", "lt", "le"}
-    ):
-        # Shown in milliseconds, cut off.
-        column, ms = columns.created_at if name == "meta.created" else columns.updated_at, 1000 * at
-        below = term.operator in {"lt", "le"}
-        limit = (math.ceil(ms) if term.operator in {"ge", "lt"} else math.floor(ms) + 1) / 1000
-        return _Narrowed(column < limit if below else column >= limit, exact=True)
-    return _Narrowed()
-
-
-def _has_address(target: HookTarget, value: str) -> ColumnElement[bool]:
-    table = scim_addresses.c
-    mine = (
-        table.tenant == target.tenant,
-        table.provider == target.provider,
-        table.address == _address_digest(value),
-    )
-    return scim_resources.c.id.in_(select(table.resource).where(*mine))
-
-
-def _address_digest(value: str) -> str:
-    return digest("address", value.casefold())
-
-
-def _whole(stored: Stored) -> dict[str, Any]:
-    """The document with what is not in it: what filters may name beside."""
-    meta = {
-        "resourceType": stored.kind,
-        "created": scim.date_time(stored.created_at),
-        "lastModified": scim.date_time(stored.updated_at),
-    }
-    return {**stored.document, "id": stored.id, "meta": meta}
-
-
-def _formerly(target: HookTarget) -> list[ColumnElement[bool]]:
-    return [
-        scim_former_names.c.tenant == target.tenant,
-        scim_former_names.c.provider == target.provider,
-    ]
-
-
-def _called(target: HookTarget, kind: str, name: str) -> str:
-    return digest(
-        target.tenant,
-        target.provider,
-        canonical_address(name) if kind == USER else canonical_id(name).casefold(),
-    )
-
-
-def _name_digest(target: HookTarget, stored: Stored) -> str:
-    return _called(target, stored.kind, stored.document[_NAME[stored.kind]])
-
-
-def _unique_digest(target: HookTarget, stored: Stored) -> str:
-    return (
-        _name_digest(target, stored)
-        if stored.kind == USER
-        else digest(_name_digest(target, stored), _external_digest(target, stored))
-    )
-
-
-def _external_digest(target: HookTarget, stored: Stored) -> str:
-    external = stored.document.get("externalId")
-    return (
-        digest(target.tenant, target.provider, canonical_id(external))
-        if isinstance(external, str) and external
-        else ""
-    )
 
 
 def _may_be_one_person(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -1266,48 +626,6 @@ def _may_be_one_person(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool
         )
         < 2
     )
-
-
-def _addresses(stored: Stored) -> frozenset[str]:
-    """Digests of every e-mail address of a person."""
-    return (
-        frozenset(map(_address_digest, scim.addresses(stored.document)))
-        if stored.kind == USER
-        else frozenset()
-    )
-
-
-def _shared(record: Stored, other: Stored) -> Subject:
-    """The person of ``record``, by the names that ``other`` has too."""
-    theirs = set(scim.subject(other.document, "").names)
-    return Subject.of_record(
-        record.person, [name for name in scim.subject(record.document, "").names if name in theirs]
-    )
-
-
-def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, separators=(",", ":"))
-
-
-def _batches(
-    sizes: Sequence[tuple[str, int]], *, at_most: int | None = None
-) -> Iterable[list[str]]:
-    """Ids in turn, ``BATCH_BYTES`` at once and ``at_most`` (else ``PAGE_BYTES``) in all; the first
-    one whatever its size.
-    """
-    batch: list[str] = []
-    held = total = 0
-    for resource, size in sizes:
-        total += size
-        if total > (at_most or PAGE_BYTES) and total > size:
-            break
-        if batch and (held + size > BATCH_BYTES or len(batch) == BATCH):
-            yield batch
-            batch, held = [], 0
-        batch.append(resource)
-        held += size
-    if batch:
-        yield batch
 
 
 def _settled(outcome: T | _Lost) -> T:
