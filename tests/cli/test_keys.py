@@ -135,7 +135,7 @@ def shared_ring(beside: Beside, path: Path) -> None:
     """Replicas that share a store share the ring, so none of them makes one by itself."""
     beside.config.write_text(
         beside.config.read_text()
-        + f"redis: {{url: 'unix://{beside.store.socket_path}'}}\nkeys: {{file: {path}}}\n"
+        + f"redis: {{url: 'unix://{beside.store.socket_path}'}}\nkey_ring: {{file: {path}}}\n"
     )
 
 

@@ -307,7 +307,7 @@ def test_a_store_that_is_down_is_said_in_one_line(
     config.write_text(
         CONFIG.replace("STATE", str(tmp_path))
         + (
-            f"keys: {{file: {tmp_path / 'keys.json'}}}\nredis: {{url: "
+            f"key_ring: {{file: {tmp_path / 'keys.json'}}}\nredis: {{url: "
             f"'redis://:hunter2@127.0.0.1:1'}}\n"
         )
     )

@@ -277,7 +277,7 @@ def test_the_commands_say_what_there_is_and_what_they_did(
         "cognito: {region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, "
         "domain: 'https://pool.example.com'}\n"
         f"state_dir: {tmp_path / 'state'}\ndatabase: {{url: '{database_url}'}}\n"
-        f"keys: {{file: {tmp_path / 'keys.json'}}}\n",
+        f"key_ring: {{file: {tmp_path / 'keys.json'}}}\n",
         encoding="utf-8",
     )
     keys.load(tmp_path / "keys.json", create=True)

@@ -57,7 +57,7 @@ class Place:
             f"redis: {{url: 'unix://{self.store.socket_path}'}}\n"
             f"state_dir: {self.folder / 'state'}\n"
             f"database: {{url: '{self.server.new_database()}'}}\n"
-            f"keys: {{file: {self.folder / 'keys.json'}}}\n",
+            f"key_ring: {{file: {self.folder / 'keys.json'}}}\n",
             encoding="utf-8",
         )
 
@@ -65,7 +65,8 @@ class Place:
         """Between two headings."""
         text = (OPERATOR / page).read_text(encoding="utf-8")
         (part,) = re.findall(f"(?s){after}(.*?){before}", text)[:1]
-        blocks = re.findall(r"(?ms)^ *```\n(.*?)^ *```", part)
+        fences = re.findall(r"(?ms)^ *```(\w*)\n(.*?)^ *```$", part)
+        blocks = [block for language, block in fences if not language]
         lines = [
             line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()
         ]

@@ -286,7 +286,7 @@ def configuration(tmp_path: Path, url: str) -> Path:
         "ingress: {trusted_proxies: [127.0.0.1/32]}\n"
         "cognito: {region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: "
         "https://pool.example.com}\n"
-        f"redis: {{url: '{url}'}}\nstate_dir: {tmp_path}\nkeys: {{file: "
+        f"redis: {{url: '{url}'}}\nstate_dir: {tmp_path}\nkey_ring: {{file: "
         f"{tmp_path / 'keys.json'}}}\n"
     )
     if not (tmp_path / "keys.json").exists():
