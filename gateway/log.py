@@ -13,13 +13,16 @@ import re
 import sys
 import time
 from datetime import UTC, datetime
-from itertools import islice
+from functools import lru_cache
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Literal
 
 from gateway.log_writer import BackgroundHandler, BackgroundStderr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from gateway.log_writer import LogWriter
 
 ROOT = "gateway"
 FIELDS = (
@@ -229,6 +232,83 @@ def _ordered(record: logging.LogRecord) -> dict[str, object]:
         for name, value in placed.items()
         if value is not None
     }
+
+
+class JsonEvent:
+    """Lines of one event of level info, the same as ``_Json`` writes: for what is recorded at every
+    request. Fields whose values come again and again are encoded once, together with those beside
+    them.
+    """
+
+    def __init__(self, event: str, names: Sequence[str], *, varying: Collection[str]) -> None:
+        """``names``: of all fields, in the order of a line; ``varying``: of those whose values do
+        not come again.
+        """
+        self._event = f'", "level": "info", "event": {_json_text(event)}'
+        self._parts: list[tuple[slice, Callable[[_Values], str]]] = []
+        for varies, run in groupby(enumerate(names), lambda place: place[1] in varying):
+            places = list(run)
+            encode = _fields_encoder([name for _, name in places], remember=not varies)
+            self._parts.append((slice(places[0][0], places[-1][0] + 1), encode))
+        self._second, self._stamp = -1, ""
+
+    def line(self, created: float, values: _Values) -> str:
+        """With its line end. ``created``: UTC epoch seconds. ``values``: of all fields; None is
+        left out.
+        """
+        second = int(created)
+        microseconds = round((created - second) * 1_000_000)
+        if microseconds == 1_000_000:
+            second, microseconds = second + 1, 0
+        if second != self._second:
+            self._second = second
+            self._stamp = f'{{"time": "{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.'
+        body = "".join([encode(values[part]) for part, encode in self._parts])
+        return f"{self._stamp}{microseconds // 1000:03d}Z{self._event}{body}}}\n"
+
+
+_Values = tuple[str | float | None, ...]
+_MAX_REMEMBERED = 256
+"""Characters of a value; with the number of them that are remembered, at most some 10 MB."""
+
+
+def _fields_encoder(names: Sequence[str], *, remember: bool) -> Callable[[_Values], str]:
+    prefixes = [f', "{name}": ' for name in names]
+
+    def encode(values: _Values) -> str:
+        return "".join(
+            [
+                prefix + (_json_text(value) if isinstance(value, str) else repr(value))
+                for prefix, value in zip(prefixes, values, strict=True)
+                if value is not None
+            ]
+        )
+
+    remembered = lru_cache(maxsize=2048)(encode)
+
+    def encode_once(values: _Values) -> str:
+        long = any(isinstance(value, str) and len(value) > _MAX_REMEMBERED for value in values)
+        return encode(values) if long else remembered(values)
+
+    return encode_once if remember else encode
+
+
+def _json_text(text: str) -> str:
+    if len(text) <= MAX_TEXT and text.isascii() and text.isalnum():
+        return f'"{text}"'  # as most ids are: nothing to escape, and no credential is one word
+    encoded = _ENCODE(shown(text))
+    return encoded if encoded.isascii() and encoded.isprintable() else _on_one_line(encoded)
+
+
+def background_json_writer() -> LogWriter | None:
+    """Of this process, where all that is logged is JSON that the background writer takes: then a
+    line may be given to it as it would have been formatted.
+    """
+    handlers = logging.getLogger().handlers
+    if len(handlers) == 1 and isinstance(handlers[0], BackgroundHandler):
+        handler = handlers[0]
+        return handler.writer if isinstance(handler.formatter, _Json) else None
+    return None
 
 
 class _NoHttp(logging.Filter):

@@ -24,7 +24,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MAX_WAITING: Final = 8_000_000
 """Characters that wait for the reader, in each process: about 20,000 checks."""
@@ -83,22 +83,38 @@ class LogWriter:
         threading.Thread(target=self._run, name="log", daemon=True).start()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
+    def put_lines(self, lines: Sequence[str]) -> None:
+        """Each with its line end, none of them important. As many as fit are written together, and
+        stay unmixed.
+        """
+        together: list[str] = []
+        size = 0
+        for line in lines:
+            length = self._bytes(line)
+            if size + length > PIPE_BUF and together:
+                self.put("".join(together), important=False)
+                together, size = [], 0
+            together.append(line)
+            size += length
+        if together:
+            self.put("".join(together), important=False)
+
     def put(self, text: str, *, important: bool) -> None:
         """``text`` with its line ends."""
         size = len(text)
         with self._lock:
             waiting = self._put - self._done
             if waiting and waiting + size > (MAX_WAITING if important else MAX_WAITING - RESERVED):
-                self._missing += 1
-                lost = True
+                lost = _lines(text)
+                self._missing += lost
             else:
-                lost = False
+                lost = 0
                 if self._missing and self._flows:
                     self._say_missing()
                 self._put += size
                 self._queue.put(text)
         if lost:
-            self._tell(1)
+            self._tell(lost)
 
     def flush(self) -> bool:
         """Whether all was written within ``FLUSH_S``. Where it was not, the next call does not wait
@@ -167,12 +183,16 @@ class LogWriter:
         except OSError:
             # The reader is gone, or the disk is full: these lines are lost, and the next ones are
             # tried.
-            lines = sum(isinstance(item, str) for item in batch)
+            lines = sum(_lines(item) for item in batch if isinstance(item, str))
             with self._lock:
                 self._flows = False
                 self._missing += lines + sum(item for item in batch if isinstance(item, int))
             self._tell(lines)
         self._done += sum(len(item) for item in batch if isinstance(item, str))
+
+
+def _lines(text: str) -> int:
+    return text.count("\n") or 1
 
 
 class BackgroundHandler(logging.Handler):

@@ -121,7 +121,7 @@ SERVERS = {"asyncio", "aiohttp", "demo", "multiprocessing", "playwright", "redis
     "sqlalchemy",
     "subprocess",
     "tests.support",
-    "tests.world",
+    "tests.support.world",
 }
 
 

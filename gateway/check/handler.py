@@ -1,29 +1,31 @@
-"""The hot path: one request of the ingress, top to bottom, on its own listener.
+"""The hot path: one question of an ingress, top to bottom, on its own listener.
 
-    is the peer believed? → parse → tenant → rule → session (the only await) → decide → render → one
-    counter, one log record
+    is the peer believed? → parse → tenant → rule → session (the only thing that may be waited for)
+    → decide → render → one count, one log record
 
-Where a tenant has ``shadow_rules``, they are asked beside it and never obeyed (``rules_next.py``).
-
-No identity provider is asked, and at most one store. aiohttp's low-level server carries it: no
-routing, no middlewares.
+What memory can answer is answered without an await; ``CheckServer`` carries it. Where a tenant has
+``shadow_rules``, they are asked beside it and never obeyed (``shadow_rules.py``). No identity
+provider is asked, and at most one store.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from enum import Enum, auto
+from math import inf
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
-from aiohttp import web
-
+from gateway.check.counts import CheckCounts
 from gateway.check.denial import Asked, explain
-from gateway.check.dialects import ENDPOINTS, Answer, Malformed, RawRequest, Verdict
+from gateway.check.dialects import ENDPOINTS, Malformed, Verdict
 from gateway.check.dialects.forwarded import sees_pages
 from gateway.check.log_throttle import MAX_KEY_CHARACTERS, Repeats
+from gateway.check.records import CheckRecord, CheckRecords
+from gateway.check.response import CheckResponse, encode, header_lines
 from gateway.check.shadow_rules import NextCredentials, look_up, would_decide
 from gateway.core.activity import active_s
 from gateway.core.cookies import MAX_TRIED
@@ -41,34 +43,29 @@ from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
 from gateway.errors import OutdatedError, UnavailableError
 from gateway.log import Throttled, fields
-from gateway.metrics import CHECK_DURATION, CHECKS, SHADOW_RULE_MISMATCHES, tenant_label
+from gateway.metrics import SHADOW_RULE_MISMATCHES, tenant_label
 from gateway.sessions.api import Miss
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
-    from aiohttp.web_request import BaseRequest
-    from prometheus_client import Counter
-
-    from gateway.check.dialects import Dialect
+    from gateway.check.dialects import Dialect, RawRequest
     from gateway.check.services import Services
     from gateway.core.decision import Decision
     from gateway.core.model import AppPassword, AuthRequest, MachineToken, Session, Tenant
+    from gateway.core.rules import Match
     from gateway.core.tenants import TenantTable
 
 _LOG = logging.getLogger(__name__)
 PREFIX = "/auth/"
-MAX_HEAD_LINE_BYTES = 64 * 1024
-"""aiohttp's own limit of 8190 would turn a large cookie of the app into a 400 here and a 500 at
-nginx.
-"""
+_BY_PATH = {PREFIX + name: dialect for name, dialect in ENDPOINTS.items()}
 _MAX_HEADS = 5_000
 """An identity head may be 12 kB: at most 60 MB in a worker."""
 _KINDS = {Allow: "allow", Login: "login", Deny: "deny"}
+_NOT_FOUND: Final = CheckResponse(404)
 
 
-@dataclass(frozen=True, slots=True)
-class _Decided:
+class _Decided(NamedTuple):
     """``would``: what the tenant's next rules say; None where that is not known. ``app_passwords``:
     whether the matched rule takes them.
     """
@@ -80,6 +77,51 @@ class _Decided:
     app_passwords: bool = False
 
 
+class _Wanted(Enum):
+    """The credential that the decision asks for."""
+
+    NOTHING = auto()
+    SESSION = auto()
+    APP_PASSWORD = auto()
+    MACHINE = auto()
+
+
+class _Question(NamedTuple):
+    """What the tenants and their rules say about a request, before its credential is known.
+    ``tenant`` and ``matched`` are None at a shared host: the session names its tenant.
+    """
+
+    request: AuthRequest
+    table: TenantTable
+    tenant: Tenant | None
+    matched: Match | None
+    wanted: _Wanted
+
+
+class _Credentials(NamedTuple):
+    """What was found; ``more``: what only the next rules ask for, None where that failed."""
+
+    session: Session | None = None
+    machine: MachineToken | None = None
+    password: AppPassword | None = None
+    more: NextCredentials | None = NextCredentials()
+
+
+class _Head(NamedTuple):
+    """The managed headers of an allow, as lines, with what they were made of; good until ``until``
+    (UTC epoch seconds). ``lines`` is None where they are too large.
+    """
+
+    session: Session | None
+    tenant: Tenant
+    signed_with: int
+    until: float
+    lines: bytes | None
+
+
+_NOBODY: Final = _Credentials()
+
+
 class Checks:
     """Answers the ingress. One instance per process; holds only caches that can be dropped at any
     time.
@@ -87,58 +129,119 @@ class Checks:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._heads: OrderedDict[
-            tuple[str, str], tuple[Session, Tenant, float, tuple[tuple[str, str], ...] | None]
-        ] = OrderedDict()
-        self._seconds = {name: CHECK_DURATION.labels(name) for name in ENDPOINTS}
+        self._heads: OrderedDict[tuple[str, str], _Head] = OrderedDict()
         self._unavailable = Throttled(_LOG, logging.WARNING, "store_unavailable")
-        self._counters: dict[tuple[str, str, str, str], Counter] = {}
         self._repeats = Repeats()
+        self._counts = CheckCounts()
+        self._records = CheckRecords()
 
-    async def __call__(self, request: BaseRequest) -> web.StreamResponse:
-        started = perf_counter()
-        name, _, _ = request.raw_path.removeprefix(PREFIX).partition("?")[0].partition("/")
-        dialect = ENDPOINTS.get(name) if request.raw_path.startswith(PREFIX) else None
+    def close(self) -> None:
+        """Nothing that was counted or recorded is lost."""
+        self._records.flush()
+        self._counts.hand_over()
+
+    def __call__(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
+        """The answer, or what gives it once something was waited for."""
+        started, path = perf_counter(), request.raw_path
+        dialect = _BY_PATH.get(path) or _dialect_below(path)
         if dialect is None:
-            return web.Response(status=404)
-        headers = request.headers
-        parsed, html, number = None, False, ""
-        if not self._services.trust.is_trusted(request):
-            html = sees_pages(headers, headers.get("X-Forwarded-Method", request.method))
-            decided = _Decided(Deny(Reason.UNTRUSTED_PROXY))
-        else:
-            asked = dialect.parse(
-                RawRequest(request.method, request.raw_path, headers, request.remote or ""),
-                cookie_name=self._services.config.cookie.name,
-            )
-            if isinstance(asked, Malformed):
-                number = self._services.random_token()[:16]
-                _LOG.info(
-                    "check_malformed",
-                    extra=fields(
-                        request_id=number, reason=asked.reason, detail=asked.detail, dialect=name
-                    ),
-                )
-                decided, html = _Decided(Deny(asked.reason)), asked.html
-            else:
-                parsed, html = asked, asked.html
-                try:
-                    decided = await self._decide_by_current_tenants(parsed)
-                except UnavailableError as error:
-                    self._unavailable(error=str(error), host=parsed.host)
-                    decided = _Decided(Deny(Reason.STORE_UNAVAILABLE))
-        if parsed is not None and not parsed.request_id and not isinstance(decided.decision, Allow):
+            return _NOT_FOUND
+        if not self._services.trust.is_trusted(request.headers, request.peer):
+            asked_by = next(iter(request.headers.getall("X-Forwarded-Method", ())), request.method)
+            html = sees_pages(request.headers, asked_by)
+            refused = _Decided(Deny(Reason.UNTRUSTED_PROXY))
+            return self._answer(dialect, request, None, refused, started, html=html)
+        parsed = dialect.parse(request, cookie_name=self._services.config.cookie.name)
+        if isinstance(parsed, Malformed):
+            return self._malformed(dialect, request, parsed, started)
+        try:
+            decided = self._decide_from_memory(parsed)
+        except UnavailableError as error:
+            decided = self._without_store(parsed, error)
+        if decided is None:
+            return self._answer_later(dialect, request, parsed, started)
+        return self._answer(dialect, request, parsed, decided, started, html=parsed.html)
+
+    async def _answer_later(
+        self, dialect: Dialect, request: RawRequest, parsed: AuthRequest, started: float
+    ) -> CheckResponse:
+        try:
+            decided = await self._decide_by_current_tenants(parsed)
+        except UnavailableError as error:
+            decided = self._without_store(parsed, error)
+        return self._answer(dialect, request, parsed, decided, started, html=parsed.html)
+
+    def _answer(
+        self,
+        dialect: Dialect,
+        request: RawRequest,
+        parsed: AuthRequest | None,
+        decided: _Decided,
+        started: float,
+        *,
+        html: bool,
+        number: str = "",
+    ) -> CheckResponse:
+        """No await in here: tenants, session and what is answered are of one moment."""
+        decision, tenant = decided.decision, decided.tenant
+        if isinstance(decision, Allow) and tenant is not None and parsed is not None:
+            lines = self._head_lines(tenant, parsed, decision)
+            own = dialect.clients_own(parsed)
+            if lines is not None and own is not None:
+                response = CheckResponse(200, lines + header_lines(own))
+                self._record(dialect, decision, decided, parsed, started)
+                return response
+            if lines is None:
+                decision = Deny(Reason.IDENTITY_TOO_LARGE)
+        if parsed is not None and not parsed.request_id and not isinstance(decision, Allow):
             # Not every ingress numbers its requests; a person who asks for help needs a number that
             # the log knows too.
             parsed = replace(parsed, request_id=self._services.random_token()[:16])
-        # No await from here on: tenants, session and what is answered are of one moment.
-        number = parsed.request_id if parsed is not None else number
         verdict = self._verdict(
-            decided, parsed, headers.getall("Accept-Language", ()), html=html, number=number
+            decided._replace(decision=decision),
+            parsed,
+            request.headers.getall("Accept-Language", ()),
+            html=html,
+            number=parsed.request_id if parsed is not None else number,
         )
-        answer = dialect.render(verdict, parsed)
-        self._record(dialect, verdict.decision, decided, parsed, started)
-        return response_of(answer)
+        response = encode(dialect.render(verdict, parsed))
+        self._record(dialect, decision, decided, parsed, started)
+        return response
+
+    def _malformed(
+        self, dialect: Dialect, request: RawRequest, malformed: Malformed, started: float
+    ) -> CheckResponse:
+        number = self._services.random_token()[:16]
+        _LOG.info(
+            "check_malformed",
+            extra=fields(
+                request_id=number,
+                reason=malformed.reason,
+                detail=malformed.detail,
+                dialect=dialect.name,
+            ),
+        )
+        refused = _Decided(Deny(malformed.reason))
+        return self._answer(
+            dialect, request, None, refused, started, html=malformed.html, number=number
+        )
+
+    def _without_store(self, request: AuthRequest, error: UnavailableError) -> _Decided:
+        self._unavailable(error=str(error), host=request.host)
+        return _Decided(Deny(Reason.STORE_UNAVAILABLE))
+
+    # --- deciding --------------------------------------------------------------------------------
+
+    def _decide_from_memory(self, request: AuthRequest) -> _Decided | None:
+        """None where something must be waited for."""
+        try:
+            question = self._question(request, self._services.tenants.table)
+            if isinstance(question, _Decided):
+                return question
+            credentials = self._remembered(question)
+            return None if credentials is None else self._judge(question, credentials)
+        except OutdatedError:
+            return None
 
     async def _decide_by_current_tenants(self, request: AuthRequest) -> _Decided:
         """Tenants may change at every await in here: what was decided by others than those that are
@@ -161,7 +264,12 @@ class Checks:
         raise OutdatedError
 
     async def _decide(self, request: AuthRequest, table: TenantTable) -> _Decided:
-        services = self._services
+        question = self._question(request, table)
+        if isinstance(question, _Decided):
+            return question
+        return self._judge(question, await self._look_up(question))
+
+    def _question(self, request: AuthRequest, table: TenantTable) -> _Question | _Decided:
         found = table.by_host(request.host)
         if found is HostKind.UNKNOWN:
             return _Decided(Deny(Reason.UNKNOWN_HOST))
@@ -169,34 +277,29 @@ class Checks:
             # It protects nothing: the sessions there sign in to other hosts, and are no answer
             # about whatever stands behind it.
             return _Decided(Login(Reason.NO_SESSION))
-        session: Session | None = None
-        machine: MachineToken | None = None
-        password: AppPassword | None = None
-        more: NextCredentials | None = NextCredentials()
         if isinstance(found, HostKind):
+            return _Question(request, table, None, None, _Wanted.SESSION)
+        matched, wanted = match(found, request), _Wanted.NOTHING
+        if requires_app_password(matched, request):
+            wanted = _Wanted.APP_PASSWORD
+        elif matched.refused is None and requires_bearer(matched, request):
+            wanted = _Wanted.MACHINE if request.bearer else _Wanted.NOTHING
+        elif matched.refused is None and request.cookies:
+            wanted = _Wanted.SESSION
+        return _Question(request, table, found, matched, wanted)
+
+    def _judge(self, question: _Question, credentials: _Credentials) -> _Decided:
+        """Credentials were found just now, or count now. Raises ``OutdatedError``."""
+        services = self._services
+        request, table, tenant, matched, _ = question
+        session, machine, password, more = credentials
+        shared = tenant is None
+        if tenant is None or matched is None:
             # A shared host has no tenant of its own: the session names it.
-            session = await self._session(request)
             tenant = table.by_id(session.tenant) if session is not None else None
             if tenant is None:
                 return _Decided(self._no_session(request, None))
             matched = match(tenant, request)
-        else:
-            tenant = found
-            matched = match(tenant, request)
-            if tenant.shadow_rules:
-                more = await look_up(
-                    tenant,
-                    request,
-                    machines=services.machines,
-                    find=self._session,
-                    find_app_password=self._app_password,
-                )
-            if requires_app_password(matched, request):
-                password = await self._app_password(request)
-            elif matched.refused is None and requires_bearer(matched, request):
-                machine = await self._machine(tenant, request.bearer) if request.bearer else None
-            elif matched.refused is None and request.cookies:
-                session = await self._session(request)
         now = services.clock()
         decision = decide(
             tenant, request, matched, session=session, machine=machine, password=password, now=now
@@ -207,17 +310,23 @@ class Checks:
             decision = self._no_session(request, tenant.id)
         if isinstance(decision, Allow) and services.sessions.is_suspended(tenant.id):
             raise OutdatedError
-        would = would_decide(
-            tenant, request, more, session=session, machine=machine, password=password, now=now
+        would = (
+            would_decide(
+                tenant,
+                request,
+                more,
+                session=session,
+                machine=machine,
+                password=password,
+                now=now,
+            )
+            if tenant.shadow_rules
+            else None
         )
         if password is not None and password.session.tenant == tenant.id:
             session = password.session
         return _Decided(
-            decision,
-            tenant,
-            session,
-            would,
-            takes_app_passwords(matched) and not isinstance(found, HostKind),
+            decision, tenant, session, would, not shared and takes_app_passwords(matched)
         )
 
     def _no_session(self, request: AuthRequest, tenant: str | None) -> Login:
@@ -232,10 +341,55 @@ class Checks:
             )
         )
 
-    async def _session(self, request: AuthRequest) -> Session | None:
+    # --- credentials -----------------------------------------------------------------------------
+
+    def _remembered(self, question: _Question) -> _Credentials | None:
+        """As far as memory goes; None where it does not suffice."""
+        request, _, tenant, _, wanted = question
+        if tenant is not None and tenant.shadow_rules:
+            return None
+        if wanted is _Wanted.NOTHING:
+            return _NOBODY
+        if wanted is _Wanted.SESSION:
+            session = self._remembered_session(request)
+            return None if isinstance(session, Miss) else _Credentials(session)
+        if wanted is _Wanted.APP_PASSWORD:
+            password = self._services.sessions.cached_app_password(request.app_password or "")
+            return None if isinstance(password, Miss) else _Credentials(password=password)
+        return None
+
+    def _remembered_session(self, request: AuthRequest) -> Session | Miss | None:
         """The first live session among the cookies of our name; a stale duplicate does not hide
         it.
         """
+        for cookie in request.cookies[:MAX_TRIED]:
+            session = self._services.sessions.cached(cookie, host=request.host)
+            if session is not None:
+                return session
+        return None
+
+    async def _look_up(self, question: _Question) -> _Credentials:
+        """What the next rules ask for comes first: nothing is awaited after what is obeyed."""
+        request, _, tenant, _, wanted = question
+        more: NextCredentials | None = NextCredentials()
+        if tenant is not None and tenant.shadow_rules:
+            more = await look_up(
+                tenant,
+                request,
+                machines=self._services.machines,
+                find=self._session,
+                find_app_password=self._app_password,
+            )
+        if wanted is _Wanted.SESSION:
+            return _Credentials(await self._session(request), more=more)
+        if wanted is _Wanted.APP_PASSWORD:
+            return _Credentials(password=await self._app_password(request), more=more)
+        if wanted is _Wanted.MACHINE and tenant is not None and request.bearer:
+            return _Credentials(machine=await self._machine(tenant, request.bearer), more=more)
+        return _Credentials(more=more)
+
+    async def _session(self, request: AuthRequest) -> Session | None:
+        """As ``_remembered_session``, with what the store says of those that memory lacks."""
         for cookie in request.cookies[:MAX_TRIED]:
             session = self._services.sessions.cached(cookie, host=request.host)
             if isinstance(session, Miss):
@@ -261,6 +415,8 @@ class Checks:
                 return machine
         raise OutdatedError
 
+    # --- answering -------------------------------------------------------------------------------
+
     def _verdict(
         self,
         decided: _Decided,
@@ -270,16 +426,10 @@ class Checks:
         html: bool,
         number: str,
     ) -> Verdict:
-        """What the dialect needs to tell the decision: managed headers, or where to go, or what to
-        show: a page where ``html``, with its ``number``.
+        """What the dialect needs to refuse, or to send to a login: where to go, or what to show: a
+        page where ``html``, with its ``number``.
         """
-        decision, tenant = decided.decision, decided.tenant
-        if isinstance(decision, Allow) and tenant is not None and request is not None:
-            head = self._head(tenant, request, decision)
-            if head is not None:
-                return Verdict(decision=decision, headers=head)
-            decision = Deny(Reason.IDENTITY_TOO_LARGE)
-        location = ""
+        decision, tenant, location = decided.decision, decided.tenant, ""
         if (
             request is not None
             and isinstance(decision, Login | Deny)
@@ -325,49 +475,65 @@ class Checks:
             page_headers=told.headers,
         )
 
-    def _head(
-        self, tenant: Tenant, request: AuthRequest, allowed: Allow
-    ) -> tuple[tuple[str, str], ...] | None:
-        """The managed headers, built once per session, host and minute rather than once per check;
-        of a token, each time that it was judged.
+    def _head_lines(self, tenant: Tenant, request: AuthRequest, allowed: Allow) -> bytes | None:
+        """The managed headers, built once per session, host and half minute rather than once per
+        check; of a token, each time that it was judged. None where they are too large.
         """
-        session, machine, now = allowed.session, allowed.machine, self._services.clock()
-        if machine is not None:
-            signed = (
-                self._services.assertions.sign_bearer(
-                    machine,
-                    tenant=tenant.id,
-                    origin=self._services.config.origin(request.host),
-                    now=now,
-                )
-                if needs_assertion(tenant)
-                else ""
-            )
-            return bearer_headers(tenant, machine, assertion=signed, identity=allowed.identity)
-        if session is None:
-            return identity_headers(tenant, None)
-        key = (session.digest, request.host)
-        cached = self._heads.get(key)
+        services, session, now = self._services, allowed.session, self._services.clock()
+        if allowed.machine is not None:
+            return self._machine_lines(tenant, request, allowed, allowed.machine, now)
+        # Of nobody, one for each tenant: no session is called "".
+        key = (session.digest, request.host) if session is not None else ("", tenant.id)
+        known, signed_with = self._heads.get(key), services.assertions.ring_number
         if (
-            cached is not None
-            and (cached[0] is session or cached[0] == session)
-            and cached[1] is tenant
-            and cached[2] > now
+            known is not None
+            and known.tenant is tenant
+            and (known.session is session or known.session == session)
+            and known.signed_with == signed_with
+            and known.until > now
         ):
-            return cached[3]
-        origin = self._services.config.origin(request.host)
+            return known.lines
+        until = inf if session is None else now + HEAD_LIFE_S
+        assertion = ""
+        if session is not None and needs_assertion(tenant):
+            assertion = services.assertions.sign(
+                session,
+                origin=services.config.origin(request.host),
+                now=now,
+                groups=tenant.assertion_group_names,
+            )
+        headers = identity_headers(
+            tenant, None if session is None else session.identity, assertion=assertion
+        )
+        lines = None if headers is None else header_lines(headers)
+        self._heads[key] = _Head(session, tenant, signed_with, until, lines)
+        if len(self._heads) > _MAX_HEADS:
+            self._heads.popitem(last=False)
+        return lines
+
+    def _machine_lines(
+        self,
+        tenant: Tenant,
+        request: AuthRequest,
+        allowed: Allow,
+        machine: MachineToken,
+        now: float,
+    ) -> bytes | None:
+        services = self._services
         assertion = (
-            self._services.assertions.sign(
-                session, origin=origin, now=now, groups=tenant.assertion_group_names
+            services.assertions.sign_bearer(
+                machine,
+                tenant=tenant.id,
+                origin=services.config.origin(request.host),
+                now=now,
             )
             if needs_assertion(tenant)
             else ""
         )
-        head = identity_headers(tenant, session.identity, assertion=assertion)
-        self._heads[key] = (session, tenant, now + HEAD_LIFE_S, head)
-        if len(self._heads) > _MAX_HEADS:
-            self._heads.popitem(last=False)
-        return head
+        headers = bearer_headers(tenant, machine, assertion=assertion, identity=allowed.identity)
+        return None if headers is None else header_lines(headers)
+
+    # --- counting and recording ------------------------------------------------------------------
 
     def _record(
         self,
@@ -380,6 +546,20 @@ class Checks:
         """What the tenant's next rules say is told where it is something else."""
         seconds = perf_counter() - started
         tenant, would = decided.tenant, decided.would
+        kind = _KINDS[type(decision)]
+        self._counts.count(
+            tenant_label(tenant.id) if tenant else "",
+            dialect.name,
+            kind,
+            decision.reason.value,
+            seconds=seconds,
+        )
+        if would is not None and type(would) is type(decision) and would.reason is decision.reason:
+            would = None
+        if would is not None and tenant is not None:
+            SHADOW_RULE_MISMATCHES.labels(tenant_label(tenant.id), kind, _KINDS[type(would)]).inc()
+        if not _LOG.isEnabledFor(logging.INFO):
+            return
         identity = (
             decided.session.identity
             if decided.session is not None
@@ -387,48 +567,30 @@ class Checks:
             if isinstance(decision, Allow) and decision.machine is not None
             else None
         )
-        self._seconds[dialect.name].observe(seconds)
-        kind = _KINDS[type(decision)]
-        labels = (
-            tenant_label(tenant.id) if tenant else "",
-            dialect.name,
+        record = CheckRecord(
+            request.request_id if request else None,
+            tenant.id if tenant else None,
+            request.host if request else None,
+            request.method if request else None,
+            request.path if request else None,
             kind,
             decision.reason.value,
+            identity.sub if identity else None,
+            (identity.provider or None) if identity else None,
+            round(seconds * 1000, 3),
+            request.client if request else None,
+            dialect.name,
+            None,
+            _KINDS[type(would)] if would else None,
+            would.reason.value if would else None,
         )
-        counter = self._counters.get(labels)
-        if counter is None:
-            # As many as there are label sets, which are capped; finding one by its labels costs
-            # more than counting.
-            counter = self._counters[labels] = CHECKS.labels(*labels)
-        counter.inc()
-        if would is not None and type(would) is type(decision) and would.reason is decision.reason:
-            would = None
-        if would is not None and tenant is not None:
-            SHADOW_RULE_MISMATCHES.labels(tenant_label(tenant.id), kind, _KINDS[type(would)]).inc()
-        if not _LOG.isEnabledFor(logging.INFO):
-            return
-        record = {
-            "request_id": request.request_id if request else None,
-            "tenant": tenant.id if tenant else None,
-            "host": request.host if request else None,
-            "method": request.method if request else None,
-            "path": request.path if request else None,
-            "decision": kind,
-            "reason": decision.reason.value,
-            "user": identity.sub if identity else None,
-            "provider": (identity.provider or None) if identity else None,
-            "duration_ms": round(seconds * 1000, 3),
-            "dialect": dialect.name,
-            "client": request.client if request else None,
-            "would_decide": _KINDS[type(would)] if would else None,
-            "would_reason": would.reason.value if would else None,
-        }
         now = monotonic()
-        for repeated, count in self._repeats.due(now):
-            _LOG.info("check", extra=fields(**repeated, repeated=count))
+        if self._repeats:
+            for repeated, count in self._repeats.due(now):
+                self._records.add(repeated._replace(repeated=count))
         poll = _poll(decision, request)
         if poll is None or self._repeats.is_first(poll, record, now=now):
-            _LOG.info("check", extra=fields(**record))
+            self._records.add(record)
 
 
 def _poll(decision: Decision, request: AuthRequest | None) -> tuple[str, ...] | None:
@@ -467,9 +629,9 @@ _NO_PAGE = frozenset(
 )
 
 
-def response_of(answer: Answer) -> web.StreamResponse:
-    """What the dialect said, as aiohttp sends it."""
-    response = web.Response(status=answer.status, body=answer.body or None)
-    for name, value in answer.headers:
-        response.headers[name] = value
-    return response
+def _dialect_below(raw_path: str) -> Dialect | None:
+    """Whose address a path begins with: a query, or what stands behind the name, may follow."""
+    if not raw_path.startswith(PREFIX):
+        return None
+    name, _, _ = raw_path.removeprefix(PREFIX).partition("?")[0].partition("/")
+    return ENDPOINTS.get(name)

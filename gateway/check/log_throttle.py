@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
+
+    from gateway.check.records import CheckRecord
 
 EVERY_S: Final = 60.0
 MAX_REMEMBERED: Final = 2_000
@@ -29,7 +31,7 @@ _AT_ONCE: Final = 8
 class _Repeated:
     until: float
     count: int = 0
-    latest: dict[str, Any] | None = None
+    latest: CheckRecord | None = None
 
 
 class Repeats:
@@ -39,7 +41,11 @@ class Repeats:
         self._seen: OrderedDict[Hashable, _Repeated] = OrderedDict()
         """The one whose minute ends first, first."""
 
-    def is_first(self, key: Hashable, record: dict[str, Any], *, now: float) -> bool:
+    def __bool__(self) -> bool:
+        """Whether anything may be due."""
+        return bool(self._seen)
+
+    def is_first(self, key: Hashable, record: CheckRecord, *, now: float) -> bool:
         """Whether to log ``record`` now; else it is counted, and ``due`` hands out the latest."""
         known = self._seen.get(key)
         if known is None:
@@ -49,7 +55,7 @@ class Repeats:
         known.latest = record
         return False
 
-    def due(self, now: float) -> Iterator[tuple[dict[str, Any], int]]:
+    def due(self, now: float) -> Iterator[tuple[CheckRecord, int]]:
         """The latest record of each that was repeated, and how often it was not logged, once its
         minute is over. The next minute begins then.
         """

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientPayloadError, web
 
-from gateway.check.dialects import DIALECTS, Malformed, RawRequest, Verdict
-from gateway.check.handler import PREFIX, response_of
+from gateway.check.dialects import DIALECTS, Malformed, Verdict
+from gateway.check.handler import PREFIX
+from gateway.check.response import CheckResponse, encode
 from gateway.check.trusted_peer import KEY_HEADER
 from gateway.core.cookies import own_values
 from gateway.core.decision import Allow, Reason
@@ -32,12 +33,11 @@ from gateway.errors import UnavailableError
 from gateway.log import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from aiohttp.web_request import BaseRequest
     from multidict import CIMultiDictProxy
 
-    from gateway.check.dialects import Dialect
+    from gateway.check.dialects import Dialect, Headers, RawRequest
     from gateway.check.handler import Checks
     from gateway.check.trusted_peer import Trust
     from gateway.core.model import AuthRequest
@@ -82,24 +82,19 @@ class ProbedChecks:
         self._cookie_name = cookie_name
         self._clock = clock
 
-    async def __call__(self, request: BaseRequest) -> web.StreamResponse:
-        nonce = nonce_in(request.raw_path) or nonce_in(request.headers.get("X-Forwarded-Uri", ""))
+    def __call__(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
+        nonce = nonce_in(request.raw_path) or nonce_in(_first(request.headers, "X-Forwarded-Uri"))
         if nonce is None or not is_ours(self._keys(), nonce, now=self._clock()):
-            return await self._checks(request)
+            return self._checks(request)
         name = request.raw_path.removeprefix(PREFIX).partition("?")[0].partition("/")[0]
         dialect = DIALECTS.get(name)
         if dialect is None:
-            return await self._checks(request)
-        return await self._probed(request, dialect, nonce)
+            return self._checks(request)
+        return self._probed(request, dialect, nonce)
 
-    async def _probed(
-        self, request: BaseRequest, dialect: Dialect, nonce: str
-    ) -> web.StreamResponse:
-        believed = self._trust.is_trusted(request)
-        asked = dialect.parse(
-            RawRequest(request.method, request.raw_path, request.headers, request.remote or ""),
-            cookie_name=self._cookie_name,
-        )
+    async def _probed(self, request: RawRequest, dialect: Dialect, nonce: str) -> CheckResponse:
+        believed = self._trust.is_trusted(request.headers, request.peer)
+        asked = dialect.parse(request, cookie_name=self._cookie_name)
         record: dict[str, Any] = {
             "dialect": dialect.name,
             "believed": believed,
@@ -126,16 +121,17 @@ class ProbedChecks:
         ):
             response = self._at_location(dialect, asked)
         else:
-            response = await self._checks(request)
+            answer = self._checks(request)
+            response = answer if isinstance(answer, CheckResponse) else await answer
         record["status"] = response.status
         await note(self._records, nonce, "check", record)
         return response
 
-    def _at_location(self, dialect: Dialect, asked: AuthRequest) -> web.StreamResponse:
+    def _at_location(self, dialect: Dialect, asked: AuthRequest) -> CheckResponse:
         status = answer_in(asked.original_uri)
         if status is not None:
-            return web.Response(status=status, reason="as the doctor asked")
-        return response_of(
+            return CheckResponse(status)
+        return encode(
             dialect.render(
                 Verdict(
                     decision=Allow(Reason.PUBLIC),
@@ -144,6 +140,10 @@ class ProbedChecks:
                 asked,
             )
         )
+
+
+def _first(headers: Headers, name: str) -> str:
+    return next(iter(headers.getall(name, ())), "")
 
 
 def canary_headers(managed: Sequence[str], *, large: bool) -> tuple[tuple[str, str], ...]:

@@ -13,8 +13,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from aiohttp.web_request import BaseRequest
-
+    from gateway.check.dialects import Headers
     from gateway.config.model import Ingress
 
 KEY_HEADER: Final = "X-Gateway-Key"
@@ -35,15 +34,17 @@ class Trust:
         self._networks = tuple(ipaddress.ip_network(network) for network in ingress.trusted_proxies)
         self._peers: dict[str, bool] = {}
 
-    def is_trusted(self, request: BaseRequest) -> bool:
-        """Whether the check listener's peer is an ingress of ours."""
+    def is_trusted(self, headers: Headers, peer: str) -> bool:
+        """Whether the check listener's peer is an ingress of ours; ``peer``: its address, "" at a
+        Unix socket.
+        """
         if self._keys:
-            sent = request.headers.getall(KEY_HEADER, ())
+            sent = headers.getall(KEY_HEADER, ())
             line = sent[0].encode("utf-8", "surrogateescape") if len(sent) == 1 else b""
             given = line.split(b",", MAX_KEYS)[:MAX_KEYS]
             if not any([hmac.compare_digest(one, key) for one in given for key in self._keys]):  # noqa: C419 - every key is compared, in constant time
                 return False
-        return not self._networks or self.proxy(request.remote or "127.0.0.1")
+        return not self._networks or self.proxy(peer or "127.0.0.1")
 
     def proxy(self, address: str) -> bool:
         """Whether an address is in one of the trusted networks; no for what is no address."""

@@ -18,10 +18,11 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 COMPANIONS = "__Host-gw-"
@@ -35,13 +36,50 @@ plays.
 _SPACE = " \t"
 
 
+_MAX_REMEMBERED: Final = 1024
+"""Characters of a Cookie line that is remembered: with 2,048 of them at most some 6 MB."""
+
+
 def own_values(lines: Iterable[str], name: str) -> tuple[str, ...]:
     """The value of every pair called ``name``."""
-    return tuple(
-        value.strip(_SPACE)
-        for key, equals, value in map(_split, _pairs(lines))
-        if equals and key == name
-    )
+    return _parted(lines, name)[0]
+
+
+def parted(lines: Sequence[str], name: str) -> tuple[tuple[str, ...], str]:
+    """What ``own_values`` and ``without`` say: every request is asked for both, and a browser sends
+    the same line again and again.
+    """
+    if len(lines) == 1 and len(lines[0]) <= _MAX_REMEMBERED:
+        return _parted_line(lines[0], name)
+    return _parted(lines, name)
+
+
+@lru_cache(maxsize=2048)
+def _parted_line(line: str, name: str) -> tuple[tuple[str, ...], str]:
+    return _parted((line,), name)
+
+
+def _parted(lines: Iterable[str], name: str) -> tuple[tuple[str, ...], str]:
+    ours: list[str] = []
+    others: list[str] = []
+    below = (f"{name}-", COMPANIONS)
+    for line in lines:
+        for part in line.split(";"):
+            pair = part.strip(_SPACE)
+            if not pair:
+                continue
+            key, equals, value = pair.partition("=")
+            key = key.strip(_SPACE)
+            if key == name and equals:
+                ours.append(value.strip(_SPACE))
+            # Behind a comma another pair may stand; without one, the name says it all.
+            if "," in pair:
+                pair = _less_ours(pair, name)
+            elif key == name or key.startswith(below):
+                continue
+            if pair and pair.isprintable():
+                others.append(pair)
+    return tuple(ours), "; ".join(others)
 
 
 def names_below(lines: Iterable[str], prefix: str) -> tuple[str, ...]:
@@ -68,9 +106,7 @@ def without(lines: Iterable[str], name: str) -> str:
     """All pairs but ours, joined with ``; ``; pairs that hold undecodable bytes are left out, for
     no header can carry them back.
     """
-    return "; ".join(
-        rest for pair in _pairs(lines) if (rest := _less_ours(pair, name)) and rest.isprintable()
-    )
+    return _parted(lines, name)[1]
 
 
 def _less_ours(pair: str, name: str) -> str:

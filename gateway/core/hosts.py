@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import idna
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 _PORT = re.compile(r"\d{1,5}")
 _MAX_HOST = 253
+_MAX_ON_WIRE = _MAX_HOST + len(".:65535")
 _MAX_EMAIL = 254
 """RFC 5321 §4.5.3.1.3 with the brackets taken off."""
 _MAX_LOCAL = 64
@@ -37,6 +39,12 @@ def parse_host_header(value: str) -> str | None:
     A port is dropped (redirects are never built from it); IP literals are no tenant's host and come
     back as None.
     """
+    return _wire_host(value) if len(value) <= _MAX_ON_WIRE else None
+
+
+@lru_cache(maxsize=4096)
+def _wire_host(value: str) -> str | None:
+    """An ingress names the same hosts again and again."""
     host, colon, port = value.partition(":")
     if colon and (not _PORT.fullmatch(port) or not 0 < int(port) < 65536):
         return None

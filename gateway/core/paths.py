@@ -17,7 +17,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -31,8 +31,7 @@ but two hex digits.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class CanonicalPath:
+class CanonicalPath(NamedTuple):
     """Canonicalising ``path`` again gives the same value (held by a property test)."""
 
     path: str
@@ -43,19 +42,24 @@ def canonical(raw_path: str) -> CanonicalPath | None:
     """Canonical form of a path as it stood on the wire, without its query; None for a malformed
     one.
     """
-    if (
-        not raw_path.startswith("/")
-        or _REFUSED_RAW.search(raw_path)
-        or _BROKEN_ESCAPE.search(raw_path)
-    ):
+    if not raw_path.startswith("/") or "\\" in raw_path:
+        return None
+    if not is_plain(raw_path) and _REFUSED_RAW.search(raw_path):
         return None
     if "%" in raw_path:
-        if "%00" in raw_path:
+        if "%00" in raw_path or _BROKEN_ESCAPE.search(raw_path):
             return None
         path = _decode(raw_path)
     else:
         path = raw_path
     return CanonicalPath(path, is_ambiguous(path))
+
+
+def is_plain(text: str) -> bool:
+    """Visible ASCII and nothing else, as nearly every path and query is: found out without a
+    pattern.
+    """
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def is_ambiguous(path: str) -> bool:

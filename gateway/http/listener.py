@@ -26,7 +26,7 @@ import select
 from collections import OrderedDict
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiohttp import http_exceptions, web
 from aiohttp.web_protocol import RequestPayloadError
@@ -38,7 +38,7 @@ from gateway.metrics import ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from aiohttp import StreamReader
     from aiohttp.web_request import BaseRequest
@@ -75,7 +75,29 @@ would spin.
 _TELL_EVERY_S: Final = 10.0
 
 
-class Connection(web.RequestHandler):
+class Connection(Protocol):
+    """What a listener needs to know of a connection, whichever server reads it. Hashable."""
+
+    starting: asyncio.Task[None] | None
+    """What makes a connection of what was accepted."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of a request is here that somebody waits to be answered."""
+
+    @property
+    def unused(self) -> bool:
+        """No request came yet."""
+
+    @property
+    def missing_body(self) -> StreamReader | None:
+        """Of the newest request, where part of it is still to come."""
+
+    def force_close(self) -> None:
+        """Without another answer."""
+
+
+class AiohttpConnection(web.RequestHandler):
     """A client's connection whose faults quote nothing of what was sent."""
 
     __slots__ = ("_listener", "starting")
@@ -91,11 +113,9 @@ class Connection(web.RequestHandler):
         super().__init__(manager, **options)
         self._listener = listener
         self.starting = starting
-        """What makes a connection of what was accepted."""
 
     @property
     def idle(self) -> bool:
-        """Nothing of a request is here that somebody waits to be answered."""
         return not self._messages and (self._waiter is not None or not self._request_count)
 
     @property
@@ -104,13 +124,12 @@ class Connection(web.RequestHandler):
 
     @property
     def missing_body(self) -> StreamReader | None:
-        """Of the newest request, where part of it is still to come."""
         body = self._messages[-1][1] if self._messages else None
         return None if body is None or body.is_eof() else body
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._listener.opened(self)
+        self._listener.opened(self, self.transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._listener.closed(self)
@@ -175,19 +194,15 @@ class Listener:
 
     def __init__(
         self,
-        runner: web.BaseRunner,
+        make: Callable[[Listener, asyncio.Task[None] | None], asyncio.Protocol],
         bound: socket.socket,
         *,
         name: str,
         limit: int,
-        options: dict[str, Any],
     ) -> None:
-        if runner.server is None:
-            msg = "aiohttp: a runner that was set up has no server"
-            raise RuntimeError(msg)
-        self._server = runner.server
+        """``make``: a ``Connection`` for what was accepted, and the task that makes it one."""
+        self._make = make
         self._bound = bound
-        self._options = options
         self._loop = asyncio.get_running_loop()
         self._open: OrderedDict[Connection, asyncio.Transport | None] = OrderedDict()
         """The one that was silent for longest first. aiohttp forgets the transport of a connection
@@ -277,17 +292,7 @@ class Listener:
     async def _serve(self, client: socket.socket) -> None:
         try:
             task = asyncio.current_task()
-            await self._loop.connect_accepted_socket(
-                lambda: Connection(
-                    self,
-                    self._server,
-                    starting=task,
-                    loop=self._loop,
-                    access_log=None,
-                    **self._options,
-                ),
-                client,
-            )
+            await self._loop.connect_accepted_socket(lambda: self._make(self, task), client)
         except OSError:
             client.close()
 
@@ -328,11 +333,11 @@ class Listener:
 
     # --- connections -----------------------------------------------------------------------------
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: Connection, transport: asyncio.Transport | None) -> None:
         if connection.starting is not None:
             self._starting.discard(connection.starting)  # from here on counted once, as open
             connection.starting = None
-        self._open[connection] = connection.transport
+        self._open[connection] = transport
         self._gauge.inc()
 
     def closed(self, connection: Connection) -> None:
@@ -400,12 +405,33 @@ async def listening(
     """
     await runner.setup()
     try:
-        listener = Listener(runner, bound, name=name, limit=limit, options=options)
-        async with background_task(listener.sweep()):
-            listener.start()
-            try:
-                yield listener
-            finally:
-                listener.stop()
+        server = runner.server
+        if server is None:
+            msg = "aiohttp: a runner that was set up has no server"
+            raise RuntimeError(msg)
+
+        def make(listener: Listener, starting: asyncio.Task[None] | None) -> AiohttpConnection:
+            return AiohttpConnection(
+                listener,
+                server,
+                starting=starting,
+                loop=asyncio.get_running_loop(),
+                access_log=None,
+                **options,
+            )
+
+        async with accepting(Listener(make, bound, name=name, limit=limit)) as listener:
+            yield listener
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def accepting(listener: Listener) -> AsyncIterator[Listener]:
+    """It accepts connections, until the block is left; those that are open stay open."""
+    async with background_task(listener.sweep()):
+        listener.start()
+        try:
+            yield listener
+        finally:
+            listener.stop()

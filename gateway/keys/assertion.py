@@ -38,6 +38,8 @@ class Assertions:
     def __init__(self, keys: KeyRing, *, issuer: str | None) -> None:
         self._keys = keys
         self._issuer = issuer
+        self.ring_number = 0
+        """Of the ring that signs: another one has another number."""
         self._cache: OrderedDict[tuple[str, ...], tuple[float, _Said, str]] = OrderedDict()
 
     def replace_keys(self, keys: KeyRing) -> None:
@@ -45,6 +47,7 @@ class Assertions:
         comes.
         """
         self._keys = keys
+        self.ring_number += 1
         self._cache.clear()
 
     def sign(

@@ -26,8 +26,10 @@ from aiohttp import web, web_response
 
 from gateway.background import background_task, forever
 from gateway.check.bearer import Machines
-from gateway.check.handler import MAX_HEAD_LINE_BYTES, Checks
+from gateway.check.handler import Checks
+from gateway.check.http_parser import MAX_HEAD_LINE_BYTES
 from gateway.check.probe_recorder import ProbedChecks, location_handler
+from gateway.check.server import KEEPALIVE_S, serving
 from gateway.check.services import Services
 from gateway.check.trusted_peer import Trust
 from gateway.cognito.oidc import CognitoRelyingParty
@@ -89,10 +91,6 @@ if TYPE_CHECKING:
     from gateway.sessions.primary_health import Primary
 
 _LOG = logging.getLogger(__name__)
-KEEPALIVE_S = 3630.0
-"""Longer than any proxy keeps an idle connection, so it is never we who close one that is about to
-be used.
-"""
 LISTENER: Mapping[str, Any] = {
     "keepalive_timeout": KEEPALIVE_S,
     "max_line_size": MAX_HEAD_LINE_BYTES,
@@ -209,7 +207,15 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             )
             file.changed.append(lambda now: services.trust.replace(now.ingress))
             records = RedisProbes(redis)
-            await serve("check", _checks(services, ring, records))
+            checks_here = Checks(services)
+            stack.callback(checks_here.close)
+            listeners["check"] = await stack.enter_async_context(
+                serving(
+                    _probed(checks_here, services, ring, records),
+                    process.sockets["check"],
+                    limit=process.limits["check"],
+                )
+            )
             pages = browser_application(services)
             pages.router.add_route(
                 "*",
@@ -400,13 +406,12 @@ def _sealing(ring: KeyFile) -> Callable[[], tuple[bytes, ...]]:
     return lambda: tuple(key.material for key in ring().sealing)
 
 
-def _checks(services: Services, ring: KeyFile, records: RedisProbes) -> web.ServerRunner:
-    """The low-level server of aiohttp: the check needs no routing, no middlewares and no
-    application.
-    """
+def _probed(
+    checks: Checks, services: Services, ring: KeyFile, records: RedisProbes
+) -> ProbedChecks:
     config = services.config
-    probed = ProbedChecks(
-        Checks(services),
+    return ProbedChecks(
+        checks,
         records,
         trust=services.trust,
         keys=_sealing(ring),
@@ -414,7 +419,6 @@ def _checks(services: Services, ring: KeyFile, records: RedisProbes) -> web.Serv
         cookie_name=config.cookie.name,
         clock=time.time,
     )
-    return web.ServerRunner(web.Server(probed))
 
 
 def _runner(app: web.Application) -> web.AppRunner:

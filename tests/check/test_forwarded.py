@@ -393,7 +393,8 @@ def test_the_documentation_names_every_real_sender_and_what_it_is_taken_for() ->
     page = (
         (Path(__file__).parents[2] / "docs" / "developer" / "check.md")
         .read_text(encoding="utf-8")
-        .partition("## Who really asks")[2]
+        .partition("## Clients and how they are classified")[2]
+        .partition("\n## ")[0]
     )
     rows = [
         [cell.strip().replace("`", "") for cell in line.split("|")[1:-1]]

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.check.log_throttle import EVERY_S, MAX_REMEMBERED, Repeats
+from gateway.check.records import CheckRecord
 
 if TYPE_CHECKING:
     from tests.support.world import RunningWorld
@@ -14,15 +15,28 @@ if TYPE_CHECKING:
 ACME = "acme.localhost"
 
 
-def record(number: int) -> dict[str, Any]:
-    return {"number": number}
+def record(number: int) -> CheckRecord:
+    return CheckRecord(
+        request_id=str(number),
+        tenant="acme",
+        host=ACME,
+        method="GET",
+        path="/",
+        decision="login",
+        reason="no_session",
+        user=None,
+        provider=None,
+        duration_ms=0.1,
+        client="",
+        dialect="nginx",
+    )
 
 
 def test_what_is_repeated_is_told_once_a_minute_with_how_often_and_nothing_is_lost() -> None:
     repeats, told, counted = Repeats(), [], 0
     for second in range(0, 200, 2):
         for latest, count in repeats.due(float(second)):
-            told.append((second, latest["number"], count))
+            told.append((second, int(latest.request_id or ""), count))
             counted += count
         if second < 150:
             counted += repeats.is_first("poll", record(second), now=float(second))
@@ -51,7 +65,7 @@ def test_of_many_the_oldest_is_given_up_and_its_number_told() -> None:
     repeats.is_first(0, record(7), now=1.0)
     assert list(repeats.due(1.0)) == []
     repeats.is_first("one more", record(0), now=1.0)
-    assert list(repeats.due(1.0)) == [({"number": 7}, 1)]
+    assert list(repeats.due(1.0)) == [(record(7), 1)]
     assert repeats.is_first(0, record(0), now=1.0)
 
 

@@ -9,20 +9,29 @@ import contextlib
 import errno
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from gateway.check import server
+from gateway.check.response import CheckResponse
 from gateway.http import listener as module
 from gateway.http.listener import Listener, listening
 from gateway.metrics import REGISTRY
 from gateway.runtime.draining import drain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+
+    from gateway.check.dialects import RawRequest
+
+    class Serve(Protocol):
+        def __call__(self, *, limit: int = 100) -> AbstractAsyncContextManager[Server]: ...
+
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -70,6 +79,33 @@ class Client:
     @property
     def open(self) -> bool:
         return not self.reader.at_eof() and self.reader.exception() is None
+
+
+@asynccontextmanager
+async def serving_checks(*, limit: int = 100) -> AsyncIterator[Server]:
+    """As ``serving``, by the server of the check listener, which reads no bodies."""
+    go = asyncio.Event()
+
+    async def later() -> CheckResponse:
+        await go.wait()
+        return CheckResponse(204)
+
+    def handle(request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
+        if request.raw_path == "/fault":
+            raise LookupError("a mistake of ours")
+        if request.raw_path.startswith("/large"):
+            return CheckResponse(200, body=bytes(8 << 20))
+        return later() if request.raw_path == "/wait" else CheckResponse(204)
+
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen(128)
+        bound.setblocking(False)
+        async with server.serving(handle, bound, limit=limit) as listener:
+            made = Server(listener, bound.getsockname()[1], go)
+            yield made
+            go.set()
+        await made.close()
 
 
 @asynccontextmanager
@@ -123,6 +159,11 @@ async def eventually(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+both = pytest.mark.parametrize(
+    "serve", [serving, serving_checks], ids=["aiohttp", "the check's own"]
+)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"HEAD_S": 0.1, "BODY_S": 0.3, "TAKEN_S": 0.3, "_SWEEP_S": 0.02}.items():
@@ -172,10 +213,11 @@ async def test_heads_and_bodies_that_never_end_are_cut_off_and_nobody_else_is() 
     )
 
 
+@both
 @pytest.mark.usefixtures("impatient")
-async def test_whoever_asks_and_does_not_take_the_answer_keeps_no_place() -> None:
+async def test_whoever_asks_and_does_not_take_the_answer_keeps_no_place(serve: Serve) -> None:
     before = metric('gateway_connections_closed_total{listener="check",reason="unread"}')
-    async with serving(limit=3) as server:
+    async with serve(limit=3) as server:
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as deaf:
             for target in (b"/large", b"/large?last", b"/large?last"):
@@ -196,11 +238,12 @@ async def test_whoever_asks_and_does_not_take_the_answer_keeps_no_place() -> Non
     )
 
 
+@both
 async def test_at_the_bound_the_connection_that_was_idle_for_longest_makes_room(
-    caplog: pytest.LogCaptureFixture,
+    serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = metric('gateway_connections{listener="check"}')
-    async with serving(limit=4) as server:
+    async with serve(limit=4) as server:
         busy = await server.connect(REQUEST.replace(b"/", b"/wait", 1))
         used = await server.connect()
         idle = [await server.connect() for _ in range(2)]
@@ -218,8 +261,9 @@ async def test_at_the_bound_the_connection_that_was_idle_for_longest_makes_room(
     await eventually(lambda: metric('gateway_connections{listener="check"}') == before)
 
 
-async def test_where_all_are_busy_a_new_connection_waits_and_none_is_cut_off() -> None:
-    async with serving(limit=3) as server:
+@both
+async def test_where_all_are_busy_a_new_connection_waits_and_none_is_cut_off(serve: Serve) -> None:
+    async with serve(limit=3) as server:
         busy = [await server.connect(REQUEST.replace(b"/", b"/wait", 1)) for _ in range(3)]
         await eventually(lambda: len(server.listener._open) == 3)
         late = await server.connect(REQUEST)
@@ -229,11 +273,12 @@ async def test_where_all_are_busy_a_new_connection_waits_and_none_is_cut_off() -
             assert b" 204 " in await client.head()
 
 
+@both
 async def test_a_process_without_descriptors_says_so_once_and_accepts_again(
-    caplog: pytest.LogCaptureFixture,
+    serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = metric('gateway_accept_errors_total{listener="check"}')
-    async with serving() as server:
+    async with serve() as server:
         bound: Any = server.listener._bound
 
         class Exhausted:
@@ -261,10 +306,11 @@ async def test_a_process_without_descriptors_says_so_once_and_accepts_again(
     assert metric('gateway_accept_errors_total{listener="check"}') == before + 5
 
 
+@both
 async def test_a_mistake_of_ours_says_when_to_come_again_and_its_trace_does_not_flood_the_log(
-    caplog: pytest.LogCaptureFixture,
+    serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serving() as server:
+    async with serve() as server:
         for _ in range(20):
             client = await server.connect(REQUEST.replace(b"/", b"/fault", 1))
             head = await client.head()
@@ -274,7 +320,10 @@ async def test_a_mistake_of_ours_says_when_to_come_again_and_its_trace_does_not_
     assert told[0].exc_info is not None and told[0].exc_info[0] is LookupError
 
 
-async def test_whoever_is_connected_when_it_ends_is_answered_and_nobody_is_reset() -> None:
+@both
+async def test_whoever_is_connected_when_it_ends_is_answered_and_nobody_is_reset(
+    serve: Serve,
+) -> None:
     """Clients that connect all the time, each once; at some moment nobody accepts any more."""
     outcomes: list[str] = []
 
@@ -297,7 +346,7 @@ async def test_whoever_is_connected_when_it_ends_is_answered_and_nobody_is_reset
                 except ConnectionError:
                     outcomes.append("lost")
 
-    async with serving() as server:
+    async with serve() as server:
         kept = await server.connect()
         await kept.ask()
         late = await server.connect()
@@ -314,8 +363,11 @@ async def test_whoever_is_connected_when_it_ends_is_answered_and_nobody_is_reset
     assert outcomes.count("last") > 0
 
 
-async def test_a_process_that_leaves_its_sockets_to_others_leaves_them_their_connections() -> None:
-    async with serving() as server:
+@both
+async def test_a_process_that_leaves_its_sockets_to_others_leaves_them_their_connections(
+    serve: Serve,
+) -> None:
+    async with serve() as server:
         await drain([server.listener], owns=lambda: False)
         client = await server.connect(REQUEST)
         server.listener.start()  # as another worker, on the same socket

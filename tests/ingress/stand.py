@@ -24,6 +24,7 @@ from gateway.admin import PREFIX, AdminServices, admin_application
 from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.check.handler import Checks
 from gateway.check.probe_recorder import ProbedChecks, location_handler
+from gateway.check.server import CheckConnection, CheckServer
 from gateway.check.services import Services
 from gateway.check.trusted_peer import Trust
 from gateway.config.model import Config, Ingress
@@ -32,7 +33,7 @@ from gateway.core.model import AppPassword, Identity, MachineToken, Secret, Sess
 from gateway.core.probe import LOCATION
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
-from gateway.http.listener import listening
+from gateway.http.listener import MAX_CONNECTIONS, Listener, accepting, listening
 from gateway.ingress_config import Site, site_of
 from gateway.keys import ring as keys
 from gateway.keys.assertion import Assertions
@@ -45,8 +46,6 @@ from tests.ingress.h2c import H2cApplication
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
-
-    from aiohttp.web_request import BaseRequest
 
     from gateway.admin.idempotency_records import IdempotencyRecords
     from gateway.admin.keys import AdminKeys
@@ -356,11 +355,12 @@ class Stand:
 
         async def serve() -> None:
             stack.callback(bound.close)
-            runner: web.BaseRunner = web.ServerRunner(web.Server(self._checks()))
-            if public:
-                app = web.Application()
-                app.router.add_route("*", "/{path:.*}", _page_of_the_gateway)
-                runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            if not public:
+                await self._checks(stack, bound)
+                return
+            app = web.Application()
+            app.router.add_route("*", "/{path:.*}", _page_of_the_gateway)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await stack.enter_async_context(listening(runner, bound, **LISTENER))
 
         self._call(serve())
@@ -372,12 +372,11 @@ class Stand:
     async def _serve_checks(self) -> int:
         bound = net.bind()
         self._listeners.callback(bound.socket.close)
-        await self._listeners.enter_async_context(
-            listening(web.ServerRunner(web.Server(self._checks())), bound.socket, **LISTENER)
-        )
+        await self._checks(self._listeners, bound.socket)
         return bound.port
 
-    def _checks(self) -> Callable[[BaseRequest], Awaitable[web.StreamResponse]]:
+    async def _checks(self, stack: AsyncExitStack, bound: socket.socket) -> None:
+        """Answered until ``stack`` is left."""
         services = self._services()
         checks = ProbedChecks(
             Checks(services),
@@ -389,13 +388,15 @@ class Stand:
             clock=lambda: NOW,
         )
 
-        async def handle(request: BaseRequest) -> web.StreamResponse:
-            peer = request.transport.get_extra_info("peername") if request.transport else None
-            if peer:
-                self.check_connections.add(peer[1])
-            return await checks(request)
+        server = CheckServer(checks)
 
-        return handle
+        def make(listener: Listener, starting: asyncio.Task[None] | None) -> asyncio.Protocol:
+            return NotedConnection(self.check_connections, server, listener, starting=starting)
+
+        stack.push_async_callback(server.close)
+        await stack.enter_async_context(
+            accepting(Listener(make, bound, name="check", limit=MAX_CONNECTIONS))
+        )
 
     def _services(self) -> Services:
         return Services(
@@ -493,6 +494,25 @@ class Stand:
         await web.SockSite(runner, bound.socket).start()
         self._runners.append(runner)
         return bound.port
+
+
+class NotedConnection(CheckConnection):
+    """Notes from which port it was asked."""
+
+    def __init__(self, noted: set[int], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._noted = noted
+        self._port = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        self._port = peer[1] if isinstance(peer, tuple) else 0
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._port:
+            self._noted.add(self._port)
+        super().data_received(data)
 
 
 async def _page_of_the_gateway(request: web.Request) -> web.StreamResponse:

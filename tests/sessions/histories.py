@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict
 
+from gateway.check.dialects import RawRequest
 from gateway.check.handler import Checks, _Decided
+from gateway.check.response import CheckResponse
 from gateway.config.model import Config
 from gateway.core.decision import Allow, Reason
 from gateway.core.model import Rule
@@ -85,7 +87,7 @@ class Held:
     go: asyncio.Future[None]
 
 
-def _request(known: Known, number: str) -> Any:
+def _request(known: Known, number: str) -> RawRequest:
     """As nginx asks: a program's request, so that an answer needs no page."""
     facts = {
         "Method": "GET",
@@ -100,9 +102,7 @@ def _request(known: Known, number: str) -> Any:
         else f"{CONFIG.cookie.name}={known.stored.cookie.reveal()}"
     )
     headers.update({"Authorization" if known.password else "Cookie": held, "X-Request-Id": number})
-    return SimpleNamespace(
-        raw_path="/auth/nginx", method="GET", headers=headers, remote="127.0.0.1"
-    )
+    return RawRequest("GET", "/auth/nginx", headers, "127.0.0.1")
 
 
 class Schedule:
@@ -529,10 +529,11 @@ class History:
 
         services = SimpleNamespace(
             config=CONFIG,
-            trust=SimpleNamespace(is_trusted=lambda request: True),
+            trust=SimpleNamespace(is_trusted=lambda headers, peer: True),
             tenants=worker.tenants,
             sessions=worker.sessions,
             pages=PAGES,
+            assertions=SimpleNamespace(ring_number=0),
             clock=time.time,
         )
         made: Checks = Noting(services)
@@ -684,7 +685,9 @@ class History:
 
     async def _check(self, known: Known, worker: Worker, arrived_at: int) -> str:
         number = f"check-{self.moment()}"
-        await worker.checks(_request(known, number))
+        answer = worker.checks(_request(known, number))
+        if not isinstance(answer, CheckResponse):
+            await answer
         decision, decided_by = self.answered.pop(number)
         if decision.reason is Reason.STORE_UNAVAILABLE:
             return "503"

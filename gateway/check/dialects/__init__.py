@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
+    from gateway.check.dialects.responses import HeaderList
     from gateway.core.model import AuthRequest
 
     class Dialect(Protocol):
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
         def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
             """The whole answer; ``request`` is None where it could not be parsed or was not
             believed.
+            """
+
+        def clients_own(self, request: AuthRequest) -> HeaderList | None:
+            """What an allow carries besides the managed headers; ``render`` adds the same. None:
+            whoever asks here is let in nowhere.
             """
 
 

@@ -13,8 +13,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.check.dialects.forwarded import Malformed, RawRequest, parse_below
-from gateway.check.dialects.responses import Answer, Verdict, passed_through, with_clients_own
-from gateway.core.decision import Allow
+from gateway.check.dialects.responses import (
+    Answer,
+    HeaderList,
+    Verdict,
+    cookie_and_authorization,
+    passed_through,
+)
 
 if TYPE_CHECKING:
     from gateway.core.model import AuthRequest
@@ -31,9 +36,9 @@ class Envoy:
         return parse_below(PREFIX, request, cookie_name=cookie_name)
 
     def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
-        answer = with_clients_own(passed_through(verdict), verdict, request)
-        if not isinstance(verdict.decision, Allow) or request is None:
-            return answer
+        return passed_through(verdict, () if request is None else self.clients_own(request))
+
+    def clients_own(self, request: AuthRequest) -> HeaderList:
         gone = ",".join(
             name
             for name, text in (
@@ -42,8 +47,5 @@ class Envoy:
             )
             if not text
         )
-        return (
-            Answer(answer.status, (*answer.headers, ("X-Envoy-Auth-Headers-To-Remove", gone)))
-            if gone
-            else answer
-        )
+        own = cookie_and_authorization(request)
+        return (*own, ("X-Envoy-Auth-Headers-To-Remove", gone)) if gone else own

@@ -15,29 +15,32 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.core import authorization
-from gateway.core.cookies import own_values, without
+from gateway.core.cookies import parted
 from gateway.core.decision import Reason
 from gateway.core.hosts import parse_host_header
 from gateway.core.model import AuthRequest, RequestKind
-from gateway.core.paths import canonical
+from gateway.core.paths import canonical, is_plain
 from gateway.core.request_id import parse_request_id
 from gateway.core.webdav import parse_depth, parse_destination
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class Headers(Protocol):
     """Case-insensitive multi-value headers, as aiohttp hands them out."""
 
     def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]: ...
+    def __iter__(self) -> Iterator[str]:
+        """The name of each line."""
+
+    def __len__(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RawRequest:
+class RawRequest(NamedTuple):
     """The check request itself. ``raw_path`` is byte-faithful: undecoded, undecodable bytes as lone
     surrogates.
     """
@@ -46,7 +49,7 @@ class RawRequest:
     raw_path: str
     headers: Headers
     peer: str
-    """Address of the TCP peer, for the log."""
+    """Address of the TCP peer; "" at a Unix socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +65,6 @@ class Malformed:
     html: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """The four facts a decision rests on, as the wire had them."""
-
-    method: str
-    scheme: str
-    host: str
-    uri: str
-
-
 class MalformedError(ValueError):
     """Leaves the parser as a ``Malformed`` value, never as an exception."""
 
@@ -85,6 +78,7 @@ _METHOD = re.compile(r"[A-Z]{1,24}(?:-[A-Z]{1,24})?")
 """Registered methods are upper-case words, some with one dash (RFC 9110 §16.1.1); ``get`` is not
 GET (§9.1).
 """
+_USUAL_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 """Traefik says ``ws`` for a WebSocket handshake when it is told to trust forwarded headers."""
 _REFUSED = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
@@ -96,40 +90,35 @@ _FRAMES = frozenset({"iframe", "frame", "embed", "object", "fencedframe"})
 
 def parse_forwarded(request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
     """For proxies that tell method, scheme, host and URI in ``X-Forwarded-*``."""
+    headers = request.headers
     try:
-        described = Described(
-            method=_once(request.headers, "X-Forwarded-Method"),
-            scheme=_once(request.headers, "X-Forwarded-Proto"),
-            host=_once(request.headers, "X-Forwarded-Host"),
-            uri=_once(request.headers, "X-Forwarded-Uri"),
+        return _build(
+            request,
+            method=_once(headers, "X-Forwarded-Method"),
+            scheme=_once(headers, "X-Forwarded-Proto"),
+            host=_once(headers, "X-Forwarded-Host"),
+            uri=_once(headers, "X-Forwarded-Uri"),
+            cookie_name=cookie_name,
         )
-        return _build(described, request, cookie_name=cookie_name)
     except MalformedError as error:
-        return Malformed(
-            Reason.BAD_REQUEST,
-            str(error),
-            sees_pages(
-                request.headers, next(iter(request.headers.getall("X-Forwarded-Method", ())), "")
-            ),
-        )
+        method = next(iter(headers.getall("X-Forwarded-Method", ())), "")
+        return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(headers, method))
 
 
 def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
     """For proxies that send the client's own request line with ``prefix`` put before the path."""
+    headers, path = request.headers, request.raw_path
     try:
-        described = Described(
+        return _build(
+            request,
             method=request.method,
-            scheme=_once(request.headers, "X-Forwarded-Proto"),
-            host=_once(request.headers, "Host"),
-            uri=request.raw_path.removeprefix(prefix)
-            if request.raw_path.startswith(prefix)
-            else "",
+            scheme=_once(headers, "X-Forwarded-Proto"),
+            host=_once(headers, "Host"),
+            uri=path.removeprefix(prefix) if path.startswith(prefix) else "",
+            cookie_name=cookie_name,
         )
-        return _build(described, request, cookie_name=cookie_name)
     except MalformedError as error:
-        return Malformed(
-            Reason.BAD_REQUEST, str(error), sees_pages(request.headers, request.method)
-        )
+        return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(headers, request.method))
 
 
 def _once(headers: Headers, name: str) -> str:
@@ -140,57 +129,60 @@ def _once(headers: Headers, name: str) -> str:
     return values[0]
 
 
-def _build(described: Described, request: RawRequest, *, cookie_name: str) -> AuthRequest:
-    """Canonical request from what the ingress described. Raises ``MalformedError``."""
-    if not _METHOD.fullmatch(described.method):
-        raise MalformedError(f"method {_shown(described.method)}")
-    scheme = _SCHEMES.get(described.scheme)
-    if scheme is None:
-        raise MalformedError(f"scheme {_shown(described.scheme)}")
-    host = parse_host_header(described.host)
-    if host is None:
-        raise MalformedError(f"host {_shown(described.host)}")
-    if not described.uri.startswith("/") or _REFUSED.search(described.uri):
-        raise MalformedError(f"URI {_shown(described.uri)}")
-    path = canonical(described.uri.partition("?")[0])
+def _build(
+    request: RawRequest, *, method: str, scheme: str, host: str, uri: str, cookie_name: str
+) -> AuthRequest:
+    """Canonical request from the facts that a decision rests on, as the wire had them. Raises
+    ``MalformedError``.
+    """
+    if method not in _USUAL_METHODS and not _METHOD.fullmatch(method):
+        raise MalformedError(f"method {_shown(method)}")
+    known_scheme, canonical_host = _SCHEMES.get(scheme), parse_host_header(host)
+    if known_scheme is None:
+        raise MalformedError(f"scheme {_shown(scheme)}")
+    if canonical_host is None:
+        raise MalformedError(f"host {_shown(host)}")
+    plain = is_plain(uri)
+    if not uri.startswith("/") or (not plain and _REFUSED.search(uri)):
+        raise MalformedError(f"URI {_shown(uri)}")
+    path = canonical(uri.partition("?")[0])
     if path is None:
-        raise MalformedError(f"path {_shown(described.uri)}")
-    headers = request.headers
-    kind = request_kind(headers, described.method)
-    cookie_lines = headers.getall("Cookie", ())
-    authorization_lines = headers.getall("Authorization", ())
+        raise MalformedError(f"path {_shown(uri)}")
+    get = request.headers.getall
+    accept = get("Accept", ())
+    kind = request_kind(request.headers, method)
+    cookie_lines = get("Cookie", ())
     cookie_chars = sum(map(len, cookie_lines))
     if cookie_chars > MAX_COOKIE_CHARS:
         raise MalformedError(f"Cookie of more than {MAX_COOKIE_CHARS} bytes")
-    credentials = authorization.read(authorization_lines)
+    cookies, other_cookies = parted(cookie_lines, cookie_name)
+    credentials = authorization.read(get("Authorization", ()))
+    clients, numbers = get("X-Forwarded-For", ()), get("X-Request-Id", ())
     return AuthRequest(
-        scheme=scheme,
-        host=host,
-        method=described.method,
+        scheme=known_scheme,
+        host=canonical_host,
+        method=method,
         path=path.path,
         ambiguous=path.ambiguous,
-        original_uri=_NOT_ASCII.sub(_percent_encoded, described.uri),
+        original_uri=uri if plain else _NOT_ASCII.sub(_percent_encoded, uri),
         kind=kind,
-        html=kind is not RequestKind.OTHER or names_html(headers.getall("Accept", ())),
-        cookies=own_values(cookie_lines, cookie_name),
-        other_cookies=without(cookie_lines, cookie_name),
+        html=kind is not RequestKind.OTHER or names_html(accept),
+        cookies=cookies,
+        other_cookies=other_cookies,
         bearer=credentials.bearer,
-        preflight=described.method == "OPTIONS"
-        and len(headers.getall("Origin", ())) == 1
-        and len(headers.getall("Access-Control-Request-Method", ())) == 1,
-        client=_address(",".join(headers.getall("X-Forwarded-For", ())).rpartition(",")[2].strip()),
-        request_id=parse_request_id(",".join(headers.getall("X-Request-Id", ()))),
-        destination=parse_destination(
-            headers.getall("Destination", ()), method=described.method, host=host
-        ),
-        depth=parse_depth(headers.getall("Depth", ())),
-        websocket=described.method in _OPENS_SOCKET
-        and len(headers.getall("Sec-WebSocket-Version", ())) == 1,
+        preflight=method == "OPTIONS"
+        and len(get("Origin", ())) == 1
+        and len(get("Access-Control-Request-Method", ())) == 1,
+        client=_address(",".join(clients).rpartition(",")[2].strip()) if clients else "",
+        request_id=parse_request_id(",".join(numbers)) if numbers else "",
+        destination=parse_destination(get("Destination", ()), method=method, host=canonical_host),
+        depth=parse_depth(get("Depth", ())),
+        websocket=method in _OPENS_SOCKET and len(get("Sec-WebSocket-Version", ())) == 1,
         app_password=credentials.app_password,
         authorization=credentials.passed
         if cookie_chars + len(credentials.passed) <= MAX_COOKIE_CHARS
         else "",
-        prompts=prompts(headers),
+        prompts=prompts(request.headers),
     )
 
 
@@ -206,7 +198,8 @@ def request_kind(headers: Headers, method: str) -> RequestKind:
     if shown is None:
         return RequestKind.OTHER
     mode, destination = headers.getall("Sec-Fetch-Mode", ()), headers.getall("Sec-Fetch-Dest", ())
-    if any("prefetch" in value.lower() for value in headers.getall("Sec-Purpose", ())):
+    purposes = headers.getall("Sec-Purpose", ())
+    if purposes and any("prefetch" in purpose.lower() for purpose in purposes):
         return RequestKind.OTHER
     if not mode and not destination:
         # Android's WebView names its application there, which has a dot; scripts say XMLHttpRequest

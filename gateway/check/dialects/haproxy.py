@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.check.dialects.forwarded import Malformed, RawRequest, parse_forwarded
-from gateway.check.dialects.responses import Answer, Verdict, passed_through
-from gateway.core.decision import Allow
+from gateway.check.dialects.responses import Answer, HeaderList, Verdict, passed_through
 
 if TYPE_CHECKING:
     from gateway.core.model import AuthRequest
@@ -27,7 +26,7 @@ class HAProxy:
         return parse_forwarded(request, cookie_name=cookie_name)
 
     def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
-        answer = passed_through(verdict)
-        if not isinstance(verdict.decision, Allow) or request is None or not request.authorization:
-            return answer
-        return Answer(answer.status, (*answer.headers, ("Authorization", request.authorization)))
+        return passed_through(verdict, () if request is None else self.clients_own(request))
+
+    def clients_own(self, request: AuthRequest) -> HeaderList:
+        return (("Authorization", request.authorization),) if request.authorization else ()

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from gateway.check.dialects.forwarded import Malformed, RawRequest, parse_forwarded
 from gateway.check.dialects.responses import (
     Answer,
+    HeaderList,
     Verdict,
     allow,
     challenge,
+    cookie_and_authorization,
     passed_through,
     retry_after,
-    with_clients_own,
 )
 from gateway.core.decision import Allow, Login, Reason
 
@@ -40,7 +41,7 @@ class Nginx:
     def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
         decision = verdict.decision
         if isinstance(decision, Allow):
-            return with_clients_own(allow(verdict), verdict, request)
+            return allow(verdict, () if request is None else self.clients_own(request))
         where = (("Location", verdict.location),) if verdict.location else ()
         why: HeaderList = (("X-Auth-Reason", decision.reason.value),)
         if not where and verdict.content_type.startswith("text/html"):
@@ -54,6 +55,9 @@ class Nginx:
         if decision.reason is Reason.STORE_UNAVAILABLE:
             return Answer(503, (*retry_after(verdict), *why))
         return Answer(403, (*where, *why))
+
+    def clients_own(self, request: AuthRequest) -> HeaderList:
+        return cookie_and_authorization(request)
 
 
 class NginxPage:
@@ -71,3 +75,6 @@ class NginxPage:
 
     def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:  # noqa: ARG002 - the protocol's
         return Answer(502, ()) if isinstance(verdict.decision, Allow) else passed_through(verdict)
+
+    def clients_own(self, request: AuthRequest) -> None:  # noqa: ARG002 - the protocol's
+        return None

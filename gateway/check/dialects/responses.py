@@ -69,21 +69,19 @@ class Answer:
     body: bytes = b""
 
 
-def allow(verdict: Verdict) -> Answer:
-    """Let it through, with the identity."""
-    return Answer(200, verdict.headers)
+def allow(verdict: Verdict, clients_own: HeaderList = ()) -> Answer:
+    """Let it through, with the identity and what the application gets of the client's own."""
+    return Answer(200, (*verdict.headers, *clients_own))
 
 
-def with_clients_own(answer: Answer, verdict: Verdict, request: AuthRequest | None) -> Answer:
-    """An allow carries the client's cookies without the gateway's own, and its Authorization unless
-    that is the gateway's, for proxies that replace the client's headers by the answer's.
+def cookie_and_authorization(request: AuthRequest) -> HeaderList:
+    """The client's cookies without the gateway's own, and its Authorization unless that is the
+    gateway's, for proxies that replace the client's headers by the answer's. An absent one is none.
     """
-    if not isinstance(verdict.decision, Allow) or request is None:
-        return answer
-    own = (("Cookie", request.other_cookies), ("Authorization", request.authorization))
-    return Answer(
-        answer.status, (*answer.headers, *((name, text) for name, text in own if text)), answer.body
-    )
+    cookie = (("Cookie", request.other_cookies),) if request.other_cookies else ()
+    if not request.authorization:
+        return cookie
+    return (*cookie, ("Authorization", request.authorization))
 
 
 def challenge(verdict: Verdict) -> str:
@@ -93,11 +91,11 @@ def challenge(verdict: Verdict) -> str:
     return f'Basic realm="{verdict.realm}", charset="UTF-8", Bearer' if verdict.realm else "Bearer"
 
 
-def passed_through(verdict: Verdict) -> Answer:
+def passed_through(verdict: Verdict, clients_own: HeaderList = ()) -> Answer:
     """For proxies that relay status, headers and body of a denial to the client."""
     decision = verdict.decision
     if isinstance(decision, Allow):
-        return allow(verdict)
+        return allow(verdict, clients_own)
     if isinstance(decision, Login):
         if verdict.location:
             return Answer(302, (("Location", verdict.location), *_no_store()))

@@ -11,7 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.check.dialects.forwarded import Malformed, RawRequest, parse_forwarded
-from gateway.check.dialects.responses import Answer, Verdict, passed_through, with_clients_own
+from gateway.check.dialects.responses import (
+    Answer,
+    HeaderList,
+    Verdict,
+    cookie_and_authorization,
+    passed_through,
+)
 
 if TYPE_CHECKING:
     from gateway.core.model import AuthRequest
@@ -26,4 +32,7 @@ class Traefik:
         return parse_forwarded(request, cookie_name=cookie_name)
 
     def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
-        return with_clients_own(passed_through(verdict), verdict, request)
+        return passed_through(verdict, () if request is None else self.clients_own(request))
+
+    def clients_own(self, request: AuthRequest) -> HeaderList:
+        return cookie_and_authorization(request)

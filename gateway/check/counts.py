@@ -1,0 +1,53 @@
+"""What is counted at every check, as plain integers: handed to Prometheus' counters when they are
+scraped, and at least once a second, for another process of the same gateway may be the one that is
+asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import defaultdict
+from typing import Final
+
+from gateway.metrics import CHECK_BOUNDS, CHECK_DURATION, CHECKS, HANDED_OVER, observe_all
+
+HAND_OVER_S: Final = 1.0
+
+
+class CheckCounts:
+    """Of one event loop."""
+
+    def __init__(self) -> None:
+        self._checks: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        """By the labels of ``CHECKS``: as many as there are label sets, which are capped."""
+        self._buckets: defaultdict[str, list[int]] = defaultdict(
+            lambda: [0] * (len(CHECK_BOUNDS) + 1)
+        )
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._timer: asyncio.TimerHandle | None = None
+        HANDED_OVER.add(self)
+
+    def count(
+        self, tenant: str, dialect: str, decision: str, reason: str, *, seconds: float
+    ) -> None:
+        self._checks[tenant, dialect, decision, reason] += 1
+        self._buckets[dialect][bisect_left(CHECK_BOUNDS, seconds)] += 1
+        self._seconds[dialect] += seconds
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(HAND_OVER_S, self.hand_over)
+
+    def hand_over(self) -> None:
+        """To be called once more before the process ends."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for labels, number in self._checks.items():
+            CHECKS.labels(*labels).inc(number)
+        for dialect, buckets in self._buckets.items():
+            observe_all(CHECK_DURATION.labels(dialect), buckets, self._seconds[dialect])
+        for counted in (self._checks, self._buckets, self._seconds):
+            counted.clear()
+
+
+__all__ = ["CheckCounts"]

@@ -1,0 +1,72 @@
+"""The log record of each check: collected while a turn of the event loop answers, then written at
+once.
+
+Nothing is formatted before the answers of the turn are handed to the kernel. Where the log is
+written as JSON by the background writer, the lines are built here, as ``logging`` would; else they
+go through ``logging``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import NamedTuple
+
+from gateway.log import JsonEvent, background_json_writer, fields
+
+_LOG = logging.getLogger(__name__)
+
+
+class CheckRecord(NamedTuple):
+    """One check, in the order in which a line shows it; what is None is left out."""
+
+    request_id: str | None
+    tenant: str | None
+    host: str | None
+    method: str | None
+    path: str | None
+    decision: str
+    reason: str
+    user: str | None
+    provider: str | None
+    duration_ms: float
+    client: str | None
+    dialect: str
+    repeated: int | None = None
+    """Like it that were not written since the last."""
+    would_decide: str | None = None
+    would_reason: str | None = None
+
+
+_EVENT = JsonEvent(
+    "check",
+    CheckRecord._fields,
+    varying=("request_id", "path", "duration_ms"),
+)
+
+
+class CheckRecords:
+    """Of one event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, CheckRecord]] = []
+
+    def add(self, record: CheckRecord) -> None:
+        """To be written at the end of this turn of the loop."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append((time.time(), record))
+
+    def flush(self) -> None:
+        """Hands over what waits: to be called once more before the process ends."""
+        waiting, self._waiting = self._waiting, []
+        writer = background_json_writer()
+        if writer is not None:
+            writer.put_lines([_EVENT.line(created, record) for created, record in waiting])
+            return
+        for _, record in waiting:
+            _LOG.info("check", extra=fields(**record._asdict()))
+
+
+__all__ = ["CheckRecord", "CheckRecords"]

@@ -1,0 +1,400 @@
+"""The HTTP server of the check listener: one question after the other from an ingress that keeps
+its connections.
+
+Rules:
+- What can be answered from memory is answered where its bytes arrive: no task, no await. Whatever
+  has to wait is a task; what was sent behind it waits for it, and answers keep their order.
+- A check is answered from its head. Where a body is announced, or another protocol asked for, that
+  answer is the connection's last: what follows is thrown away, and never read as a request. A
+  version that is not 1.0 or 1.1, and an expectation that nobody knows, are refused.
+- Bytes that are no HTTP are answered with a fixed text, quoted nowhere, and end the connection.
+- Requests that are sent ahead are read up to ``MAX_PIPELINED``, then the connection is not read
+  until those are answered; so it is while the client does not take its answers.
+- Who sends a last request and closes its side is answered first.
+- How many connections there are, and how long a head or an unread answer may take, is the
+  listener's business (``listener.py``).
+
+Every other listener is aiohttp's; so is the parser here (``http_parser.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from gateway.check.dialects import RawRequest
+from gateway.check.http_parser import (
+    MAX_PIPELINED,
+    NotHttpError,
+    RequestParser,
+    has_body,
+    is_http_1,
+    is_http_1_0,
+)
+from gateway.check.response import CheckResponse, header_lines, status_line
+from gateway.core.decision import RETRY_AFTER_S
+from gateway.http.listener import MAX_CONNECTIONS, Listener, accepting
+from gateway.log import fields
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Awaitable
+
+    from gateway.check.http_parser import Head
+
+_LOG = logging.getLogger(__name__)
+KEEPALIVE_S: Final = 3630.0
+"""Longer than any proxy keeps an idle connection, so it is never we who close one that is about to
+be used.
+"""
+LINGER_S: Final = 2.0
+"""After a last answer behind which more may follow: for how long that is taken and thrown away.
+Closing at once would reset the connection, and the client might lose the answer.
+"""
+STOP_GRACE_S: Final = 5.0
+"""For answers that wait for a store when the process ends."""
+NAME: Final = "gateway"
+_EMPTY: Final = b"Content-Length: 0\r\n"
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
+
+
+class Handler(Protocol):
+    """Answers one request: at once, or once something was waited for."""
+
+    def __call__(self, request: RawRequest, /) -> CheckResponse | Awaitable[CheckResponse]: ...
+
+
+def _refusal(status: HTTPStatus) -> CheckResponse:
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        headers.append(("Retry-After", str(RETRY_AFTER_S)))
+    return CheckResponse(status, header_lines(headers), f"{status.phrase}\n".encode())
+
+
+_BAD_REQUEST: Final = _refusal(HTTPStatus.BAD_REQUEST)
+_EXPECTATION: Final = _refusal(HTTPStatus.EXPECTATION_FAILED)
+_VERSION: Final = _refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+_TOO_LONG: Final = _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+_FAULT: Final = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+class CheckServer:
+    """What all connections of one listener share."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self.connections: set[CheckConnection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """Answers that wait for something; referred to here, since a loop keeps tasks weakly."""
+        self._second, self._stamp, self._empty_end = 0, b"", b""
+        self._status_lines: dict[int, bytes] = {}
+
+    def response_bytes(self, response: CheckResponse, head: Head | None, *, close: bool) -> bytes:
+        """The whole answer to ``head``; None where it could not be read."""
+        status, lines, body = response
+        started = self._status_lines.get(status)
+        if started is None:
+            started = self._status_lines[status] = status_line(status)
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            date = formatdate(second, usegmt=True)
+            self._stamp = f"Date: {date}\r\nServer: {NAME}\r\n".encode("ascii")
+            self._empty_end = _EMPTY + self._stamp + b"\r\n"
+        if close:
+            connection = _CLOSE
+        elif head is not None and is_http_1_0(head):
+            connection = _KEEP_ALIVE
+        elif not body:
+            return started + lines + self._empty_end
+        else:
+            connection = b""
+        length = b"Content-Length: %d\r\n" % len(body)
+        if head is not None and head.method == "HEAD":
+            body = b""
+        return b"".join((started, lines, length, self._stamp, connection, b"\r\n", body))
+
+    async def close(self) -> None:
+        """What waits is answered, within ``STOP_GRACE_S``; then every connection ends."""
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=STOP_GRACE_S)
+        for task in self.tasks:
+            task.cancel()
+        for connection in tuple(self.connections):
+            connection.force_close()
+
+
+class CheckConnection(asyncio.Protocol):
+    """One connection of an ingress."""
+
+    __slots__ = (
+        "_address",
+        "_ends",
+        "_eof",
+        "_heard_at",
+        "_keepalive",
+        "_listener",
+        "_loop",
+        "_parser",
+        "_paused",
+        "_queue",
+        "_reading",
+        "_server",
+        "_task",
+        "_transport",
+        "_unparsed",
+        "starting",
+        "unused",
+    )
+
+    def __init__(
+        self, server: CheckServer, listener: Listener, *, starting: asyncio.Task[None] | None
+    ) -> None:
+        self.starting = starting
+        self.unused = True
+        self._server = server
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._parser = RequestParser(self._loop)
+        self._transport: asyncio.Transport | None = None
+        self._address = ""
+        self._queue: deque[tuple[Head, object] | CheckResponse] = deque()
+        """What was read and is not answered yet; a response stands for what could not be read."""
+        self._task: asyncio.Task[None] | None = None
+        """Answers the request that was taken from the queue last."""
+        self._unparsed = False
+        """The parser may hold bytes of further requests."""
+        self._reading = True
+        self._paused = False
+        """The client does not take its answers."""
+        self._eof = False
+        """The client has closed its side."""
+        self._ends = False
+        """The last answer was given: whatever comes is thrown away."""
+        self._heard_at = 0.0
+        self._keepalive: asyncio.TimerHandle | None = None
+
+    # --- for the listener ------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        transport = self._transport
+        return self._all_answered and (transport is None or transport.get_write_buffer_size() == 0)
+
+    @property
+    def missing_body(self) -> None:
+        """No body is waited for."""
+        return
+
+    def force_close(self) -> None:
+        self._ends = True
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def _all_answered(self) -> bool:
+        """What was read is; the client may not have taken it yet."""
+        return self._task is None and not self._queue and not self._unparsed
+
+    # --- of asyncio ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = made = cast("asyncio.Transport", transport)
+        peer = made.get_extra_info("peername")
+        self._address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        self._server.connections.add(self)
+        self._listener.opened(self, made)
+        self._heard_at = self._loop.time()
+        self._keepalive = self._loop.call_at(self._heard_at + KEEPALIVE_S, self._close_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - asyncio's
+        self._listener.closed(self)
+        self._server.connections.discard(self)
+        self._transport, self._ends = None, True
+        self._queue.clear()
+        self._unparsed = False
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._ends:
+            return
+        self._heard_at = self._loop.time()
+        self._listener.heard(self, request=self._parse(data))
+        if self._task is None:
+            self._answer()
+
+    def eof_received(self) -> bool:
+        """True: the connection stays open for the answers that are still to come."""
+        self._eof = True
+        return not self._all_answered
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        self._read_on()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._read_on()
+        if self._task is None:
+            self._answer()
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _parse(self, data: bytes) -> bool:
+        """Whether a request is complete now, or can be none any more."""
+        try:
+            messages = self._parser.feed(data)
+        except NotHttpError as error:
+            _LOG.warning("invalid_http_request", extra=fields(error=str(error)))
+            self._queue.append(_TOO_LONG if error.too_long else _BAD_REQUEST)
+            return True
+        self._queue.extend(messages)
+        self._unparsed = len(self._queue) >= MAX_PIPELINED
+        if self._unparsed:
+            self._read_on()
+        return bool(messages)
+
+    def _read_on(self) -> None:
+        """Read from the socket, unless answers or requests pile up."""
+        wanted = not (self._paused or self._unparsed)
+        transport = self._transport
+        if wanted == self._reading or transport is None or self._eof or transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    def _parse_rest(self) -> None:
+        """In a turn of the loop of its own: whoever sends many requests at once holds up nobody for
+        longer than ``MAX_PIPELINED`` of them take.
+        """
+        if self._ends or not self._unparsed or self._queue:
+            return
+        self._unparsed = False
+        self._parse(b"")
+        self._read_on()
+        if self._task is None:
+            self._answer()
+        if self._eof and self._all_answered:
+            self.force_close()
+
+    # --- answering -------------------------------------------------------------------------------
+
+    def _answer(self) -> None:
+        """All that was read, until something has to be waited for."""
+        while self._queue and not self._paused and not self._ends:
+            item = self._queue.popleft()
+            if isinstance(item, CheckResponse):
+                self._write(item, None, last=True)
+                return
+            head, token = item
+            self._parser.consumed()
+            self.unused = False
+            refused = _refused(head)
+            if refused is not None:
+                self._write(refused, head, last=True)
+                return
+            try:
+                response = self._server.handler(
+                    RawRequest(head.method, head.path, head.headers, self._address)
+                )
+            except Exception as error:  # noqa: BLE001 - whatever it is, one request's fault is no other's
+                self._fault(error, head)
+                return
+            last = head.upgrade or has_body(token)
+            if not isinstance(response, CheckResponse):
+                self._task = self._loop.create_task(self._answer_later(response, head, last=last))
+                self._server.tasks.add(self._task)
+                self._task.add_done_callback(self._server.tasks.discard)
+                return
+            self._write(response, head, last=last)
+        if self._unparsed and not self._queue:
+            self._loop.call_soon(self._parse_rest)
+
+    async def _answer_later(
+        self, waits: Awaitable[CheckResponse], head: Head, *, last: bool
+    ) -> None:
+        try:
+            response = await waits
+        except Exception as error:  # noqa: BLE001 - as above
+            self._task = None
+            self._fault(error, head)
+            return
+        self._task = None
+        self._write(response, head, last=last)
+        self._answer()
+
+    def _fault(self, error: Exception, head: Head) -> None:
+        self._listener.fault(error, detail="Error handling request")
+        self._write(_FAULT, head, last=True)
+
+    def _write(self, response: CheckResponse, head: Head | None, *, last: bool = False) -> None:
+        """``last``: something may follow that is no request, and is not to be read as one."""
+        transport = self._transport
+        if transport is None or self._ends:
+            return
+        self._listener.answered += 1
+        done = self._eof and not self._queue and not self._unparsed
+        close = last or self._listener.ending or head is None or head.should_close
+        transport.write(self._server.response_bytes(response, head, close=close))
+        if close or done:
+            self._end(transport, linger=last)
+
+    def _end(self, transport: asyncio.Transport, *, linger: bool) -> None:
+        self._ends, self._unparsed = True, False
+        self._queue.clear()
+        if not linger or self._eof or not transport.can_write_eof():
+            transport.close()
+            return
+        transport.write_eof()
+        self._paused = False
+        self._read_on()
+        self._loop.call_later(LINGER_S, transport.abort)
+
+    def _close_if_silent(self) -> None:
+        at = self._heard_at + KEEPALIVE_S
+        if self.idle and at <= self._loop.time():
+            self.force_close()
+            return
+        self._keepalive = self._loop.call_at(
+            max(at, self._loop.time() + 1.0), self._close_if_silent
+        )
+
+
+def _refused(head: Head) -> CheckResponse | None:
+    """What no ingress sends."""
+    if not is_http_1(head):
+        return _VERSION
+    expected = head.headers.get("Expect")
+    # RFC 9110 §10.1.1: the final answer may come at once; proxies hand the header on.
+    return None if expected is None or expected.lower() == "100-continue" else _EXPECTATION
+
+
+@asynccontextmanager
+async def serving(
+    handler: Handler, bound: socket.socket, *, name: str = "check", limit: int = MAX_CONNECTIONS
+) -> AsyncIterator[Listener]:
+    """Answer checks on a bound socket, non-blocking. Leaving waits for what is being answered."""
+    server = CheckServer(handler)
+
+    def make(listener: Listener, starting: asyncio.Task[None] | None) -> CheckConnection:
+        return CheckConnection(server, listener, starting=starting)
+
+    try:
+        async with accepting(Listener(make, bound, name=name, limit=limit)) as listener:
+            yield listener
+    finally:
+        await server.close()
+
+
+__all__ = ["CheckConnection", "CheckServer", "Handler", "serving"]

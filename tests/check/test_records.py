@@ -1,0 +1,161 @@
+"""What is written and counted of each check, beside ``logging`` and Prometheus' own way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+
+from gateway.check.counts import CheckCounts
+from gateway.check.dialects import ENDPOINTS, Answer
+from gateway.check.records import _EVENT, CheckRecord, CheckRecords
+from gateway.check.response import CheckResponse, encode, header_lines
+from gateway.log import FIELDS, _Json, configure, fields
+from gateway.log_writer import BackgroundHandler
+from gateway.metrics import REGISTRY, scrape
+from tests.test_log import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+RECORD = CheckRecord(
+    "r-1",
+    "acme",
+    "app.acme.test",
+    "GET",
+    "/reports/ü",
+    "allow",
+    "ok",
+    "sub-1",
+    None,
+    0.25,
+    "10.0.0.7",
+    "nginx",
+)
+texts = st.none() | st.text(max_size=30) | st.sampled_from([TOKEN, "code=hunter2", "x" * 2000, ""])
+
+
+def logged(created: float, record: CheckRecord) -> str:
+    made = logging.LogRecord("gateway", logging.INFO, "", 0, "check", None, None)
+    made.created = created
+    made.gateway_fields = fields(**record._asdict())["gateway_fields"]
+    return _Json().format(made) + "\n"
+
+
+@given(
+    texts=st.lists(texts, min_size=11, max_size=11),
+    duration=st.floats(0, 1e6).map(lambda number: round(number, 3)),
+    repeated=st.none() | st.integers(1, 10**6),
+    created=st.integers(0, 4 * 10**12).map(lambda number: number / 1000),
+)
+def test_a_line_is_what_logging_would_have_written(
+    texts: list[str | None], duration: float, repeated: int | None, created: float
+) -> None:
+    values: list[Any] = [*texts[:9], duration, *texts[9:], repeated, None, "no_session"]
+    record = CheckRecord(*values)
+    assert _EVENT.line(created, record) == logged(created, record)
+    assert "hunter2" not in _EVENT.line(created, record)
+
+
+def test_the_fields_have_their_documented_order() -> None:
+    names = CheckRecord._fields
+    assert names[: len(FIELDS)] == FIELDS
+    assert list(names[len(FIELDS) :]) == sorted(names[len(FIELDS) :])
+
+
+@pytest.fixture
+def background(tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
+    """The root logger writes JSON to a file, in the background: the lines that are there."""
+    root, gateway = logging.getLogger(), logging.getLogger("gateway")
+    before = root.handlers[:], root.level, gateway.level
+    path = tmp_path / "log"
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
+    handler = BackgroundHandler(
+        descriptor,
+        dropped=lambda _: None,
+        notice=lambda _: logging.LogRecord("x", 30, "", 0, "dropped", None, None),
+    )
+    root.handlers[:] = [handler]
+    configure("json", "info")
+
+    def written() -> list[str]:
+        handler.flush()
+        return path.read_text("utf-8").splitlines()
+
+    yield written
+    handler.flush()
+    root.handlers[:], root.level, gateway.level = before[0], before[1], before[2]
+    os.close(descriptor)
+
+
+async def test_the_records_of_one_turn_are_written_once_and_in_order(
+    background: Callable[[], list[str]],
+) -> None:
+    records = CheckRecords()
+    for number in range(50):
+        records.add(RECORD._replace(request_id=f"r{number}"))
+    assert background() == [], "not while answers are made"
+    await asyncio.sleep(0)
+    assert [json.loads(line)["request_id"] for line in background()] == [f"r{n}" for n in range(50)]
+    records.add(RECORD)
+    records.flush()  # as at the end of the process, which may be before the end of the turn
+    assert len(background()) == 51
+
+
+async def test_where_logging_has_another_reader_it_gets_the_record(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    records = CheckRecords()
+    records.add(RECORD)
+    await asyncio.sleep(0)
+    assert [vars(r)["gateway_fields"]["path"] for r in caplog.records] == ["/reports/ü"]
+
+
+def test_an_answer_of_every_dialect_is_the_bytes_of_its_headers() -> None:
+    assert header_lines(()) == b""
+    assert encode(Answer(403, (("X-A", "b"), ("X-C", "ü")), b"body")) == CheckResponse(
+        403, "X-A: b\r\nX-C: ü\r\n".encode(), b"body"
+    )
+    for evil in ("a\r\nSet-Cookie: x", "a\n", "a\r", "a\0"):
+        with pytest.raises(ValueError, match="line end"):
+            header_lines((("X-A", evil),))
+    assert [d.name for d in ENDPOINTS.values() if d.clients_own.__doc__] == []
+
+
+def value(name: str) -> float:
+    for line in generate_latest(REGISTRY).decode().splitlines():
+        if line.rpartition(" ")[0] == name:
+            return float(line.rpartition(" ")[2])
+    return 0.0
+
+
+async def test_counts_reach_prometheus_when_it_asks() -> None:
+    labels = 'decision="allow",dialect="counted",reason="ok",tenant="acme"'
+    names = [
+        f"gateway_checks_total{{{labels}}}",
+        'gateway_check_duration_seconds_count{dialect="counted"}',
+        'gateway_check_duration_seconds_sum{dialect="counted"}',
+        'gateway_check_duration_seconds_bucket{dialect="counted",le="0.0001"}',
+        'gateway_check_duration_seconds_bucket{dialect="counted",le="0.00025"}',
+        'gateway_check_duration_seconds_bucket{dialect="counted",le="3.0"}',
+    ]
+    counts = CheckCounts()
+    for seconds in (0.0001, 0.00011, 5.0):  # a bound belongs to its bucket
+        counts.count("acme", "counted", "allow", "ok", seconds=seconds)
+    assert [value(name) for name in names] == [0.0] * 6
+    scrape()
+    assert [value(name) for name in names] == [3.0, 3.0, 5.00021, 1.0, 2.0, 2.0]
+    scrape()
+    assert value(names[0]) == 3.0, "once"
+    counts.count("acme", "counted", "allow", "ok", seconds=0.1)
+    counts.hand_over()
+    assert value(names[0]) == 4.0
