@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.check.dialects.responses import STATUS_OF_DENIAL
 from gateway.check.page_links import change_address, provider_sign_out
-from gateway.core.decide import match, would_do
+from gateway.core.decide import match
 from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.model import RequestKind
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from gateway.check.dialects.responses import HeaderList
     from gateway.check.services import Services
     from gateway.core.decision import Decision
-    from gateway.core.model import AuthRequest, Session, Tenant
+    from gateway.core.model import AuthRequest, Identity, Session, Tenant
+    from gateway.core.rules import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,28 +103,43 @@ def _page(
     )
     change = change_address(origin, back) if request.host in services.config.shared_hosts else None
     if isinstance(decision, Deny) and tenant is not None and asked.session is not None:
-        matched = match(tenant, request)
-        groups, roles = would_do(tenant, matched, asked.session.identity, decision.reason)
-        return "denied", {
-            "reason": decision.reason,
-            "email": asked.session.identity.email,
-            "groups": groups,
-            "roles": roles,
-            "rule": matched.rule.path if matched.rule is not None else "",
-            "return_to": back,
-            "change": change,
-            "no_groups": decision.reason is Reason.GROUP_MISSING
-            and not asked.session.identity.groups,
-            "provider_sign_out": provider_sign_out(
-                tenant.provider(asked.session.identity.provider)
-            ),
-        }
+        return "denied", denied_values(
+            tenant,
+            match(tenant, request),
+            asked.session.identity,
+            decision,
+            return_to=back,
+            change=change,
+        )
     return "error", {
         "reason": decision.reason,
         "code": "",
         "retry": asked.location or None,
         "change": change,
         "start": "/",
+    }
+
+
+def denied_values(
+    tenant: Tenant,
+    matched: Match,
+    identity: Identity,
+    decision: Deny,
+    *,
+    return_to: str,
+    change: str | None,
+) -> dict[str, object]:
+    """What the page ``denied`` says to a person who is signed in."""
+    return {
+        "reason": decision.reason,
+        "email": identity.email,
+        "groups": decision.groups,
+        "roles": decision.roles,
+        "rule": matched.rule.path if matched.rule is not None else "",
+        "return_to": return_to,
+        "change": change,
+        "no_groups": decision.reason is Reason.GROUP_MISSING and not identity.groups,
+        "provider_sign_out": provider_sign_out(tenant.provider(identity.provider)),
     }
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import Allow, Deny, Login, Reason
+from gateway.core.decision import Allow, Deny, Login, Missing, Reason
 from gateway.core.readings import DIFFERENT, Unreadable
 from gateway.core.rules import NO_RULE, Match, acts_below, combined
 
@@ -171,7 +171,7 @@ def decide(
         if not matched.all_of
         else _first_denial(tenant, matched.all_of, session.identity, trace)
     )
-    return Allow(Reason.OK, session) if denial is None else _DENY[denial]
+    return Allow(Reason.OK, session) if denial is None else denial
 
 
 def _session_refusal(
@@ -190,7 +190,7 @@ def _session_refusal(
 
 def _first_denial(
     tenant: Tenant, rules: tuple[Rule | None, ...], identity: Identity, trace: Trace | None
-) -> Reason | None:
+) -> Deny | None:
     """Each rule is asked, and the first that does not let this person in says why."""
     for rule in rules:
         if trace is not None and rule is not None:
@@ -203,7 +203,7 @@ def _first_denial(
 
 def _policy_denial(
     tenant: Tenant, rule: Rule | None, identity: Identity, trace: Trace | None
-) -> Reason | None:
+) -> Deny | None:
     """E-mail domain always; the tenant's groups and roles unless the rule replaces them; then the
     rule's own.
     """
@@ -216,27 +216,20 @@ def _policy_denial(
     if trace is not None:
         trace.add("e-mail domain", domain_ok, identity.email_domain)
     if not domain_ok:
-        return Reason.EMAIL_DOMAIN
+        return _DENY[Reason.EMAIL_DOMAIN]
     groups, roles = tenant.allowed_groups, tenant.allowed_roles
     if rule is not None and rule.override_tenant_groups:
         groups = None if rule.groups is not None or rule.any_group else groups
         roles = None if rule.roles is not None or rule.any_role else roles
-    if groups is not None and not _one_of(groups, identity.groups, trace, "tenant's groups"):
-        return Reason.GROUP_MISSING
-    if (
-        rule is not None
-        and rule.groups is not None
-        and not _one_of(rule.groups, identity.groups, trace, "rule's groups")
+    rules_own = (None, None) if rule is None else (rule.groups, rule.roles)
+    for reason, kind, held, wanted, whose in (
+        (Reason.GROUP_MISSING, "groups", identity.groups, groups, "tenant's groups"),
+        (Reason.GROUP_MISSING, "groups", identity.groups, rules_own[0], "rule's groups"),
+        (Reason.ROLE_MISSING, "roles", identity.roles, roles, "tenant's roles"),
+        (Reason.ROLE_MISSING, "roles", identity.roles, rules_own[1], "rule's roles"),
     ):
-        return Reason.GROUP_MISSING
-    if roles is not None and not _one_of(roles, identity.roles, trace, "tenant's roles"):
-        return Reason.ROLE_MISSING
-    if (
-        rule is not None
-        and rule.roles is not None
-        and not _one_of(rule.roles, identity.roles, trace, "rule's roles")
-    ):
-        return Reason.ROLE_MISSING
+        if wanted is not None and not _one_of(wanted, held, trace, whose):
+            return Deny(reason, Missing(kind, wanted))
     return None
 
 
@@ -284,7 +277,7 @@ def _decide_app_password(
     if not recent:
         return _DENY[Reason.LOGIN_TOO_OLD]
     denial = _policy_denial(tenant, rule, password.session.identity, trace)
-    return Allow(Reason.APP_PASSWORD, password.session) if denial is None else _DENY[denial]
+    return Allow(Reason.APP_PASSWORD, password.session) if denial is None else denial
 
 
 def _is_covered(tenant: Tenant, request: AuthRequest, password: AppPassword) -> bool:
@@ -362,44 +355,3 @@ def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:
         trace.add("rule", not matched.rule.deny, f"rules[{matched.index}] path {matched.rule.path}")
     else:
         trace.add("rule", passed=True, detail="none matches: login and the tenant's groups")
-
-
-def would_do(
-    tenant: Tenant, matched: Match, identity: Identity, reason: Reason
-) -> tuple[list[str], list[str]]:
-    """Groups, and roles, any one of which would have done: the tenant's if those are what is
-    missing, else the rule's.
-    """
-    rule = next(
-        (rule for rule in matched.all_of if _policy_denial(tenant, rule, identity, None) is reason),
-        matched.rule,
-    )
-    for missing, held, tenant_wants, rule_wants, replaced in (
-        (
-            Reason.GROUP_MISSING,
-            identity.groups,
-            tenant.allowed_groups,
-            rule.groups if rule else None,
-            rule is not None
-            and rule.override_tenant_groups
-            and (rule.groups is not None or rule.any_group),
-        ),
-        (
-            Reason.ROLE_MISSING,
-            identity.roles,
-            tenant.allowed_roles,
-            rule.roles if rule else None,
-            rule is not None
-            and rule.override_tenant_groups
-            and (rule.roles is not None or rule.any_role),
-        ),
-    ):
-        if reason is missing:
-            wanted = (
-                tenant_wants
-                if tenant_wants is not None and not replaced and tenant_wants.isdisjoint(held)
-                else rule_wants
-            )
-            names = sorted(wanted or ())
-            return (names, []) if missing is Reason.GROUP_MISSING else ([], names)
-    return [], []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -78,10 +78,32 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """Any one of ``wanted`` would have sufficed. ``kind``: ``groups`` or ``roles``."""
+
+    kind: str
+    wanted: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Deny:
     """No, and a login would not change it."""
 
     reason: Reason
+    missing: Missing | None = field(default=None, compare=False)
+    """For whoever explains it: the same denial is the same, whatever it wants."""
+
+    @property
+    def groups(self) -> list[str]:
+        """Any one of these would have sufficed; empty where it is not about groups."""
+        return self._wanted("groups")
+
+    @property
+    def roles(self) -> list[str]:
+        return self._wanted("roles")
+
+    def _wanted(self, kind: str) -> list[str]:
+        return sorted(self.missing.wanted) if self.missing and self.missing.kind == kind else []
 
 
 Decision = Allow | Login | Deny

@@ -25,7 +25,6 @@ from gateway.core.decide import (
     match_next,
     requires_app_password,
     requires_bearer,
-    would_do,
 )
 from gateway.core.decision import Deny, Login, Reason
 from gateway.core.hosts import email_domain, parse_host_header
@@ -112,9 +111,6 @@ class Explanation:
     tenant: Tenant | None = None
     matched: Match | None = None
     provider: str = ""
-    groups: tuple[str, ...] = ()
-    """Any one of these, or of ``roles``, would have done."""
-    roles: tuple[str, ...] = ()
     next: Decision | None = None
     """What ``shadow_rules`` say; None where there are none."""
 
@@ -188,11 +184,6 @@ def explain(
     )
     if matched.refused is None and not matched.public:
         _not_taken(hypothesis, matched, request, trace)
-    groups, roles = (
-        would_do(tenant, matched, person.identity, decision.reason)
-        if person is not None and isinstance(decision, Deny)
-        else ([], [])
-    )
     after = (
         decide(
             tenant,
@@ -212,8 +203,6 @@ def explain(
         tenant,
         matched,
         person.identity.provider if person is not None else "",
-        tuple(groups),
-        tuple(roles),
         after,
     )
 

@@ -20,8 +20,8 @@ from urllib.parse import urlencode
 
 from gateway.cognito.error_diagnosis import diagnose
 from gateway.core import signed_link
-from gateway.core.decide import decide, match, would_do
-from gateway.core.decision import Allow, Reason
+from gateway.core.decide import decide, match
+from gateway.core.decision import Allow, Deny, Reason
 from gateway.core.groups import parse_groups
 from gateway.core.login import Accepted, Refusal, accept
 from gateway.core.model import AuthRequest, RequestKind, Session
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from gateway.cognito.relying_party import Tokens
     from gateway.core.decision import Decision
-    from gateway.core.model import Identity, PendingLogin, Provider, Tenant
+    from gateway.core.model import PendingLogin, Provider, Tenant
     from gateway.login.request import Browser
     from gateway.sessions.api import LoginConsumed
 
@@ -239,7 +239,7 @@ def _judge(
     asked = _start_page(browser)
     decision = _decide(browser, tenant, asked, accepted)
     result.allowed, result.reason = isinstance(decision, Allow), decision.reason
-    result.missing += _would_do(tenant, asked, accepted.identity, decision)
+    result.missing += _missing(decision)
     result.steps.append((TrialStep.DECISION, _ms(decided), result.allowed, decision.reason.value))
 
 
@@ -280,15 +280,14 @@ def _start_page(browser: Browser) -> AuthRequest:
     )
 
 
-def _would_do(
-    tenant: Tenant, asked: AuthRequest, identity: Identity, decision: Decision
-) -> list[tuple[TrialLack, str]]:
+def _missing(decision: Decision) -> list[tuple[TrialLack, str]]:
     if decision.reason is Reason.TENANT_INACTIVE:
         return [(TrialLack.ACTIVE, "")]
-    groups, roles = would_do(tenant, match(tenant, asked), identity, decision.reason)
+    if not isinstance(decision, Deny):
+        return []
     return [
         (lack, ", ".join(names))
-        for lack, names in ((TrialLack.GROUPS, groups), (TrialLack.ROLES, roles))
+        for lack, names in ((TrialLack.GROUPS, decision.groups), (TrialLack.ROLES, decision.roles))
         if names
     ]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-from gateway.check.page_links import provider_sign_out
-from gateway.core.decide import Trace, decide, match, would_do
+from gateway.check.denial import denied_values
+from gateway.core.decide import Trace, decide, match
 from gateway.core.decision import Deny, Login, Reason
 from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical
@@ -53,23 +53,20 @@ async def explain(request: web.Request) -> web.StreamResponse:
     request["reason"] = decision.reason
     if isinstance(decision, Login):
         return redirect("/_auth/login?" + urlencode({"rd": wanted}))
-    reason = decision.reason if isinstance(decision, Deny) else Reason.OK
     return_to = f"{browser.origin}{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-    groups, roles = would_do(tenant, matched, session.identity, reason)
     return page(
         request,
         "denied",
         tenant,
         status=403 if isinstance(decision, Deny) else 200,
-        reason=reason,
-        email=session.identity.email,
-        groups=groups,
-        roles=roles,
-        rule=matched.rule.path if matched.rule is not None else "",
-        no_groups=reason is Reason.GROUP_MISSING and not session.identity.groups,
-        return_to=return_to,
-        provider_sign_out=provider_sign_out(tenant.provider(session.identity.provider)),
-        change=change_link(browser, f"/_auth/login?{urlencode({'rd': return_to})}"),
+        **denied_values(
+            tenant,
+            matched,
+            session.identity,
+            decision if isinstance(decision, Deny) else Deny(Reason.OK),
+            return_to=return_to,
+            change=change_link(browser, f"/_auth/login?{urlencode({'rd': return_to})}"),
+        ),
     )
 
 

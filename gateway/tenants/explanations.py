@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import Allow, Login
+from gateway.core.decision import Allow, Deny, Login
 from gateway.core.explain import (
     NO_RESTRICTIONS,
     ActiveRestrictions,
@@ -145,6 +145,7 @@ def kind_of(decision: Decision) -> str:
 def as_json(found: Explanation) -> Json:
     """Only what is the asked-for tenant's own."""
     rule = found.matched.rule if found.matched is not None else None
+    denial = found.decision if isinstance(found.decision, Deny) else Deny(found.decision.reason)
     return {
         "decision": kind_of(found.decision),
         "reason": found.decision.reason.value,
@@ -157,7 +158,7 @@ def as_json(found: Explanation) -> Json:
             {"step": step, "passed": passed, "detail": detail}
             for step, passed, detail in found.steps
         ],
-        "would_do": {"groups": list(found.groups), "roles": list(found.roles)},
+        "would_do": {"groups": denial.groups, "roles": denial.roles},
         "support": found.tenant.branding.support or None if found.tenant is not None else None,
         "shadow_rules": {"decision": kind_of(found.next), "reason": found.next.reason.value}
         if found.next is not None

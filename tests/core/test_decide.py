@@ -18,7 +18,6 @@ from gateway.core.decide import (
     requires_app_password,
     requires_bearer,
     takes_app_passwords,
-    would_do,
 )
 from gateway.core.decision import Allow, Decision, Deny, Login, Reason
 from gateway.core.model import (
@@ -515,14 +514,20 @@ def test_rules_next_are_matched_in_place_of_the_rules() -> None:
         ),
         (tenant(allowed_roles=frozenset({"r"})), Reason.ROLE_MISSING, ([], ["r"])),
         (tenant(rules=(rule("/x", roles=frozenset({"q"})),)), Reason.ROLE_MISSING, ([], ["q"])),
-        (tenant(), Reason.ROLE_MISSING, ([], [])),
-        (tenant(), Reason.EMAIL_DOMAIN, ([], [])),
+        (tenant(email_domains=frozenset()), Reason.EMAIL_DOMAIN, ([], [])),
+        (tenant(rules=(rule("/x", deny=True),)), Reason.RULE_DENIED, ([], [])),
     ],
 )
-def test_what_would_have_done(
+def test_a_denial_says_what_would_have_sufficed(
     at: Tenant, reason: Reason, expected: tuple[list[str], list[str]]
 ) -> None:
-    assert would_do(at, match(at, request("/x")), identity(groups=(), roles=()), reason) == expected
+    held = ("users",) if reason is Reason.ROLE_MISSING else ()
+    person = session(identity=identity(groups=held, roles=()))
+    asked = request("/x")
+    decision = decide(at, asked, match(at, asked), session=person, machine=None, now=NOW)
+    assert isinstance(decision, Deny)
+    assert decision.reason is reason
+    assert (decision.groups, decision.roles) == expected
 
 
 # --- never more generous than the obvious reading ------------------------------------------------

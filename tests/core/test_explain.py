@@ -135,11 +135,10 @@ def test_the_steps_are_those_of_the_decision() -> None:
         ("tenant's groups", True),
         ("rule's groups", False),
     ]
-    assert (found.groups, found.roles, found.matched and found.matched.index) == (
-        ("admins",),
-        (),
-        2,
-    )
+    assert isinstance(found.decision, Deny)
+    assert (found.decision.groups, found.decision.roles) == (["admins"], [])
+    assert found.matched is not None
+    assert found.matched.index == 2
 
 
 def test_the_next_rules_are_told_beside() -> None:
@@ -315,7 +314,8 @@ def test_what_an_app_password_comes_to(case: str) -> None:
     if reason is Reason.APP_PASSWORD:
         assert found.next == found.decision
     if reason is Reason.GROUP_MISSING:
-        assert (found.groups, found.provider) == (("staff",), "acme-okta")
+        assert isinstance(found.decision, Deny)
+        assert (found.decision.groups, found.provider) == (["staff"], "acme-okta")
     if reason is Reason.APP_PASSWORD_SCOPE:
         assert steps["scope"][0] is False
 
