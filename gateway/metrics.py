@@ -45,7 +45,7 @@ anew.
 OTHER = "other"
 
 CHECK_BOUNDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 3.0)
-"""Seconds of the buckets of ``gateway_check_seconds``."""
+"""Seconds of the buckets of ``gateway_check_duration_seconds``."""
 
 REGISTRY = CollectorRegistry()
 

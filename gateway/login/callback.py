@@ -24,7 +24,7 @@ from gateway.login.login_host import hand_over
 from gateway.login.loop_guard import count_return
 from gateway.login.middleware import page, redirect, set_cookie
 from gateway.login.page_links import is_named, login_link
-from gateway.login.request import BrowserError, client_key, parse_any, request_id_of
+from gateway.login.request import BrowserError, client_key, parse_any
 from gateway.login.resume import Resume, remember
 from gateway.login.retry import begin_again, give_up
 from gateway.login.signed_values import sign
@@ -159,7 +159,7 @@ async def _finish(browser: Browser, taken: LoginConsumed, tokens: Tokens) -> web
         _LOG.warning(
             "login_claims_warning",
             extra=fields(
-                request_id=request_id_of(browser.request),
+                request_id=browser.request_id,
                 tenant=tenant.id,
                 provider=provider.name,
                 detail=warning,
@@ -208,7 +208,7 @@ async def _finish(browser: Browser, taken: LoginConsumed, tokens: Tokens) -> web
     _LOG.info(
         "login_succeeded",
         extra=fields(
-            request_id=request_id_of(browser.request),
+            request_id=browser.request_id,
             tenant=tenant.id,
             host=pending.for_host or browser.host,
             user=accepted.identity.sub,
@@ -324,7 +324,13 @@ async def _end_denied(browser: Browser, taken: LoginConsumed, sub: str) -> None:
     await sessions.unlink(pending.tenant, user=sub, began=taken.began)
     _LOG.info(
         "outdated_sessions_ended",
-        extra=fields(tenant=pending.tenant, provider=pending.provider, user=sub, ended=ended),
+        extra=fields(
+            request_id=browser.request_id,
+            tenant=pending.tenant,
+            user=sub,
+            provider=pending.provider,
+            ended=ended,
+        ),
     )
 
 
@@ -348,7 +354,11 @@ async def _end_outdated(
         _LOG.info(
             "outdated_sessions_ended",
             extra=fields(
-                tenant=tenant.id, provider=identity.provider, user=identity.sub, ended=ended
+                request_id=browser.request_id,
+                tenant=tenant.id,
+                user=identity.sub,
+                provider=identity.provider,
+                ended=ended,
             ),
         )
 
@@ -484,7 +494,7 @@ async def _state_lost(
     _LOG.warning(
         "login_failed",
         extra=fields(
-            request_id=request_id_of(browser.request),
+            request_id=browser.request_id,
             tenant=browser.tenant.id if browser.tenant is not None else None,
             host=browser.host,
             reason=reason.value,
@@ -516,7 +526,7 @@ async def _failed(
     _LOG.warning(
         "login_failed",
         extra=fields(
-            request_id=request_id_of(browser.request),
+            request_id=browser.request_id,
             tenant=tenant.id,
             host=browser.host,
             reason=reason.value,

@@ -18,7 +18,7 @@ from gateway.login.authorize import BROWSER_ID, Destination, is_prefetch, send_t
 from gateway.login.login_host import return_origin
 from gateway.login.middleware import drop_cookie, page, redirect
 from gateway.login.page_links import change_link, login_link, start_page
-from gateway.login.request import BrowserError, parse, request_id_of
+from gateway.login.request import BrowserError, parse
 from gateway.login.resume import RESUME_COOKIE, Resume, recall, remember
 from gateway.login.signed_values import sign, verify
 
@@ -73,7 +73,7 @@ async def sign_out(
         _LOG.info(
             "logout",
             extra=fields(
-                request_id=request_id_of(request),
+                request_id=browser.request_id,
                 tenant=present[0].tenant,
                 host=browser.host,
                 user=present[0].identity.sub,
