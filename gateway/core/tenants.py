@@ -8,12 +8,12 @@ costs no more than indexing them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from gateway.core.model import Tenant
 
@@ -62,42 +62,98 @@ _NAMES = tuple(
 L = TypeVar("L", bound=Listing)
 
 
+@dataclass(frozen=True, slots=True)
+class NameIndex:
+    """Who has which name. Its dictionaries are filled by the two builders below and by nobody
+    else.
+    """
+
+    shared_hosts: frozenset[str]
+    login_host: str | None
+    by_id: dict[str, Listing]
+    by_host: dict[str, Listing | HostKind]
+    by_wildcard: dict[str, Listing]
+    by_domain: dict[str, Listing]
+    by_client: dict[str, Listing]
+
+    @classmethod
+    def of(
+        cls, listings: Sequence[Listing], shared_hosts: frozenset[str], login_host: str | None
+    ) -> NameIndex:
+        """Raises ``ValueError`` naming both tenants when a name is claimed twice; see ``claims``
+        for the list.
+        """
+        for conflict in claims(listings, shared_hosts=shared_hosts, login_host=login_host):
+            msg = f"{conflict.name} is claimed by {conflict.first} and by {conflict.second}"
+            raise ValueError(msg)
+        hosts: dict[str, Listing | HostKind] = dict.fromkeys(shared_hosts, HostKind.SHARED)
+        if login_host is not None:
+            hosts[login_host] = HostKind.LOGIN
+        index = cls(shared_hosts, login_host, {}, hosts, {}, {}, {})
+        for listing in listings:
+            _enter(index, listing)
+        return index
+
+    def with_listings(
+        self, listings: Sequence[Listing], shared_hosts: frozenset[str], login_host: str | None
+    ) -> NameIndex | None:
+        """The index of these listings, where every name belongs to whom it belonged to: what was
+        found out about them then is kept. None where one does not.
+        """
+        wanted = {listing.id: listing for listing in listings}
+        if (
+            len(wanted) != len(listings)
+            or (self.shared_hosts, self.login_host) != (shared_hosts, login_host)
+            or not same_names(self.by_id, wanted)
+        ):
+            return None
+        index = replace(
+            self,
+            by_id=self.by_id.copy(),
+            by_host=self.by_host.copy(),
+            by_wildcard=self.by_wildcard.copy(),
+            by_domain=self.by_domain.copy(),
+            by_client=self.by_client.copy(),
+        )
+        for listing in listings:
+            if self.by_id[listing.id] is not listing:
+                _enter(index, listing)
+        return index
+
+
+def _enter(index: NameIndex, listing: Listing) -> None:
+    index.by_id[listing.id] = listing
+    index.by_host.update(dict.fromkeys(listing.hosts, listing))
+    index.by_wildcard.update(dict.fromkeys(listing.wildcards, listing))
+    index.by_domain.update(dict.fromkeys(listing.email_domains, listing))
+    index.by_client.update(dict.fromkeys(listing.client_ids, listing))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TenantTable:
     """Exact host, then the longest wildcard; shared hosts find their tenant by e-mail domain."""
 
-    __slots__ = (
-        "_by_client",
-        "_by_domain",
-        "_by_host",
-        "_by_id",
-        "_by_wildcard",
-        "_load",
-        "generation",
-        "login_host",
-        "shared_hosts",
-    )
+    index: NameIndex
+    load: Callable[[Listing], Tenant]
     generation: int
-    login_host: str | None
-    shared_hosts: frozenset[str]
-    _load: Callable[[Listing], Tenant]
-    _by_id: dict[str, Listing]
-    _by_host: dict[str, Listing | HostKind]
-    _by_wildcard: dict[str, Listing]
-    _by_domain: dict[str, Listing]
-    _by_client: dict[str, Listing]
 
-    def __init__(
-        self,
+    @classmethod
+    def of(
+        cls,
         tenants: Iterable[Tenant],
         *,
         shared_hosts: Iterable[str] = (),
         login_host: str | None = None,
         generation: int = 0,
-    ) -> None:
-        """Raises ``ValueError`` naming both tenants when a name is claimed twice; see ``claims``
-        for the list.
-        """
-        self._fill(tenants, lambda tenant: tenant, shared_hosts, login_host, generation)
+    ) -> TenantTable:
+        """Raises ``ValueError`` as ``NameIndex.of`` does."""
+        return cls.lazy(
+            tenants,
+            lambda tenant: tenant,
+            shared_hosts=shared_hosts,
+            login_host=login_host,
+            generation=generation,
+        )
 
     @classmethod
     def lazy(
@@ -116,114 +172,59 @@ class TenantTable:
         ``before`` is the table that this one replaces: where no name changed its owner, what was
         found out about them then is kept.
         """
-        table, seen = cls.__new__(cls), tuple(listings)
-        wanted = {listing.id: listing for listing in seen}
-        if (
-            before is not None
-            and len(wanted) == len(seen)
-            and before._has(wanted, frozenset(shared_hosts), login_host)  # noqa: SLF001 - its own class
-        ):
-            table._follow(before, wanted, load, generation)  # noqa: SLF001
-        else:
-            table._fill(seen, load, shared_hosts, login_host, generation)  # noqa: SLF001
-        return table
-
-    def _has(
-        self, listings: Mapping[str, Listing], shared_hosts: frozenset[str], login_host: str | None
-    ) -> bool:
-        return (self.shared_hosts, self.login_host) == (shared_hosts, login_host) and same_names(
-            self._by_id, listings
+        seen, shared = tuple(listings), frozenset(shared_hosts)
+        index = None if before is None else before.index.with_listings(seen, shared, login_host)
+        return cls(
+            index or NameIndex.of(seen, shared, login_host),
+            cast("Callable[[Listing], Tenant]", load),
+            generation,
         )
 
-    def _follow(
-        self,
-        before: TenantTable,
-        listings: Mapping[str, L],
-        load: Callable[[L], Tenant],
-        generation: int,
-    ) -> None:
-        self.generation = generation
-        self.login_host, self.shared_hosts = before.login_host, before.shared_hosts
-        self._load = cast("Callable[[Listing], Tenant]", load)
-        self._by_id, self._by_host, self._by_wildcard = (
-            before._by_id.copy(),
-            before._by_host.copy(),
-            before._by_wildcard.copy(),
-        )
-        self._by_domain, self._by_client = before._by_domain.copy(), before._by_client.copy()
-        for listing in listings.values():
-            if self._by_id[listing.id] is not listing:
-                self._put(listing)
+    @property
+    def shared_hosts(self) -> frozenset[str]:
+        return self.index.shared_hosts
 
-    def _fill(
-        self,
-        listings: Iterable[L],
-        load: Callable[[L], Tenant],
-        shared_hosts: Iterable[str],
-        login_host: str | None,
-        generation: int,
-    ) -> None:
-        self.generation = generation
-        self.login_host = login_host
-        self.shared_hosts = frozenset(shared_hosts)
-        self._load = cast("Callable[[Listing], Tenant]", load)
-        self._by_id, self._by_wildcard, self._by_domain, self._by_client = {}, {}, {}, {}
-        self._by_host = dict.fromkeys(self.shared_hosts, HostKind.SHARED)
-        if login_host is not None:
-            self._by_host[login_host] = HostKind.LOGIN
-        materialised = tuple(listings)
-        conflicts = claims(materialised, shared_hosts=self.shared_hosts, login_host=login_host)
-        if conflicts:
-            first = conflicts[0]
-            msg = f"{first.name} is claimed by {first.first} and by {first.second}"
-            raise ValueError(msg)
-        for listing in materialised:
-            self._put(listing)
-
-    def _put(self, listing: Listing) -> None:
-        self._by_id[listing.id] = listing
-        self._by_host.update(dict.fromkeys(listing.hosts, listing))
-        self._by_wildcard.update(dict.fromkeys(listing.wildcards, listing))
-        self._by_domain.update(dict.fromkeys(listing.email_domains, listing))
-        self._by_client.update(dict.fromkeys(listing.client_ids, listing))
+    @property
+    def login_host(self) -> str | None:
+        return self.index.login_host
 
     def by_host(self, host: str) -> Tenant | HostKind:
         """``host`` canonical. Inactive tenants are found too: their answer is
         ``tenant_inactive``.
         """
-        found = self._by_host.get(host)
-        if found is None and self._by_wildcard:
+        found = self.index.by_host.get(host)
+        if found is None and self.index.by_wildcard:
             rest = host
             while found is None and "." in rest:
                 rest = rest.partition(".")[2]
-                found = self._by_wildcard.get(rest)
+                found = self.index.by_wildcard.get(rest)
         if found is None:
             return HostKind.UNKNOWN
-        return found if isinstance(found, HostKind) else self._load(found)
+        return found if isinstance(found, HostKind) else self.load(found)
 
     def by_email_domain(self, domain: str) -> Tenant | None:
         """``domain`` canonical; exact, never a suffix."""
-        return self._loaded(self._by_domain.get(domain))
+        return self._loaded(self.index.by_domain.get(domain))
 
     def active_by_email_domain(self, domain: str) -> Tenant | None:
         """As above; None for an inactive tenant, which is not even built: it must take no longer
         than a domain that nobody has.
         """
-        listing = self._by_domain.get(domain)
-        return None if listing is None or not listing.active else self._load(listing)
+        listing = self.index.by_domain.get(domain)
+        return None if listing is None or not listing.active else self.load(listing)
 
     def by_client_id(self, client_id: str) -> Tenant | None:
-        return self._loaded(self._by_client.get(client_id))
+        return self._loaded(self.index.by_client.get(client_id))
 
     def by_id(self, tenant_id: str) -> Tenant | None:
-        return self._loaded(self._by_id.get(tenant_id))
+        return self._loaded(self.index.by_id.get(tenant_id))
 
     def ids(self) -> Collection[str]:
         """Of all tenants, without building any."""
-        return self._by_id.keys()
+        return self.index.by_id.keys()
 
     def _loaded(self, listing: Listing | None) -> Tenant | None:
-        return None if listing is None else self._load(listing)
+        return None if listing is None else self.load(listing)
 
     def owns(self, tenant: Tenant, host: str) -> bool:
         """Whether sessions of ``tenant`` may live at ``host``: its own host, or a shared one."""
@@ -234,10 +235,10 @@ class TenantTable:
 
     def __iter__(self) -> Iterator[Tenant]:
         """Builds every tenant: for the admin role's rounds, never for a request."""
-        return map(self._load, self._by_id.values())
+        return map(self.load, self.index.by_id.values())
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self.index.by_id)
 
 
 def same_names(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> bool:

@@ -37,7 +37,7 @@ class Outdated(Stand):
             replace(tenant, rules=(), allowed_groups=frozenset({"admins"}))
             for tenant in self.tenants
         )
-        self.newer = TenantTable(
+        self.newer = TenantTable.of(
             without_rules, shared_hosts=self.config.shared_hosts, login_host=self.config.login_host
         )
         self.comes = True
@@ -211,7 +211,7 @@ class Narrowed(Outdated):
             compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s"))
             for d in documents
         )
-        return TenantTable(
+        return TenantTable.of(
             tenants, shared_hosts=self.config.shared_hosts, login_host=self.config.login_host
         )
 

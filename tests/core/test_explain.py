@@ -56,7 +56,7 @@ OFF = tenant(
     email_domains=frozenset({"off.com"}),
     client_id="third",
 )
-TABLE = TenantTable(
+TABLE = TenantTable.of(
     [ACME, GLOBEX, OFF], shared_hosts=["app.example.com"], login_host="login.example.com"
 )
 
@@ -232,7 +232,7 @@ def test_a_webdav_request_is_explained_as_the_check_judges_it(
         destination=destination,
         depth=depth,
     )
-    assert told(explain(TenantTable([DAV]), who, now=NOW)) == (type(real), real.reason)
+    assert told(explain(TenantTable.of([DAV]), who, now=NOW)) == (type(real), real.reason)
 
 
 # --- tokens, and what stands against a person

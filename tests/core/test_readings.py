@@ -322,7 +322,7 @@ def test_rules_to_come_and_explanations_read_paths_alike() -> None:
     at = tenant(rules=(PUBLIC, ADMIN), shadow_rules=(ADMIN,), paths=IIS)
     assert match_next(at, request("/ADMIN./x")).rule is ADMIN
     told = explain(
-        TenantTable([at]),
+        TenantTable.of([at]),
         Hypothesis("app.acme.com", "/ADMIN%20/x", "GET", "bob@acme.com", ("users",)),
         now=NOW,
     )
@@ -340,7 +340,7 @@ def test_rules_to_come_and_explanations_read_paths_alike() -> None:
         "/public/‥/x": "two readers",
     }.items():
         judged = explain(
-            TenantTable([at]),
+            TenantTable.of([at]),
             Hypothesis("app.acme.com", path, "GET", "bob@acme.com", ("users",)),
             now=NOW,
         )
@@ -357,7 +357,7 @@ def test_rules_to_come_and_explanations_read_paths_alike() -> None:
         ]
         assert ("rule", True, "path /admin/**") in judged.steps
     refused = explain(
-        TenantTable([replace(at, rules=(*at.rules, rule("/metrics", deny=True)))]),
+        TenantTable.of([replace(at, rules=(*at.rules, rule("/metrics", deny=True)))]),
         Hypothesis("app.acme.com", "/public//x", "GET"),
         now=NOW,
     )

@@ -261,7 +261,7 @@ class Stand:
         self._served.table = table
 
     def table_for(self, tenants: Iterable[Tenant]) -> TenantTable:
-        return TenantTable(tenants, shared_hosts=self.config.shared_hosts, login_host=LOGIN)
+        return TenantTable.of(tenants, shared_hosts=self.config.shared_hosts, login_host=LOGIN)
 
     def start(self) -> None:
         self._thread.start()

@@ -93,7 +93,7 @@ class Rooms(Stand):
             compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s"))
             for d in documents
         )
-        self.newer = TenantTable(
+        self.newer = TenantTable.of(
             tenants, shared_hosts=self.config.shared_hosts, login_host=self.config.login_host
         )
 

@@ -292,7 +292,7 @@ async def follow(
         cast("Any", Revoker()),
         cast("Any", marks),
         disabled or Disabled(record),
-        table=lambda: TenantTable([of or tenant()]),
+        table=lambda: TenantTable.of([of or tenant()]),
         clock=lambda: NOW,
         sleep=sleep,
     )
@@ -497,7 +497,7 @@ async def test_a_revocation_that_does_not_open_keeps_no_other_from_being_followe
         cast("Any", Revoker()),
         cast("Any", marks),
         AtAnyTime(record),
-        table=lambda: TenantTable([tenant()]),
+        table=lambda: TenantTable.of([tenant()]),
         clock=lambda: now,
         sleep=sleep,
     )
@@ -689,7 +689,7 @@ async def test_a_flood_of_one_tenant_and_its_slow_calls_delay_nobody_else_and_lo
         most = max(most, len(people._tasks))
         await asyncio.sleep(0)
 
-    tenants = TenantTable(
+    tenants = TenantTable.of(
         [
             tenant(id="acme"),
             tenant(

@@ -413,7 +413,7 @@ class Served:
         self.serve(0)
 
     def serve(self, generation: int) -> None:
-        self.table = TenantTable(
+        self.table = TenantTable.of(
             (replace(TENANT, name=str(generation)),),
             shared_hosts=(),
             login_host=None,

@@ -161,7 +161,7 @@ async def test_what_cannot_be_a_session_here_is_not_asked_for_and_what_was_none_
         email_domains=frozenset({"globex.test"}),
         client_id="other",
     )
-    table = TenantTable([tenant("acme"), other_tenant], shared_hosts=["apps.example.com"])
+    table = TenantTable.of([tenant("acme"), other_tenant], shared_hosts=["apps.example.com"])
     worker.sessions._may_hold = HostBuckets(lambda: table)
     assert await worker.get(stored) == stored.session
     await worker.sessions.touches.settle()

@@ -67,7 +67,7 @@ def test_a_block_by_the_ids_of_her_last_login_is_hers_and_says_how_it_is_lifted(
 
 async def ask(standing: Any, **more: Any) -> dict[str, Any]:
     explanations = Explanations(
-        lambda: TenantTable([tenant()]), standing=standing, clock=lambda: NOW
+        lambda: TenantTable.of([tenant()]), standing=standing, clock=lambda: NOW
     )
     asked: dict[str, Any] = {
         "host": "app.acme.com",
