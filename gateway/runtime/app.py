@@ -76,7 +76,7 @@ from gateway.tenants.warnings import host_warnings
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     import aiohttp
@@ -625,17 +625,22 @@ async def check_dependencies(config: Config) -> list[DependencyState]:
     """
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(client_session(development=config.development))
+        ring = keys.load(config.key_file, create=config.makes_key_ring)
         probes: dict[str, Probe] = {
             "tenants": lambda: probe_files(config),
             "cognito": lambda: probe_cognito(config, http),
         }
         redis = None
         if config.embedded_redis:
-            probes["redis"] = lambda: _embedded(config)
+            probes["redis"] = lambda: _embedded(config, "redis", probe_redis)
+            probes["snapshot"] = lambda: _embedded(
+                config, "snapshot", lambda embedded: probe_snapshot(embedded, ring)
+            )
         else:
             redis = connect(config.redis)
             stack.push_async_callback(redis.close)
             probes["redis"] = lambda: probe_redis(redis)
+            probes["snapshot"] = lambda: probe_snapshot(redis, ring)
         from gateway.database.engine import open_database  # noqa: PLC0415
         from gateway.runtime.admin_role import (  # noqa: PLC0415 - only where SQL is asked for
             probe_database,
@@ -644,7 +649,6 @@ async def check_dependencies(config: Config) -> list[DependencyState]:
             probe_session,
         )
 
-        ring = keys.load(config.key_file, create=config.makes_key_ring)
         database = open_database(config, lambda: ring.database)
         stack.push_async_callback(database.close)
         probes["database"] = lambda: probe_database(database)
@@ -652,21 +656,19 @@ async def check_dependencies(config: Config) -> list[DependencyState]:
         probes["key_ring"] = lambda: probe_key_ring(config)
         probes["database_schema"] = lambda: probe_schema(database)
         probes["database_keys"] = lambda: probe_database_keys(database)
-        if redis is not None:
-            probes["snapshot"] = lambda: probe_snapshot(redis, ring)
         found = await health.probe_all(probes)
         return found if redis is None else [*found, *await demand_findings(redis, config)]
 
 
-async def _embedded(config: Config) -> DependencyState:
+async def _embedded(
+    config: Config, name: str, probe: Callable[[RedisClient], Awaitable[DependencyState]]
+) -> DependencyState:
     socket_path = config.state_dir / "valkey" / "valkey.sock"
     if not socket_path.exists():
-        return DependencyState(
-            "redis", ok=True, detail="embedded; no gateway is running in state_dir"
-        )
+        return DependencyState(name, ok=True, detail="embedded; no gateway is running in state_dir")
     redis = connect(config.redis, socket_path=str(socket_path))
     try:
-        return await probe_redis(redis)
+        return await probe(redis)
     finally:
         with contextlib.suppress(UnavailableError):
             await redis.close()

@@ -196,6 +196,10 @@ def test_config_check_names_the_key_that_the_ring_lacks(
         assert await write_manifest(link, Sealer(lambda: ring), Manifest(1, {}), over=0)
 
     beside.with_sessions(publish)
+    capsys.readouterr()
+    beside.gateway("config", "check", "--json")
+    (embedded,) = [found for found in answer(capsys) if found["check"] == "snapshot"]
+    assert (embedded["ok"], embedded["detail"]) == (True, "0 tenants, number 1; opens")
     here = tmp_path / "keys.json"
     shared_ring(beside, here)
     findings = {}

@@ -292,7 +292,7 @@ async def test_memory_does_not_grow_with_the_database(
 ) -> None:
     database = opened("embedded", tmp_path / "state")
     await database.prepare()
-    rows, size = 80, 500_000
+    rows, size = 40, 500_000
     monkeypatch.setattr(backup, "BATCH", 2)
     async with database.write() as connection:
         for number in range(1, rows + 1):
