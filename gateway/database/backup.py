@@ -181,7 +181,7 @@ async def _write(database: Database, writer: _Writer) -> Content:
         writer.line({"format": FORMAT, "version": VERSION, **head})
         key_ids: set[str] = set()
         tables = []
-        for table in await connection.run_sync(_tables, schema.revision):
+        for table in await connection.run_sync(tables_of, schema.revision):
             writer.line({"table": table.name, "columns": [column.name for column in table.columns]})
             tally, sealed = Tally(), _sealed(table)
             async for row in _rows(connection, table):
@@ -238,7 +238,8 @@ async def restore(database: Database, path: Path, content: Content, *, force: bo
             await _make_room(connection, force=force)
             await connection.run_sync(upgrade, content.revision)
             tables = {
-                table.name: table for table in await connection.run_sync(_tables, content.revision)
+                table.name: table
+                for table in await connection.run_sync(tables_of, content.revision)
             }
             reader = _Reader(path)
             for name, columns, rows in reader.tables():
@@ -263,7 +264,7 @@ async def _make_room(connection: AsyncConnection, *, force: bool) -> None:
         return
     if schema.age not in {Age.CURRENT, Age.OLDER}:
         raise ConfigError(problem(schema))
-    tables = await connection.run_sync(_tables, schema.revision)
+    tables = await connection.run_sync(tables_of, schema.revision)
     filled = [
         table.name
         for table in tables
@@ -277,9 +278,13 @@ async def _make_room(connection: AsyncConnection, *, force: bool) -> None:
         )
         raise ConfigError(msg)
 
+    await connection.run_sync(_drop, tables)
+
+
+def _drop(connection: Connection, tables: list[Table]) -> None:
     for table in reversed(tables):
-        await connection.execute(DropTable(table))
-    await connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
+        connection.execute(DropTable(table))
+    connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
 
 
 async def _fill(
@@ -450,7 +455,7 @@ class _Rows:
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _tables(connection: Connection, revision: str) -> list[Table]:
+def tables_of(connection: Connection, revision: str) -> list[Table]:
     """As they are in the database at that revision, parents before children."""
     found = MetaData()
     found.reflect(connection, only=sorted(tables_at(revision)))

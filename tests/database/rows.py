@@ -34,10 +34,16 @@ def _value(column: Column[Any], number: int) -> object:
             return {"list": [number, 0.5, 1.0, None, "ß\n"]} if number % 2 else None
 
 
-def row_of(database: Database, table: Table, number: int) -> dict[str, Any]:
+def values_of(table: Table, number: int) -> dict[str, Any]:
+    """Anything that fits, with parents that are there."""
     row = {column.name: _value(column, number) for column in table.columns}
     for key in table.foreign_keys:
         row[key.parent.name] = _value(key.column, number)
+    return row
+
+
+def row_of(database: Database, table: Table, number: int) -> dict[str, Any]:
+    row = values_of(table, number)
     name = row_name([row[column.name] for column in row_columns(table)])
     sealed = {
         column.name: database.crypt.seal(

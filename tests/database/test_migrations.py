@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, select, text, update
+from sqlalchemy import func, insert, inspect, select, text, update
 
 from gateway.cli import run
 from gateway.database import backup as backup_module
@@ -22,7 +22,7 @@ from gateway.database.schema import REVISION, metadata, tenant_names
 from gateway.errors import ConfigError, UnavailableError
 from gateway.keys import ring as keys
 from tests.database.fixtures import config_with
-from tests.database.rows import everything, fill
+from tests.database.rows import everything, fill, values_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -184,6 +184,32 @@ async def test_another_revision_is_refused_with_what_to_do(
         }[found]
         with pytest.raises(ConfigError, match=what):
             await database.prepare()
+
+
+async def test_from_the_first_revision_on_every_row_comes_to_this_release(
+    database_url: str, tmp_path: Path
+) -> None:
+    """With the tables as they were then, whatever the code says of them now."""
+    database = opened(database_url, tmp_path)
+    async with database.alone() as connection:
+        await connection.run_sync(lambda sync: backup_module._drop(sync, metadata.sorted_tables))
+        await connection.run_sync(migrate.upgrade, revisions()[0])
+        first = await connection.run_sync(backup_module.tables_of, revisions()[0])
+        for table in first:
+            await connection.execute(
+                insert(table), [values_of(table, number) for number in range(1, 6)]
+            )
+    async with database.alone() as connection:
+        await connection.run_sync(migrate.upgrade)
+    assert (await database.schema()).age is Age.CURRENT
+    async with database.read() as connection:
+        now = {
+            table.name: (await connection.execute(select(func.count()).select_from(table))).scalar()
+            for table in await connection.run_sync(backup_module.tables_of, REVISION)
+        }
+    kept = {table.name for table in first} & now.keys()
+    assert {name: now[name] for name in kept} == dict.fromkeys(kept, 5)
+    await database.close()
 
 
 async def test_an_upgrade_keeps_every_row_of_every_table_and_the_old_release_is_then_refused(
