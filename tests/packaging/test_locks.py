@@ -15,13 +15,15 @@ import re
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-REQUIREMENTS = Path(__file__).parents[2] / "requirements"
+ROOT = Path(__file__).parents[2]
+REQUIREMENTS = ROOT / "requirements"
 LOCKS = sorted(path.name for path in REQUIREMENTS.glob("*.txt"))
 
 
@@ -34,11 +36,18 @@ def locked(text: str) -> list[Requirement]:
     return [Requirement(line) for line in lines if line]
 
 
-def requires(name: str) -> list[str]:
-    try:
-        return importlib.metadata.requires(name) or []
-    except importlib.metadata.PackageNotFoundError:
-        return []
+@cache
+def requires(name: str, version: str) -> list[str]:
+    """What that version of a project requires, as far as it is installed here: for the product,
+    its tests, the applications or the documentation site.
+    """
+    others = ROOT.glob(".venv-*/lib/python*/site-packages")
+    environments = [[*sys.path], *([str(path)] for path in others)]
+    for path in environments:
+        for found in importlib.metadata.distributions(name=name, path=path):
+            if found.version == version:
+                return found.requires or []
+    return []
 
 
 def wheel(folder: Path, name: str, version: str, needs: list[str]) -> str:
@@ -84,10 +93,9 @@ def index(folder: Path, lock: str) -> str:
     for requirement in locked(lock):
         (specifier,) = requirement.specifier
         wheel(folder, requirement.name, "9999", [])
-        lines.append(
-            f"{requirement} --hash=sha256:"
-            f"{wheel(folder, requirement.name, specifier.version, requires(requirement.name))}"
-        )
+        needs = requires(requirement.name, specifier.version)
+        digest = wheel(folder, requirement.name, specifier.version, needs)
+        lines.append(f"{requirement} --hash=sha256:{digest}")
     return "\n".join(lines) + "\n"
 
 
@@ -151,7 +159,7 @@ def test_extras_that_a_locked_project_asks_for_stand_in_the_lock(lock: str) -> N
         for pin in locked((REQUIREMENTS / lock).read_text(encoding="utf-8"))
     }
     for pin in pins.values():
-        for need in map(Requirement, requires(pin.name)):
+        for need in map(Requirement, requires(pin.name, next(iter(pin.specifier)).version)):
             active = any(
                 need.marker is None or need.marker.evaluate({"extra": extra})
                 for extra in (pin.extras or {""})
