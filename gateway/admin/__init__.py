@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from gateway.admin.callers import KeyCallers
 from gateway.admin.dispatch import Edge, dispatcher, problems_for_everything
-from gateway.admin.keys import AdminKey
 from gateway.admin.openapi import openapi_document
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
 from gateway.admin.routes.hooks import HookRoutes
@@ -26,16 +26,19 @@ from gateway.admin.routes.records import AuditRoutes, ExplainRoutes
 from gateway.admin.routes.revocations import RevocationRoutes
 from gateway.admin.routes.rotation import RotationRoutes
 from gateway.admin.routes.sessions import BlockRoutes, SessionRoutes
+from gateway.admin.routes.tenant_batch import TenantBatchRoutes
 from gateway.admin.routes.tenants import LoginTestRoutes, TenantRoutes
 from gateway.http.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.admin.callers import Callers, LocalCallers
     from gateway.admin.idempotency_records import IdempotencyRecords
     from gateway.admin.keys import AdminKeys
     from gateway.admin.route import Call, Route
     from gateway.admin.routes.revocations import IsTenant
+    from gateway.core.hook_target import HookTarget
     from gateway.database.audit_entries import AuditLog
     from gateway.hooks.setup import HookSetup
     from gateway.hooks.views import DeliveryRecords, MessageRecords
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from gateway.revocation.blocks import BlockDirectory
     from gateway.sessions.api import Revoker, SessionDirectory
     from gateway.tenants.api import Explainer, LoginTests, TenantRecords, TenantRehearsals
+    from gateway.tenants.batch import TenantBatches
 
 PREFIX = "/admin/v1"
 REQUESTS_PER_S = 50.0
@@ -61,6 +65,10 @@ async def _whoever(tenant: str) -> bool:  # noqa: ARG001 - where no registry say
     return True
 
 
+def _no_targets(tenant: str) -> Sequence[HookTarget]:  # noqa: ARG001 - as above
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class AdminServices:
     """What the routes stand on. A room that is None has no routes, in the served description
@@ -72,6 +80,7 @@ class AdminServices:
     idempotency: IdempotencyRecords
     tenants: TenantRecords | None = None
     rehearsals: TenantRehearsals | None = None
+    tenant_batches: TenantBatches | None = None
     login_tests: LoginTests | None = None
     onboarding: Onboarding | None = None
     revoker: Revoker | None = None
@@ -81,6 +90,8 @@ class AdminServices:
     hook_setup: HookSetup | None = None
     deliveries: DeliveryRecords | None = None
     messages: MessageRecords | None = None
+    hook_targets: Callable[[str], Sequence[HookTarget]] = _no_targets
+    """Of a tenant, one for each provider: what can still lift its blocks."""
     is_tenant: IsTenant = _whoever
     """Whether there is a tenant of that id; asked before anything is ended or kept out in its
     name.
@@ -94,18 +105,22 @@ class AdminServices:
     new_request_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
 
 
-def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Route, ...]:
-    """Every route there is with these services."""
+def admin_routes(
+    services: AdminServices, *, closing: asyncio.Event, callers: Callers | None = None
+) -> tuple[Route, ...]:
+    """Every route there is with these services. Without ``callers``: for keys."""
+    asked_by = callers or key_callers(services)
 
     async def still_allowed(call: Call) -> bool:
-        presented = call.request.headers["Authorization"].partition(" ")[2].strip(" ")
-        return isinstance(await services.keys.authenticate(presented), AdminKey)
+        return await asked_by.still_allowed(call.request)
 
     routes: list[Route] = [*AuditRoutes(services.audit).routes()]
     if services.tenants is not None:
         routes += TenantRoutes(services.tenants, services.rehearsals).routes()
         if services.login_tests is not None:
             routes += LoginTestRoutes(services.login_tests).routes()
+    if services.tenant_batches is not None:
+        routes += TenantBatchRoutes(services.tenant_batches).routes()
     if services.onboarding is not None:
         routes += ProvisioningRoutes(services.onboarding).routes()
         routes += RotationRoutes(services.onboarding).routes()
@@ -118,7 +133,9 @@ def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Ro
                 services.sessions, services.revoker, services.is_tenant
             ).routes()
         if services.blocks is not None:
-            routes += BlockRoutes(services.blocks, services.revoker, services.is_tenant).routes()
+            routes += BlockRoutes(
+                services.blocks, services.revoker, services.is_tenant, services.hook_targets
+            ).routes()
     if services.explainer is not None:
         routes += ExplainRoutes(services.explainer).routes()
     if services.hook_setup is not None and services.tenants is not None:
@@ -132,18 +149,33 @@ def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Ro
     return (*routes, *services.more)
 
 
-def admin_application(services: AdminServices) -> web.Application:
-    """Mount with ``app.add_subapp(PREFIX, …)``."""
-    closing = asyncio.Event()
-    routes = admin_routes(services, closing=closing)
-    edge = Edge(
-        keys=services.keys,
-        audit=services.audit,
-        idempotency=services.idempotency,
+def key_callers(services: AdminServices) -> Callers:
+    """Whoever holds a key."""
+    return KeyCallers(
+        services.keys,
+        exposed=services.exposed,
         rate=RateLimit(rate=REQUESTS_PER_S, burst=BURST, clock=services.monotonic),
         failures=RateLimit(rate=FAILURES_PER_S, burst=FAILURES_BURST, clock=services.monotonic),
+    )
+
+
+def local_application(services: AdminServices, callers: LocalCallers) -> web.Application:
+    """All of what the socket of the gateway's own machine serves."""
+    application = web.Application(middlewares=[callers.guard])
+    application.add_subapp(PREFIX, admin_application(services, callers))
+    return application
+
+
+def admin_application(services: AdminServices, callers: Callers | None = None) -> web.Application:
+    """Mount with ``app.add_subapp(PREFIX, …)``. Without ``callers``: for keys."""
+    callers = callers or key_callers(services)
+    closing = asyncio.Event()
+    routes = admin_routes(services, callers=callers, closing=closing)
+    edge = Edge(
+        callers=callers,
+        audit=services.audit,
+        idempotency=services.idempotency,
         new_request_id=services.new_request_id,
-        exposed=services.exposed,
     )
     application = web.Application(middlewares=[problems_for_everything])
     for route in routes:
@@ -169,4 +201,11 @@ def admin_application(services: AdminServices) -> web.Application:
     return application
 
 
-__all__ = ["PREFIX", "AdminServices", "admin_application", "admin_routes"]
+__all__ = [
+    "PREFIX",
+    "AdminServices",
+    "admin_application",
+    "admin_routes",
+    "key_callers",
+    "local_application",
+]

@@ -10,14 +10,12 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from gateway.admin.idempotency_records import IdempotencyState, StoredAnswer
-from gateway.admin.keys import KeyRejection
 from gateway.admin.parsing import (
     parse_json,
     read_body,
@@ -28,20 +26,21 @@ from gateway.admin.parsing import (
 from gateway.admin.permissions import Binding
 from gateway.admin.problem import CONTENT_TYPE, Code, Problem, problem_response
 from gateway.admin.redaction import redacted
-from gateway.admin.route import Answer, Call, Note, Route
+from gateway.admin.route import MAX_BODY_BYTES, Answer, Call, Note, Route
 from gateway.background import background_task
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
+from gateway.tenants.offload import in_background
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pydantic import BaseModel
 
+    from gateway.admin.callers import Callers
     from gateway.admin.idempotency_records import IdempotencyRecords
-    from gateway.admin.keys import AdminKey, AdminKeys
+    from gateway.admin.keys import AdminKey
     from gateway.database.audit_entries import AuditLog
-    from gateway.http.rate_limit import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +55,10 @@ as dead.
 class Edge:
     """What every request needs, whatever it asks for."""
 
-    keys: AdminKeys
+    callers: Callers
     audit: AuditLog
     idempotency: IdempotencyRecords
-    rate: RateLimit
-    failures: RateLimit
     new_request_id: Callable[[], str]
-    exposed: bool
-    """The listener is reachable from other machines: nothing is served while no key exists."""
 
 
 @dataclass(slots=True)
@@ -83,8 +78,8 @@ def dispatcher(route: Route, edge: Edge) -> Callable[[web.Request], Awaitable[we
         progress = _Progress()
         actor, key = "-", None
         try:
-            key = await _authenticate(request, edge)
-            actor = f"key:{key.id}"
+            key = await edge.callers.identify(request)
+            actor = key.actor
             response = await _serve(
                 route, edge, request, key=key, request_id=request_id, progress=progress
             )
@@ -146,33 +141,6 @@ def _told_to(key: AdminKey | None, problem: Problem) -> Problem:
     )
 
 
-async def _authenticate(request: web.Request, edge: Edge) -> AdminKey:
-    if edge.exposed and not await edge.keys.exist():
-        raise Problem(
-            Code.NO_ADMIN_KEY, "make one on the gateway's own machine: gateway admin-keys create"
-        )
-    values = request.headers.getall("Authorization", [])
-    scheme, _, presented = values[0].partition(" ") if len(values) == 1 else ("", "", "")
-    if scheme.lower() != "bearer" or not presented:
-        raise Problem(
-            Code.NO_KEY, "send Authorization: Bearer with a key of gateway admin-keys create"
-        )
-    found = await edge.keys.authenticate(presented.strip(" "))
-    if isinstance(found, KeyRejection):
-        # Counted after the look-up, never before: a key that is right passes however many wrong
-        # ones came from its address.
-        if wait := edge.failures.wait_s(request.remote or "local"):
-            raise Problem(
-                Code.RATE_LIMITED,
-                "too many unknown keys from this address",
-                headers={"Retry-After": str(math.ceil(wait))},
-            )
-        raise Problem(Code(f"key_{found}"))
-    if wait := edge.rate.wait_s(found.id):
-        raise Problem(Code.RATE_LIMITED, headers={"Retry-After": str(math.ceil(wait))})
-    return found
-
-
 async def _serve(
     route: Route,
     edge: Edge,
@@ -188,14 +156,18 @@ async def _serve(
         )
     path = dict(request.match_info)
     tenant = _bound_path(route, key, path)
+    if route.local_only and not key.local:
+        raise Problem(Code.LOCAL_ONLY)
     query = _bound_query(route, key, read_query(route.query, request))
     body: BaseModel | None = None
     raw = b""
     if route.body is not None:
         if request.content_type != "application/json":
             raise Problem(Code.UNSUPPORTED_MEDIA_TYPE)
-        raw = await read_body(request)
-        document = parse_json(raw)
+        raw = await read_body(request, limit=route.max_body_bytes)
+        document = (
+            parse_json(raw) if len(raw) <= MAX_BODY_BYTES else await in_background(parse_json, raw)
+        )
         refuse_secret_references(document, route.body)
         body = validate(route.body, document, code=Code.INVALID_BODY)
         if route.binding is Binding.BODY:
@@ -221,7 +193,7 @@ async def _serve(
     if route.changes:
         target = progress.note.target = "/".join(path.values())
         progress.entry = await edge.audit.begin(
-            actor=f"key:{key.id}",
+            actor=key.actor,
             action=route.operation,
             tenant=tenant or key.tenant,
             target=target,

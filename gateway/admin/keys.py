@@ -35,9 +35,16 @@ class AdminKey:
     expires_at: int | None
     revoked_at: int | None = None
     last_used_at: int | None = None
+    local: bool = False
+    """No key at all: somebody at the socket of the gateway's own machine, called ``name``."""
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.OPERATOR in self.scopes
+
+    @property
+    def actor(self) -> str:
+        """In audit records and journals."""
+        return f"local:{self.name}" if self.local else f"key:{self.id}"
 
 
 class KeyRejection(StrEnum):

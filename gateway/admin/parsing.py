@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 MAX_MISTAKES = 20
 
 
-async def read_body(request: web.Request) -> bytes:
-    """At most ``MAX_BODY_BYTES``, whatever Content-Length says."""
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise Problem(Code.TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes")
+async def read_body(request: web.Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
+    """At most ``limit``, whatever Content-Length says."""
+    if (request.content_length or 0) > limit:
+        raise Problem(Code.TOO_LARGE, f"at most {limit} bytes")
     try:
-        return await body.read_body(request.content, limit=MAX_BODY_BYTES)
+        return await body.read_body(request.content, limit=limit)
     except body.BodyTooLargeError:
         raise Problem(
-            Code.TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes", headers={"Connection": "close"}
+            Code.TOO_LARGE, f"at most {limit} bytes", headers={"Connection": "close"}
         ) from None
     except UNREADABLE as error:
         raise Problem(

@@ -30,6 +30,9 @@ class Code(StrEnum):
     WRONG_TENANT = "wrong_tenant"
     TENANT_BOUND = "tenant_bound"
     RATE_LIMITED = "rate_limited"
+    PEER_REFUSED = "peer_refused"
+    FORWARDED = "forwarded"
+    LOCAL_ONLY = "local_only"
     # what was sent
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -72,6 +75,9 @@ PROBLEMS: Mapping[Code, tuple[int, str]] = {
     Code.WRONG_TENANT: (403, "The key is bound to another tenant"),
     Code.TENANT_BOUND: (403, "A tenant's own key cannot change this"),
     Code.RATE_LIMITED: (429, "Too many requests"),
+    Code.PEER_REFUSED: (403, "This user may not use the local socket"),
+    Code.FORWARDED: (403, "The local socket takes no forwarded request"),
+    Code.LOCAL_ONLY: (403, "Only on the gateway's own machine"),
     # what was sent
     Code.NOT_FOUND: (404, "Not found"),
     Code.METHOD_NOT_ALLOWED: (405, "Method not allowed"),

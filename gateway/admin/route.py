@@ -102,7 +102,7 @@ class Call:
     @property
     def actor(self) -> str:
         """For audit records and journals."""
-        return f"key:{self.key.id}"
+        return self.key.actor
 
     @property
     def source(self) -> str:
@@ -164,6 +164,9 @@ class Route:
     """Takes If-Match."""
     stream: str | None = None
     """Media type of an answer that never ends."""
+    max_body_bytes: int = MAX_BODY_BYTES
+    local_only: bool = False
+    """Over the socket of the gateway's own machine only, whatever the key."""
 
     def __post_init__(self) -> None:
         if self.operation not in PERMISSIONS:

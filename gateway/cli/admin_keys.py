@@ -13,8 +13,8 @@ import click
 
 from gateway.admin.keys import Scope
 from gateway.admin.keys_store import SqlAdminKeys
-from gateway.cli import config_option, json_option
-from gateway.cli.database import configured_database
+from gateway.cli import Group, config_option, json_option
+from gateway.cli.local import configured_database
 from gateway.config.types import parse_duration
 from gateway.database.audit import SqlAuditLog
 from gateway.tenants.document import TENANT_ID
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ACTOR = "cli"
 
 
-@click.group("admin-keys")
+@click.group("admin-keys", cls=Group)
 def command() -> None:
     """Bearer keys of the admin API: shown once, stored as digests."""
 

@@ -2,110 +2,68 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli import config_option, json_option
-from gateway.cli.audited import audited
-from gateway.cli.sessions import PAGE, describe, summary, when
-from gateway.cli.stores import configured_stores
-from gateway.cli.tenant_table import expect_tenant, tenant_ids
-from gateway.core.revocation import RevocationKind, RevocationRequest, Who
+from gateway.cli import Group, api, api_options, json_option
+from gateway.cli.client import url_path
+from gateway.cli.output import say, say_json, when
+from gateway.cli.sessions import of_tenants, summary
 
 if TYPE_CHECKING:
-    from gateway.core.revocation import RevocationStatus
-    from gateway.sessions.api import SessionView
+    from gateway.cli.client import Json
 
 
-@click.group("app-passwords")
+@click.group("app-passwords", cls=Group)
 def command() -> None:
-    """List and revoke people's app passwords."""
+    """List and revoke users' app passwords."""
 
 
 @command.command("list")
-@config_option
+@api_options
 @click.option("--tenant", help="Only this tenant's; left out, every tenant's.")
 @click.option("--user", help="Cognito's sub.")
 @click.option("--email", help="E-mail address.")
 @json_option
 def list_app_passwords(
-    *, config_path: str, tenant: str | None, user: str | None, email: str | None, as_json: bool
+    *, tenant: str | None, user: str | None, email: str | None, as_json: bool
 ) -> None:
     """App passwords that are good now: one line each, never a credential."""
-    found = asyncio.run(_list(config_path, tenant=tenant, user=user, email=email))
+    found = of_tenants(api(), "/app-passwords", tenant, user=user, email=email)
     if as_json:
-        click.echo(json.dumps([asdict(view) for view in found], indent=1))
+        say_json(found)
         return
-    if not found:
-        click.echo("no app passwords", err=True)
-    for view in found:
-        click.echo("  ".join(_columns(view)))
+    if not found["items"]:
+        say("no app passwords", err=True)
+    for row in found["items"]:
+        say("  ".join(_columns(row)))
 
 
 @command.command()
-@config_option
+@api_options
 @click.argument("app_password", metavar="ID")
 @click.option("--reason", default="", help="For the record.")
 @json_option
-def revoke(*, config_path: str, app_password: str, reason: str, as_json: bool) -> int:
+def revoke(*, app_password: str, reason: str, as_json: bool) -> None:
     """Revoke one by its id, the 25 characters behind gwap_; returns when no replica takes it any
     more.
     """
-    status = asyncio.run(_revoke(config_path, app_password, reason))
-    if status is None:
-        click.echo(f"gateway: no app password {app_password!r}", err=True)
-        return 1
-    click.echo(json.dumps(describe(status), indent=1) if as_json else summary(status))
-    return 0
+    query = {"reason": reason or None}
+    status = api().call("DELETE", url_path("app-passwords", app_password), query=query).document
+    say_json(status) if as_json else say(summary(status))
 
 
-def _columns(view: SessionView) -> list[str]:
-    of = view.app_password
-    used = of.last_used_at if of is not None else None
+def _columns(row: Json) -> list[str]:
+    used = row["last_used_at"]
     return [
-        view.session,
-        view.tenant,
-        view.email,
-        of.name if of is not None else "",
-        f"made {when(view.created_at)}",
-        f"until {when(view.expires_at)}",
+        row["app_password"],
+        row["tenant"],
+        row["email"],
+        row["name"],
+        f"made {when(row['created_at'])}",
+        f"until {when(row['expires_at'])}",
         f"last used {when(used)}" if used is not None else "never used",
-        ",".join(of.hosts) if of is not None and of.hosts else "all hosts",
-        ",".join(of.paths) if of is not None else "",
+        ",".join(row["hosts"]) or "all hosts",
+        ",".join(row["paths"]),
     ]
-
-
-async def _list(
-    config_path: str, *, tenant: str | None, user: str | None, email: str | None
-) -> list[SessionView]:
-    async with configured_stores(config_path) as stores:
-        if tenant is not None:
-            await expect_tenant(stores, tenant)
-        found: list[SessionView] = []
-        for name in (tenant,) if tenant is not None else await tenant_ids(stores):
-            position: str | None = None
-            while True:
-                page = await stores.directory.app_passwords(
-                    tenant=name, user=user, email=email, position=position, limit=PAGE
-                )
-                found += page.items
-                position = page.position
-                if position is None:
-                    break
-        return found
-
-
-async def _revoke(config_path: str, app_password: str, reason: str) -> RevocationStatus | None:
-    async with configured_stores(config_path) as stores:
-        view = await stores.directory.find(app_password)
-        if view is None or view.app_password is None:
-            return None
-        who = Who(session=view.session)
-        request = RevocationRequest(view.tenant, who, RevocationKind.END_SESSIONS, reason, "cli")
-        return await audited(
-            stores.database, "revoke", view.tenant, who, lambda: stores.revoker.revoke(request)
-        )

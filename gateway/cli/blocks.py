@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from dataclasses import asdict
-from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli import config_option, json_option
-from gateway.cli.audited import audited
-from gateway.cli.sessions import describe, one_who, summary, who_options
-from gateway.cli.stores import configured_stores
-from gateway.cli.tenant_table import expect_tenant, tenant_documents
-from gateway.core.revocation import RevocationKind, RevocationRequest
-from gateway.revocation.api import OPERATORS
-from gateway.tenants.hook_targets import hook_targets, source_is_gone
+from gateway.cli import Group, api, api_options, json_option
+from gateway.cli.client import url_path
+from gateway.cli.output import say, say_json, when, who_options
+from gateway.cli.sessions import one_who, summary
 
 if TYPE_CHECKING:
-    from gateway.core.revocation import RevocationStatus, Who
-    from gateway.revocation.blocks import BlockView
+    from gateway.cli.client import Json
 
+OPERATORS = ("admin", "cli")
 source_option = click.option(
     "--source", help="What this source imposed: okta, entra, scim (every record) …"
 )
 
 
-@click.group("blocks")
+@click.group("blocks", cls=Group)
 def command() -> None:
-    """Keep people out, and let them in again."""
+    """Block users, and unblock them."""
 
 
 @command.command("list")
-@config_option
+@api_options
 @click.option("--tenant", help="Only this tenant's.")
 @source_option
 @click.option(
@@ -47,83 +38,46 @@ def command() -> None:
     ),
 )
 @json_option
-def list_blocks(
-    *, config_path: str, tenant: str | None, source: str | None, remembered: bool, as_json: bool
-) -> None:
+def list_blocks(*, tenant: str | None, source: str | None, remembered: bool, as_json: bool) -> None:
     """Blocks and removed groups in force, oldest first, and whether what imposed them can still
     lift them.
     """
-    found = asyncio.run(_list(config_path, tenant, source, remembered=remembered))
+    found = api().pages("/blocks", tenant=tenant, remembered=remembered)
+    found["items"] = [row for row in found["items"] if _is_of(row, source)]
     if as_json:
-        click.echo(
-            json.dumps(
-                [
-                    {**asdict(view), "who": _who(view.who), "source_gone": gone}
-                    for view, gone in found
-                ],
-                indent=1,
-            )
-        )
+        say_json(found)
         return
-    if not found:
-        click.echo(
+    if not found["items"]:
+        say(
             "nothing of the kind is remembered"
             if remembered
             else "no blocks or removed groups in force",
             err=True,
         )
-    for view, gone in found:
-        who = " ".join(f"{name}={value}" for name, value in _who(view.who).items()) or "everybody"
-        since = datetime.fromtimestamp(view.since, UTC).strftime("%Y-%m-%d %H:%M")
-        without = "" if view.group is None else f"without group {view.group}  "
-        without += "" if not view.exempt else f"(but for {view.exempt} added since)  "
-        kept = (
-            (
-                f" (which says nothing any more: gateway blocks remove --tenant {view.tenant} "
-                f"--source {view.source.partition(':')[0]})"
-            )
-            if gone
-            else ""
-        )
-        click.echo(
-            f"{view.id}  {view.tenant}  {who}  {without}by {view.source}{kept} since "
-            f"{since}  {view.reason}"
-        )
+    for row in found["items"]:
+        say(_line(row))
 
 
 @command.command()
-@config_option
+@api_options
 @click.option("--tenant", required=True, help="Tenant id.")
 @who_options
 @click.option("--all", "everybody", is_flag=True, help="Everybody in the tenant.")
 @click.option("--reason", required=True, help="For the record, and for whoever lifts it.")
 @json_option
-def add(
-    *,
-    config_path: str,
-    tenant: str,
-    everybody: bool,
-    reason: str,
-    as_json: bool,
-    **names: str | None,
-) -> int:
+def add(*, tenant: str, everybody: bool, reason: str, as_json: bool, **names: str | None) -> None:
     """End what somebody has and refuse what they try, until lifted; returns when acknowledged."""
     who = one_who(**names)
-    if any(value is not None for name, value in names.items() if name != "provider") == everybody:
+    if bool(who.keys() - {"provider"}) == everybody:
         msg = "name --user, --email, --idp-subject, --oid or --group, or say --all"
         raise click.UsageError(msg)
-    status = asyncio.run(
-        _add(
-            config_path,
-            RevocationRequest(tenant, who, RevocationKind.BLOCK, reason, "cli", by_hand=True),
-        )
-    )
-    click.echo(json.dumps(describe(status), indent=1) if as_json else summary(status))
-    return 0
+    body = {"tenant": tenant, "reason": reason, **who}
+    status = api().call("POST", "/blocks", body=body).document
+    say_json(status) if as_json else say(summary(status))
 
 
 @command.command()
-@config_option
+@api_options
 @click.argument("block", required=False)
 @click.option("--tenant", help="Tenant id, with --source.")
 @source_option
@@ -131,13 +85,12 @@ def add(
 @json_option
 def remove(
     *,
-    config_path: str,
     block: str | None,
     tenant: str | None,
     source: str | None,
     provider: str | None,
     as_json: bool,
-) -> int:
+) -> None:
     """Lift a block, or give a removed group back, whoever imposed it; with --source, everything
     that this source imposed in a tenant.
     """
@@ -155,121 +108,40 @@ def remove(
             f"by its id (see: gateway blocks list --source {source})"
         )
         raise click.UsageError(msg)
-    if block is None:
-        statuses = asyncio.run(_remove_all(config_path, tenant or "", source or "", provider))
-        lifted = f"{len(statuses)} lifted" if statuses else "nothing of this source is in force"
-        click.echo(
-            json.dumps([describe(status) for status in statuses], indent=1) if as_json else lifted
-        )
-        return 0
-    status = asyncio.run(_remove(config_path, block))
-    if status is None:
-        click.echo(f"gateway: no block {block!r} is in force (see: gateway blocks list)", err=True)
-        return 1
-    click.echo(
-        json.dumps(describe(status), indent=1)
-        if as_json
-        else f"{block} lifted"
-        if status.lifted
-        else f"{block} was not in force any more"
-    )
-    return 0
+    if block is not None:
+        status = api().call("DELETE", url_path("blocks", block)).document
+        lifted = f"{block} lifted" if status["lifted"] else f"{block} was not in force any more"
+        say_json(status) if as_json else say(lifted)
+        return
+    client = api()
+    statuses = [
+        # As the source itself: what others have against the same person stands.
+        client.call("DELETE", url_path("blocks", row["id"]), query={"as_source": True}).document
+        for row in client.pages("/blocks", tenant=tenant)["items"]
+        if _is_of(row, source) and provider in (None, row["who"].get("provider"))
+    ]
+    if as_json:
+        say_json({"items": statuses, "next": None})
+    else:
+        say(f"{len(statuses)} lifted" if statuses else "nothing of this source is in force")
 
 
-def _who(who: Who) -> dict[str, str]:
-    return {name: value for name, value in asdict(who).items() if value is not None}
-
-
-def _is_of(view: BlockView, source: str | None) -> bool:
+def _is_of(row: Json, source: str | None) -> bool:
     """``scim`` is every SCIM record."""
-    return source in (None, view.source, view.source.partition(":")[0])
+    return source in (None, row["source"], row["source"].partition(":")[0])
 
 
-async def _list(
-    config_path: str, tenant: str | None, source: str | None, *, remembered: bool
-) -> list[tuple[BlockView, bool]]:
-    """Each with whether its source is gone."""
-    async with configured_stores(config_path) as stores:
-        found = [
-            view
-            for view in await (
-                stores.blocks.all_remembered(tenant) if remembered else stores.blocks.all_of(tenant)
-            )
-            if _is_of(view, source)
-        ]
-        documents = await tenant_documents(stores) if found else {}
-        targets = {name: hook_targets(document) for name, document in documents.items()}
-        return [
-            (view, source_is_gone(view.source, view.who.provider, targets.get(view.tenant, ())))
-            for view in found
-        ]
-
-
-async def _remove_all(
-    config_path: str, tenant: str, source: str, provider: str | None
-) -> list[RevocationStatus]:
-    async with configured_stores(config_path) as stores:
-        await expect_tenant(stores, tenant)
-        statuses = []
-        for view in await stores.blocks.all_of(tenant):
-            if not _is_of(view, source) or provider not in (None, view.who.provider):
-                continue
-            kind = RevocationKind.BLOCK if view.group is None else RevocationKind.END_SESSIONS
-            # As the source itself: what others have against the same person stands.
-            request = RevocationRequest(
-                tenant,
-                view.who,
-                kind,
-                f"{source} says nothing any more: lifted by an operator",
-                view.source,
-                group_overlay=view.group,
-                by_hand=True,
-            )
-            statuses.append(
-                await audited(
-                    stores.database,
-                    "remove_block",
-                    tenant,
-                    view.who,
-                    partial(stores.revoker.lift, request),
-                )
-            )
-        return statuses
-
-
-async def _add(config_path: str, request: RevocationRequest) -> RevocationStatus:
-    async with configured_stores(config_path) as stores:
-        await expect_tenant(stores, request.tenant)
-        return await audited(
-            stores.database,
-            "add_block",
-            request.tenant,
-            request.who,
-            lambda: stores.revoker.revoke(request),
-        )
-
-
-async def _remove(config_path: str, block: str) -> RevocationStatus | None:
-    async with configured_stores(config_path) as stores:
-        found = await stores.blocks.find(block)
-        if found is None:
-            return None
-        kind = RevocationKind.BLOCK if found.group is None else RevocationKind.END_SESSIONS
-        standing = "" if found.in_force else found.id
-        request = RevocationRequest(
-            found.tenant,
-            found.who,
-            kind,
-            "lifted by an operator",
-            "cli",
-            group_overlay=found.group,
-            by_hand=True,
-            standing=standing,
-        )
-        return await audited(
-            stores.database,
-            "remove_block",
-            found.tenant,
-            found.who,
-            lambda: stores.revoker.lift(request),
-        )
+def _line(row: Json) -> str:
+    who = " ".join(f"{name}={value}" for name, value in row["who"].items()) or "everybody"
+    without = "" if row["group"] is None else f"without group {row['group']}  "
+    without += "" if not row["exempt"] else f"(but for {row['exempt']} added since)  "
+    kept = (
+        f" (which says nothing any more: gateway blocks remove --tenant {row['tenant']} "
+        f"--source {row['source'].partition(':')[0]})"
+        if row["source_gone"]
+        else ""
+    )
+    return (
+        f"{row['id']}  {row['tenant']}  {who}  {without}by {row['source']}{kept} since "
+        f"{when(row['since'])}  {row['reason']}"
+    )

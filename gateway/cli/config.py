@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 import yaml
 
-from gateway.cli import config_option, json_option
+from gateway.cli import Group, config_option, json_option
 from gateway.config.json_schema import with_plain_descriptions
 from gateway.config.model import Config, load_config
 
 
-@click.group("config")
+@click.group("config", cls=Group)
 def command() -> None:
     """Check, show and describe the configuration."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli import config_option, json_option
+from gateway.cli import Group, config_option, json_option
 from gateway.config.model import load_config
 from gateway.database import backup as backups
 from gateway.database.audit import SqlAuditLog
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ACTOR = "cli"
 
 
-@click.group("database")
+@click.group("database", cls=Group)
 def command() -> None:
     """Upgrade, back up and restore the database."""
 

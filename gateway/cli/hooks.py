@@ -2,249 +2,249 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import secrets
 import time
-from contextlib import asynccontextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli import config_option, json_option
-from gateway.cli.audited import ACTOR
-from gateway.cli.database import configured_database, file_records, in_force_within
-from gateway.cli.hook_held import held
-from gateway.cli.hook_webhooks import webhooks
-from gateway.core.model import Secret
-from gateway.database.audit import SqlAuditLog
-from gateway.hooks.activity import read_activity
-from gateway.hooks.setup import LAST_S, setup_instructions
-from gateway.tenants.admin_records import RegistryRecords
-from gateway.tenants.api import Rejected
-from gateway.tenants.database import TenantDatabase
-from gateway.tenants.hook_targets import hook_targets
-from gateway.tenants.snapshot_record import document_of
+from gateway.cli import Group, api, api_options, json_option
+from gateway.cli.client import PAGE, ProblemError, url_path
+from gateway.cli.output import failed, say, say_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from gateway.core.hook_target import HookTarget
-    from gateway.database.engine import Database
-    from gateway.hooks.activity import Arrival, HookActivity
-    from gateway.hooks.setup import SetupInstructions
-
-IN_FORCE_S = 10.0
-"""How long to wait for a running gateway to obey a new secret."""
+    from gateway.cli.client import Api, Json
 
 
-@click.group("hooks")
+@click.group("hooks", cls=Group)
 def command() -> None:
     """What to set up at an identity provider, and what has arrived from it."""
 
 
-command.add_command(webhooks)
-command.add_command(held)
 provider_option = click.option("--provider", help="Only this one.")
 
 
 @command.command("setup")
-@config_option
+@api_options
 @click.argument("tenant")
 @provider_option
 @json_option
-def show_setup(*, config_path: str, tenant: str, provider: str | None, as_json: bool) -> int:
+def show_setup(*, tenant: str, provider: str | None, as_json: bool) -> None:
     """Addresses, events to tick, what is missing, and what arrived in the last day."""
-    found = asyncio.run(_setups(config_path, tenant, provider, since=time.time() - LAST_S))
-    if as_json and found:
-        shown = [
-            {
-                **asdict(one),
-                "addresses": dict(one.addresses),
-                "missing": dict(one.missing),
-                "arrived": _told(told),
-            }
-            for one, told in found
-        ]
-        click.echo(json.dumps(shown, indent=1))
-    for one, told in found if not as_json else ():
-        click.echo("\n".join([*_lines(one), *_arrivals(told)]))
-    return 0 if found else _nobody(tenant, provider)
+    client = api()
+    found = _hooks(client, tenant, provider)
+    if as_json:
+        say_json(found)
+        return
+    for one in found["items"]:
+        arrived = client.get(url_path("tenants", tenant, "hooks", one["provider"], "test"))
+        say("\n".join([*_lines(one), *_arrivals(arrived)]))
 
 
 @command.command("test")
-@config_option
+@api_options
 @click.argument("tenant")
 @provider_option
 @click.option("--hours", default=24.0, show_default=True, help="How far to look back.")
 @json_option
-def test_hooks(
-    *, config_path: str, tenant: str, provider: str | None, hours: float, as_json: bool
-) -> int:
+def test_hooks(*, tenant: str, provider: str | None, hours: float, as_json: bool) -> int:
     """What arrived: handshakes, what was taken, what was refused and why. Exit 1 unless something
     did and was taken last.
     """
-    found = asyncio.run(_setups(config_path, tenant, provider, since=time.time() - hours * 3600))
-    if as_json and found:
-        click.echo(json.dumps([_told(told) for _, told in found], indent=1))
-    for one, told in found if not as_json else ():
-        click.echo(
-            "\n".join(
-                [f"{one.tenant}/{one.provider} ({one.kind}): {told.verdict}", *_arrivals(told)]
-            )
+    client, since = api(), time.time() - hours * 3600
+    found = [
+        (
+            one,
+            client.get(url_path("tenants", tenant, "hooks", one["provider"], "test"), since=since),
         )
-    if not found:
-        return _nobody(tenant, provider)
-    return 0 if all(told.verdict == "works" for _, told in found) else 1
+        for one in _hooks(client, tenant, provider)["items"]
+    ]
+    if as_json:
+        say_json({"items": [arrived for _, arrived in found], "next": None})
+    for one, arrived in found if not as_json else ():
+        heading = f"{tenant}/{one['provider']} ({one['kind']}): {arrived['verdict']}"
+        say("\n".join([heading, *_arrivals(arrived)]))
+    return 0 if all(arrived["verdict"] == "works" for _, arrived in found) else 1
 
 
 @command.command()
-@config_option
+@api_options
 @click.argument("tenant", required=False)
 @click.argument("provider", required=False)
-def secret(*, config_path: str, tenant: str | None, provider: str | None) -> int:
+def secret(*, tenant: str | None, provider: str | None) -> None:
     """A new hook secret, shown once. With TENANT and PROVIDER it is stored too, and the one that
     was stays valid beside it.
     """
-    made = secrets.token_urlsafe(32)
     if (tenant is None) != (provider is None):
         msg = "name TENANT and PROVIDER, or neither"
         raise click.UsageError(msg)
-    if tenant is not None and provider is not None:
-        refused, in_force = asyncio.run(_store(config_path, tenant, provider, Secret(made)))
-        if refused is not None:
-            click.echo(f"gateway: {refused.message}", err=True)
-            return 1
-        if not in_force:
-            click.echo(
-                (
-                    "gateway: stored, and in force as soon as a gateway with the admin role "
-                    "publishes it"
-                ),
-                err=True,
-            )
-    click.echo(made)
-    return 0
+    if tenant is None or provider is None:
+        say(secrets.token_urlsafe(32))
+        return
+    made = api().call("POST", url_path("tenants", tenant, "hooks", provider, "secrets")).document
+    say(made["secret"])
 
 
-def _nobody(tenant: str, provider: str | None) -> int:
-    click.echo(
-        f"gateway: no tenant {tenant!r}"
-        + (f" with a provider {provider!r}" if provider else "")
-        + " (see: gateway tenants list)",
-        err=True,
-    )
-    return 1
+# --- what the tenants' applications were told ----------------------------------------------------
 
 
-def _lines(one: SetupInstructions) -> list[str]:
-    lines = [
-        (
-            f"{one.tenant}/{one.provider} ({one.kind}), {one.secrets} "
-            f"secret{'' if one.secrets == 1 else 's'}"
+@command.group("webhooks", cls=Group)
+def webhooks() -> None:
+    """What the tenants' applications were told of people who left and came back."""
+
+
+@webhooks.command("list")
+@api_options
+@click.option("--tenant", help="Only this tenant's.")
+@click.option("--state", type=click.Choice(["new", "sent", "failed"]), help="failed: given up.")
+@click.option("--limit", default=PAGE, show_default=True, help="How many.")
+@json_option
+def list_webhooks(*, tenant: str | None, state: str | None, limit: int, as_json: bool) -> None:
+    """Newest first."""
+    found = api().pages("/hooks/webhooks", tenant=tenant, state=state, limit=limit)
+    if as_json:
+        say_json(found)
+        return
+    for one in found["items"]:
+        say(
+            f"{one['id']}  {one['tenant']}  {_clock(one['created_at'])}  {one['event']}  "
+            f"{one['state']} after {one['attempts']} attempts"
+            + (f": {one['error']}" if one["error"] else "")
         )
-    ]
-    lines += [f"  {name:17} {address}" for name, address in one.addresses]
-    lines += [f"  tick              {event}" for event in one.events]
-    lines += [f"  missing           {key}: {why}" for key, why in one.missing]
+
+
+@webhooks.command()
+@api_options
+@click.argument("messages", nargs=-1)
+@click.option(
+    "--failed",
+    "tenant",
+    metavar="TENANT",
+    help="All of this tenant's that were given up, oldest first.",
+)
+def replay(*, messages: tuple[str, ...], tenant: str | None) -> int:
+    """Send again, with the same id and body, within a second."""
+    if bool(messages) == (tenant is not None):
+        msg = "name MESSAGES, or --failed TENANT"
+        raise click.UsageError(msg)
+    client = api()
+    if tenant is not None:
+        given_up = client.pages("/hooks/webhooks", tenant=tenant, state="failed")["items"]
+        messages = tuple(one["id"] for one in reversed(given_up))
+    replayed = 0
+    for message in messages:
+        try:
+            client.call("POST", url_path("hooks", "webhooks", message, "replay"))
+            replayed += 1
+        except ProblemError as error:
+            failed(f"{message}: {error}")
+    say(f"{replayed} to be sent again")
+    return 0 if replayed == len(messages) else 1
+
+
+# --- removals of many people at once -------------------------------------------------------------
+
+
+@command.group("held", cls=Group)
+def held() -> None:
+    """Removals of many people at once, held until you release or drop them."""
+
+
+@held.command("list")
+@api_options
+@click.option("--tenant", help="Only this tenant's.")
+@json_option
+def list_held(*, tenant: str | None, as_json: bool) -> None:
+    """Newest first."""
+    found = api().pages("/hooks/deliveries", tenant=tenant, state="held")
+    if as_json:
+        say_json(found)
+        return
+    for one in found["items"]:
+        say(
+            f"{one['id']}  {one['tenant']}/{one['provider']}  {_clock(one['received_at'])}  "
+            f"{one['source']}  {one['summary']}  {one['error']}"
+        )
+
+
+@held.command()
+@api_options
+@click.argument("tenant")
+@click.option("--provider", help="Only this one's.")
+def release(*, tenant: str, provider: str | None) -> None:
+    """Apply all that is held of TENANT, within a second; what was undone meanwhile has no
+    effect.
+    """
+    say(f"{_decide(tenant, provider, 'release')} to be applied")
+
+
+@held.command()
+@api_options
+@click.argument("tenant")
+@click.option("--provider", help="Only this one's.")
+def drop(*, tenant: str, provider: str | None) -> None:
+    """Forget all that is held of TENANT: these people keep what they have."""
+    say(f"{_decide(tenant, provider, 'drop')} dropped")
+
+
+def _decide(tenant: str, provider: str | None, decision: str) -> int:
+    body = {"tenant": tenant, "provider": provider, "decision": decision}
+    return int(api().call("POST", "/hooks/held", body=body).document["events"])
+
+
+# --- what is printed -----------------------------------------------------------------------------
+
+
+def _hooks(client: Api, tenant: str, provider: str | None) -> Json:
+    if provider is not None:
+        return {"items": [client.get(url_path("tenants", tenant, "hooks", provider))]}
+    found: Json = client.get(url_path("tenants", tenant, "hooks"))
+    return found
+
+
+def _lines(one: Json) -> list[str]:
+    count = one["secrets"]
+    lines = [f"{one['tenant']}/{one['provider']} ({one['kind']}), {count} secret{_s(count)}"]
+    lines += [f"  {name:17} {address}" for name, address in one["addresses"].items()]
+    lines += [f"  tick              {event}" for event in one["events"]]
+    lines += [f"  missing           {key}: {why}" for key, why in one["missing"].items()]
     return lines
 
 
-def _arrivals(told: HookActivity) -> list[str]:
-    lines = (
-        [_arrival("handshake", a) for a in told.handshakes]
-        + [_arrival("arrived", a) for a in told.taken]
-        + [_arrival("refused", a) for a in told.refused]
-    )
-    lines += [f"  skipped           {reason}: {count}" for reason, count in told.skipped]
-    if told.last_event is not None:
-        last = told.last_event
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _arrivals(found: Json) -> list[str]:
+    lines = [
+        _arrival(word, one)
+        for word, name in (
+            ("handshake", "handshakes"),
+            ("arrived", "taken"),
+            ("refused", "refused"),
+        )
+        for one in found[name]
+    ]
+    lines += [
+        f"  skipped           {reason}: {count}" for reason, count in found["skipped"].items()
+    ]
+    if (last := found["last_event"]) is not None:
         lines.append(
-            (
-                f"  last event        {last.type} ({last.source}) {_when(last.received_at)} "
-                f"{last.state}"
-            )
-            + (f": {last.error}" if last.error else "")
+            f"  last event        {last['type']} ({last['source']}) "
+            f"{_clock(last['received_at'])} {last['state']}"
+            + (f": {last['error']}" if last["error"] else "")
         )
     return lines or ["  arrived           nothing yet"]
 
 
-def _arrival(word: str, one: Arrival) -> str:
-    what = f"{one.outcome} x{one.count}" if word != "handshake" else f"x{one.count}"
-    return f"  {word:17} {one.source} ({one.channel}) {what}, last {_when(one.last_at)}" + (
-        f": {one.detail}" if one.detail else ""
+def _arrival(word: str, one: Json) -> str:
+    what = f"x{one['count']}" if word == "handshake" else f"{one['outcome']} x{one['count']}"
+    return (
+        f"  {word:17} {one['source']} ({one['channel']}) {what}, last {_clock(one['last_at'])}"
+        + (f": {one['detail']}" if one["detail"] else "")
     )
 
 
-def _when(seconds: float) -> str:
+def _clock(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _told(told: HookActivity) -> dict[str, object]:
-    return {**asdict(told), "skipped": dict(told.skipped), "verdict": told.verdict}
-
-
-async def _setups(
-    config_path: str, tenant: str, provider: str | None, *, since: float
-) -> list[tuple[SetupInstructions, HookActivity]]:
-    async with configured_database(config_path) as (config, database):
-        filed = file_records(config).get(tenant)
-        stored = await TenantDatabase(database, config).get(tenant) if filed is None else None
-        targets: Sequence[HookTarget] = (
-            hook_targets(document_of(filed)[0])
-            if filed is not None
-            else hook_targets(stored.document)
-            if stored is not None
-            else ()
-        )
-        wanted = [t for t in targets if provider in (None, t.provider)]
-        return [
-            (
-                setup_instructions(t, config.hooks.url),
-                await read_activity(database, t.tenant, t.provider, since=since),
-            )
-            for t in wanted
-        ]
-
-
-async def _store(
-    config_path: str, tenant: str, provider: str, made: Secret
-) -> tuple[Rejected | None, bool]:
-    """Why not, and whether a running gateway obeys it."""
-    async with (
-        configured_database(config_path) as (config, database),
-        _on_record(database, tenant, provider) as outcome,
-    ):
-        tenants, files = TenantDatabase(database, config), file_records(config)
-
-        async def in_force(tenant: str) -> None:
-            outcome["in_force"] = await in_force_within(tenants, (tenant,), IN_FORCE_S)
-
-        stored = await RegistryRecords(
-            tenants, files=lambda: files, in_force=in_force
-        ).put_hook_secret(tenant, provider, made)
-        outcome["done"] = not isinstance(stored, Rejected)
-        return (stored if isinstance(stored, Rejected) else None), outcome["in_force"]
-
-
-@asynccontextmanager
-async def _on_record(
-    database: Database, tenant: str, provider: str
-) -> AsyncIterator[dict[str, bool]]:
-    audit = SqlAuditLog(database, clock=database.clock)
-    entry = await audit.begin(
-        actor=ACTOR,
-        action="add_hook_secret",
-        tenant=tenant,
-        target=f"{tenant}/{provider}",
-        request_id="",
-    )
-    outcome = {"done": False, "in_force": False}
-    try:
-        yield outcome
-    finally:
-        await audit.finish(
-            entry, outcome="done" if outcome["done"] else "refused", before=None, after=None
-        )

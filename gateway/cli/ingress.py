@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli import config_option, json_option
+from gateway.cli import Group, config_option, json_option
 from gateway.config.model import load_config, resolve_secret
 from gateway.config.yaml import read_yaml
 from gateway.core.app_cookies import AppCookie
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Secret
 
 
-@click.group("ingress")
+@click.group("ingress", cls=Group)
 def command() -> None:
     """Render an ingress configuration, or probe a live one."""
 
@@ -244,7 +244,7 @@ def _hosts(folder: Path | None) -> list[str]:
 async def _hosts_in_sql(config_path: str) -> list[str]:
     """Raises ``ConfigError`` and ``UnavailableError``."""
     # Only where it is asked for: whoever guards every host needs no database to render.
-    from gateway.cli.database import configured_database  # noqa: PLC0415
+    from gateway.cli.local import configured_database  # noqa: PLC0415
     from gateway.tenants.database import TenantDatabase  # noqa: PLC0415
 
     async with configured_database(config_path) as (config, database):
@@ -317,7 +317,7 @@ def _upstreams(options: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     metavar="SECRET",
     help=(
         "Twice: the gateway's cookie of two people at this host, env:NAME or file:PATH. Does "
-        "the application keep the person before?"
+        "the application keep the previous user?"
     ),
 )
 @click.option(

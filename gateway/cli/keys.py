@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli import config_option, json_option
-from gateway.cli.database import configured_database
-from gateway.cli.stores import configured_stores
+from gateway.cli import Group, config_option, json_option
+from gateway.cli.local import configured_database, configured_stores
 from gateway.config.model import load_config
 from gateway.config.types import parse_duration
 from gateway.database.engine import COMMANDS, EMBEDDED_FILE, open_database
@@ -53,7 +52,7 @@ _REFUSED = (
 )
 
 
-@click.group("keys")
+@click.group("keys", cls=Group)
 def command() -> None:
     """List and rotate the gateway's own keys."""
 

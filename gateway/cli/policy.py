@@ -4,30 +4,23 @@ decides.
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import Any
 
 import click
 
-from gateway.cli import config_option, json_option
-from gateway.cli.database import configured_database
-from gateway.cli.tenant_table import tenant_table
-from gateway.revocation.records import SqlRevocations
-from gateway.tenants.api import Question
-from gateway.tenants.database import TenantDatabase
-from gateway.tenants.explanations import Explanations
+from gateway.cli import Group, api, api_options, json_option
+from gateway.cli.output import say, say_json
 
 _SIGN = {True: "✓", False: "✗"}
 
 
-@click.group("policy")
+@click.group("policy", cls=Group)
 def command() -> None:
-    """What the rules say."""
+    """Explain authorization rules."""
 
 
 @command.command()
-@config_option
+@api_options
 @click.option("--host", required=True, help="As the browser types it.")
 @click.option(
     "--path", default="/", show_default=True, help="As it stands in the request, escapes included."
@@ -65,7 +58,6 @@ def command() -> None:
 @json_option
 def explain(
     *,
-    config_path: str,
     host: str,
     path: str,
     method: str,
@@ -80,8 +72,8 @@ def explain(
     app_password_path: str | None,
     as_json: bool,
 ) -> None:
-    """What a request would come to, step by step. Asks the tenants of files and SQL, and what
-    stands against the person; sessions are not looked at.
+    """Explain the decision for a request, step by step, from the tenants that are served and the
+    blocks against the user; sessions are not considered.
     """
     if email is None and (groups or roles or provider):
         msg = "--group, --role and --provider say something about a person: name one with --email"
@@ -102,35 +94,22 @@ def explain(
         if not app_password_path.startswith("/"):
             msg = "--app-password-path is the path that it is good for, and begins with /"
             raise click.UsageError(msg)
-    question = Question(
-        host=host,
-        path=path,
-        method=method.upper(),
-        email=email,
-        groups=groups,
-        roles=roles,
-        provider=provider,
-        signed_in=email is not None,
-        client=client,
-        scopes=scopes,
-        app_password_path=app_password_path,
-        destination=destination,
-        depth=depth,
-    )
-    found = asyncio.run(_explain(config_path, question))
-    click.echo(
-        json.dumps(found, indent=1, ensure_ascii=False) if as_json else "\n".join(_lines(found))
-    )
-
-
-async def _explain(config_path: str, question: Question) -> dict[str, Any]:
-    async with configured_database(config_path) as (config, database):
-        table = await tenant_table(config, TenantDatabase(database, config))
-        found = await Explanations(
-            lambda: table, standing=SqlRevocations(database).standing, clock=database.clock
-        ).explain(question)
-    assert found is not None  # noqa: S101 - only a question on behalf of one tenant goes without an answer
-    return found
+    body: dict[str, object] = {
+        "host": host,
+        "path": path,
+        "method": method.upper(),
+        "email": email,
+        "groups": groups,
+        "roles": roles,
+        "provider": provider,
+        "client": client,
+        "scopes": scopes,
+        "app_password_path": app_password_path,
+        "destination": destination,
+        "depth": depth,
+    }
+    found = api().call("POST", "/explain", body=body).document
+    say_json(found) if as_json else say("\n".join(_lines(found)))
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

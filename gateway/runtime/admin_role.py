@@ -7,12 +7,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import os
 import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.admin import PREFIX, AdminServices, admin_application
+from gateway.admin import PREFIX, AdminServices, admin_application, local_application
+from gateway.admin.callers import LocalCallers, peer_uid
 from gateway.admin.idempotency import SqlIdempotency
 from gateway.admin.keys_store import SqlAdminKeys
 from gateway.admin.routes.doctor import DoctorRoutes
@@ -38,8 +40,10 @@ from gateway.runtime.hooks_role import hook_role
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.lease_client import steady
 from gateway.sessions.probes import RedisProbes
+from gateway.sessions.tested_connections import Trials
 from gateway.sessions.watermarks import Watermarks
 from gateway.tenants.admin_records import RegistryRecords
+from gateway.tenants.batch import TenantBatches
 from gateway.tenants.connection_tests import LoginLinks
 from gateway.tenants.database import TenantDatabase
 from gateway.tenants.dry_run import TenantRehearsals
@@ -73,6 +77,8 @@ class AdminRole:
     api: web.Application
     hooks: web.Application
     """The hooks listener's own."""
+    local: web.Application
+    """The local socket's own: the API without keys."""
 
     def mount(self, app: web.Application) -> None:
         app.add_subapp(PREFIX, self.api)
@@ -93,6 +99,18 @@ class AdminStores:
         """
         revision, _ = await self.tenants.revision()
         await self.publisher.published(revision, timeout_s=IN_FORCE_S, tenant=tenant)
+
+    async def all_in_force(self, tenants: Collection[str]) -> bool:
+        """The same of several; False when that cannot be said within the time of one."""
+        revision, _ = await self.tenants.revision()
+        ends = time.monotonic() + IN_FORCE_S
+        try:
+            for tenant in tenants:
+                left_s = max(0.0, ends - time.monotonic())
+                await self.publisher.published(revision, timeout_s=left_s, tenant=tenant)
+        except UnavailableError:
+            return False
+        return True
 
 
 async def admin_stores(
@@ -158,10 +176,11 @@ async def admin_role(
     clock = database.clock
     directory = StoreDirectory(redis, ring)
     signed_in = SignedIn(directory, ring)
+    targets = RecordedHookTargets(lambda: stores.publisher.records)
     hooks = await hook_role(
         config,
         database,
-        targets=RecordedHookTargets(lambda: stores.publisher.records),
+        targets=targets,
         revoker=stores.revoker,
         people=signed_in,
         clock=clock,
@@ -171,6 +190,11 @@ async def admin_role(
     records = RegistryRecords(
         stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force
     )
+    blocks = Restrictions(database)
+
+    def sealing() -> tuple[bytes, ...]:
+        return tuple(key.material for key in ring().sealing)
+
     services = AdminServices(
         keys=SqlAdminKeys(database, clock=clock),
         audit=SqlAuditLog(database, clock=clock),
@@ -179,11 +203,21 @@ async def admin_role(
         rehearsals=TenantRehearsals(
             stores.tenants, config, directory, files=lambda: stores.publisher.file_records
         ),
+        tenant_batches=TenantBatches(
+            stores.tenants,
+            config,
+            directory,
+            blocks,
+            files=lambda: stores.publisher.file_records,
+            in_force=stores.all_in_force,
+        ),
         is_tenant=records.has,
+        hook_targets=targets.of,
         login_tests=LoginLinks(
             config,
             table=lambda: tenants.table,
-            key=lambda: ring().sealing[0].material,
+            keys=sealing,
+            results=Trials(redis, sealing, clock=clock).result,
             clock=clock,
             entropy=secrets.token_bytes,
         ),
@@ -192,7 +226,7 @@ async def admin_role(
         ),
         revoker=stores.revoker,
         sessions=directory,
-        blocks=Restrictions(database),
+        blocks=blocks,
         explainer=Explanations(
             lambda: tenants.table,
             standing=SqlRevocations(database).standing,
@@ -204,14 +238,15 @@ async def admin_role(
         messages=hooks.messages,
         more=DoctorRoutes(
             RedisProbes(redis),
-            keys=lambda: tuple(key.material for key in ring().sealing),
+            keys=sealing,
             managed=config.managed_headers,
             cookie_name=config.cookie.name,
             clock=clock,
         ).routes(),
         exposed=not _loopback(config.listen.admin),
     )
-    return AdminRole(admin_application(services), hooks.app)
+    local = local_application(services, LocalCallers(uid=os.geteuid(), user_of=peer_uid))
+    return AdminRole(admin_application(services), hooks.app, local)
 
 
 async def _onboarding(

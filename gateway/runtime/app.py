@@ -168,6 +168,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
                 probe_database,
                 publisher_finding,
             )
+            from gateway.runtime.local_socket import local_socket  # noqa: PLC0415
 
             stores = await admin_stores(config, ring, redis, stack)
         memory, monotonic = SessionCache(), steady()
@@ -241,6 +242,9 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
                 stack,
             )
             await serve("hooks", _runner(admin.hooks))
+            await stack.enter_async_context(
+                local_socket(config.state_dir, _runner(admin.local), **LISTENER)
+            )
         if "admin" in process.sockets:
             await stack.enter_async_context(background_task(forever(primaries.run)))
             known["cognito"] = await _watched(

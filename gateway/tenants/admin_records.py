@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.paging import Page
 from gateway.tenants.api import Rejected, TenantRecord
-from gateway.tenants.secrets import show
+from gateway.tenants.secrets import reveal, show
 from gateway.tenants.snapshot_record import shown_of
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ class RegistryRecords:
             return _file(found)
         stored = await self._database.get(tenant)
         return _stored(stored) if stored is not None else None
+
+    async def reveal(self, tenant: str) -> TenantRecord | None:
+        stored = await self._database.get(tenant)
+        if stored is None:
+            return None
+        return TenantRecord(stored.id, reveal(stored.document), str(stored.version), "sql")
 
     async def has(self, tenant: str) -> bool:
         return await self.get(tenant) is not None

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from gateway.core.json_types import Json
     from gateway.core.model import Secret
     from gateway.core.paging import Page
+    from gateway.core.signed_link import Result, TestLink
     from gateway.tenants.document import TenantDocument
 
 
@@ -47,6 +48,11 @@ class TenantRecords(Protocol):
     ) -> Page[TenantRecord]: ...
 
     async def get(self, tenant: str) -> TenantRecord | None: ...
+
+    async def reveal(self, tenant: str) -> TenantRecord | None:
+        """Of SQL, with its secrets, and without what is left at its default: for moving tenants
+        between gateways.
+        """
 
     async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
         """Create (``etag`` None) or replace exactly the version named by ``etag``. A secret ``***``
@@ -115,6 +121,9 @@ class LoginTests(Protocol):
     """One-time links that walk a whole login without creating a session."""
 
     async def link(self, tenant: str) -> str | Rejected: ...
+
+    async def result(self, tenant: str, token: str) -> tuple[TestLink, Result | None] | None:
+        """Of a link of the tenant's, an expired one too; no result where nobody has opened it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,31 +10,29 @@ from gateway.core import signed_link
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.config.model import Config
     from gateway.core.tenants import TenantTable
 
 
 class LoginLinks:
-    """Implements ``tenants.api.LoginTests``. ``key`` is the ring's writing key."""
+    """Implements ``tenants.api.LoginTests``. ``keys`` are the ring's; the first one writes.
+    ``results``: what became of the link of a name.
+    """
 
     def __init__(
         self,
         config: Config,
         *,
         table: Callable[[], TenantTable],
-        key: Callable[[], bytes],
+        keys: Callable[[], Sequence[bytes]],
+        results: Callable[[str], Awaitable[signed_link.Result | None]],
         clock: Callable[[], float],
         entropy: Callable[[int], bytes],
     ) -> None:
-        self._config, self._table, self._key, self._clock, self._entropy = (
-            config,
-            table,
-            key,
-            clock,
-            entropy,
-        )
+        self._config, self._table, self._keys = config, table, keys
+        self._results, self._clock, self._entropy = results, clock, entropy
 
     async def link(self, tenant: str) -> str | Rejected:
         """At ``login_host`` where there is one: Cognito knows no other callback then. Inactive
@@ -58,9 +56,18 @@ class LoginLinks:
                 f"tenant {tenant} has no host, and there are neither shared_hosts nor a login_host",
             )
         token = signed_link.issue(
-            self._key(),
+            self._keys()[0],
             found.id,
             chance=self._entropy(signed_link.CHANCE_BYTES),
             expires_at=int(self._clock()) + signed_link.LIFETIME_S,
         )
         return f"{self._config.origin(hosts[0])}{signed_link.PATH}?token={token}"
+
+    async def result(
+        self, tenant: str, token: str
+    ) -> tuple[signed_link.TestLink, signed_link.Result | None] | None:
+        # Also of a link that has expired: that is when one asks.
+        link = signed_link.parse(self._keys(), token, now=0)
+        if link is None or link.tenant != tenant:
+            return None
+        return link, await self._results(link.name)

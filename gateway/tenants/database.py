@@ -148,25 +148,6 @@ class TenantDatabase:
             ).one_or_none()
         return (row.revision, row.published_revision) if row else (0, 0)
 
-    async def is_obeyed(self, revision: int, tenants: Collection[str]) -> bool:
-        """Whether every replica obeys what changed up to ``revision`` in these tenants, as far as
-        an admin role has told.
-        """
-        async with self._database.read() as connection:
-            row = (
-                await connection.execute(
-                    select(
-                        registry_state.c.published_revision,
-                        registry_state.c.sent_revision,
-                        registry_state.c.waiting,
-                    )
-                )
-            ).one_or_none()
-        return row is not None and (
-            row.published_revision >= revision
-            or (row.sent_revision >= revision and set(row.waiting).isdisjoint(tenants))
-        )
-
     async def name_conflict(
         self, wanted: TenantDocument, *, files: Iterable[Listing] = ()
     ) -> Rejected | None:

@@ -15,6 +15,7 @@ from gateway.database.audit import SqlAuditLog
 from gateway.database.engine import Database, open_database
 from tests.admin.rooms import (
     PROBE_KEY,
+    Batches,
     Blocks,
     Deliveries,
     Desk,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from gateway.hooks.setup import HookSetup
     from gateway.provisioning.service import Onboarding
+    from gateway.tenants.batch import TenantBatches
 
 
 class Clock:
@@ -114,6 +116,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         idempotency=SqlIdempotency(database, clock=clock),
         tenants=tenants,
         onboarding=cast("Onboarding", Onboardings(tenants)),
+        tenant_batches=cast("TenantBatches", Batches()),
         login_tests=Links(),
         revoker=Revocations(),
         sessions=Sessions(),

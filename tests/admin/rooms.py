@@ -8,6 +8,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gateway.core import signed_link
 from gateway.core.model import AppClient, Secret
 from gateway.core.paging import Page
 from gateway.core.revocation import RevocationRequest, RevocationStatus, Who
@@ -23,13 +24,16 @@ from gateway.provisioning.service import Drift
 from gateway.revocation.blocks import BlockView
 from gateway.sessions.api import AppPasswordView, SessionView
 from gateway.tenants.api import Question, Rejected, TenantRecord
+from gateway.tenants.batch import Batch, Impact
+from gateway.tenants.folder_plan import FolderPlan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from gateway.core.json_types import Json
     from gateway.provisioning.request import ProvisionBody
     from gateway.tenants.document import TenantDocument
+    from gateway.tenants.stored import Actor
 
 
 def _slice(items: list[str], position: str | None, limit: int) -> tuple[list[str], str | None]:
@@ -52,6 +56,9 @@ class Tenants:
         return Page([self.stored[i] for i in ids], following)
 
     async def get(self, tenant: str) -> TenantRecord | None:
+        return self.stored.get(tenant)
+
+    async def reveal(self, tenant: str) -> TenantRecord | None:
         return self.stored.get(tenant)
 
     async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
@@ -80,6 +87,25 @@ class Tenants:
 class Links:
     async def link(self, tenant: str) -> str | Rejected:
         return f"https://login.example.com/_auth/test/{tenant}"
+
+    async def result(
+        self, tenant: str, token: str
+    ) -> tuple[signed_link.TestLink, signed_link.Result | None]:
+        return signed_link.TestLink(tenant, token, 2_000_000_000), None
+
+
+@dataclass(slots=True)
+class Batches:
+    """Whatever is sent is there already."""
+
+    async def plan(self, documents: Sequence[Json], *, prune: bool) -> Batch:
+        return Batch(FolderPlan((), tuple(str(d.get("id")) for d in documents), ()), "etag", {})
+
+    async def impact(self, batch: Batch) -> Impact:
+        return Impact({}, {})
+
+    async def apply(self, batch: Batch, *, by: Actor) -> bool:
+        return True
 
 
 @dataclass(slots=True)

@@ -820,4 +820,4 @@ async def test_a_mistyped_tenant_is_told_and_never_taken_for_done(
     application.add_subapp(PREFIX, admin_application(replace(api.services, is_tenant=is_tenant)))
     strict = replace(api, client=await aiohttp_client(application))
     answer = await strict.call(method, path, json=body)
-    assert (answer.status, (await answer.json())["detail"]) == (404, "tenant: there is no amce")
+    assert (answer.status, (await answer.json())["detail"]) == (404, "there is no tenant amce")

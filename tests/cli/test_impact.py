@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.cli.stores import configured_stores
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.hook_targets import hook_targets, source_is_gone
-from tests.cli.test_sessions_and_blocks import Beside
+from tests.cli.served import Served
 from tests.sessions.conftest import identity
 from tests.tenants.samples import sample, write
 
@@ -21,24 +19,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("gateway") / "g", sample("filed")) as running:
+        yield running
+
+
 @pytest.fixture
-def beside(tmp_path: Path) -> Iterator[Beside]:
-    made = Beside(tmp_path)
-    yield made
-    made.store.stop()
+def beside(served: Served) -> Iterator[Served]:
+    yield served
+    served.forget()
 
 
-def planned(beside: Beside, folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    assert beside.gateway("tenants", "plan", str(folder), *more) == 0
+def planned(beside: Served, folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    assert beside.run("tenants", "plan", str(folder), *more) == 0
     return capsys.readouterr().out
 
 
 def test_a_plan_tells_who_of_the_people_signed_in_loses_what(
-    beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    beside: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "folder"
     write(folder, sample("acme"))
-    assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
+    assert beside.run("tenants", "apply", str(folder)) == 0
     beside.with_sessions(lambda login: login.finish())
     beside.with_sessions(
         lambda login: login.finish(identity=identity("bob", groups=("app-users",)))
@@ -56,11 +59,9 @@ def test_a_plan_tells_who_of_the_people_signed_in_loses_what(
         "bob@acme.test loses GET /admin/** (group_missing)",
         "with shadow_rules, alice@acme.test loses GET /admin/** (rule_denied)",
     ]
-    people: dict[str, Any] = json.loads(planned(beside, folder, capsys, "--json"))["people"][
-        "tenants"
-    ]["acme"]
-    assert people["sessions"] == 2
-    assert people["now"] == [
+    (people,) = json.loads(planned(beside, folder, capsys, "--json"))["people"]
+    assert (people["tenant"], people["sessions"], people["losing"]) == ("acme", 2, 1)
+    assert people["effects"] == [
         {
             "email": "bob@acme.test",
             "gains": False,
@@ -71,11 +72,11 @@ def test_a_plan_tells_who_of_the_people_signed_in_loses_what(
 
 
 def test_waiting_rules_of_an_unchanged_tenant_are_told_too(
-    beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    beside: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "folder"
     write(folder, sample("acme", shadow_rules=[{"path": "/admin/**", "allow": "deny"}]))
-    assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
+    assert beside.run("tenants", "apply", str(folder)) == 0
     beside.with_sessions(lambda login: login.finish())
     capsys.readouterr()
     assert planned(beside, folder, capsys).splitlines()[:3] == [
@@ -86,7 +87,7 @@ def test_waiting_rules_of_an_unchanged_tenant_are_told_too(
 
 
 def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifted_by_one_command(
-    beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    beside: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From Okta's event hooks to a provider that only SCIM speaks for."""
     folder = tmp_path / "folder"
@@ -97,41 +98,38 @@ def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifte
         "hooks": {"secrets": ["a-secret-of-32-characters-or-more"]},
     }
     write(folder, sample("acme", providers=[okta]))
-    assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
+    assert beside.run("tenants", "apply", str(folder)) == 0
 
     async def impose() -> None:
-        async with configured_stores(str(beside.config)) as stores:
-            for subject in ("1", "2"):
-                who = Who(idp_subject=f"00u{subject}", provider="acme-okta")
-                await stores.revoker.revoke(
-                    RevocationRequest("acme", who, RevocationKind.BLOCK, "", "okta")
-                )
-            await stores.revoker.revoke(
-                RevocationRequest("acme", who, RevocationKind.BLOCK, "", "scim:record")
-            )
-            await stores.revoker.revoke(
-                RevocationRequest(
-                    "acme", who, RevocationKind.END_SESSIONS, "", "okta", group_overlay="admins"
-                )
-            )
-            await stores.revoker.revoke(
-                RevocationRequest("acme", who, RevocationKind.BLOCK, "left", "cli")
-            )
+        revoke = beside.stores.revoker.revoke
+        for subject in ("1", "2"):
+            who = Who(idp_subject=f"00u{subject}", provider="acme-okta")
+            await revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "", "okta"))
+        await revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "", "scim:record"))
+        overlay = RevocationRequest(
+            "acme", who, RevocationKind.END_SESSIONS, "", "okta", group_overlay="admins"
+        )
+        await revoke(overlay)
+        await revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "left", "admin"))
 
-    asyncio.run(impose())
+    beside.wait_for(impose())
     capsys.readouterr()
     write(folder, sample("acme", providers=[{**okta, "kind": "oidc"}]))
     assert "3 okta blocks and removed groups stay" in planned(beside, folder, capsys)
-    assert json.loads(planned(beside, folder, capsys, "--json"))["people"]["stay"] == {
-        "acme": {"okta": 3}
-    }
-    assert beside.gateway("blocks", "list", "--json") == 0
-    assert [row["source_gone"] for row in json.loads(capsys.readouterr().out)] == [False] * 5
-    assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
+    assert json.loads(planned(beside, folder, capsys, "--json"))["silenced"] == [
+        {"tenant": "acme", "source": "okta", "count": 3}
+    ]
+    assert beside.run("blocks", "list", "--json") == 0
+    assert [row["source_gone"] for row in json.loads(capsys.readouterr().out)["items"]] == [
+        False
+    ] * 5
+    assert beside.run("tenants", "apply", str(folder)) == 0
     capsys.readouterr()
-    assert beside.gateway("blocks", "list", "--json", "--source", "okta") == 0
-    assert [row["source_gone"] for row in json.loads(capsys.readouterr().out)] == [True] * 3
-    assert beside.gateway("blocks", "list") == 0
+    assert beside.run("blocks", "list", "--json", "--source", "okta") == 0
+    assert [row["source_gone"] for row in json.loads(capsys.readouterr().out)["items"]] == [
+        True
+    ] * 3
+    assert beside.run("blocks", "list") == 0
     assert capsys.readouterr().out.count("gateway blocks remove --tenant acme --source okta") == 3
     for arguments in (
         ("--source", "okta"),
@@ -139,20 +137,23 @@ def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifte
         ("x", "--tenant", "acme", "--source", "okta"),
         ("x", "--provider", "acme-okta"),
     ):
-        assert beside.gateway("blocks", "remove", *arguments) == 2
-    assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "cli") == 2, (
+        assert beside.run("blocks", "remove", *arguments) == 2
+    assert beside.run("blocks", "remove", "--tenant", "acme", "--source", "admin") == 2, (
         "an operator's lift is of everything against the person: also of what okta imposed"
     )
     assert (
-        beside.gateway(
+        beside.run(
             "blocks", "remove", "--tenant", "acme", "--source", "okta", "--provider", "another"
         )
         == 0
     )
-    assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "okta") == 0
+    assert beside.run("blocks", "remove", "--tenant", "acme", "--source", "okta") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "3 lifted"
-    assert beside.gateway("blocks", "list", "--json") == 0
-    assert {row["source"] for row in json.loads(capsys.readouterr().out)} == {"scim:record", "cli"}
+    assert beside.run("blocks", "list", "--json") == 0
+    assert {row["source"] for row in json.loads(capsys.readouterr().out)["items"]} == {
+        "scim:record",
+        "admin",
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,25 +2,85 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from gateway.cli import run
+from gateway.cli.local import configured_stores
 from gateway.core.decision import Reason
+from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.keys import file
 from gateway.keys import ring as keys
 from gateway.sessions.api import SessionCreated, SessionRefused
+from gateway.sessions.connection import Target, client_to
+from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.key_adoption import KeyAdoption
+from gateway.sessions.store import RedisSessions
 from gateway.tenants.snapshot import Manifest, Sealer, write_manifest
-from tests.cli.test_sessions_and_blocks import ACME, Beside
-from tests.sessions.conftest import Login, identity
+from tests.sessions.conftest import HOST, Login, believe, identity, tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
+
+
+T = TypeVar("T")
+CONFIG = """
+ingress: {trusted_proxies: [127.0.0.1/32]}
+cognito: {region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: https://pool.example.com}
+state_dir: STATE
+"""
+
+
+class Beside:
+    """A store that runs, a configuration that names it, and a command line: no gateway."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self.config = folder / "gateway.yaml"
+        self.config.write_text(CONFIG.replace("STATE", str(self.state)))
+        self.store = EmbeddedValkey.start(self.state)
+        self.ring = keys.load(self.state / "keys.json", create=True)
+
+    def gateway(self, *arguments: str) -> int:
+        return run([*arguments[:2], "-c", str(self.config), *arguments[2:]])
+
+    def with_sessions(self, work: Callable[[Login], Awaitable[T]]) -> T:
+        async def inside() -> T:
+            sessions = RedisSessions(
+                client_to(Target("unix", path=self.store.socket_path), ca_file=None, replicas=0),
+                lambda: self.ring,
+            )
+            await believe(sessions.redis)
+            try:
+                return await work(Login(sessions, tenant()))
+            finally:
+                await sessions.close()
+
+        return asyncio.run(inside())
+
+    def alive(self, stored: SessionCreated) -> bool:
+        return (
+            self.with_sessions(lambda login: login.sessions.find(stored.cookie.reveal(), host=HOST))
+            is not None
+        )
+
+    def block(self, who: Who, *, lift: bool = False) -> None:
+        """As an operator would, over the gateway."""
+
+        async def inside() -> None:
+            async with configured_stores(str(self.config)) as stores:
+                request = RevocationRequest(
+                    "acme", who, RevocationKind.BLOCK, "left", "admin", by_hand=True
+                )
+                await (stores.revoker.lift if lift else stores.revoker.revoke)(request)
+
+        asyncio.run(inside())
 
 
 @pytest.fixture
@@ -37,15 +97,8 @@ def answer(capsys: pytest.CaptureFixture[str]) -> Any:
 def test_a_rotation_signs_nobody_out_and_forgets_no_block(
     beside: Beside, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (beside.config.parent / "tenants" / "acme.yaml").write_text(ACME)
     before = beside.with_sessions(lambda login: login.finish())
-    assert (
-        beside.gateway(
-            "blocks", "add", "--tenant", "acme", "--email", "carol@acme.test", "--reason", "left"
-        )
-        == 0
-    )
-    capsys.readouterr()
+    beside.block(Who(email="carol@acme.test"))
     assert beside.gateway("keys", "rotate", "--json") == 0
     rotated = answer(capsys)
     assert [(r["kind"], r["promoted"], r["dropped"]) for r in rotated] == [
@@ -71,9 +124,7 @@ def test_a_rotation_signs_nobody_out_and_forgets_no_block(
         )
 
     assert beside.with_sessions(carol) == SessionRefused(Reason.USER_BLOCKED)
-    assert beside.gateway("blocks", "list", "--json") == 0
-    (block,) = answer(capsys)
-    assert beside.gateway("blocks", "remove", block["id"]) == 0
+    beside.block(Who(email="carol@acme.test"), lift=True)
     assert isinstance(beside.with_sessions(carol), SessionCreated)
 
 
@@ -152,9 +203,7 @@ def test_no_ring_is_made_where_something_was_written_with_another_one(
     """The file was on a disk that a reboot empties: a new one would end every session, and lose the
     client secrets.
     """
-    block = ("--tenant", "acme", "--email", "a@acme.test", "--reason", "left")
-    (beside.config.parent / "tenants" / "acme.yaml").write_text(ACME)
-    assert beside.gateway("blocks", "add", *block) == 0
+    beside.block(Who(email="a@acme.test"))
     ring = beside.ring
 
     async def publish(login: Login) -> None:
@@ -186,9 +235,7 @@ def test_no_ring_is_made_where_something_was_written_with_another_one(
 def test_config_check_names_the_key_that_the_ring_lacks(
     beside: Beside, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    block = ("--tenant", "acme", "--email", "a@acme.test", "--reason", "left")
-    (beside.config.parent / "tenants" / "acme.yaml").write_text(ACME)
-    assert beside.gateway("blocks", "add", *block) == 0
+    beside.block(Who(email="a@acme.test"))
     ring = beside.ring
 
     async def publish(login: Login) -> None:

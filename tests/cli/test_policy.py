@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from gateway.cli import run
+from tests.cli.served import Served
 from tests.tenants.samples import sample, write
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 RULES: list[dict[str, Any]] = [
     {"path": "/public/**", "allow": "public"},
@@ -23,47 +21,34 @@ RULES: list[dict[str, Any]] = [
 class Cli:
     """``gateway`` with a tenant of a file and one of SQL."""
 
-    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self._config = root / "gateway.yaml"
-        write(
-            root / "served",
-            sample(
-                "filed",
-                rules=RULES,
-                shadow_rules=[{"path": "/public/**", "allow": "deny"}, *RULES[1:]],
-                branding={"support": "it@filed.test"},
-            ),
-        )
-        write(root / "folder", sample("acme", allowed_groups="any"))
-        document = {
-            "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
-            "cognito": {
-                "region": "eu-north-1",
-                "user_pool_id": "eu-north-1_AbCdEfGhI",
-                "domain": "https://pool.example.com",
-            },
-            "state_dir": str(root / "state"),
-            "tenants": {"directory": str(root / "served")},
-            "shared_hosts": ["app.example.com"],
-        }
-        self._config.write_text(yaml.safe_dump(document), encoding="utf-8")
-        assert self("tenants", "apply", str(root / "folder"), "--wait", "0")[0] == 0
+    def __init__(self, served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+        self._served, self._capsys = served, capsys
 
     def __call__(self, group: str, name: str, *rest: str) -> tuple[int, str, str]:
-        code = run([group, name, "-c", str(self._config), *rest])
-        out, err = self._capsys.readouterr()
-        return code, out, err
+        return self._served(self._capsys, group, name, *rest)
 
     def explain(self, *rest: str) -> Any:
-        code, out, err = self("policy", "explain", *rest, "--json")
-        assert code == 0, err
-        return json.loads(out)
+        return self._served.json(self._capsys, "policy", "explain", *rest)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("gateway")
+    filed = sample(
+        "filed",
+        rules=RULES,
+        shadow_rules=[{"path": "/public/**", "allow": "deny"}, *RULES[1:]],
+        branding={"support": "it@filed.test"},
+    )
+    write(root / "folder", sample("acme", allowed_groups="any"))
+    with Served(root / "g", filed, shared_hosts=["app.example.com"]) as running:
+        assert running.run("tenants", "apply", root / "folder") == 0
+        yield running
 
 
 @pytest.fixture
-def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(tmp_path, capsys)
+def cli(served: Served, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(served, capsys)
 
 
 def test_who_is_missing_what_is_told_in_words_and_in_json(cli: Cli) -> None:

@@ -1,98 +1,52 @@
-"""``gateway sessions`` and ``gateway blocks`` as an operator runs them, beside a running store and
-without one.
-"""
+"""``gateway sessions``, ``app-passwords`` and ``blocks`` as an operator runs them."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import subprocess
-import sys
+import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.cli import run
 from gateway.core.decision import Reason
 from gateway.core.model import Rule
-from gateway.keys import ring
 from gateway.sessions.api import NewAppPassword, SessionRefused, StoredAppPassword
-from gateway.sessions.connection import Target, client_to
-from gateway.sessions.embedded import EmbeddedValkey
-from gateway.sessions.store import RedisSessions
-from tests.sessions.conftest import HOST, Login, believe, identity, tenant
+from tests.cli.served import ACME, Served
+from tests.sessions.conftest import HOST, Login, identity
+from tests.tenants.samples import sample, write
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from gateway.sessions.api import SessionCreated
 
-T = TypeVar("T")
-CONFIG = """
-ingress: {trusted_proxies: [127.0.0.1/32]}
-cognito: {region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: https://pool.example.com}
-state_dir: STATE
-tenants: {directory: STATE/../tenants}
-"""
-ACME = """
-id: acme
-name: Acme
-hosts: [app.acme.test]
-email_domains: [acme.test]
-allowed_groups: any
-client_id: client
-client_secret: not-a-real-secret
-providers: [{name: acme-okta, kind: okta, issuer: "https://idp.example"}]
-"""
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("gateway") / "g", sample("filed")) as running:
+        yield running
 
 
 class Beside:
-    """A store that runs, a configuration that names it, and a command line."""
+    """A gateway with the tenant acme, and a command line beside it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.state = folder / "state"
-        self.config = folder / "gateway.yaml"
-        self.config.write_text(CONFIG.replace("STATE", str(self.state)))
-        (folder / "tenants").mkdir()
-        self.store = EmbeddedValkey.start(self.state)
-        self.ring = ring.load(self.state / "keys.json", create=True)
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.with_sessions, self.alive = served.with_sessions, served.alive
 
     def gateway(self, *arguments: str) -> int:
-        return run([*arguments[:2], "-c", str(self.config), *arguments[2:]])
-
-    def with_sessions(self, work: Callable[[Login], Awaitable[T]]) -> T:
-        async def inside() -> T:
-            sessions = RedisSessions(
-                client_to(Target("unix", path=self.store.socket_path), ca_file=None, replicas=0),
-                lambda: self.ring,
-            )
-            await believe(sessions.redis)
-            try:
-                return await work(Login(sessions, tenant()))
-            finally:
-                await sessions.close()
-
-        return asyncio.run(inside())
-
-    def alive(self, stored: SessionCreated) -> bool:
-        return (
-            self.with_sessions(lambda login: login.sessions.find(stored.cookie.reveal(), host=HOST))
-            is not None
-        )
+        return self.served.run(*arguments)
 
 
 @pytest.fixture
-def beside(tmp_path: Path) -> Iterator[Beside]:
-    made = Beside(tmp_path)
-    yield made
-    made.store.stop()
-
-
-@pytest.fixture(autouse=True)
-def _acme(beside: Beside) -> None:
-    (beside.config.parent / "tenants" / "acme.yaml").write_text(ACME)
+def beside(served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Beside]:
+    write(tmp_path / "folder", ACME)
+    assert served.run("tenants", "apply", tmp_path / "folder") == 0
+    capsys.readouterr()
+    yield Beside(served)
+    served.forget()
 
 
 def answer(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -106,7 +60,10 @@ def test_sessions_are_listed_shown_and_revoked(
     bob = beside.with_sessions(lambda login: login.finish(identity=identity("bob")))
     assert beside.gateway("sessions", "list", "--tenant", "acme", "--json") == 0
     listed = capsys.readouterr().out
-    assert {row["email"] for row in json.loads(listed)} == {"alice@acme.test", "bob@acme.test"}
+    assert {row["email"] for row in json.loads(listed)["items"]} == {
+        "alice@acme.test",
+        "bob@acme.test",
+    }
     assert alice.cookie.reveal()[3:] not in listed
     assert beside.gateway("sessions", "list", "--tenant", "acme", "--email", "bob@acme.test") == 0
     assert capsys.readouterr().out.startswith(bob.session.family)
@@ -121,7 +78,7 @@ def test_sessions_are_listed_shown_and_revoked(
     status = answer(capsys)
     assert (status["ended"], status["source"], status["acknowledged_ms"] is not None) == (
         1,
-        "cli",
+        "admin",
         True,
     )
     assert (beside.alive(alice), beside.alive(bob)) == (False, True)
@@ -147,12 +104,12 @@ def test_app_passwords_are_listed_and_revoked_by_their_id(
 
     stored, text = beside.with_sessions(make)
     assert beside.gateway("app-passwords", "list", "--tenant", "acme", "--json") == 0
-    (row,) = answer(capsys)
+    (row,) = answer(capsys)["items"]
     assert (
-        row["session"],
+        row["app_password"],
         row["email"],
-        row["app_password"]["name"],
-        row["app_password"]["paths"],
+        row["name"],
+        row["paths"],
     ) == (text[5:30], "alice@acme.test", "laptop", ["/dav"])
     assert text[31:] not in json.dumps(row)
     assert beside.gateway("app-passwords", "list", "--email", "alice@acme.test") == 0
@@ -197,7 +154,7 @@ def test_sessions_of_every_tenant_are_listed_where_none_is_named(
     beside.with_sessions(lambda login: login.finish())
     for more in ((), ("--all",), ("--email", "alice@acme.test"), ("--tenant", "acme")):
         assert beside.gateway("sessions", "list", "--json", *more) == 0
-        assert [row["tenant"] for row in answer(capsys)] == ["acme"]
+        assert [row["tenant"] for row in answer(capsys)["items"]] == ["acme"]
     assert beside.gateway("sessions", "list", "--all", "--tenant", "acme") == 2
 
 
@@ -221,7 +178,7 @@ def test_a_mistyped_tenant_is_told_and_never_taken_for_done(
     assert "there is no tenant amce" in said.err
     assert beside.alive(stored)
     assert beside.gateway("blocks", "list", "--json") == 0
-    assert answer(capsys) == []
+    assert answer(capsys)["items"] == []
 
 
 def test_a_block_keeps_somebody_out_until_it_is_removed(
@@ -250,69 +207,42 @@ def test_a_block_keeps_somebody_out_until_it_is_removed(
     assert not beside.alive(stored)
     assert beside.with_sessions(try_to_come_in) == SessionRefused(Reason.USER_BLOCKED)
     assert beside.gateway("blocks", "list", "--json") == 0
-    (block,) = answer(capsys)
+    (block,) = answer(capsys)["items"]
     assert (block["who"], block["reason"], block["source"]) == (
         {"email": "alice@acme.test"},
         "left",
-        "cli",
+        "admin",
     )
     assert beside.gateway("blocks", "remove", block["id"]) == 0
     assert beside.gateway("blocks", "remove", block["id"]) == 1
     assert not isinstance(beside.with_sessions(try_to_come_in), SessionRefused)
 
 
-def test_a_command_beside_a_running_store_starts_no_second_one_and_leaves_it_running(
-    beside: Beside,
+def test_revocations_are_followed_as_they_are_acknowledged(
+    beside: Beside, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = beside.store.pid
-    assert before is not None
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "gateway",
-            "sessions",
-            "list",
-            "-c",
-            str(beside.config),
-            "--tenant",
-            "acme",
-            "--json",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (done.returncode, json.loads(done.stdout)) == (0, [])
-    assert beside.store._answers()
-    assert beside.store.pid == before
+    stored = beside.with_sessions(lambda login: login.finish())
+    told: list[str] = []
+    came = threading.Event()
 
+    def say_json(document: dict[str, Any]) -> None:
+        told.append(document["tenant"])
+        came.set()
+        raise KeyboardInterrupt
 
-def test_without_a_running_gateway_a_command_uses_the_same_files_and_leaves_nothing_running(
-    beside: Beside, capsys: pytest.CaptureFixture[str]
-) -> None:
-    beside.with_sessions(lambda login: login.finish())
-    beside.store.stop()
-    assert beside.gateway("sessions", "list", "--tenant", "acme", "--json") == 0
-    assert len(answer(capsys)) == 1
-    assert beside.store._try_lock()
+    monkeypatch.setattr("gateway.cli.revocations.say_json", say_json)
 
+    def end() -> None:
+        while not came.wait(0.05):
+            beside.gateway("sessions", "revoke", stored.session.family, "--reason", "left")
+            beside.gateway("sessions", "revoke", "--tenant", "acme", "--all")
 
-def test_a_store_that_is_down_is_said_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ring.load(tmp_path / "keys.json", create=True)
-    config = tmp_path / "gateway.yaml"
-    config.write_text(
-        CONFIG.replace("STATE", str(tmp_path))
-        + (
-            f"key_ring: {{file: {tmp_path / 'keys.json'}}}\nredis: {{url: "
-            f"'redis://:hunter2@127.0.0.1:1'}}\n"
-        )
-    )
-    assert run(["sessions", "list", "-c", str(config), "--tenant", "acme"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert "hunter2" not in said.err
+    ending = threading.Thread(target=end)
+    ending.start()
+    try:
+        assert beside.gateway("revocations", "follow", "--json") == 1
+    finally:
+        came.set()
+        ending.join()
+    assert told == ["acme"]
+    assert "interrupted" in capsys.readouterr().err

@@ -7,53 +7,51 @@ import pytest
 import yaml
 
 from gateway.cli import run
+from tests.cli.served import Served
 from tests.tenants.samples import sample, write
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-class Cli:
-    """``gateway`` with one configuration."""
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("gateway") / "g", sample("filed")) as running:
+        yield running
 
-    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.root = root
-        self.served = root / "served"
-        self.folder = root / "folder"
+
+class Cli:
+    """``gateway tenants`` at a gateway that serves one file, and a folder to apply."""
+
+    def __init__(self, served: Served, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.served, self.root, self.folder = served, root, root / "folder"
         self._capsys = capsys
-        self.config = root / "gateway.yaml"
-        write(self.served, sample("filed"))
         self.folder.mkdir()
-        document = {
-            "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
-            "cognito": {
-                "region": "eu-north-1",
-                "user_pool_id": "eu-north-1_AbCdEfGhI",
-                "domain": "https://pool.example.com",
-            },
-            "state_dir": str(root / "state"),
-            "tenants": {"directory": str(self.served)},
-        }
-        self.config.write_text(yaml.safe_dump(document), encoding="utf-8")
 
     def __call__(self, *arguments: str | Path) -> tuple[int, str, str]:
-        name, *rest = arguments
-        code = run(["tenants", str(name), "-c", str(self.config), *map(str, rest)])
-        out, err = self._capsys.readouterr()
-        return code, out, err
+        return self.served(self._capsys, "tenants", *arguments)
 
     def json(self, *arguments: str | Path) -> Any:
-        code, out, err = self(*arguments, "--json")
-        assert code == 0, err
-        return json.loads(out)
+        return self.served.json(self._capsys, "tenants", *arguments)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [
+            {**row["tenant"], "origin": row["origin"], "etag": row["etag"]}
+            for row in self.json("list")["items"]
+        ]
+
+    def ids(self) -> list[str]:
+        return [row["id"] for row in self.rows()]
 
     def apply(self, *more: str) -> tuple[int, str, str]:
-        return self("apply", self.folder, "--wait", "0", *more)
+        return self("apply", self.folder, *more)
 
 
 @pytest.fixture
-def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(tmp_path, capsys)
+def cli(served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+    yield Cli(served, tmp_path, capsys)
+    served.forget()
 
 
 def test_a_folder_is_planned_applied_and_then_there_is_nothing_to_do(cli: Cli) -> None:
@@ -65,19 +63,18 @@ def test_a_folder_is_planned_applied_and_then_there_is_nothing_to_do(cli: Cli) -
     assert '    + client_secret: "***"' in out
     assert "secret of" not in out
     assert "2 to create, 0 to update, 0 to delete, 0 unchanged" in out
-    assert cli.json("list") == [row for row in cli.json("list") if row["id"] == "filed"]
+    assert cli.ids() == ["filed"]
     code, out, _ = cli.apply()
     assert code == 0
-    assert "applied: 2 tenants; stored, and in force as soon as an admin role publishes it" in out
-    assert [
-        (row["id"], row["active"], row["origin"], row["version"]) for row in cli.json("list")
-    ] == [
-        ("acme", True, "sql", 1),
-        ("filed", True, "file", None),
-        ("globex", False, "sql", 1),
+    assert "applied: 2 tenants, in force" in out
+    before = cli.rows()
+    assert [(row["id"], row["active"], row["origin"]) for row in before] == [
+        ("acme", True, "sql"),
+        ("filed", True, "file"),
+        ("globex", False, "sql"),
     ]
     assert "0 to create, 0 to update, 0 to delete, 2 unchanged" in cli.apply()[1]
-    assert [row["version"] for row in cli.json("list")] == [1, None, 1]
+    assert cli.rows() == before
 
 
 def test_a_difference_is_shown_key_by_key_and_secrets_only_as_changed(cli: Cli) -> None:
@@ -102,7 +99,7 @@ def test_a_difference_is_shown_key_by_key_and_secrets_only_as_changed(cli: Cli) 
         '    ~ client_secret: "***" → "*** (another)"',
     ]
     assert "hunter2" not in out
-    assert cli.json("plan", cli.folder)["changes"][0]["deed"] == "update"
+    assert cli.json("plan", cli.folder)["changes"][0]["action"] == "update"
 
 
 def test_only_pruning_deletes(cli: Cli) -> None:
@@ -114,7 +111,7 @@ def test_only_pruning_deletes(cli: Cli) -> None:
     assert "1 in SQL and not in the folder, kept (--prune deletes): globex" in out
     _, out, _ = cli.apply("--prune")
     assert "- globex" in out
-    assert [row["id"] for row in cli.json("list")] == ["acme", "filed"]
+    assert cli.ids() == ["acme", "filed"]
 
 
 def test_a_folder_that_lost_its_files_prunes_nobody(cli: Cli) -> None:
@@ -123,8 +120,8 @@ def test_a_folder_that_lost_its_files_prunes_nobody(cli: Cli) -> None:
     path.unlink()
     code, _, err = cli.apply("--prune")
     assert code == 2
-    assert "holds no tenant file, so --prune would delete all 1 in SQL" in err
-    assert [row["id"] for row in cli.json("list")] == ["acme", "filed"]
+    assert "is empty, so prune would delete all 1 in SQL" in err
+    assert cli.ids() == ["acme", "filed"]
 
 
 def test_a_plan_names_whose_hosts_a_tenants_cookies_reach_of_files_and_sql(cli: Cli) -> None:
@@ -148,7 +145,7 @@ def test_names_move_between_the_tenants_of_one_plan(cli: Cli) -> None:
     write(cli.folder, sample("acme", hosts=["two.example.org"]))
     write(cli.folder, sample("globex", hosts=["one.example.org"]))
     assert cli.apply()[0] == 0
-    assert {row["id"]: row["hosts"] for row in cli.json("list")} == {
+    assert {row["id"]: row["hosts"] for row in cli.rows()} == {
         "acme": ["two.example.org"],
         "filed": ["filed.example.com"],
         "globex": ["one.example.org"],
@@ -178,31 +175,31 @@ REFUSED = {
 
 @pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED.keys())
 @pytest.mark.parametrize("deed", ["plan", "apply"])
-def test_what_cannot_be_applied_changes_nothing_and_exits_with_2(
+def test_what_cannot_be_applied_changes_nothing(
     cli: Cli, deed: str, change: dict[str, Any], message: str
 ) -> None:
     write(cli.folder, sample("globex"))
     write(cli.folder, sample("acme", **change), name="acme")
     code, _, err = cli(deed, cli.folder)
-    assert code == 2
+    assert code == (1 if "claimed by" in message or "change it there" in message else 2)
     assert message in err
-    assert [row["id"] for row in cli.json("list")] == ["filed"]
+    assert cli.ids() == ["filed"]
 
 
 def test_two_files_that_claim_one_host_change_nothing(cli: Cli) -> None:
     write(cli.folder, sample("acme", hosts=["same.example.org"]))
     write(cli.folder, sample("globex", hosts=["same.example.org"]))
     code, _, err = cli.apply()
-    assert code == 2
-    assert "host same.example.org: claimed by acme and by globex" in err
-    assert [row["id"] for row in cli.json("list")] == ["filed"]
+    assert code == 1
+    assert "host same.example.org: claimed by" in err
+    assert cli.ids() == ["filed"]
 
 
 def test_the_served_folder_cannot_be_applied(cli: Cli) -> None:
     for deed in ("plan", "apply"):
-        code, _, err = cli(deed, cli.root / "folder" / ".." / "served")
-        assert code == 2
-        assert "is tenants.directory: its tenants are served from there already" in err
+        code, _, err = cli(deed, cli.served.files)
+        assert code == 1
+        assert "tenant filed is a file of tenants.directory" in err
 
 
 def test_an_export_is_applied_without_a_change_and_without_its_secrets(cli: Cli) -> None:
@@ -233,8 +230,8 @@ def test_revealed_secrets_make_the_same_tenant_elsewhere(cli: Cli) -> None:
     exported = cli.root / "exported"
     cli("export", "acme", "--to", exported, "--reveal-secrets")
     assert (exported / "acme.yaml").stat().st_mode & 0o777 == 0o600
-    cli("delete", "acme", "--wait", "0")
-    assert cli("apply", exported, "--wait", "0")[0] == 0
+    assert cli("delete", "acme")[:2] == (0, "deleted: acme, in force\n")
+    assert cli("apply", exported)[0] == 0
     _, out, _ = cli("export", "--reveal-secrets")
     assert yaml.safe_load(out)["client_secret"] == "secret of acme"
 
@@ -246,39 +243,83 @@ def test_a_tenant_is_shown_without_secrets(cli: Cli) -> None:
     assert "secret of" not in out
     assert cli.json("show", "filed")["tenant"]["client_secret"] == "***"
     code, _, err = cli("show", "nobody")
-    assert (code, err) == (1, "gateway: there is no tenant 'nobody'\n")
+    assert (code, err) == (1, "gateway: Not found: there is no tenant nobody (not_found)\n")
 
 
 def test_deleting_is_for_tenants_in_sql(cli: Cli) -> None:
     code, _, err = cli("delete", "filed")
-    assert (code, err) == (
-        1,
-        "gateway: tenant filed is a file of tenants.directory; delete it there\n",
-    )
-    assert cli("delete", "nobody") == (1, "", "gateway: there is no tenant nobody in SQL\n")
+    assert code == 1
+    assert "tenant filed is a file of tenants.directory; delete it there (read_only)" in err
+    code, _, err = cli("delete", "nobody")
+    assert (code, err) == (1, "gateway: Not found: there is no tenant nobody (not_found)\n")
 
 
 def test_json_of_apply_is_json_and_nothing_else(cli: Cli) -> None:
     write(cli.folder, sample("acme"))
-    answer = cli.json("apply", cli.folder, "--wait", "0")
-    assert (answer["changes"][0]["tenant"], answer["in_force"]) == ("acme", False)
+    answer = cli.json("apply", cli.folder)
+    assert (answer["changes"][0]["tenant"], answer["in_force"]) == ("acme", True)
+
+
+def test_what_was_shown_is_applied_or_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's change between the plan and the answer to "Apply this?" refuses the whole."""
+    write(cli.folder, sample("acme"))
+    write(cli.folder, sample("globex"))
+    assert cli.apply()[0] == 0
+    write(cli.folder, sample("acme", name="Mine"))
+    write(cli.folder, sample("globex", name="Mine"))
+    other = cli.root / "other"
+    write(other, sample("globex", name="Theirs"))
+
+    def meanwhile(_question: str, *, yes: bool) -> None:
+        monkeypatch.undo()
+        assert run(["tenants", "apply", str(other), "-c", str(cli.served.config_path)]) == 0
+
+    monkeypatch.setattr("gateway.cli.tenants.confirm", meanwhile)
+    code, _, err = cli.apply()
+    assert code == 1
+    assert "tenants have changed since: plan again (precondition_failed)" in err
+    assert {row["id"]: row["name"] for row in cli.rows()} == {
+        "acme": "Acme",
+        "filed": "Filed",
+        "globex": "Theirs",
+    }
+
+
+def test_secrets_of_this_machine_are_looked_up_here_and_sent_as_they_are(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_SECRET", "from-the-environment")
+    write(cli.folder, sample("acme", client_secret="env:ACME_SECRET"))
+    assert cli.apply()[0] == 0
+    revealed = yaml.safe_load(cli("export", "acme", "--reveal-secrets")[1])
+    assert revealed["client_secret"] == "from-the-environment"
+    monkeypatch.delenv("ACME_SECRET")
+    code, _, err = cli.apply()
+    assert code == 2
+    assert "the environment variable ACME_SECRET is not set" in err
+
+
+def test_a_change_is_on_record_as_this_machines_user(cli: Cli) -> None:
+    write(cli.folder, sample("acme"))
+    assert cli.apply()[0] == 0
+    found = cli.served.audit()
+    assert [(e.actor, e.action, e.outcome) for e in found[:2]] == [
+        (f"local:{cli.served.user}", "tenant.create", "done"),
+        (f"local:{cli.served.user}", "put_tenants", "done"),
+    ]
 
 
 def test_a_folder_that_is_not_there_is_a_usage_error(cli: Cli) -> None:
     assert cli("plan", cli.root / "nowhere")[0] == 2
 
 
-def test_secrets_outlive_the_rotation_of_the_key_they_were_stored_under(
-    cli: Cli, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_secrets_outlive_the_rotation_of_the_key_they_were_stored_under(cli: Cli) -> None:
     write(cli.folder, sample("acme"))
     cli.apply()
-    ring = cli.root / "state" / "keys.json"
+    ring = cli.served.state / "keys.json"
     before = [key["kid"] for key in json.loads(ring.read_text(encoding="ascii"))["database"]]
-    assert run(["keys", "rotate", "database", "-c", str(cli.config)]) == 0
-    capsys.readouterr()
+    assert run(["keys", "rotate", "database", "-c", str(cli.served.config_path)]) == 0
     after = json.loads(ring.read_text(encoding="ascii"))
     assert [key["kid"] for key in after["database"]][1:] == before
-    after["database"] = after["database"][:1]
-    ring.write_text(json.dumps(after), encoding="ascii")
-    assert yaml.safe_load(cli("export", "--reveal-secrets")[1])["client_secret"] == "secret of acme"
+    found = yaml.safe_load(cli("export", "acme", "--reveal-secrets")[1])
+    assert found["client_secret"] == "secret of acme"

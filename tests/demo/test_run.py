@@ -120,7 +120,7 @@ def test_the_demo_gets_ready_and_leaves_no_process(
         )
         assert beside.returncode == 0, beside.stderr
         assert {"acme", "globex", "hooli", "inactive"} <= {
-            tenant["id"] for tenant in json.loads(beside.stdout)
+            row["tenant"]["id"] for row in json.loads(beside.stdout)["items"]
         }
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         connection.request(

@@ -28,7 +28,7 @@ from gateway.runtime import health
 from gateway.tenants.document import TenantDocument
 from tests.apps.applications import APPLICATIONS
 from tests.apps.more import LARGE, Large
-from tests.docs import reference
+from tests.docs import cli_reference, reference
 from tests.runtime.test_scaling import patterns
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +50,12 @@ def rows(name: str) -> list[list[str]]:
 
 def code(cell: str) -> str:
     return cell.strip("`")
+
+
+def test_the_reference_of_the_commands_is_the_one_that_the_commands_write() -> None:
+    assert cli_reference.TARGET.read_text(encoding="utf-8") == cli_reference.render(), (
+        "run scripts/reference"
+    )
 
 
 def test_the_configuration_reference_is_the_one_that_the_code_writes() -> None:
@@ -258,7 +264,7 @@ def test_every_decision_is_in_the_list_with_its_own_title() -> None:
 @every_page
 def test_commands_in_the_documentation_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:`|\n)gateway ([a-z-]+)\b(?! =)", text))
+    named = set(re.findall(r"(?:`|\n)gateway ([a-z][a-z-]*)\b(?! =)", text))
     assert named <= COMMANDS.keys(), named - COMMANDS.keys()
     for line in re.findall(r"`gateway ([a-z][^`\n]*)`", text):
         command: click.Command = cli
@@ -342,6 +348,8 @@ def test_environment_variables_in_the_documentation_are_keys(path: Path) -> None
     known = {reference.variable(key.path) for key in reference.keys(Config)} | {
         "GATEWAY_CONFIG",
         "GATEWAY_INGRESS_KEY",
+        "GATEWAY_SERVER",
+        "GATEWAY_ADMIN_KEY",
     }
     # GATEWAY_CONFIG names the file itself; GATEWAY_INGRESS_KEY is what the example configuration
     # reads its key from.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["postgres"]
 
 OPERATOR = Path(__file__).parents[2] / "docs" / "operator"
-NEEDS_A_SERVER = ("gateway health", "gateway serve")
+NEEDS_A_SERVER = ("gateway health", "gateway serve", "gateway blocks")
 AWAY = {"cognito", "redis eviction", "redis persistence", "admin role"}
 """What ``config check`` misses here: the pool, and settings of a production server."""
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 import html
 import http.client
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from demo.faults import redirect, status
 from demo.world import World
 from gateway.cli import tenants
-from gateway.core import signed_link
+from gateway.cli.client import Api, Target, connect
 from gateway.pages.texts import TrialStep
 from tests.check.test_denial import bound_key, post
 from tests.support.browserless import Page, Person
@@ -35,19 +36,24 @@ def central(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
         yield running
 
 
+def api_of(world: RunningWorld) -> Api:
+    return connect(Target(str(world.world.config_path)))
+
+
 def command(world: RunningWorld, *arguments: str) -> str:
     return str(world.run(world.world.command("tenants", "test", *arguments))).strip()
 
 
 def link(world: RunningWorld, tenant: str = "acme") -> str:
     """What the command prints, without a process for it."""
-    return str(world.run(tenants._test(str(world.world.config_path), tenant)))
+    made = api_of(world).call("POST", f"/tenants/{tenant}/test").document
+    return str(made["url"])
 
 
 def result_of(world: RunningWorld, url: str) -> str:
     """What the command prints, without a process for it."""
-    told, _ = world.run(tenants._test_result(str(world.world.config_path), "acme", url))
-    return str(told)
+    token = parse_qs(urlsplit(url).query)["token"][0]
+    return tenants.told(api_of(world).get("/tenants/acme/test", token=token), now=time.time())
 
 
 async def through(person: Person, url: str, email: str = "alice@acme.test") -> Page:
@@ -236,12 +242,12 @@ async def test_whoever_does_not_come_back_from_cognito_leaves_no_result_and_the_
     assert "and is not back" in command(policy, "acme", "--result", url)
     with pytest.raises(RuntimeError, match="no test link of tenant globex"):
         command(policy, "globex", "--result", url)
-    begun = signed_link.Result("begun", 1000.0, "acme-okta")
-    told = tenants._told(begun, "acme", now=1000.0 + 3000, expires_at=4600)
+    found = {"tenant": "acme", "expires_at": 4600, "provider": "acme-okta", "detail": ""}
+    told = tenants.told({**found, "state": "begun", "at": 1000.0}, now=1000.0 + 3000)
     assert "50 minutes ago and never came back" in told
     assert "gateway provision verify acme" in told
     assert (
-        tenants._told(None, "acme", now=5000, expires_at=4600)
+        tenants.told({**found, "state": "not_opened", "at": None}, now=5000)
         == "nobody has opened this link, and it has expired"
     )
 

@@ -196,7 +196,7 @@ async def test_a_tenant_that_is_made_again_under_its_id_knows_nobody_of_before(
     file.unlink()
     until(lambda: running.check(host).header("X-Auth-Reason") == "unknown_host")
     (tmp_path / "globex.yaml").write_text(document, encoding="utf-8")
-    apply = ("tenants", "apply", str(tmp_path), "--yes", "--wait", "20")
+    apply = ("tenants", "apply", str(tmp_path), "--yes")
     running.run(running.world.command(*apply))
     until(lambda: running.check(host).header("X-Auth-Reason") != "unknown_host")
     async with Person() as later:

@@ -177,7 +177,14 @@ DOORS: list[tuple[str, str, Callable[[str], Who | tuple[Who, ...]]]] = [
         (f"api-{kind}", kind, lambda s, kind=kind: WhoBody.model_validate({kind: s}).who())
         for kind in SPELLINGS
     ),
-    *((f"command-{kind}", kind, lambda s, kind=kind: one_who(**{kind: s})) for kind in SPELLINGS),
+    *(
+        (
+            f"command-{kind}",
+            kind,
+            lambda s, kind=kind: WhoBody.model_validate(one_who(**{kind: s})).who(),
+        )
+        for kind in SPELLINGS
+    ),
     ("okta-login", "email", lambda s: by_event(Subject(email=okta_person(login=s).email))),
     ("okta-id", "idp_subject", lambda s: by_event(okta_person(user=s))),
     ("okta-group", "group", lambda s: of_group(Group("00g9", s))),

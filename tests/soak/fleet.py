@@ -26,7 +26,7 @@ import aiohttp
 from demo.processes import die_with_parent, free_port
 from gateway.admin.keys import Scope
 from gateway.admin.keys_store import SqlAdminKeys
-from gateway.cli.database import configured_database
+from gateway.cli.local import configured_database
 from gateway.config.model import Redis
 from gateway.core.model import Secret
 from gateway.errors import UnavailableError

@@ -106,13 +106,14 @@ class HookRoutes:
     async def list_hooks(self, call: Call) -> Answer:
         found = self.setup.all_instructions(call.path["tenant"])
         if not found:
-            raise Problem(Code.NOT_FOUND)
+            raise Problem(Code.NOT_FOUND, f"there is no tenant {call.path['tenant']}")
         return Answer(HookList(items=[hook_answer(s) for s in found]))
 
     def found(self, call: Call) -> SetupInstructions:
         one = self.setup.instructions(call.path["tenant"], call.path["provider"])
         if one is None:
-            raise Problem(Code.NOT_FOUND)
+            tenant, provider = call.path["tenant"], call.path["provider"]
+            raise Problem(Code.NOT_FOUND, f"there is no tenant {tenant} with a provider {provider}")
         return one
 
     async def get_hook(self, call: Call) -> Answer:

@@ -183,7 +183,7 @@ async def expect_tenant(is_tenant: IsTenant, tenant: str) -> None:
     ``Problem``.
     """
     if not await is_tenant(tenant):
-        raise Problem(Code.NOT_FOUND, f"tenant: there is no {tenant}")
+        raise Problem(Code.NOT_FOUND, f"there is no tenant {tenant}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,27 @@ from pydantic import Field
 
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Problem
-from gateway.admin.route import PARAMETERS, Answer, AnswerModel, Call, PageQuery, Route
+from gateway.admin.route import (
+    PARAMETERS,
+    Answer,
+    AnswerModel,
+    ApiModel,
+    Call,
+    PageQuery,
+    Route,
+)
 from gateway.admin.routes.revocations import RevocationAnswer, WhoBody, describe, expect_tenant
 from gateway.config.types import VISIBLE
 from gateway.core.paging import Page
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.revocation.api import OPERATORS
+from gateway.tenants.hook_targets import source_is_gone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gateway.admin.routes.revocations import IsTenant
+    from gateway.core.hook_target import HookTarget
     from gateway.revocation.blocks import BlockDirectory, BlockView
     from gateway.sessions.api import AppPasswordView, Revoker, SessionDirectory, SessionView
 
@@ -32,6 +44,20 @@ class SessionsQuery(PageQuery):
     tenant: TenantName | None = None
     user: Name | None = None
     email: Name | None = None
+
+
+class ReasonQuery(ApiModel):
+    """``reason``: for the record."""
+
+    reason: Annotated[str, Field(max_length=400), VISIBLE] = "ended over the admin API"
+
+
+class RemoveBlockQuery(ApiModel):
+    """``as_source``: lift only what this block's own source imposed; what others have against the
+    same person stands. Not for blocks that an operator imposed.
+    """
+
+    as_source: bool = False
 
 
 class SessionRow(AnswerModel):
@@ -111,6 +137,9 @@ class BlockRow(AnswerModel):
             "of its name since, and have it"
         )
     )
+    source_gone: bool = Field(
+        description="nothing of the tenant can speak as the source any more: only you lift it"
+    )
 
 
 class BlockList(AnswerModel):
@@ -138,6 +167,13 @@ class SessionRoutes:
             row=_session,
             model=SessionList,
         )
+
+    async def get_session(self, call: Call) -> Answer:
+        found = await self.directory.find(call.path["session"])
+        if found is None or found.app_password is not None:
+            raise Problem(Code.NOT_FOUND, f"no live session {call.path['session']}")
+        call.own(found.tenant)
+        return Answer(_session(found))
 
     async def end_session(self, call: Call) -> Answer:
         found = await self.directory.find(call.path["session"])
@@ -192,7 +228,7 @@ class SessionRoutes:
             found.tenant,
             Who(session=found.session),
             RevocationKind.END_SESSIONS,
-            "ended over the admin API",
+            call.query(ReasonQuery).reason,
             call.source,
         )
         return Answer(describe(await self.revoker.revoke(request)))
@@ -210,12 +246,21 @@ class SessionRoutes:
                 problems=(Code.NOT_FOUND,),
             ),
             Route(
+                "get_session",
+                "GET",
+                "/sessions/{session}",
+                "One live session",
+                self.get_session,
+                {200: SessionRow},
+            ),
+            Route(
                 "end_session",
                 "DELETE",
                 "/sessions/{session}",
                 "End one session and its family; answers when acknowledged",
                 self.end_session,
                 {200: RevocationAnswer},
+                query=ReasonQuery,
             ),
             Route(
                 "list_app_passwords",
@@ -234,6 +279,7 @@ class SessionRoutes:
                 "Revoke one app password; answers when acknowledged",
                 self.revoke_app_password,
                 {200: RevocationAnswer},
+                query=ReasonQuery,
             ),
         )
 
@@ -245,13 +291,18 @@ class BlockRoutes:
     directory: BlockDirectory
     revoker: Revoker
     is_tenant: IsTenant
+    hook_targets: Callable[[str], Sequence[HookTarget]]
+    """Of a tenant: what can still lift its blocks."""
 
     async def list_blocks(self, call: Call) -> Answer:
         query = call.query(BlocksQuery)
         read = self.directory.remembered if query.remembered else self.directory.page
-        return await list_page(
-            "list_blocks", query, partial(read, tenant=query.tenant), row=_block, model=BlockList
-        )
+        page = partial(read, tenant=query.tenant)
+        return await list_page("list_blocks", query, page, row=self._row, model=BlockList)
+
+    def _row(self, view: BlockView) -> BlockRow:
+        targets = self.hook_targets(view.tenant)
+        return _block(view, source_gone=source_is_gone(view.source, view.who.provider, targets))
 
     async def add_block(self, call: Call) -> Answer:
         body = call.body(BlockBody)
@@ -288,6 +339,10 @@ class BlockRoutes:
                     Code.TENANT_BOUND, "an operator set this block, and only an operator lifts it"
                 )
             # Lifted as whoever imposed it: what an operator has against the same person stands.
+            source = found.source
+        elif call.query(RemoveBlockQuery).as_source:
+            if found.source in OPERATORS:
+                raise Problem(Code.CONFLICT, "as_source: an operator set this block")
             source = found.source
         kind = RevocationKind.BLOCK if found.group is None else RevocationKind.END_SESSIONS
         standing = "" if found.in_force else found.id
@@ -333,7 +388,8 @@ class BlockRoutes:
                 "Lift a block, or give a group back",
                 self.remove_block,
                 {200: RevocationAnswer},
-                problems=(Code.TENANT_BOUND,),
+                query=RemoveBlockQuery,
+                problems=(Code.TENANT_BOUND, Code.CONFLICT),
             ),
         )
 
@@ -368,7 +424,7 @@ def _app_password(view: SessionView, of: AppPasswordView) -> AppPasswordRow:
     )
 
 
-def _block(view: BlockView) -> BlockRow:
+def _block(view: BlockView, *, source_gone: bool) -> BlockRow:
     return BlockRow(
         id=view.id,
         tenant=view.tenant,
@@ -379,6 +435,7 @@ def _block(view: BlockView) -> BlockRow:
         group=view.group,
         in_force=view.in_force,
         exempt=view.exempt,
+        source_gone=source_gone,
     )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from gateway.admin.keys import Scope
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, PageQuery, Route
+from gateway.core import signed_link
 from gateway.tenants.api import Rejected
 from gateway.tenants.bound_keys import operators_changes
 from gateway.tenants.document import TenantDocument
@@ -98,10 +101,32 @@ class TenantList(AnswerModel):
 
 
 class TestLink(AnswerModel):
-    """Good once, for a few minutes."""
+    """Good once, for an hour."""
 
     __test__ = False  # not a test, whatever pytest makes of the name
     url: str
+
+
+class LoginTestQuery(ApiModel):
+    """``token``: of the link."""
+
+    token: Annotated[str, Field(pattern=f"^[A-Za-z0-9_-]{{1,{signed_link.MAX_CHARACTERS}}}$")]
+
+
+class LoginTestAnswer(AnswerModel):
+    """How far the test of a link came. ``not_opened``: nobody has used it; ``begun``: sent to
+    Cognito, and not back; ``cognito``: it would end on Cognito's own error page; ``done``.
+    ``at`` and ``expires_at`` are UTC epoch seconds; ``detail``: the setting to change, or the
+    reason of the decision.
+    """
+
+    tenant: str
+    state: Literal["not_opened", "begun", "cognito", "done"]
+    expires_at: float
+    at: float | None
+    provider: str
+    detail: str
+    allowed: bool
 
 
 def reject(rejected: Rejected) -> Problem:
@@ -158,6 +183,12 @@ class TenantRoutes:
         )
         return Answer(answer, status=200 if existing else 201, etag=stored.etag)
 
+    async def reveal_tenant(self, call: Call) -> Answer:
+        found = await self.records.reveal(call.path["tenant"])
+        if found is None:
+            raise Problem(Code.NOT_FOUND)
+        return Answer(_answer(found), etag=found.etag)
+
     async def delete_tenant(self, call: Call) -> Answer:
         existing = await _found(self.records, call.path["tenant"])
         call.note.before = existing.document
@@ -207,6 +238,16 @@ class TenantRoutes:
                 creates=True,
             ),
             Route(
+                "reveal_tenant",
+                "POST",
+                "/tenants/{tenant}/reveal",
+                "One tenant of SQL with its secrets in their places; over the local socket only",
+                self.reveal_tenant,
+                {200: TenantAnswer},
+                problems=(Code.LOCAL_ONLY,),
+                local_only=True,
+            ),
+            Route(
                 "delete_tenant",
                 "DELETE",
                 "/tenants/{tenant}",
@@ -231,8 +272,37 @@ class LoginTestRoutes:
             raise reject(link)
         return Answer(TestLink(url=link), status=201)
 
+    async def get_tenant_test(self, call: Call) -> Answer:
+        tenant = call.path["tenant"]
+        found = await self.tests.result(tenant, call.query(LoginTestQuery).token)
+        if found is None:
+            raise Problem(Code.NOT_FOUND, f"this is no test link of tenant {tenant}")
+        link, result = found
+        return Answer(
+            LoginTestAnswer.model_validate(
+                {
+                    "tenant": tenant,
+                    "state": result.state if result is not None else "not_opened",
+                    "expires_at": link.expires_at,
+                    "at": result.at if result is not None else None,
+                    "provider": result.provider if result is not None else "",
+                    "detail": result.detail if result is not None else "",
+                    "allowed": result is not None and result.allowed,
+                }
+            )
+        )
+
     def routes(self) -> tuple[Route, ...]:
         return (
+            Route(
+                "get_tenant_test",
+                "GET",
+                "/tenants/{tenant}/test",
+                "How far somebody came with a link that tests a login",
+                self.get_tenant_test,
+                {200: LoginTestAnswer},
+                query=LoginTestQuery,
+            ),
             Route(
                 "test_tenant",
                 "POST",
@@ -248,7 +318,7 @@ class LoginTestRoutes:
 async def _found(records: TenantRecords, tenant: str) -> TenantRecord:
     record = await records.get(tenant)
     if record is None:
-        raise Problem(Code.NOT_FOUND)
+        raise Problem(Code.NOT_FOUND, f"there is no tenant {tenant}")
     return record
 
 

@@ -1,5 +1,5 @@
-"""The stores of a configuration, for commands that run beside a gateway: the same ones, never a
-second one.
+"""The stores of this machine's configuration, for the commands that need no running gateway: keys
+and admin keys. The same ones that a gateway has, never a second one.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 from gateway.config.model import load_config
 from gateway.database.engine import COMMANDS, open_database
-from gateway.hooks.active_restrictions import Restrictions
 from gateway.keys import ring as keys
 from gateway.revocation.acknowledgement import Acknowledgements
 from gateway.revocation.records import SqlRevocations
 from gateway.revocation.restore import Markers
 from gateway.revocation.service import StoreRevoker
 from gateway.sessions.connection import connect
-from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.lease_client import steady
 from gateway.sessions.watermarks import Watermarks
@@ -35,22 +33,30 @@ if TYPE_CHECKING:
 class Stores:
     """Redis and SQL of one configuration, opened and checked."""
 
-    config: Config
-    ring: keys.KeyRing
     redis: RedisClient
-    database: Database
-    directory: StoreDirectory
-    blocks: Restrictions
     record: SqlRevocations
     revoker: StoreRevoker
 
 
 @asynccontextmanager
-async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
-    """Closed afterwards. Raises ``ConfigError`` and ``UnavailableError``."""
+async def configured_database(config_path: str) -> AsyncIterator[tuple[Config, Database]]:
+    """Opened and checked; closed afterwards. Raises ``ConfigError`` and ``UnavailableError``."""
     config = load_config(Path(config_path))
     ring = keys.load(config.key_file, create=config.makes_key_ring)
+    database = open_database(config, lambda: ring.database, patience=COMMANDS)
+    try:
+        await database.prepare()
+        yield config, database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
+    """The same, with Redis."""
     async with AsyncExitStack() as stack:
+        config, database = await stack.enter_async_context(configured_database(config_path))
+        ring = keys.load(config.key_file, create=False)
         socket_path = None
         if config.embedded_redis:
             # Without a gateway in this directory the command is its owner for a moment, so that no
@@ -60,17 +66,18 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
             socket_path = embedded.socket_path
         redis = connect(config.redis, socket_path=socket_path)
         stack.push_async_callback(redis.close)
-        database = open_database(config, lambda: ring.database, patience=COMMANDS)
-        stack.push_async_callback(database.close)
-        await database.prepare()
-        marks = Watermarks(redis, lambda: ring)
         record = SqlRevocations(database)
         staleness_s, monotonic = config.session.max_revocation_delay.total_seconds(), steady()
         acknowledgements = Acknowledgements(redis, staleness_s=staleness_s, monotonic=monotonic)
         stack.push_async_callback(acknowledgements.close)
         revoker = StoreRevoker(
-            marks, record, acknowledgements, clock=database.clock, monotonic=monotonic
+            Watermarks(redis, lambda: ring),
+            record,
+            acknowledgements,
+            clock=database.clock,
+            monotonic=monotonic,
         )
+        stack.push_async_callback(revoker.close)
         # Where no gateway runs, nobody else brings the store up to the record. No snapshot is
         # demanded beyond what already was.
         await Markers(
@@ -81,14 +88,4 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
             staleness_s=staleness_s,
             monotonic=monotonic,
         ).look()
-        yield Stores(
-            config,
-            ring,
-            redis,
-            database,
-            StoreDirectory(redis, lambda: ring),
-            Restrictions(database),
-            record,
-            revoker,
-        )
-        await revoker.close()
+        yield Stores(redis, record, revoker)
