@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 GATEWAY, TESTS = ROOT / "gateway", ROOT / "tests"
 ELSEWHERE = {
-    "core/decision.py": "core/test_decide.py",  # values and a vocabulary
+    "core/decision.py": "core/test_decide.py",  # values
+    "core/idle_counts.py": "core/test_activity.py",  # values
+    "core/reason.py": "core/test_decide.py",  # a vocabulary
+    "core/rule.py": "core/test_rules.py",  # values
     "core/model.py": "core/test_decide.py",  # values
     "errors.py": "cli/test_health.py",  # an exception tree
     "core/hook_target.py": "hooks/test_setup.py",  # values

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from gateway.check.dialects.responses import STATUS_OF_DENIAL
 from gateway.check.page_links import change_address, provider_sign_out
 from gateway.core.decide import match
-from gateway.core.decision import Allow, Deny, Login, Reason
+from gateway.core.decision import Allow, Deny, Login
 from gateway.core.model import RequestKind
+from gateway.core.reason import Reason
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.pages.language import negotiate
 

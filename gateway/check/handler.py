@@ -36,9 +36,10 @@ from gateway.core.decide import (
     requires_bearer,
     takes_app_passwords,
 )
-from gateway.core.decision import Allow, Deny, Login, Reason
+from gateway.core.decision import Allow, Deny, Login
 from gateway.core.headers import bearer_headers, identity_headers, needs_assertion
 from gateway.core.model import RequestKind
+from gateway.core.reason import Reason
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
 from gateway.errors import OutdatedError, UnavailableError

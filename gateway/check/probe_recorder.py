@@ -27,8 +27,9 @@ from gateway.check.handler import PREFIX
 from gateway.check.response import CheckResponse, encode
 from gateway.check.trusted_peer import KEY_HEADER
 from gateway.core.cookies import own_values
-from gateway.core.decision import Allow, Reason
+from gateway.core.decision import Allow
 from gateway.core.probe import FORGED, LARGE, answer_in, is_ours, nonce_in, spells_location
+from gateway.core.reason import Reason
 from gateway.errors import UnavailableError
 from gateway.log import fields
 

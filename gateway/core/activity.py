@@ -14,41 +14,14 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow, Login
-from gateway.core.glob import Glob
 from gateway.core.readings import Unreadable
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
     from gateway.core.model import AuthRequest, Tenant
-
-MAX_EXCLUDES: Final = 16
-"""Each is compared with every path of the tenant."""
-
-
-@dataclass(frozen=True, slots=True)
-class IdleCounts:
-    """``exclude``: globs, as those of rules. ``websocket_s``: seconds; 0 where a handshake is a
-    request like any other.
-    """
-
-    exclude: tuple[str, ...] = ()
-    websocket_s: int = 0
-    _globs: tuple[Glob, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_globs", tuple(map(Glob, self.exclude)))
-
-    def excludes(self, name: str) -> bool:
-        """Whether a path of this name is left out, with a slash at its end or without."""
-        segments = name.strip("/").split("/") if name != "/" else []
-        return any(glob.matches(segments) for glob in self._globs)
-
-
-EVERY_REQUEST: Final = IdleCounts()
 
 
 def active_s(tenant: Tenant, request: AuthRequest, decision: Decision) -> float | None:
@@ -63,6 +36,3 @@ def active_s(tenant: Tenant, request: AuthRequest, decision: Decision) -> float 
         if not isinstance(names, Unreadable) and any(map(counts.excludes, names)):
             return None
     return float(counts.websocket_s) if request.websocket and isinstance(decision, Allow) else 0.0
-
-
-__all__ = ["EVERY_REQUEST", "MAX_EXCLUDES", "IdleCounts", "active_s"]

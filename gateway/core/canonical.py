@@ -66,6 +66,11 @@ def canonical_id(value: str) -> str:
     return _normalized("NFC", value)
 
 
+def canonical_ids(names: frozenset[str] | None) -> frozenset[str] | None:
+    """Group and role names of a rule or a tenant, as those of an identity are written."""
+    return None if names is None else frozenset(map(canonical_id, names))
+
+
 def address_spellings(address: str) -> tuple[str, ...]:
     """How a system that compares text may hold a canonical address: Unicode or A-label domain,
     composed or decomposed. The canonical one first.

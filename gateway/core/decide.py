@@ -19,21 +19,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import Allow, Deny, Login, Missing, Reason
+from gateway.core.decision import Allow, Deny, Login, Missing
 from gateway.core.readings import DIFFERENT, Unreadable
+from gateway.core.reason import Reason
 from gateway.core.rules import NO_RULE, Match, acts_below, combined
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
-    from gateway.core.model import (
-        AppPassword,
-        AuthRequest,
-        Identity,
-        MachineToken,
-        Rule,
-        Session,
-        Tenant,
-    )
+    from gateway.core.model import AppPassword, AuthRequest, Identity, MachineToken, Session, Tenant
+    from gateway.core.rule import Rule
     from gateway.core.rules import CompiledRules, HostRules
 
 

@@ -26,7 +26,7 @@ from gateway.core.decide import (
     requires_app_password,
     requires_bearer,
 )
-from gateway.core.decision import Deny, Login, Reason
+from gateway.core.decision import Deny, Login
 from gateway.core.hosts import email_domain, parse_host_header
 from gateway.core.model import (
     AppPassword,
@@ -38,6 +38,7 @@ from gateway.core.model import (
 )
 from gateway.core.paths import canonical
 from gateway.core.readings import Unreadable
+from gateway.core.reason import Reason
 from gateway.core.tenants import HostKind
 from gateway.core.webdav import parse_depth, parse_destination
 

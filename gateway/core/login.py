@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.canonical import account_address, canonical_id
-from gateway.core.decision import Reason
 from gateway.core.groups import parse_groups
 from gateway.core.hosts import email_domain
 from gateway.core.model import EmailTrust, Identity, ProviderKind
+from gateway.core.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

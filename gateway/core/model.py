@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from gateway.core.activity import EVERY_REQUEST, IdleCounts
-from gateway.core.canonical import canonical_id
+from gateway.core.canonical import canonical_ids
 from gateway.core.header_encoding import Encoding
+from gateway.core.idle_counts import EVERY_REQUEST, IdleCounts
 from gateway.core.readings import AS_WRITTEN, PathReader
-from gateway.core.rules import CompiledRules, Credential
+from gateway.core.rule import Credential
+from gateway.core.rules import CompiledRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.core.app_cookies import AppCookie
+    from gateway.core.rule import Rule
 
 
 class Secret:
@@ -76,63 +78,6 @@ class Provider:
     domains: frozenset[str]
     email_trust: EmailTrust
     url_decode_groups: bool = True
-
-
-def _canonical(names: frozenset[str] | None) -> frozenset[str] | None:
-    """Group and role names as those of an identity are written."""
-    return None if names is None else frozenset(map(canonical_id, names))
-
-
-@dataclass(frozen=True, slots=True)
-class BearerRule:
-    """Machine clients that a rule lets in: an access token of one of ``clients`` with one of
-    ``scopes`` (empty: any).
-    """
-
-    clients: frozenset[str]
-    scopes: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One path and method rule, compiled. ``groups``/``roles``: None says nothing, a set wants any
-    one of it.
-    """
-
-    path: str
-    """A glob (``core.glob``)."""
-    methods: frozenset[str] | None = None
-    public: bool = False
-    """No login is needed."""
-    deny: bool = False
-    groups: frozenset[str] | None = None
-    any_group: bool = False
-    """``groups: any``: also a user's access token, which carries no groups, satisfies the rule."""
-    roles: frozenset[str] | None = None
-    any_role: bool = False
-    override_tenant_groups: bool = False
-    """The rule's groups and roles count instead of the tenant's, not on top of them."""
-    bearer: BearerRule | None = None
-    browser_sessions: bool = True
-    """Whether a browser session may satisfy the rule where ``bearer`` is given."""
-    hosts: frozenset[str] | None = None
-    """Canonical names, or ``*.`` and one for all names below it; None: every host of the tenant."""
-    identity: tuple[tuple[str, str], ...] = ()
-    """Managed headers, and their text where a machine's token satisfied ``bearer``; never a
-    person's.
-    """
-    app_passwords: bool = False
-    """Whether an app password of a person may satisfy the rule."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", _canonical(self.groups))
-        object.__setattr__(self, "roles", _canonical(self.roles))
-
-    def judges(self, credential: Credential | None) -> bool:
-        """Whether a request that carries this is judged by it alone, whatever its cookies say."""
-        return (credential is Credential.BEARER and self.bearer is not None) or (
-            credential is Credential.APP_PASSWORD and self.app_passwords
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +197,7 @@ class Tenant:
             "group_header_names",
             "assertion_group_names",
         ):
-            object.__setattr__(self, name, _canonical(getattr(self, name)))
+            object.__setattr__(self, name, canonical_ids(getattr(self, name)))
         object.__setattr__(
             self,
             "takes_app_passwords",

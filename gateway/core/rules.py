@@ -22,27 +22,18 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import reduce
 from typing import TYPE_CHECKING, Final
 
-from gateway.core.decision import Reason
 from gateway.core.glob import Glob
 from gateway.core.hosts import includes, wildcards_above
+from gateway.core.reason import Reason
+from gateway.core.rule import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from gateway.core.model import Rule
-
-
-class Credential(StrEnum):
-    """What an Authorization header may hold that a rule judges alone: the key by which a rule takes
-    it.
-    """
-
-    BEARER = "bearer"
-    APP_PASSWORD = "app_passwords"
+    from gateway.core.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,4 +392,4 @@ def _asks_more(one_of: frozenset[str] | None, than: frozenset[str] | None) -> bo
     return than is None or (one_of is not None and one_of <= than)
 
 
-__all__ = ["NO_RULE", "CompiledRules", "Credential", "HostRules", "Match", "acts_below", "combined"]
+__all__ = ["NO_RULE", "CompiledRules", "HostRules", "Match", "acts_below", "combined"]

@@ -25,8 +25,9 @@ from gateway.sessions.clock_offset import CERTAIN_S, ClockOffset
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
-    from gateway.database.engine import Database
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 MEASURE_S: Final = 10.0
 """How soon a step of the database's clock (a fail-over to another machine) is followed."""
@@ -41,16 +42,19 @@ def _steady() -> float:
 
 
 class DatabaseClock:
-    """Call it for UTC epoch seconds. ``wall`` and ``steady`` are this machine's clocks."""
+    """Call it for UTC epoch seconds. ``read``: a connection to ask on. ``shared``: several machines
+    use the database. ``wall`` and ``steady`` are this machine's clocks.
+    """
 
     def __init__(
         self,
-        database: Database,
+        read: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
         *,
+        shared: bool,
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = _steady,
     ) -> None:
-        self._database = database
+        self._read, self._shared = read, shared
         self._wall, self._steady = wall, steady
         self._ahead: float | None = None
         """Database's time less ours on ``steady``, when it was last known."""
@@ -61,9 +65,9 @@ class DatabaseClock:
 
     async def measure(self) -> None:
         """Ask. Raises ``UnavailableError``."""
-        if not self._database.is_postgresql:
+        if not self._shared:
             return
-        async with self._database.read() as connection:
+        async with self._read() as connection:
             # The second of two: the first one begins the transaction.
             for _ in range(2):
                 asked_at = self._steady()

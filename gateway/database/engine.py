@@ -168,7 +168,7 @@ class Database:
         self._refused_at = 0.0
         self._writer = asyncio.Lock()
         self.crypt = Crypt(keys)
-        self.clock = DatabaseClock(self)
+        self.clock = DatabaseClock(self.read, shared=self.is_postgresql)
         """For whatever another process compares. As the database's once ``prepare`` has returned;
         ``clock.run`` keeps it so.
         """

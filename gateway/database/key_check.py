@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Text, cast, literal, select, union_all
 
-from gateway.database.reencrypt import row_name, sealed_columns
-from gateway.database.schema import row_columns
+from gateway.database.schema import row_columns, row_name, sealed_columns
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, tuple_, update
 
-from gateway.database.schema import metadata, row_columns
+from gateway.database.schema import row_columns, row_name, sealed_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from sqlalchemy import Column, Table
 
     from gateway.database.engine import Database
@@ -23,19 +21,6 @@ BATCH = 200
 """Rows in one transaction: a writer in between waits for some milliseconds, not for the whole
 table.
 """
-
-
-def sealed_columns() -> Iterator[tuple[Table, Column[Any]]]:
-    """Every column that only ``Crypt`` writes."""
-    for table in metadata.sorted_tables:
-        for column in table.columns:
-            if column.info.get("sealed"):
-                yield table, column
-
-
-def row_name(key: Sequence[object]) -> str:
-    """How ``Crypt`` is told of a row."""
-    return "/".join(str(part) for part in key)
 
 
 async def reencrypt(database: Database) -> int:

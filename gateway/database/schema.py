@@ -11,7 +11,7 @@ Whoever changes a table here adds a revision to ``gateway/database/migrations/ve
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
@@ -28,6 +28,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 REVISION = "0001"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
@@ -61,6 +64,19 @@ def row_columns(table: Table) -> tuple[Column[Any], ...]:
 def sealed(name: str, *, nullable: bool = False) -> Column[str]:
     """A column that only ``Crypt`` reads and writes."""
     return Column(name, Text, nullable=nullable, info={"sealed": True})
+
+
+def sealed_columns() -> Iterator[tuple[Table, Column[Any]]]:
+    """Every column that only ``Crypt`` writes."""
+    for table in metadata.sorted_tables:
+        for column in table.columns:
+            if column.info.get("sealed"):
+                yield table, column
+
+
+def row_name(key: Sequence[object]) -> str:
+    """How ``Crypt`` is told of a row."""
+    return "/".join(str(part) for part in key)
 
 
 # --- tenants ------------------------------------------------------------------------------------

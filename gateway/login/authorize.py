@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import Reason
 from gateway.core.hosts import email_domain
 from gateway.core.login import PENDING_LIFETIME_S
 from gateway.core.model import PendingLogin
+from gateway.core.reason import Reason
 from gateway.login.middleware import drop_cookie, redirect, set_cookie
 from gateway.login.request import BrowserError, client_key
 

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 
 from gateway.check.page_links import provider_sign_out
 from gateway.cognito.error_diagnosis import diagnose
-from gateway.core.decision import Reason
 from gateway.core.login import Refusal, accept
 from gateway.core.outdated import is_outdated
+from gateway.core.reason import Reason
 from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields

@@ -21,10 +21,11 @@ from urllib.parse import urlencode
 from gateway.cognito.error_diagnosis import diagnose
 from gateway.core import signed_link
 from gateway.core.decide import decide, match
-from gateway.core.decision import Allow, Deny, Reason
+from gateway.core.decision import Allow, Deny
 from gateway.core.groups import parse_groups
 from gateway.core.login import Accepted, Refusal, accept
 from gateway.core.model import AuthRequest, RequestKind, Session
+from gateway.core.reason import Reason
 from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.login.authorize import Destination, choose_provider, is_prefetch, send_to_cognito

@@ -9,9 +9,10 @@ from urllib.parse import urlencode, urlsplit
 
 from gateway.check.denial import denied_values
 from gateway.core.decide import Trace, decide, match
-from gateway.core.decision import Deny, Login, Reason
+from gateway.core.decision import Deny, Login
 from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical
+from gateway.core.reason import Reason
 from gateway.login.middleware import page, redirect
 from gateway.login.page_links import change_link
 from gateway.login.request import BrowserError, parse

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from gateway.core.decision import Reason
 from gateway.core.hosts import parse_host_header
+from gateway.core.reason import Reason
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
 from gateway.login import email_prompt, person_change, reauthenticate

@@ -8,8 +8,8 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from gateway.core.decision import Reason
 from gateway.core.hosts import parse_host_header
+from gateway.core.reason import Reason
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
 from gateway.log import fields

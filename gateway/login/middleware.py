@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.check.dialects.forwarded import sees_pages
 from gateway.check.services import SERVICES
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.errors import UnavailableError
 from gateway.log import fields
 from gateway.login.page_links import change_link, start_page

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from gateway.core.model import Rule, Session, Tenant
+    from gateway.core.model import Session, Tenant
+    from gateway.core.rule import Rule
     from gateway.login.request import Browser
     from gateway.sessions.api import StoredAppPassword
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import Reason
 from gateway.core.login import is_fresh
+from gateway.core.reason import Reason
 from gateway.login import my_app_passwords, reauthenticate
 from gateway.login.logout import require_own_origin, sign_out
 from gateway.login.middleware import page, redirect

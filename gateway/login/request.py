@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl
 
 from gateway.check.services import SERVICES
 from gateway.core.cookies import MAX_TRIED, names_below, own_values, pairs_below
-from gateway.core.decision import Reason
 from gateway.core.hosts import parse_host_header
+from gateway.core.reason import Reason
 from gateway.core.request_id import parse_request_id
 from gateway.core.tenants import HostKind
 from gateway.http.listener import UNREADABLE

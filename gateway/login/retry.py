@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.core.tenants import HostKind
 from gateway.login.loop_guard import count_return
 from gateway.login.middleware import redirect, set_cookie

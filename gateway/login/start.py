@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from gateway.check.page_links import change_address
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.core.returns import MAX_RETURN_CHARACTERS, is_too_long, safe_return
 from gateway.core.tenants import HostKind
 from gateway.login import email_prompt, login_host, reauthenticate

@@ -16,7 +16,7 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.pages.language import LANGUAGES
 from gateway.pages.render import DOMAIN, LOCALE
 from gateway.pages.texts import REASONS

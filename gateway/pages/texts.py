@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

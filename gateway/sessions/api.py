@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-    from gateway.core.decision import Reason
     from gateway.core.model import (
         AppPassword,
         Identity,
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
         Tenant,
     )
     from gateway.core.paging import Page
+    from gateway.core.reason import Reason
     from gateway.core.revocation import RevocationRequest, RevocationStatus
     from gateway.core.signed_link import Result
     from gateway.core.tenants import TenantTable

@@ -7,7 +7,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.errors import OutdatedError, UnavailableError
 from gateway.metrics import SESSION_CACHE
 from gateway.sessions import app_passwords, bearer_links, seal

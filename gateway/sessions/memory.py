@@ -14,7 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.metrics import SESSION_CACHE
 
 if TYPE_CHECKING:

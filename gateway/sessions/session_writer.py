@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.core.decision import Reason
 from gateway.core.login import FRESH_S
 from gateway.core.model import Secret, Session
+from gateway.core.reason import Reason
 from gateway.errors import UnavailableError
 from gateway.sessions import app_passwords, bearer_links, codec, seal
 from gateway.sessions.aliases import AliasIndex, overlaid, parse_overlay

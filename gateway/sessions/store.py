@@ -16,9 +16,9 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.core.decision import Reason
 from gateway.core.login import PENDING_LIFETIME_S, is_fresh
 from gateway.core.model import PendingLogin, Secret, Session
+from gateway.core.reason import Reason
 from gateway.core.revocation import Who
 from gateway.errors import UnavailableError
 from gateway.sessions import app_passwords, bearer_links, codec, seal

@@ -37,25 +37,24 @@ from gateway.config.types import (
     folded_name,
     source_of,
 )
-from gateway.core.activity import MAX_EXCLUDES, IdleCounts
 from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
 from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host, includes
+from gateway.core.idle_counts import MAX_EXCLUDES, IdleCounts
 from gateway.core.model import (
     AppClient,
     AppPasswordLimits,
-    BearerRule,
     Branding,
     EmailTrust,
     HeaderSpec,
     Provider,
     ProviderKind,
-    Rule,
     Secret,
     SessionLimits,
     Tenant,
 )
 from gateway.core.readings import PathReader
+from gateway.core.rule import BearerRule, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

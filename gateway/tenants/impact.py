@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.decide import decide, match
-from gateway.core.decision import Allow, Reason
+from gateway.core.decision import Allow
 from gateway.core.hosts import email_domain, includes
 from gateway.core.model import AuthRequest, Identity, RequestKind, Session
+from gateway.core.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gateway.core.model import Rule, Tenant
+    from gateway.core.model import Tenant
+    from gateway.core.rule import Rule
     from gateway.sessions.api import SessionView
 
 ELSEWHERE = "/-no-rule-names-this-path-"

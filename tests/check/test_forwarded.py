@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from gateway.check.dialects import Malformed
 from gateway.check.dialects.forwarded import names_html
 from gateway.core import authorization
-from gateway.core.decision import Reason
 from gateway.core.model import AuthRequest, Destination, RequestKind
+from gateway.core.reason import Reason
 from tests.ingress.checks import Pairs, ask, forwarded
 
 FORWARDED_DIALECTS = ["nginx", "traefik", "caddy", "haproxy"]

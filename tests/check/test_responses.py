@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.check.dialects import DIALECTS, ENDPOINTS, Answer, Verdict
-from gateway.core.decision import Allow, Decision, Deny, Login, Reason
+from gateway.core.decision import Allow, Decision, Deny, Login
 from gateway.core.model import AuthRequest
+from gateway.core.reason import Reason
 from tests.ingress.checks import ask, forwarded
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from gateway.check.shadow_rules import look_up, would_decide
-from gateway.core.decision import Allow, Deny, Login, Reason
-from gateway.core.model import AppPassword, BearerRule, MachineToken
+from gateway.core.decision import Allow, Deny, Login
+from gateway.core.model import AppPassword, MachineToken
+from gateway.core.reason import Reason
+from gateway.core.rule import BearerRule
 from gateway.errors import UnavailableError
 from tests.core.build import NOW, request, rule, session, tenant
 from tests.support.tokens import machine_token

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.cli import run
 from gateway.cli.local import configured_stores
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.keys import file
 from gateway.keys import ring as keys

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.core.decision import Reason
-from gateway.core.model import Rule
+from gateway.core.reason import Reason
+from gateway.core.rule import Rule
 from gateway.sessions.api import NewAppPassword, SessionRefused, StoredAppPassword
 from tests.cli.served import ACME, Served
 from tests.sessions.conftest import HOST, Login, identity

@@ -15,12 +15,12 @@ from gateway.core.model import (
     Provider,
     ProviderKind,
     RequestKind,
-    Rule,
     Secret,
     Session,
     SessionLimits,
     Tenant,
 )
+from gateway.core.rule import Rule
 
 NOW = 1_800_000_000
 

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from gateway.core.activity import EVERY_REQUEST, IdleCounts, active_s
+from gateway.core.activity import active_s
 from gateway.core.decide import decide, match
-from gateway.core.model import BearerRule, MachineToken, SessionLimits
+from gateway.core.idle_counts import EVERY_REQUEST, IdleCounts
+from gateway.core.model import MachineToken, SessionLimits
 from gateway.core.readings import PathReader
+from gateway.core.rule import BearerRule
 from tests.core.build import NOW, identity, request, rule, session, tenant
 
 COUNTS = IdleCounts(("/api/events", "/poll/**", "/hidden/*.js"), 3600)

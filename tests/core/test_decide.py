@@ -19,18 +19,11 @@ from gateway.core.decide import (
     requires_bearer,
     takes_app_passwords,
 )
-from gateway.core.decision import Allow, Decision, Deny, Login, Reason
-from gateway.core.model import (
-    AppPassword,
-    AuthRequest,
-    BearerRule,
-    Destination,
-    MachineToken,
-    Rule,
-    Session,
-    Tenant,
-)
+from gateway.core.decision import Allow, Decision, Deny, Login
+from gateway.core.model import AppPassword, AuthRequest, Destination, MachineToken, Session, Tenant
 from gateway.core.readings import PathReader
+from gateway.core.reason import Reason
+from gateway.core.rule import BearerRule, Rule
 from tests.core.build import NOW, identity, request, rule, session, tenant
 
 API = BearerRule(frozenset({"machine"}), frozenset({"api/read"}))

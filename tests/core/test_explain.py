@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from gateway.check.dialects.forwarded import RawRequest, parse_forwarded
 from gateway.core.decide import decide, match
-from gateway.core.decision import Allow, Deny, Login, Reason
+from gateway.core.decision import Allow, Deny, Login
 from gateway.core.explain import (
     NO_RESTRICTIONS,
     ActiveRestrictions,
@@ -21,7 +21,9 @@ from gateway.core.explain import (
     explain,
     tenant_for,
 )
-from gateway.core.model import AuthRequest, BearerRule, ProviderKind
+from gateway.core.model import AuthRequest, ProviderKind
+from gateway.core.reason import Reason
+from gateway.core.rule import BearerRule
 from gateway.core.tenants import TenantTable
 from tests.core.build import NOW, identity, provider, request, rule, session, tenant
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.decision import Reason
 from gateway.core.headers import identity_headers
 from gateway.core.login import MAX_GROUPS, Accepted, Refusal, accept
 from gateway.core.model import EmailTrust, HeaderSpec, ProviderKind
+from gateway.core.reason import Reason
 from tests.core.build import provider, tenant
 
 POOL = "eu-north-1_Pool"

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.core.login import Refusal
-from gateway.core.model import EmailTrust, Rule
+from gateway.core.model import EmailTrust
 from gateway.core.outdated import is_outdated
+from gateway.core.rule import Rule
 from tests.core.build import provider, tenant
 from tests.core.test_login import accepted, result
 

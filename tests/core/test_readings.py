@@ -16,10 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.decide import decide, match, match_next, takes_app_passwords
-from gateway.core.decision import Allow, Deny, Reason
+from gateway.core.decision import Allow, Deny
 from gateway.core.explain import Hypothesis, explain
 from gateway.core.hosts import includes
-from gateway.core.model import AppPassword, BearerRule, MachineToken, Rule
+from gateway.core.model import AppPassword, MachineToken
 from gateway.core.paths import canonical
 from gateway.core.readings import (
     MAX_NAME_SEGMENTS,
@@ -30,6 +30,8 @@ from gateway.core.readings import (
     Unreadable,
     fold_case,
 )
+from gateway.core.reason import Reason
+from gateway.core.rule import BearerRule, Rule
 from gateway.core.rules import NO_RULE, Match
 from gateway.core.tenants import TenantTable
 from tests.core.build import NOW, identity, request, rule, session, tenant

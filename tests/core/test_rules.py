@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.model import BearerRule, Rule
 from gateway.core.paths import canonical
+from gateway.core.rule import BearerRule, Rule
 from gateway.core.rules import NO_RULE, CompiledRules
 from tests.core.test_glob import plainly
 

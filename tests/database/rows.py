@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Float, Integer, String, Text, insert, null, select, update
 
-from gateway.database.reencrypt import row_name
-from gateway.database.schema import metadata, row_columns
+from gateway.database.schema import metadata, row_columns, row_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection

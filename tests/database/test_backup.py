@@ -15,8 +15,17 @@ from gateway.database import backup
 from gateway.database.backup import BackupError, back_up, missing_keys, read_content, restore
 from gateway.database.engine import MAINTENANCE, Database, open_database
 from gateway.database.migrate import Age
-from gateway.database.reencrypt import reencrypt, row_name, sealed_columns
-from gateway.database.schema import admin_keys, audit, hook_inbox, metadata, row_columns, tenants
+from gateway.database.reencrypt import reencrypt
+from gateway.database.schema import (
+    admin_keys,
+    audit,
+    hook_inbox,
+    metadata,
+    row_columns,
+    row_name,
+    sealed_columns,
+    tenants,
+)
 from gateway.errors import ConfigError, GatewayError
 from gateway.keys import ring
 from tests.database.fixtures import config_with

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import insert, select
 
 from gateway.database.engine import Database, open_database
-from gateway.database.reencrypt import kids_in_use, reencrypt, row_name, sealed_columns
-from gateway.database.schema import row_columns, tenants
+from gateway.database.reencrypt import kids_in_use, reencrypt
+from gateway.database.schema import row_columns, row_name, sealed_columns, tenants
 from gateway.errors import ConfigError
 from gateway.keys import ring as keys
 from tests.database.fixtures import config_with

@@ -20,7 +20,7 @@ from gateway import login, metrics
 from gateway.cli import COMMANDS, cli
 from gateway.cognito.error_diagnosis import SYMPTOMS, UNKNOWN
 from gateway.config.model import Config, load_config
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.hooks import receive
 from gateway.hooks.receive.services import HookServices
 from gateway.pages.texts import REASONS

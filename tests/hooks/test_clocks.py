@@ -68,7 +68,7 @@ async def two(postgres: Postgres, folder: Path) -> AsyncIterator[tuple[Database,
 
 
 async def shifted(database: Database, shift_s: float) -> DatabaseClock:
-    database.clock = DatabaseClock(database, wall=Wall(shift_s))
+    database.clock = DatabaseClock(database.read, shared=database.is_postgresql, wall=Wall(shift_s))
     await database.clock.measure()
     return database.clock
 
@@ -115,7 +115,7 @@ async def test_a_machines_wrong_clock_is_noticed_and_counts_for_nothing(
     async with two(postgres, tmp_path) as (database, _):
         for shift_s in (0.0, *SHIFTS_S):
             wall = Wall(shift_s)
-            clock = DatabaseClock(database, wall=wall)
+            clock = DatabaseClock(database.read, shared=database.is_postgresql, wall=wall)
             await clock.measure()
             assert abs(clock() - time.time()) < 0.5, "the database runs on this machine"
             assert clock.offset.seconds is not None

@@ -28,9 +28,9 @@ from gateway.check.server import CheckConnection, CheckServer
 from gateway.check.services import Services
 from gateway.check.trusted_peer import Trust
 from gateway.config.model import Config, Ingress
-from gateway.core.decision import Reason
 from gateway.core.model import AppPassword, Identity, MachineToken, Secret, Session
 from gateway.core.probe import LOCATION
+from gateway.core.reason import Reason
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.http.listener import MAX_CONNECTIONS, Listener, accepting, listening

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from multidict import CIMultiDict
 
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.login.authorize import LOGINS_AT_MOST, Destination, send_to_cognito
 from gateway.login.request import Browser, BrowserError
 

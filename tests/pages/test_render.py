@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from gateway.core.decision import Reason
 from gateway.core.model import Branding, Secret, SessionLimits, Tenant
+from gateway.core.reason import Reason
 from gateway.login.my_app_passwords import Offer
 from gateway.pages.language import LANGUAGES
 from gateway.pages.render import PAGES, Pages, _Compiled

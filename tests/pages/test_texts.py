@@ -8,7 +8,7 @@ import pytest
 from babel.messages import catalog, extract, mofile, pofile
 
 from gateway.cognito.error_diagnosis import CODES
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.pages.language import LANGUAGES
 from gateway.pages.render import HERE, LOCALE
 from gateway.pages.texts import LOGIN_ERRORS, REASONS

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select, update
 
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.database.schema import blocks, revocations
 from gateway.errors import ConfigError, UnavailableError

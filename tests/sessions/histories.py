@@ -22,9 +22,10 @@ from gateway.check.dialects import RawRequest
 from gateway.check.handler import Checks, _Decided
 from gateway.check.response import CheckResponse
 from gateway.config.model import Config
-from gateway.core.decision import Allow, Reason
-from gateway.core.model import Rule
+from gateway.core.decision import Allow
+from gateway.core.reason import Reason
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.core.rule import Rule
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.pages.render import Pages

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.core.model import AppPassword, AppPasswordLimits, Identity, Rule, Secret
+from gateway.core.model import AppPassword, AppPasswordLimits, Identity, Secret
 from gateway.core.revocation import Who
+from gateway.core.rule import Rule
 from gateway.errors import UnavailableError
 from gateway.keys import ring as ring_keys
 from gateway.sessions.api import (

@@ -10,8 +10,8 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import Reason
 from gateway.core.model import Secret
+from gateway.core.reason import Reason
 from gateway.core.revocation import Who
 from gateway.keys import ring as keys
 from gateway.sessions import seal

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.background import background_task, forever
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.revocation.acknowledgement import Acknowledgements

@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.decision import Reason
 from gateway.core.model import Session
+from gateway.core.reason import Reason
 from gateway.sessions.codec import Record
 from gateway.sessions.lease import Lease
 from gateway.sessions.memory import Entry, SessionCache, weigh

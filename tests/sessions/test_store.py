@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.core.decision import Reason
 from gateway.core.model import Secret
+from gateway.core.reason import Reason
 from gateway.errors import UnavailableError
 from gateway.sessions import seal
 from gateway.sessions.api import (

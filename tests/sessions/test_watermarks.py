@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.core.revocation import Who
 from gateway.keys import ring as keys
 from gateway.sessions.api import SessionCreated, SessionRefused

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import Reason
+from gateway.core.reason import Reason
 from gateway.sessions.api import SessionRefused
 from tests.sessions import servers
 from tests.sessions.conftest import identity

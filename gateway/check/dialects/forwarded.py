@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.core import authorization
 from gateway.core.cookies import parted
-from gateway.core.decision import Reason
 from gateway.core.hosts import parse_host_header
 from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical, is_plain
+from gateway.core.reason import Reason
 from gateway.core.request_id import parse_request_id
 from gateway.core.webdav import parse_depth, parse_destination
 

@@ -23,7 +23,8 @@ from gateway.check.dialects.responses import (
     passed_through,
     retry_after,
 )
-from gateway.core.decision import Allow, Login, Reason
+from gateway.core.decision import Allow, Login
+from gateway.core.reason import Reason
 
 if TYPE_CHECKING:
     from gateway.check.dialects.responses import HeaderList

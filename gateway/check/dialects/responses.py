@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import RETRY_AFTER_S, Allow, Login, Reason
+from gateway.core.decision import RETRY_AFTER_S, Allow, Login
+from gateway.core.reason import Reason
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
