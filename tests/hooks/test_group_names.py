@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from demo import faults
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
-from gateway.hooks.applier import SETTLE_S
 from gateway.hooks.event import Delivery, Effect, Group, HookEvent, Source, Subject
 from gateway.hooks.group_names import MAX_FORMER, GroupNames, Names, merged
+from gateway.hooks.lookups import SETTLE_S
 from gateway.revocation.records import SqlRevocations
 from tests.hooks.living import INTERVAL_S, living_hooks
 from tests.hooks.samples import okta_delivery, okta_event

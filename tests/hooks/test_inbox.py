@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from gateway.database.schema import hook_groups, hook_inbox, hook_standing
 from gateway.errors import PeerError
 from gateway.hooks import applier as applier_module
+from gateway.hooks import event_applier
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.inbox import UNREAD
@@ -41,7 +42,7 @@ async def test_an_outage_of_the_store_is_outlasted(world: World) -> None:
 async def test_a_refusing_peer_uses_up_the_attempts_and_the_event_stays_visible_and_replayable(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(applier_module, "MAX_ATTEMPTS", 2)
+    monkeypatch.setattr(event_applier, "MAX_ATTEMPTS", 2)
     revoke = world.revoker.revoke
 
     async def refuses(_request: RevocationRequest) -> RevocationStatus:

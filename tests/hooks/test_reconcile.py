@@ -22,8 +22,8 @@ from gateway.database.crypt import Crypt
 from gateway.database.leader import Leader
 from gateway.database.schema import directory_cursors, graph_subscriptions
 from gateway.errors import PeerError, UnavailableError
-from gateway.hooks.applier import ABSENT_S
 from gateway.hooks.event import Delivery, Effect, Group, HookEvent, Source, Subject
+from gateway.hooks.lookups import ABSENT_S
 from gateway.hooks.reconcile.fetch import Fetch
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.schedule import Places

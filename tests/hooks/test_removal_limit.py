@@ -134,7 +134,7 @@ async def test_a_restart_and_another_process_go_on_with_the_count(braked: World)
         )
     await braked.settled()
     assert await held(braked) == 0
-    braked.applier._brake = Brake(braked.database, LIMITS, clock=braked.clock)
+    braked.applier.events._brake = Brake(braked.database, LIMITS, clock=braked.clock)
     await braked.okta(
         okta_delivery(
             okta_event("group.user_membership.remove", uuid="u-4", user="00u4", group="00gID"),
@@ -143,7 +143,7 @@ async def test_a_restart_and_another_process_go_on_with_the_count(braked: World)
     )
     await braked.settled()
     assert await held(braked) == 1
-    braked.applier._brake = Brake(braked.database, LIMITS, clock=braked.clock)
+    braked.applier.events._brake = Brake(braked.database, LIMITS, clock=braked.clock)
     await braked.okta(
         okta_delivery(
             okta_event("group.user_membership.remove", uuid="u-5", user="00u5", group="00gID"),

@@ -1,0 +1,248 @@
+"""What has to be asked before an event can be applied: the names of its group, what the directory
+says now, who is signed in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gateway.errors import PeerError, UnavailableError
+from gateway.hooks.effects import Found, groups_that_count, is_another
+from gateway.hooks.event import Effect, HookEvent, Source
+from gateway.hooks.inbox import about_key, lane_key
+from gateway.hooks.ordering import effective_time
+from gateway.hooks.sources.entra import MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.core.hook_target import HookTarget
+    from gateway.core.person import Person
+    from gateway.hooks.api import Directory, People
+    from gateway.hooks.effects import EffectPlan, Kept, Notice
+    from gateway.hooks.event import Group, Subject
+    from gateway.hooks.group_names import Names
+    from gateway.hooks.inbox import Inbox, Pending
+    from gateway.hooks.scim.people import ScimPeople
+    from gateway.hooks.webhooks.outbox import Outbox
+
+SETTLE_S = 5.0
+"""How long a Graph look-up may lag behind its own notifications. Longer delays a re-add, shorter
+risks giving back too early (until the next delta).
+"""
+ABSENT_S = 300.0
+"""How old an event must be for "not known" to count. Shorter risks refusing somebody who was just
+created; longer keeps in who was deleted for good where no notification and no reading said so.
+"""
+
+ABSENT = "users/not-found"
+"""Type of an event that the look-up of an unknown person makes."""
+
+
+class Postponed(Exception):  # noqa: N818 - not an error: a directory is asked again at ``until``
+    def __init__(self, until: float) -> None:
+        super().__init__()
+        self.until = until
+
+
+@dataclass(frozen=True, slots=True)
+class NamedGroup:
+    """A group as an event, or the provider when asked, named it at ``at``."""
+
+    target: HookTarget
+    source: Source
+    group: Group
+    at: float
+    gone: bool = False
+
+
+class Lookups:
+    """``directory`` None: nothing can be looked up, and such events wait. ``clock``: UTC epoch
+    seconds. Methods raise ``UnavailableError``, ``PeerError``, ``Postponed``.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        people: People | None,
+        records: ScimPeople | None,
+        directory: Directory | None,
+        outbox: Outbox,
+        clock: Callable[[], float],
+    ) -> None:
+        self._inbox = inbox
+        self._people = people
+        self._records = records
+        self._directory = directory
+        self._outbox = outbox
+        self._clock = clock
+
+    def ask(self) -> Directory:
+        if self._directory is None:
+            msg = "no directory can be asked here"
+            raise UnavailableError(msg)
+        return self._directory
+
+    async def named(
+        self, target: HookTarget, pending: Pending, names: Mapping[str, Names]
+    ) -> tuple[HookEvent, NamedGroup | None]:
+        """The event with every name that its group has and had: tokens and policies may carry names
+        where events carry ids, or another name; and what the group is called, where that was said.
+        """
+        event, group = pending.event, pending.event.group
+        if group is None or not group.id or group.spelling or event.effect is Effect.APP_REMOVED:
+            return event, None
+        at = effective_time(event.event_time, pending.received_at)
+        known = names.get(group.id)
+        complete = group if known is None else known.complete(group)
+        renamed = event.effect is Effect.GROUP_RENAMED
+        if (
+            not group.name
+            and self._directory is not None
+            and event.source is Source.ENTRA
+            and (
+                renamed
+                or (target.groups_used is not None and not groups_that_count(target, complete))
+            )
+        ):
+            at = self._clock()
+            group = replace(
+                group, name=await self._directory.group_name(target, group.id, again=renamed)
+            )
+            complete = (
+                complete if not group.name else group if known is None else known.complete(group)
+            )
+        gone = event.effect is Effect.GROUP_DELETED
+        said = NamedGroup(target, event.source, group, at, gone) if group.name or gone else None
+        # What a deleted group was called before may be another group's name by now; whoever lost it
+        # then has lost it already.
+        return replace(event, group=replace(complete, former=()) if gone else complete), said
+
+    async def looked_up(
+        self, target: HookTarget, pending: Pending, event: HookEvent, kept: dict[str, Kept]
+    ) -> HookEvent:
+        """The event with what the directory says now in place of "something changed"."""
+        if (
+            event.effect not in {Effect.LOOK_UP_ACCOUNT, Effect.LOOK_UP_MEMBERSHIP}
+            or event.subject is None
+        ):
+            return event
+        known = kept.get(about_key(event.group))
+        asked_at = self._clock()
+        if known is not None and known.state.refused and asked_at < known.state.at + SETTLE_S:
+            raise Postponed(known.state.at + SETTLE_S)
+        if event.group is None:
+            account = await self.ask().account(target, event.subject.oid)
+            if account is None:
+                _wait_for_second_answer(pending, asked_at)
+                return replace(event, type=ABSENT, effect=Effect.BLOCK, event_time=asked_at)
+            return replace(
+                event, effect=Effect.LIFT if account.enabled else Effect.BLOCK, event_time=asked_at
+            )
+        member = await self.ask().is_member(target, event.subject.oid, event.group.id)
+        if not member:
+            # Somebody said that there is a change; where it was an addition, this is the answer
+            # from before it.
+            _wait_for_second_answer(pending, asked_at)
+        if member and event.group is not None:
+            await self._settled_deletion(target, event, asked_at)
+        return replace(
+            event,
+            effect=Effect.GROUP_ADDED if member else Effect.GROUP_REMOVED,
+            event_time=asked_at,
+        )
+
+    async def _settled_deletion(
+        self, target: HookTarget, event: HookEvent, asked_at: float
+    ) -> None:
+        """Raises ``Postponed`` where the group was deleted so shortly before that the directory
+        may not know it yet.
+        """
+        deleted = await self._inbox.state(
+            lane_key(target, replace(event, subject=None)), about_key(event.group)
+        )
+        if deleted is not None and deleted.refused and asked_at < deleted.at + SETTLE_S:
+            raise Postponed(deleted.at + SETTLE_S)
+
+    async def who(self, target: HookTarget, event: HookEvent) -> Found:
+        """Who is signed in by one of the ids; where nobody is, by one of the addresses."""
+        subject = event.subject
+        if subject is None or self._people is None:
+            return Found()
+        others: set[str] = set()
+        for kinds in (("idp_subject", "oid"), ("email",)):
+            people: dict[str, Person] = {}
+            for kind, value in subject.names:
+                for one in (
+                    await self._people.find(
+                        target.tenant, provider=target.provider, **{kind: value}
+                    )
+                    if kind in kinds
+                    else ()
+                ):
+                    if kind == "email" and (
+                        is_another(subject, one) or await self._has_a_record(target, subject, one)
+                    ):
+                        others.add(value)
+                    else:
+                        people[one.user] = one
+            if people:
+                return Found(tuple(people.values()), by_address=kinds == ("email",))
+        return Found(by_address=bool(subject.email), others=frozenset(others))
+
+    async def _has_a_record(self, target: HookTarget, subject: Subject, person: Person) -> bool:
+        """Whether the sender keeps another, active record of somebody who is signed in with an
+        address of this one.
+        """
+        ids = [one for one in (person.idp_subject, person.oid) if one]
+        return bool(
+            subject.record
+            and ids
+            and self._records is not None
+            and await self._records.is_another(target, ids, record=subject.record)
+        )
+
+    async def addressed(
+        self, target: HookTarget, planned: EffectPlan, notice: Notice
+    ) -> EffectPlan:
+        """For the app, which knows people by address: Graph's events name ids only. Nobody else
+        acts on this address.
+        """
+        if self._outbox.silent(target.tenant):
+            return planned
+        if self._people is not None and not notice.people and notice.subject:
+            # Whoever is away now was here before, perhaps.
+            notice = replace(
+                notice,
+                people=tuple(
+                    await self._people.known(
+                        target.tenant, provider=target.provider, names=notice.subject.names
+                    )
+                ),
+            )
+            planned = replace(planned, notice=notice)
+        if self._directory is None or not notice.subject.oid or notice.subject.email:
+            return planned
+        with contextlib.suppress(UnavailableError, PeerError):
+            account = await self._directory.account(target, notice.subject.oid)
+            return replace(
+                planned,
+                notice=replace(
+                    notice,
+                    subject=replace(
+                        notice.subject, email=account.email if account is not None else ""
+                    ),
+                ),
+            )
+        return planned
+
+
+def _wait_for_second_answer(pending: Pending, asked_at: float) -> None:
+    """Raises ``Postponed`` unless the event says the same as the answer, or is old enough for it
+    to be a second one.
+    """
+    if pending.event.type != MISSING and asked_at < pending.received_at + ABSENT_S:
+        raise Postponed(pending.received_at + ABSENT_S)
