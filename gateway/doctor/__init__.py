@@ -8,7 +8,8 @@ an application would. A finding says what was sent, what arrived, and the line t
 
 from __future__ import annotations
 
-from gateway.doctor.findings import Finding, Severity, judge
+from gateway.doctor.evidence import Finding, Severity
+from gateway.doctor.findings import judge
 from gateway.doctor.probes import shots
 from gateway.doctor.run import Doctor, DoctorError, Target
 from gateway.doctor.shot import Shot

@@ -24,7 +24,7 @@ from yarl import URL
 from gateway.core.app_cookies import AppCookie, expired
 from gateway.core.cookies import is_ours
 from gateway.doctor.advice import ADVICE
-from gateway.doctor.findings import Finding, Severity
+from gateway.doctor.evidence import Finding, Severity
 from gateway.errors import ConfigError, GatewayError
 from gateway.http.body import read_beginning
 

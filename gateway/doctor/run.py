@@ -12,7 +12,8 @@ import aiohttp
 
 from gateway.core.hosts import is_localhost, parse_host_header
 from gateway.doctor.app_session import compare
-from gateway.doctor.findings import Finding, Outcome, judge, judge_direct
+from gateway.doctor.evidence import Finding, Outcome
+from gateway.doctor.findings import judge, judge_direct
 from gateway.doctor.probes import shots
 from gateway.doctor.shot import HTTP2
 from gateway.doctor.wire import exchange, exchange_http2

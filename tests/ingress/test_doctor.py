@@ -31,8 +31,8 @@ from gateway.database.audit import SqlAuditLog
 from gateway.database.engine import open_database
 from gateway.doctor import Doctor, DoctorError, Finding, Target, judge, run, shots
 from gateway.doctor.advice import ADVICE
+from gateway.doctor.evidence import Outcome
 from gateway.doctor.families import readers
-from gateway.doctor.findings import Outcome
 from gateway.doctor.shot import ProbePlan, Shot
 from gateway.doctor.wire import Reply
 from gateway.errors import ConfigError
