@@ -11,7 +11,7 @@ from gateway.ingress_config.site import SiteError
 from gateway.pages import standalone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.ingress_config.site import Site
 
@@ -25,11 +25,24 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 """Proxy → the files it consists of, the one to start it with first."""
 RENDERED: Final[Mapping[str, tuple[str, ...]]] = {
     **KINDS,
+    "nginx-snippets": (
+        "gateway-http.conf",
+        "gateway-server.conf",
+        "gateway-login.conf",
+        "gateway-hooks.conf",
+    ),
     "kubernetes": ("traefik.yaml", "envoy-gateway.yaml", "ingress-nginx.yaml"),
 }
-"""Everything that can be rendered; Kubernetes is one of its files, not all."""
+"""Everything that can be rendered; Kubernetes is one of its files, not all. Snippets are for server
+blocks that are there already.
+"""
+HOST_OF: Final[Mapping[str, Callable[[Site], str | None]]] = {
+    "gateway-login.conf": lambda site: site.login_host,
+    "gateway-hooks.conf": lambda site: site.hooks_host,
+}
+"""Files that are for one host, which is None where there is none."""
 NO_SOCKETS: Final = frozenset({"traefik", "kubernetes"})
-READS_REAL_IP: Final = frozenset({"nginx", "caddy", "haproxy"})
+READS_REAL_IP: Final = frozenset({"nginx", "nginx-snippets", "caddy", "haproxy"})
 
 
 def _environment() -> Environment:
@@ -70,6 +83,8 @@ def render(kind: str, site: Site) -> dict[str, str]:
         raise SiteError(f"--real-ip: {kind} cannot believe an address and nothing else beside it")
     if kind == "kubernetes" and (site.hooks_host or site.hsts_s):
         raise SiteError("--hooks-host, --hsts: in a cluster the controller's resources say this")
+    if kind == "nginx-snippets" and (site.certificate or site.redirect):
+        raise SiteError("--certificate, --redirect: the server blocks around snippets are yours")
     for name, addresses in listeners:
         if not addresses:
             continue
@@ -86,4 +101,5 @@ def render(kind: str, site: Site) -> dict[str, str]:
     return {
         name: environment.get_template(f"{kind}/{name}.j2").render(site=site)
         for name in RENDERED[kind]
+        if name not in HOST_OF or HOST_OF[name](site) is not None
     }
