@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from gateway.check.counts import CheckCounts
 from gateway.check.denial import Asked, explain
-from gateway.check.dialects import ENDPOINTS, Malformed, Verdict
+from gateway.check.dialects import ENDPOINTS, PATHS, Malformed, Verdict
 from gateway.check.dialects.forwarded import sees_pages
 from gateway.check.log_throttle import MAX_KEY_CHARACTERS, Repeats
 from gateway.check.records import CheckRecord, CheckRecords
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 PREFIX = "/auth/"
-_BY_PATH = {PREFIX + name: dialect for name, dialect in ENDPOINTS.items()}
+_BY_PATH = {**{PREFIX + name: dialect for name, dialect in ENDPOINTS.items()}, **PATHS}
 _MAX_HEADS = 5_000
 """An identity head may be 12 kB: at most 60 MB in a worker."""
 _KINDS = {Allow: "allow", Login: "login", Deny: "deny"}
@@ -633,6 +633,6 @@ _NO_PAGE = frozenset(
 def _dialect_below(raw_path: str) -> Dialect | None:
     """Whose address a path begins with: a query, or what stands behind the name, may follow."""
     if not raw_path.startswith(PREFIX):
-        return None
+        return PATHS.get(raw_path.partition("?")[0])
     name, _, _ = raw_path.removeprefix(PREFIX).partition("?")[0].partition("/")
     return ENDPOINTS.get(name)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientPayloadError, web
 
-from gateway.check.dialects import DIALECTS, Malformed, Verdict
+from gateway.check.dialects import DIALECTS, PATHS, Malformed, Verdict
 from gateway.check.handler import PREFIX
 from gateway.check.response import CheckResponse, encode
 from gateway.check.trusted_peer import KEY_HEADER
@@ -87,8 +87,8 @@ class ProbedChecks:
         nonce = nonce_in(request.raw_path) or nonce_in(_first(request.headers, "X-Forwarded-Uri"))
         if nonce is None or not is_ours(self._keys(), nonce, now=self._clock()):
             return self._checks(request)
-        name = request.raw_path.removeprefix(PREFIX).partition("?")[0].partition("/")[0]
-        dialect = DIALECTS.get(name)
+        path, _, _ = request.raw_path.partition("?")
+        dialect = DIALECTS.get(path.removeprefix(PREFIX).partition("/")[0]) or PATHS.get(path)
         if dialect is None:
             return self._checks(request)
         return self._probed(request, dialect, nonce)

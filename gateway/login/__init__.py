@@ -15,6 +15,7 @@ from gateway.login import (
     login_host,
     logout,
     my_sessions,
+    oauth2_proxy,
     start,
     userinfo,
 )
@@ -38,6 +39,10 @@ ROUTES = (
     ("GET", "/_auth/test", connection_test.start),
     ("GET", "/_auth/jwks.json", userinfo.jwks),
     ("GET", "/_auth/watch.js", userinfo.watch),
+    ("GET", "/oauth2/start", oauth2_proxy.sign_in),
+    ("GET", "/oauth2/sign_in", oauth2_proxy.sign_in),
+    ("GET", "/oauth2/sign_out", oauth2_proxy.sign_out),
+    ("GET", "/oauth2/userinfo", oauth2_proxy.userinfo),
 )
 """Method, path, handler. GET routes answer HEAD too only where nothing is consumed; see
 ``allow_head``.

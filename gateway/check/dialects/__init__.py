@@ -14,6 +14,7 @@ from gateway.check.dialects.envoy import Envoy
 from gateway.check.dialects.forwarded import Headers, Malformed, RawRequest
 from gateway.check.dialects.haproxy import HAProxy
 from gateway.check.dialects.nginx import Nginx, NginxPage
+from gateway.check.dialects.oauth2_proxy import PATH, OAuth2Proxy
 from gateway.check.dialects.responses import Answer, Verdict
 from gateway.check.dialects.traefik import Traefik
 
@@ -52,10 +53,13 @@ ENDPOINTS: Final[Mapping[str, Dialect]] = {**DIALECTS, "nginx-page": NginxPage()
 """What the check listener answers: a dialect for each proxy, and nginx's second question, which
 only ever refuses.
 """
+PATHS: Final[Mapping[str, Dialect]] = {PATH: OAuth2Proxy()}
+"""Whole addresses that another product's configurations ask at."""
 
 __all__ = [
     "DIALECTS",
     "ENDPOINTS",
+    "PATHS",
     "Answer",
     "Dialect",
     "Headers",

@@ -105,6 +105,55 @@ def parse_forwarded(request: RawRequest, *, cookie_name: str) -> AuthRequest | M
         return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(headers, method))
 
 
+def parse_either(request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+    """For proxies that tell method, scheme, host and URI in ``X-Forwarded-*``, or in
+    ``X-Original-URL`` and ``X-Original-Method``. Where both are there, a client wrote one of them:
+    they must say the same.
+    """
+    try:
+        method, scheme, host, uri = _agreed(request.headers)
+        return _build(
+            request, method=method, scheme=scheme, host=host, uri=uri, cookie_name=cookie_name
+        )
+    except MalformedError as error:
+        return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(request.headers, "GET"))
+
+
+def _agreed(headers: Headers) -> tuple[str, str, str, str]:
+    """Method, scheme, host and URI. Raises ``MalformedError``."""
+    described = [
+        read(headers)
+        for read, names in (
+            (_forwarded, ("X-Forwarded-Uri", "X-Forwarded-Method")),
+            (_original, ("X-Original-URL", "X-Original-Method")),
+        )
+        if any(headers.getall(name, ()) for name in names)
+    ]
+    if not described:
+        raise MalformedError("neither X-Forwarded-Uri nor X-Original-URL")
+    if any(one != described[0] for one in described):
+        raise MalformedError("X-Forwarded-* and X-Original-* tell two requests")
+    return described[0]
+
+
+def _forwarded(headers: Headers) -> tuple[str, str, str, str]:
+    return (
+        _once(headers, "X-Forwarded-Method"),
+        _once(headers, "X-Forwarded-Proto"),
+        _once(headers, "X-Forwarded-Host"),
+        _once(headers, "X-Forwarded-Uri"),
+    )
+
+
+def _original(headers: Headers) -> tuple[str, str, str, str]:
+    method = _once(headers, "X-Original-Method")
+    scheme, separator, rest = _once(headers, "X-Original-URL").partition("://")
+    host, slash, uri = rest.partition("/")
+    if not separator or not slash:
+        raise MalformedError("X-Original-URL: an absolute address with a path")
+    return method, scheme, host, f"/{uri}"
+
+
 def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
     """For proxies that send the client's own request line with ``prefix`` put before the path."""
     headers, path = request.headers, request.raw_path
