@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "keys": ("gateway.cli.keys", "List and rotate the gateway's own keys."),
     "database": (
-        "gateway.cli.database_commands",
+        "gateway.cli.database",
         "Upgrade, back up and restore the database.",
     ),
     "admin-keys": ("gateway.cli.admin_keys", "Bearer keys of the admin API."),

@@ -27,7 +27,7 @@ LOCK_NUMBER: Final = int.from_bytes(
 )
 IN_MAINTENANCE: Final = "the database is being upgraded or restored by 'gateway database' just now"
 _OTHERS = text(
-    "SELECT coalesce(host(a.client_addr), 'a local or unknown address') AS place, count(*) AS sessions "
+    "SELECT coalesce(host(a.client_addr), 'an unknown address') AS place, count(*) AS sessions "
     "FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
     "WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted "
     "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
