@@ -362,7 +362,6 @@ class World:
         return {
             **{k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")},
             **self.secrets,
-            "GATEWAY_INGRESS_KEY": self.ingress_key,
             **{
                 f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}"
                 for name, port in ports.items()

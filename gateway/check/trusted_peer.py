@@ -12,6 +12,8 @@ import hmac
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from gateway.core.hosts import plain_address
+
 if TYPE_CHECKING:
     from gateway.check.dialects import Headers
     from gateway.config.model import Ingress
@@ -51,7 +53,7 @@ class Trust:
         known = self._peers.get(address)
         if known is None:
             try:
-                parsed = ipaddress.ip_address(address)
+                parsed = plain_address(address)
                 known = any(parsed in network for network in self._networks)
             except ValueError:
                 known = False

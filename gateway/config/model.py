@@ -1,5 +1,5 @@
-"""``gateway.yaml`` and the environment become one frozen ``Config``. The only reader of
-``os.environ``.
+"""``gateway.yaml`` and the environment (``config.environment``) become one frozen ``Config``.
+Nobody else reads settings from ``os.environ``.
 
 Every key can be set by environment (``GATEWAY_SESSION__IDLE_TIMEOUT=30m``); the environment wins
 over the file. A secret's value may be ``env:NAME`` or ``file:PATH``. Unknown keys are errors. Every
@@ -9,6 +9,7 @@ mistake is reported with file, key, value (never a secret's) and what is allowed
 from __future__ import annotations
 
 import os
+import unicodedata
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,13 +25,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.environment import ENV_PREFIX, Environment, check_names, origin, variable
 from gateway.config.renamed import GATEWAY_KEYS
 from gateway.config.types import (
     DEFAULT_HEADERS,
@@ -48,13 +45,14 @@ from gateway.config.types import (
     is_loopback_name,
     off_or_duration,
     parse_network,
+    scheme_of,
 )
 from gateway.config.yaml import explain_validation, read_yaml
 from gateway.core.model import Secret
 from gateway.errors import ConfigError
 
-ENV_PREFIX = "GATEWAY_"
 REDACTED = "***"
+TENANTS_DIRECTORY = variable("tenants.directory")
 
 
 def resolve_secret(value: object) -> Secret:
@@ -73,32 +71,51 @@ def resolve_secret(value: object) -> Secret:
         )
         raise ValueError(msg)
     if value.startswith("env:"):
-        found = os.environ.get(value[4:], "")
-        if not found:
-            msg = f"the environment variable {value[4:]} is not set"
-            raise ValueError(msg)
-        return _secret(found)
+        return _found(os.environ.get(value[4:], ""), f"the environment variable {value[4:]}")
     if value.startswith("file:"):
         try:
-            found = Path(value[5:]).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            msg = f"the file {value[5:]} cannot be read ({type(error).__name__})"
+            text = Path(value[5:]).read_bytes().decode()
+        except UnicodeDecodeError as error:
+            msg = f"the file {value[5:]} is not UTF-8 text"
             raise ValueError(msg) from error
-        if not found:
-            msg = f"the file {value[5:]} is empty"
-            raise ValueError(msg)
-        return _secret(found)
-    return _secret(value)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            msg = f"the file {value[5:]} cannot be read ({reason})"
+            raise ValueError(msg) from error
+        return _found(text, f"the file {value[5:]}")
+    return _secret(value, "the value")
 
 
-def _secret(text: str) -> Secret:
+def _found(text: str, where: str) -> Secret:
+    """What an editor or ``echo`` adds is no part of a secret: a byte order mark, blanks and line
+    ends around it.
+    """
+    cleaned = text.removeprefix("\ufeff").strip()
+    if not cleaned:
+        msg = f"{where} is {'not set' if not text and where.startswith('the env') else 'empty'}"
+        raise ValueError(msg)
+    return _secret(cleaned, where)
+
+
+def _secret(text: str, where: str) -> Secret:
     """A blank that was copied with it would be part of it, and of no use to anybody who looks for
     it.
     """
-    if text != text.strip() or not text.isprintable():
-        msg = "no blanks at either end, and no control characters"
+    if text != text.strip():
+        msg = f"{where} has blanks at an end: no blanks at either end"
         raise ValueError(msg)
+    for position, character in enumerate(text, 1):
+        if not character.isprintable():
+            name = _CONTROLS.get(character) or unicodedata.name(character, "a control character")
+            msg = (
+                f"{where} holds {name} (U+{ord(character):04X}) at position {position}: "
+                "no control characters"
+            )
+            raise ValueError(msg)
     return Secret(text)
+
+
+_CONTROLS = {"\0": "NUL", "\t": "a tab", "\n": "a line feed", "\r": "a carriage return"}
 
 
 SecretValue = Annotated[
@@ -171,13 +188,13 @@ class Redis(Model):
         """
         if self.min_replicas is not None:
             return self.min_replicas
-        return int(urlsplit(self.url.reveal()).scheme.endswith(("+sentinel", "+cluster")))
+        return int(scheme_of(self.url.reveal()).endswith(("+sentinel", "+cluster")))
 
     @field_validator("url")
     @classmethod
     def _known(cls, url: Secret) -> Secret:
         text = url.reveal()
-        if text != "embedded" and urlsplit(text).scheme not in {
+        if text != "embedded" and scheme_of(text) not in {
             "redis",
             "rediss",
             "unix",
@@ -203,7 +220,7 @@ class Database(Model):
     @classmethod
     def _known(cls, url: Secret) -> Secret:
         text = url.reveal()
-        if text != "embedded" and urlsplit(text).scheme not in {
+        if text != "embedded" and scheme_of(text) not in {
             "sqlite+aiosqlite",
             "postgresql+asyncpg",
         }:
@@ -524,7 +541,7 @@ class Config(BaseSettings):
         """Environment first, then the file (given as init values); no .env, no secrets
         directory.
         """
-        return (EnvSettingsSource(settings_cls), init_settings)
+        return (Environment(settings_cls), init_settings)
 
 
 def _refuse_old_variables() -> None:
@@ -533,15 +550,11 @@ def _refuse_old_variables() -> None:
     """
     for old, new in GATEWAY_KEYS.items():
         section = old.split(".", maxsplit=1)[0]
-        gone = () if section in Config.model_fields else (_variable(section),)
-        for variable in (_variable(old), *gone):
-            if variable in os.environ:
-                msg = f"environment: {variable}: unknown key: renamed to {_variable(new)}"
+        gone = () if section in Config.model_fields else (variable(section),)
+        for name in (variable(old), *gone):
+            if name in os.environ:
+                msg = f"environment: {name}: unknown key: renamed to {variable(new)}"
                 raise ConfigError(msg)
-
-
-def _variable(key: str) -> str:
-    return ENV_PREFIX + key.upper().replace(".", "__")
 
 
 def load_config(path: Path) -> Config:
@@ -550,22 +563,13 @@ def load_config(path: Path) -> Config:
     """
     document = read_yaml(path)
     _refuse_old_variables()
-    fields = {name.upper() for name in Config.model_fields}
-    for variable in sorted(os.environ):
-        if (
-            variable.startswith(ENV_PREFIX)
-            and "__" in variable
-            and variable.removeprefix(ENV_PREFIX).split("__")[0].upper() not in fields
-        ):
-            msg = (
-                f"environment: {variable}: unknown key (allowed: "
-                f"{', '.join(sorted(ENV_PREFIX + f for f in fields))})"
-            )
-            raise ConfigError(msg)
+    tenants = document.get("tenants")
+    folder = tenants.get("directory") if isinstance(tenants, dict) else None
+    check_names(Config, document, Path(str(os.environ.get(TENANTS_DIRECTORY) or folder or "")))
     try:
         return Config(**document)
     except ValidationError as error:
-        raise ConfigError(explain_validation(str(path), error, Config)) from error
+        raise ConfigError(explain_validation(str(path), error, Config, origin=origin)) from error
     except TypeError as error:
         msg = f"{path}: keys must be strings"
         raise ConfigError(msg) from error

@@ -139,12 +139,20 @@ def parse_listen(value: object) -> str:
 ListenAddress = Annotated[str, BeforeValidator(parse_listen)]
 
 
+_MAPPED_BITS = 96
+"""Before the IPv4 address in ``::ffff:10.0.0.1`` (RFC 4291 §2.5.5.2)."""
+
+
 def parse_network(value: object) -> str:
     try:
-        return str(ipaddress.ip_network(str(value)))
+        network = ipaddress.ip_network(str(value))
     except ValueError:
         msg = "a network such as 10.0.0.0/8 (host bits zero)"
         raise ValueError(msg) from None
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None and network.prefixlen >= _MAPPED_BITS:
+        return f"{mapped}/{network.prefixlen - _MAPPED_BITS}"
+    return str(network)
 
 
 def off_or_duration(value: object) -> object:
@@ -343,3 +351,11 @@ def is_loopback_name(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def scheme_of(url: str) -> str:
+    """What stands before ``://``; "" where nothing does. Never raises: the library's own error
+    would quote a part of the URL, which may be of its password.
+    """
+    scheme, colon, _ = url.partition("://")
+    return scheme.lower() if colon else ""

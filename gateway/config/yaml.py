@@ -18,7 +18,7 @@ from gateway.config.renamed import new_key, new_value
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pydantic import ValidationError
@@ -124,12 +124,17 @@ _ALLOWED = {
 
 
 def explain_validation(
-    source: str, error: ValidationError, model: type[BaseModel] | None = None
+    source: str,
+    error: ValidationError,
+    model: type[BaseModel] | None = None,
+    *,
+    origin: Callable[[Sequence[str | int]], str | None] = lambda _: None,
 ) -> str:
     """Each mistake on its own line: where, what, what is allowed; values of secret-looking keys are
     left out.
 
     ``model`` is what was validated: it names the keys that are allowed where an unknown one stands.
+    ``origin``: the environment variable that a value came from, None where it came from ``source``.
     """
     lines = []
     found = error.errors(include_url=False)
@@ -162,7 +167,9 @@ def explain_validation(
             and isinstance(item["input"], str | int | float | bool)
         ):
             value = f" (is {str(item['input'])[:80]!r})"
-        lines.append(f"{source}: {where}{value}: {problem}")
+        from_variable = origin(item["loc"])
+        place = f"environment: {from_variable}" if from_variable else f"{source}: {where}"
+        lines.append(f"{place}{value}: {problem}")
     return "\n".join(lines)
 
 

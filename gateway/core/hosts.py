@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import unicodedata
 from functools import lru_cache
@@ -140,3 +141,12 @@ def email_domain(address: str) -> str | None:
         return canonical_host(domain) if idna.encode(domain) else None
     except (idna.IDNAError, UnicodeError):
         return None
+
+
+def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address; an IPv4 one that a dual-stack socket shows within IPv6 (``::ffff:10.0.0.1``) as
+    the IPv4 address that it is. Raises ``ValueError``.
+    """
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address if mapped is None else mapped

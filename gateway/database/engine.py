@@ -406,12 +406,14 @@ def open_database(
         return _sqlite(url, keys, patience)
     try:
         url = make_url(config.database.url.reveal())
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):
+        # Its text quotes what it did not understand, which may be of the password.
         msg = (
             "database.url: not a URL (sqlite+aiosqlite:///PATH or "
-            "postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE)"
+            "postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE, in which other characters than "
+            "letters, digits and -._~ in the password are percent-encoded)"
         )
-        raise ConfigError(msg) from error
+        raise ConfigError(msg) from None
     if url.get_backend_name() == "sqlite":
         if not url.database or url.database == ":memory:":
             msg = "database.url: sqlite+aiosqlite:///PATH must name a file"

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from gateway.check.services import SERVICES
 from gateway.core.cookies import MAX_TRIED, names_below, own_values, pairs_below
-from gateway.core.hosts import parse_host_header
+from gateway.core.hosts import parse_host_header, plain_address
 from gateway.core.reason import Reason
 from gateway.core.request_id import parse_request_id
 from gateway.core.tenants import HostKind
@@ -280,7 +280,7 @@ def client_of(request: web.Request, services: Services) -> str:
     """Right-most entry of X-Forwarded-For that is not one of our proxies; the peer where that says
     nothing.
     """
-    peer = request.remote or "127.0.0.1"
+    peer = _plain(request.remote or "127.0.0.1")
     if not _ours(peer, services):
         return peer
     for entry in reversed(
@@ -289,6 +289,7 @@ def client_of(request: web.Request, services: Services) -> str:
         candidate = entry.strip()
         if not _is_address(candidate):
             break
+        candidate = _plain(candidate)
         if not _ours(candidate, services):
             return candidate
         peer = candidate
@@ -302,6 +303,14 @@ def _is_address(text: str) -> bool:
         return False
 
 
+def _plain(text: str) -> str:
+    """An IPv4 address within IPv6 as IPv4; anything else as it is."""
+    try:
+        return str(plain_address(text)) if text.lower().startswith("::ffff:") else text
+    except ValueError:
+        return text
+
+
 def _public(address: str) -> bool:
     try:
         return not ipaddress.ip_address(address).is_private
@@ -311,7 +320,7 @@ def _public(address: str) -> bool:
 
 def _ours(address: str, services: Services) -> bool:
     try:
-        return ipaddress.ip_address(address).is_loopback or services.trust.proxy(address)
+        return plain_address(address).is_loopback or services.trust.proxy(address)
     except ValueError:
         return False
 
@@ -319,14 +328,9 @@ def _ours(address: str, services: Services) -> bool:
 def client_key(client: str) -> str:
     """An IPv4 address, or the /64 that one customer line has of IPv6."""
     try:
-        address = ipaddress.ip_address(client)
+        address = plain_address(client)
     except ValueError:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        return (
-            str(mapped)
-            if mapped is not None
-            else str(ipaddress.ip_network((address, 64), strict=False))
-        )
+        return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)

@@ -120,9 +120,16 @@ def parse_url(url: str) -> Target:
     allowed = (
         "redis.url: redis[s]://[user:password@]host[:port][/db], unix:///path, "
         "redis[s]+sentinel://host:port,host:port/service[/db] or "
-        "redis[s]+cluster://host:port,host:port"
+        "redis[s]+cluster://host:port,host:port; other characters than letters, digits and -._~ in "
+        "the password are percent-encoded"
     )
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # Its text quotes what it did not understand, which may be of the password.
+        raise ConfigError(allowed) from None
+    if "#" in url:
+        raise ConfigError(allowed)
     options = {
         name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()
     }
@@ -172,8 +179,8 @@ def _number(text: str, allowed: str) -> int:
 
 
 def _host(text: str, default_port: int, allowed: str) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
     try:
+        parts = urlsplit(f"//{text}")
         if parts.hostname:
             return parts.hostname, parts.port or default_port
     except ValueError:

@@ -116,8 +116,9 @@ def test_an_old_value_of_the_configuration_is_refused_with_the_new_one(
     with pytest.raises(ConfigError, match=says):
         load_config(file)
     file.write_text(yaml.safe_dump(SMALLEST), "utf-8")
-    monkeypatch.setenv(f"GATEWAY_{place.upper().replace('.', '__')}", value)
-    with pytest.raises(ConfigError, match=says):
+    variable = f"GATEWAY_{place.upper().replace('.', '__')}"
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=says.replace(place, f"environment: {variable}")):
         load_config(file)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.hosts import canonical_host, email_domain, parse_host_header
+from gateway.core.hosts import canonical_host, email_domain, parse_host_header, plain_address
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,17 @@ def test_an_address_with_a_domain_has_one_at_sign_and_nothing_invisible(text: st
         assert text.count("@") == 1
         assert text.isprintable()
         assert canonical_host(domain) == domain
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("::FFFF:a00:1", "10.0.0.1"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("::10.0.0.1", "::a00:1"),
+        ("2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_an_ipv4_address_within_ipv6_is_the_ipv4_address(text: str, plain: str) -> None:
+    assert str(plain_address(text)) == plain

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
-from gateway.config.model import ENV_PREFIX, Config
+from gateway.config.environment import ENV_PREFIX
+from gateway.config.model import Config
 from gateway.config.types import format_duration
 from gateway.core.model import Secret
 from gateway.tenants.document import TenantDocument

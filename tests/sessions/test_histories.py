@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 RING = ring.generate()
 USERS = ("alice", "bob")
 REPLICAS = st.integers(0, 1)
-EXAMPLES = int(os.environ.get("GATEWAY_TEST_HISTORIES", "25"))
+EXAMPLES = int(os.environ.get("SOAK_HISTORIES", "25"))
 """Random histories of fifty steps. scripts/soak asks for thousands."""
 
 

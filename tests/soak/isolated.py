@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tests.sessions.servers import Server
     from tests.soak.fleet import Person
 
-INSIDE = "GATEWAY_SOAK_NAMESPACE"
+INSIDE = "SOAK_NAMESPACE"
 """Set for the process that is in its own network namespace: it may write there."""
 NET = "10.83.{}.{}"
 """Nobody else's: the namespaces are ours."""
