@@ -4,18 +4,24 @@ resources in Cognito.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import threading
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from gateway.cli import Group, api, api_options, json_option
-from gateway.cli.client import url_path
+from gateway.cli.client import CommandError, url_path
 from gateway.cli.output import failed, say, say_json, when, yes_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from gateway.cli.client import Json
+    from gateway.cli.client import Answer, Api, Json
+
+POLL_S: Final = 1.0
+"""Between two looks at the steps of a run that is waited for."""
 
 
 @click.group("provision", cls=Group)
@@ -116,8 +122,12 @@ def rotate(*, tenant: str, retire_now: bool, as_json: bool) -> None:
     """Give a tenant another app client; the present one is accepted until its last session has
     ended.
     """
-    where = url_path("tenants", tenant, "provision", "rotate")
-    _say_clients(api().call("POST", where, query={"retire_now": retire_now}).document, as_json)
+    client, where = api(), url_path("tenants", tenant, "provision", "rotate")
+
+    def post() -> Answer:
+        return client.call("POST", where, query={"retire_now": retire_now})
+
+    _say_clients(_followed(client, tenant, post), as_json)
 
 
 @command.command()
@@ -159,8 +169,44 @@ def destroy(*, tenant: str, yes: bool) -> None:
     if not yes:
         question = f"End tenant {tenant}, its client and its providers in Cognito?"
         click.confirm(question, abort=True, err=True)
-    client.call("DELETE", url_path("tenants", tenant, "provision"))
+    where = url_path("tenants", tenant, "provision")
+    _followed(client, tenant, lambda: client.call("DELETE", where))
     say(f"tenant {tenant} is gone")
+
+
+def _followed(client: Api, tenant: str, work: Callable[[], Answer]) -> Json:
+    """The document that ``work`` is answered with; meanwhile each step of its run is told as it
+    ends.
+    """
+    where = url_path("tenants", tenant, "provision")
+    before = {run["id"] for run in client.pages(where, limit=1)["items"]}
+    ended: Future[Answer] = Future()
+    # A daemon: whoever interrupts the command does not wait for the answer.
+    threading.Thread(target=_settle, args=(ended, work), daemon=True).start()
+    told = 0
+    while wait([ended], timeout=POLL_S).not_done:
+        # What cannot be read just now is told with the answer.
+        with contextlib.suppress(CommandError):
+            told += _tell_steps(client, where, before, told)
+    found: Json = ended.result().document
+    return found
+
+
+def _settle(ended: Future[Answer], work: Callable[[], Answer]) -> None:
+    try:
+        ended.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        ended.set_exception(error)
+
+
+def _tell_steps(client: Api, where: str, before: set[str], told: int) -> int:
+    """How many more there are now; standard output stays the result's."""
+    runs = [run for run in client.pages(where, limit=1)["items"] if run["id"] not in before]
+    steps = client.get(f"{where}/{runs[0]['id']}")["steps"] if runs else []
+    ended = [step for step in steps if step["state"] != "intended"]
+    for step in ended[told:]:
+        say(f"  {step['state']:10} {step['action'].replace('_', ' ')} {step['resource']}", err=True)
+    return len(ended[told:])
 
 
 def _put(tenant: str, path: str, *, dry_run: bool) -> Json:
@@ -168,14 +214,15 @@ def _put(tenant: str, path: str, *, dry_run: bool) -> Json:
     from gateway.cli.documents import read_input  # noqa: PLC0415
     from gateway.provisioning.request import ProvisionBody  # noqa: PLC0415
 
-    body = read_input(path, ProvisionBody)
-    found: Json = (
-        api()
-        .call(
-            "PUT", url_path("tenants", tenant, "provision"), query={"dry_run": dry_run}, body=body
-        )
-        .document
-    )
+    client, body = api(), read_input(path, ProvisionBody)
+    where, query = url_path("tenants", tenant, "provision"), {"dry_run": dry_run}
+
+    def put() -> Answer:
+        return client.call("PUT", where, query=query, body=body)
+
+    if not dry_run:
+        return _followed(client, tenant, put)
+    found: Json = put().document
     return found
 
 

@@ -78,17 +78,6 @@ class Restrictions(SqlBlocks):
         shown = found[:limit]
         return Page(shown, f"{shown[-1].since!r} {shown[-1].id}" if len(found) > limit else None)
 
-    async def all_remembered(self, tenant: str | None) -> list[BlockView]:
-        """However many there are, oldest first."""
-        found: list[BlockView] = []
-        position: str | None = None
-        while True:
-            page = await self.remembered(tenant=tenant, position=position, limit=_PAGE)
-            found += page.items
-            position = page.position
-            if position is None:
-                return found
-
     async def find(self, block: str) -> BlockView | None:
         found = await super().find(block)
         if found is not None:

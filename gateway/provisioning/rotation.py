@@ -27,7 +27,7 @@ from gateway.provisioning.runs import RunKind
 from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from typing import Any
 
     from gateway.cognito.desired import ActualClient, WantedClient
@@ -57,9 +57,7 @@ class Rotation:
     provisioning: Provisioning
     bases: BasisReader
 
-    async def rotate(
-        self, tenant: str, *, actor: str, progress: Callable[[Work, str], None]
-    ) -> Outcome | PreflightProblem:
+    async def rotate(self, tenant: str, *, actor: str) -> Outcome | PreflightProblem:
         """A new client with the settings of the old one, or nothing."""
         basis = await self.bases.read(tenant)
         latest, document, held = basis.latest, basis.document, basis.credentials
@@ -107,19 +105,16 @@ class Rotation:
             request={"providers": latest.request.get("providers", [])},
             plan=[describe(planned)],
             stands=lambda: self.bases.unchanged(tenant, basis),
-            progress=progress,
         )
 
-    async def retire(
-        self, tenant: str, *, actor: str, progress: Callable[[Work, str], None]
-    ) -> Outcome | PreflightProblem:
+    async def retire(self, tenant: str, *, actor: str) -> Outcome | PreflightProblem:
         """Every replaced client of the tenant, now: its sessions go on here, and their refresh
         tokens end.
         """
         held = await self.provisioning.registrar.credentials(tenant)
         if held is None or not held.retired:
             return PreflightProblem("not_found", "client", f"{tenant} has no replaced client")
-        return await self._delete(tenant, held.client_ids[1:], actor=actor, progress=progress)
+        return await self._delete(tenant, held.client_ids[1:], actor=actor)
 
     async def retire_due(self) -> int:
         """Once: what no session can need any more. The number of tenants whose clients are gone."""
@@ -128,9 +123,7 @@ class Rotation:
             await self.provisioning.registrar.clients_due_for_deletion(self.provisioning.clock())
         ).items():
             ended += isinstance(
-                await self._delete(
-                    tenant, client_ids, actor="gateway", progress=lambda _work, _state: None
-                ),
+                await self._delete(tenant, client_ids, actor="gateway"),
                 Done,
             )
         return ended
@@ -150,7 +143,6 @@ class Rotation:
         client_ids: tuple[str, ...],
         *,
         actor: str,
-        progress: Callable[[Work, str], None],
     ) -> Outcome:
         latest = await self.provisioning.journal.latest(tenant)
         leaving = {"clients": list(client_ids), "providers": []}
@@ -165,7 +157,6 @@ class Rotation:
                 "retire": leaving,
             },
             plan=[],
-            progress=progress,
         )
 
 

@@ -99,7 +99,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Provisioning:
-    """``clock`` is UTC epoch seconds; ``progress`` hears of each step as it ends."""
+    """``clock`` is UTC epoch seconds."""
 
     pool: Pool
     journal: Journal
@@ -121,7 +121,6 @@ class Provisioning:
         plan: Sequence[Json],
         stands: Callable[[], Awaitable[bool]] | None = None,
         follow_up: Json | None = None,
-        progress: Callable[[Work, str], None] = lambda _work, _state: None,
     ) -> Outcome:
         """Every work in order. Raises ``UnavailableError`` where the journal itself is lost;
         recovery then undoes the run.
@@ -143,7 +142,7 @@ class Provisioning:
             async with self._held(run):
                 if stands is not None and not await stands():
                     return await self._outdated(run, tenant)
-                failure = await self._forward(run, tenant, works, progress)
+                failure = await self._forward(run, tenant, works)
                 if failure is not None:
                     return await self._failed(run, tenant, kind, failure)
                 following = await self._concluded(run, follow_up)
@@ -153,7 +152,7 @@ class Provisioning:
             # stands that was done here.
             return await self._failed(run, tenant, kind, ("interrupted", str(deposed), "deposed"))
         try:
-            return done if following is None else await self._delete(done, following, progress)
+            return done if following is None else await self._delete(done, following)
         except DeposedError:
             # Done, and another process deletes what is left over.
             return replace(done, deleting=following.id if following is not None else None)
@@ -174,15 +173,12 @@ class Provisioning:
             run, by=self.new_run(), kind=RunKind.RETIRE, request=follow_up
         )
 
-    async def _delete(
-        self, done: Done, following: Run, progress: Callable[[Work, str], None]
-    ) -> Done:
+    async def _delete(self, done: Done, following: Run) -> Done:
         async with self._held(following.id):
             failure = await self._forward(
                 following.id,
                 following.tenant,
                 lambda steps: deleting(steps, following.kind, following.tenant, following.request),
-                progress,
             )
             if failure is None:
                 await self.journal.move(following.id, RunState.DONE)
@@ -216,7 +212,6 @@ class Provisioning:
         run: str,
         tenant: str,
         works: Callable[[Steps], AsyncIterator[Work]],
-        progress: Callable[[Work, str], None],
     ) -> tuple[str, str, str] | None:
         """None when all is done; else code, message and by whom."""
         steps = Steps(
@@ -239,7 +234,6 @@ class Provisioning:
             try:
                 learned = await work.perform()
             except (CognitoRejectedError, RegistryRejectedError) as refused:
-                progress(work, "refused")
                 await self.journal.settle(
                     run,
                     number,
@@ -253,7 +247,6 @@ class Provisioning:
                 )
             except UnavailableError as unanswered:
                 # Stays ``intended``: it may have happened.
-                progress(work, "unanswered")
                 return "unavailable", str(unanswered), "nobody"
             try:
                 await self.journal.settle(
@@ -272,7 +265,6 @@ class Provisioning:
                 )
                 await self._undoing().undo(tenant, done)
                 return "interrupted", str(deposed), "deposed"
-            progress(work, "done")
         return None
 
     async def _in_force(self, tenant: str, run: str) -> bool:

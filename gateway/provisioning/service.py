@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.provisioning.request import ProvisionBody
     from gateway.provisioning.runner import Outcome, Provisioning
     from gateway.provisioning.runs import Run
-    from gateway.provisioning.steps import Work
     from gateway.tenants.api import TenantRecords
     from gateway.tenants.document import TenantDocument
 
@@ -81,7 +80,6 @@ class Onboarding:
         proposal: Proposal,
         *,
         actor: str,
-        progress: Callable[[Work, str], None] = lambda _work, _state: None,
     ) -> Outcome:
         """Everything of the proposal, or nothing; nothing too where its basis has changed. The
         proposal must have no problems.
@@ -117,7 +115,6 @@ class Onboarding:
             plan=[describe(s) for s in proposal.plan.steps],
             stands=lambda: self.bases.unchanged(proposal.tenant, basis),
             follow_up={**request, "retire": {"clients": [], "providers": ours}} if ours else None,
-            progress=progress,
         )
 
     async def verify(
@@ -126,7 +123,6 @@ class Onboarding:
         *,
         fix: bool,
         actor: str,
-        progress: Callable[[Work, str], None] = lambda _work, _state: None,
     ) -> Drift | None:
         """None where the tenant is not provisioned. ``fix`` applies the way back to what was
         provisioned.
@@ -161,31 +157,27 @@ class Onboarding:
         proposal = Proposal(
             tenant, found, None, None, target, actual, credentials, latest.request, basis=basis
         )
-        return Drift(
-            tenant, latest.id, steps, (), await self.apply(proposal, actor=actor, progress=progress)
-        )
+        return Drift(tenant, latest.id, steps, (), await self.apply(proposal, actor=actor))
 
     async def rotate(
         self,
         tenant: str,
         *,
         actor: str,
-        progress: Callable[[Work, str], None] = lambda _work, _state: None,
     ) -> Outcome | PreflightProblem:
         """Another app client for new logins; the present one is accepted until its last session has
         ended.
         """
-        return await self.rotation.rotate(tenant, actor=actor, progress=progress)
+        return await self.rotation.rotate(tenant, actor=actor)
 
     async def retire(
         self,
         tenant: str,
         *,
         actor: str,
-        progress: Callable[[Work, str], None] = lambda _work, _state: None,
     ) -> Outcome | PreflightProblem:
         """The end of the clients that were replaced, now."""
-        return await self.rotation.retire(tenant, actor=actor, progress=progress)
+        return await self.rotation.retire(tenant, actor=actor)
 
     async def roll_back(self, tenant: str, run: str) -> RunState | PreflightProblem:
         """Undo the latest finished run, as if it had failed."""
@@ -218,7 +210,6 @@ class Onboarding:
         tenant: str,
         *,
         actor: str,
-        progress: Callable[[Work, str], None] = lambda _work, _state: None,
     ) -> Outcome | PreflightProblem:
         """The tenant, its client and the providers that the gateway made; adopted ones stay."""
         basis = await self.bases.read(tenant)
@@ -244,7 +235,6 @@ class Onboarding:
             request=request,
             plan=[],
             stands=lambda: self.bases.unchanged(tenant, basis),
-            progress=progress,
         )
 
     async def runs(self, tenant: str, *, position: str | None, limit: int) -> Sequence[Run]:

@@ -38,7 +38,7 @@ MAX_CONNECTIONS: Final = 64
 _BACKLOG: Final = 64
 _TRY_AGAIN_S: Final = 1.0
 
-_log = logging.getLogger("gateway.admin")
+_LOG = logging.getLogger(__name__)
 
 
 class LocalSocket:
@@ -79,9 +79,9 @@ class LocalSocket:
         except OSError as failed:
             bound, error = None, failed.strerror or type(failed).__name__
         if bound is not None:
-            _log.info("listening", extra=fields(listener="local", address=f"unix:{path}"))
+            _LOG.info("listening", extra=fields(listener="local", address=f"unix:{path}"))
         elif tell:
-            _log.warning("local_socket_unavailable", extra=fields(path=path, error=error))
+            _LOG.warning("local_socket_unavailable", extra=fields(path=path, error=error))
         return bound
 
     def _bind(self) -> socket.socket:

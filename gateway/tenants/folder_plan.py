@@ -6,16 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.config.model import REDACTED
-from gateway.errors import ConfigError
-from gateway.tenants.files import parse_document, scan_folder
-from gateway.tenants.secrets import complete, keep, keepable, secrets_of, show
-from gateway.tenants.validation import problems
+from gateway.tenants.secrets import secrets_of, show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    from gateway.config.model import Config
     from gateway.tenants.document import TenantDocument
     from gateway.tenants.stored import StoredTenant
 
@@ -55,45 +50,6 @@ class FolderPlan:
     kept: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     """Of all tenants side by side, as they would be."""
-
-
-def read_wanted(
-    folder: Path, config: Config, stored: Mapping[str, StoredTenant]
-) -> dict[str, TenantDocument]:
-    """The documents of a folder, each ``***`` in them replaced by the stored secret. Raises
-    ``ConfigError`` with every mistake.
-    """
-    if (
-        config.tenants.directory is not None
-        and folder.resolve() == config.tenants.directory.resolve()
-    ):
-        msg = (
-            f"{folder}: is tenants.directory: its tenants are served from there already, and a "
-            "tenant in both is an error"
-        )
-        raise ConfigError(msg)
-    wanted: dict[str, TenantDocument] = {}
-    wrong: list[str] = []
-    for path in scan_folder(folder):
-        try:
-            document = parse_document(path)
-            found = stored.get(document.id)
-            document = (
-                complete(document)
-                if found is None
-                else keep(document, keepable(found.document, document))
-            )
-            wrong += [f"{path}: {problem}" for problem in problems(document, config)]
-            if document.id in wanted:
-                wrong.append(f"{path}: id (is {document.id!r}): already used by another file")
-            wanted[document.id] = document
-        except ConfigError as error:
-            wrong.append(str(error))
-        except ValueError as error:
-            wrong += [f"{path}: {line}" for line in str(error).splitlines()]
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    return wanted
 
 
 def make_plan(
@@ -189,5 +145,4 @@ __all__ = [
     "differences",
     "make_plan",
     "pruned",
-    "read_wanted",
 ]

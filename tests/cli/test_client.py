@@ -11,14 +11,14 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from gateway.admin.keys import Scope
 from gateway.admin.keys_store import SqlAdminKeys
-from gateway.cli import run
-from gateway.cli.client import MAX_WAITS, ProblemError
+from gateway.cli import provision, run
+from gateway.cli.client import MAX_WAITS, Answer, Api, CommandError, ProblemError
 from tests.cli.served import ACME, Served
 from tests.tenants.samples import sample, write
 
@@ -404,3 +404,47 @@ def test_the_shell_is_given_completions() -> None:
 
 def test_a_problem_without_members_is_a_problem_all_the_same() -> None:
     assert ProblemError({"code": "x"}).exit_code == 1
+
+
+def test_the_steps_of_a_run_are_told_while_it_is_waited_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provision, "POLL_S", 0.01)
+    both_told = threading.Event()
+    steps = [
+        {"state": "done", "action": "create_provider", "resource": "acme-okta"},
+        {"state": "intended", "action": "create_client", "resource": "acme"},
+    ]
+
+    class Slow:
+        looks = 0
+
+        def pages(self, _path: str, *, limit: int) -> dict[str, Any]:
+            self.looks += 1
+            return {"items": [{"id": "before" if self.looks == 1 else "now"}][:limit]}
+
+        def get(self, path: str) -> dict[str, Any]:
+            assert path == "/tenants/acme/provision/now"
+            if self.looks == 3:
+                raise CommandError("away for a moment", exit_code=3)
+            if self.looks > 3:
+                steps[1]["state"] = "done"
+            if self.looks > 5:
+                both_told.set()
+            return {"steps": steps}
+
+    def work() -> Answer:
+        assert both_told.wait(10)
+        return Answer({"run": "now"})
+
+    assert provision._followed(cast("Api", Slow()), "acme", work) == {"run": "now"}
+    assert capsys.readouterr().err.splitlines() == [
+        "  done       create provider acme-okta",
+        "  done       create client acme",
+    ]
+
+    def refused() -> Answer:
+        raise ProblemError({"code": "busy", "title": "Busy", "status": 409})
+
+    with pytest.raises(ProblemError, match="Busy"):
+        provision._followed(cast("Api", Slow()), "acme", refused)
