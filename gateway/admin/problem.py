@@ -107,9 +107,9 @@ PROBLEMS: Mapping[Code, tuple[int, str]] = {
     Code.COGNITO_REFUSED: (400, "Cognito refused"),
     Code.QUOTA_REACHED: (400, "A quota of Cognito is reached"),
     # faults of ours and of those behind us
-    Code.UPSTREAM_FAILED: (502, "What stands behind the gateway answered wrongly"),
-    Code.UNAVAILABLE: (503, "A store or service behind the gateway cannot answer now"),
-    Code.INTERNAL: (500, "Something went wrong here"),
+    Code.UPSTREAM_FAILED: (502, "An upstream service returned an invalid response"),
+    Code.UNAVAILABLE: (503, "A required store or service is unavailable"),
+    Code.INTERNAL: (500, "Internal error"),
 }
 """Status and title. Titles are for people, and may change."""
 

@@ -11,8 +11,8 @@ from pydantic import Field
 from gateway.admin.route import AnswerModel
 
 EVENTS = {
-    "user.deprovisioned": "A person may not come in any more",
-    "user.restored": "A person may come in again",
+    "user.deprovisioned": "A person no longer has access",
+    "user.restored": "A person has access again",
     "user.group_removed": "A person lost a group; access as a whole did not change",
     "user.group_added": (
         "A person has a group again, or has it although it was taken from everybody"

@@ -89,7 +89,7 @@ def verify(*, tenant: str, fix: bool, as_json: bool) -> int:
     """Compare Cognito with what was provisioned; exit 1 if it differs."""
     where = url_path("tenants", tenant, "provision", "verify")
     found = api().call("POST", where, query={"fix": fix}).document
-    mended = found["run"] is not None
+    repaired = found["run"] is not None
     if as_json:
         say_json(found)
     else:
@@ -99,11 +99,11 @@ def verify(*, tenant: str, fix: bool, as_json: bool) -> int:
         say(
             "as it was provisioned"
             if found["clean"]
-            else "mended"
-            if mended
+            else "repaired"
+            if repaired
             else "differs from what was provisioned"
         )
-    return 0 if found["clean"] or mended else 1
+    return 0 if found["clean"] or repaired else 1
 
 
 @command.command()

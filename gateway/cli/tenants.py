@@ -274,7 +274,7 @@ def told(found: Json, *, now: float) -> str:
     if state == "cognito":
         return f"no login is possible: it would end on Cognito's own error page. {found['detail']}"
     if state == "done":
-        outcome = "would be let in" if found["allowed"] else f"would be refused ({found['detail']})"
+        outcome = "would be allowed" if found["allowed"] else f"would be denied ({found['detail']})"
         return f"done through {found['provider']}: {outcome}"
     age_s = max(0, round(now - found["at"]))
     if age_s < PENDING_LOGIN_S:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+HINT = "; add its network to hooks.private_networks to allow it"
 CODE = "address_not_permitted"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
@@ -157,7 +158,9 @@ class SsrfGuardResolver(AbstractResolver):
         development: bool,
         networks: Collection[Network] = (),
         code: str = CODE,
+        hint: str = HINT,
     ) -> None:
+        self._hint = hint
         self._resolve, self._development, self._networks, self._code = (
             resolve,
             development,
@@ -180,7 +183,7 @@ class SsrfGuardResolver(AbstractResolver):
             permitted(address, development=self._development, networks=self._networks)
             for address in addresses
         ):
-            raise PeerError(self._code, f"{host} leads to what is not a public address")
+            raise PeerError(self._code, f"{host} resolves to a private address{self._hint}")
         return [
             ResolveResult(
                 hostname=host,
@@ -208,7 +211,7 @@ def check_url(url: URL, *, development: bool, networks: Collection[Network] = ()
         raise PeerError(CODE, "only https:// addresses are called")
     address = literal(host)
     if address is not None and not permitted(address, development=development, networks=networks):
-        raise PeerError(CODE, f"{host} is not a public address")
+        raise PeerError(CODE, f"{host} is a private address{HINT}")
 
 
 def guarded_session(

@@ -155,7 +155,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("Ask for one of the roles named here, then sign out and in again."),
     ),
     Reason.EMAIL_DOMAIN: Text(
-        N_("This e-mail address may not come in here"),
+        N_("This account can't access this organization"),
         N_("You signed in, but your e-mail address does not belong to this organization."),
         N_("Sign in with your work account of this organization."),
     ),
@@ -184,8 +184,8 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.REAUTHENTICATE: Text(
         N_("Please confirm who you are"),
         N_(
-            "Your earlier sessions were ended. To come in again, your organization's "
-            "sign-in must confirm you anew, and this login did not show that it had."
+            "Your earlier sessions were ended. Before you can sign in again, your organization's "
+            "sign-in must confirm who you are. This sign-in does not show that it did."
         ),
         N_(
             "Sign out at your organization's sign-in, or close all windows of the browser, "
@@ -195,7 +195,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.IDENTITY_TOO_LARGE: Text(
         N_("You are in too many groups"),
         N_(
-            "What the application has to be told about you, mostly your groups, is too "
+            "The information about you that the application needs, mostly your groups, is too "
             "long to be sent. It is never shortened."
         ),
         N_("Ask your IT department to send only the groups that matter for this application."),
@@ -208,7 +208,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
         start=True,
     ),
     Reason.UNTRUSTED_PROXY: Text(
-        N_("This request took a wrong way"),
+        N_("Direct access isn't allowed"),
         N_("The request did not come through the web server that protects this application."),
         N_(
             "Use the link that your organization gave you. If this goes on, tell your "
@@ -277,7 +277,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
         click=True,
     ),
     Reason.LOGIN_LOOP: Text(
-        N_("Sign-in goes round in circles"),
+        N_("Too many sign-in attempts"),
         N_("You were sent to sign in several times within a short time, and never arrived."),
         N_(
             "Check that your browser accepts cookies from this address, then try once "
@@ -311,7 +311,7 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
     ),
     "attribute_unwritable": _WRONG_SET_UP,
     "attribute_required": Text(
-        N_("Your account lacks something"),
+        N_("Your account is missing required information"),
         N_(
             "Your organization's sign-in did not send all that is needed, for example an "
             "e-mail address."
@@ -360,7 +360,7 @@ class TrialStep(StrEnum):
 class TrialLack(StrEnum):
     """What a test of a connection found missing; ``names`` are the tenant's own."""
 
-    ACTIVE = N_("active: true in the tenant; until then nobody is let in")
+    ACTIVE = N_("active: true in the tenant; until then nobody has access")
     GROUPS = N_("any one of the groups: %(names)s")
     ROLES = N_("any one of the roles: %(names)s")
     IDP_IAT = N_(

@@ -123,11 +123,13 @@ def tenant_document(
     if not document.get("email_domains"):
         findings.append(
             invalid(
-                "email_domains", "needed (or allowed_domain): without a domain nobody could come in"
+                "email_domains", "needed (or allowed_domain): without a domain nobody can sign in"
             )
         )
     if "allowed_groups" not in document:
-        findings.append(invalid("groups", 'needed (or group): name who may come in, or say "any"'))
+        findings.append(
+            invalid("groups", 'needed (or group): the groups that have access, or "any"')
+        )
     if not document.get("hosts") and not shared_hosts:
         findings.append(invalid("hosts", "needed: this gateway has no shared hosts"))
     before = {p["name"]: p for p in document.get("providers", ())}

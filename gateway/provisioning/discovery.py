@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 512 * 1024
 """Entra's key sets are about 20 kB; what is larger is no key set."""
 TOTAL_S = 8.0
+_PUBLIC_ONLY = "; Cognito calls public addresses only"
 _ENTRA_ISSUER = re.compile(r"/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/v2\.0$")
 
 
@@ -55,7 +56,10 @@ class DiscoveryFetcher:
             async with asyncio.timeout(TOTAL_S):
                 connector = aiohttp.TCPConnector(
                     resolver=SsrfGuardResolver(
-                        self._look, development=self._development, code="discovery_address"
+                        self._look,
+                        development=self._development,
+                        code="discovery_address",
+                        hint=_PUBLIC_ONLY,
                     ),
                     use_dns_cache=False,
                     limit=2,
@@ -129,7 +133,7 @@ class DiscoveryFetcher:
             )
         address = literal(host)
         if address is not None and not permitted(address, development=self._development):
-            raise PeerError("discovery_address", f"{host} is not a public address")
+            raise PeerError("discovery_address", f"{host} is a private address{_PUBLIC_ONLY}")
 
 
 def _check_answer(response: aiohttp.ClientResponse, url: str, what: str) -> None:

@@ -213,7 +213,7 @@ async def test_a_name_that_changes_between_look_and_call_gains_nothing(
         url = f"http://idp.internal:{port}/keys"
         async with session.get(url) as response:
             assert response.status == 200
-        with pytest.raises(PeerError, match="not a public address"):
+        with pytest.raises(PeerError, match="private address"):
             await session.get(url)
     assert reached == ["/keys"]
 

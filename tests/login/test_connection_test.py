@@ -86,7 +86,7 @@ async def test_a_test_tells_everything_and_signs_nobody_in(
     page = await through(visitor, url)
     assert (page.status, urlsplit(page.url).path) == (200, "/_auth/callback")
     for said in (
-        "would be let in",
+        "would be allowed",
         "alice@acme.test",
         "app-users",
         "admins",
@@ -126,7 +126,7 @@ async def test_nothing_is_shown_that_opens_or_replays_something(
 
 async def test_what_is_missing_is_said(policy: RunningWorld, visitor: Person) -> None:
     page = await through(visitor, link(policy), "mallory@acme.test")
-    for said in ("would be refused", "group_missing", "any one of the groups: app-users"):
+    for said in ("would be denied", "group_missing", "any one of the groups: app-users"):
         assert said in page.text
     assert no_session(visitor, "acme.localhost")
 
@@ -199,7 +199,7 @@ async def test_a_login_that_fails_at_cognito_is_told_with_the_setting(
     )
     page = await through(visitor, link(policy))
     assert page.status == 200
-    assert "would be refused" in page.text
+    assert "would be denied" in page.text
     assert "client" in page.text
     assert no_session(visitor, "acme.localhost")
 
@@ -226,12 +226,12 @@ async def test_a_login_that_would_end_on_cognitos_own_error_page_is_told_before_
     finally:
         cognito.pool.clients[OWN_CLIENT] = client
     assert (page.host, page.status) == ("acme.localhost", 200)
-    for said in ("would be refused", "redirect_uri:", "CallbackURLs", "no session was made"):
+    for said in ("would be denied", "redirect_uri:", "CallbackURLs", "no session was made"):
         assert said in page.text
     assert "Cognito's own error page" in result_of(policy, url)
     page = await through(visitor, url)
-    assert "would be let in" in page.text
-    assert result_of(policy, url) == "done through acme-okta: would be let in"
+    assert "would be allowed" in page.text
+    assert result_of(policy, url) == "done through acme-okta: would be allowed"
 
 
 async def test_whoever_does_not_come_back_from_cognito_leaves_no_result_and_the_operator_learns_where_to_look(  # noqa: E501 - a test's name is a sentence
@@ -274,7 +274,7 @@ async def test_an_inactive_tenant_is_walked_to_the_end_and_says_that_nobody_woul
         until(lambda: central.check("acme.localhost").header("X-Auth-Reason") == "tenant_inactive")
         page = await through(visitor, link(central))
         for said in (
-            "would be refused",
+            "would be denied",
             "tenant_inactive",
             "active: true in the tenant",
             "alice@acme.test",
@@ -320,7 +320,7 @@ async def test_several_providers_are_chosen_from(policy: RunningWorld, visitor: 
     page = await visitor.open(link(policy, "hooli"))
     assert [text for text, _ in page.links][:2] == ["Hooli staff", "Hooli Labs"]
     page = await through(visitor, page.links[0][1], "erin@hooli.test")
-    assert "would be let in" in page.text
+    assert "would be allowed" in page.text
 
 
 def test_the_admin_api_gives_the_link_to_whoever_may_write_the_tenant(policy: RunningWorld) -> None:
@@ -344,5 +344,5 @@ async def test_with_a_login_host_the_test_is_there(central: RunningWorld, visito
     url = link(central)
     assert url.startswith(central.world.url("login.localhost"))
     page = await through(visitor, url)
-    assert "would be let in" in page.text
+    assert "would be allowed" in page.text
     assert no_session(visitor, "login.localhost", "acme.localhost")

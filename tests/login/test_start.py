@@ -377,7 +377,7 @@ async def test_a_cookie_that_never_reaches_the_check_ends_in_a_page_that_says_so
     pages = [await person.open(start_url(world, rd="/loop"), follow=False) for _ in range(12)]
     assert pages[0].status == 303
     assert pages[-1].status == 400
-    assert "circles" in pages[-1].text
+    assert "Too many sign-in attempts" in pages[-1].text
 
 
 async def test_a_denial_has_a_number_that_the_log_knows_whoever_gave_it(

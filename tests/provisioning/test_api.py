@@ -453,7 +453,7 @@ async def test_a_wrong_request_is_exit_2_and_an_unready_one_is_exit_1(api: Api) 
         stdin=json.dumps({**await api.body(), "group": None}),
     )
     assert code == 1
-    assert 'groups: needed (or group): name who may come in, or say "any"' in err
+    assert 'groups: needed (or group): the groups that have access, or "any"' in err
 
 
 async def test_admin_keys_are_shown_once_listed_without_secret_and_revoked(api: Api) -> None:

@@ -216,7 +216,10 @@ async def test_discovery_on_a_private_address(bench: Bench, address: str) -> Non
     ) == [
         (
             "invalid",
-            "providers.0.oidc_issuer: initech.okta.com leads to what is not a public address",
+            (
+                "providers.0.oidc_issuer: initech.okta.com resolves to a private address; "
+                "Cognito calls public addresses only"
+            ),
         )
     ]
 
@@ -513,8 +516,8 @@ async def test_what_is_left_out_and_needed(bench: Bench) -> None:
         update={"group": None, "allowed_domain": None, "hosts": None}
     )
     assert [m for _, m in await messages(bench.service, nothing)] == [
-        "email_domains: needed (or allowed_domain): without a domain nobody could come in",
-        'groups: needed (or group): name who may come in, or say "any"',
+        "email_domains: needed (or allowed_domain): without a domain nobody can sign in",
+        'groups: needed (or group): the groups that have access, or "any"',
         "hosts: needed: this gateway has no shared hosts",
     ]
 

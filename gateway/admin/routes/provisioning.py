@@ -342,7 +342,7 @@ class ProvisioningRoutes:
                 "verify",
                 "POST",
                 f"{base}/verify",
-                "What differs from what was provisioned; mend it if asked",
+                "Differences from what was provisioned; repaired if asked",
                 self.verify,
                 {200: DriftAnswer},
                 query=VerifyQuery,
