@@ -161,6 +161,7 @@ async def test_a_backup_is_one_moment_whoever_writes_meanwhile(
     await serving.close()
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_only_an_empty_database_is_restored_into_unless_forced_and_nobody_may_be_connected(
     source: Database, database_url: str, place: Callable[[str], Database], tmp_path: Path
 ) -> None:

@@ -294,6 +294,7 @@ async def test_a_process_that_was_cut_off_during_an_upgrade_does_not_write_to_th
     postgres.drop(url)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_commands_say_what_there_is_and_what_they_did(
     database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
