@@ -22,6 +22,7 @@ from gateway.doctor.run import parse_address
 from gateway.errors import ConfigError
 from gateway.ingress_config import RENDERED, SiteError, render, site_of
 from gateway.ingress_config.files import write_files
+from gateway.ingress_config.render import IN_A_CLUSTER
 from gateway.ingress_config.site import CHECK_ENTRY_POINT, STREAM_LIMIT_S, parse_version
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def render_command(
     """Write a ready configuration: hosts, header names, key and addresses are those of the
     gateway's configuration.
     """
-    if redirect and kind == "kubernetes":
+    if redirect and kind in IN_A_CLUSTER:
         raise SiteError("--redirect: in a cluster the controller's own entry point redirects")
     if stats_socket is not None and kind != "haproxy":
         raise SiteError(f"--stats-socket: {kind} has none")

@@ -31,6 +31,7 @@ RENDERED: Final[Mapping[str, tuple[str, ...]]] = {
         "gateway-login.conf",
         "gateway-hooks.conf",
     ),
+    "gateway-api": ("httproute.yaml",),
     "kubernetes": ("traefik.yaml", "envoy-gateway.yaml", "ingress-nginx.yaml"),
 }
 """Everything that can be rendered; Kubernetes is one of its files, not all. Snippets are for server
@@ -41,7 +42,12 @@ HOST_OF: Final[Mapping[str, Callable[[Site], str | None]]] = {
     "gateway-hooks.conf": lambda site: site.hooks_host,
 }
 """Files that are for one host, which is None where there is none."""
-NO_SOCKETS: Final = frozenset({"traefik", "kubernetes"})
+IN_A_CLUSTER: Final = frozenset({"kubernetes", "gateway-api"})
+NO_SOCKETS: Final = IN_A_CLUSTER | {"traefik"}
+MAX_ALLOWED: Final = 64
+"""Entries of ``allowedResponseHeaders`` of the Gateway API."""
+NO_KEYS: Final = frozenset({"gateway-api"})
+"""What has no way to send one with a question."""
 READS_REAL_IP: Final = frozenset({"nginx", "nginx-snippets", "caddy", "haproxy"})
 
 
@@ -79,9 +85,17 @@ def render(kind: str, site: Site) -> dict[str, str]:
     do.
     """
     listeners = (("check", site.checks), ("public", site.publics), ("hooks", site.hooks))
+    if bool(site.keys) is (kind in NO_KEYS):
+        raise SiteError(
+            f"ingress.keys: {kind} cannot send one: set ingress.trusted_proxies alone"
+            if site.keys
+            else f"ingress.keys: {kind} proves with a key that it is the ingress; set one"
+        )
+    if kind == "gateway-api" and len(site.managed) + 2 > MAX_ALLOWED:
+        raise SiteError(f"headers, tenant_headers: {MAX_ALLOWED - 2} names at most for {kind}")
     if site.real_ip and kind not in READS_REAL_IP:
         raise SiteError(f"--real-ip: {kind} cannot believe an address and nothing else beside it")
-    if kind == "kubernetes" and (site.hooks_host or site.hsts_s):
+    if kind in IN_A_CLUSTER and (site.hooks_host or site.hsts_s):
         raise SiteError("--hooks-host, --hsts: in a cluster the controller's resources say this")
     if kind == "nginx-snippets" and (site.certificate or site.redirect):
         raise SiteError("--certificate, --redirect: the server blocks around snippets are yours")
@@ -90,9 +104,9 @@ def render(kind: str, site: Site) -> dict[str, str]:
             continue
         if kind in NO_SOCKETS and addresses[0].startswith("unix:"):
             raise SiteError(f"{name}: {addresses[0]}: {kind} reaches no Unix socket")
-        if kind == "kubernetes" and len(addresses) > 1:
+        if kind in IN_A_CLUSTER and len(addresses) > 1:
             raise SiteError(f"{name}: one address: in a cluster a Service shares it out")
-    if kind == "kubernetes" and site.every_host and len(site.apps) > 1:
+    if kind in IN_A_CLUSTER and site.every_host and len(site.apps) > 1:
         raise SiteError(
             "--upstream: in a cluster, several applications need their hosts named (--known-hosts, "
             "--host)"

@@ -187,8 +187,8 @@ class Site:
             raise SiteError("hsts: where public_scheme is https")
         for network in self.real_ip:
             _check_network(network)
-        if not 1 <= len(self.keys) <= MAX_KEYS:
-            raise SiteError(f"ingress.keys: between 1 and {MAX_KEYS} can be rendered")
+        if len(self.keys) > MAX_KEYS:
+            raise SiteError(f"ingress.keys: {MAX_KEYS} at most can be rendered")
         if not all(_KEY.fullmatch(key.reveal()) for key in self.keys):
             raise SiteError(
                 "ingress.keys: a key that is rendered needs 16 to 200 letters, digits or . "
@@ -453,11 +453,6 @@ def site_of(
     listeners of each replica, where it is not the address they bind. ``redirect``: where plain http
     is sent on to https. Raises ``SiteError``.
     """
-    if not config.ingress.keys:
-        raise SiteError(
-            "ingress.keys: a rendered configuration proves with a key that it is the "
-            "ingress; set one"
-        )
     chosen = {_pattern(host): address for host, address in (upstreams or {}).items()}
     if hosts is None:
         apps = _apps(chosen, upstream)

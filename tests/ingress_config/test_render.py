@@ -98,6 +98,37 @@ def test_the_manifests_are_the_rendered_ones_and_fit_the_schemas_of_their_resour
     }
 
 
+def test_the_filter_of_the_gateway_api_fits_its_schema_and_sends_no_key() -> None:
+    schemas = json.loads((ROOT / "tests" / "data" / "kubernetes" / "schemas.json").read_text())
+    schema = strict(schemas["gateway.networking.k8s.io/v1 HTTPRoute experimental"]["schema"])
+    addresses = {"checks": ("gateway.gateway:8081",), "publics": ("gateway.gateway:8080",)}
+    named = App("app", "shop.default:8080", ("a.test",), ("b.test",))
+    every = App("app", "shop.default:8080", (), every=True)
+    for app in (named, every):
+        (text,) = render("gateway-api", site(keys=(), apps=(app,), **addresses)).values()
+        routes = list(yaml.safe_load_all(text))
+        for route in routes:
+            jsonschema_rs.validator_for(schema).validate(route)
+        route, login = routes
+        assert route["spec"].get("hostnames") == (list(app.patterns) or None)
+        asked = {
+            rule["matches"][0]["path"]["value"]: [f["type"] for f in rule.get("filters", ())]
+            for rule in route["spec"]["rules"]
+        }
+        assert asked == {"/": ["ExternalAuth"], "/_auth/doctor": ["ExternalAuth"], "/_auth": []}
+        http = route["spec"]["rules"][0]["filters"][0]["externalAuth"]["http"]
+        assert http["path"] == "/auth/envoy"
+        assert {"cookie", "x-department", "remote-user"} <= set(http["allowedResponseHeaders"])
+        assert "x-gateway-key" not in text.lower()
+        assert login["spec"]["hostnames"] == ["login.test"]
+    many = tuple(f"X-Name-{number}" for number in range(63))
+    with pytest.raises(SiteError, match="62 names at most"):
+        render("gateway-api", site(keys=(), apps=(named,), managed=many, **addresses))
+    for kind, keys in (("gateway-api", (Secret("k" * 32),)), ("nginx", ())):
+        with pytest.raises(SiteError, match=r"ingress\.keys"):
+            render(kind, site(keys=keys, apps=(named,), **addresses))
+
+
 def strict(schema: Any) -> Any:
     """The API server prunes what a schema does not name; here a name that it does not know is a
     mistake.
@@ -286,7 +317,6 @@ REFUSED = {
     "no host": {"apps": ()},
     "a socket with a word behind it": {"checks": ("unix:/run/x backup",)},
     "more keys than an ingress sends": {"keys": (Secret("k" * 32),) * 5},
-    "no key": {"keys": ()},
 }
 
 
