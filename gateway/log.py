@@ -273,6 +273,8 @@ _MAX_REMEMBERED = 256
 
 
 def _fields_encoder(names: Sequence[str], *, remember: bool) -> Callable[[_Values], str]:
+    if len(names) == 1 and not remember:
+        return _field_encoder(names[0])
     prefixes = [f', "{name}": ' for name in names]
 
     def encode(values: _Values) -> str:
@@ -291,6 +293,18 @@ def _fields_encoder(names: Sequence[str], *, remember: bool) -> Callable[[_Value
         return encode(values) if long else remembered(values)
 
     return encode_once if remember else encode
+
+
+def _field_encoder(name: str) -> Callable[[_Values], str]:
+    prefix = f', "{name}": '
+
+    def encode(values: _Values) -> str:
+        (value,) = values
+        if value is None:
+            return ""
+        return prefix + (_json_text(value) if isinstance(value, str) else repr(value))
+
+    return encode
 
 
 def _json_text(text: str) -> str:

@@ -102,7 +102,7 @@ class Bench:
         **options: Any,
     ) -> None:
         for target in (measured, yardstick):
-            load(target, 0.5)
+            load(target, 1)
         more = {} if ratio is None else {"ratio": ratio}
         self.rows.append(
             compare(
@@ -184,15 +184,12 @@ class Bench:
             launch(stack, self.folder / "static", static, app)
             for number, address in enumerate((check or gateway.port, yardstick)):
                 port, folder = free_port(), self.folder / f"nginx-{name[-4:].strip()}-{number}"
-                text = gateway.render_nginx(folder, port=port, app=app)
-                old = re.compile(rf"server 127\.0\.0\.1:{gateway.rendered_port};")
                 server = f"127.0.0.1:{address}" if address.isdigit() else f"unix:{address}"
-                text, count = old.subn(f"server {server};", text)
-                assert count, "the rendered configuration names no check"
+                text = gateway.render_nginx(folder, port=port, app=app, check=server)
                 pid = launch(stack, folder, text, port)
                 targets.append(
                     Target(
-                        f"http://127.0.0.1:{port}/reports/%NUMBER%?x=1",
+                        f"http://127.0.0.1:{port}/reports/@NUMBER@?x=1",
                         {**BROWSER, "Host": "acme.localhost", "Cookie": gateway.cookies},
                         (pid,),
                     )
@@ -211,8 +208,8 @@ class Bench:
         with many_tenants.gateway(1) as one, many_tenants.gateway(MANY) as many:
             spread = {
                 **headers,
-                "X-Forwarded-Host": "t%NUMBER%.example.com",
-                "X-Forwarded-Uri": "/t%NUMBER%/public/4/x",
+                "X-Forwarded-Host": "t@NUMBER@.example.com",
+                "X-Forwarded-Uri": "/t@NUMBER@/public/4/x",
             }
             targets = []
             for made, sent in ((many, spread), (one, headers)):
@@ -264,9 +261,9 @@ class Gateway:
             "X-Forwarded-Method": "GET",
             "X-Forwarded-Proto": "http",
             "X-Forwarded-Host": "acme.localhost",
-            "X-Forwarded-Uri": "/reports/%NUMBER%?x=1",
+            "X-Forwarded-Uri": "/reports/@NUMBER@?x=1",
             "X-Forwarded-For": "10.0.0.7",
-            "X-Request-Id": "0123456789abcdef0123456789%NUMBER%",
+            "X-Request-Id": "0123456789abcdef0123456789@NUMBER@",
             "Cookie": self.cookies,
         }
 
@@ -285,7 +282,7 @@ class Gateway:
         with made as connection:
             if path:
                 connection.connect(path)
-            connection.sendall(sent.replace("%NUMBER%", "7").encode())
+            connection.sendall(sent.replace("@NUMBER@", "7").encode())
             got = b""
             while not got.endswith(b"\r\n\r\n"):
                 more = connection.recv(65536)
@@ -294,17 +291,14 @@ class Gateway:
         assert got.startswith(b"HTTP/1.1 200 "), got
         return got
 
-    rendered_port = ""
-
-    def render_nginx(self, folder: Path, *, port: int, app: int) -> str:
+    def render_nginx(self, folder: Path, *, port: int, app: int, check: str) -> str:
         self._running.run(
             self.world.command(
                 *("ingress", "render", "nginx", "-c", "config/gateway.yaml"),
                 *("--listen", f"127.0.0.1:{port}", "--upstream", f"127.0.0.1:{app}"),
-                *("-o", str(folder), "--check", "127.0.0.1:1"),
+                *("-o", str(folder), "--check", check),
             )
         )
-        self.rendered_port = "1"
         return (folder / "nginx.conf").read_text("utf-8")
 
 
@@ -425,7 +419,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS)
-    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", action="store_true")

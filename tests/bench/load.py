@@ -11,6 +11,7 @@ import re
 import statistics
 import subprocess
 import tempfile
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,15 @@ PATHS = 64
 CPUS = sorted(os.sched_getaffinity(0))
 SERVER_CPUS = {CPUS[0]}
 LOAD_CPUS = set(CPUS[1:]) or SERVER_CPUS
+_IDLE_S = 2.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SCRIPT = """
 local headers, n, requests = %(headers)s, 0, {}
 function init(args)
   for i = 1, %(paths)d do
     local own = {}
-    for name, value in pairs(headers) do own[name] = string.gsub(value, "%%NUMBER%%", i) end
-    requests[i] = wrk.format("GET", string.gsub(%(path)s, "%%NUMBER%%", i), own)
+    for name, value in pairs(headers) do own[name] = string.gsub(value, "@NUMBER@", i) end
+    requests[i] = wrk.format("GET", string.gsub(%(path)s, "@NUMBER@", i), own)
   end
 end
 function request() n = n %% #requests + 1; return requests[n] end
@@ -45,7 +47,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``url`` is HTTP. ``headers`` and the path may hold ``%NUMBER%``. ``pids``: whose processor
+    """``url`` is HTTP. ``headers`` and the path may hold ``@NUMBER@``. ``pids``: whose processor
     time is counted, with their children.
     """
 
@@ -56,8 +58,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One run of wrk. Latencies in milliseconds; processor time in microseconds a request, 0 where
-    it is not known.
+    """One run of wrk. Latencies in milliseconds; processor time in microseconds a request, less
+    what the same processes use while nobody asks; 0 where it is not known.
     """
 
     per_second: float
@@ -137,7 +139,7 @@ def compare(
 
 def load(
     target: Target,
-    seconds: float,
+    seconds: int,
     *,
     connections: int = CONNECTIONS,
     per_second: float | None = None,
@@ -158,8 +160,9 @@ def load(
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
-        before = cpu_seconds(target.pids)
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", file.name, target.url]
+        idle = idle_share(target.pids)
+        before, began = cpu_seconds(target.pids), time.monotonic()
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", file.name, target.url]
         said = subprocess.run(
             command,
             capture_output=True,
@@ -168,7 +171,7 @@ def load(
             timeout=seconds + 30,
             preexec_fn=lambda: os.sched_setaffinity(0, LOAD_CPUS),
         ).stdout
-        used = cpu_seconds(target.pids) - before
+        used = cpu_seconds(target.pids) - before - idle * (time.monotonic() - began)
     found = re.search(r"^P ([\d.]+) ([\d.]+) (\d+)$", said, re.MULTILINE)
     speed = re.search(r"Requests/sec:\s+([\d.]+)", said)
     wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
@@ -201,6 +204,18 @@ def cpu_seconds(pids: Sequence[int]) -> float:
             fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
             total += int(fields[11]) + int(fields[12])
     return total / _TICKS
+
+
+_IDLE: dict[tuple[int, ...], float] = {}
+
+
+def idle_share(pids: tuple[int, ...]) -> float:
+    """Of a processor, what they use while nobody asks: looked at once."""
+    if pids not in _IDLE:
+        before = cpu_seconds(pids)
+        time.sleep(_IDLE_S)
+        _IDLE[pids] = (cpu_seconds(pids) - before) / _IDLE_S
+    return _IDLE[pids]
 
 
 def pin(pids: Sequence[int], cpus: set[int]) -> None:

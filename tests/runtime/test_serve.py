@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,14 +41,17 @@ def test_workers_share_the_listeners_and_the_metrics_and_leave_nothing(tmp_path:
             assert running.check("acme.localhost").status == 401
         folders = set(temporary.glob("gateway-metrics-*"))
         assert len(folders) == 2, "one for each supervisor, though their state is shared"
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{running.world.gateways[0].ports['admin']}/metrics", timeout=10
-        ) as answer:
-            text = answer.read().decode()
-        assert (
+        address = f"http://127.0.0.1:{running.world.gateways[0].ports['admin']}/metrics"
+        counted = (
             'gateway_checks_total{decision="login",dialect="nginx",reason="no_session",'
             'tenant="acme"} 8.0'
-        ) in text
+        )
+        ends, text = time.monotonic() + 10, ""
+        while counted not in text and time.monotonic() < ends:  # each worker tells once a second
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                text = answer.read().decode()
+            time.sleep(0.05)
+        assert counted in text
     assert set(temporary.glob("gateway-metrics-*")) == set()
 
 
