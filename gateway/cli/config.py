@@ -24,7 +24,7 @@ def command() -> None:
 @json_option
 def check(config_path: str, as_json: bool) -> int:
     """Validate the files, and reach Redis, SQL and Cognito."""
-    from gateway.runtime.app import check_dependencies  # noqa: PLC0415 - keeps `schema` free of adapters
+    from gateway.runtime.dependencies import check_dependencies  # noqa: PLC0415 - keeps `schema` free of adapters
 
     config = load_config(Path(config_path))
     findings = asyncio.run(check_dependencies(config))

@@ -348,7 +348,7 @@ async def probe_database_keys(database: Database) -> DependencyState:
     )
 
 
-def publisher_finding(publisher: Publisher) -> DependencyState:
+def publisher_state(publisher: Publisher) -> DependencyState:
     """What keeps the newest files and rows from being served; the last good ones are."""
     if publisher.problems:
         return DependencyState(

@@ -5,7 +5,6 @@ first ends last.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import hmac
 import logging
@@ -36,47 +35,47 @@ from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.config.reload import ConfigFile
 from gateway.core.probe import LOCATION
 from gateway.doctor import canary
-from gateway.errors import GatewayError, UnavailableError
-from gateway.http.client import client_session, request_json
+from gateway.http.client import client_session
 from gateway.http.listener import listening
-from gateway.keys import ring as keys
 from gateway.keys.assertion import Assertions
-from gateway.keys.file import KeyFile, is_in_memory
+from gateway.keys.file import KeyFile
 from gateway.log import configure, fields
 from gateway.login import application as browser_application
 from gateway.metrics import TENANTS
 from gateway.pages.render import Pages
 from gateway.runtime import health
+from gateway.runtime.dependencies import (
+    clock_state,
+    key_ring_state,
+    probe_cognito,
+    stopping_state,
+    store_state,
+    tenants_state,
+    workers_state,
+)
 from gateway.runtime.draining import drain
-from gateway.runtime.health import DependencyState, Known, Probe, Watched
+from gateway.runtime.health import Known, Watched
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import connect
 from gateway.sessions.key_adoption import KeyAdoption
 from gateway.sessions.lease_client import LeaseClient, replica_name, steady
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.negative_cache import HostBuckets
-from gateway.sessions.primary_health import Primaries, State
+from gateway.sessions.primary_health import Primaries
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.pubsub import listen
 from gateway.sessions.rate_limit import Attempts
 from gateway.sessions.recheck import Rechecks
 from gateway.sessions.tested_connections import Trials
 from gateway.sessions.token_revocation import TokenRevocation
-from gateway.tenants.files import read_folder
 from gateway.tenants.snapshot import (
     CHANNEL,
-    Sealer,
-    SnapshotError,
-    open_records,
-    read_manifest,
-    read_records,
 )
 from gateway.tenants.subscriber import SnapshotTenants
-from gateway.tenants.warnings import host_warnings
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import aiohttp
@@ -86,9 +85,7 @@ if TYPE_CHECKING:
     from gateway.core.tenants import TenantTable
     from gateway.http.listener import Listener
     from gateway.sessions.api import TenantSource
-    from gateway.sessions.clock_offset import ClockOffset
     from gateway.sessions.connection import RedisClient
-    from gateway.sessions.primary_health import Primary
 
 _LOG = logging.getLogger(__name__)
 LISTENER: Mapping[str, Any] = {
@@ -166,7 +163,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
                 admin_role,
                 admin_stores,
                 probe_database,
-                publisher_finding,
+                publisher_state,
             )
             from gateway.runtime.local_socket import local_socket  # noqa: PLC0415
 
@@ -186,13 +183,13 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         )
         checks = role is not Role.ADMIN or process.workers is not None
         known: dict[str, Known] = {
-            "redis": lambda: store_finding(primaries.known(), needed=checks),
-            "tenants": lambda: tenants_finding(tenants),
-            "clock": lambda: clock_finding(primaries.clock),
-            "key_ring": lambda: key_ring_finding(ring),
+            "redis": lambda: store_state(primaries.known(), needed=checks),
+            "tenants": lambda: tenants_state(tenants),
+            "clock": lambda: clock_state(primaries.clock),
+            "key_ring": lambda: key_ring_state(ring),
         }
         if (workers := process.workers) is not None:
-            known["workers"] = lambda: workers_finding(workers())
+            known["workers"] = lambda: workers_state(workers())
         listeners: dict[str, Listener] = {}
 
         async def serve(name: str, runner: web.BaseRunner) -> None:
@@ -229,8 +226,8 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         admin = None
         if stores is not None:
             admin = await admin_role(config, ring, redis, tenants, stores, stack)
-            known["publisher"] = lambda: publisher_finding(stores.publisher)
-            known["clock"] = lambda: clock_finding(primaries.clock, stores.database.clock.offset)
+            known["publisher"] = lambda: publisher_state(stores.publisher)
+            known["clock"] = lambda: clock_state(primaries.clock, stores.database.clock.offset)
             # Without SQL no hook is taken; checks do not notice.
             known["database"] = await _watched(
                 Watched(
@@ -287,7 +284,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         _LOG.info("stopping", extra=fields(role=role.value))
         # Whoever asks is told to look elsewhere before anything closes; the probes' own listener is
         # the last.
-        known["process"] = stopping_finding
+        known["process"] = stopping_state
         others = [listener for name, listener in listeners.items() if name != "admin"]
         await drain(others, owns=process.owns_sockets)
         await drain(
@@ -436,243 +433,3 @@ def _runner(app: web.Application) -> web.AppRunner:
 async def _watched(watched: Watched, stack: AsyncExitStack) -> Known:
     await stack.enter_async_context(background_task(forever(watched.run)))
     return watched.known
-
-
-def stopping_finding() -> DependencyState:
-    return DependencyState("process", ok=False, detail="the process is stopping")
-
-
-def workers_finding(serving: Sequence[bool]) -> DependencyState:
-    """Needed only while none serves: connections wait for the others meanwhile."""
-    detail = f"{sum(serving)} of {len(serving)} workers serve" + (
-        "" if all(serving) else "; the log says why (worker_died)"
-    )
-    return DependencyState("workers", ok=all(serving), detail=detail, needed=not any(serving))
-
-
-def key_ring_finding(ring: KeyFile) -> DependencyState:
-    """Whether the file holds what is used. Never needed: the ring of before goes on."""
-    detail = ring.problem or f"{ring.path} is what is used"
-    return DependencyState("key_ring", ok=not ring.problem, needed=False, detail=detail)
-
-
-def store_finding(primaries: Collection[Primary], *, needed: bool) -> DependencyState:
-    """Not ok while any primary is not; needed only while none answers: of three shards one that is
-    down stops its tenants, not the others'.
-    """
-    if not primaries:
-        return DependencyState(
-            "redis", ok=False, detail="was not asked yet, or not for a while", needed=needed
-        )
-    well = [primary for primary in primaries if primary.state is State.ANSWERING]
-    answering = [primary for primary in primaries if primary.answers]
-    parts = {
-        primary.name: {"state": primary.state.value, "detail": primary.detail}
-        for primary in primaries
-    }
-    worst = next(
-        (primary for primary in primaries if not primary.answers),
-        next((primary for primary in primaries if primary not in well), None),
-    )
-    detail = f"{len(answering)} of {len(primaries)} primaries answer" + (
-        f"; {worst.name}: {worst.detail}" if worst is not None else ""
-    )
-    return DependencyState(
-        "redis",
-        ok=len(well) == len(primaries),
-        detail=detail,
-        needed=needed and not answering,
-        parts=parts,
-    )
-
-
-def clock_finding(*offsets: ClockOffset) -> DependencyState:
-    """Whether this machine's clock agrees with those of the servers that it shares with others.
-    Never needed: checks of people who are signed in go on.
-    """
-    return DependencyState(
-        "clock",
-        ok=all(offset.is_right for offset in offsets),
-        needed=False,
-        detail=f"this machine's clock is {', '.join(map(str, offsets))}",
-    )
-
-
-async def probe_redis(redis: RedisClient) -> DependencyState:
-    """The primary answers."""
-    started = time.perf_counter()
-    await redis.command("EXISTS", "gw:probe")
-    return DependencyState(
-        "redis", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms"
-    )
-
-
-def tenants_finding(tenants: SnapshotTenants) -> DependencyState:
-    """What is served, and why it is not the newest. Old tenants go on being served, so only having
-    none at all is fatal.
-    """
-    served = f"{tenants.count} tenants from {tenants.source}"
-    if tenants.all_problems:
-        return DependencyState(
-            "tenants",
-            ok=False,
-            needed=not tenants.ready,
-            detail=f"{served}; {'; '.join(tenants.all_problems)}"[:1000],
-        )
-    return DependencyState("tenants", ok=True, detail=served)
-
-
-async def probe_key_ring(config: Config) -> DependencyState:
-    """For `gateway config check`: whether the key ring is there after a reboot."""
-    path = config.key_file
-    warnings = (
-        (
-            f"{path} is on a file system in memory, which a reboot empties: keep the key ring on "
-            "a disk, unless something puts it there at each boot"
-        ),
-    )
-    return DependencyState(
-        "key_ring", ok=True, detail=str(path), warnings=warnings if is_in_memory(path) else ()
-    )
-
-
-async def probe_snapshot(redis: RedisClient, ring: keys.KeyRing) -> DependencyState:
-    """For `gateway config check`: whether this key ring opens the tenants' snapshot in Redis."""
-    sealer = Sealer(lambda: ring)
-    try:
-        manifest = await read_manifest(redis, sealer)
-        if manifest is None:
-            return DependencyState("snapshot", ok=True, detail="there is none yet")
-        some = list(manifest.digests.values())[:1]
-        open_records(sealer, await read_records(redis, some))
-    except SnapshotError as error:
-        return DependencyState(
-            "snapshot", ok=False, wrong=True, detail=f"the tenant snapshot: {error}"
-        )
-    return DependencyState(
-        "snapshot",
-        ok=True,
-        detail=f"{len(manifest.digests)} tenants, number {manifest.generation}; opens",
-    )
-
-
-async def probe_files(config: Config) -> DependencyState:
-    """Every file of the folder, without the gateway's running copy."""
-    if config.tenants.directory is None:
-        return DependencyState(
-            "tenants", ok=True, detail="tenants.directory is not set: all tenants are in SQL"
-        )
-    documents = await asyncio.to_thread(read_folder, config.tenants.directory, config)
-    return DependencyState(
-        "tenants",
-        ok=True,
-        detail=f"{len(documents)} tenants in {config.tenants.directory}",
-        warnings=host_warnings(documents.values(), config),
-    )
-
-
-async def demand_findings(redis: RedisClient, config: Config) -> list[DependencyState]:
-    """What the store must be set to, each on its own; what is wrong comes first."""
-    from gateway.sessions.store_requirements import requirements  # noqa: PLC0415 - for `config check` only
-
-    try:
-        found = await requirements(
-            redis, config.redis, lambda: keys.load(config.key_file, create=False)
-        )
-    except GatewayError as error:
-        return [DependencyState("redis_demands", ok=False, detail=str(error))]
-    return [
-        DependencyState(demand.name, ok=demand.ok, detail=demand.detail)
-        for demand in sorted(found, key=lambda demand: demand.ok)
-    ]
-
-
-async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> DependencyState:
-    """Discovery answers and names the issuer. Not needed: whoever has a session goes on while
-    Cognito is away.
-    """
-    issuer = config.cognito.effective_issuer
-    try:
-        status, document = await request_json(
-            http, "GET", f"{issuer}/.well-known/openid-configuration", what="Cognito discovery"
-        )
-    except GatewayError as error:
-        return DependencyState("cognito", ok=False, needed=False, detail=str(error))
-    if status != 200 or document.get("issuer") != issuer:
-        return DependencyState(
-            "cognito",
-            ok=False,
-            needed=False,
-            detail=(
-                f"discovery of {issuer} answers {status} and issuer "
-                f"{str(document.get('issuer'))[:200]!r}"
-            ),
-        )
-    endpoint = document.get("authorization_endpoint")
-    if isinstance(endpoint, str) and not endpoint.startswith(
-        config.cognito.domain.rstrip("/") + "/"
-    ):
-        return DependencyState(
-            "cognito",
-            ok=False,
-            needed=False,
-            detail=(
-                f"cognito.domain is {config.cognito.domain}, but discovery says {endpoint[:200]}"
-            ),
-        )
-    return DependencyState("cognito", ok=True, detail=f"discovery of {issuer} fits")
-
-
-async def check_dependencies(config: Config) -> list[DependencyState]:
-    """``gateway config check``: the tenant files, Redis, SQL and Cognito's discovery. Uses a
-    running gateway's embedded stores, starts none.
-    """
-    async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(client_session(development=config.development))
-        ring = keys.load(config.key_file, create=config.makes_key_ring)
-        probes: dict[str, Probe] = {
-            "tenants": lambda: probe_files(config),
-            "cognito": lambda: probe_cognito(config, http),
-        }
-        redis = None
-        if config.embedded_redis:
-            probes["redis"] = lambda: _embedded(config, "redis", probe_redis)
-            probes["snapshot"] = lambda: _embedded(
-                config, "snapshot", lambda embedded: probe_snapshot(embedded, ring)
-            )
-        else:
-            redis = connect(config.redis)
-            stack.push_async_callback(redis.close)
-            probes["redis"] = lambda: probe_redis(redis)
-            probes["snapshot"] = lambda: probe_snapshot(redis, ring)
-        from gateway.database.engine import open_database  # noqa: PLC0415
-        from gateway.runtime.admin_role import (  # noqa: PLC0415 - only where SQL is asked for
-            probe_database,
-            probe_database_keys,
-            probe_schema,
-            probe_session,
-        )
-
-        database = open_database(config, lambda: ring.database)
-        stack.push_async_callback(database.close)
-        probes["database"] = lambda: probe_database(database)
-        probes["database_session"] = lambda: probe_session(database)
-        probes["key_ring"] = lambda: probe_key_ring(config)
-        probes["database_schema"] = lambda: probe_schema(database)
-        probes["database_keys"] = lambda: probe_database_keys(database)
-        found = await health.probe_all(probes)
-        return found if redis is None else [*found, *await demand_findings(redis, config)]
-
-
-async def _embedded(
-    config: Config, name: str, probe: Callable[[RedisClient], Awaitable[DependencyState]]
-) -> DependencyState:
-    socket_path = config.state_dir / "valkey" / "valkey.sock"
-    if not socket_path.exists():
-        return DependencyState(name, ok=True, detail="embedded; no gateway is running in state_dir")
-    redis = connect(config.redis, socket_path=str(socket_path))
-    try:
-        return await probe(redis)
-    finally:
-        with contextlib.suppress(UnavailableError):
-            await redis.close()

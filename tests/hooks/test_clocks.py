@@ -21,7 +21,7 @@ from gateway.revocation.cognito_sync import PoolPeople
 from gateway.revocation.disabled_users import SqlDisabledUsers
 from gateway.revocation.feed import RevocationFeed
 from gateway.revocation.records import SqlRevocations
-from gateway.runtime.app import clock_finding
+from gateway.runtime.dependencies import clock_state
 from gateway.sessions.clock_offset import APART_S
 from tests.database.fixtures import config_with, database_keys
 from tests.hooks.samples import okta_delivery, okta_event
@@ -120,7 +120,7 @@ async def test_a_machines_wrong_clock_is_noticed_and_counts_for_nothing(
             assert abs(clock() - time.time()) < 0.5, "the database runs on this machine"
             assert clock.offset.seconds is not None
             assert abs(clock.offset.seconds - shift_s) < 0.5
-            finding = clock_finding(clock.offset)
+            finding = clock_state(clock.offset)
             assert (finding.ok, finding.needed) == (abs(shift_s) <= APART_S, False)
             assert (shift_s > 0) == ("ahead of database" in finding.detail) or not shift_s
             wall.shift_s += 1000

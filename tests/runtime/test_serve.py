@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.world import World
-from gateway.runtime.app import stopping_finding
+from gateway.runtime.dependencies import stopping_state
 from gateway.runtime.serve import bind, identity, unbind
 from tests.sessions.conftest import HOST
 from tests.soak.floods import FLOODERS, TIMES_AS_LONG, Person, begin, begin_logins, flooding, p99
@@ -138,7 +138,7 @@ def test_every_dependency_that_readyz_names_is_documented(
     documented = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
     assert documented == {
         *json.loads(gateway.get("admin", "/readyz")[1])["dependencies"],
-        stopping_finding().name,
+        stopping_state().name,
     }
 
 

@@ -20,7 +20,7 @@ from gateway import metrics
 from gateway.background import background_task
 from gateway.config.model import Redis as RedisSettings
 from gateway.core.model import Secret
-from gateway.runtime.app import clock_finding, store_finding
+from gateway.runtime.dependencies import clock_state, store_state
 from gateway.sessions.clock_offset import APART_S, CERTAIN_S
 from gateway.sessions.connection import RedisClient, connect
 from gateway.sessions.keyspace import BUCKETS
@@ -171,9 +171,9 @@ async def test_what_was_seen_long_ago_is_not_told_any_more(redis: RedisClient) -
     primaries = Primaries(redis, generation=lambda: 0, in_use=tuple, monotonic=lambda: now)
     await primaries.look()
     now = KNOWN_S - 1
-    assert store_finding(primaries.known(), needed=True).ok
+    assert store_state(primaries.known(), needed=True).ok
     now = KNOWN_S
-    assert not store_finding(primaries.known(), needed=True).ok
+    assert not store_state(primaries.known(), needed=True).ok
 
 
 def offset_told() -> float | None:
@@ -189,7 +189,7 @@ async def test_a_machines_clock_that_differs_from_the_stores_is_told_and_takes_n
     primaries = Primaries(
         redis, generation=lambda: 0, in_use=tuple, wall=lambda: time.time() + shift_s
     )
-    assert clock_finding(primaries.clock).ok, "not yet asked is not wrong"
+    assert clock_state(primaries.clock).ok, "not yet asked is not wrong"
     for shift_s in (0.0, 600.0, 600.0, -3600.0, 0.0):
         for _ in range(50):  # a busy machine may be asked too slowly to tell
             (found,) = await primaries.look()
@@ -200,7 +200,7 @@ async def test_a_machines_clock_that_differs_from_the_stores_is_told_and_takes_n
         assert seconds is not None
         assert abs(seconds - shift_s) <= CERTAIN_S
         assert offset_told() == seconds
-        finding = clock_finding(primaries.clock)
+        finding = clock_state(primaries.clock)
         assert (finding.ok, finding.needed) == (not shift_s, False), "told, and ready"
         assert f"{abs(seconds):.1f} s {'ahead of' if seconds > 0 else 'behind'} redis" in (
             finding.detail
@@ -223,7 +223,7 @@ async def test_of_several_primaries_the_one_that_is_furthest_away_is_told_until_
                 for name, offset in offsets.items()
             )
         )
-        return clock_finding(primaries.clock).detail.removeprefix("this machine's clock is ")
+        return clock_state(primaries.clock).detail.removeprefix("this machine's clock is ")
 
     assert seen(a=None, b=None) == "not compared with redis"
     assert seen(a=0.1, b=-APART_S - 1) == "6.0 s behind redis (b)"
@@ -277,7 +277,7 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(
                 )
                 assert not found.answers
                 assert gauge(State.NO_REPLICA) == 1
-                finding = store_finding(primaries.known(), needed=True)
+                finding = store_state(primaries.known(), needed=True)
                 assert not finding.ok
                 assert finding.needed, "not ready"
                 assert finding.parts["redis"]["state"] == "no_replica"
@@ -315,7 +315,7 @@ async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_awa
             await believe(redis)
             primaries = watching(redis)
             await primaries.look()
-            finding = store_finding(primaries.known(), needed=True)
+            finding = store_state(primaries.known(), needed=True)
             assert finding.ok
             assert len(finding.parts) == 3
             for primary in await becomes(
@@ -325,16 +325,16 @@ async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_awa
 
             nodes[1].stop()
             await becomes(primaries, lambda all_of: sum(primary.answers for primary in all_of) == 2)
-            finding = store_finding(primaries.known(), needed=True)
+            finding = store_state(primaries.known(), needed=True)
             assert (finding.ok, finding.needed) == (False, False), "told, and ready"
             assert finding.parts[f"127.0.0.1:{nodes[1].port}"]["state"] == "unavailable"
 
             nodes[0].stop()
             nodes[2].stop()
             await becomes(primaries, lambda all_of: not any(primary.answers for primary in all_of))
-            finding = store_finding(primaries.known(), needed=True)
+            finding = store_state(primaries.known(), needed=True)
             assert (finding.ok, finding.needed) == (False, True), "not ready"
-            assert not store_finding(primaries.known(), needed=False).needed, (
+            assert not store_state(primaries.known(), needed=False).needed, (
                 "of an admin role alone it is told: hooks are kept in SQL"
             )
         finally:

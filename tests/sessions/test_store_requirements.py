@@ -13,7 +13,7 @@ from gateway.config.model import Redis as RedisSettings
 from gateway.config.model import load_config
 from gateway.core.model import Secret
 from gateway.keys import ring as keys
-from gateway.runtime.app import demand_findings
+from gateway.runtime.dependencies import requirement_states
 from gateway.sessions.connection import connect
 from gateway.sessions.key_adoption import KeyAdoption
 from gateway.sessions.store_requirements import Requirement, requirements
@@ -298,7 +298,7 @@ async def findings(path: Path) -> list[DependencyState]:
     config = load_config(path)
     redis = connect(config.redis)
     try:
-        return await demand_findings(redis, config)
+        return await requirement_states(redis, config)
     finally:
         await redis.close()
 

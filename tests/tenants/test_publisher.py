@@ -22,7 +22,7 @@ from gateway.errors import ConfigError, UnavailableError
 from gateway.keys import file as key_file
 from gateway.keys import ring as keys
 from gateway.metrics import REGISTRY
-from gateway.runtime.app import tenants_finding
+from gateway.runtime.dependencies import tenants_state
 from gateway.sessions.pubsub import listen
 from gateway.tenants import publisher as publisher_module
 from gateway.tenants import snapshot
@@ -386,10 +386,10 @@ async def test_a_forged_manifest_changes_nothing(rig: Rig, value: bytes | None) 
             _ = (
                 fresh.table
             )  # the folder is no way out: somebody has decided since, and about more tenants
-        finding = tenants_finding(fresh)
+        finding = tenants_state(fresh)
         assert not finding.ok
         assert finding.needed, "not ready"
-    assert not tenants_finding(replica).needed, "what was good goes on"
+    assert not tenants_state(replica).needed, "what was good goes on"
     await rig.redis.command("DEL", snapshot.MANIFEST, snapshot.GENERATION)
     await fresh.refresh()
     assert serves(fresh, "acme.example.com"), "there is none any more"
@@ -1017,7 +1017,7 @@ async def test_with_another_key_ring_nothing_is_published_and_nothing_is_served(
     fresh = await rig.replica(with_files=True)
     with pytest.raises(UnavailableError, match="not in the key ring"):
         fresh.table.by_host("globex.example.com")
-    finding = tenants_finding(fresh)
+    finding = tenants_state(fresh)
     assert finding.needed, "not ready"
     assert await rig.redis.command("GET", snapshot.MANIFEST) == there
     assert serves(replica, "globex.example.com"), "what was read goes on"
@@ -1073,7 +1073,7 @@ async def test_files_are_served_only_once_redis_has_said_that_there_is_no_snapsh
     await replica.start()
     with pytest.raises(UnavailableError, match="Redis: ConnectionError"):
         _ = replica.table
-    assert tenants_finding(replica).needed, "not ready"
+    assert tenants_state(replica).needed, "not ready"
     store.away = False
     await replica.refresh()
     assert serves(replica, "acme.example.com")
