@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.admin.callers import Callers, LocalCallers
-    from gateway.admin.idempotency_records import IdempotencyRecords
-    from gateway.admin.keys import AdminKeys
+    from gateway.admin.idempotency import IdempotencyRecords
+    from gateway.admin.keys_store import AdminKeys
     from gateway.admin.route import Call, Route
     from gateway.admin.routes.revocations import IsTenant
     from gateway.core.hook_target import HookTarget
-    from gateway.database.audit_entries import AuditLog
+    from gateway.database.audit import AuditLog
     from gateway.hooks.setup import HookSetup
     from gateway.hooks.views import DeliveryRecords, MessageRecords
     from gateway.provisioning.service import Onboarding

@@ -24,7 +24,7 @@ from gateway.admin.problem import Code, Problem, problem_response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.admin.keys import AdminKeys
+    from gateway.admin.keys_store import AdminKeys
     from gateway.http.rate_limit import RateLimit
 
 LOCAL_HOST: Final = "admin.sock"

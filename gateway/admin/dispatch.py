@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from gateway.admin.callers import Callers
-    from gateway.admin.idempotency_records import IdempotencyRecords
+    from gateway.admin.idempotency import IdempotencyRecords
     from gateway.admin.keys import AdminKey
-    from gateway.database.audit_entries import AuditLog
+    from gateway.database.audit import AuditLog
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,10 @@ answers slowly and for clocks that differ.
 """
 
 
-class SqlIdempotency:
-    """``clock`` is UTC epoch seconds."""
+class IdempotencyRecords:
+    """Answers by (key id, Idempotency-Key), kept for a day, encrypted: an answer may show a secret
+    once. ``clock`` is UTC epoch seconds.
+    """
 
     def __init__(self, database: Database, *, clock: Callable[[], float]) -> None:
         self._database, self._clock = database, clock

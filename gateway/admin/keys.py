@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 
 class Scope(StrEnum):
@@ -53,12 +52,3 @@ class KeyRejection(StrEnum):
     UNKNOWN = "unknown"
     EXPIRED = "expired"
     REVOKED = "revoked"
-
-
-class AdminKeys(Protocol):
-    """Bearer keys; only their digests are stored."""
-
-    async def authenticate(self, presented: str) -> AdminKey | KeyRejection: ...
-
-    async def exist(self) -> bool:
-        """Whether any key could be used now."""

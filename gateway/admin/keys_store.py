@@ -42,9 +42,9 @@ class NewKey:
     presented: Secret
 
 
-class SqlAdminKeys:
-    """Nothing is cached: a revoked key stops at the next request. ``clock`` is UTC epoch
-    seconds.
+class AdminKeys:
+    """Bearer keys, of which only digests are stored. Nothing is cached: a revoked key stops at the
+    next request. ``clock`` is UTC epoch seconds.
     """
 
     def __init__(self, database: Database, *, clock: Callable[[], float]) -> None:
@@ -106,6 +106,7 @@ class SqlAdminKeys:
         return result.rowcount > 0
 
     async def exist(self) -> bool:
+        """Whether any key could be used now."""
         now = self._clock()
         usable = (
             admin_keys.c.revoked_at.is_(None),

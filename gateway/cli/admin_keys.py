@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.admin.keys import Scope
-from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.keys_store import AdminKeys
 from gateway.cli import Group, config_option, json_option
 from gateway.cli.local import configured_database
 from gateway.config.types import parse_duration
-from gateway.database.audit import SqlAuditLog
+from gateway.database.audit import AuditLog
 from gateway.tenants.document import TENANT_ID
 
 if TYPE_CHECKING:
@@ -144,11 +144,11 @@ async def _create(
     lifetime_s: float | None,
 ) -> NewKey | None:
     async with configured_database(config_path) as (_config, database):
-        audit = SqlAuditLog(database, clock=database.clock)
+        audit = AuditLog(database, clock=database.clock)
         entry = await audit.begin(
             actor=ACTOR, action="create_admin_key", tenant=tenant, target=name, request_id=""
         )
-        made = await SqlAdminKeys(database, clock=database.clock).create(
+        made = await AdminKeys(database, clock=database.clock).create(
             name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s
         )
         await audit.finish(
@@ -162,16 +162,16 @@ async def _create(
 
 async def _list(config_path: str) -> tuple[AdminKey, ...]:
     async with configured_database(config_path) as (_config, database):
-        return await SqlAdminKeys(database, clock=database.clock).list()
+        return await AdminKeys(database, clock=database.clock).list()
 
 
 async def _revoke(config_path: str, name_or_id: str) -> bool:
     async with configured_database(config_path) as (_config, database):
-        audit = SqlAuditLog(database, clock=database.clock)
+        audit = AuditLog(database, clock=database.clock)
         entry = await audit.begin(
             actor=ACTOR, action="revoke_admin_key", tenant=None, target=name_or_id, request_id=""
         )
-        done = await SqlAdminKeys(database, clock=database.clock).revoke(name_or_id)
+        done = await AdminKeys(database, clock=database.clock).revoke(name_or_id)
         await audit.finish(
             entry, outcome="done" if done else "refused:404", before=None, after=None
         )

@@ -13,7 +13,7 @@ import click
 from gateway.cli import Group, config_option, json_option
 from gateway.config.model import load_config
 from gateway.database import backup as backups
-from gateway.database.audit import SqlAuditLog
+from gateway.database.audit import AuditLog
 from gateway.database.engine import MAINTENANCE, open_database
 from gateway.database.migrate import Age, Schema, problem, schema_of
 from gateway.database.migrate import upgrade as run_revisions
@@ -195,6 +195,6 @@ async def _restore(config_path: str, file: Path, content: Content, *, force: boo
 
 
 async def _record(database: Database, action: str, target: str) -> None:
-    audit = SqlAuditLog(database, clock=database.clock)
+    audit = AuditLog(database, clock=database.clock)
     entry = await audit.begin(actor=ACTOR, action=action, tenant=None, target=target, request_id="")
     await audit.finish(entry, outcome="done", before=None, after=None)

@@ -27,8 +27,11 @@ log = logging.getLogger(__name__)
 _TARGET_CHARACTERS = 400
 
 
-class SqlAuditLog:
-    """Also writes each completed record to the log, as ``event: audit``. ``clock`` is UTC epoch
+class AuditLog:
+    """Written before the change begins, completed when it ends: no change goes without a record, a
+    crash included.
+
+    Also writes each completed record to the log, as ``event: audit``. ``clock`` is UTC epoch
     seconds.
     """
 

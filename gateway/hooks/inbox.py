@@ -418,17 +418,51 @@ class Inbox:
                 return ()
         # One statement, so that two processes that see a lane free cannot both take it.
         until = now + self._lease_s
-        wanted = insert_new(self._database, hook_lanes).values(
+        ours = insert_new(self._database, hook_lanes).values(
             [{"lane": key, "holder": self._holder, "held_until": until} for key in keys]
         )
-        taken = wanted.on_conflict_do_update(
+        claim = ours.on_conflict_do_update(
             index_elements=["lane"],
             set_={"holder": self._holder, "held_until": until},
             where=or_(hook_lanes.c.held_until < now, hook_lanes.c.holder == self._holder),
         ).returning(hook_lanes.c.lane)
-        held = (await connection.execute(taken)).scalars().all()
+        held = (await connection.execute(claim)).scalars().all()
         if not held:
             return ()
+        pending, unopened = await self._pending(connection, held, now)
+        states, unread = await self._states(connection, held)
+        for key in unread:
+            pending[key] = [
+                one for one in pending[key] if one.event.effect in TAKES_AWAY and not one.in_effect
+            ]
+        empty = [key for key in held if not pending[key] and (unopened or key in unread)]
+        if unread:
+            # Nothing is given back without the state that it rests on; it is looked at again
+            # when others had their turn.
+            going = [one.id for key in unread for one in pending[key]]
+            later = update(hook_inbox).where(
+                hook_inbox.c.lane.in_(unread),
+                hook_inbox.c.state == "new",
+                hook_inbox.c.next_at <= now,
+                hook_inbox.c.id.not_in(going),
+            )
+            await connection.execute(later.values(next_at=now + CLOSED_S, error=UNREAD))
+        if empty:
+            await connection.execute(
+                delete(hook_lanes).where(
+                    hook_lanes.c.lane.in_(empty), hook_lanes.c.holder == self._holder
+                )
+            )
+        return tuple(
+            Lane(key, tuple(pending[key]), states[key], unread.get(key, {}))
+            for key in held
+            if key not in empty
+        )
+
+    async def _pending(
+        self, connection: AsyncConnection, held: Sequence[str], now: float
+    ) -> tuple[dict[str, list[Pending]], set[str]]:
+        """The lanes' events, and the ids of those that do not open."""
         pending: dict[str, list[Pending]] = {key: [] for key in held}
         unopened: set[str] = set()
         rows = await connection.execute(
@@ -467,6 +501,12 @@ class Inbox:
                     next_at=now + CLOSED_S, error="it does not open with the keys that are here"
                 )
             )
+        return pending, unopened
+
+    async def _states(
+        self, connection: AsyncConnection, held: Sequence[str]
+    ) -> tuple[dict[str, dict[str, Kept]], dict[str, dict[str, AccountState]]]:
+        """What is kept of the lanes, and what little is known of states that do not open."""
         states: dict[str, dict[str, Kept]] = {key: {} for key in held}
         closed: set[str] = set()
         unread: dict[str, dict[str, AccountState]] = {}
@@ -477,33 +517,7 @@ class Inbox:
                 states[row.lane][row.about] = self._kept(row)
             if row.about not in states[row.lane]:
                 unread.setdefault(row.lane, {})[row.about] = AccountState(bool(row.refused), row.at)
-        for key in unread:
-            pending[key] = [
-                one for one in pending[key] if one.event.effect in TAKES_AWAY and not one.in_effect
-            ]
-        empty = [key for key in held if not pending[key] and (unopened or key in unread)]
-        if unread:
-            # Nothing is given back without the state that it rests on; it is looked at again
-            # when others had their turn.
-            going = [one.id for key in unread for one in pending[key]]
-            later = update(hook_inbox).where(
-                hook_inbox.c.lane.in_(unread),
-                hook_inbox.c.state == "new",
-                hook_inbox.c.next_at <= now,
-                hook_inbox.c.id.not_in(going),
-            )
-            await connection.execute(later.values(next_at=now + CLOSED_S, error=UNREAD))
-        if empty:
-            await connection.execute(
-                delete(hook_lanes).where(
-                    hook_lanes.c.lane.in_(empty), hook_lanes.c.holder == self._holder
-                )
-            )
-        return tuple(
-            Lane(key, tuple(pending[key]), states[key], unread.get(key, {}))
-            for key in held
-            if key not in empty
-        )
+        return states, unread
 
     async def _not_locked(self, connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
         """Those of ``keys`` that no open transaction has its hands on: of a process that is taking

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.admin import PREFIX, AdminServices, admin_application, local_application
 from gateway.admin.callers import LocalCallers, peer_uid
-from gateway.admin.idempotency import SqlIdempotency
-from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.idempotency import IdempotencyRecords
+from gateway.admin.keys_store import AdminKeys
 from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.background import background_task, forever
 from gateway.cognito.api import open_cognito
 from gateway.cognito.users import CognitoUsers
-from gateway.database.audit import SqlAuditLog
+from gateway.database.audit import AuditLog
 from gateway.database.engine import Database, open_database
 from gateway.database.migrate import Age, problem
 from gateway.errors import ConfigError, UnavailableError
@@ -196,9 +196,9 @@ async def admin_role(
         return tuple(key.material for key in ring().sealing)
 
     services = AdminServices(
-        keys=SqlAdminKeys(database, clock=clock),
-        audit=SqlAuditLog(database, clock=clock),
-        idempotency=SqlIdempotency(database, clock=clock),
+        keys=AdminKeys(database, clock=clock),
+        audit=AuditLog(database, clock=clock),
+        idempotency=IdempotencyRecords(database, clock=clock),
         tenants=records,
         rehearsals=TenantRehearsals(
             stores.tenants, config, directory, files=lambda: stores.publisher.file_records

@@ -29,7 +29,6 @@ from gateway.tenants.snapshot import (
 from gateway.tenants.warnings import host_warnings
 
 if TYPE_CHECKING:
-    from gateway.tenants.subscriber import SnapshotTenants
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
     import aiohttp
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.sessions.clock_offset import ClockOffset
     from gateway.sessions.connection import RedisClient
     from gateway.sessions.primary_health import Primary
+    from gateway.tenants.subscriber import SnapshotTenants
 
 
 def stopping_state() -> DependencyState:

@@ -7,11 +7,11 @@ import pytest
 from aiohttp import ClientResponse, web
 
 from gateway.admin import PREFIX, AdminServices, admin_application
-from gateway.admin.idempotency import SqlIdempotency
+from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
-from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.keys_store import AdminKeys
 from gateway.admin.routes.doctor import DoctorRoutes
-from gateway.database.audit import SqlAuditLog
+from gateway.database.audit import AuditLog
 from gateway.database.engine import Database, open_database
 from tests.admin.rooms import (
     PROBE_KEY,
@@ -58,7 +58,7 @@ class Api:
     """The admin API on a real socket, over SQLite, with keys of every sort."""
 
     client: TestClient[web.Request, web.Application]
-    keys: SqlAdminKeys
+    keys: AdminKeys
     clock: Clock
     services: AdminServices
     made: dict[str, str] = field(default_factory=dict)
@@ -108,12 +108,12 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -> Api:
-    admin_keys = SqlAdminKeys(database, clock=clock)
+    admin_keys = AdminKeys(database, clock=clock)
     tenants = Tenants()
     services = AdminServices(
         keys=admin_keys,
-        audit=SqlAuditLog(database, clock=clock),
-        idempotency=SqlIdempotency(database, clock=clock),
+        audit=AuditLog(database, clock=clock),
+        idempotency=IdempotencyRecords(database, clock=clock),
         tenants=tenants,
         onboarding=cast("Onboarding", Onboardings(tenants)),
         tenant_batches=cast("TenantBatches", Batches()),

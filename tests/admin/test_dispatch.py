@@ -22,9 +22,9 @@ from gateway.admin import (
     admin_routes,
     dispatch,
 )
-from gateway.admin.idempotency import SqlIdempotency
+from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
-from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.keys_store import AdminKeys
 from gateway.admin.parsing import POSITIONS, read_cursor, secret_fields, write_cursor
 from gateway.admin.problem import Code, Problem
 from gateway.admin.routes import revocations
@@ -119,7 +119,7 @@ async def test_a_dump_of_the_keys_table_holds_no_key(api: Api, database: Databas
 async def test_on_a_reachable_address_nothing_is_served_before_the_first_key(
     aiohttp_client: AiohttpClient, database: Database, clock: Clock, api: Api
 ) -> None:
-    admin_keys = SqlAdminKeys(database, clock=clock)
+    admin_keys = AdminKeys(database, clock=clock)
     services = AdminServices(
         keys=admin_keys,
         audit=api.services.audit,
@@ -509,7 +509,7 @@ async def test_a_request_in_flight_renews_its_key(
     monkeypatch.setattr(dispatch, "RENEW_CLAIM_S", 0.001)
 
     async def renew(owner: str, key: str) -> None:
-        await SqlIdempotency.renew(cast("SqlIdempotency", records), owner, key)
+        await IdempotencyRecords.renew(records, owner, key)
         renewed.set()
 
     monkeypatch.setattr(records, "renew", renew)

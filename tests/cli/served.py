@@ -20,7 +20,7 @@ from aiohttp import web
 from gateway.background import background_task, forever
 from gateway.cli import run
 from gateway.config.model import load_config
-from gateway.database.audit import SqlAuditLog
+from gateway.database.audit import AuditLog
 from gateway.database.audit_entries import AuditFilter
 from gateway.keys import ring as keys
 from gateway.keys.file import KeyFile
@@ -175,7 +175,7 @@ class Served:
 
     def audit(self, limit: int = 20) -> Sequence[AuditEntry]:
         """Newest first."""
-        log = SqlAuditLog(self.stores.database, clock=time.time)
+        log = AuditLog(self.stores.database, clock=time.time)
         return self.wait_for(log.page(AuditFilter(), position=None, limit=limit)).items
 
     @property

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from gateway.admin.keys import Scope
-from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.keys_store import AdminKeys
 from gateway.cli import provision, run
 from gateway.cli.client import MAX_WAITS, Answer, Api, CommandError, ProblemError
 from tests.cli.served import ACME, Served
@@ -43,7 +43,7 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def a_key(served: Served, *scopes: Scope, tenant: str | None = None) -> str:
-    keys = SqlAdminKeys(served.stores.database, clock=served.stores.database.clock)
+    keys = AdminKeys(served.stores.database, clock=served.stores.database.clock)
     made = served.wait_for(
         keys.create(name=os.urandom(4).hex(), scopes=scopes, tenant=tenant, lifetime_s=None)
     )

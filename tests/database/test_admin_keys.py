@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from gateway.admin.keys import AdminKey, KeyRejection, Scope
-from gateway.admin.keys_store import LAST_USED_RESOLUTION_S, SqlAdminKeys
+from gateway.admin.keys_store import LAST_USED_RESOLUTION_S, AdminKeys
 from gateway.database.schema import admin_keys
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ async def test_a_key_is_known_until_it_expires_or_is_revoked_and_only_its_digest
     database: Database,
 ) -> None:
     now = 1_800_000_000.0
-    keys = SqlAdminKeys(database, clock=lambda: now)
+    keys = AdminKeys(database, clock=lambda: now)
     assert not await keys.exist()
     new = await keys.create(
         name="ci", scopes=[Scope.PROVISION, Scope.AUDIT_READ], tenant="acme", lifetime_s=100.0
@@ -57,7 +57,7 @@ async def test_a_key_is_known_until_it_expires_or_is_revoked_and_only_its_digest
 
 
 async def test_of_two_keys_of_one_name_made_at_once_there_is_one(database: Database) -> None:
-    keys = SqlAdminKeys(database, clock=lambda: 1_800_000_000.0)
+    keys = AdminKeys(database, clock=lambda: 1_800_000_000.0)
     made = await asyncio.gather(
         *(
             keys.create(name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None)
@@ -71,7 +71,7 @@ async def test_of_two_keys_of_one_name_made_at_once_there_is_one(database: Datab
 
 async def test_use_is_noted_now_and_then(database: Database) -> None:
     now = 1_800_000_000.0
-    keys = SqlAdminKeys(database, clock=lambda: now)
+    keys = AdminKeys(database, clock=lambda: now)
     new = await keys.create(name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None)
     assert new is not None
     used = []

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from gateway.database.audit import AuditRecord, SqlAuditLog, write_within
+from gateway.database.audit import AuditLog, AuditRecord, write_within
 from gateway.database.audit_entries import AuditFilter
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ BEFORE = {"hosts": ["a.example.com"], "nested": {"none": None, "text": "ä \u202
 async def test_a_change_is_begun_and_completed_and_said(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = SqlAuditLog(database, clock=lambda: 1_800_000_000.5)
+    log = AuditLog(database, clock=lambda: 1_800_000_000.5)
     with caplog.at_level(logging.INFO, logger="gateway"):
         entry = await log.begin(
             actor="key:1", action="put_tenant", tenant="acme", target="x" * 1000, request_id="r1"
@@ -43,7 +43,7 @@ async def test_a_change_is_begun_and_completed_and_said(
 
 async def test_filters_and_pages(database: Database) -> None:
     now = 0.0
-    log = SqlAuditLog(database, clock=lambda: now)
+    log = AuditLog(database, clock=lambda: now)
     for number in range(9):
         now = float(number)
         await log.begin(
@@ -74,7 +74,7 @@ async def test_filters_and_pages(database: Database) -> None:
 
 
 async def test_entries_written_at_once_have_ids_of_their_own(database: Database) -> None:
-    log = SqlAuditLog(database, clock=lambda: 1.0)
+    log = AuditLog(database, clock=lambda: 1.0)
     ids = await asyncio.gather(
         *(log.begin(actor="a", action="b", tenant=None, target="", request_id="") for _ in range(8))
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from gateway.admin.idempotency import ABANDONED_S, KEEP_S, SqlIdempotency
+from gateway.admin.idempotency import ABANDONED_S, KEEP_S, IdempotencyRecords
 from gateway.admin.idempotency_records import IdempotencyState, StoredAnswer
 from gateway.database.schema import idempotency
 
@@ -22,7 +22,7 @@ ANSWER = StoredAnswer(201, {"Location": "/x", "ETag": '"1"'}, b'{"key": "gwk_sho
 async def test_of_equal_requests_at_once_one_runs_and_all_get_its_answer(
     database: Database,
 ) -> None:
-    stored = SqlIdempotency(database, clock=lambda: 1_800_000_000.0)
+    stored = IdempotencyRecords(database, clock=lambda: 1_800_000_000.0)
     answers = await asyncio.gather(*(stored.claim("key:1", "k", fingerprint="f") for _ in range(6)))
     assert sorted(map(str, answers)) == sorted(
         [str(IdempotencyState.FRESH), *[str(IdempotencyState.IN_FLIGHT)] * 5]
@@ -40,7 +40,7 @@ async def test_of_equal_requests_at_once_one_runs_and_all_get_its_answer(
 async def test_a_request_that_failed_may_be_sent_again_and_one_that_was_answered_not(
     database: Database,
 ) -> None:
-    stored = SqlIdempotency(database, clock=lambda: 1_800_000_000.0)
+    stored = IdempotencyRecords(database, clock=lambda: 1_800_000_000.0)
     await stored.claim("key:1", "k", fingerprint="f")
     await stored.release("key:1", "k")
     assert await stored.claim("key:1", "k", fingerprint="f") is IdempotencyState.FRESH
@@ -51,7 +51,7 @@ async def test_a_request_that_failed_may_be_sent_again_and_one_that_was_answered
 
 async def test_an_abandoned_claim_ends_soon_and_an_answer_after_a_day(database: Database) -> None:
     now = 1_800_000_000.0
-    stored = SqlIdempotency(database, clock=lambda: now)
+    stored = IdempotencyRecords(database, clock=lambda: now)
     await stored.claim("key:1", "dead", fingerprint="f")
     await stored.claim("key:1", "running", fingerprint="f")
     await stored.claim("key:1", "done", fingerprint="f")

@@ -47,11 +47,11 @@ from tests.ingress.h2c import H2cApplication
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 
-    from gateway.admin.idempotency_records import IdempotencyRecords
-    from gateway.admin.keys import AdminKeys
+    from gateway.admin.idempotency import IdempotencyRecords
+    from gateway.admin.keys_store import AdminKeys
     from gateway.cognito.relying_party import RelyingParty
     from gateway.core.model import Tenant
-    from gateway.database.audit_entries import AuditLog
+    from gateway.database.audit import AuditLog
     from gateway.sessions.api import (
         AttemptCounter,
         MachineAuthenticator,

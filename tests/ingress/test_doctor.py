@@ -20,14 +20,14 @@ from demo import net
 from demo.ingress import LAUNCHERS, RunningIngress, start
 from demo.processes import free_port
 from demo.world import World
-from gateway.admin.idempotency import SqlIdempotency
+from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
-from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.keys_store import AdminKeys
 from gateway.cli import cli
 from gateway.config.types import DEFAULT_HEADERS
 from gateway.core.model import Secret
 from gateway.core.probe import CHANCE_BYTES, FORGED, LOCATION, PARAMETER, issue
-from gateway.database.audit import SqlAuditLog
+from gateway.database.audit import AuditLog
 from gateway.database.engine import open_database
 from gateway.doctor import Doctor, DoctorError, Finding, Target, judge, run, shots
 from gateway.doctor.advice import ADVICE
@@ -86,15 +86,15 @@ async def office(stand: Stand, tmp_path: Path) -> AsyncIterator[Office]:
     ring = keys.generate()
     database = open_database(config_with(tmp_path / "state"), lambda: ring.database)
     await database.prepare()
-    admin_keys = SqlAdminKeys(database, clock=lambda: NOW)
+    admin_keys = AdminKeys(database, clock=lambda: NOW)
     made = await admin_keys.create(
         name="doctor", scopes=[Scope.DOCTOR], tenant=None, lifetime_s=None
     )
     assert made is not None
     runner = await stand.serve_admin(
         admin_keys,
-        SqlAuditLog(database, clock=lambda: NOW),
-        SqlIdempotency(database, clock=lambda: NOW),
+        AuditLog(database, clock=lambda: NOW),
+        IdempotencyRecords(database, clock=lambda: NOW),
     )
     yield Office(f"http://127.0.0.1:{runner.addresses[0][1]}", made.presented)
     await runner.cleanup()

@@ -20,11 +20,11 @@ from click.testing import CliRunner
 from demo.cognito.control import faults
 from gateway.admin import PREFIX, AdminServices, admin_application, local_application
 from gateway.admin.callers import LocalCallers, peer_uid
-from gateway.admin.idempotency import SqlIdempotency
+from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
-from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.keys_store import AdminKeys
 from gateway.cli import run
-from gateway.database.audit import SqlAuditLog
+from gateway.database.audit import AuditLog
 from gateway.database.audit_entries import AuditFilter
 from gateway.runtime.local_socket import local_socket
 from tests.provisioning.bench import Bench
@@ -43,7 +43,7 @@ class Api:
     """The admin API over a bench."""
 
     def __init__(
-        self, bench: Bench, client: TestClient[web.Request, web.Application], keys: SqlAdminKeys
+        self, bench: Bench, client: TestClient[web.Request, web.Application], keys: AdminKeys
     ) -> None:
         self.bench, self.client, self.keys = bench, client, keys
 
@@ -98,11 +98,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 @pytest.fixture
 async def api(bench: Bench, aiohttp_client: AiohttpClient) -> AsyncIterator[Api]:
-    keys = SqlAdminKeys(bench.database, clock=time.time)
+    keys = AdminKeys(bench.database, clock=time.time)
     services = AdminServices(
         keys=keys,
-        audit=SqlAuditLog(bench.database, clock=time.time),
-        idempotency=SqlIdempotency(bench.database, clock=time.time),
+        audit=AuditLog(bench.database, clock=time.time),
+        idempotency=IdempotencyRecords(bench.database, clock=time.time),
         tenants=bench.service.records,
         onboarding=bench.service,
     )
@@ -398,7 +398,7 @@ async def test_the_commands_plan_apply_verify_and_destroy(api: Api) -> None:
     code, out, err = await gateway(bench, "provision", "destroy", "initech", "--yes")
     assert (code, out) == (0, "tenant initech is gone\n"), err
     assert await bench.left_behind() == {}
-    page = await SqlAuditLog(bench.database, clock=time.time).page(
+    page = await AuditLog(bench.database, clock=time.time).page(
         AuditFilter(), position=None, limit=10
     )
     me = f"local:{pwd.getpwuid(os.geteuid()).pw_name}"

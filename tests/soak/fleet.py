@@ -25,7 +25,7 @@ import aiohttp
 
 from demo.processes import die_with_parent, free_port
 from gateway.admin.keys import Scope
-from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.keys_store import AdminKeys
 from gateway.cli.local import configured_database
 from gateway.config.model import Redis
 from gateway.core.model import Secret
@@ -228,7 +228,7 @@ class Fleet:
     async def _make_admin_key(self) -> str:
         """As ``gateway admin-keys create`` does, without a process for it."""
         async with configured_database(str(self.config)) as (_, database):
-            made = await SqlAdminKeys(database, clock=time.time).create(
+            made = await AdminKeys(database, clock=time.time).create(
                 name="soak", scopes=(Scope.OPERATOR,), tenant=None, lifetime_s=None
             )
         assert made is not None

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, update
 
 from gateway.admin.keys import AdminKey, Scope
-from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.keys_store import AdminKeys
 from gateway.background import end
 from gateway.core.model import Secret, Tenant
 from gateway.core.tenants import HostKind
@@ -953,7 +953,7 @@ async def test_what_a_predecessor_left_to_be_ended_is_ended_by_the_next(rig: Rig
 
 
 async def test_a_deleted_tenants_own_admin_keys_end_with_it(rig: Rig) -> None:
-    admin_keys = SqlAdminKeys(rig.database, clock=time.time)
+    admin_keys = AdminKeys(rig.database, clock=time.time)
     made = [
         await admin_keys.create(name=name, scopes=[Scope.HOOKS], tenant=name, lifetime_s=None)
         for name in ("globex", "acme")

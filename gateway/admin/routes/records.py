@@ -15,7 +15,8 @@ from gateway.database.audit_entries import AuditFilter
 from gateway.tenants.api import Question
 
 if TYPE_CHECKING:
-    from gateway.database.audit_entries import AuditEntry, AuditLog
+    from gateway.database.audit import AuditLog
+    from gateway.database.audit_entries import AuditEntry
     from gateway.tenants.api import Explainer
 
 Tenant = Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")]

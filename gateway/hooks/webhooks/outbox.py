@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from sqlalchemy import Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.database.engine import Database
@@ -259,51 +260,8 @@ class Outbox:
 
     async def _claim(self, limit: int, busy: Mapping[str, int]) -> list[Message]:
         now = self._clock()
-        earlier = webhooks_outbox.alias()
-        # The head of each person's line, due, and held by nobody.
-        waits_for_another = exists().where(
-            and_(
-                earlier.c.tenant == webhooks_outbox.c.tenant,
-                earlier.c.lane == webhooks_outbox.c.lane,
-                earlier.c.state == "new",
-                earlier.c.number < webhooks_outbox.c.number,
-            )
-        )
-        heads = (
-            select(
-                webhooks_outbox.c.number,
-                webhooks_outbox.c.tenant,
-                func.row_number()
-                .over(partition_by=webhooks_outbox.c.tenant, order_by=webhooks_outbox.c.number)
-                .label("turn"),
-            )
-            .where(
-                webhooks_outbox.c.state == "new",
-                webhooks_outbox.c.next_at <= now,
-                webhooks_outbox.c.held_until < now,
-                ~waits_for_another,
-            )
-            .subquery()
-        )
-        room = (
-            case(
-                {tenant: PER_TENANT - sending for tenant, sending in busy.items()},
-                value=heads.c.tenant,
-                else_=PER_TENANT,
-            )
-            if busy
-            else PER_TENANT
-        )
-        due = (
-            select(webhooks_outbox)
-            .join(heads, heads.c.number == webhooks_outbox.c.number)
-            .where(heads.c.turn <= room)
-            .order_by(heads.c.turn, webhooks_outbox.c.number)
-            .limit(limit)
-        )
-
         async with self._database.read() as connection:
-            waiting = (await connection.execute(due)).all()
+            waiting = (await connection.execute(_due(now, limit, busy))).all()
         if not waiting:
             return []
 
@@ -333,26 +291,31 @@ class Outbox:
                 if (
                     await connection.execute(statement.values(held_until=now + LEASE_S))
                 ).rowcount == 1:
-                    try:
-                        body = self._database.crypt.open(
-                            row.payload, table="webhooks_outbox", row=row.id, column="payload"
-                        ).reveal()
-                        held.append(
-                            Message(
-                                row.id,
-                                row.tenant,
-                                row.lane,
-                                body,
-                                row.attempts,
-                                self._target_of_gone(row),
-                            )
-                        )
-                    except Exception as error:  # noqa: BLE001 - no key for it, or another version wrote it: logged
-                        # Tried again after the lease; it keeps nobody else's from being sent.
-                        fault("webhook_fault", error, tenant=row.tenant, id=row.id)
+                    opened = self._opened(row)
+                    held += [opened] if opened is not None else []
             return held
 
         return await self._committer.run(work)
+
+    def _opened(self, row: Any) -> Message | None:
+        """None where it does not open here: tried again after the lease; it keeps nobody else's
+        from being sent.
+        """
+        try:
+            body = self._database.crypt.open(
+                row.payload, table="webhooks_outbox", row=row.id, column="payload"
+            ).reveal()
+            return Message(
+                row.id,
+                row.tenant,
+                row.lane,
+                body,
+                row.attempts,
+                self._target_of_gone(row),
+            )
+        except Exception as error:  # noqa: BLE001 - no key for it, or another version wrote it: logged
+            fault("webhook_fault", error, tenant=row.tenant, id=row.id)
+            return None
 
     def _target_of_gone(self, row: Any) -> WebhookTarget | None:
         if row.target is None:
@@ -463,3 +426,50 @@ class Outbox:
             return f"{error.code}: {error}"
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return type(error).__name__
+
+
+def _due(now: float, limit: int, busy: Mapping[str, int]) -> Select[Any]:
+    """The head of each person's line, due, and held by nobody; tenants in turn. ``busy``: how many
+    of a tenant's are being sent.
+    """
+    earlier = webhooks_outbox.alias()
+    waits_for_another = exists().where(
+        and_(
+            earlier.c.tenant == webhooks_outbox.c.tenant,
+            earlier.c.lane == webhooks_outbox.c.lane,
+            earlier.c.state == "new",
+            earlier.c.number < webhooks_outbox.c.number,
+        )
+    )
+    heads = (
+        select(
+            webhooks_outbox.c.number,
+            webhooks_outbox.c.tenant,
+            func.row_number()
+            .over(partition_by=webhooks_outbox.c.tenant, order_by=webhooks_outbox.c.number)
+            .label("turn"),
+        )
+        .where(
+            webhooks_outbox.c.state == "new",
+            webhooks_outbox.c.next_at <= now,
+            webhooks_outbox.c.held_until < now,
+            ~waits_for_another,
+        )
+        .subquery()
+    )
+    room = (
+        case(
+            {tenant: PER_TENANT - sending for tenant, sending in busy.items()},
+            value=heads.c.tenant,
+            else_=PER_TENANT,
+        )
+        if busy
+        else PER_TENANT
+    )
+    return (
+        select(webhooks_outbox)
+        .join(heads, heads.c.number == webhooks_outbox.c.number)
+        .where(heads.c.turn <= room)
+        .order_by(heads.c.turn, webhooks_outbox.c.number)
+        .limit(limit)
+    )
