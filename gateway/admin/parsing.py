@@ -120,7 +120,8 @@ def refuse_secret_references(document: object, model: type[BaseModel]) -> None:
     """``env:`` and ``file:`` are for files on the gateway's own machine: through the API they would
     read it for strangers.
     """
-    for where, value in _secrets(document, "", secret_fields(model)):
+    names = secret_fields(model)
+    for where, value in _secrets(document, "", names) if names else ():
         if value.startswith(("env:", "file:")):
             raise Problem(
                 Code.SECRET_REFERENCE,

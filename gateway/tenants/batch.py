@@ -122,7 +122,7 @@ class TenantBatches:
         if refused is not None:
             return Rejected(_CODES.get(refused.code, refused.code), refused.message)
         plan = replace(plan, warnings=await in_background(self._warnings, plan, stored))
-        return Batch(plan, _etag(plan), stored)
+        return Batch(plan, await in_background(_etag, plan), stored)
 
     async def apply(self, batch: Batch, *, by: Actor) -> bool | Rejected:
         """Whether it is in force everywhere. Refused as a whole where a version has changed."""

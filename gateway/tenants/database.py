@@ -34,6 +34,7 @@ from gateway.database.tenant_deletion import forget_tenant, removed_at
 from gateway.errors import ConfigError
 from gateway.tenants.api import Rejected
 from gateway.tenants.hook_targets import webhook_target
+from gateway.tenants.offload import in_background
 from gateway.tenants.secrets import join, keep, keepable, secrets_of, show
 from gateway.tenants.snapshot_record import Credentials, record_of
 from gateway.tenants.stored import Actor, Changes, StoredTenant
@@ -104,7 +105,7 @@ class TenantDatabase:
     async def all(self) -> dict[str, StoredTenant]:
         async with self._database.read() as connection:
             rows = (await connection.execute(select(tenants).order_by(tenants.c.id))).all()
-        return {row.id: self._stored(row) for row in rows}
+        return await in_background(lambda: {row.id: self._stored(row) for row in rows})
 
     async def credentials(self, tenant: str) -> Credentials | None:
         async with self._database.read() as connection:

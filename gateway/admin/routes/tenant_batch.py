@@ -118,12 +118,13 @@ class TenantBatchRoutes:
         }
         if query.dry_run:
             impact = await self.batches.impact(batch)
-            answer = _planned(batch, impact, emails=call.key.may(Scope.SESSIONS_READ))
+            emails = call.key.may(Scope.SESSIONS_READ)
+            answer = await in_background(_planned, batch, impact, emails=emails)
             return Answer(answer, etag=batch.etag)
         in_force = await self.batches.apply(batch, by=Actor(call.actor, call.request_id))
         if isinstance(in_force, Rejected):
             raise reject(in_force)
-        return Answer(_answer(batch, in_force=in_force), etag=batch.etag)
+        return Answer(await in_background(_answer, batch, in_force=in_force), etag=batch.etag)
 
     def routes(self) -> tuple[Route, ...]:
         return (
