@@ -107,7 +107,7 @@ async def send_to_cognito(
         prompted=hopped and prompt == "login",
     )
     begun = await services.sessions.start_login(pending, binding=browser.binding, client=client)
-    browser.request["provider"] = provider.name
+    browser.record.provider = provider.name
     response = redirect(
         services.relying_party.authorize_url(
             tenant,

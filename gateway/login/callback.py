@@ -7,19 +7,21 @@ Cognito's error; then the code; then the claims; then the store's word.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
+
+from aiohttp import web
 
 from gateway.check.page_links import provider_sign_out
 from gateway.cognito.error_diagnosis import diagnose
 from gateway.core.login import Refusal, accept
-from gateway.core.outdated import is_outdated
 from gateway.core.reason import Reason
-from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.login import connection_test, email_prompt, person_change
 from gateway.login.authorize import Destination, is_prefetch
+from gateway.login.former_sessions import end_denied, end_former_session, end_outdated
 from gateway.login.login_host import hand_over
 from gateway.login.loop_guard import count_return
 from gateway.login.middleware import page, redirect, set_cookie
@@ -32,13 +34,11 @@ from gateway.metrics import LOGINS, provider_labels, tenant_label
 from gateway.sessions.api import LoginReplayed, NewSession, OtherBrowser, SessionRefused
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from gateway.cognito.relying_party import Tokens
     from gateway.core.login import Accepted
     from gateway.core.model import PendingLogin, Provider, Session, Tenant
     from gateway.login.request import Browser
-    from gateway.sessions.api import LoginConsumed, SessionView
+    from gateway.sessions.api import LoginConsumed, SessionCreated
 
 _LOG = logging.getLogger(__name__)
 MAX_CODE = 2048
@@ -49,112 +49,172 @@ SPENT_CODES_PER_MINUTE = 15_000
 """Per client address (IPv6: per /64). No person shows so many."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What Cognito sent the browser back with."""
+
+    code: str
+    state: str
+    error: str
+    description: str
+
+    @classmethod
+    def of(cls, browser: Browser) -> _Answer:
+        return cls(
+            browser.parameter("code"),
+            browser.parameter("state"),
+            browser.parameter("error"),
+            browser.parameter("error_description"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A login that came back, with tenant and provider as they are now."""
+
+    browser: Browser
+    login: LoginConsumed
+    tenant: Tenant
+    provider: Provider
+
+    @property
+    def pending(self) -> PendingLogin:
+        return self.login.pending
+
+    async def failed(
+        self,
+        reason: Reason,
+        *,
+        cause: str,
+        code: str = "",
+        setting: str = "",
+        error: str = "",
+        error_description: str = "",
+    ) -> BrowserError:
+        """The page; its link starts again at the same address, with the choice of provider open.
+
+        ``error`` and ``error_description`` are the peer's own text, which is for the log alone.
+        """
+        browser, tenant, pending = self.browser, self.tenant, self.pending
+        LOGINS.labels(*provider_labels(tenant.id, self.provider.name), code or reason.value).inc()
+        _LOG.warning(
+            "login_failed",
+            extra=fields(
+                request_id=browser.request_id,
+                tenant=tenant.id,
+                host=browser.host,
+                reason=reason.value,
+                provider=self.provider.name,
+                code=code or None,
+                cause=cause,
+                setting=setting or None,
+                error=error[:MAX_TOLD] or None,
+                error_description=error_description[:MAX_TOLD] or None,
+                client_id=pending.client_id,
+                redirect_uri=pending.redirect_uri,
+            ),
+        )
+        retry = await login_link(browser, tenant=tenant, return_to=pending.return_to, switch=True)
+        status = 503 if code == "cognito_down" else 400 if reason is Reason.IDP_ERROR else 403
+        return BrowserError(
+            reason, status, code=code, cause=cause, setting=setting, retry=retry, tenant=tenant
+        )
+
+
 async def callback(request: web.Request) -> web.StreamResponse:
     browser = parse_any(request)
     if is_prefetch(request):
         raise BrowserError(Reason.LOGIN_STATE, 400, cause="prefetch", tenant=browser.tenant)
-    code, state, error = (
-        browser.parameter("code"),
-        browser.parameter("state"),
-        browser.parameter("error"),
-    )
-    description = browser.parameter("error_description")
-    if not state or len(state) > MAX_STATE or len(code) > MAX_CODE:
-        return await _stray(browser, code, error, "no state of ours")
-    taken = await browser.services.sessions.consume_login(state, bindings=browser.bindings)
-    if isinstance(taken, OtherBrowser):
-        await _spend(browser, code)
+    answer = _Answer.of(browser)
+    login = await _consume(browser, answer)
+    if isinstance(login, web.StreamResponse):
+        return login
+    if login.pending.purpose == connection_test.PURPOSE:
+        return await connection_test.finish(
+            browser, login, code=answer.code, error=answer.error, description=answer.description
+        )
+    attempt = await _attempt(browser, login)
+    browser.record.tenant = attempt.tenant.id
+    browser.record.provider = attempt.provider.name
+    tokens = await _exchange(attempt, answer)
+    # Cognito took its time.
+    return await _finish(await _attempt(browser, login), tokens)
+
+
+async def _consume(browser: Browser, answer: _Answer) -> LoginConsumed | web.StreamResponse:
+    """The login that this browser began here; else where it goes instead."""
+    if not answer.state or len(answer.state) > MAX_STATE or len(answer.code) > MAX_CODE:
+        return await _stray(browser, answer, "no state of ours")
+    login = await browser.services.sessions.consume_login(answer.state, bindings=browser.bindings)
+    if isinstance(login, OtherBrowser):
+        await _spend(browser, answer.code)
         raise await _state_lost(
             browser, "began in another browser, and was cancelled", Reason.BROWSER_MISMATCH
         )
-    if taken is None:
-        return await _stray(browser, code, error, "unknown here, or expired")
-    if (
-        browser.tenant is not None
-        and not browser.tenant.active
-        and taken.pending.purpose != connection_test.PURPOSE
-    ):
+    if login is None:
+        return await _stray(browser, answer, "unknown here, or expired")
+    is_test = login.pending.purpose == connection_test.PURPOSE
+    if browser.tenant is not None and not browser.tenant.active and not is_test:
         raise BrowserError(Reason.TENANT_INACTIVE, 403)
-    if isinstance(taken, LoginReplayed) and taken.pending.purpose == connection_test.PURPOSE:
+    if isinstance(login, LoginReplayed) and is_test:
         raise await _state_lost(browser, "this test was finished already")
-    if isinstance(taken, LoginReplayed):
-        return await _again(browser, taken.pending)
-    if taken.pending.host != browser.host:
+    if isinstance(login, LoginReplayed):
+        return await _again(browser, login.pending)
+    if login.pending.host != browser.host:
         raise await _state_lost(browser, "the login began at another host")
-    if code and await browser.services.sessions.code_spent(code):
+    if answer.code and await browser.services.sessions.code_spent(answer.code):
         raise await _state_lost(
             browser, "another browser has shown this code", Reason.BROWSER_MISMATCH
         )
-    if taken.pending.purpose == connection_test.PURPOSE:
-        return await connection_test.finish(
-            browser, taken, code=code, error=error, description=description
-        )
-    tenant, provider = await _begun_with(browser, taken.pending)
-    request["tenant"], request["provider"] = tenant.id, provider.name
-    issuer = browser.parameter("iss")
-    if issuer and issuer != browser.services.config.cognito.effective_issuer:
+    return login
+
+
+async def _exchange(attempt: _Attempt, answer: _Answer) -> Tokens:
+    """Tokens for the code; raises what is wrong instead."""
+    services = attempt.browser.services
+    issuer = attempt.browser.parameter("iss")
+    if issuer and issuer != services.config.cognito.effective_issuer:
         # RFC 9207: an answer that names another issuer belongs to a mix-up.
-        raise await _failed(
-            browser,
-            tenant,
-            provider,
-            taken.pending,
+        raise await attempt.failed(
             Reason.IDP_ERROR,
             code="invalid_request",
             cause="the answer names another issuer (iss)",
         )
-    if error or not code:
-        diagnosis = diagnose(error, description)
-        raise await _failed(
-            browser,
-            tenant,
-            provider,
-            taken.pending,
+    if answer.error or not answer.code:
+        diagnosis = diagnose(answer.error, answer.description)
+        raise await attempt.failed(
             Reason.IDP_ERROR,
             code=diagnosis.code,
             cause=diagnosis.cause,
             setting=diagnosis.setting,
-            error=error,
-            error_description=description,
+            error=answer.error,
+            error_description=answer.description,
         )
     try:
-        tokens = await browser.services.relying_party.exchange(tenant, taken.pending, code=code)
+        return await services.relying_party.exchange(
+            attempt.tenant, attempt.pending, code=answer.code
+        )
     except PeerError as peer:
-        raise await _failed(
-            browser,
-            tenant,
-            provider,
-            taken.pending,
-            Reason.IDP_ERROR,
-            code=peer.code,
-            cause=str(peer),
-            setting=peer.setting,
+        raise await attempt.failed(
+            Reason.IDP_ERROR, code=peer.code, cause=str(peer), setting=peer.setting
         ) from peer
     except UnavailableError as outage:
-        raise await _failed(
-            browser,
-            tenant,
-            provider,
-            taken.pending,
-            Reason.IDP_ERROR,
-            code="cognito_down",
-            cause=str(outage),
+        raise await attempt.failed(
+            Reason.IDP_ERROR, code="cognito_down", cause=str(outage)
         ) from outage
-    return await _finish(browser, taken, tokens)
 
 
-async def _finish(browser: Browser, taken: LoginConsumed, tokens: Tokens) -> web.StreamResponse:
-    services, pending = browser.services, taken.pending
-    # Cognito took its time.
-    tenant, provider = await _begun_with(browser, pending)
-    accepted = accept(tokens.claims, tenant, provider, pool_id=services.config.cognito.user_pool_id)
+async def _finish(attempt: _Attempt, tokens: Tokens) -> web.StreamResponse:
+    browser, pending = attempt.browser, attempt.pending
+    tenant, provider = attempt.tenant, attempt.provider
+    accepted = accept(
+        tokens.claims, tenant, provider, pool_id=browser.services.config.cognito.user_pool_id
+    )
     if isinstance(accepted, Refusal):
         _throw_away(browser, pending, tokens)
         if accepted.denied:
-            await _end_denied(browser, taken, accepted.denied)
-        raise await _failed(
-            browser, tenant, provider, pending, accepted.reason, cause=accepted.detail
-        )
+            await end_denied(browser, attempt.login, accepted.denied)
+        raise await attempt.failed(accepted.reason, cause=accepted.detail)
     for warning in accepted.warnings:
         _LOG.warning(
             "login_claims_warning",
@@ -165,46 +225,14 @@ async def _finish(browser: Browser, taken: LoginConsumed, tokens: Tokens) -> web
                 detail=warning,
             ),
         )
-    stored = await services.sessions.finish_login(
-        NewSession(
-            tenant=tenant,
-            host=browser.host,
-            identity=accepted.identity,
-            began=taken.began,
-            auth_time=accepted.auth_time,
-            idp_iat=accepted.idp_iat,
-            idp_iat_mapped=accepted.idp_iat_mapped,
-            hopped=pending.hopped,
-            client_id=pending.client_id,
-            refresh_token=tokens.refresh_token,
-            user_agent=browser.request.headers.get("User-Agent", "")[:200],
-            server=taken.server,
-            prompted_for=(pending.for_host or pending.host) if pending.prompted else "",
-        )
-    )
-    if isinstance(stored, SessionRefused):
+    created = await browser.services.sessions.finish_login(_new_session(attempt, tokens, accepted))
+    if isinstance(created, SessionRefused):
         _throw_away(browser, pending, tokens)
-    if isinstance(stored, SessionRefused) and stored.reason is Reason.REAUTHENTICATE:
-        # Of two tabs that asked in one second only one has shown something new; the other is signed
-        # in by it all the same.
-        present = await browser.session(tenant.id)
-        if present is not None and present[0].identity.sub == accepted.identity.sub:
-            return await _go_on(browser, pending, present)
-        if not pending.hopped:
-            return _ask_the_provider(browser, tenant, pending)
-    if isinstance(stored, SessionRefused):
-        raise await _failed(
-            browser,
-            tenant,
-            provider,
-            pending,
-            stored.reason,
-            cause="a block, a revocation or missing evidence of a fresh login",
-        )
-    other_person = await _end_former_session(browser, tenant, accepted)
-    await _end_outdated(browser, taken, tenant, accepted)
+        return await _refused(attempt, accepted, created.reason)
+    replaces_other = await end_former_session(browser, tenant, accepted)
+    await end_outdated(browser, attempt.login, tenant, accepted)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
-    browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
+    browser.record.user, browser.record.reason = accepted.identity.sub, Reason.OK
     _LOG.info(
         "login_succeeded",
         extra=fields(
@@ -215,30 +243,78 @@ async def _finish(browser: Browser, taken: LoginConsumed, tokens: Tokens) -> web
             provider=provider.name,
         ),
     )
-    if person_change.must_begin_clean(
-        browser, tenant, accepted.identity.sub, replaces=other_person
-    ):
+    return await _arrive(attempt, accepted, created, replaces_other=replaces_other)
+
+
+def _new_session(attempt: _Attempt, tokens: Tokens, accepted: Accepted) -> NewSession:
+    browser, pending = attempt.browser, attempt.pending
+    return NewSession(
+        tenant=attempt.tenant,
+        host=browser.host,
+        identity=accepted.identity,
+        began=attempt.login.began,
+        auth_time=accepted.auth_time,
+        idp_iat=accepted.idp_iat,
+        idp_iat_mapped=accepted.idp_iat_mapped,
+        hopped=pending.hopped,
+        client_id=pending.client_id,
+        refresh_token=tokens.refresh_token,
+        user_agent=browser.request.headers.get("User-Agent", "")[:200],
+        server=attempt.login.server,
+        prompted_for=(pending.for_host or pending.host) if pending.prompted else "",
+    )
+
+
+async def _refused(attempt: _Attempt, accepted: Accepted, reason: Reason) -> web.StreamResponse:
+    """The store made no session of the login."""
+    browser, pending = attempt.browser, attempt.pending
+    if reason is Reason.REAUTHENTICATE:
+        # Of two tabs that asked in one second only one has shown something new; the other is signed
+        # in by it all the same.
+        present = await browser.session(attempt.tenant.id)
+        if present is not None and present[0].identity.sub == accepted.identity.sub:
+            return await _go_on(browser, pending, present)
+        if not pending.hopped:
+            return _ask_the_provider(browser, attempt.tenant, pending)
+    raise await attempt.failed(
+        reason, cause="a block, a revocation or missing evidence of a fresh login"
+    )
+
+
+async def _arrive(
+    attempt: _Attempt, accepted: Accepted, created: SessionCreated, *, replaces_other: bool
+) -> web.StreamResponse:
+    """The browser gets its cookie, and goes where it wanted."""
+    browser, tenant, pending = attempt.browser, attempt.tenant, attempt.pending
+    user = accepted.identity.sub
+    if person_change.must_begin_clean(browser, tenant, user, replaces=replaces_other):
         return await person_change.begin_clean(
-            browser, stored, return_to=pending.return_to, replaces=other_person, hint=pending.hint
+            browser,
+            created,
+            return_to=pending.return_to,
+            replaces=replaces_other,
+            hint=pending.hint,
         )
     response = redirect(pending.return_to)
     if not is_named(accepted.identity, pending.hint):
-        response = await _say_who(browser, tenant, provider, pending, accepted.identity.email)
+        response = await _say_who(
+            browser, tenant, attempt.provider, pending, accepted.identity.email
+        )
     elif pending.for_host:
         response = await hand_over(
             browser,
-            stored.session,
-            stored.cookie.reveal(),
+            created.session,
+            created.cookie.reveal(),
             Destination(pending.return_to, pending.for_host, pending.for_browser),
         )
     set_cookie(
         response,
         browser.session_cookie(tenant.id),
-        stored.cookie.reveal(),
-        max_age_s=max(1, stored.session.expires_at - int(services.clock())),
+        created.cookie.reveal(),
+        max_age_s=max(1, created.session.expires_at - int(browser.services.clock())),
     )
     email_prompt.remember(response, browser, tenant.id)
-    person_change.arrives(response, browser, tenant, accepted.identity.sub, replaces=other_person)
+    person_change.arrives(response, browser, tenant, user, replaces=replaces_other)
     if not count_return(browser, response, pending.return_to):
         raise await give_up(browser, tenant)
     return response
@@ -300,101 +376,6 @@ def _ask_the_provider(browser: Browser, tenant: Tenant, pending: PendingLogin) -
     return response
 
 
-async def _end_denied(browser: Browser, taken: LoginConsumed, sub: str) -> None:
-    """The identity provider says of this very person what keeps them out: what an earlier login of
-    theirs through it has made ends too.
-    """
-    sessions, pending = browser.services.sessions, taken.pending
-    present = await browser.session(pending.tenant if browser.found is HostKind.LOGIN else None)
-    if present is not None and present[0].began < taken.began:
-        session = present[0]
-        if (session.tenant, session.identity.sub, session.identity.provider) == (
-            pending.tenant,
-            sub,
-            pending.provider,
-        ):
-            # The one whose cookie is at hand: its refresh token can be revoked too.
-            await _end_now(browser, present)
-    ended = await sessions.end_earlier(
-        pending.tenant,
-        user=sub,
-        began=taken.began,
-        outdated=lambda view: view.provider == pending.provider,
-    )
-    await sessions.unlink(pending.tenant, user=sub, began=taken.began)
-    _LOG.info(
-        "outdated_sessions_ended",
-        extra=fields(
-            request_id=browser.request_id,
-            tenant=pending.tenant,
-            user=sub,
-            provider=pending.provider,
-            ended=ended,
-        ),
-    )
-
-
-async def _end_outdated(
-    browser: Browser, taken: LoginConsumed, tenant: Tenant, accepted: Accepted
-) -> None:
-    """Earlier sessions of the same person that say more of them than the identity provider does
-    now, wherever they are.
-    """
-    identity = accepted.identity
-
-    def outdated(view: SessionView) -> bool:
-        return view.provider == identity.provider and is_outdated(
-            tenant, accepted, email=view.email, groups=view.groups, roles=view.roles
-        )
-
-    ended = await browser.services.sessions.end_earlier(
-        tenant.id, user=identity.sub, began=taken.began, outdated=outdated
-    )
-    if ended:
-        _LOG.info(
-            "outdated_sessions_ended",
-            extra=fields(
-                request_id=browser.request_id,
-                tenant=tenant.id,
-                user=identity.sub,
-                provider=identity.provider,
-                ended=ended,
-            ),
-        )
-
-
-async def _end_former_session(browser: Browser, tenant: Tenant, accepted: Accepted) -> bool:
-    """Whoever was signed in here before, if it was somebody else (also a planted cookie), is not
-    any more. The same person's former session ends a little later: nobody holds its cookie now, but
-    tabs that sign in together may have sent something with it; one that this login contradicts ends
-    at once. True if it was somebody else.
-    """
-    present = await browser.session(tenant.id if browser.found is HostKind.LOGIN else None)
-    if present is None:
-        return False
-    former, now = present[0].identity, accepted.identity
-    if (present[0].tenant, former.sub) != (tenant.id, now.sub):
-        # On a shared host the other person may be another tenant's.
-        await _end_now(browser, present)
-        return True
-    if former.provider == now.provider and is_outdated(
-        tenant, accepted, email=former.email, groups=former.groups, roles=former.roles
-    ):
-        await _end_now(browser, present)
-    else:
-        browser.services.token_revocation.end_replaced_soon(*present)
-    return False
-
-
-async def _end_now(browser: Browser, present: tuple[Session, str]) -> None:
-    """A session whose cookie is at hand, and its refresh token at Cognito."""
-    session, cookie = present
-    ended = await browser.services.sessions.end_family(session, cookie=cookie)
-    browser.services.token_revocation.revoke_soon(
-        session.tenant, ended.refresh_token, client_id=session.client_id
-    )
-
-
 def _throw_away(browser: Browser, pending: PendingLogin, tokens: Tokens) -> None:
     """No session came of this login: its refresh token is nobody's."""
     browser.services.token_revocation.revoke_soon(
@@ -416,7 +397,7 @@ async def _again(browser: Browser, pending: PendingLogin) -> web.StreamResponse:
     )
     if begun is None:
         raise await _state_lost(browser, "this login was finished already", pending=pending)
-    browser.request["reason"] = Reason.LOGIN_STATE
+    browser.record.reason = Reason.LOGIN_STATE
     return begun
 
 
@@ -437,11 +418,11 @@ async def _go_on(
     return response
 
 
-async def _begun_with(browser: Browser, pending: PendingLogin) -> tuple[Tenant, Provider]:
+async def _attempt(browser: Browser, login: LoginConsumed) -> _Attempt:
     """Tenant and provider as they are now; either may have been taken away since the login began,
     and so may the client.
     """
-    table = browser.services.tenants.table
+    table, pending = browser.services.tenants.table, login.pending
     tenant = table.by_id(pending.tenant)
     provider = tenant.provider(pending.provider) if tenant is not None else None
     if (
@@ -454,18 +435,18 @@ async def _begun_with(browser: Browser, pending: PendingLogin) -> tuple[Tenant, 
         raise await _state_lost(
             browser, "tenant, provider or app client changed since the login began"
         )
-    return tenant, provider
+    return _Attempt(browser, login, tenant, provider)
 
 
-async def _stray(browser: Browser, code: str, error: str, detail: str) -> web.StreamResponse:
+async def _stray(browser: Browser, answer: _Answer, detail: str) -> web.StreamResponse:
     """No login of ours: a bookmark of a sign-in page, a login that the identity provider began, one
     that took too long. An error is told.
     """
-    await _spend(browser, code)
-    begun = None if error else await begin_again(browser)
+    await _spend(browser, answer.code)
+    begun = None if answer.error else await begin_again(browser)
     if begun is None:
         raise await _state_lost(browser, detail)
-    browser.request["reason"] = Reason.LOGIN_STATE
+    browser.record.reason = Reason.LOGIN_STATE
     return begun
 
 
@@ -503,45 +484,3 @@ async def _state_lost(
     )
     retry = await login_link(browser, return_to=pending.return_to if pending is not None else "")
     return BrowserError(reason, 400, cause=cause, retry=retry, tenant=browser.tenant)
-
-
-async def _failed(
-    browser: Browser,
-    tenant: Tenant,
-    provider: Provider,
-    pending: PendingLogin,
-    reason: Reason,
-    *,
-    cause: str,
-    code: str = "",
-    setting: str = "",
-    error: str = "",
-    error_description: str = "",
-) -> BrowserError:
-    """The page; its link starts again at the same address, with the choice of provider open.
-
-    ``error`` and ``error_description`` are the peer's own text, which is for the log alone.
-    """
-    LOGINS.labels(*provider_labels(tenant.id, provider.name), code or reason.value).inc()
-    _LOG.warning(
-        "login_failed",
-        extra=fields(
-            request_id=browser.request_id,
-            tenant=tenant.id,
-            host=browser.host,
-            reason=reason.value,
-            provider=provider.name,
-            code=code or None,
-            cause=cause,
-            setting=setting or None,
-            error=error[:MAX_TOLD] or None,
-            error_description=error_description[:MAX_TOLD] or None,
-            client_id=pending.client_id,
-            redirect_uri=pending.redirect_uri,
-        ),
-    )
-    retry = await login_link(browser, tenant=tenant, return_to=pending.return_to, switch=True)
-    status = 503 if code == "cognito_down" else 400 if reason is Reason.IDP_ERROR else 403
-    return BrowserError(
-        reason, status, code=code, cause=cause, setting=setting, retry=retry, tenant=tenant
-    )

@@ -67,7 +67,7 @@ async def start(request: web.Request) -> web.StreamResponse:
             400,
             cause="no test link of ours for this host, or it was used, or it is too old",
         )
-    request["tenant"] = tenant.id
+    browser.record.tenant = tenant.id
     provider = choose_provider(tenant, wanted=browser.parameter("provider"), hint="")
     if provider is None:
         choices = [
@@ -147,7 +147,7 @@ async def finish(
             cause="the test link was used, or tenant or provider changed since",
             tenant=tenant,
         )
-    browser.request["tenant"], browser.request["provider"] = tenant.id, provider.name
+    browser.record.tenant, browser.record.provider = tenant.id, provider.name
     result = _Result()
     there_ms = max(0.0, services.clock() - taken.began / 1_000_000) * 1000
     if error or not code:
@@ -172,7 +172,7 @@ async def finish(
         if tokens is not None:
             _judge(browser, tenant, provider, tokens, result)
             await _throw_away(browser, tenant, pending, tokens, result)
-    browser.request["reason"] = result.reason
+    browser.record.reason = result.reason
     await services.trials.note(
         pending.test,
         signed_link.Result(

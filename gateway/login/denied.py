@@ -39,7 +39,7 @@ async def explain(request: web.Request) -> web.StreamResponse:
     tenant = browser.tenant_for(session.tenant)
     if tenant is None or path is None:
         raise BrowserError(Reason.BAD_REQUEST, 400, tenant=tenant)
-    request["tenant"], request["user"] = tenant.id, session.identity.sub
+    browser.record.tenant, browser.record.user = tenant.id, session.identity.sub
     asked = _as_asked(browser, path.path, ambiguous=path.ambiguous, target=parts.path)
     matched = match(tenant, asked)
     decision = decide(
@@ -51,7 +51,7 @@ async def explain(request: web.Request) -> web.StreamResponse:
         now=browser.services.clock(),
         trace=Trace(),
     )
-    request["reason"] = decision.reason
+    browser.record.reason = decision.reason
     if isinstance(decision, Login):
         return redirect("/_auth/login?" + urlencode({"rd": wanted}))
     return_to = f"{browser.origin}{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"

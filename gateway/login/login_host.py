@@ -95,7 +95,7 @@ async def start(browser: Browser) -> web.StreamResponse:
         if link is not None:
             return redirect(link)
     tenant, destination = _asked_for(browser)
-    browser.request["tenant"] = tenant.id
+    browser.record.tenant = tenant.id
     wanted, hint, switch, anew = (
         browser.parameter("provider"),
         browser.parameter("login_hint"),
@@ -157,7 +157,7 @@ async def _anew(browser: Browser) -> web.Response | None:
     provider = tenant.provider(present[0].identity.provider)
     if provider is None:
         return None
-    browser.request["tenant"] = tenant.id
+    browser.record.tenant = tenant.id
     return reauthenticate.begin(browser, tenant, provider, host=browser.host)
 
 
@@ -265,7 +265,7 @@ async def hand_over(
         raise BrowserError(
             Reason.UNKNOWN_HOST, 421, cause="the host was taken from the tenant meanwhile"
         )
-    browser.request["user"] = parent.identity.sub
+    browser.record.user = parent.identity.sub
     return redirect(
         f"{services.config.origin(destination.host)}/_auth/"
         f"complete?{urlencode({'ticket': ticket.reveal()})}"
@@ -301,7 +301,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
         return await _no_ticket(browser, request, "the ticket is spent or expired")
     stored, return_to = redeemed
     tenant = browser.services.tenants.table.by_id(stored.session.tenant)
-    request["tenant"] = stored.session.tenant
+    browser.record.tenant = stored.session.tenant
     other_person = before is not None and before[0].identity.sub != stored.session.identity.sub
     if before is not None and other_person:
         ended = await browser.services.sessions.end_family(before[0], cookie=before[1])
@@ -310,7 +310,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
         )
     elif before is not None:
         browser.services.token_revocation.end_replaced_soon(*before)
-    request["user"], request["reason"] = stored.session.identity.sub, Reason.OK
+    browser.record.user, browser.record.reason = stored.session.identity.sub, Reason.OK
     if person_change.must_begin_clean(
         browser, tenant, stored.session.identity.sub, replaces=other_person
     ):
@@ -342,5 +342,5 @@ async def _no_ticket(browser: Browser, request: web.Request, detail: str) -> web
         raise BrowserError(
             Reason.LOGIN_STATE, 400, retry="/_auth/login", tenant=browser.tenant, cause=detail
         )
-    request["reason"] = Reason.LOGIN_STATE
+    browser.record.reason = Reason.LOGIN_STATE
     return begun

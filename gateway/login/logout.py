@@ -62,10 +62,9 @@ async def sign_out(
     """End ``present``, a session and its cookie, and go through Cognito: back to ``again`` as
     somebody else, or to the signed-out page.
     """
-    request = browser.request
     tenant = _tenant(browser, present[0].tenant if present else None)
     if present is not None:
-        request["tenant"], request["user"] = present[0].tenant, present[0].identity.sub
+        browser.record.tenant, browser.record.user = present[0].tenant, present[0].identity.sub
         ended = await browser.services.sessions.end_family(present[0], cookie=present[1])
         browser.services.token_revocation.revoke_soon(
             present[0].tenant, ended.refresh_token, client_id=present[0].client_id

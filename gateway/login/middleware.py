@@ -16,7 +16,14 @@ from gateway.core.reason import Reason
 from gateway.errors import UnavailableError
 from gateway.log import fields
 from gateway.login.page_links import change_link, start_page
-from gateway.login.request import BrowserError, language_of, parse, parse_any, request_id_of
+from gateway.login.request import (
+    BrowserError,
+    language_of,
+    parse,
+    parse_any,
+    record_of,
+    request_id_of,
+)
 from gateway.pages import standalone
 
 if TYPE_CHECKING:
@@ -34,7 +41,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     reason, cause, error_code, setting = None, "", "", ""
     try:
         response = await handler(request)
-        reason = request.get("reason")
+        reason = record_of(request).reason
     except BrowserError as error:
         reason, cause = error.reason, error.cause
         error_code, setting = error.code, error.setting
@@ -60,13 +67,13 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         "http_request",
         extra=fields(
             request_id=request_id_of(request),
-            tenant=request.get("tenant"),
+            tenant=record_of(request).tenant,
             host=request.headers.get("Host", "")[:256],
             method=request.method,
             path=request.path[:256],
-            reason=reason.value if isinstance(reason, Reason) else None,
-            user=request.get("user"),
-            provider=request.get("provider"),
+            reason=reason.value if reason is not None else None,
+            user=record_of(request).user,
+            provider=record_of(request).provider,
             duration_ms=round((perf_counter() - started) * 1000, 3),
             status=response.status,
             code=error_code or None,

@@ -87,5 +87,5 @@ async def _present(browser: Browser) -> tuple[Session, str]:
         raise BrowserError(
             Reason.NO_SESSION, 401, retry=await login_link(browser), tenant=browser.tenant
         )
-    browser.request["tenant"], browser.request["user"] = present[0].tenant, present[0].identity.sub
+    browser.record.tenant, browser.record.user = present[0].tenant, present[0].identity.sub
     return present

@@ -152,7 +152,7 @@ def _end_app_sessions(
             "app_cookies_left",
             extra=fields(
                 request_id=browser.request_id,
-                tenant=browser.request.get("tenant"),
+                tenant=browser.record.tenant,
                 host=browser.host,
                 count=len(left),
             ),

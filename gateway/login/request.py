@@ -9,8 +9,10 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
+
+from aiohttp import web
 
 from gateway.check.services import SERVICES
 from gateway.core.cookies import MAX_TRIED, names_below, own_values, pairs_below
@@ -22,8 +24,6 @@ from gateway.http.listener import UNREADABLE
 from gateway.pages.language import negotiate
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from gateway.check.services import Services
     from gateway.core.model import Session, Tenant
 
@@ -50,6 +50,20 @@ FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 16
 
 
+@dataclass(slots=True)
+class RequestRecord:
+    """What the log says of a request beside its address, as far as it came."""
+
+    request_id: str
+    tenant: str | None = None
+    user: str | None = None
+    provider: str | None = None
+    reason: Reason | None = None
+
+
+RECORD: Final = web.RequestKey("record", RequestRecord)
+
+
 @dataclass(frozen=True, slots=True)
 class Browser:
     """Who is asking, where. ``tenant`` is None on hosts that are no single tenant's.
@@ -68,6 +82,10 @@ class Browser:
     """False where the address is a proxy's or a private one, as of a balancer that nobody named:
     then many share it, and none may be refused for the others.
     """
+
+    @property
+    def record(self) -> RequestRecord:
+        return record_of(self.request)
 
     @property
     def found(self) -> Tenant | HostKind:
@@ -261,15 +279,20 @@ def parse_any(request: web.Request) -> Browser:
     )
 
 
+def record_of(request: web.Request) -> RequestRecord:
+    """The same for the whole request."""
+    record = request.get(RECORD)
+    if record is None:
+        sent = parse_request_id(request.headers.get("X-Request-Id", ""))
+        record = request[RECORD] = RequestRecord(sent or secrets.token_hex(8))
+    return record
+
+
 def request_id_of(request: web.Request) -> str:
     """The ingress' id if it has a harmless shape, else a new one; the same for the whole
     request.
     """
-    known: str | None = request.get("request_id")
-    if known is None:
-        known = parse_request_id(request.headers.get("X-Request-Id", "")) or secrets.token_hex(8)
-        request["request_id"] = known
-    return known
+    return record_of(request).request_id
 
 
 def language_of(request: web.Request) -> str:

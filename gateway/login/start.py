@@ -63,7 +63,7 @@ async def start(request: web.Request) -> web.StreamResponse:
     chosen = browser.tenant or await email_prompt.choose(browser, return_to=return_to, hint=hint)
     if isinstance(chosen, web.Response):
         return chosen
-    request["tenant"] = chosen.id
+    browser.record.tenant = chosen.id
     # On a shared host a provider is chosen within the organization that was found, never instead of
     # finding it.
     return await _go(
