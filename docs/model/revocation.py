@@ -70,7 +70,7 @@ GUARDS: dict[str, str] = {
         "only the server that ended the sessions acknowledges: on another one the revocation "
         "begins again"
     ),
-    "fresh_primary": (
+    "primary_on_probation": (
         "on a primary that the revoker has not yet known for a full staleness, holders "
         "elsewhere are waited out"
     ),
@@ -128,7 +128,7 @@ class State(NamedTuple):
     where: int
     holders: frozenset[int]
     wait: int
-    fresh: int
+    probation: int
 
 
 class Violation(NamedTuple):
@@ -300,8 +300,11 @@ def revoker_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
     if not s.noise and believed:
         stores, heard = event(revoked=False)
         confirmed = not cut
-        fresh = STALENESS if s.where == 1 and s.fresh < 0 and confirmed else s.fresh
-        yield "another event", s._replace(stores=stores, replicas=heard, noise=True, fresh=fresh)
+        probation = STALENESS if s.where == 1 and s.probation < 0 and confirmed else s.probation
+        yield (
+            "another event",
+            s._replace(stores=stores, replicas=heard, noise=True, probation=probation),
+        )
     if s.phase == 0 and believed:
         early = frozenset(i for i, c in enumerate(store.leases) if c != ABSENT)
         if "list_after_delete" in off and s.wait == -1:
@@ -337,14 +340,14 @@ def revoker_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
         stores = s.stores
         if s.where == 0 and not s.promoted and not cut:
             stores = (s.stores[0], s.stores[1]._replace(present=False))
-        fresh = STALENESS if s.where == 1 and s.fresh < 0 else s.fresh
+        probation = STALENESS if s.where == 1 and s.probation < 0 else s.probation
         wait = STALENESS - 1 if "staleness_covers_lease" in off else STALENESS
-        yield "durable", s._replace(phase=4, wait=wait, stores=stores, fresh=fresh)
+        yield "durable", s._replace(phase=4, wait=wait, stores=stores, probation=probation)
     if s.phase == 4:
         waiting = {
             i for i in s.holders if store.leases[i] < store.revoked and store.leases[i] != ABSENT
         }
-        known = s.where == 0 or s.fresh == 0 or "fresh_primary" in off
+        known = s.where == 0 or s.probation == 0 or "primary_on_probation" in off
         if "ack_awaited" in off or ((not waiting or s.wait <= 0) and known):
             yield "acknowledged", s._replace(phase=5, wait=-1, holders=frozenset())
     if s.promoted and s.where == 0 and s.phase in {0, 1, 2, 3}:
@@ -375,7 +378,7 @@ def world_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
         s._replace(
             replicas=tuple(replicas),
             wait=s.wait - 1 if s.wait > 0 else s.wait,
-            fresh=s.fresh - 1 if s.fresh > 0 else s.fresh,
+            probation=s.probation - 1 if s.probation > 0 else s.probation,
         ),
     )
     if "no_ttl" in off:
@@ -449,8 +452,8 @@ def canonical(s: State) -> State:
     if s.phase == 5:
         if one.leases != nobody:
             one = one._replace(leases=nobody)
-        if s.fresh != -1:
-            s = s._replace(fresh=-1)
+        if s.probation != -1:
+            s = s._replace(probation=-1)
     if s.promoted and s.where == 1 and all(r.primary == 1 for r in replicas):
         zero = Primary(present=False, seq=0, revoked=0, leases=nobody)
     if len(replicas) > 1 and not s.holders and all(len(set(p.leases)) == 1 for p in (zero, one)):

@@ -5,8 +5,8 @@ Rules (guards of docs/model/revocation.py):
 - Lease holders are listed after the deletion, by a fence that is itself an event and durable.
 - Each of them confirmed the fence, or a full staleness passed on this process's own clock since the
   fence was durable.
-- On a primary that was not yet known for a full staleness (its marker is fresh), a full staleness
-  passes in any case: leases may be held elsewhere.
+- On a primary that was not yet known for a full staleness (its marker is on probation), a full
+  staleness passes in any case: leases may be held elsewhere.
 - Another primary in between: nothing is acknowledged; the caller repeats.
 - A lease is taken away only after it was not renewed for a full staleness.
 """

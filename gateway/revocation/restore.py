@@ -3,8 +3,8 @@ record.
 
 A restart, a fail-over, a flush or older data make a marker not fit; then checks and logins answer
 503 until an admin role has restored the bucket (clock, blocks, overlays, revocations, from the
-record) and marked it again. A marker is *fresh* for a full staleness: leases held on another server
-run out in that time, and acknowledgements wait it out. Then it is *seasoned*.
+record) and marked it again. A marker is on *probation* for a full staleness: leases held on another
+server run out in that time, and acknowledgements wait it out. Then it is *trusted*.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.sessions.connection import RedisClient
 
-MARKERS, MARK, SEASON = (Script.load(name) for name in ("markers", "mark", "season"))
+MARKERS, MARK, TRUST = (Script.load(name) for name in ("markers", "mark", "trust"))
 LOOK_S: Final = 0.25
 """How long a fail-over may go unnoticed by the admin role; part of the time to recover."""
 TURNS: Final = 64
@@ -71,8 +71,8 @@ class Markers:
         self._monotonic = monotonic
         self._sleep = sleep
         self._nonce = nonce
-        self._fresh: dict[tuple[int, bytes], float] = {}
-        self._unseasoned: set[int] = set()
+        self._on_probation: dict[tuple[int, bytes], float] = {}
+        self._untrusted: set[int] = set()
         self._turn = 0
         self._unrestorable: set[str] = set()
         """Tenants whose record is beyond us, as the log has said: their buckets stay shut, the
@@ -97,7 +97,7 @@ class Markers:
             await self._sleep(LOOK_S)
 
     async def look(self) -> int:
-        """Restore and mark what does not fit, season what did for a full staleness; how many
+        """Restore and mark what does not fit, trust what did for a full staleness; how many
         buckets were restored.
         """
         if not self._redis.clustered:
@@ -132,7 +132,7 @@ class Markers:
         sample = {
             buckets[0],
             *buckets[self._turn :: TURNS],
-            *self._unseasoned.intersection(buckets),
+            *self._untrusted.intersection(buckets),
             *moved.intersection(buckets),
         }
         restored = await self._look(sorted(sample))
@@ -160,11 +160,11 @@ class Markers:
         if restored:
             _log.warning("redis_bucket_restored", extra=fields(buckets=len(restored)))
         known = {bucket: marker for bucket, (_, marker) in marked_for.items() if marker is not None}
-        self._unseasoned -= {bucket for bucket, marker in known.items() if marker.startswith(b"s")}
-        self._unseasoned |= restored | {
+        self._untrusted -= {bucket for bucket, marker in known.items() if marker.startswith(b"s")}
+        self._untrusted |= restored | {
             bucket for bucket, marker in known.items() if marker.startswith(b"f")
         }
-        await self._season(known)
+        await self._trust(known)
         if failed is not None:
             raise failed
         return len(restored)
@@ -241,23 +241,25 @@ class Markers:
                 msg = "Redis: another primary took over while one was restored"
                 raise UnavailableError(msg)
 
-    async def _season(self, markers: dict[int, bytes]) -> None:
+    async def _trust(self, markers: dict[int, bytes]) -> None:
         now = self._monotonic()
-        fresh = {
-            (bucket, marker): self._fresh.get((bucket, marker), now)
+        on_probation = {
+            (bucket, marker): self._on_probation.get((bucket, marker), now)
             for bucket, marker in markers.items()
             if marker.startswith(b"f")
         }
-        self._fresh = {key: at for key, at in self._fresh.items() if key[0] not in markers} | fresh
-        ripe = [key for key, at in fresh.items() if now - at >= self._staleness_s]
-        if ripe:
+        self._on_probation = {
+            key: at for key, at in self._on_probation.items() if key[0] not in markers
+        } | on_probation
+        due = [key for key, at in on_probation.items() if now - at >= self._staleness_s]
+        if due:
             keys, seen = (
-                [f"{prefix(bucket)}m" for bucket, _ in ripe],
-                [marker for _, marker in ripe],
+                [f"{prefix(bucket)}m" for bucket, _ in due],
+                [marker for _, marker in due],
             )
             if not self._redis.clustered:
-                await self._redis.run_durably(SEASON, keys, seen)
+                await self._redis.run_durably(TRUST, keys, seen)
             else:
                 await self._redis.run_together_durably(
-                    SEASON, [([key], [marker]) for key, marker in zip(keys, seen, strict=True)]
+                    TRUST, [([key], [marker]) for key, marker in zip(keys, seen, strict=True)]
                 )

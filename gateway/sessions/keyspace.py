@@ -23,7 +23,8 @@ began, ``k`` digest of the binding cookie, ``t`` taken ``gw:{2a7}:t:<digest>``  
 ``p`` sealed, ``k`` digest of the binding, ``h`` host ``gw:{2a7}:c:<tenant>``   the tenant's clock,
 µs ``gw:{2a7}:l``            hash, leases: replica → incarnation, last event applied (or ``-``),
 beat ``gw:{2a7}:n``, ``…:e``   number of the last event, and the list of the last 256 ``gw:{2a7}:m``
-marker: ``f`` (fresh) or ``s`` (seasoned), replication id of the primary it was written for, nonce
+marker: ``f`` (probation) or ``s`` (trusted), replication id of the primary it was written for,
+nonce
 ``gw:{2a7}:g``            generation of the tenant snapshot that answers must be given by
 ``gw:{2a7}:h``            written to see whether replicas confirm it; means nothing
 

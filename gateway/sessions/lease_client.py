@@ -412,5 +412,5 @@ def _renewed(row: Sequence[Any]) -> Renewed | None:
         if events is None
         else tuple(parse_event(words.decode("ascii", "replace")) for words in events)
     )
-    # Fresh and seasoned are the revoker's business; the rest says which server.
+    # Probation and trust are the revoker's business; the rest says which server.
     return Renewed(marker.decode("ascii")[2:], int(number), int(generation), parsed)

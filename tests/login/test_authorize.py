@@ -83,7 +83,7 @@ async def test_the_store_is_told_whose_login_it_keeps(client: str, known: bool) 
     services = SimpleNamespace(
         attempts=Counter(),
         random_token=lambda: "x",
-        sessions=SimpleNamespace(begin=begin),
+        sessions=SimpleNamespace(start_login=begin),
         clock=lambda: 0,
         config=SimpleNamespace(origin=lambda host: f"https://{host}"),
         signing_keys=(),

@@ -266,7 +266,7 @@ async def test_while_a_slot_is_moved_its_tenant_is_answered(
     monkeypatch.setattr(
         "gateway.revocation.restore.TURNS", 100_000
     )  # what moved is looked at at once, not when its turn comes
-    await until(lambda: not gateway.markers._unseasoned)
+    await until(lambda: not gateway.markers._untrusted)
     remembered = await gateway.log_in("tenant-0")
     await gateway.log_in("tenant-0", "bob")
     await gateway.revoke(

@@ -92,7 +92,7 @@ async def markers(redis: RedisClient, clock: Clock) -> Markers:
     )
 
 
-async def season(keeper: Markers, clock: Clock) -> None:
+async def trust(keeper: Markers, clock: Clock) -> None:
     await keeper.look()
     await keeper.look()
     clock.advance(STALENESS_S)
@@ -573,7 +573,7 @@ async def test_on_a_primary_that_is_not_known_for_long_a_full_staleness_passes(
     began = steady()()
     await acknowledgements(redis).confirm("acme", Reports(), server=await server_of(redis))
     assert steady()() - began >= STALENESS_S
-    await season(markers, clock)
+    await trust(markers, clock)
     began = steady()()
     await acknowledgements(redis).confirm("acme", Reports(), server=await server_of(redis))
     assert steady()() - began < STALENESS_S / 2

@@ -129,7 +129,7 @@ async def single(size: Size) -> AsyncIterator[tuple[Fleet, servers.Server]]:
 async def under_load(size: Size) -> Result:
     """Nothing is wrong; then the push channel is cut again and again."""
     async with single(size) as (fleet, server):
-        # A primary is seasoned after a staleness.
+        # A primary is trusted after a staleness.
         await asyncio.sleep(fleet.staleness_s + 1)
         fleet.load(size.connections, pause_s=size.pause_s)
         await asyncio.sleep(1)
