@@ -1,0 +1,183 @@
+"""What is answered from memory, and how long its finished lines are used. Without servers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import jwt
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from gateway.check.dialects import ENDPOINTS, RawRequest, Verdict
+from gateway.check.handler import HEAD_LIFE_S, Checks
+from gateway.check.response import CheckResponse, encode
+from gateway.core.decision import Allow
+from gateway.core.headers import identity_headers
+from gateway.core.reason import Reason
+from gateway.keys import ring as keys
+from gateway.sessions.api import MISS
+from tests.ingress.stand import ACME, COOKIE, KEY, Stand, identity
+from tests.ingress.stand import session as session_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway.check.services import Services
+    from gateway.core.model import Session
+    from gateway.sessions.api import Miss
+
+NOW = 1_800_000_000.0
+
+
+class Remembering(Stand):
+    """Its sessions are in memory; none is looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.is_outdated = False
+
+    def cached(self, cookie: str, *, host: str) -> Session | Miss | None:  # type: ignore[override]  # the protocol's
+        return self.sessions.get(cookie, MISS)
+
+    def is_suspended(self, tenant: str) -> bool:
+        return self.is_outdated
+
+    def services(self) -> Services:
+        return replace(self._services(), clock=lambda: self.now)
+
+
+@pytest.fixture
+async def stand() -> AsyncIterator[Remembering]:
+    """Never started: nothing is served."""
+    made = Remembering()
+    yield made
+    made._loop.close()
+    made.h2c.stop()
+
+
+def request(path: str = "/p", *, endpoint: str = "nginx", **more: str) -> RawRequest:
+    pairs = {
+        "X-Gateway-Key": KEY,
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Proto": "http",
+        "X-Forwarded-Host": ACME,
+        "Host": ACME,
+        "X-Forwarded-Uri": path,
+        "Cookie": f"theme=dark; {COOKIE}=alice",
+        **more,
+    }
+    raw_path = f"/auth/envoy{path}" if endpoint == "envoy" else f"/auth/{endpoint}"
+    headers = CIMultiDictProxy(CIMultiDict(pairs))
+    return RawRequest("GET", raw_path, headers, "127.0.0.1")
+
+
+def at_once(checks: Checks, asked: RawRequest) -> CheckResponse:
+    answer = checks(asked)
+    assert isinstance(answer, CheckResponse), "it had to wait"
+    return answer
+
+
+def header(response: CheckResponse, name: str) -> str:
+    lines = response.lines.decode().split("\r\n")
+    (value,) = [line.partition(": ")[2] for line in lines if line.partition(": ")[0] == name]
+    return value
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_an_allow_from_memory_is_what_the_dialect_would_have_rendered(
+    stand: Remembering, endpoint: str
+) -> None:
+    stand.sign_in("alice", identity("alice@acme.test"))
+    checks, asked = Checks(stand.services()), request(endpoint=endpoint, Authorization="Basic eDp5")
+    first, second = at_once(checks, asked), at_once(checks, asked)
+    assert first == second
+    if endpoint == "nginx-page":
+        assert first == CheckResponse(502), "it lets nobody in"
+        return
+    parsed = ENDPOINTS[endpoint].parse(asked, cookie_name=COOKIE)
+    tenant = stand.table.by_id("acme")
+    assert tenant is not None
+    headers = identity_headers(
+        tenant,
+        identity("alice@acme.test"),
+        assertion=header(first, "X-Auth-Request-Jwt"),
+    )
+    assert headers is not None
+    verdict = Verdict(decision=Allow(Reason.OK), headers=headers)
+    assert first == encode(ENDPOINTS[endpoint].render(verdict, cast("Any", parsed)))
+
+
+async def test_lines_of_another_session_tenant_or_key_are_used_no_longer(
+    stand: Remembering,
+) -> None:
+    services = stand.services()
+    checks = Checks(services)
+    stand.sign_in("alice", identity("alice@acme.test", groups=("app-users", "a")))
+
+    def told(name: str = "X-Auth-Request-Groups") -> str:
+        return header(at_once(checks, request()), name)
+
+    def key_id() -> str:
+        return str(jwt.get_unverified_header(told("X-Auth-Request-Jwt"))["kid"])
+
+    assert told() == "app-users,a"
+    stand.sign_in("alice", identity("alice@acme.test", groups=("app-users", "b")))
+    assert told() == "app-users,b", "the session was changed, under its own name"
+    acme = stand.table.by_id("acme")
+    assert acme is not None
+    others = [tenant for tenant in stand.tenants if tenant.id != "acme"]
+    narrowed = replace(acme, group_header_names=frozenset({"app-users"}))
+    stand.table = stand.table_for([narrowed, *others])
+    assert told() == "app-users", "the tenants were"
+    before = key_id()
+    services.assertions.replace_keys(keys.generate())
+    assert key_id() != before, "the key ring was"
+
+
+async def test_lines_are_signed_anew_long_before_the_assertion_in_them_ends(
+    stand: Remembering,
+) -> None:
+    checks, expiries = Checks(stand.services()), set()
+    stand.sign_in("alice", identity("alice@acme.test"))
+    for _ in range(40):
+        token = header(at_once(checks, request()), "X-Auth-Request-Jwt")
+        expires = jwt.decode(token, options={"verify_signature": False})["exp"]
+        assert expires - stand.now >= 60 - HEAD_LIFE_S
+        expiries.add(expires)
+        stand.now += HEAD_LIFE_S / 2
+    assert len(expiries) > 1
+
+
+async def test_what_memory_does_not_hold_waits_and_what_it_must_not_say_too(
+    stand: Remembering,
+) -> None:
+    checks = Checks(stand.services())
+    stand.sign_in("alice", identity("alice@acme.test"))
+    assert at_once(checks, request()).status == 200
+    waits = checks(request(Cookie=f"{COOKIE}=nobody"))
+    assert not isinstance(waits, CheckResponse)
+    assert (await waits).status == 401
+    stand.is_outdated = True
+    waits = checks(request())
+    assert not isinstance(waits, CheckResponse), "newer tenants are on their way"
+    stand._served.replaced = lambda table, *, within_s: asyncio.sleep(0, result=False)
+    assert (await waits).status == 503
+    stand.is_outdated = False
+    stand.sessions["alice"] = replace(
+        session_of("alice", identity("alice@acme.test")), expires_at=int(NOW)
+    )
+    assert at_once(checks, request()).status == 401, "it has expired since it was read"
+
+
+async def test_a_peer_that_is_not_trusted_and_an_address_of_nobody_are_told_at_once(
+    stand: Remembering,
+) -> None:
+    checks = Checks(stand.services())
+    stand.sign_in("alice", identity("alice@acme.test"))
+    answer = at_once(checks, request(**{"X-Gateway-Key": "wrong"}))
+    assert answer.status == 403 and b"untrusted_proxy" in answer.lines
+    assert at_once(checks, request()._replace(raw_path="/auth/unknown")).status == 404
+    assert at_once(checks, request()._replace(raw_path="/auth/nginx/x?y")).status == 200
