@@ -28,7 +28,7 @@ from gateway.runtime import health
 from gateway.tenants.document import TenantDocument
 from tests.apps.applications import APPLICATIONS
 from tests.apps.more import LARGE, Large
-from tests.docs import cli_reference, reference
+from tests.docs import cli_reference, reference, rooms
 from tests.runtime.test_scaling import patterns
 
 ROOT = Path(__file__).parents[2]
@@ -428,3 +428,29 @@ def test_alerts_and_log_events_that_the_documentation_names_exist() -> None:
     assert [
         event for event in sorted(events - {"outcome", "reason"}) if f'"{event}"' not in source
     ] == []
+
+
+def test_the_picture_of_the_rooms_is_drawn_from_the_imports() -> None:
+    assert rooms.PICTURE.read_text("utf-8") == rooms.picture(), "run scripts/reference"
+
+
+def test_a_way_of_arrows_leads_from_each_room_to_all_that_it_imports() -> None:
+    imported = rooms.imports()
+    drawn: dict[str, set[str]] = {room: set() for room in imported}
+    for room, other in rooms.arrows(imported):
+        drawn[room].add(other)
+
+    def below(room: str) -> set[str]:
+        return set().union(*({other} | below(other) for other in drawn[room]))
+
+    assert all(others <= below(room) for room, others in imported.items())
+
+
+def test_the_walks_of_the_architecture_name_functions_that_are_there() -> None:
+    page = (ROOT / "docs/developer/architecture.md").read_text("utf-8")
+    section = page[page.index("## Four more walks") : page.index("## Modules")]
+    steps = re.findall(r"^ *(?:→ )?([\w/]+\.py)(?: (\w+))?(?:  |$)", section, re.MULTILINE)
+    assert len(steps) > 20
+    for file, function in steps:
+        source = (ROOT / "gateway" / file).read_text("utf-8")
+        assert not function or re.search(rf"def {function}\b", source), (file, function)
