@@ -35,7 +35,7 @@ def launch(kind: str, site: Site, *, directory: Path) -> RunningIngress:
     """Start the proxy ``kind`` with the configuration of ``site``; its files and log are written to
     ``directory``. Raises ``IngressError``.
     """
-    host = next((name for name in site.all_patterns if not name.startswith("*")), "localhost")
+    host = next((name for name in site.protected if not name.startswith("*")), "localhost")
     return start(
         LAUNCHERS[kind], render(kind, site), directory=directory, port=site.port, host=host
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.ingress.stand import Stand
 
-CLIENTS = 3
+CLIENTS = 6
 PATIENCE_S = 20.0
 
 
