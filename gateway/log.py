@@ -345,7 +345,7 @@ def _missing(lines: int) -> logging.LogRecord:
     record = logging.LogRecord(ROOT, logging.WARNING, "", 0, "log_lines_dropped", None, None)
     record.gateway_fields = {
         "lines": lines,
-        "detail": "whoever reads the log was too slow, or the disk was full",
+        "detail": "the reader of the log was too slow, or the disk was full",
     }
     return record
 

@@ -197,7 +197,7 @@ CANARY_PROBES = Counter(
 )
 INGRESS_BYPASS_DETECTED = Gauge(
     "gateway_ingress_bypass_detected",
-    "1 while the last unauthenticated request of the canary was let in.",
+    "1 while the last unauthenticated request of the canary succeeded.",
     registry=REGISTRY,
     multiprocess_mode="livemax",
 )

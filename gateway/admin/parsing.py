@@ -50,7 +50,7 @@ def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
-            msg = f"the name {name[:60]!r} stands twice in one object"
+            msg = f"the name {name[:60]!r} appears twice in one object"
             raise ValueError(msg)
         found[name] = value
     return found

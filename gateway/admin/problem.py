@@ -91,7 +91,7 @@ PROBLEMS: Mapping[Code, tuple[int, str]] = {
     Code.SECRET_REFERENCE: (400, "Secrets are sent as they are"),
     # what is there already
     Code.PRECONDITION_REQUIRED: (428, "If-Match is needed"),
-    Code.PRECONDITION_FAILED: (412, "It has changed meanwhile"),
+    Code.PRECONDITION_FAILED: (412, "It has changed in the meantime"),
     Code.EXISTS: (409, "It exists already"),
     Code.TAKEN: (409, "Another tenant has it"),
     Code.READ_ONLY: (409, "It comes from a file"),

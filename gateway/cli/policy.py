@@ -22,9 +22,7 @@ def command() -> None:
 @command.command()
 @api_options
 @click.option("--host", required=True, help="As the browser types it.")
-@click.option(
-    "--path", default="/", show_default=True, help="As it stands in the request, escapes included."
-)
+@click.option("--path", default="/", show_default=True, help="As in the request, escapes included.")
 @click.option("--method", default="GET", show_default=True)
 @click.option(
     "--destination",

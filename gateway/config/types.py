@@ -246,7 +246,7 @@ def check_open_header_map(
         if text and not _CLAIM.fullmatch(text):
             msg = (
                 f'{name}: {text!r}: claim:NAME, or "" for nothing unless the tenant says; what '
-                "says who somebody is belongs in headers"
+                "identifies a user belongs in headers"
             )
             raise ValueError(msg)
         _check_encoding(name, text, encoding)

@@ -43,9 +43,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             return node.value if node.tag == _TEXT else self.construct_object(node)
         built = self._built.get(id(node))
         if built is _UNFINISHED:
-            raise ConstructorError(
-                None, None, "an alias stands within what it stands for", node.start_mark
-            )
+            raise ConstructorError(None, None, "an alias refers to itself", node.start_mark)
         if built is None:
             # What an alias names is built once, however often it is used: a few lines could else
             # become gigabytes.

@@ -165,7 +165,7 @@ def _check(text: str) -> None:
         raise ValueError(msg)
     stars = [segment for segment in (*segments, last) if "*" in segment]
     if any("**" in segment and segment != "**" for segment in stars):
-        msg = "** stands alone between slashes (/**/*.css); within a segment write one *"
+        msg = "** must be alone between slashes (/**/*.css); within a segment write one *"
         raise ValueError(msg)
     if len(segments) >= MAX_GLOB_SEGMENTS or len(stars) > MAX_GLOB_STARS:
         msg = f"at most {MAX_GLOB_SEGMENTS} segments, and {MAX_GLOB_STARS} with * or **"

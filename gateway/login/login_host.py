@@ -263,7 +263,7 @@ async def hand_over(
     tenant = table.by_id(parent.tenant)
     if tenant is None or not tenant.active or not table.owns(tenant, destination.host):
         raise BrowserError(
-            Reason.UNKNOWN_HOST, 421, cause="the host was taken from the tenant meanwhile"
+            Reason.UNKNOWN_HOST, 421, cause="the host was removed from the tenant in the meantime"
         )
     browser.record.user = parent.identity.sub
     return redirect(

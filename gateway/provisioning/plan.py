@@ -289,7 +289,7 @@ def _retired(wanted: WantedClient, client_id: str, found: ActualClient | None) -
             Verb.REMOVE,
             Resource.CLIENT,
             client_id,
-            "it was replaced, and is gone from the pool: the gateway forgets it",
+            "it was replaced and no longer exists in the pool; the gateway deletes its record",
         )
     differences = client_differences(wanted, found)
     if differences:

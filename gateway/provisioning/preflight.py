@@ -79,7 +79,7 @@ def check_issuer(issuer: str, kind: ProviderKind | None, *, development: bool) -
     if not host or parts.scheme not in {"https", "http"}:
         return "an https:// URL, as the identity provider's discovery document names it"
     if parts.scheme == "http" and not local:
-        return "must be https: whoever is on the way could put in their own keys"
+        return "must be https: an attacker on the way could replace the keys"
     if parts.query or parts.fragment or parts.username is not None:
         return "without user name, query or fragment"
     if port not in {None, 443, 80} and not local:
@@ -149,7 +149,7 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[PreflightProblem]:
                 f"pool attribute {name}",
                 (
                     "is not mutable: every second login would fail with 'Attribute cannot be "
-                    "updated'. Cognito cannot change that; the pool has to be made anew"
+                    "updated'. Cognito cannot change that; the pool has to be created again"
                 ),
             )
         if attribute.data_type != "String":

@@ -197,7 +197,7 @@ class Proposer:
         busy = await self.bases.journal.busy(tenant)
         if busy is None:
             return None
-        state = "was interrupted and is being taken back" if busy.interrupted else "is going on"
+        state = "was interrupted and is being rolled back" if busy.interrupted else "is going on"
         return PreflightProblem("busy", "tenant", f"run {busy.run} of this tenant {state}")
 
     async def _desired(

@@ -202,7 +202,7 @@ class Onboarding:
                 ),
             )
         if not await journal.reopen(run):
-            return PreflightProblem("busy", "run", "another run of this tenant is going on")
+            return PreflightProblem("busy", "run", "another run of this tenant is in progress")
         return await self.provisioning.undo(run)
 
     async def destroy(

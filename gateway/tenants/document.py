@@ -333,7 +333,7 @@ class RuleDocument(Model):
             or self.override_tenant_groups
         ):
             msg = (
-                f"allow: {self.allow} stands alone, without groups, roles, bearer, "
+                f"allow: {self.allow} cannot be combined with groups, roles, bearer, "
                 "app_passwords or override_tenant_groups"
             )
             raise ValueError(msg)

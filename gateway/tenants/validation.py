@@ -132,7 +132,7 @@ def _identities(document: TenantDocument, config: Config) -> Iterator[Problem]:
                         f"{field}.{index}.identity",
                         name,
                         (
-                            "a managed header that says who somebody is: one of "
+                            "a managed header that identifies a user: one of "
                             f"{', '.join(spoken.values())}"
                         ),
                     )

@@ -77,24 +77,24 @@ def _open_at_shared_hosts(documents: tuple[TenantDocument, ...], config: Config)
 
 def _warnings(document: TenantDocument) -> Iterator[str]:
     if not document.active:
-        yield "active: false keeps everybody out"
+        yield "active: false denies everybody access"
     if not document.email_domains:
-        yield "email_domains: is empty, so nobody comes in"
+        yield "email_domains: is empty, so nobody has access"
     if not document.providers:
         yield "providers: is empty, so nobody can sign in"
     for provider in document.providers:
         if provider.domains is not None and not provider.domains:
-            yield f"providers.{provider.name}.domains: is empty, so nobody comes in through it"
+            yield f"providers.{provider.name}.domains: is empty, so nobody has access through it"
     for name, names in (
         ("allowed_groups", document.allowed_groups),
         ("allowed_roles", document.allowed_roles),
     ):
         if names is not None and not names:
-            yield f"{name}: is empty, so nobody comes in; the word any does not ask"
+            yield f"{name}: is empty, so nobody has access; write any to require none"
     for name, rules in (("rules", document.rules), ("shadow_rules", document.shadow_rules)):
         for number, rule in enumerate(rules):
             if why := _lets_nobody_in(rule):
-                yield f"{name}.{number}: {rule.path} lets nobody in ({why})"
+                yield f"{name}.{number}: {rule.path} gives nobody access ({why})"
 
 
 def _lets_nobody_in(rule: RuleDocument) -> str:

@@ -130,10 +130,10 @@ def test_a_key_ring_is_made_where_both_stores_are_embedded_and_demanded_elsewher
             "for claim:team one of",
         ),
         ({"tenant_headers": {"x-auth-request-email": ""}}, "X-Auth-Request-Email is in headers"),
-        ({"tenant_headers": {"X-Mail": "email"}}, "what says who somebody is belongs in headers"),
+        ({"tenant_headers": {"X-Mail": "email"}}, "what identifies a user belongs in headers"),
         (
             {"tenant_headers": {"X-Mail": {"source": "tenant"}}},
-            "what says who somebody is belongs in headers",
+            "what identifies a user belongs in headers",
         ),
         ({"tenant_headers": {"X_Mail": ""}}, "single dashes"),
         ({"tenant_headers": {"X-Mail": "", "X-MAIL": ""}}, "named twice"),

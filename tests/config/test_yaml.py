@@ -82,7 +82,7 @@ REFUSED = {
         "key 'q' is written twice",
     ),
     "a list as a key": ("a: 1\n? [1]\n: 2", "a key is a list or a mapping"),
-    "an alias in itself": ("a: &x [1, *x]", "an alias stands within what it stands for"),
+    "an alias in itself": ("a: &x [1, *x]", "an alias refers to itself"),
     "a class of Python": ("a: !!python/object:os.PathLike {}", "not valid YAML"),
     "a list with a tag of one's own": ("a: !mine [1]", "not valid YAML"),
     "deeper than anything means": ("a: " + "[" * 5000 + "]" * 5000, "not valid YAML"),

@@ -80,8 +80,8 @@ OFFLINE = [
         "http issuer",
         {"oidc_issuer": "http://initech.okta.com"},
         (
-            "providers.initech-okta.oidc_issuer: must be https: whoever is on the way could "
-            "put in their own keys"
+            "providers.initech-okta.oidc_issuer: must be https: an attacker on the way "
+            "could replace the keys"
         ),
     ),
     (

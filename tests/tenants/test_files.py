@@ -154,7 +154,7 @@ BROKEN = {
     ),
     "an open rule with app passwords": (
         {"rules": [{"path": "/", "allow": "public", "app_passwords": True}]},
-        r"rules\.0: .*stands alone",
+        r"rules\.0: .*cannot be combined",
     ),
     "idle beyond absolute": (
         {"session": {"max_lifetime": "1h", "idle_timeout": "2h"}},

@@ -27,7 +27,7 @@ def document(path: str, where: str = "rules", **paths: bool) -> TenantDocument:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "braces": ({"path": "/{admin,internal}/**"}, "write one rule for each alternative"),
-    "stars that cross": ({"path": "/static**"}, r"\*\* stands alone between slashes"),
+    "stars that cross": ({"path": "/static**"}, r"\*\* must be alone between slashes"),
     "an escape": ({"path": "/a%20b"}, "should match pattern"),
     "a decomposed letter": ({"path": "/cafe\u0301"}, "rules.0.path: write /caf\u00e9:"),
     "upper case": ({"path": "/Admin/**", "ignore_case": True}, r"rules.0.path: write /admin/\*\*:"),

@@ -174,7 +174,7 @@ class MessageRoutes:
                 "list_messages",
                 "GET",
                 "/hooks/webhooks",
-                "What the tenants' applications were told, newest first",
+                "Messages to the tenants' applications, newest first",
                 self.list_messages,
                 {200: MessageList},
                 query=MessagesQuery,

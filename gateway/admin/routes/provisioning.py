@@ -382,14 +382,14 @@ def done(outcome: Outcome) -> Done:
     if isinstance(outcome, Done):
         return outcome
     if isinstance(outcome, Busy):
-        state = "was interrupted and is being taken back" if outcome.interrupted else "is going on"
+        state = "was interrupted and is being rolled back" if outcome.interrupted else "is going on"
         raise Problem(
             Code.BUSY, f"run {outcome.run} of this tenant {state}", extra={"run": outcome.run}
         )
     left = {
         "rolled_back": "nothing of it is left",
         "settling": "nothing of it is to be seen; watched for a late effect",
-    }.get(str(outcome.state), "it is being taken back")
+    }.get(str(outcome.state), "it is being rolled back")
     if outcome.refused_by == "deposed":
         left = "another process goes on with it"
     extra: dict[str, object] = {"run": outcome.run, "state": str(outcome.state), "left": left}

@@ -47,7 +47,7 @@ class ExplainBody(ApiModel):
     @model_validator(mode="after")
     def _one_credential(self) -> ExplainBody:
         if self.app_password_path is not None and (self.email is None or self.client is not None):
-            msg = "app_password_path needs email, and stands without client"
+            msg = "app_password_path needs email, and cannot be combined with client"
             raise ValueError(msg)
         return self
 
