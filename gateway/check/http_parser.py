@@ -25,6 +25,8 @@ MAX_HEAD_LINE_BYTES: Final = 64 * 1024
 cookie of the application into a 400 here and a 500 at nginx.
 """
 MAX_HEADER_LINES: Final = 128
+MAX_HEAD_BYTES: Final = 256 * 1024
+"""Of a head that arrives in pieces: without it, the lines would hold 8 MB of each connection."""
 MAX_PIPELINED: Final = 16
 """Requests of one connection that are read ahead of the one that is being answered."""
 _HTTP_1: Final = (HttpVersion11, HttpVersion10)
@@ -66,6 +68,15 @@ class NotHttpError(ValueError):
         """A line, or a header field, is longer than ``MAX_HEAD_LINE_BYTES``."""
 
 
+class _Unpaused(BaseProtocol):
+    """What a body is read for. Of one that nobody reads, no more is handed to the parser than came
+    with its head, so there is nothing to stop; by itself, it would fail without a connection.
+    """
+
+    def pause_reading(self) -> None:
+        return
+
+
 class RequestParser:
     """Of one connection. A request that has a body is its last: nothing reads the body."""
 
@@ -73,7 +84,7 @@ class RequestParser:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._parser: Any = HttpRequestParser(
-            BaseProtocol(loop),
+            _Unpaused(loop),
             loop,
             _BODY_BUFFER_BYTES,
             max_line_size=MAX_HEAD_LINE_BYTES,
@@ -118,6 +129,7 @@ def is_http_1(head: Head) -> bool:
 
 __all__ = [
     "MAX_HEADER_LINES",
+    "MAX_HEAD_BYTES",
     "MAX_HEAD_LINE_BYTES",
     "MAX_PIPELINED",
     "Head",

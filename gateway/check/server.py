@@ -23,13 +23,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gateway.check.dialects import RawRequest
 from gateway.check.http_parser import (
+    MAX_HEAD_BYTES,
     MAX_PIPELINED,
     NotHttpError,
     RequestParser,
@@ -60,6 +61,7 @@ Closing at once would reset the connection, and the client might lose the answer
 STOP_GRACE_S: Final = 5.0
 """For answers that wait for a store when the process ends."""
 NAME: Final = "gateway"
+_HEAD_END: Final = b"\r\n\r\n"
 _EMPTY: Final = b"Content-Length: 0\r\n"
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
@@ -123,10 +125,14 @@ class CheckServer:
 
     async def close(self) -> None:
         """What waits is answered, within ``STOP_GRACE_S``; then every connection ends."""
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=STOP_GRACE_S)
-        for task in self.tasks:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_GRACE_S):
+                while self.tasks:  # what was sent ahead may wait too
+                    await asyncio.wait(self.tasks)
+        for task in (given_up := tuple(self.tasks)):
             task.cancel()
+        if given_up:
+            await asyncio.wait(given_up, timeout=1.0)
         for connection in tuple(self.connections):
             connection.force_close()
 
@@ -138,8 +144,11 @@ class CheckConnection(asyncio.Protocol):
         "_address",
         "_ends",
         "_eof",
+        "_head_bytes",
+        "_head_end",
         "_heard_at",
         "_keepalive",
+        "_last_came",
         "_listener",
         "_loop",
         "_parser",
@@ -171,6 +180,14 @@ class CheckConnection(asyncio.Protocol):
         """Answers the request that was taken from the queue last."""
         self._unparsed = False
         """The parser may hold bytes of further requests."""
+        self._head_bytes = 0
+        """Of a head that has begun and not ended."""
+        self._head_end = b""
+        """What came last, as far as the end of a head may be cut there."""
+        self._last_came = False
+        """The newest that was read is the last of the connection: nothing behind it is looked
+        at.
+        """
         self._reading = True
         self._paused = False
         """The client does not take its answers."""
@@ -250,17 +267,41 @@ class CheckConnection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> bool:
         """Whether a request is complete now, or can be none any more."""
+        if self._last_came:
+            return False
         try:
             messages = self._parser.feed(data)
+            self._measure(data, complete=bool(messages))
         except NotHttpError as error:
             _LOG.warning("invalid_http_request", extra=fields(error=str(error)))
             self._queue.append(_TOO_LONG if error.too_long else _BAD_REQUEST)
+            self._last_came = True
             return True
-        self._queue.extend(messages)
+        for message in messages:
+            self._queue.append(message)
+            if _is_last(*message):
+                self._last_came, self._head_bytes = True, 0
+                return True
         self._unparsed = len(self._queue) >= MAX_PIPELINED
         if self._unparsed:
             self._read_on()
         return bool(messages)
+
+    def _measure(self, data: bytes, *, complete: bool) -> None:
+        """The head that has begun; what came before a head in the same bytes counts with it. Raises
+        ``NotHttpError`` where it is too long.
+        """
+        if complete and data.endswith(_HEAD_END):
+            self._head_bytes, self._head_end = 0, b""
+            return
+        self._head_end = (self._head_end + data[-len(_HEAD_END) :])[-len(_HEAD_END) :]
+        if complete:
+            if data:
+                self._head_bytes = 0 if self._head_end == _HEAD_END else len(data)
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise NotHttpError("HeadTooLong", too_long=True)
 
     def _read_on(self) -> None:
         """Read from the socket, unless answers or requests pile up."""
@@ -311,22 +352,27 @@ class CheckConnection(asyncio.Protocol):
             except Exception as error:  # noqa: BLE001 - whatever it is, one request's fault is no other's
                 self._fault(error, head)
                 return
-            last = head.upgrade or has_body(token)
+            last = _is_last(head, token)
             if not isinstance(response, CheckResponse):
                 self._task = self._loop.create_task(self._answer_later(response, head, last=last))
                 self._server.tasks.add(self._task)
                 self._task.add_done_callback(self._server.tasks.discard)
                 return
             self._write(response, head, last=last)
-        if self._unparsed and not self._queue:
+        if self._queue or self._ends:
+            return
+        if self._unparsed:
             self._loop.call_soon(self._parse_rest)
+        elif self._head_bytes and not self._paused:
+            self._listener.begun(self)
 
     async def _answer_later(
         self, waits: Awaitable[CheckResponse], head: Head, *, last: bool
     ) -> None:
         try:
             response = await waits
-        except Exception as error:  # noqa: BLE001 - as above
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
+            # Cancelled is also whoever waited for what somebody else gave up.
             self._task = None
             self._fault(error, head)
             return
@@ -334,7 +380,7 @@ class CheckConnection(asyncio.Protocol):
         self._write(response, head, last=last)
         self._answer()
 
-    def _fault(self, error: Exception, head: Head) -> None:
+    def _fault(self, error: BaseException, head: Head) -> None:
         self._listener.fault(error, detail="Error handling request")
         self._write(_FAULT, head, last=True)
 
@@ -356,10 +402,11 @@ class CheckConnection(asyncio.Protocol):
         if not linger or self._eof or not transport.can_write_eof():
             transport.close()
             return
-        transport.write_eof()
+        self._loop.call_later(LINGER_S, transport.abort)
+        with suppress(OSError):  # the client has gone
+            transport.write_eof()
         self._paused = False
         self._read_on()
-        self._loop.call_later(LINGER_S, transport.abort)
 
     def _close_if_silent(self) -> None:
         at = self._heard_at + KEEPALIVE_S
@@ -369,6 +416,11 @@ class CheckConnection(asyncio.Protocol):
         self._keepalive = self._loop.call_at(
             max(at, self._loop.time() + 1.0), self._close_if_silent
         )
+
+
+def _is_last(head: Head, token: object) -> bool:
+    """Whether what follows is no request."""
+    return head.upgrade or has_body(token)
 
 
 def _refused(head: Head) -> CheckResponse | None:

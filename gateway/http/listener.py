@@ -360,6 +360,11 @@ class Listener:
         elif connection not in self._heads and connection.idle:
             self._heads[connection] = self._loop.time() + HEAD_S
 
+    def begun(self, connection: Connection) -> None:
+        """What was asked is answered, and part of another head is here."""
+        if connection in self._open:
+            self._heads.setdefault(connection, self._loop.time() + HEAD_S)
+
     def _close(self, connection: Connection, reason: str) -> None:
         CONNECTIONS_CLOSED.labels(self.name, reason).inc()
         transport = self._open.get(connection)

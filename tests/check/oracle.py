@@ -101,6 +101,8 @@ class Unbounded:
 
     def heard(self, *_: object, request: bool) -> None: ...
 
+    def begun(self, *_: object) -> None: ...
+
     def fault(self, error: BaseException, **_: object) -> None:
         raise error
 

@@ -50,7 +50,16 @@ class Answering:
             return CheckResponse(403, answer.lines, b"refused")
         if request.raw_path == "/large":
             return CheckResponse(200, answer.lines, bytes(8 << 20))
+        if request.raw_path == "/cancelled":
+            return self._cancelled()
         return self._later(answer) if request.raw_path.startswith("/wait") else answer
+
+    async def _cancelled(self) -> CheckResponse:
+        """Waits for what somebody else gave up."""
+        shared = asyncio.get_running_loop().create_future()
+        shared.cancel()
+        await shared
+        raise AssertionError
 
     async def _later(self, answer: CheckResponse) -> CheckResponse:
         await self.go.wait()
@@ -238,6 +247,89 @@ async def test_a_mistake_of_ours_costs_one_request_and_says_when_to_come_again(
     assert [r.message for r in caplog.records] == ["unexpected_error"]
 
 
+async def test_whoever_waited_for_what_was_given_up_is_told_so() -> None:
+    async with answering() as server:
+        got = await server.exchange(request("/cancelled") + request("/two"))
+        assert got.startswith(b"HTTP/1.1 500 ") and got.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (request("/wait", "Transfer-Encoding: chunked"), b"1\r\nx\r\n" * 40_000),
+        (request("/wait", "Content-Length: 99999999"), b"x" * 240_000),
+        (request("/wait", "Connection: upgrade", "Upgrade: websocket"), b"x" * 240_000),
+        (request("/wait"), b"\0" * 4096),
+    ],
+    ids=["chunks", "a body", "another protocol", "no HTTP"],
+)
+async def test_what_follows_a_last_request_is_thrown_away_while_that_waits(
+    head: bytes, more: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with answering() as server:
+        for pieces in ((head, more, more, REQUEST), (head + more, more)):
+            server.go.clear()
+            reader, writer = await server.connect()
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+            if head == request("/wait") and pieces[0] != head:
+                assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+            else:
+                (connection,) = server.listener._open
+                assert isinstance(connection, module.CheckConnection)
+                assert len(connection._queue) <= 1
+                server.go.set()
+                assert targets(await reader.read()) == ["/wait"]
+            writer.close()
+            await writer.wait_closed()
+            await eventually(lambda: not server.listener._open)
+    assert not [r for r in caplog.records if r.levelname == "ERROR"]
+
+
+async def test_a_head_behind_another_has_an_end_too() -> None:
+    """However it is cut, and once whatever is before it is answered; between two requests there is
+    none.
+    """
+    async with answering() as server:
+        heads = server.listener._heads
+        first = await server.connect()
+        first[1].write(REQUEST + b"GET /x HT")
+        await first[0].readuntil(b"\r\n\r\n")
+        assert len(heads) == 1
+        second = await server.connect()
+        second[1].write(request("/wait"))
+        await eventually(lambda: server.asked[-1].raw_path == "/wait")
+        second[1].write(b"G")
+        await asyncio.sleep(0.02)
+        assert len(heads) == 1, "not while it is answered"
+        server.go.set()
+        await second[0].readuntil(b"\r\n\r\n")
+        assert len(heads) == 2
+        for sent in (b"TP/1.1\r\nHost: a\r\n\r", b"\n"):
+            first[1].write(sent)
+            await asyncio.sleep(0.02)
+        await first[0].readuntil(b"\r\n\r\n")
+        second[1].write(b"ET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+        await second[0].readuntil(b"\r\n\r\n")
+        assert not heads
+        for _, writer in (first, second):
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_a_head_in_pieces_is_not_larger_than_all_that_is_read_of_one() -> None:
+    async with answering() as server:
+        lines = [f"X-{number}: {'x' * 8000}" for number in range(60)]
+        fits, large = request("/x", *lines[:20]), request("/x", *lines)
+        for whole in (fits, large):
+            pieces = [whole[at : at + 16_000] for at in range(0, len(whole), 16_000)]
+            got = await server.exchange(*pieces, *([LAST] if whole is fits else []))
+            assert targets(got) == (["/x", "/last"] if whole is fits else [])
+        assert got.startswith(b"HTTP/1.1 431 ")
+
+
 async def test_a_client_that_takes_no_answers_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what fits into the buffers between both is made."""
     async with answering() as server:
@@ -285,6 +377,26 @@ async def test_at_the_end_the_last_answer_of_each_connection_says_so() -> None:
     assert b"\r\nConnection: close\r\n" in await waits, "what waits for a store is answered"
     kept[1].close()
     await kept[1].wait_closed()
+
+
+async def test_at_the_end_whoever_has_waited_for_too_long_is_told_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STOP_GRACE_S", 0.05)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen(16)
+        bound.setblocking(False)
+        handler = Answering()
+        handler.address = bound.getsockname()
+        async with serving(handler, bound) as handler.listener:
+            reader, writer = await handler.connect()
+            writer.write(request("/wait"))
+            await eventually(lambda: handler.asked)
+        async with asyncio.timeout(10):
+            assert (await reader.read()).startswith(b"HTTP/1.1 500 ")
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_a_unix_socket_has_a_peer_without_an_address(tmp_path: Path) -> None:
