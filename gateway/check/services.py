@@ -17,13 +17,9 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
     from gateway.keys.assertion import Assertions
     from gateway.pages.render import Pages
-    from gateway.sessions.api import (
-        AttemptCounter,
-        MachineAuthenticator,
-        SessionStore,
-        TenantSource,
-        TestedConnections,
-    )
+    from gateway.sessions.api import MachineAuthenticator, SessionStore, TenantSource
+    from gateway.sessions.rate_limit import AttemptCounter
+    from gateway.sessions.tested_connections import TestedConnections
     from gateway.sessions.token_revocation import TokenRevocation
 
 

@@ -40,7 +40,7 @@ from gateway.runtime.hooks_role import hook_role
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.lease_client import steady
 from gateway.sessions.probes import RedisProbes
-from gateway.sessions.tested_connections import Trials
+from gateway.sessions.tested_connections import TestedConnections
 from gateway.sessions.watermarks import Watermarks
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.batch import TenantBatches
@@ -217,7 +217,7 @@ async def admin_role(
             config,
             table=lambda: tenants.table,
             keys=sealing,
-            results=Trials(redis, sealing, clock=clock).result,
+            results=TestedConnections(redis, sealing, clock=clock).result,
             clock=clock,
             entropy=secrets.token_bytes,
         ),

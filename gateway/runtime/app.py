@@ -64,9 +64,9 @@ from gateway.sessions.negative_cache import HostBuckets
 from gateway.sessions.primary_health import Primaries
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.pubsub import listen
-from gateway.sessions.rate_limit import Attempts
+from gateway.sessions.rate_limit import AttemptCounter
 from gateway.sessions.recheck import Rechecks
-from gateway.sessions.tested_connections import Trials
+from gateway.sessions.tested_connections import TestedConnections
 from gateway.sessions.token_revocation import TokenRevocation
 from gateway.tenants.snapshot import (
     CHANNEL,
@@ -354,8 +354,8 @@ async def _services(
         sessions=sessions,
         relying_party=relying_party,
         machines=Machines(relying_party, sessions),
-        attempts=Attempts(redis, clock=time.time),
-        trials=Trials(redis, _sealing(ring), clock=time.time),
+        attempts=AttemptCounter(redis, clock=time.time),
+        trials=TestedConnections(redis, _sealing(ring), clock=time.time),
         token_revocation=revocation,
         assertions=assertions,
         pages=_pages(config),

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gateway.core.paging import Page
     from gateway.core.reason import Reason
     from gateway.core.revocation import RevocationRequest, RevocationStatus
-    from gateway.core.signed_link import Result
     from gateway.core.tenants import TenantTable
 
 
@@ -349,33 +348,6 @@ class SessionStore(Protocol):
 
     async def end_own(self, session: Session, *, family: str | None) -> int:
         """End one family of the person's own, or (None) all of them; the number that ended."""
-
-
-class AttemptCounter(Protocol):
-    """Attempts per client and window of time, counted across replicas."""
-
-    async def hit(self, client: str, *, at_most: int, window_s: int = 60, kind: str = "") -> bool:
-        """Counts this attempt of a ``kind``; False once there were too many in the present window.
-        Raises ``UnavailableError``.
-        """
-
-
-class TestedConnections(Protocol):
-    """One-time links that test a connection. Raises ``UnavailableError``."""
-
-    async def open(self, token: str) -> tuple[str, str] | None:
-        """Tenant and name of a link of ours that is neither too old nor used; uses nothing up."""
-
-    async def spend(self, name: str) -> bool:
-        """True once."""
-
-    async def note(self, name: str, result: Result) -> None:
-        """How far the test came, for whoever made the link; until it has long expired. What is done
-        stays.
-        """
-
-    async def result(self, name: str) -> Result | None:
-        """None: nobody has opened the link yet."""
 
 
 class MachineAuthenticator(Protocol):

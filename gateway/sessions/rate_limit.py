@@ -14,7 +14,7 @@ LIFE_WINDOWS: Final = 2
 """A counter outlives its window: clocks of replicas differ."""
 
 
-class Attempts:
+class AttemptCounter:
     """``clock`` is UTC epoch seconds. Raises ``UnavailableError`` when the store does not answer:
     nobody guesses while it is away.
     """

@@ -19,8 +19,8 @@ PREFIX: Final = "gw:test:"
 RESULTS: Final = "gw:test:result:"
 
 
-class Trials:
-    """Implements ``sessions.api.TestedConnections``. ``clock`` is UTC epoch seconds."""
+class TestedConnections:
+    """``clock`` is UTC epoch seconds. Raises ``UnavailableError``."""
 
     def __init__(
         self, redis: RedisClient, keys: Callable[[], Sequence[bytes]], *, clock: Callable[[], float]
@@ -28,12 +28,14 @@ class Trials:
         self._redis, self._keys, self._clock = redis, keys, clock
 
     async def open(self, token: str) -> tuple[str, str] | None:
+        """Tenant and name of a link of ours that is neither too old nor used; uses nothing up."""
         found = signed_link.parse(self._keys(), token, now=self._clock())
         if found is None or await self._redis.command("EXISTS", PREFIX + found.name):
             return None
         return found.tenant, found.name
 
     async def spend(self, name: str) -> bool:
+        """True once."""
         # Longer than any link lives: a name that is gone belongs to a link that has expired.
         return (
             await self._redis.command(
@@ -43,6 +45,7 @@ class Trials:
         )
 
     async def note(self, name: str, result: signed_link.Result) -> None:
+        """How far the test came, for whoever made the link. What is done stays."""
         known = await self.result(name)
         if known is None or known.state != "done":
             await self._redis.command(
@@ -50,5 +53,6 @@ class Trials:
             )
 
     async def result(self, name: str) -> signed_link.Result | None:
+        """None: nobody has opened the link yet."""
         raw = await self._redis.command("GET", RESULTS + name)
         return None if raw is None else signed_link.Result(**json.loads(raw))

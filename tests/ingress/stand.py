@@ -52,14 +52,9 @@ if TYPE_CHECKING:
     from gateway.cognito.relying_party import RelyingParty
     from gateway.core.model import Tenant
     from gateway.database.audit import AuditLog
-    from gateway.sessions.api import (
-        AttemptCounter,
-        MachineAuthenticator,
-        Miss,
-        SessionStore,
-        TenantSource,
-        TestedConnections,
-    )
+    from gateway.sessions.api import MachineAuthenticator, Miss, SessionStore, TenantSource
+    from gateway.sessions.rate_limit import AttemptCounter
+    from gateway.sessions.tested_connections import TestedConnections
     from gateway.sessions.token_revocation import TokenRevocation
 
 KEY = "the-ingress-key-of-the-tests-0123456789"
