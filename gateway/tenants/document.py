@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -34,32 +34,18 @@ from gateway.config.types import (
     Url,
     check_header_map,
     check_header_names,
-    folded_name,
-    source_of,
 )
 from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
 from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host, includes
-from gateway.core.idle_counts import MAX_EXCLUDES, IdleCounts
+from gateway.core.idle_counts import MAX_EXCLUDES
 from gateway.core.model import (
-    AppClient,
     AppPasswordLimits,
-    Branding,
     EmailTrust,
-    HeaderSpec,
-    Provider,
     ProviderKind,
     Secret,
-    SessionLimits,
-    Tenant,
 )
 from gateway.core.readings import PathReader
-from gateway.core.rule import BearerRule, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gateway.config.model import Config
 
 TENANT_ID = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
 PROVIDER_NAME = r"^[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])$"
@@ -613,148 +599,4 @@ def _persons(text: str, document: TenantDocument) -> str:
     return ""
 
 
-def compile_tenant(
-    document: TenantDocument,
-    config: Config,
-    *,
-    client_id: str,
-    client_secret: Secret,
-    retired: tuple[AppClient, ...] = (),
-    generation: int = 0,
-) -> Tenant:
-    """Everything that can be computed once, computed once. ``client_id`` and secret come from the
-    document or from SQL, ``retired`` from SQL alone.
-
-    Of the document's headers only those count that the gateway declares open to tenants, and of a
-    rule's identity what ``speaks_for`` permits: a stored document may be older than the
-    declaration.
-    """
-    chosen = {folded_name(name): source for name, source in document.headers.items()}
-    headers = tuple(
-        HeaderSpec(name, *source_of(source))
-        for name, source in (
-            *config.headers.items(),
-            *(
-                (name, chosen.get(folded_name(name), source))
-                for name, source in config.tenant_headers.items()
-            ),
-        )
-    )
-    own_clients = frozenset({client_id, *(client.client_id for client in retired)})
-    spoken = speaks_for(headers)
-    rules = tuple(_rule(rule, own_clients, spoken) for rule in document.rules)
-    limits = document.session
-    absolute = limits.max_lifetime or config.session.max_lifetime
-    return Tenant(
-        id=document.id,
-        name=document.name,
-        active=document.active,
-        hosts=frozenset(h for h in document.hosts if not h.startswith("*.")),
-        wildcards=frozenset(h[2:] for h in document.hosts if h.startswith("*.")),
-        email_domains=document.email_domains,
-        allowed_groups=document.allowed_groups,
-        allowed_roles=document.allowed_roles,
-        client_id=client_id,
-        client_secret=client_secret,
-        scopes=document.scopes,
-        providers=tuple(_provider(p, document) for p in document.providers),
-        rules=rules,
-        shadow_rules=tuple(_rule(rule, own_clients, spoken) for rule in document.shadow_rules),
-        headers=headers,
-        session=SessionLimits(
-            idle_s=int(
-                min(limits.idle_timeout or config.session.idle_timeout, absolute).total_seconds()
-            ),
-            absolute_s=int(absolute.total_seconds()),
-            max_per_user=limits.max_per_user or config.session.max_per_user,
-            counts=_idle_counts(limits.idle_counts, absolute),
-        ),
-        app_passwords=document.app_passwords.limits(),
-        paths=document.paths.reader(),
-        app_cookies=tuple(map(AppCookie.parse, document.app_cookies)),
-        clear_domain_cookies=document.clear_domain_cookies,
-        branding=Branding(
-            document.branding.logo, document.branding.color, document.branding.support
-        ),
-        group_header_names=_policy_groups(document)
-        if config.groups_header == "referenced"
-        else None,
-        assertion_group_names=_policy_groups(document)
-        if config.assertion.groups == "referenced"
-        else None,
-        generation=generation,
-        retired=retired,
-    )
-
-
-def _idle_counts(document: IdleCountsDocument, absolute: timedelta) -> IdleCounts:
-    return IdleCounts(
-        document.exclude,
-        int(min(document.websocket, absolute).total_seconds()) if document.websocket else 0,
-    )
-
-
-def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
-    trust = document.email_trust
-    if trust is None:
-        own_issuer = document.kind is not ProviderKind.COGNITO and document.issuer is not None
-        trust = EmailTrust.TENANT_IDP if own_issuer else EmailTrust.VERIFIED_CLAIM
-    domains = tenant.email_domains if document.domains is None else document.domains
-    return Provider(
-        document.name,
-        document.kind,
-        document.label or document.name,
-        document.issuer,
-        domains,
-        trust,
-        document.url_decode_groups,
-    )
-
-
-def _policy_groups(document: TenantDocument) -> frozenset[str]:
-    named = set(document.allowed_groups or ())
-    for rule in document.rules:
-        if isinstance(rule.groups, frozenset):
-            named |= rule.groups
-    return frozenset(named)
-
-
-def speaks_for(headers: Iterable[HeaderSpec]) -> dict[str, str]:
-    """Headers that a rule's ``identity`` may fill: folded name to the name that is sent."""
-    return {
-        folded_name(spec.name): spec.name for spec in headers if spec.source not in NEVER_OF_A_RULE
-    }
-
-
-def _rule(document: RuleDocument, own_clients: frozenset[str], spoken: Mapping[str, str]) -> Rule:
-    def names(value: frozenset[str] | str | None) -> frozenset[str] | None:
-        return value if isinstance(value, frozenset) else None
-
-    bearer = document.bearer
-    return Rule(
-        path=document.path,
-        methods=document.methods,
-        public=document.allow == "public",
-        deny=document.allow == "deny",
-        groups=names(document.groups),
-        any_group=document.groups is None,
-        roles=names(document.roles),
-        any_role=document.roles is None,
-        override_tenant_groups=document.override_tenant_groups,
-        bearer=BearerRule(own_clients if bearer.clients is None else bearer.clients, bearer.scopes)
-        if bearer
-        else None,
-        browser_sessions=document.browser_sessions,
-        hosts=document.hosts,
-        identity=tuple(
-            sorted(
-                (sent, text)
-                for name, text in document.identity.items()
-                if (sent := spoken.get(folded_name(name))) is not None
-            )
-        ),
-        app_passwords=document.app_passwords,
-    )
-
-
-__all__ = ["HookDocument", "ProviderDocument", "RuleDocument", "TenantDocument", "compile_tenant"]
+__all__ = ["HookDocument", "ProviderDocument", "RuleDocument", "TenantDocument"]

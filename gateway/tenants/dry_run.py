@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.core.model import Secret
 from gateway.errors import UnavailableError
 from gateway.tenants.api import PersonEffect, Rejected, SettingChange, TenantRehearsal
-from gateway.tenants.document import compile_tenant
+from gateway.tenants.compilation import compile_tenant
 from gateway.tenants.folder_plan import Change, differences
 from gateway.tenants.impact import effects
 from gateway.tenants.offload import in_background

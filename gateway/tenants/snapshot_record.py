@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from gateway.core.model import AppClient, ProviderKind, Secret
 from gateway.errors import UnavailableError
-from gateway.tenants.document import HookDocument, compile_tenant
+from gateway.tenants.compilation import compile_tenant
+from gateway.tenants.document import HookDocument
 from gateway.tenants.secrets import join, plainly, secrets_of
 
 if TYPE_CHECKING:

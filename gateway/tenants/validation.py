@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from gateway.config.types import folded_name, is_loopback_name, source_of
 from gateway.core.model import HeaderSpec
 from gateway.core.tenants import claims
-from gateway.tenants.document import speaks_for
+from gateway.tenants.compilation import speaks_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

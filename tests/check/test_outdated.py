@@ -15,7 +15,8 @@ from gateway.check.handler import SNAPSHOT_AWAITED_S
 from gateway.core.model import MachineToken, Secret
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
-from gateway.tenants.document import TenantDocument, compile_tenant
+from gateway.tenants.compilation import compile_tenant
+from gateway.tenants.document import TenantDocument
 from tests.ingress.stand import ACME, COOKIE, KEY, SHARED, TENANTS, Stand, identity
 
 if TYPE_CHECKING:

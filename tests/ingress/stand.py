@@ -41,7 +41,8 @@ from gateway.login import application as browser_application
 from gateway.pages.render import Pages
 from gateway.runtime.app import LISTENER
 from gateway.sessions.api import MISS
-from gateway.tenants.document import TenantDocument, compile_tenant
+from gateway.tenants.compilation import compile_tenant
+from gateway.tenants.document import TenantDocument
 from tests.ingress.h2c import H2cApplication
 
 if TYPE_CHECKING:

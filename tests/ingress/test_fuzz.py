@@ -17,7 +17,8 @@ from gateway.core.decide import decide, match
 from gateway.core.decision import Allow, Decision
 from gateway.core.headers import identity_headers
 from gateway.core.model import Secret
-from gateway.tenants.document import TenantDocument, compile_tenant
+from gateway.tenants.compilation import compile_tenant
+from gateway.tenants.document import TenantDocument
 from tests.ingress.checks import COOKIE, ask
 from tests.ingress.stand import ACME, NOW, TENANTS, identity, session
 from tests.ingress.test_cases import is_public, readings

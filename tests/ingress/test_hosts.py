@@ -12,7 +12,8 @@ import pytest
 
 from demo.ingress import LAUNCHERS, launch
 from demo.processes import free_port
-from gateway.tenants.document import TenantDocument, compile_tenant
+from gateway.tenants.compilation import compile_tenant
+from gateway.tenants.document import TenantDocument
 from tests.ingress.conftest import HARDENED, Proxy
 from tests.ingress.stand import ACME, BELOW, COOKIE, GLOBEX, LOGIN, identity
 from tests.ingress.wire import request as bytes_of

@@ -18,7 +18,8 @@ from gateway.core.model import PendingLogin, Secret
 from gateway.core.tenants import TenantTable
 from gateway.login import application
 from gateway.sessions.api import AppPasswordRefusal, LoginConsumed, SessionCreated, SessionEnded
-from gateway.tenants.document import TenantDocument, compile_tenant
+from gateway.tenants.compilation import compile_tenant
+from gateway.tenants.document import TenantDocument
 from tests.ingress.stand import (
     ACME,
     COOKIE,

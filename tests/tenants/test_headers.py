@@ -13,8 +13,9 @@ from gateway.core.headers import bearer_headers, identity_headers
 from gateway.core.model import HeaderSpec, MachineToken, Secret
 from gateway.errors import ConfigError
 from gateway.tenants.api import Rejected
+from gateway.tenants.compilation import compile_tenant
 from gateway.tenants.database import TenantDatabase
-from gateway.tenants.document import TenantDocument, compile_tenant
+from gateway.tenants.document import TenantDocument
 from gateway.tenants.files import read_folder
 from gateway.tenants.stored import Actor, StoredTenant
 from tests.core.build import identity

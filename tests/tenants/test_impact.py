@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from gateway.core.glob import Glob
 from gateway.core.model import Secret, Tenant
 from gateway.sessions.api import SessionView
-from gateway.tenants.document import TenantDocument, compile_tenant
+from gateway.tenants.compilation import compile_tenant
+from gateway.tenants.document import TenantDocument
 from gateway.tenants.impact import Effect, effects, example
 from tests.database.fixtures import config_with
 from tests.tenants.samples import sample
