@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.client_headers import NEVER
+from gateway.core.client_header_names import NEVER
 from gateway.core.probe import FORGED
 from gateway.doctor.evidence import Severity
 from gateway.doctor.families import APP_PASSWORD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.client_headers import NEVER
+from gateway.core.client_header_names import NEVER
 from gateway.core.probe import FORGED, LOCATION
 from gateway.doctor import families
 from gateway.doctor.families import ODD_CHARACTERS

@@ -21,15 +21,8 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from gateway.config.types import check_client_headers
-from gateway.core.client_headers import (
-    HARMLESS,
-    NEVER,
-    ORDINARY,
-    PREFIXES,
-    is_suspicious,
-    packed,
-    removal_patterns,
-)
+from gateway.core.client_header_names import HARMLESS, NEVER, ORDINARY, PREFIXES
+from gateway.core.client_headers import is_suspicious, packed, removal_patterns
 from gateway.core.hosts import canonical_host
 from gateway.errors import ConfigError
 

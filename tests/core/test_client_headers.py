@@ -11,12 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.client_header_names import HARMLESS, NEVER, ORDINARY, PREFIXES
 from gateway.core.client_headers import (
-    HARMLESS,
     MAX_PATTERN_CHARS,
-    NEVER,
-    ORDINARY,
-    PREFIXES,
     is_never_passed,
     is_suspicious,
     removal_patterns,

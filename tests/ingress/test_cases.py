@@ -16,7 +16,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import pytest
 
 from gateway.config.types import DEFAULT_HEADERS
-from gateway.core.client_headers import HARMLESS, IDENTITY, NEVER, ORDINARY, OVERRIDES, PREFIXES
+from gateway.core.client_header_names import HARMLESS, NEVER, ORDINARY, PREFIXES
+from gateway.core.client_headers import IDENTITY, OVERRIDES
 from gateway.core.headers import identity_headers
 from tests.ingress.stand import ACME, COOKIE, GLOBEX, KEY, LOOSE, identity
 from tests.ingress.stand import LOGIN as LOGIN_HOST

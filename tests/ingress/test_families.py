@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from gateway.core.client_headers import NEVER
+from gateway.core.client_header_names import NEVER
 from gateway.doctor.families import ODD_CHARACTERS, reader_variants, spellings
 from gateway.ingress_config.site import ASKED
 from tests.ingress import http2
