@@ -197,69 +197,11 @@ async def read_activity(
     """One consistent look. What a tenant that had this id before was sent is not this one's."""
     async with database.read() as connection:
         since = max(since, await begun_at(connection, tenant))
-        where = (
-            hook_deliveries.c.tenant == tenant,
-            hook_deliveries.c.provider == provider,
-            hook_deliveries.c.received_at >= since,
-        )
-        by = (hook_deliveries.c.source, hook_deliveries.c.channel, hook_deliveries.c.outcome)
-        taken = await connection.execute(
-            select(
-                *by,
-                func.count().label("n"),
-                func.max(hook_deliveries.c.received_at).label("last_at"),
-            )
-            .where(*where)
-            .group_by(*by)
-        )
-        found = [Arrival(row.source, row.channel, row.outcome, row.n, row.last_at) for row in taken]
-        skipped: dict[str, int] = {}
-        for entries in (
-            await connection.execute(
-                select(hook_deliveries.c.skipped)
-                .where(*where)
-                .order_by(hook_deliveries.c.number.desc())
-                .limit(_SKIPS)
-            )
-        ).scalars():
-            for entry in entries or ():
-                skipped[entry[2]] = skipped.get(entry[2], 0) + 1
-        counted = await connection.execute(
-            select(hook_arrivals)
-            .where(
-                hook_arrivals.c.tenant == tenant,
-                hook_arrivals.c.provider == provider,
-                hook_arrivals.c.minute >= int(since // 60),
-                hook_arrivals.c.last_at >= since,
-            )
-            .order_by(hook_arrivals.c.last_at)
-        )
-        others: dict[tuple[str, str], Arrival] = {}
-        for row in counted:
-            before = others.get((row.source, row.outcome))
-            others[row.source, row.outcome] = Arrival(
-                row.source,
-                "push",
-                row.outcome,
-                row.times + (before.count if before else 0),
-                row.last_at,
-                row.detail,
-            )
-        event = hook_inbox.c
-        last = (
-            await connection.execute(
-                select(
-                    event.id, event.source, event.type, event.received_at, event.state, event.error
-                )
-                .where(
-                    event.tenant == tenant, event.provider == provider, event.received_at >= since
-                )
-                .order_by(event.number.desc())
-                .limit(1)
-            )
-        ).first()
-    newest = sorted((*found, *others.values()), key=lambda a: -a.last_at)
-    known = {(a.source, a.channel, a.outcome) for a in found}
+        stored, skipped = await _stored(connection, tenant, provider, since)
+        counted = await _counted(connection, tenant, provider, since)
+        last_event = await _last_event(connection, tenant, provider, since)
+    newest = sorted((*stored, *counted), key=lambda a: -a.last_at)
+    known = {(a.source, a.channel, a.outcome) for a in stored}
     return HookActivity(
         tenant,
         provider,
@@ -275,5 +217,82 @@ async def read_activity(
             and (a.source, a.channel, a.outcome) not in known
         ),
         skipped=tuple(sorted(skipped.items())),
-        last_event=LastEvent(*last) if last is not None else None,
+        last_event=last_event,
     )
+
+
+async def _stored(
+    connection: AsyncConnection, tenant: str, provider: str, since: float
+) -> tuple[list[Arrival], dict[str, int]]:
+    """Deliveries, and how many of their entries were skipped, by reason."""
+    where = (
+        hook_deliveries.c.tenant == tenant,
+        hook_deliveries.c.provider == provider,
+        hook_deliveries.c.received_at >= since,
+    )
+    by = (hook_deliveries.c.source, hook_deliveries.c.channel, hook_deliveries.c.outcome)
+    rows = await connection.execute(
+        select(
+            *by,
+            func.count().label("n"),
+            func.max(hook_deliveries.c.received_at).label("last_at"),
+        )
+        .where(*where)
+        .group_by(*by)
+    )
+    arrivals = [Arrival(row.source, row.channel, row.outcome, row.n, row.last_at) for row in rows]
+    skipped: dict[str, int] = {}
+    for entries in (
+        await connection.execute(
+            select(hook_deliveries.c.skipped)
+            .where(*where)
+            .order_by(hook_deliveries.c.number.desc())
+            .limit(_SKIPS)
+        )
+    ).scalars():
+        for entry in entries or ():
+            skipped[entry[2]] = skipped.get(entry[2], 0) + 1
+    return arrivals, skipped
+
+
+async def _counted(
+    connection: AsyncConnection, tenant: str, provider: str, since: float
+) -> list[Arrival]:
+    """What is only counted: handshakes, requests, refusals."""
+    rows = await connection.execute(
+        select(hook_arrivals)
+        .where(
+            hook_arrivals.c.tenant == tenant,
+            hook_arrivals.c.provider == provider,
+            hook_arrivals.c.minute >= int(since // 60),
+            hook_arrivals.c.last_at >= since,
+        )
+        .order_by(hook_arrivals.c.last_at)
+    )
+    arrivals: dict[tuple[str, str], Arrival] = {}
+    for row in rows:
+        earlier = arrivals.get((row.source, row.outcome))
+        arrivals[row.source, row.outcome] = Arrival(
+            row.source,
+            "push",
+            row.outcome,
+            row.times + (earlier.count if earlier else 0),
+            row.last_at,
+            row.detail,
+        )
+    return list(arrivals.values())
+
+
+async def _last_event(
+    connection: AsyncConnection, tenant: str, provider: str, since: float
+) -> LastEvent | None:
+    event = hook_inbox.c
+    row = (
+        await connection.execute(
+            select(event.id, event.source, event.type, event.received_at, event.state, event.error)
+            .where(event.tenant == tenant, event.provider == provider, event.received_at >= since)
+            .order_by(event.number.desc())
+            .limit(1)
+        )
+    ).first()
+    return LastEvent(*row) if row is not None else None
