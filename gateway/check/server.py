@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections import deque
 from contextlib import asynccontextmanager, suppress
@@ -44,7 +45,6 @@ from gateway.http.listener import MAX_CONNECTIONS, Listener, accepting
 from gateway.log import fields
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import AsyncIterator, Awaitable
 
     from gateway.check.http_parser import Head
@@ -226,6 +226,11 @@ class CheckConnection(asyncio.Protocol):
         self._transport = made = cast("asyncio.Transport", transport)
         peer = made.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        wire = made.get_extra_info("socket")
+        if wire is not None and wire.family != socket.AF_UNIX:
+            # An ingress that lost its power says nothing; the kernel finds out.
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._server.connections.add(self)
         self._listener.opened(self, made)
         self._heard_at = self._loop.time()

@@ -180,7 +180,7 @@ def load(
         float(speed[1]),
         float(found[1]),
         float(found[2]),
-        used / max(int(found[3]), 1) * 1e6,
+        max(used, 0.0) / max(int(found[3]), 1) * 1e6,
         int(wrong[1]) if wrong else 0,
     )
 

@@ -399,6 +399,20 @@ async def test_at_the_end_whoever_has_waited_for_too_long_is_told_to_come_again(
         await writer.wait_closed()
 
 
+async def test_the_kernel_looks_after_connections_of_a_machine_that_is_gone() -> None:
+    async with answering() as server:
+        reader, writer = await server.connect()
+        writer.write(REQUEST)
+        await reader.readuntil(b"\r\n\r\n")
+        (transport,) = server.listener._open.values()
+        assert transport is not None
+        wire = transport.get_extra_info("socket")
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_a_unix_socket_has_a_peer_without_an_address(tmp_path: Path) -> None:
     async with answering(tmp_path / "check.sock") as server:
         assert targets(await server.exchange(REQUEST + LAST)) == ["/one", "/last"]
