@@ -106,6 +106,8 @@ class RequestParser:
             raise NotHttpError(
                 type(error).__name__, too_long=isinstance(error, LineTooLong)
             ) from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, these bytes are what it fails at
+            raise NotHttpError(type(error).__name__, too_long=False) from None
         return messages
 
     def consumed(self) -> None:

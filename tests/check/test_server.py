@@ -288,6 +288,25 @@ async def test_what_follows_a_last_request_is_thrown_away_while_that_waits(
     assert not [r for r in caplog.records if r.levelname == "ERROR"]
 
 
+async def test_bytes_that_the_parser_fails_at_end_their_connection_and_are_quoted_nowhere(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def feed_data(self, data: bytes) -> None:
+            raise AssertionError(data)
+
+    async with answering() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr("gateway.check.http_parser.HttpRequestParser", Failing)
+            got = await server.exchange(request("/x", f"Cookie: a={SECRET.decode()}"))
+        assert got.startswith(b"HTTP/1.1 400 ") and SECRET not in got
+        assert targets(await server.exchange(LAST)) == ["/last"]
+    assert SECRET.decode() not in caplog.text
+    assert [record.message for record in caplog.records] == ["invalid_http_request"]
+
+
 async def test_a_head_behind_another_has_an_end_too() -> None:
     """However it is cut, and once whatever is before it is answered; between two requests there is
     none.
