@@ -464,7 +464,11 @@ class Stand:
                 Seen(name, request.method, request.raw_path, tuple(request.headers.items()))
             )
             if request.path == MOVED:
-                return web.Response(status=302, headers={"Location": request.query["to"]})
+                headers = {
+                    "Location": request.query["to"],
+                    "Strict-Transport-Security": "max-age=1",
+                }
+                return web.Response(status=302, headers=headers)
             return await handler(request)
 
         app.middlewares.append(record)

@@ -130,6 +130,7 @@ def test_every_answer_of_the_site_says_once_that_it_is_for_https_only(
     cookie = {"Cookie": f"{COOKIE}=alice"}
     for host, target, headers, status in (
         (ACME, "/p", cookie, 200),
+        (ACME, f"{MOVED}?to=/a", cookie, 302),  # where the application says it too
         (ACME, "/p", {}, 401),
         (ACME, "/p", {"Accept": "text/html"}, 302),
         (ACME, "/admin/x", {"Cookie": f"{COOKIE}=bob"}, 403),
