@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from typing import Final
 
+from gateway.check.dialects import ENDPOINTS, PATHS
 from gateway.metrics import CHECK_BOUNDS, CHECK_DURATION, CHECKS, HANDED_OVER, observe_all
 
 HAND_OVER_S: Final = 1.0
@@ -26,6 +27,8 @@ class CheckCounts:
         )
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._timer: asyncio.TimerHandle | None = None
+        for dialect in (*ENDPOINTS.values(), *PATHS.values()):
+            CHECK_DURATION.labels(dialect.name)  # there from the start: a rate begins at 0
         HANDED_OVER.add(self)
 
     def count(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from gateway.check.counts import CheckCounts
 from gateway.check.dialects import ENDPOINTS, Answer
@@ -136,6 +136,18 @@ def value(name: str) -> float:
         if line.rpartition(" ")[0] == name:
             return float(line.rpartition(" ")[2])
     return 0.0
+
+
+def test_the_time_of_each_dialect_is_there_before_its_first_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = CollectorRegistry()
+    empty = Histogram("seconds", "", ["dialect"], registry=registry)
+    monkeypatch.setattr("gateway.check.counts.CHECK_DURATION", empty)
+    CheckCounts()
+    told = generate_latest(registry).decode()
+    for name in ("nginx", "envoy", "oauth2-proxy"):
+        assert f'seconds_count{{dialect="{name}"}} 0.0' in told
 
 
 async def test_counts_reach_prometheus_when_it_asks() -> None:
