@@ -450,7 +450,7 @@ def block_ids(policy: RunningWorld) -> set[str]:
         block["id"]
         for block in json.loads(
             policy.run(policy.world.command("blocks", "list", "--tenant", "acme", "--json"))
-        )
+        )["items"]
     }
 
 

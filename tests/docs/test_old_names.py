@@ -39,9 +39,9 @@ def old_names() -> dict[str, re.Pattern[str]]:
     def variable(key: str) -> str:
         return f"GATEWAY_{key.upper().replace('.', '__')}"
 
-    names = [*GATEWAY_KEYS, *map(variable, GATEWAY_KEYS), "shadow_rules", "url_decode_groups"]
+    names = [*GATEWAY_KEYS, *map(variable, GATEWAY_KEYS), "rules_" + "next", "form_" + "decode"]
     names += [f"{place.rpartition('.')[2]}: {value}" for place, value in VALUES]
-    names += ["override_tenant_groups: true", "browser_sessions: false"]
+    names += ["replace: true", "session: false"]
     patterns = {name: re.compile(rf"(?<![\w.]){re.escape(name)}(?![\w(])") for name in names}
     for metric in renamed("metric before"):
         base = metric.removesuffix("_total")
