@@ -31,11 +31,7 @@ if TYPE_CHECKING:
 ENV_PREFIX: Final = "GATEWAY_"
 OF_COMMANDS: Final = frozenset({"GATEWAY_CONFIG", "GATEWAY_SERVER", "GATEWAY_ADMIN_KEY"})
 """Options of the command line."""
-_SERVICE_LINK = re.compile(
-    r"GATEWAY_(?:[A-Z0-9_]+_)?"
-    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)",
-    re.ASCII,
-)
+_SERVICE_LINK = re.compile(r"_PORT_\d{1,5}_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?\Z", re.ASCII)
 _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://\S+", re.ASCII)
 _REFERENCE = re.compile(r"env:(\w+)", re.ASCII)
 
@@ -44,11 +40,15 @@ def is_service_link(name: str, value: str) -> bool:
     """Whether Kubernetes made this variable for a Service (``enableServiceLinks``). ``…_PORT`` is
     one by its value, since a key may be named so; the others by their names.
     """
-    if _SERVICE_LINK.fullmatch(name) is None:
+    if not name.startswith(ENV_PREFIX):
         return False
-    if name.endswith("_SERVICE_PORT") or not name.endswith("_PORT"):
-        return True
-    return _SERVICE_ADDRESS.fullmatch(value) is not None
+    if name.endswith("_PORT") and not name.endswith("_SERVICE_PORT") and "_PORT_" not in name:
+        return _SERVICE_ADDRESS.fullmatch(value) is not None
+    return (
+        name.endswith(("_SERVICE_HOST", "_SERVICE_PORT"))
+        or "_SERVICE_PORT_" in name
+        or _SERVICE_LINK.search(name) is not None
+    )
 
 
 def variable(key: str) -> str:

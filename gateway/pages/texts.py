@@ -48,7 +48,7 @@ _WRONG_SET_UP = Text(
         "your fault, and your password is fine."
     ),
     N_(
-        "Please tell your support contact, and give them the request number below: the "
+        "Please tell your support contact, and give them the request ID below: the "
         "gateway's log names the cause."
     ),
 )
@@ -70,7 +70,7 @@ _NO_ANSWER = Text(
     N_("Your organization's sign-in or the service behind it did not answer in time."),
     N_(
         "Wait a minute and try again. If it goes on, tell your support contact the request "
-        "number below."
+        "ID below."
     ),
 )
 
@@ -256,7 +256,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.IDP_ERROR: Text(
         N_("Sign-in did not work"),
         N_("Your organization's sign-in reported an error."),
-        N_("Try again. If it goes on, tell your support contact the request number below."),
+        N_("Try again. If it goes on, tell your support contact the request ID below."),
     ),
     Reason.LOGIN_STATE: Text(
         N_("This sign-in is no longer valid"),
@@ -281,7 +281,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("You were sent to sign in several times within a short time, and never arrived."),
         N_(
             "Check that your browser accepts cookies from this address, then try once "
-            "more. If it goes on, tell your support contact the request number below."
+            "more. If it goes on, tell your support contact the request ID below."
         ),
     ),
 }
@@ -323,7 +323,7 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
     "trigger": Text(
         N_("The sign-in was refused"),
         N_("A check of the sign-in service refused this login or failed."),
-        N_("Try again. If it goes on, tell your support contact the request number below."),
+        N_("Try again. If it goes on, tell your support contact the request ID below."),
     ),
     "invalid_client": _WRONG_SET_UP,
     "invalid_grant": REASONS[Reason.LOGIN_STATE],

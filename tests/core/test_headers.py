@@ -6,24 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.config.types import IDENTITY_FIELDS
 from gateway.core.header_encoding import Encoding
 from gateway.core.headers import MAX_HEAD_BYTES, bearer_headers, identity_headers, needs_assertion
 from gateway.core.model import HeaderSpec, MachineToken
 from tests.core.build import identity, tenant
 
-SOURCES = (
-    "sub",
-    "email",
-    "username",
-    "preferred_username",
-    "name",
-    "groups",
-    "roles",
-    "tenant",
-    "provider",
-    "assertion",
-    "claim:custom:department",
-)
+SOURCES = (*sorted(IDENTITY_FIELDS), "claim:custom:department")
 EVERYTHING = tuple(
     HeaderSpec(f"X-{s.replace(':', '-')}", s, "none" if s.startswith("claim:") else "")
     for s in SOURCES
@@ -38,6 +27,14 @@ def test_every_managed_header_is_there_with_and_without_an_identity() -> None:
     assert [n for n, _ in full] == [n for n, _ in empty] == [s.name for s in EVERYTHING]
     assert {v for _, v in empty} == {""}
     assert dict(full)["X-claim-custom-department"] == "none"
+
+
+def test_every_source_has_a_value() -> None:
+    at = tenant(headers=tuple(HeaderSpec(f"X-{s.replace('_', '-')}", s) for s in IDENTITY_FIELDS))
+    everything = identity(roles=("admins",), oid="an object ID")
+    headers = identity_headers(at, everything, assertion="t")
+    assert headers is not None
+    assert [name for name, value in headers if not value] == []
 
 
 def test_a_claim_fills_its_header() -> None:

@@ -270,7 +270,7 @@ and `logs.yaml`. Empty fields are left out.
 
 ## Find why a request failed
 
-The error page shows a request number. Search the log for it as `request_id`: the `check` or
+The error page shows a request ID. Search the log for it as `request_id`: the `check` or
 `http_request` line says `reason`, and for a login also `code`, `cause` and `setting`. Other events
 of that request have the same number.
 

@@ -12,8 +12,10 @@ from gateway.core.model import ProviderKind, Secret
 from gateway.database.schema import hook_arrivals, hook_deliveries, hook_inbox, tenants
 from gateway.database.tenant_deletion import forget_tenant
 from gateway.errors import UnavailableError
+from gateway.hooks.event import Source
 from gateway.hooks.setup import HookSetup, setup_instructions
 from gateway.hooks.sources.okta import EFFECTS
+from gateway.tenants.hook_targets import can_say
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import SECRET, entra_target, okta_target
 
@@ -192,3 +194,9 @@ async def test_a_scim_client_that_asks_is_seen_and_what_it_does_not_find_is_no_r
             assert response.status == status
     told = await setup.activity("acme", "acme-okta", since=None)
     assert (told.verdict, told.refused) == ("works", ())
+
+
+@pytest.mark.parametrize("source", Source)
+def test_of_every_source_it_is_known_whose_hooks_it_comes_from(source: Source) -> None:
+    """Else nobody learns that only an operator lifts what a provider said that is gone."""
+    assert any(can_say(target, source.value) for target in (okta_target(), entra_target()))

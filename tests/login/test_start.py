@@ -392,7 +392,7 @@ async def test_a_denial_has_a_number_that_the_log_knows_whoever_gave_it(
             cookie=cookie,
             headers={"Accept": "text/html", "X-Request-Id": given},
         )
-        shown = re.search(r"Request number:\s*<code>([^<]+)</code>", answer.body.decode())
+        shown = re.search(r"Request ID:\s*<code>([^<]+)</code>", answer.body.decode())
         assert answer.status == 403 and shown is not None
         assert shown[1] == (given or shown[1])
         assert any(

@@ -5,7 +5,7 @@ this.
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -262,3 +262,10 @@ def test_nothing_secret_is_shown_by_accident() -> None:
     assert token.text[3:] not in shown
     for secret in (token.random, b"plaintext", b"familykey", RING[0].material):
         assert repr(secret)[2:-1] not in shown
+
+
+def test_every_field_of_an_identity_comes_back_from_the_store() -> None:
+    values: dict[str, object] = {field.name: f"its {field.name}" for field in fields(Identity)}
+    values |= {"groups": ("a", "b"), "roles": ("c",), "claims": (("department", "R&D"),)}
+    whole = Identity(**values)  # type: ignore[arg-type]  # each by its name
+    assert codec._parse_identity(codec._identity(whole)) == whole

@@ -1,5 +1,5 @@
 """The ``hooks`` listener: what identity providers may call. One file per kind of sender;
-``reception`` is what they share.
+``delivery`` is what they share.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def routes(services: HookServices) -> list[web.RouteDef]:
-    """Contract §5."""
+    """Each sender's addresses (docs/operator/endpoints.md)."""
     reception = Reception(services)
     return [
         *OktaRoutes(reception).routes(),
