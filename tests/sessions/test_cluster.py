@@ -351,8 +351,9 @@ async def test_another_primary_takes_over_from_one_that_stands_still(
 
     beside = asyncio.create_task(elsewhere())
     key = f"{prefix(bucket_of(names[0]))}m"
-    while await asyncio.to_thread(cluster.owner, key, but=victim) is None:  # noqa: ASYNC110 - a server tells nobody
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(cluster.owner, key, but=victim) is None:  # noqa: ASYNC110 - a server tells nobody
+            await asyncio.sleep(0.02)
     promoted_s = time.monotonic() - stopped
     for stored in here:
         assert await answered(lambda stored=stored: gateway.check(stored))  # type: ignore[misc]  # mypy does not infer a lambda's default
