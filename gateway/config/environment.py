@@ -15,7 +15,7 @@ import difflib
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_settings import EnvSettingsSource
@@ -111,7 +111,11 @@ def check_names(model: type[BaseModel], document: Mapping[str, Any], folder: Pat
     ``document`` or of a tenant file in ``folder``.
     """
     known = {variable(".".join(path)) for path in _keys(model, ())}
-    sections = {variable(name) for name in model.model_fields}
+    sections = {
+        variable(name)
+        for name, field in model.model_fields.items()
+        if any(_models(field.annotation)) or get_origin(field.annotation) is not None
+    }
     unknown = [
         name
         for name, value in sorted(os.environ.items())

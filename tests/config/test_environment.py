@@ -50,6 +50,8 @@ def load(path: Path, **changes: Any) -> Config:
         ("GATEWAY_SESSION_IDLE_TIMEOUT", "GATEWAY_SESSION__IDLE_TIMEOUT"),
         ("GATEWAY_KEYRING__FILE", "GATEWAY_KEY_RING__FILE"),
         ("GATEWAY_INGRES__KEYS", "GATEWAY_INGRESS__KEYS"),
+        ("GATEWAY_STATE__DIR", "GATEWAY_STATE_DIR"),
+        ("GATEWAY_DEVELOPMENT__", "GATEWAY_DEVELOPMENT"),
     ],
 )
 def test_a_name_that_is_no_key_is_an_error_that_says_which_was_meant(
