@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from gateway.check.dialects import Dialect, RawRequest
     from gateway.check.services import Services
+    from gateway.config.model import Log
     from gateway.core.decision import Decision
     from gateway.core.model import AppPassword, AuthRequest, MachineToken, Session, Tenant
     from gateway.core.rules import Match
@@ -134,7 +135,11 @@ class Checks:
         self._unavailable = Throttled(_LOG, logging.WARNING, "store_unavailable")
         self._repeats = Repeats()
         self._counts = CheckCounts()
-        self._records = CheckRecords()
+        self._records = CheckRecords(services.config.log)
+
+    def log_as(self, log: Log) -> None:
+        """From now on."""
+        self._records.follow(log)
 
     def close(self) -> None:
         """Nothing that was counted or recorded is lost."""
@@ -561,6 +566,13 @@ class Checks:
             SHADOW_RULE_MISMATCHES.labels(tenant_label(tenant.id), kind, _KINDS[type(would)]).inc()
         if not _LOG.isEnabledFor(logging.INFO):
             return
+        now = monotonic()
+        if self._repeats:
+            for repeated, count in self._repeats.due(now):
+                self._records.add(repeated._replace(repeated=count))
+        ordinary = would is None and type(decision) is Allow
+        if not self._records.has_line(ordinary=ordinary):
+            return
         identity = (
             decided.session.identity
             if decided.session is not None
@@ -582,13 +594,10 @@ class Checks:
             request.client if request else None,
             dialect.name,
             None,
+            self._records.sample_rate if ordinary else None,
             _KINDS[type(would)] if would else None,
             would.reason.value if would else None,
         )
-        now = monotonic()
-        if self._repeats:
-            for repeated, count in self._repeats.due(now):
-                self._records.add(repeated._replace(repeated=count))
         poll = _poll(decision, request)
         if poll is None or self._repeats.is_first(poll, record, now=now):
             self._records.add(record)

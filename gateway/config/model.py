@@ -367,10 +367,14 @@ class Canary(Model):
 
 
 class Log(Model):
-    """``auto``: text for people on a terminal, JSON elsewhere."""
+    """``format: auto``: text for people on a terminal, JSON elsewhere. ``checks``: of which checks
+    there is a line; ``sampled``: of those that were allowed, ``checks_sample_rate`` of them.
+    """
 
     format: Literal["auto", "json", "text"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    checks: Literal["all", "sampled", "denied", "off"] = "all"
+    checks_sample_rate: float = Field(default=0.01, gt=0, le=1)
 
 
 class Config(BaseSettings):

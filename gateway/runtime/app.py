@@ -207,6 +207,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             records = RedisProbes(redis)
             checks_here = Checks(services)
             stack.callback(checks_here.close)
+            file.changed.append(lambda now: checks_here.log_as(now.log))
             listeners["check"] = await stack.enter_async_context(
                 serving(
                     _probed(checks_here, services, ring, records),

@@ -13,11 +13,13 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from gateway.check.dialects import ENDPOINTS, RawRequest, Verdict
 from gateway.check.handler import HEAD_LIFE_S, Checks
 from gateway.check.response import CheckResponse, encode
+from gateway.config.model import Log
 from gateway.core.decision import Allow
 from gateway.core.headers import identity_headers
 from gateway.core.reason import Reason
 from gateway.keys import ring as keys
 from gateway.sessions.api import MISS
+from tests.core.build import rule
 from tests.ingress.stand import ACME, COOKIE, KEY, Stand, identity
 from tests.ingress.stand import session as session_of
 
@@ -181,3 +183,37 @@ async def test_a_peer_that_is_not_trusted_and_an_address_of_nobody_are_told_at_o
     assert answer.status == 403 and b"untrusted_proxy" in answer.lines
     assert at_once(checks, request()._replace(raw_path="/auth/unknown")).status == 404
     assert at_once(checks, request()._replace(raw_path="/auth/nginx/x?y")).status == 200
+
+
+async def test_settings_of_the_log_hold_from_the_next_check_on(
+    stand: Remembering, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway")
+    checks = Checks(stand.services())
+    stand.sign_in("alice", identity("alice@acme.test"))
+
+    async def told(settings: Log) -> list[tuple[str, object]]:
+        """Of an allowed check, one that a rule would deny next, and one that is denied."""
+        caplog.clear()
+        checks.log_as(settings)
+        acme = stand.table.by_id("acme")
+        assert acme is not None
+        trying = replace(acme, shadow_rules=(rule("/**", deny=True),))
+        at_once(checks, request())
+        served = stand.table
+        others = [tenant for tenant in stand.tenants if tenant.id != "acme"]
+        stand.table = stand.table_for([trying, *others])
+        answer = checks(request())
+        assert not isinstance(answer, CheckResponse)
+        assert (await answer).status == 200
+        stand.table = served
+        at_once(checks, request(**{"X-Gateway-Key": "wrong"}))
+        await asyncio.sleep(0)
+        lines = [vars(record)["gateway_fields"] for record in caplog.records]
+        return [(line["would_decide"] or line["decision"], line["sample_rate"]) for line in lines]
+
+    special: list[tuple[str, object]] = [("deny", None), ("deny", None)]
+    assert await told(Log()) == [("allow", None), *special]
+    assert await told(Log(checks="sampled", checks_sample_rate=1)) == [("allow", 1), *special]
+    assert await told(Log(checks="denied")) == special
+    assert await told(Log(checks="off")) == []

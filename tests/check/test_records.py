@@ -17,6 +17,7 @@ from gateway.check.counts import CheckCounts
 from gateway.check.dialects import ENDPOINTS, Answer
 from gateway.check.records import _EVENT, CheckRecord, CheckRecords
 from gateway.check.response import CheckResponse, encode, header_lines
+from gateway.config.model import Log
 from gateway.log import FIELDS, _Json, configure, fields
 from gateway.log_writer import BackgroundHandler
 from gateway.metrics import REGISTRY, scrape
@@ -59,7 +60,7 @@ def logged(created: float, record: CheckRecord) -> str:
 def test_a_line_is_what_logging_would_have_written(
     texts: list[str | None], duration: float, repeated: int | None, created: float
 ) -> None:
-    values: list[Any] = [*texts[:9], duration, *texts[9:], repeated, None, "no_session"]
+    values: list[Any] = [*texts[:9], duration, *texts[9:], repeated, 0.01, None, "no_session"]
     record = CheckRecord(*values)
     assert _EVENT.line(created, record) == logged(created, record)
     assert "hunter2" not in _EVENT.line(created, record)
@@ -99,7 +100,7 @@ def background(tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
 async def test_the_records_of_one_turn_are_written_once_and_in_order(
     background: Callable[[], list[str]],
 ) -> None:
-    records = CheckRecords()
+    records = CheckRecords(Log())
     for number in range(50):
         records.add(RECORD._replace(request_id=f"r{number}"))
     assert background() == [], "not while answers are made"
@@ -114,10 +115,30 @@ async def test_where_logging_has_another_reader_it_gets_the_record(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "gateway")
-    records = CheckRecords()
+    records = CheckRecords(Log())
     records.add(RECORD)
     await asyncio.sleep(0)
     assert [vars(r)["gateway_fields"]["path"] for r in caplog.records] == ["/reports/ü"]
+
+
+def test_allowed_checks_may_be_sampled_or_left_out_and_others_only_by_off() -> None:
+    records, rounds = CheckRecords(Log()), 20_000
+
+    def lines(*, ordinary: bool) -> int:
+        return sum(records.has_line(ordinary=ordinary) for _ in range(rounds))
+
+    for settings, allowed, others in (
+        (Log(), rounds, rounds),
+        (Log(checks="sampled", checks_sample_rate=1), rounds, rounds),
+        (Log(checks="denied"), 0, rounds),
+        (Log(checks="off"), 0, 0),
+    ):
+        records.follow(settings)
+        assert (lines(ordinary=True), lines(ordinary=False)) == (allowed, others)
+        assert records.sample_rate == (1 if settings.checks == "sampled" else None)
+    records.follow(Log(checks="sampled", checks_sample_rate=0.25))
+    assert 0.2 < lines(ordinary=True) / rounds < 0.3
+    assert lines(ordinary=False) == rounds
 
 
 def test_an_answer_of_every_dialect_is_the_bytes_of_its_headers() -> None:
