@@ -2,8 +2,12 @@
 its connections.
 
 Rules:
-- What can be answered from memory is answered where its bytes arrive: no task, no await. Whatever
-  has to wait is a task; what was sent behind it waits for it, and answers keep their order.
+- What can be answered from memory is answered in the turn of the loop in which its bytes arrive: no
+  task, no await. All connections that asked in a turn are answered one after the other, then the
+  answers are written: a processor that goes to the kernel and back between two answers takes twice
+  as long for each. Not more than ``MAX_UNWRITTEN`` answers wait for that.
+- Whatever has to wait is a task; what was sent behind it waits for it, and answers keep their
+  order.
 - A check is answered from its head. Where a body is announced, or another protocol asked for, that
   answer is the connection's last: what follows is thrown away, and never read as a request. A
   version that is not 1.0 or 1.1, and an expectation that nobody knows, are refused.
@@ -58,6 +62,10 @@ LINGER_S: Final = 2.0
 """After a last answer behind which more may follow: for how long that is taken and thrown away.
 Closing at once would reset the connection, and the client might lose the answer.
 """
+MAX_UNWRITTEN: Final = 32
+"""Answers of one turn, of all connections, that are collected before they are written."""
+MAX_UNWRITTEN_BYTES: Final = 16 * 1024
+"""Of one connection's answers that are collected."""
 STOP_GRACE_S: Final = 5.0
 """For answers that wait for a store when the process ends."""
 NAME: Final = "gateway"
@@ -95,6 +103,11 @@ class CheckServer:
         self.connections: set[CheckConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         """Answers that wait for something; referred to here, since a loop keeps tasks weakly."""
+        self._loop = asyncio.get_running_loop()
+        self._asking: list[CheckConnection] = []
+        """Connections with something to answer, in the order in which they asked."""
+        self._collects = False
+        self._unwritten: list[CheckConnection] = []
         self._second, self._stamp, self._empty_end = 0, b"", b""
         self._status_lines: dict[int, bytes] = {}
 
@@ -123,8 +136,42 @@ class CheckServer:
             body = b""
         return b"".join((started, lines, length, self._stamp, connection, b"\r\n", body))
 
+    def answer_soon(self, connection: CheckConnection) -> None:
+        """In this turn of the loop, once every connection was read that has something to read."""
+        if not self._asking:
+            self._loop.call_soon(self._answer_all)
+        self._asking.append(connection)
+
+    def _answer_all(self) -> None:
+        asking, self._asking = self._asking, []
+        self._collects = True
+        try:
+            for connection in asking:
+                try:
+                    connection.answer()
+                except Exception as error:  # noqa: BLE001 - one connection's fault is no other's
+                    connection.give_up(error)
+        finally:
+            self._collects = False
+            self._write_all()
+
+    def write_soon(self, connection: CheckConnection) -> bool:
+        """Whether its answer is written with others; else it is to be written now."""
+        if not self._collects:
+            return False
+        self._unwritten.append(connection)
+        if len(self._unwritten) >= MAX_UNWRITTEN:
+            self._write_all()
+        return True
+
+    def _write_all(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        for connection in unwritten:
+            connection.write_answers()
+
     async def close(self) -> None:
         """What waits is answered, within ``STOP_GRACE_S``; then every connection ends."""
+        self._answer_all()
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S):
                 while self.tasks:  # what was sent ahead may wait too
@@ -159,6 +206,7 @@ class CheckConnection(asyncio.Protocol):
         "_task",
         "_transport",
         "_unparsed",
+        "_unwritten",
         "starting",
         "unused",
     )
@@ -180,6 +228,8 @@ class CheckConnection(asyncio.Protocol):
         """Answers the request that was taken from the queue last."""
         self._unparsed = False
         """The parser may hold bytes of further requests."""
+        self._unwritten = b""
+        """Answers that are written at the end of this turn."""
         self._head_bytes = 0
         """Of a head that has begun and not ended."""
         self._head_end = b""
@@ -214,6 +264,12 @@ class CheckConnection(asyncio.Protocol):
         self._ends = True
         if self._transport is not None:
             self._transport.close()
+
+    def give_up(self, error: BaseException) -> None:
+        """Of what it asked nothing can be answered any more."""
+        self._listener.fault(error, detail="Error answering a connection")
+        self._queue.clear()
+        self.force_close()
 
     @property
     def _all_answered(self) -> bool:
@@ -251,7 +307,7 @@ class CheckConnection(asyncio.Protocol):
         self._heard_at = self._loop.time()
         self._listener.heard(self, request=self._parse(data))
         if self._task is None:
-            self._answer()
+            self._server.answer_soon(self)
 
     def eof_received(self) -> bool:
         """True: the connection stays open for the answers that are still to come."""
@@ -265,8 +321,7 @@ class CheckConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._paused = False
         self._read_on()
-        if self._task is None:
-            self._answer()
+        self.answer()
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -329,16 +384,15 @@ class CheckConnection(asyncio.Protocol):
         self._unparsed = False
         self._parse(b"")
         self._read_on()
-        if self._task is None:
-            self._answer()
+        self.answer()
         if self._eof and self._all_answered:
             self.force_close()
 
     # --- answering -------------------------------------------------------------------------------
 
-    def _answer(self) -> None:
+    def answer(self) -> None:
         """All that was read, until something has to be waited for."""
-        while self._queue and not self._paused and not self._ends:
+        while self._task is None and self._queue and not self._paused and not self._ends:
             item = self._queue.popleft()
             if isinstance(item, CheckResponse):
                 self._write(item, None, last=True)
@@ -364,7 +418,7 @@ class CheckConnection(asyncio.Protocol):
                 self._task.add_done_callback(self._server.tasks.discard)
                 return
             self._write(response, head, last=last)
-        if self._queue or self._ends:
+        if self._task is not None or self._queue or self._ends:
             return
         if self._unparsed:
             self._loop.call_soon(self._parse_rest)
@@ -383,7 +437,7 @@ class CheckConnection(asyncio.Protocol):
             return
         self._task = None
         self._write(response, head, last=last)
-        self._answer()
+        self.answer()
 
     def _fault(self, error: BaseException, head: Head) -> None:
         self._listener.fault(error, detail="Error handling request")
@@ -397,9 +451,25 @@ class CheckConnection(asyncio.Protocol):
         self._listener.answered += 1
         done = self._eof and not self._queue and not self._unparsed
         close = last or self._listener.ending or head is None or head.should_close
-        transport.write(self._server.response_bytes(response, head, close=close))
+        answer = self._server.response_bytes(response, head, close=close)
         if close or done:
+            transport.write(self._unwritten + answer)
+            self._unwritten = b""
             self._end(transport, linger=last)
+        elif self._unwritten:
+            self._unwritten += answer
+        else:
+            self._unwritten = answer
+            if not self._server.write_soon(self):
+                self.write_answers()
+        if len(self._unwritten) > MAX_UNWRITTEN_BYTES:
+            self.write_answers()  # the transport says when the client does not take them
+
+    def write_answers(self) -> None:
+        """What was answered and not written yet."""
+        answers, self._unwritten = self._unwritten, b""
+        if answers and self._transport is not None:
+            self._transport.write(answers)
 
     def _end(self, transport: asyncio.Transport, *, linger: bool) -> None:
         self._ends, self._unparsed = True, False

@@ -368,6 +368,54 @@ async def test_a_client_that_takes_no_answers_is_not_read(monkeypatch: pytest.Mo
             assert len(server.asked) >= 3, "it goes on when they are taken"
 
 
+async def test_a_connection_that_cannot_be_answered_costs_those_of_the_same_turn_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All that asked in one turn are answered one after the other; what is collected of them is
+    written once so many wait.
+    """
+    written: list[int] = []
+    write_all = module.CheckServer._write_all
+
+    def noted(server: module.CheckServer) -> None:
+        written.append(len(server._unwritten))
+        write_all(server)
+
+    def broken(server: module.CheckServer, *given: object, **options: object) -> bytes:
+        if "/broken" in str(given[0]):
+            msg = "this answer has no bytes"
+            raise LookupError(msg)
+        return response_bytes(server, *given, **options)  # type: ignore[arg-type]  # passed on
+
+    response_bytes = module.CheckServer.response_bytes
+    monkeypatch.setattr(module.CheckServer, "_write_all", noted)
+    monkeypatch.setattr(module.CheckServer, "response_bytes", broken)
+    monkeypatch.setattr(module, "MAX_UNWRITTEN", 4)
+    async with answering() as server:
+        assert not isinstance(server.address, str)
+        clients = [socket.create_connection(server.address) for _ in range(11)]
+        try:
+            await eventually(lambda: server.listener.new == len(clients))
+            for number, client in enumerate(clients):
+                client.sendall(request("/broken" if number == 5 else f"/{number}") * 2)
+                client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            for number, client in enumerate(clients):
+                got = b""
+                while got.count(b"X-Target") < 2:
+                    more = await asyncio.wait_for(loop.sock_recv(client, 1 << 16), 10)
+                    if not more:
+                        break
+                    got += more
+                expected = [] if number == 5 else [f"/{number}"] * 2
+                assert targets(got) == expected
+        finally:
+            for client in clients:
+                client.close()
+    assert max(written) == 4, written
+    assert "unexpected_error" in caplog.text
+
+
 async def test_a_silent_connection_ends_when_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
