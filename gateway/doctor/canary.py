@@ -2,18 +2,22 @@
 loudly when it gets in.
 
 What a release of the ingress configuration breaks at three in the morning is found here, not by a
-customer.
+customer. One process of all that share a Redis asks; when it dies, another one takes over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import TYPE_CHECKING
+import math
+import time
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from gateway.errors import UnavailableError
 from gateway.log import fields
 from gateway.metrics import CANARY_PROBES, INGRESS_BYPASS_DETECTED
 
@@ -24,7 +28,17 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 GUARDED, OPEN, UNREACHABLE = "guarded", "open", "unreachable"
-TIMEOUT_S = 15.0
+TIMEOUT_S: Final = 15.0
+"""Well below the lease of whoever asks, which is not renewed meanwhile."""
+LEAD_EVERY_S: Final = 5.0
+
+
+class Leads(Protocol):
+    """``sessions.leader.RedisLeader``."""
+
+    async def lead(self) -> bool: ...
+
+    async def resign(self) -> None: ...
 
 
 def judge(status: int, location: str) -> str:
@@ -43,15 +57,40 @@ def judge(status: int, location: str) -> str:
 async def watch(
     settings: Canary,
     http: aiohttp.ClientSession,
+    leader: Leads,
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Until cancelled: probe, record, wait. Nothing that goes wrong ends it."""
+    """Until cancelled: while this process leads, probe, record, wait. Whoever takes over probes at
+    once. Nothing that goes wrong ends it.
+    """
     if settings.url is None:
         return
-    while True:
-        await probe(settings.url, http)
-        await sleep(settings.interval.total_seconds())
+    due_at = -math.inf
+    try:
+        while True:
+            if not await _leads(leader):
+                # What was seen here is old by now, and whoever leads sees for itself.
+                INGRESS_BYPASS_DETECTED.set(0)
+                due_at = -math.inf
+                await sleep(LEAD_EVERY_S)
+                continue
+            if (now := monotonic()) >= due_at:
+                due_at = now + settings.interval.total_seconds()
+                await probe(settings.url, http)
+            await sleep(min(LEAD_EVERY_S, max(0.0, due_at - monotonic())))
+    finally:
+        with contextlib.suppress(UnavailableError):
+            await leader.resign()
+
+
+async def _leads(leader: Leads) -> bool:
+    """Also while nobody can tell: several canaries are better than none."""
+    try:
+        return await leader.lead()
+    except UnavailableError:
+        return True
 
 
 async def probe(url: str, http: aiohttp.ClientSession) -> str:

@@ -58,6 +58,7 @@ from gateway.runtime.health import Known, Watched
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import connect
 from gateway.sessions.key_adoption import KeyAdoption
+from gateway.sessions.leader import RedisLeader
 from gateway.sessions.lease_client import LeaseClient, replica_name, steady
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.negative_cache import HostBuckets
@@ -255,9 +256,9 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             if admin is not None:
                 admin.mount(app)
             await serve("admin", _runner(app))
-            # One process only, and that is the one with the admin listener.
+            leader = RedisLeader(redis, name="canary", holder=process_name)
             await stack.enter_async_context(
-                background_task(forever(partial(canary.watch, config.canary, http)))
+                background_task(forever(partial(canary.watch, config.canary, http, leader)))
             )
 
         def read_again() -> None:

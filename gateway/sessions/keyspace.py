@@ -30,6 +30,7 @@ nonce
 
 ``gw:code:<digest>``      an authorization code was shown where no login is open; of no tenant's
 slot ``gw:test:<name>``        a link that tests a connection was used; of no tenant's slot
+``gw:leader:<name>``      which process does for all what is to be done once; of no tenant's slot
 
 ``<digest>`` is hex SHA-256 of the random part of a token; ``<alias>`` an HMAC (see
 ``seal.Aliases``). Neither names anybody.

@@ -12,7 +12,9 @@ from aiohttp import web
 
 from gateway.config.model import Canary
 from gateway.doctor import canary
-from gateway.metrics import REGISTRY
+from gateway.errors import UnavailableError
+from gateway.metrics import INGRESS_BYPASS_DETECTED, REGISTRY
+from gateway.sessions.leader import LEASE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,20 +89,93 @@ async def test_nobody_there_is_unreachable(http: aiohttp.ClientSession) -> None:
     assert await canary.probe("not a url", http) == canary.UNREACHABLE
 
 
-async def test_it_probes_again_after_each_interval(http: aiohttp.ClientSession) -> None:
-    waited: list[float] = []
+class Lease:
+    """One for all, as in Redis; ``held_until`` in seconds of the clock that the tests share."""
 
-    async def sleep(seconds: float) -> None:
-        waited.append(seconds)
-        if len(waited) == 3:
-            raise asyncio.CancelledError
+    def __init__(self) -> None:
+        self.now, self.holder, self.held_until, self.away = 0.0, "", 0.0, False
 
-    with pytest.raises(asyncio.CancelledError):
-        await canary.watch(
-            Canary(url="http://127.0.0.1:1/", interval=timedelta(seconds=7)), http, sleep=sleep
+    def of(self, name: str) -> Place:
+        return Place(self, name)
+
+
+class Place:
+    def __init__(self, lease: Lease, name: str) -> None:
+        self.lease, self.name = lease, name
+
+    async def lead(self) -> bool:
+        if self.lease.away:
+            raise UnavailableError("away")
+        if self.lease.holder in {"", self.name} or self.lease.held_until <= self.lease.now:
+            self.lease.holder = self.name
+            self.lease.held_until = self.lease.now + LEASE_S
+        return self.lease.holder == self.name
+
+    async def resign(self) -> None:
+        if self.lease.holder == self.name:
+            self.lease.holder = ""
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Instead of a request: who asked."""
+    asked: list[str] = []
+
+    async def probe(url: str, http: aiohttp.ClientSession) -> str:
+        asked.append(url)
+        return canary.GUARDED
+
+    monkeypatch.setattr(canary, "probe", probe)
+    return asked
+
+
+async def test_one_process_of_all_probes_and_another_soon_after_its_death(
+    http: aiohttp.ClientSession, probed: list[str]
+) -> None:
+    lease = Lease()
+    waiting: dict[str, asyncio.Future[None]] = {}
+
+    def canary_of(name: str) -> asyncio.Task[None]:
+        async def sleep(seconds: float) -> None:
+            assert 0 < seconds <= canary.LEAD_EVERY_S
+            waiting[name] = asyncio.get_running_loop().create_future()
+            await waiting[name]
+
+        settings = Canary(url=f"http://{name}/", interval=timedelta(minutes=1))
+        return asyncio.create_task(
+            canary.watch(settings, http, lease.of(name), sleep=sleep, monotonic=lambda: lease.now)
         )
-    assert waited == [7, 7, 7]
+
+    async def pass_s(seconds: float, *names: str) -> None:
+        ends = lease.now + seconds
+        while lease.now < ends:
+            lease.now += canary.LEAD_EVERY_S
+            for name in names:
+                waiting.pop(name).set_result(None)
+            while not {*names} <= waiting.keys():
+                await asyncio.sleep(0)
+
+    tasks = {name: canary_of(name) for name in ("a", "b", "c")}
+    while len(waiting) < 3:
+        await asyncio.sleep(0)
+    INGRESS_BYPASS_DETECTED.set(1)
+    await pass_s(120, "a", "b", "c")
+    assert probed == ["http://a/"] * 3
+    assert value("gateway_ingress_bypass_detected") == 0, "who does not lead knows nothing"
+    # Killed: it neither renews nor gives back.
+    await pass_s(LEASE_S + canary.LEAD_EVERY_S, "b", "c")
+    assert probed[3:] == ["http://b/"]
+    tasks["b"].cancel()
+    await asyncio.wait([tasks["b"]])
+    await pass_s(canary.LEAD_EVERY_S, "c")
+    assert probed[4:] == ["http://c/"], "one that is stopped gives the lease back"
+    lease.away, probed[:] = True, []
+    await pass_s(60, "a", "c")
+    assert {*probed} == {"http://a/", "http://c/"}, "several are better than none"
+    for task in tasks.values():
+        task.cancel()
+    await asyncio.wait(tasks.values())
 
 
 async def test_without_a_url_there_is_no_canary(http: aiohttp.ClientSession) -> None:
-    await canary.watch(Canary(), http)
+    await canary.watch(Canary(), http, Lease().of("a"))
