@@ -6,12 +6,14 @@ A record is an event name and fields: ``log.info("check", extra=fields(decision=
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import re
 import sys
 import time
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import groupby, islice
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from gateway.log_writer import BackgroundHandler, BackgroundStderr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from gateway.log_writer import LogWriter
 
@@ -155,8 +157,25 @@ def _trace(text: str) -> str:
     return "\n".join(shown(line) for line in lines)
 
 
+_REQUEST: ContextVar[str] = ContextVar("request_id")
+
+
+@contextlib.contextmanager
+def of_request(request_id: str) -> Iterator[None]:
+    """What is logged within has this ``request_id``, in tasks that begin here too. Work that one
+    request begins for all begins in ``contextvars.Context()``.
+    """
+    token = _REQUEST.set(request_id)
+    try:
+        yield
+    finally:
+        _REQUEST.reset(token)
+
+
 def fields(**values: object) -> Mapping[str, object]:
-    """``extra`` of a log call."""
+    """``extra`` of a log call, with the ID of the request that it belongs to."""
+    if "request_id" not in values and (request_id := _REQUEST.get("")):
+        values["request_id"] = request_id
     return {"gateway_fields": values}
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
 import re
 import sys
+from contextvars import Context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway import log
-from gateway.log import FIELDS, Throttled, configure, fields, redact
+from gateway.log import FIELDS, Throttled, configure, fields, of_request, redact
 from tests.support.scaling import assert_linear, best_s
 
 if TYPE_CHECKING:
@@ -250,6 +252,30 @@ def test_of_an_event_that_comes_a_thousand_times_a_second_there_is_one_line_and_
         ("host-1000", 999),
         ("host-2000", 999),
     ]
+
+
+async def test_what_a_request_causes_has_its_id_and_what_it_begins_for_all_has_none() -> None:
+    def told() -> object:
+        return fields(tenant="acme")["gateway_fields"]
+
+    async def later(seen: list[object]) -> None:
+        await asyncio.sleep(0)
+        seen.append(told())
+
+    own: list[object] = []
+    all_s: list[object] = []
+    with of_request("one"):
+        tasks = (
+            asyncio.create_task(later(own)),
+            asyncio.create_task(later(all_s), context=Context()),
+        )
+        with of_request("two"):
+            assert told() == {"tenant": "acme", "request_id": "two"}
+        assert fields(request_id="its own")["gateway_fields"] == {"request_id": "its own"}
+    assert told() == {"tenant": "acme"}
+    await asyncio.wait(tasks)
+    assert own == [{"tenant": "acme", "request_id": "one"}]
+    assert all_s == [{"tenant": "acme"}]
 
 
 def test_the_text_form_is_for_people() -> None:

@@ -29,7 +29,7 @@ from gateway.admin.redaction import redacted
 from gateway.admin.route import MAX_BODY_BYTES, Answer, Call, Note, Route
 from gateway.background import background_task
 from gateway.errors import PeerError, UnavailableError
-from gateway.log import fields
+from gateway.log import Throttled, fields, of_request
 from gateway.tenants.offload import in_background
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gateway.database.audit import AuditLog
 
 log = logging.getLogger(__name__)
+_fault = Throttled(log, logging.ERROR, "admin_fault")
 
 IDEMPOTENCY_KEY_CHARACTERS = 128
 RENEW_CLAIM_S = 5.0
@@ -75,8 +76,13 @@ def dispatcher(route: Route, edge: Edge) -> Callable[[web.Request], Awaitable[we
 
     async def handle(request: web.Request) -> web.StreamResponse:
         request_id = edge.new_request_id()
+        with of_request(request_id):
+            return await answered(request, request_id)
+
+    async def answered(request: web.Request, request_id: str) -> web.StreamResponse:
         progress = _Progress()
         actor, key = "-", None
+        failed: Problem | None = None
         try:
             key = await edge.callers.identify(request)
             actor = key.actor
@@ -84,31 +90,25 @@ def dispatcher(route: Route, edge: Edge) -> Callable[[web.Request], Awaitable[we
                 route, edge, request, key=key, request_id=request_id, progress=progress
             )
         except Problem as problem:
-            response = problem_response(_told_to(key, problem), request_id=request_id)
+            failed = problem
         except UnavailableError as error:
-            response = problem_response(
-                _told_to(key, Problem(Code.UNAVAILABLE, str(error))), request_id=request_id
-            )
+            failed = Problem(Code.UNAVAILABLE, str(error))
         except PeerError as error:
-            response = problem_response(
-                Problem(Code.UPSTREAM_FAILED, str(error)), request_id=request_id
-            )
+            failed = Problem(Code.UPSTREAM_FAILED, str(error))
         except web.HTTPException:
             raise
-        except Exception:
-            log.exception(
-                "admin_fault", extra=fields(request_id=request_id, operation=route.operation)
-            )
-            response = problem_response(
-                Problem(Code.INTERNAL, "the log has the details under this request id"),
-                request_id=request_id,
-            )
+        except Exception as error:  # noqa: BLE001 - the edge: the caller gets 500, the log the trace
+            _fault(error, request_id=request_id, operation=route.operation)
+            failed = Problem(Code.INTERNAL, "the log has the details under this request id")
+        if failed is not None:
+            response = problem_response(_told_to(key, failed), request_id=request_id)
         response = await _settle(edge, progress, response, request_id=request_id)
         if not response.prepared:
             response.headers["X-Request-Id"] = request_id
             response.headers.setdefault("Cache-Control", "no-store")
             response.headers["X-Content-Type-Options"] = "nosniff"
-        log.info(
+        log.log(
+            logging.WARNING if response.status >= 500 else logging.INFO,
             "admin",
             extra=fields(
                 request_id=request_id,
@@ -117,6 +117,8 @@ def dispatcher(route: Route, edge: Edge) -> Callable[[web.Request], Awaitable[we
                 operation=route.operation,
                 actor=actor,
                 status=response.status,
+                code=str(failed.code) if failed is not None else None,
+                cause=str(failed) if failed is not None else None,
             ),
         )
         return response

@@ -40,6 +40,7 @@ from gateway.core.decision import Allow, Deny, Login
 from gateway.core.headers import bearer_headers, identity_headers, needs_assertion
 from gateway.core.model import RequestKind
 from gateway.core.reason import Reason
+from gateway.core.request_id import parse_request_id
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
 from gateway.errors import OutdatedError, UnavailableError
@@ -217,7 +218,8 @@ class Checks:
     def _malformed(
         self, dialect: Dialect, request: RawRequest, malformed: Malformed, started: float
     ) -> CheckResponse:
-        number = self._services.random_token()[:16]
+        given = parse_request_id(",".join(request.headers.getall("X-Request-Id", ())))
+        number = given or self._services.random_token()[:16]
         _LOG.info(
             "check_malformed",
             extra=fields(
@@ -233,7 +235,9 @@ class Checks:
         )
 
     def _without_store(self, request: AuthRequest, error: UnavailableError) -> _Decided:
-        self._unavailable(error=str(error), host=request.host)
+        self._unavailable(
+            error=str(error), host=request.host, request_id=request.request_id or None
+        )
         return _Decided(Deny(Reason.STORE_UNAVAILABLE))
 
     # --- deciding --------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ Every other listener is aiohttp's; so is the parser here (``http_parser.py``).
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import time
 from collections import deque
@@ -45,15 +44,14 @@ from gateway.check.http_parser import (
 )
 from gateway.check.response import CheckResponse, header_lines, status_line
 from gateway.core.decision import RETRY_AFTER_S
+from gateway.core.request_id import parse_request_id
 from gateway.http.listener import MAX_CONNECTIONS, Listener, accepting
-from gateway.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
     from gateway.check.http_parser import Head
 
-_LOG = logging.getLogger(__name__)
 KEEPALIVE_S: Final = 3630.0
 """Longer than any proxy keeps an idle connection, so it is never we who close one that is about to
 be used.
@@ -333,7 +331,7 @@ class CheckConnection(asyncio.Protocol):
             messages = self._parser.feed(data)
             self._measure(data, complete=bool(messages))
         except NotHttpError as error:
-            _LOG.warning("invalid_http_request", extra=fields(error=str(error)))
+            self._listener.not_http(str(error), (self._address,))
             self._queue.append(_TOO_LONG if error.too_long else _BAD_REQUEST)
             self._last_came = True
             return True
@@ -440,7 +438,12 @@ class CheckConnection(asyncio.Protocol):
         self.answer()
 
     def _fault(self, error: BaseException, head: Head) -> None:
-        self._listener.fault(error, detail="Error handling request")
+        self._listener.fault(
+            error,
+            listener=self._listener.name,
+            path=head.path.partition("?")[0],
+            request_id=parse_request_id(head.headers.get("X-Request-Id", "")) or None,
+        )
         self._write(_FAULT, head, last=True)
 
     def _write(self, response: CheckResponse, head: Head | None, *, last: bool = False) -> None:

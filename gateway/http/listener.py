@@ -168,9 +168,12 @@ class AiohttpConnection(web.RequestHandler):
         """Of what the peer sent wrongly only the kind; of our own faults the trace."""
         error = kw.get("exc_info")
         if isinstance(error, NOT_HTTP):
-            _LOG.warning("invalid_http_request", extra=fields(error=type(error).__name__))
+            peer = self.transport and self.transport.get_extra_info("peername")
+            self._listener.not_http(type(error).__name__, peer)
         else:
-            self._listener.fault(error, detail=str(args[0]) if args else None)
+            self._listener.fault(
+                error, listener=self._listener.name, detail=str(args[0]) if args else None
+            )
 
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -221,6 +224,7 @@ class Listener:
         self._told: dict[str, float] = {}
         self._gauge = CONNECTIONS.labels(name)
         self.fault = Throttled(_LOG, logging.ERROR, "unexpected_error")
+        self._not_http = Throttled(_LOG, logging.WARNING, "invalid_http_request")
         self.name, self.limit = name, limit
         self.ending = False
         """Each answer from now on is the last of its connection."""
@@ -323,6 +327,11 @@ class Listener:
                 self._close(connection, "idle")
                 return True
         return False
+
+    def not_http(self, kind: str, peer: object) -> None:
+        """Bytes that are no request. ``kind`` of mistake; ``peer``: its socket address."""
+        client = str(peer[0]) if isinstance(peer, tuple) and peer else None
+        self._not_http(listener=self.name, client=client, error=kind)
 
     def _tell(self, event: str, **values: object) -> None:
         """Once in ``_TELL_EVERY_S``: whoever causes it may cause it a thousand times a second."""

@@ -7,6 +7,7 @@ Cognito's error; then the code; then the claims; then the store's word.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -44,6 +45,11 @@ _LOG = logging.getLogger(__name__)
 MAX_CODE = 2048
 MAX_STATE = 128
 MAX_TOLD = 512
+STATE_SETTING = (
+    "none, if it is rare: a stale tab, a bookmark, another browser; if many fail, the proxy drops "
+    "Cookie or Set-Cookie of /_auth/"
+)
+_ADDRESS = re.compile(r"[^\s@<>'\"(,;:=]+@")
 """Characters of an error's own text that are logged; the address that brings it is anybody's."""
 SPENT_CODES_PER_MINUTE = 15_000
 """Per client address (IPv6: per /64). No person shows so many."""
@@ -93,7 +99,8 @@ class _Attempt:
     ) -> BrowserError:
         """The page; its link starts again at the same address, with the choice of provider open.
 
-        ``error`` and ``error_description`` are the peer's own text, which is for the log alone.
+        ``error`` and ``error_description`` are the peer's own text, which is for the log alone:
+        identity providers name the person in it.
         """
         browser, tenant, pending = self.browser, self.tenant, self.pending
         LOGINS.labels(*provider_labels(tenant.id, self.provider.name), code or reason.value).inc()
@@ -105,11 +112,11 @@ class _Attempt:
                 host=browser.host,
                 reason=reason.value,
                 provider=self.provider.name,
-                code=code or None,
+                code=code or reason.value,
                 cause=cause,
                 setting=setting or None,
                 error=error[:MAX_TOLD] or None,
-                error_description=error_description[:MAX_TOLD] or None,
+                error_description=_ADDRESS.sub("***@", error_description[:MAX_TOLD]) or None,
                 client_id=pending.client_id,
                 redirect_uri=pending.redirect_uri,
             ),
@@ -479,8 +486,12 @@ async def _state_lost(
             tenant=browser.tenant.id if browser.tenant is not None else None,
             host=browser.host,
             reason=reason.value,
+            code=reason.value,
             cause=cause,
+            setting=STATE_SETTING,
         ),
     )
     retry = await login_link(browser, return_to=pending.return_to if pending is not None else "")
-    return BrowserError(reason, 400, cause=cause, retry=retry, tenant=browser.tenant)
+    return BrowserError(
+        reason, 400, cause=cause, setting=STATE_SETTING, retry=retry, tenant=browser.tenant
+    )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from gateway.check.dialects.forwarded import sees_pages
 from gateway.check.services import SERVICES
 from gateway.core.reason import Reason
 from gateway.errors import UnavailableError
-from gateway.log import fields
+from gateway.log import Throttled, fields, of_request
 from gateway.login.page_links import change_link, start_page
 from gateway.login.request import (
     BrowserError,
@@ -33,10 +33,20 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 RETRY_AFTER_S = 3
+STORE: Final = "redis.url: Redis, and the event store_state"
+FAULT: Final = "none: report unexpected_error with its trace"
+
+
+_fault = Throttled(_LOG, logging.ERROR, "unexpected_error")
 
 
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    with of_request(request_id_of(request)):
+        return await _edge(request, handler)
+
+
+async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = perf_counter()
     reason, cause, error_code, setting = None, "", "", ""
     try:
@@ -47,7 +57,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         error_code, setting = error.code, error.setting
         response = error_page(request, error)
     except UnavailableError as error:
-        reason, cause = Reason.STORE_UNAVAILABLE, str(error)
+        reason, cause, setting = Reason.STORE_UNAVAILABLE, str(error), STORE
         response = page(request, "unavailable", None, status=503, seconds=RETRY_AFTER_S)
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     except web.HTTPException as error:
@@ -58,12 +68,12 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         )
         if error.status == 405:
             response.headers["Allow"] = error.headers.get("Allow", "GET")
-    except Exception:  # noqa: BLE001 - the edge: whatever it was, the person gets a page and the log gets the trace
-        _LOG.exception(
-            "unexpected_error", extra=fields(request_id=request_id_of(request), path=request.path)
-        )
+    except Exception as error:  # noqa: BLE001 - the edge: whatever it was, the person gets a page and the log gets the trace
+        cause, setting = f"a mistake in the gateway: {type(error).__name__}", FAULT
+        _fault(error, listener="public", path=request.path[:256])
         response = page(request, "unavailable", None, status=500, seconds=RETRY_AFTER_S)
-    _LOG.info(
+    _LOG.log(
+        logging.WARNING if response.status >= 500 else logging.INFO,
         "http_request",
         extra=fields(
             request_id=request_id_of(request),
@@ -76,7 +86,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
             provider=record_of(request).provider,
             duration_ms=round((perf_counter() - started) * 1000, 3),
             status=response.status,
-            code=error_code or None,
+            code=error_code or (reason.value if cause and reason is not None else None),
             cause=cause or None,
             setting=setting or None,
         ),

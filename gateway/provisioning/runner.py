@@ -191,7 +191,7 @@ class Provisioning:
     ) -> Failed:
         code, message, by = failure
         log.warning(
-            "provision_failed", extra=fields(tenant=tenant, run=run, code=code, detail=message)
+            "provision_failed", extra=fields(tenant=tenant, run=run, code=code, cause=message)
         )
         if by == "deposed":
             state = RunState.RUNNING if kind in FINISHED else RunState.UNDOING

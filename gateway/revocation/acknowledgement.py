@@ -14,6 +14,7 @@ Rules (guards of docs/model/revocation.py):
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -144,7 +145,9 @@ class Acknowledgements:
         )
         self._waiting.setdefault(bucket, []).append(waiting)
         if bucket not in self._pollers:
-            self._pollers[bucket] = asyncio.get_running_loop().create_task(self._poll(bucket))
+            self._pollers[bucket] = asyncio.get_running_loop().create_task(
+                self._poll(bucket), context=Context()
+            )
         await waiting.done
 
     async def fence(self, bucket: int) -> tuple[bytes, int, dict[str, Held]]:

@@ -210,7 +210,7 @@ class PoolPeople:
         try:
             return await self._leads()
         except UnavailableError as error:
-            _LOG.info("cognito_sync_failed", extra=fields(error=str(error)))
+            _LOG.warning("cognito_sync_failed", extra=fields(error=str(error)))
         except Exception as error:  # noqa: BLE001 - logged; nobody leads until it is answered
             fault("cognito_sync_fault", error)
         return False
@@ -252,7 +252,7 @@ class PoolPeople:
                 for tenant in list(self._behind):
                     await self._catch_up(tenant, begun, started)
             except UnavailableError as error:
-                _LOG.info("cognito_sync_failed", extra=fields(error=str(error)))
+                _LOG.warning("cognito_sync_failed", extra=fields(error=str(error)))
             except Exception as error:  # noqa: BLE001 - logged
                 # Whatever it was: who was let in again must not stay disabled because nobody
                 # follows any more.

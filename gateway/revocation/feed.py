@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from gateway.revocation.api import LIFT
@@ -150,7 +151,7 @@ class RevocationFeed:
         if self._reader is None or self._reader.done():
             self._news.clear()
             self._ready = asyncio.get_running_loop().create_future()
-            self._reader = asyncio.create_task(self._read(self._ready))
+            self._reader = asyncio.create_task(self._read(self._ready), context=Context())
         assert self._ready is not None  # noqa: S101 - set with the reader
         await asyncio.shield(self._ready)
 

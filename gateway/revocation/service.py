@@ -568,7 +568,7 @@ class StoreRevoker:
                 await self._record.forget(before=self._clock() - WATERMARK_LIFE_S)
                 await self.acknowledge_open()
             except UnavailableError as error:
-                _log.info("revocation_maintenance_failed", extra=fields(error=str(error)))
+                _log.warning("revocation_maintenance_failed", extra=fields(error=str(error)))
                 await sleep(_TEND_AGAIN_S)
             else:
                 await self._rest(sleep)

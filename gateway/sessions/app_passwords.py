@@ -23,6 +23,7 @@ import contextlib
 import hmac
 import re
 from collections import OrderedDict
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -128,7 +129,7 @@ class Uses:
             self._noted.popitem(last=False)
         self._waiting[digest] = session
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._drain())
+            self._task = asyncio.get_running_loop().create_task(self._drain(), context=Context())
 
     async def _drain(self) -> None:
         while self._waiting:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
+from contextvars import Context
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -79,7 +80,7 @@ class Touches:
         _remember(self._until, digest, until)
         self._waiting[digest] = record
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._drain())
+            self._task = asyncio.get_running_loop().create_task(self._drain(), context=Context())
 
     def seen(self, record: Record) -> None:
         """A request showed the session, and extends nothing. Returns at once."""

@@ -14,6 +14,7 @@ import os
 import secrets
 import socket
 import time
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -129,7 +130,7 @@ class LeaseClient:
         task = self._joining.get(bucket)
         if task is None or task.done():
             task = self._joining[bucket] = asyncio.get_running_loop().create_task(
-                self._join(bucket)
+                self._join(bucket), context=Context()
             )
             task.add_done_callback(lambda done: self._joined(bucket, done))
         await asyncio.shield(task)
@@ -153,7 +154,7 @@ class LeaseClient:
         self._queues.setdefault(primary, []).append((bucket, joined))
         if self._flushing.get(primary, 0) < JOINS_AT_ONCE:
             self._flushing[primary] = self._flushing.get(primary, 0) + 1
-            task = asyncio.get_running_loop().create_task(self._flush(primary))
+            task = asyncio.get_running_loop().create_task(self._flush(primary), context=Context())
             self._flushes.add(task)
             task.add_done_callback(self._flushes.discard)
         await joined

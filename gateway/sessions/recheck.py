@@ -23,7 +23,7 @@ import secrets
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.errors import PeerError, UnavailableError
-from gateway.log import fields
+from gateway.log import Throttled, fields
 from gateway.sessions.connection import Script
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.refresh_token import seal_refresh, unseal_refresh
@@ -81,6 +81,7 @@ class Rechecks:
         self._sleep = sleep
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._postponed = Throttled(_log, logging.WARNING, "recheck_postponed")
 
     def used(self, record: Record) -> None:
         """A session of this family is in use; the store knows whether it is due. Returns at
@@ -103,12 +104,13 @@ class Rechecks:
             try:
                 await self._ask_cognito(record, tenant)
             except (UnavailableError, PeerError, TimeoutError) as error:
-                code = error.code if isinstance(error, PeerError) else type(error).__name__
-                _log.info(
-                    "recheck_postponed",
-                    extra=fields(
-                        tenant=session.tenant, provider=session.identity.provider, error=code
-                    ),
+                self._postponed(
+                    tenant=session.tenant,
+                    user=session.identity.sub,
+                    provider=session.identity.provider,
+                    code=error.code if isinstance(error, PeerError) else "unavailable",
+                    cause=str(error) or "no answer in time",
+                    setting=(error.setting or None) if isinstance(error, PeerError) else None,
                 )
 
     async def _ask_cognito(self, record: Record, tenant: Tenant) -> None:

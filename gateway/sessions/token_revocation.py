@@ -108,7 +108,16 @@ class TokenRevocation:
             except (PeerError, UnavailableError) as error:
                 if pause is None or isinstance(error, PeerError):
                     _LOG.warning(
-                        "revoke_at_cognito_failed", extra=fields(tenant=tenant.id, error=str(error))
+                        "revoke_at_cognito_failed",
+                        extra=fields(
+                            tenant=tenant.id,
+                            client_id=client_id,
+                            code=error.code if isinstance(error, PeerError) else "unavailable",
+                            cause=str(error),
+                            setting=(error.setting or None)
+                            if isinstance(error, PeerError)
+                            else None,
+                        ),
                     )
                     return
                 await self._sleep(pause)

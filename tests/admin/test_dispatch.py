@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -479,7 +480,10 @@ def _raises(error: Exception) -> Callable[..., Any]:
     return fail
 
 
-async def test_what_was_refused_for_the_moment_is_not_kept_for_a_retry(api: Api) -> None:
+async def test_what_was_refused_for_the_moment_is_not_kept_for_a_retry(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
     body = {"tenant": "acme", "email": "bob@acme.test", "kind": "end_sessions"}
     key, revoker = await api.operator(), api.services.revoker
     assert revoker is not None
@@ -494,6 +498,15 @@ async def test_what_was_refused_for_the_moment_is_not_kept_for_a_retry(api: Api)
                 "POST", "/revocations", json=body, key=key, headers={"Idempotency-Key": "again"}
             )
         assert refused.status == status
+        told = [r for r in caplog.records if r.message == "admin"][-1]
+        values = told.gateway_fields  # type: ignore[attr-defined]  # what log.fields attaches
+        document = await refused.json()
+        assert (values["request_id"], values["code"], values["cause"]) == (
+            refused.headers["X-Request-Id"],
+            document["code"],
+            str(failure),
+        )
+        assert told.levelname == ("WARNING" if status == 503 else "INFO")
     done = await api.call(
         "POST", "/revocations", json=body, key=key, headers={"Idempotency-Key": "again"}
     )

@@ -49,6 +49,15 @@ def outcomes(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.gateway_fields["outcome"] for r in caplog.records if r.message == "hook"]  # type: ignore[attr-defined]  # what log.fields attaches
 
 
+def assert_explained(caplog: pytest.LogCaptureFixture, code: str) -> None:
+    """Each refusal says what, why, what to look at, and in which request."""
+    for record in caplog.records:
+        if record.message == "hook":
+            told = record.gateway_fields  # type: ignore[attr-defined]  # what log.fields attaches
+            assert told["code"] == code
+            assert told["cause"] and told["setting"] and told["request_id"]
+
+
 def a_group_event(kind: str, **more: Any) -> dict[str, Any]:
     entry = okta_event(kind, group="00g3vcxkvkIPY52jL4x7", **more)
     if kind == "application.user_membership.remove":
@@ -162,6 +171,7 @@ async def test_okta_delivery(
     assert SECRET not in caplog.text
     assert "luca" not in caplog.text + text
     if status != 200:
+        assert_explained(caplog, outcome)
         assert await world.states() == []
 
 
@@ -422,6 +432,7 @@ async def test_graph_with_a_wrong_client_state_is_202_and_leaves_nothing(
         )
     )[0] == 202
     assert outcomes(caplog) == ["client_state"]
+    assert_explained(caplog, "client_state")
     async with world.database.read() as connection:
         from sqlalchemy import func
 
@@ -685,6 +696,7 @@ async def test_a_database_that_does_not_answer_is_503_before_the_sender_gives_up
     assert status == 503
     assert time.monotonic() - started > 2.4
     assert outcomes(caplog) == ["unavailable"]
+    assert_explained(caplog, "unavailable")
 
 
 @pytest.mark.parametrize("by", ["okta", "ssf-opaque-session", "graph"])

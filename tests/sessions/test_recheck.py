@@ -204,6 +204,7 @@ async def test_no_other_answer_ends_a_session(
     redis: RedisClient,
     cognito: Cognito,
     clock: Clock,
+    caplog: pytest.LogCaptureFixture,
     *,
     answer: Exception,
 ) -> None:
@@ -213,6 +214,8 @@ async def test_no_other_answer_ends_a_session(
     assert await use(sessions, rechecks, stored, clock)
     assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == ["refresh"], "the claim keeps everybody from asking again at once"
+    (told,) = [r.gateway_fields for r in caplog.records if r.message == "recheck_postponed"]  # type: ignore[attr-defined]  # what log.fields attaches
+    assert told["code"] and told["cause"] and told["user"] and told["provider"]
 
 
 async def test_a_rotated_token_takes_the_place_of_the_old_one(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gateway.core.model import Secret
 from gateway.errors import PeerError, UnavailableError
+from gateway.log import of_request
 from gateway.sessions import token_revocation
 from gateway.sessions.token_revocation import AGAIN_S, GRACE_S, TokenRevocation
 from tests.sessions.conftest import (
@@ -97,13 +98,22 @@ async def test_a_replaced_session_ends_after_its_grace_and_only_its_own_token_is
     await revocation.close()
 
 
-async def test_an_outage_of_cognito_is_outlasted_a_refusal_is_not(sessions: RedisSessions) -> None:
+async def test_an_outage_of_cognito_is_outlasted_a_refusal_is_not(
+    sessions: RedisSessions, caplog: pytest.LogCaptureFixture
+) -> None:
     cognito = Cognito(
         UnavailableError("down"), UnavailableError("down"), PeerError("revoke_refused", "400")
     )
     revocation = service(sessions, cognito)
-    revocation.revoke_soon("acme", Secret("one"), client_id="client")
+    with of_request("the logout"):
+        revocation.revoke_soon("acme", Secret("one"), client_id="client")
     await asyncio.wait_for(revocation.settle(), 20)
+    (told,) = [record.gateway_fields for record in caplog.records]  # type: ignore[attr-defined]  # what log.fields attaches
+    assert (told["request_id"], told["code"], told["cause"]) == (
+        "the logout",
+        "revoke_refused",
+        "400",
+    )
     assert (cognito.revoked, tuple(cognito.slept), cognito.faults) == ([], AGAIN_S[:2], [])
     revocation.revoke_soon("acme", Secret("two"), client_id="client")
     revocation.revoke_soon("acme", None, client_id="client")

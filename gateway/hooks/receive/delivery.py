@@ -37,7 +37,7 @@ from gateway.hooks.issuer_keys import IssuerUnavailableError
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
 from gateway.http.rate_limit import RateLimit
-from gateway.log import fields
+from gateway.log import Throttled, fields, of_request
 from gateway.metrics import HOOK_ACK_DURATION, HOOK_DELIVERIES
 
 if TYPE_CHECKING:
@@ -74,9 +74,25 @@ STATUS = {
 SAFE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 log = logging.getLogger(__name__)
+_fault = Throttled(log, logging.ERROR, "hook_fault")
 
 
 _NOT_DERIVED = "clientState is not derived from one of this provider's secrets"
+SETTINGS = {
+    RejectionReason.UNAUTHENTICATED: "providers[].hooks.secrets, and the secret at the provider",
+    RejectionReason.MALFORMED: "the provider's set-up: another kind of sender than this address",
+    RejectionReason.TOO_LARGE: "the provider's set-up: fewer changes in one delivery",
+    RejectionReason.CONTENT_TYPE: "the provider's set-up: another kind of sender than this address",
+    RejectionReason.KEY: "providers[].issuer: its keys verify the signature",
+    RejectionReason.ISSUER: "providers[].issuer",
+    RejectionReason.AUDIENCE: "providers[].hooks.client_id or audience, hooks.url",
+    RejectionReason.EXPIRED: "the clocks of this machine and of the provider",
+    RejectionReason.UNKNOWN_SUBJECT: "none: the provider named nobody who signed in here",
+    RejectionReason.NOT_CONFIGURED: "providers[].hooks: gateway hooks setup TENANT lists it",
+}
+"""What an operator looks at."""
+STORE = "database.url: the database, and /readyz of the admin role"
+
 _UNPROVEN = frozenset(
     {
         RejectionReason.UNAUTHENTICATED,
@@ -172,6 +188,9 @@ class Reception:
                     delivery.source,
                     SkipReason.CLIENT_STATE.value,
                     level=logging.WARNING,
+                    code=SkipReason.CLIENT_STATE.value,
+                    cause=_NOT_DERIVED,
+                    setting=SETTINGS[RejectionReason.UNAUTHENTICATED],
                 )
             return None
         if strangers:
@@ -235,14 +254,24 @@ class Reception:
                     response.headers["Retry-After"] = str(math.ceil(wait_s))
                 else:
                     self._failed(
-                        request, source, error.reason.value, str(error), level=logging.WARNING
+                        request,
+                        source,
+                        error.reason.value,
+                        str(error),
+                        setting=SETTINGS[error.reason],
+                        level=logging.WARNING,
                     )
                     if not isinstance(error, expected):
                         self._tell(request, source, error.reason.value, str(error))
                     response = refused(error) if refused is not None else rejection_response(error)
             except (UnavailableError, TimeoutError) as error:
                 self._failed(
-                    request, source, "unavailable", str(error) or "deadline", level=logging.ERROR
+                    request,
+                    source,
+                    "unavailable",
+                    str(error) or f"not stored within {DEADLINE_S:g} s",
+                    setting=STORE,
+                    level=logging.ERROR,
                 )
                 self._tell(
                     request,
@@ -271,10 +300,19 @@ class Reception:
         )
 
     def _failed(
-        self, request: web.Request, source: Source, outcome: str, error: str, *, level: int
+        self,
+        request: web.Request,
+        source: Source,
+        outcome: str,
+        cause: str,
+        *,
+        setting: str,
+        level: int,
     ) -> None:
         HOOK_DELIVERIES.labels(source.value, outcome).inc()
-        said(request, None, source, outcome, level=level, error=error)
+        said(
+            request, None, source, outcome, level=level, code=outcome, cause=cause, setting=setting
+        )
 
     def _tell(self, request: web.Request, source: Source, outcome: str, detail: str) -> None:
         """Whoever sets this up hears of it; names that do not exist are nobody's."""
@@ -379,17 +417,18 @@ def answering(problem: Callable[[web.Request, int, str], web.Response] = json_er
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         try:
-            response = await handler(request)
+            with of_request(request_id(request)):
+                response = await handler(request)
         except web.HTTPException as error:
             response = problem(request, error.status, error.reason.lower().replace(" ", "_"))
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
-        except Exception:
-            log.exception(
-                "hook_fault",
-                extra=fields(
-                    request_id=request_id(request), path=request.path[:200], method=request.method
-                ),
+        except Exception as error:  # noqa: BLE001 - the edge: the sender gets 500, the log the trace
+            _fault(
+                error,
+                request_id=request_id(request),
+                path=request.path[:200],
+                method=request.method,
             )
             response = problem(request, 500, "internal")
         response.headers.update(SAFE_HEADERS)
