@@ -7,7 +7,6 @@ Cognito's error; then the code; then the claims; then the store's word.
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -49,7 +48,6 @@ STATE_SETTING = (
     "none, if it is rare: a stale tab, a bookmark, another browser; if many fail, the proxy drops "
     "Cookie or Set-Cookie of /_auth/"
 )
-_ADDRESS = re.compile(r"[^\s@<>'\"(,;:=]+@")
 """Characters of an error's own text that are logged; the address that brings it is anybody's."""
 SPENT_CODES_PER_MINUTE = 15_000
 """Per client address (IPv6: per /64). No person shows so many."""
@@ -116,7 +114,7 @@ class _Attempt:
                 cause=cause,
                 setting=setting or None,
                 error=error[:MAX_TOLD] or None,
-                error_description=_ADDRESS.sub("***@", error_description[:MAX_TOLD]) or None,
+                error_description=_without_addresses(error_description[:MAX_TOLD]) or None,
                 client_id=pending.client_id,
                 redirect_uri=pending.redirect_uri,
             ),
@@ -126,6 +124,13 @@ class _Attempt:
         return BrowserError(
             reason, status, code=code, cause=cause, setting=setting, retry=retry, tenant=tenant
         )
+
+
+def _without_addresses(text: str) -> str:
+    """Of an e-mail address only the domain stays."""
+    *before, last = text.split("@")
+    kept = [one[: max(one.rfind(end) for end in " \t\r\n'\"<(,;:=") + 1] for one in before]
+    return "***@".join([*kept, last])
 
 
 async def callback(request: web.Request) -> web.StreamResponse:
