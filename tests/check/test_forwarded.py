@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.check.dialects import Malformed
-from gateway.check.dialects.forwarded import names_html
+from gateway.check.dialects.forwarded import MAX_COOKIE_CHARS, names_html
 from gateway.core import authorization
 from gateway.core.model import AuthRequest, Destination, RequestKind
 from gateway.core.reason import Reason
@@ -112,6 +112,28 @@ MALFORMED: dict[str, Pairs] = {
 def test_two_readings_or_none_are_malformed(pairs: Pairs) -> None:
     for dialect in FORWARDED_DIALECTS:
         assert isinstance(ask(dialect, pairs), Malformed)
+
+
+def test_envoys_own_request_line_needs_one_host_and_one_scheme_too() -> None:
+    asked = [("X-Forwarded-Proto", "https"), ("Host", "app.acme.test")]
+    found = ask("envoy", asked, raw_path="/auth/envoy/p?q=1")
+    assert isinstance(found, AuthRequest)
+    assert found.original_uri == "/p?q=1"
+    for pairs in (asked[:1], asked[1:], [*asked, ("Host", "evil.test")]):
+        assert isinstance(ask("envoy", pairs, raw_path="/auth/envoy/p"), Malformed)
+    assert isinstance(ask("envoy", asked, raw_path="/elsewhere/p"), Malformed)
+
+
+def test_more_cookies_than_fit_are_malformed_and_credentials_beside_many_are_not_handed_on() -> (
+    None
+):
+    half = "x" * (MAX_COOKIE_CHARS // 2)
+    full = forwarded(("Cookie", half), ("Cookie", half))
+    assert parsed([*full, ("Authorization", "Basic eDp5")]).authorization == ""
+    assert parsed(forwarded(("Authorization", "Basic eDp5"))).authorization == "Basic eDp5"
+    found = ask("nginx", [*full, ("Cookie", "x")])
+    assert isinstance(found, Malformed)
+    assert "Cookie" in found.detail
 
 
 def test_details_for_the_log_are_short_and_escaped() -> None:

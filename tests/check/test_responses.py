@@ -14,7 +14,7 @@ from gateway.check.dialects import DIALECTS, ENDPOINTS, Answer, Verdict
 from gateway.core.decision import Allow, Decision, Deny, Login
 from gateway.core.model import AuthRequest
 from gateway.core.reason import Reason
-from tests.ingress.checks import ask, forwarded
+from tests.ingress.checks import COOKIE, ask, forwarded, raw_request
 
 if TYPE_CHECKING:
     from tests.ingress.checks import Pairs
@@ -92,9 +92,15 @@ def test_nginx_is_told_where_a_page_would_be_seen_and_asks_for_it(decision: Deci
 
 
 def test_the_second_question_of_nginx_lets_nobody_in_and_names_nobody() -> None:
-    assert ENDPOINTS["nginx-page"].render(
-        Verdict(decision=Allow(Reason.OK), headers=IDENTITY), None
-    ) == Answer(502, ())
+    page = ENDPOINTS["nginx-page"]
+    asked = raw_request([*forwarded(), ("Cookie", "a=1")])
+    request = page.parse(asked, cookie_name=COOKIE)
+    assert isinstance(request, AuthRequest)
+    assert request == DIALECTS["nginx"].parse(asked, cookie_name=COOKIE)
+    assert page.clients_own(request) is None
+    assert page.render(Verdict(decision=Allow(Reason.OK), headers=IDENTITY), request) == Answer(
+        502, ()
+    )
 
 
 @relaying

@@ -38,6 +38,7 @@ TEXTS = st.one_of(
         ("jose\u0301@acme.test", "josé@acme.test"),
         ("JOSÉ@acme.test", "josé@acme.test"),
         ("x@faß.test", "x@xn--fa-hia.test"),
+        ("x@xn--a.test", "x@xn--a.test"),
         ("no address", "no address"),
         ("", ""),
     ],
@@ -98,6 +99,7 @@ def test_the_spellings_that_a_pool_may_hold() -> None:
         "jose\u0301@bu\u0308cher.test",
     )
     assert address_spellings("bob@acme.test") == ("bob@acme.test",)
+    assert address_spellings("bob@xn--a.test") == ("bob@xn--a.test",), "stands for nothing"
     assert id_spellings(GUID) == (GUID, GUID.upper())
 
 

@@ -137,7 +137,6 @@ def test_every_pattern_fits_where_it_is_written() -> None:
     many = [f"X-{''.join(letters)}-Of-The-Application" for letters in product("abcdefgh", repeat=3)]
     patterns = removal_patterns((*HARMLESS, *many))
     assert max(map(len, patterns)) <= MAX_PATTERN_CHARS
-    assert not any(
-        re.compile(pattern).fullmatch(name.lower()) for name in many for pattern in patterns
-    )
-    assert any(re.compile(pattern).fullmatch("x-abz-of-the-application") for pattern in patterns)
+    compiled = [re.compile(pattern) for pattern in patterns]
+    assert not any(pattern.fullmatch(name.lower()) for name in many for pattern in compiled)
+    assert any(pattern.fullmatch("x-abz-of-the-application") for pattern in compiled)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.cookies import names_below, own_values, without
+from gateway.core.cookies import names_below, own_values, pairs_below, without
 
 NAME = "__Host-gw"
 
@@ -31,10 +31,18 @@ def test_a_name_that_only_looks_like_ours_is_not_ours(space: str) -> None:
     line = f"a=1; {space}{NAME}=planted; {NAME}{space}=planted; {space}{NAME}-acme=planted"
     assert own_values([line], NAME) == ()
     assert names_below([line], f"{NAME}-") == ()
+    assert pairs_below([line], f"{NAME}-") == ()
 
 
 def test_space_and_tab_around_a_name_are_nothing() -> None:
     assert own_values([f" {NAME}\t=\tgood ;"], NAME) == ("good",)
+
+
+def test_companions_are_found_by_how_their_names_begin_in_the_order_they_were_sent() -> None:
+    lines = ["a=1; __Host-gw-b= 2 ; __Host-gw-c", "__Host-gw-a=3=; __Host-gw-b=4; __Host-gw=5"]
+    found = (("__Host-gw-b", "2"), ("__Host-gw-a", "3="), ("__Host-gw-b", "4"))
+    assert pairs_below(lines, f"{NAME}-") == found
+    assert names_below(lines, f"{NAME}-") == ("__Host-gw-b", "__Host-gw-a")
 
 
 def test_proxies_that_join_lines_with_a_comma_spoil_the_value_rather_than_choose_one() -> None:

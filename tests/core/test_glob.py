@@ -68,6 +68,11 @@ def test_a_glob_matches_what_the_plain_matcher_matches(glob: str, segments: list
         ("/**/*.css", ["a.css", "x/y/.css"], ["a.css/x", "css"]),
         ("/**/.git/**", [".git", "a/.git/config"], ["git", "a/.gitignore"]),
         ("/**/api/**/admin", ["api/admin", "x/api/v1/admin"], ["api", "admin/api", "api/admin/x"]),
+        ("/**/**", ["", "a", "a/b"], []),
+        ("/a/**/b/**/c", ["a/b/c", "a/x/b/y/c"], ["b/a/x/c", "a/x/bc/c", "a/b/b"]),
+        ("/*/**/b/**/c", ["x/b/c"], ["b/x/c"]),
+        ("/**/*.b/**", ["x.b", "a/x.b/c"], ["a/xb", "a/b/c"]),
+        ("/a*b*c*d", ["abcd", "a-b-c-d"], ["acbd", "abd", "ad", "xabcd"]),
         ("/odata/Orders(*)", ["odata/Orders(1)"], ["odata/Orders"]),
     ],
 )
@@ -132,3 +137,7 @@ def test_a_long_path_is_not_walked_for_plain_segments_that_it_lacks(
         assert not Glob(text).matches(path)
     assert len(compared) == 6, "the beginning and the end of each"
     assert Glob("/**/x/**").matches(["n", "x"])
+
+
+def test_a_glob_shows_how_it_was_written() -> None:
+    assert repr(Glob("/a/**/*.b/")) == "Glob('/a/**/*.b/')"

@@ -73,6 +73,11 @@ ZOE = "Zoë Ångström"
         (Encoding.QUOTED_PRINTABLE, "1 + 1 = 2 ", "1 + 1 =3D 2=20"),
         (Encoding.RFC2047, "Zoe Angstrom", "Zoe Angstrom"),
         (Encoding.RFC2047, ZOE, "=?utf-8?b?Wm/DqyDDhW5nc3Ryw7Zt?="),
+        (
+            Encoding.RFC2047,
+            "é" * 23,
+            "=?utf-8?b?" + "w6nDqcOp" * 7 + "w6k=?= =?utf-8?b?w6k=?=",
+        ),
         (Encoding.RFC2047, "=?utf-8?b?eA==?=", "=?utf-8?b?PT91dGYtOD9iP2VBPT0/PQ==?="),
         (Encoding.ASCII, ZOE, "Zoe Angstrom"),
         (Encoding.ASCII, "Łukasz Groß-Sørensen", "Lukasz Gross-Sorensen"),

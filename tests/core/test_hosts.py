@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.hosts import canonical_host, email_domain, parse_host_header, plain_address
+from gateway.core.hosts import (
+    canonical_host,
+    email_domain,
+    is_localhost,
+    parse_host_header,
+    plain_address,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +66,11 @@ def test_host_on_the_wire(sent: str, expected: str | None) -> None:
 )
 def test_configured_host(written: str, expected: str | None) -> None:
     assert canonical_host(written) == expected
+
+
+def test_this_machine_is_localhost_and_every_name_below_it() -> None:
+    assert all(map(is_localhost, ("localhost", "a.localhost", "a.b.localhost")))
+    assert not any(map(is_localhost, ("alocalhost", "localhost.test", "", "127.0.0.1")))
 
 
 @pytest.mark.parametrize(

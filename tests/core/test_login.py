@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from gateway.core.headers import identity_headers
-from gateway.core.login import MAX_GROUPS, Accepted, Refusal, accept
+from gateway.core.login import FRESH_S, MAX_GROUPS, Accepted, Refusal, accept, is_fresh
 from gateway.core.model import EmailTrust, HeaderSpec, ProviderKind
 from gateway.core.reason import Reason
-from tests.core.build import provider, tenant
+from tests.core.build import NOW, provider, session, tenant
 
 POOL = "eu-north-1_Pool"
 CLAIMS: dict[str, Any] = {
@@ -235,3 +235,27 @@ def test_a_login_of_entra_without_any_groups_is_told_to_the_operator(
         )
         is said
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "fresh"),
+    [
+        ({}, True),
+        ({"prompted_for": ""}, False),
+        ({"prompted_for": "other.acme.com"}, False),
+        ({"prompted_for": "", "host": ""}, False),
+        ({"began": (NOW - FRESH_S - 1) * 1_000_000}, False),
+        ({"auth_time": NOW - FRESH_S - 1}, False),
+    ],
+    ids=["fresh", "silent", "for another host", "for no host", "begun long ago", "asked long ago"],
+)
+def test_a_login_is_fresh_where_the_person_was_asked_for_this_host_and_both_clocks_say_lately(
+    changes: dict[str, Any], fresh: bool
+) -> None:
+    asked = {
+        "host": "app.acme.com",
+        "prompted_for": "app.acme.com",
+        "began": (NOW - FRESH_S) * 1_000_000,
+        "auth_time": NOW - FRESH_S,
+    }
+    assert is_fresh(session(**{**asked, **changes}), now=NOW) is fresh

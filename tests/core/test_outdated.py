@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.login import Refusal
 from gateway.core.model import EmailTrust
-from gateway.core.outdated import is_outdated
+from gateway.core.outdated import groups_that_count, is_outdated
 from gateway.core.rule import Rule
 from tests.core.build import provider, tenant
 from tests.core.test_login import accepted, result
@@ -52,7 +52,9 @@ def test_what_a_later_login_denies_outdates_a_session_and_what_it_leaves_unsaid_
 
 def test_a_group_that_no_policy_names_outdates_nothing() -> None:
     said = accepted({"custom:groups": "[a]"})
-    assert not is_outdated(tenant(allowed_groups=frozenset({"a"})), said, **BEFORE)
+    named = tenant(allowed_groups=frozenset({"a"}), rules=(Rule("/y/**"),))
+    assert groups_that_count(named) == frozenset({"a"})
+    assert not is_outdated(named, said, **BEFORE)
     assert is_outdated(tenant(allowed_groups=frozenset({"b,C", "B,c"})), said, **BEFORE)
     assert is_outdated(
         tenant(

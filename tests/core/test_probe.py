@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.probe import CHANCE_BYTES, is_ours, issue, nonce_in, spells_location
+from gateway.core.probe import CHANCE_BYTES, answer_in, is_ours, issue, nonce_in, spells_location
 from gateway.doctor.probes import CONFUSING
 
 KEY = b"k" * 32
@@ -21,6 +21,16 @@ def test_a_nonce_is_ours_until_it_expires(chance: bytes, expires_at: int) -> Non
     assert not is_ours((KEY,), nonce, now=expires_at)
     assert not is_ours((b"another",), nonce, now=NOW)
     assert not is_ours((), nonce, now=NOW)
+
+
+def test_who_made_a_nonce_and_when_it_expires_is_told_by_whoever_holds_the_key() -> None:
+    nonce = issue(KEY, chance=bytes(CHANCE_BYTES), expires_at=NOW + 1)
+    assert is_ours((b"another", KEY), nonce, now=NOW)
+    assert not is_ours((KEY,), nonce, now=NOW + 1)
+    assert not is_ours((b"another",), nonce, now=NOW)
+    assert nonce_in(f"/x?a=1&gateway-doctor={nonce}&b=2") == nonce
+    for text in ("", "é", "A", nonce[:-1], nonce + "A"):
+        assert not is_ours((KEY,), text, now=NOW)
 
 
 @given(chances, st.integers(0, 42), st.sampled_from("AbZ09-_"))
@@ -120,3 +130,24 @@ def test_a_path_that_somebody_resolves_to_a_real_page_is_not_the_test_location(p
 @pytest.mark.parametrize("path", CONFUSING)
 def test_every_spelling_that_the_doctor_sends_is_known(path: str) -> None:
     assert spells_location(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("/_auth/doctor?gateway-doctor-answer=399", 399),
+        ("/_auth/doctor?gateway-doctor=x&gateway-doctor-answer=404&b=2", 404),
+        ("/_auth/doctor?gateway-doctor-answer=503", 503),
+        ("/_auth/doctor?gateway-doctor-answer=600", 600),
+        ("/_auth/doctor?gateway-doctor-answer=200", None),
+        ("/_auth/doctor?gateway-doctor-answer=302", None),
+        ("/_auth/doctor?gateway-doctor-answer=4040", None),
+        ("/_auth/doctor?xgateway-doctor-answer=404", None),
+        ("/_auth/doctor?gateway-doctor-answer=", None),
+        ("/_auth/doctor", None),
+    ],
+)
+def test_a_probe_may_ask_for_a_status_that_no_proxy_takes_for_an_allow(
+    url: str, status: int | None
+) -> None:
+    assert answer_in(url) == status

@@ -38,6 +38,11 @@ def test_its_name_is_no_link() -> None:
     assert signed_link.parse([KEY], found.name, now=NOW) is None
 
 
+def test_what_is_no_base64_is_no_link() -> None:
+    for text in ("", "!", token()[:-1] + "!", "é" * 40, token() * 100):
+        assert signed_link.parse([KEY], text, now=NOW) is None
+
+
 @given(position=st.integers(min_value=0, max_value=60), bit=st.integers(min_value=0, max_value=7))
 def test_no_bit_of_it_may_change(position: int, bit: int) -> None:
     raw = bytearray(base64.urlsafe_b64decode(token() + "=" * (-len(token()) % 4)))

@@ -66,6 +66,8 @@ def test_other_names_and_the_table_as_a_whole() -> None:
     assert found.by_id("x") is None
     assert {t.id for t in found} == {"acme", "globex"}
     assert (len(found), found.generation) == (2, 3)
+    assert found.shared_hosts == frozenset({"app.example.com"})
+    assert found.login_host == "login.example.com"
     assert found.owns(ACME, "app.acme.com")
     assert found.owns(ACME, "app.example.com")
     assert not found.owns(ACME, "globex.com")
