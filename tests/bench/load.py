@@ -198,12 +198,16 @@ def family(pid: int) -> Iterator[int]:
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    total = 0
-    for pid in (one for first in pids for one in family(first)):
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+    """Of these processes and all below them, so far."""
+    return sum(own_seconds(pid) for first in pids for pid in family(first))
+
+
+def own_seconds(pid: int) -> float:
+    """Of one process; 0 where it has ended."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+    return 0.0
 
 
 _IDLE: dict[tuple[int, ...], float] = {}
