@@ -208,6 +208,12 @@ CONNECTIONS = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livesum",
 )
+CONNECTIONS_OPENED = Counter(
+    "gateway_connections_opened",
+    "Connections that a listener accepted.",
+    ["listener"],
+    registry=REGISTRY,
+)
 CONNECTIONS_CLOSED = Counter(
     "gateway_connections_closed",
     (

@@ -34,7 +34,12 @@ from aiohttp.web_protocol import RequestPayloadError
 from gateway.background import background_task
 from gateway.core.decision import RETRY_AFTER_S
 from gateway.log import Throttled, fields
-from gateway.metrics import ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED
+from gateway.metrics import (
+    ACCEPT_ERRORS,
+    CONNECTIONS,
+    CONNECTIONS_CLOSED,
+    CONNECTIONS_OPENED,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -222,7 +227,7 @@ class Listener:
         self._starting: set[asyncio.Task[None]] = set()
         self._paused: asyncio.TimerHandle | None = None
         self._told: dict[str, float] = {}
-        self._gauge = CONNECTIONS.labels(name)
+        self._gauge, self._count = CONNECTIONS.labels(name), CONNECTIONS_OPENED.labels(name)
         self.fault = Throttled(_LOG, logging.ERROR, "unexpected_error")
         self._not_http = Throttled(_LOG, logging.WARNING, "invalid_http_request")
         self.name, self.limit = name, limit
@@ -348,6 +353,7 @@ class Listener:
             connection.starting = None
         self._open[connection] = transport
         self._gauge.inc()
+        self._count.inc()
 
     def closed(self, connection: Connection) -> None:
         self._heads.pop(connection, None)

@@ -177,20 +177,16 @@ class Bench:
         """The rendered configuration, with either in the place of the check."""
         with contextlib.ExitStack() as stack:
             app, targets = free_port(), []
-            static = (
-                "worker_processes 1; pid static.pid; error_log stderr; events {} http { access_log "
-                f"off; server {{ listen 127.0.0.1:{app}; location / {{ return 200 'hello'; }} }} }}"
-            )
-            launch(stack, self.folder / "static", static, app)
+            launch(stack, self.folder / "static", static(app), app)
             for number, address in enumerate((check or gateway.port, yardstick)):
                 port, folder = free_port(), self.folder / f"nginx-{name[-4:].strip()}-{number}"
                 server = f"127.0.0.1:{address}" if address.isdigit() else f"unix:{address}"
-                text = gateway.render_nginx(folder, port=port, app=app, check=server)
-                pid = launch(stack, folder, text, port)
+                rendered = gateway.render("nginx", folder, port=port, app=app, check=server)
+                pid = launch(stack, folder, rendered["nginx.conf"], port)
                 targets.append(
                     Target(
                         f"http://127.0.0.1:{port}/reports/@NUMBER@?x=1",
-                        {**BROWSER, "Host": "acme.localhost", "Cookie": gateway.cookies},
+                        {**gateway.browser(), "Host": "acme.localhost"},
                         (pid,),
                     )
                 )
@@ -253,6 +249,10 @@ class Gateway:
     def port(self) -> str:
         return str(self.world.gateways[0].ports["check"])
 
+    @property
+    def admin_port(self) -> int:
+        return int(self.world.gateways[0].ports["admin"])
+
     def headers(self) -> dict[str, str]:
         """As the rendered nginx asks."""
         return {
@@ -291,15 +291,21 @@ class Gateway:
         assert got.startswith(b"HTTP/1.1 200 "), got
         return got
 
-    def render_nginx(self, folder: Path, *, port: int, app: int, check: str) -> str:
+    def browser(self) -> dict[str, str]:
+        """Headers of a request that is signed in."""
+        return {**BROWSER, "Cookie": self.cookies}
+
+    def render(
+        self, kind: str, folder: Path, *, port: int, app: int, check: str = ""
+    ) -> dict[str, str]:
         self._running.run(
             self.world.command(
-                *("ingress", "render", "nginx", "-c", "config/gateway.yaml"),
+                *("ingress", "render", kind, "-c", "config/gateway.yaml"),
                 *("--listen", f"127.0.0.1:{port}", "--upstream", f"127.0.0.1:{app}"),
-                *("-o", str(folder), "--check", check),
+                *("-o", str(folder), "--check", check or f"127.0.0.1:{self.port}"),
             )
         )
-        return (folder / "nginx.conf").read_text("utf-8")
+        return {path.name: path.read_text("utf-8") for path in folder.iterdir() if path.is_file()}
 
 
 async def a_session(world: World) -> str:
@@ -338,6 +344,14 @@ def wait_for(port: int, path: Path | None = None) -> None:
                 return
         time.sleep(0.05)
     raise TimeoutError(port)
+
+
+def static(port: int) -> str:
+    """An application that has nothing to do: configuration of an nginx."""
+    return (
+        "worker_processes 1; pid static.pid; error_log stderr; events {} http { access_log "
+        f"off; server {{ listen 127.0.0.1:{port}; location / {{ return 200 'hello'; }} }} }}"
+    )
 
 
 def launch(stack: contextlib.ExitStack, folder: Path, text: str, port: int) -> int:
