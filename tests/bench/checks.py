@@ -1,33 +1,19 @@
 """Checks per second, latency and processor time, as ratios to a bare protocol that answers the same
-bytes, within one run.
-
-    scripts/bench [checks] [--only ROW ...] [--seconds 2] [--rounds 5] [--json FILE] [--page]
-    scripts/bench --compare URL --header 'Cookie: …' [--header …]
-    scripts/bench --compare 'COMMAND …' --url URL        starts another server, and ends it
+bytes, within one run; and another server's endpoint beside the gateway's.
 
 Rounds alternate between the measured and the yardstick, so that a machine that slows down slows
 both: quote the ratios. Everything that answers is pinned to one processor, the load to the others.
-Rows: alone, records, nginx, unix, latency, tenants, workers. All of them take about four minutes.
-``--page`` writes the table of docs/operator/performance.md.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import datetime as dt
-import json
-import os
-import platform
-import re
 import shlex
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -40,10 +26,10 @@ from tests.support.browserless import Person
 from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 COOKIE = "__Host-gw"
-PAGE = Path(__file__).parents[2] / "docs" / "operator" / "performance.md"
 QUIET = {"GATEWAY_LOG__LEVEL": "warning"}
 FEW, MANY = 2, 10_000
 FEW_CONNECTIONS = 16
@@ -64,26 +50,43 @@ BROWSER = {
 class Bench:
     """What the rows share. Worlds are started when a row first needs them."""
 
-    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
-        self.seconds, self.rounds = arguments.seconds, arguments.rounds
+    def __init__(self, folder: Path, *, seconds: int, rounds: int) -> None:
+        self.seconds, self.rounds = seconds, rounds
         self.folder = folder
         self.rows: list[Row] = []
         self._stack = contextlib.ExitStack()
+        self._running: dict[str, RunningWorld] = {}
         self._worlds: dict[str, Gateway] = {}
         self._speed = 0.0
 
     def close(self) -> None:
         self._stack.close()
 
+    def running(
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        *,
+        workers: int = 1,
+        central: bool = True,
+    ) -> RunningWorld:
+        if name not in self._running:
+            world = World(
+                self.folder / name,
+                environment=dict(environment),
+                workers=workers,
+                central=central,
+            )
+            running = self._stack.enter_context(RunningWorld(world))
+            self._running[name] = running
+            if workers == 1:
+                pin([running.world.gateways[0].process.pid], SERVER_CPUS)
+        return self._running[name]
+
     def world(self, name: str, environment: Mapping[str, str], *, workers: int = 1) -> Gateway:
         if name not in self._worlds:
-            world = World(self.folder / name, environment=dict(environment), workers=workers)
-            running = self._stack.enter_context(RunningWorld(world))
-            self._worlds[name] = Gateway(running)
-        gateway = self._worlds[name]
-        if workers == 1:
-            pin([gateway.pid], SERVER_CPUS)
-        return gateway
+            self._worlds[name] = Gateway(self.running(name, environment, workers=workers))
+        return self._worlds[name]
 
     def quiet(self) -> Gateway:
         return self.world("quiet", QUIET)
@@ -368,96 +371,29 @@ def launch(stack: contextlib.ExitStack, folder: Path, text: str, port: int) -> i
 ROWS = ("alone", "records", "latency", "nginx", "unix", "tenants", "workers")
 
 
-def compare_other(arguments: argparse.Namespace) -> None:
-    """Any other server's endpoint, beside a bare protocol that answers 200."""
-    headers = dict(line.split(": ", 1) for line in arguments.header)
-    url, process = arguments.compare, None
-    if "://" not in arguments.compare.partition(" ")[0]:
-        url = arguments.url
-        process = subprocess.Popen(shlex.split(arguments.compare))
+def compare_other(
+    bench: Bench, command: str, *, url: str | None, headers: Mapping[str, str]
+) -> None:
+    """Any other server's endpoint beside the gateway's, and beside a bare protocol. ``command``: a
+    URL of one that runs, or what starts one that serves ``url``.
+    """
+    process = None
+    if "://" in command.partition(" ")[0]:
+        url = command
+    else:
+        process = subprocess.Popen(shlex.split(command))
+    if url is None:
+        message = "--url: where the command serves"
+        raise SystemExit(message)
     try:
         wait_for(urlsplit(url).port or 80)
         pids = (process.pid,) if process is not None else ()
-        if process is not None:
-            pin(pids, SERVER_CPUS)
-        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-        with tempfile.TemporaryDirectory() as folder, bare(Path(folder), answer) as yardstick:
-            other = Target(url, headers, pids)
-            compare(
-                f"{url} / bare protocol",
-                lambda: load(other, arguments.seconds),
-                lambda: load(yardstick, arguments.seconds),
-                goal="–",
-                rounds=arguments.rounds,
-            )
+        pin(pids, SERVER_CPUS)
+        gateway, other = bench.recording(), Target(url, headers, pids)
+        bench.compare(f"this gateway / {url}", gateway.target(), other, goal="–")
+        with bare(bench.folder, gateway.answer()) as yardstick:
+            bench.compare(f"{url} / bare protocol", other, yardstick, goal="–")
     finally:
         if process is not None:
             process.terminate()
             process.wait(10)
-
-
-def report(rows: Sequence[Row]) -> dict[str, Any]:
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
-    return {
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": f"{model[1] if model else platform.machine()}, {os.cpu_count()} processors",
-        "python": platform.python_version(),
-        "load_average": round(os.getloadavg()[0], 1),
-        "rows": [row.summary() for row in rows],
-    }
-
-
-def write_page(found: Mapping[str, Any]) -> None:
-    lines = [
-        f"{found['date']}, {found['machine']}, Python {found['python']}:",
-        "",
-        "| measured / yardstick | ratio (min–max) | goal | per second | CPU time |",
-        "|---|---|---|---|---|",
-    ]
-    for row in found["rows"]:
-        measured, yardstick = row["measured"], row["yardstick"]
-        lines.append(
-            f"| {row['name']} | {row['ratio']:.2f} ({row['min']:.2f}–{row['max']:.2f}) | "
-            f"{row['goal']} | {measured['per_second']:,.0f} / {yardstick['per_second']:,.0f} | "
-            f"{measured['cpu_us']:.0f} / {yardstick['cpu_us']:.0f} µs |"
-        )
-    text = PAGE.read_text("utf-8")
-    begin, end = "<!-- figures -->\n", "<!-- end of figures -->"
-    before, rest = text.split(begin, 1)
-    after = rest.split(end, 1)[1]
-    PAGE.write_text(before + begin + "\n".join(lines) + "\n" + end + after, "utf-8")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS)
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--page", action="store_true")
-    parser.add_argument("--compare", help="URL, or a command that serves --url")
-    parser.add_argument("--url")
-    parser.add_argument("--header", action="append", default=[])
-    arguments = parser.parse_args([a for a in sys.argv[1:] if a != "checks"])
-    if arguments.compare:
-        compare_other(arguments)
-        return
-    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
-        bench = Bench(arguments, Path(folder))
-        try:
-            for name in ROWS:
-                if name in arguments.only:
-                    getattr(bench, name)()
-        finally:
-            bench.close()
-    found = report(bench.rows)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    if arguments.page:
-        write_page(found)
-
-
-if __name__ == "__main__":
-    main()

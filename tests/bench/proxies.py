@@ -160,9 +160,7 @@ def _measure(
                 if alone
                 else gateway.render(name, own, port=port, app=app)
             )
-            proxy = start(
-                LAUNCHERS[name], files, directory=own, port=port, host="acme.localhost"
-            )
+            proxy = start(LAUNCHERS[name], files, directory=own, port=port, host="acme.localhost")
             stack.callback(proxy.stop)
             pin([proxy.pid], SERVER_CPUS)
             targets.append(
