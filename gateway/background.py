@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import UnavailableError
 from gateway.log import fields
-from gateway.metrics import TASK_FAILURES
+from gateway.metrics import TASK_FAILURES, begin_at_zero
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -68,6 +68,7 @@ async def in_rounds(
     What it fails by is logged, as the event ``unavailable`` where a store is away, else as
     ``failed``, and the next round comes all the same.
     """
+    begin_at_zero(TASK_FAILURES, [failed])
     while True:
         try:
             await work()
@@ -92,6 +93,7 @@ async def forever(
         getattr(named, "__qualname__", type(named).__qualname__),
         Backoff(first_s=0.5, longest_s=30.0, healthy_s=60.0),
     )
+    begin_at_zero(TASK_FAILURES, [name])
     while True:
         began = time.monotonic()
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from prometheus_client import Metric
+    from prometheus_client.metrics import MetricWrapperBase
 
 MAX_TENANT_LABELS = 200
 """Tenants beyond this share the label ``other``: a time series for each of ten thousand would sink
@@ -248,13 +250,57 @@ LOG_LINES_DROPPED = Counter(
 )
 
 
+FAULTS: Final = (
+    "block_does_not_open",
+    "by_hand_fault",
+    "cognito_sync_does_not_open",
+    "cognito_sync_fault",
+    "disabled_user_does_not_open",
+    "group_names_do_not_open",
+    "hook_event_fault",
+    "hook_inbox_fault",
+    "hook_retention_fault",
+    "hook_row_does_not_open",
+    "hook_stats_fault",
+    "hook_worker_crashed",
+    "reconcile_fault",
+    "revocation_feed_does_not_open",
+    "revocation_not_carried_on",
+    "snapshot_fault",
+    "tenant_not_ended",
+    "tenants_fault",
+    "tenants_not_confirmed",
+    "webhook_fault",
+    "webhook_outbox_fault",
+)
+"""Values of ``task`` that are log events; work that ``background.forever`` repeats has its name
+there.
+"""
+
+
+def begin_at_zero(metric: MetricWrapperBase, *values: Iterable[str]) -> None:
+    """For each combination of ``values``, one for each label: the series is there before anything
+    is counted. Prometheus takes the first value that it sees for what was always so: an alert on
+    the increase would miss the first event.
+    """
+    for labels in product(*values):
+        metric.labels(*labels)
+
+
+begin_at_zero(TASK_FAILURES, FAULTS)
+
+
 class BuildInfo(Collector):
     """``gateway_build_info``: one series, always 1."""
 
+    def __init__(self) -> None:
+        self.role = ""
+        """What ``gateway serve`` was told to be, all its processes together."""
+
     def collect(self) -> Iterable[Metric]:
-        build = {"version": __version__, "python": platform.python_version()}
+        build = {"version": __version__, "python": platform.python_version(), "role": self.role}
         yield InfoMetricFamily(
-            "gateway_build", "Version of the gateway and of Python.", value=build
+            "gateway_build", "Version of the gateway and of Python, and its role.", value=build
         )
 
 
@@ -330,7 +376,8 @@ def _merge(total: Metric, metric: Metric) -> None:
 
 _FOLDER = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 # Workers are forked after this module is imported, so this is the supervisor's number in them too.
-_OF_ALL: Final = (BuildInfo(), Processes(os.getpid(), Path(_FOLDER) if _FOLDER else None))
+BUILD: Final = BuildInfo()
+_OF_ALL: Final = (BUILD, Processes(os.getpid(), Path(_FOLDER) if _FOLDER else None))
 
 
 class HandsOver(Protocol):

@@ -70,8 +70,8 @@ def test_a_scrape_is_what_prometheus_reads() -> None:
     assert (
         b'gateway_checks_total{decision="allow",dialect="nginx",reason="ok",tenant="acme"}' in body
     )
-    python = platform.python_version()
-    assert f'gateway_build_info{{python="{python}",version="{__version__}"}} 1.0' in body.decode()
+    build = f'python="{platform.python_version()}",role="",version="{__version__}"'
+    assert f"gateway_build_info{{{build}}} 1.0" in body.decode()
     assert {name.partition(b" ")[0] for name in body.splitlines() if name[:8] == b"process_"} == {
         b"process_cpu_seconds_total",
         b"process_max_fds",

@@ -11,9 +11,20 @@ from collections import defaultdict
 from typing import Final
 
 from gateway.check.dialects import ENDPOINTS, PATHS
-from gateway.metrics import CHECK_BOUNDS, CHECK_DURATION, CHECKS, HANDED_OVER, observe_all
+from gateway.core.reason import Reason
+from gateway.metrics import (
+    CHECK_BOUNDS,
+    CHECK_DURATION,
+    CHECKS,
+    HANDED_OVER,
+    begin_at_zero,
+    observe_all,
+)
 
 HAND_OVER_S: Final = 1.0
+_STORE_AWAY: Final = Reason.STORE_UNAVAILABLE.value
+_ALARMING: Final = (_STORE_AWAY, Reason.UNTRUSTED_PROXY.value)
+"""Reasons that alert rules read."""
 
 
 class CheckCounts:
@@ -27,8 +38,12 @@ class CheckCounts:
         )
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._timer: asyncio.TimerHandle | None = None
-        for dialect in (*ENDPOINTS.values(), *PATHS.values()):
-            CHECK_DURATION.labels(dialect.name)  # there from the start: a rate begins at 0
+        dialects = {dialect.name for dialect in (*ENDPOINTS.values(), *PATHS.values())}
+        begin_at_zero(CHECK_DURATION, dialects)
+        for reason in _ALARMING:
+            begin_at_zero(CHECKS, [""], dialects, ["deny"], [reason])
+        self._known: set[tuple[str, str]] = set()
+        """Tenants and dialects of which a check was counted."""
         HANDED_OVER.add(self)
 
     def count(
@@ -46,6 +61,10 @@ class CheckCounts:
             self._timer.cancel()
             self._timer = None
         for labels, number in self._checks.items():
+            if (pair := labels[:2]) not in self._known:
+                # Before the store is away for the first time.
+                self._known.add(pair)
+                begin_at_zero(CHECKS, *([one] for one in pair), ["deny"], [_STORE_AWAY])
             CHECKS.labels(*labels).inc(number)
         for dialect, buckets in self._buckets.items():
             observe_all(CHECK_DURATION.labels(dialect), buckets, self._seconds[dialect])

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from gateway.check.services import Services
     from gateway.config.model import Log
     from gateway.core.decision import Decision
-    from gateway.core.model import AppPassword, AuthRequest, MachineToken, Session, Tenant
+    from gateway.core.model import AppPassword, AuthRequest, Identity, MachineToken, Session, Tenant
     from gateway.core.rules import Match
     from gateway.core.tenants import TenantTable
 
@@ -212,7 +212,7 @@ class Checks:
             number=parsed.request_id if parsed is not None else number,
         )
         response = encode(dialect.render(verdict, parsed))
-        self._record(dialect, decision, decided, parsed, started)
+        self._record(dialect, decision, decided, parsed, started, peer=request.peer)
         return response
 
     def _malformed(
@@ -552,8 +552,12 @@ class Checks:
         decided: _Decided,
         request: AuthRequest | None,
         started: float,
+        *,
+        peer: str = "",
     ) -> None:
-        """What the tenant's next rules say is told where it is something else."""
+        """What the tenant's next rules say is told where it is something else; ``peer`` where it is
+        not known who asks through whom.
+        """
         seconds = perf_counter() - started
         tenant, would = decided.tenant, decided.would
         kind = _KINDS[type(decision)]
@@ -577,13 +581,7 @@ class Checks:
         ordinary = would is None and type(decision) is Allow
         if not self._records.has_line(ordinary=ordinary):
             return
-        identity = (
-            decided.session.identity
-            if decided.session is not None
-            else decision.machine.identity
-            if isinstance(decision, Allow) and decision.machine is not None
-            else None
-        )
+        identity = _identity(decision, decided)
         record = CheckRecord(
             request.request_id if request else None,
             tenant.id if tenant else None,
@@ -595,7 +593,7 @@ class Checks:
             identity.sub if identity else None,
             (identity.provider or None) if identity else None,
             round(seconds * 1000, 3),
-            request.client if request else None,
+            request.client if request else peer or None,
             dialect.name,
             None,
             self._records.sample_rate if ordinary else None,
@@ -605,6 +603,13 @@ class Checks:
         poll = _poll(decision, request)
         if poll is None or self._repeats.is_first(poll, record, now=now):
             self._records.add(record)
+
+
+def _identity(decision: Decision, decided: _Decided) -> Identity | None:
+    if decided.session is not None:
+        return decided.session.identity
+    machine = decision.machine if isinstance(decision, Allow) else None
+    return machine.identity if machine is not None else None
 
 
 def _poll(decision: Decision, request: AuthRequest | None) -> tuple[str, ...] | None:

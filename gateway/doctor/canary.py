@@ -19,7 +19,7 @@ import aiohttp
 
 from gateway.errors import UnavailableError
 from gateway.log import fields
-from gateway.metrics import CANARY_PROBES, INGRESS_BYPASS_DETECTED
+from gateway.metrics import CANARY_PROBES, INGRESS_BYPASS_DETECTED, begin_at_zero
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,6 +67,7 @@ async def watch(
     """
     if settings.url is None:
         return
+    begin_at_zero(CANARY_PROBES, [GUARDED, OPEN, UNREACHABLE])
     due_at = -math.inf
     try:
         while True:

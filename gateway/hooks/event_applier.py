@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.background import doubling, fault
 from gateway.errors import PeerError, UnavailableError
@@ -27,7 +27,7 @@ from gateway.hooks.inbox import CLOSED_S, UNREAD, Settled, about_key, digest
 from gateway.hooks.lookups import ABSENT, Postponed
 from gateway.hooks.ordering import LASTING, AccountState, effective_time
 from gateway.log import fields
-from gateway.metrics import HOOK_EVENTS
+from gateway.metrics import HOOK_EVENTS, begin_at_zero
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -49,6 +49,8 @@ NOBODY = "applied_to_nobody"
 """State of an event that takes away and met nobody who is signed in, or gives back what was not in
 force.
 """
+OUTCOMES: Final = ("applied", NOBODY, "ignored", "retried", "failed", "held")
+"""Of an event, as its metric counts them."""
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +96,7 @@ class EventApplier:
         clock: Callable[[], float],
         wake: Callable[[], None],
     ) -> None:
+        begin_at_zero(HOOK_EVENTS, [source.value for source in Source], OUTCOMES)
         self._inbox = inbox
         self._targets = targets
         self._revoker = revoker

@@ -39,6 +39,7 @@ from gateway.metrics import (
     CONNECTIONS,
     CONNECTIONS_CLOSED,
     CONNECTIONS_OPENED,
+    begin_at_zero,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ _PAUSE_S: Final = 0.1
 would spin.
 """
 _TELL_EVERY_S: Final = 10.0
+CLOSED_FOR: Final = ("slow_head", "slow_body", "unread", "idle")
+"""Why a connection is cut off."""
 
 
 class Connection(Protocol):
@@ -228,6 +231,8 @@ class Listener:
         self._paused: asyncio.TimerHandle | None = None
         self._told: dict[str, float] = {}
         self._gauge, self._count = CONNECTIONS.labels(name), CONNECTIONS_OPENED.labels(name)
+        begin_at_zero(ACCEPT_ERRORS, [name])
+        begin_at_zero(CONNECTIONS_CLOSED, [name], CLOSED_FOR)
         self.fault = Throttled(_LOG, logging.ERROR, "unexpected_error")
         self._not_http = Throttled(_LOG, logging.WARNING, "invalid_http_request")
         self.name, self.limit = name, limit

@@ -24,7 +24,7 @@ from gateway.background import background_task
 from gateway.cognito.api import CognitoRejectedError
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
-from gateway.metrics import PROVISIONING_RUNS
+from gateway.metrics import PROVISIONING_RUNS, begin_at_zero
 from gateway.provisioning.credentials import RegistryRejectedError
 from gateway.provisioning.deletion import deleting
 from gateway.provisioning.runs import (
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from gateway.provisioning.steps import Work
 
 log = logging.getLogger(__name__)
+begin_at_zero(PROVISIONING_RUNS, ["busy", "recovered", *(state.value for state in RunState)])
 
 BEAT_S = 8.0
 """How often a running run renews its hold of 30 s."""

@@ -18,6 +18,9 @@ LIFT = "lift"
 OPERATORS = frozenset({"admin", "cli"})
 """Sources that may lift what any source imposed."""
 
+SOURCES = ("okta", "entra", "scim", "backchannel", "ssf", "universal-logout", *sorted(OPERATORS))
+"""Whoever revokes (``hooks.event.Source``, operators)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:

@@ -35,10 +35,11 @@ from gateway.metrics import (
     REVOCATION_DURATION,
     REVOCATIONS,
     TASK_FAILURES,
+    begin_at_zero,
     source_label,
     tenant_label,
 )
-from gateway.revocation.api import LIFT, OPERATORS, Recorded
+from gateway.revocation.api import LIFT, OPERATORS, SOURCES, Recorded
 from gateway.revocation.feed import RevocationFeed
 from gateway.sessions.watermarks import WATERMARK_LIFE_S, revocation_keys
 
@@ -146,6 +147,7 @@ class StoreRevoker:
         monotonic: Callable[[], float],
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
+        begin_at_zero(REVOCATION_DURATION, SOURCES)
         self._watermarks = marks
         self._record = record
         self._confirmations = confirmations

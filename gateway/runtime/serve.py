@@ -25,7 +25,7 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.http.listener import BACKLOG
 from gateway.keys import ring
 from gateway.log import fields, write_in_background
-from gateway.metrics import LOG_LINES_DROPPED
+from gateway.metrics import BUILD, LOG_LINES_DROPPED
 from gateway.runtime.app import Process, Role, run
 from gateway.runtime.open_files import connection_limits, raise_limit
 from gateway.runtime.supervisor import SharedFlags, Supervisor
@@ -67,6 +67,7 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
     # would end every session.
     ring.load(config.key_file, create=config.makes_key_ring)
     limits = connection_limits(raise_limit())
+    BUILD.role = role
     store = EmbeddedValkey.start(config.state_dir) if config.embedded_redis else None
     sockets: dict[str, socket.socket] = {}
     files: dict[str, tuple[int, int] | None] = {}

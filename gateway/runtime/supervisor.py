@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.background import Backoff
 from gateway.log import fields
-from gateway.metrics import WORKER_EXITS, worker_died
+from gateway.metrics import WORKER_EXITS, begin_at_zero, worker_died
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,6 +95,7 @@ class Supervisor:
         self, names: Sequence[str], flags: SharedFlags, child: Callable[[int], None]
     ) -> None:
         self._waiting = [_Worker(number, name) for number, name in enumerate(names)]
+        begin_at_zero(WORKER_EXITS, names)
         self._running: dict[int, _Worker] = {}
         self._flags = flags
         self._child = child

@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.errors import UnavailableError
 from gateway.log import fields
-from gateway.metrics import TASK_FAILURES
+from gateway.metrics import TASK_FAILURES, begin_at_zero
 
 _MAX_NAMES: Final = 256
 """A Cluster's addresses may change for ever; those that went away in trouble are not kept."""
@@ -23,6 +23,7 @@ class Troubles:
     def __init__(self, began: str, over: str) -> None:
         """The log events."""
         self._began, self._over = began, over
+        begin_at_zero(TASK_FAILURES, [began])
         self._names: set[str] = set()
 
     def begins(self, primary: str, error: Exception) -> bool:

@@ -100,7 +100,7 @@ def test_every_metric_is_documented_with_its_labels() -> None:
     documented = {
         code(row[0]): row[1] for row in rows("metrics.md") if row[0].startswith("`gateway_")
     }
-    assert documented == known | {"gateway_build_info": "version, python"}
+    assert documented == known | {"gateway_build_info": "version, python, role"}
     scraped = metrics.scrape()[0].decode()
     assert 'gateway_build_info{python="' in scraped
     page = (DOCS / "operator" / "metrics.md").read_text(encoding="utf-8")
@@ -428,6 +428,37 @@ def test_alerts_and_log_events_that_the_documentation_names_exist() -> None:
     assert [
         event for event in sorted(events - {"outcome", "reason"}) if f'"{event}"' not in source
     ] == []
+
+
+def test_each_alert_says_what_to_do_where_the_runbook_says_it() -> None:
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))
+    alerts = [rule for group in rules["groups"] for rule in group["rules"]]
+    page = (DOCS / "operator" / "alerts.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^### (Gateway\w+)\n\n(.+)", page, re.MULTILINE)
+    assert sorted(name for name, _ in sections) == sorted(rule["alert"] for rule in alerts)
+    for rule in alerts:
+        assert rule["annotations"]["runbook"] == f"docs/operator/alerts.md#{rule['alert'].lower()}"
+    source = (ROOT / "gateway/metrics.py").read_text(encoding="utf-8")
+    for name in re.findall(r"`(gateway_[a-z_]+)`", page):
+        assert f'"{name.removesuffix("_total")}"' in source, name
+    log = (DOCS / "operator" / "logs.md").read_text(encoding="utf-8")
+    events = set(re.findall(r"^\| `([a-z_]+)` \|", log, re.MULTILINE))
+    for name in re.findall(r"`([a-z]+_[a-z_]+)`", page):
+        known = name in events or name.startswith("gateway_") or name in SETTINGS_ON_ALERTS
+        assert known or name.startswith("process_"), name
+
+
+SETTINGS_ON_ALERTS = frozenset({"exit_code"})
+"""Fields that the page about alerts names."""
+
+
+def test_every_fault_that_is_counted_is_counted_from_the_start() -> None:
+    """``FAULTS``, or a name that its owner knows when it begins (``begin_at_zero``)."""
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "gateway").rglob("*.py"))
+    named = re.findall(
+        r'(?:\bfault\(|TASK_FAILURES\.labels\(|failed=|event=|Unopened\([^)]*?)\s*"(\w+)"', source
+    )
+    assert set(named) == set(metrics.FAULTS)
 
 
 def test_the_picture_of_the_rooms_is_drawn_from_the_imports() -> None:

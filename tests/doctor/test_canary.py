@@ -159,6 +159,9 @@ async def test_one_process_of_all_probes_and_another_soon_after_its_death(
     while len(waiting) < 3:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0)
     INGRESS_BYPASS_DETECTED.set(1)
+    for result in (canary.GUARDED, canary.OPEN, canary.UNREACHABLE):
+        name = "gateway_canary_probes_total"
+        assert REGISTRY.get_sample_value(name, {"result": result}) is not None, "before the first"
     await pass_s(120, "a", "b", "c")
     assert probed == ["http://a/"] * 3
     assert value("gateway_ingress_bypass_detected") == 0, "who does not lead knows nothing"

@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import socket
+import tempfile
 import threading
 import time
 import urllib.request
@@ -153,10 +154,17 @@ def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(
     ring = gateway.folder / "state" / "keys.json"
     away = ring.rename(ring.with_suffix(".away"))
     victim, *others = gateway.workers()
+    exposed = gateway.get("admin", "/metrics")[1]
+    for worker in ("worker-0", "worker-1", "admin"):
+        series = f'gateway_worker_exits_total{{worker="{worker}"}}'
+        assert f"{series} " in exposed, "before one ended"
+    gauges = f"gateway-metrics-*/gauge_live*_{victim}.db"
+    assert list(Path(tempfile.gettempdir()).glob(gauges))
     log.lines.clear()
     with log.reading():
         os.kill(victim, signal.SIGKILL)
         until(lambda: len(log.events("worker_died")) >= 2)
+        assert not list(Path(tempfile.gettempdir()).glob(gauges)), "nothing of the dead is told"
         assert gateway.process.poll() is None
         assert set(others) <= set(gateway.workers())
         assert gateway.check(cookie) == 200

@@ -34,11 +34,12 @@ from gateway.errors import UnavailableError
 from gateway.hooks.activity import HANDSHAKE
 from gateway.hooks.event import DeliveryRejectedError, RejectionReason, SkipReason, Source
 from gateway.hooks.issuer_keys import IssuerUnavailableError
+from gateway.hooks.receive.outcomes import OUTCOMES, SETTINGS, STATUS, UNAVAILABLE, UNPROVEN
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
 from gateway.http.rate_limit import RateLimit
 from gateway.log import Throttled, fields, of_request
-from gateway.metrics import HOOK_ACK_DURATION, HOOK_DELIVERIES
+from gateway.metrics import HOOK_ACK_DURATION, HOOK_DELIVERIES, begin_at_zero
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -59,18 +60,6 @@ RETRY_AFTER_S = 5
 STARTED = web.RequestKey("started", float)
 REQUEST_ID = web.RequestKey("request_id", str)
 
-STATUS = {
-    RejectionReason.UNAUTHENTICATED: 401,
-    RejectionReason.MALFORMED: 400,
-    RejectionReason.TOO_LARGE: 413,
-    RejectionReason.CONTENT_TYPE: 415,
-    RejectionReason.KEY: 400,
-    RejectionReason.ISSUER: 400,
-    RejectionReason.AUDIENCE: 400,
-    RejectionReason.EXPIRED: 400,
-    RejectionReason.UNKNOWN_SUBJECT: 400,
-    RejectionReason.NOT_CONFIGURED: 404,
-}
 SAFE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 log = logging.getLogger(__name__)
@@ -78,30 +67,6 @@ _fault = Throttled(log, logging.ERROR, "hook_fault")
 
 
 _NOT_DERIVED = "clientState is not derived from one of this provider's secrets"
-SETTINGS = {
-    RejectionReason.UNAUTHENTICATED: "providers[].hooks.secrets, and the secret at the provider",
-    RejectionReason.MALFORMED: "the provider's set-up: another kind of sender than this address",
-    RejectionReason.TOO_LARGE: "the provider's set-up: fewer changes in one delivery",
-    RejectionReason.CONTENT_TYPE: "the provider's set-up: another kind of sender than this address",
-    RejectionReason.KEY: "providers[].issuer: its keys verify the signature",
-    RejectionReason.ISSUER: "providers[].issuer",
-    RejectionReason.AUDIENCE: "providers[].hooks.client_id or audience, hooks.url",
-    RejectionReason.EXPIRED: "the clocks of this machine and of the provider",
-    RejectionReason.UNKNOWN_SUBJECT: "none: the provider named nobody who signed in here",
-    RejectionReason.NOT_CONFIGURED: "providers[].hooks: gateway hooks setup TENANT lists it",
-}
-"""What an operator looks at."""
-STORE = "database.url: the database, and /readyz of the admin role"
-
-_UNPROVEN = frozenset(
-    {
-        RejectionReason.UNAUTHENTICATED,
-        RejectionReason.KEY,
-        RejectionReason.ISSUER,
-        RejectionReason.AUDIENCE,
-        RejectionReason.EXPIRED,
-    }
-)
 FAILURES_PER_S, FAILURES_AT_ONCE = 0.5, 30
 """Of one address against one target: a sender with yesterday's secret is told so for a while, a
 guesser is not kept on record.
@@ -140,6 +105,9 @@ class Reception:
 
     def __init__(self, services: HookServices) -> None:
         self.services = services
+        sources = [source.value for source in Source]
+        begin_at_zero(HOOK_DELIVERIES, sources, OUTCOMES)
+        begin_at_zero(HOOK_ACK_DURATION, sources)
         self._failures = RateLimit(
             rate=FAILURES_PER_S, burst=FAILURES_AT_ONCE, clock=time.monotonic
         )
@@ -190,7 +158,7 @@ class Reception:
                     level=logging.WARNING,
                     code=SkipReason.CLIENT_STATE.value,
                     cause=_NOT_DERIVED,
-                    setting=SETTINGS[RejectionReason.UNAUTHENTICATED],
+                    setting=SETTINGS[SkipReason.CLIENT_STATE],
                 )
             return None
         if strangers:
@@ -248,31 +216,20 @@ class Reception:
                 async with asyncio.timeout(DEADLINE_S):
                     response = await handler(request)
             except DeliveryRejectedError as error:
-                if error.reason in _UNPROVEN and (wait_s := self._too_many(request)):
+                if error.reason in UNPROVEN and (wait_s := self._too_many(request)):
                     HOOK_DELIVERIES.labels(source.value, "throttled").inc()
                     response = problem(request, 429, "too_many_failures")
                     response.headers["Retry-After"] = str(math.ceil(wait_s))
                 else:
                     self._failed(
-                        request,
-                        source,
-                        error.reason.value,
-                        str(error),
-                        setting=SETTINGS[error.reason],
-                        level=logging.WARNING,
+                        request, source, error.reason.value, str(error), level=logging.WARNING
                     )
                     if not isinstance(error, expected):
                         self._tell(request, source, error.reason.value, str(error))
                     response = refused(error) if refused is not None else rejection_response(error)
             except (UnavailableError, TimeoutError) as error:
-                self._failed(
-                    request,
-                    source,
-                    "unavailable",
-                    str(error) or f"not stored within {DEADLINE_S:g} s",
-                    setting=STORE,
-                    level=logging.ERROR,
-                )
+                cause = str(error) or f"not stored within {DEADLINE_S:g} s"
+                self._failed(request, source, UNAVAILABLE, cause, level=logging.ERROR)
                 self._tell(
                     request,
                     source,
@@ -300,16 +257,10 @@ class Reception:
         )
 
     def _failed(
-        self,
-        request: web.Request,
-        source: Source,
-        outcome: str,
-        cause: str,
-        *,
-        setting: str,
-        level: int,
+        self, request: web.Request, source: Source, outcome: str, cause: str, *, level: int
     ) -> None:
         HOOK_DELIVERIES.labels(source.value, outcome).inc()
+        setting = SETTINGS[outcome]
         said(
             request, None, source, outcome, level=level, code=outcome, cause=cause, setting=setting
         )

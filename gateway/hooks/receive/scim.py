@@ -14,7 +14,6 @@ from gateway.core.model import ProviderKind
 from gateway.hooks.activity import REQUEST
 from gateway.hooks.event import DeliveryRejectedError, RejectionReason, Source, json_object
 from gateway.hooks.receive.delivery import (
-    STATUS,
     Reception,
     body,
     json_error,
@@ -22,6 +21,7 @@ from gateway.hooks.receive.delivery import (
     request_id,
     said,
 )
+from gateway.hooks.receive.outcomes import STATUS
 from gateway.hooks.scim import discovery as scim_discovery
 from gateway.hooks.scim import filter as scim_filter
 from gateway.hooks.scim.patch import MAX_ATTRIBUTES

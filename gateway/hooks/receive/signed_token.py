@@ -12,7 +12,8 @@ from aiohttp import web
 from gateway.core.model import ProviderKind
 from gateway.hooks.event import Delivery, DeliveryRejectedError, RejectionReason, Source
 from gateway.hooks.issuer_keys import IssuerConfigError, Signers
-from gateway.hooks.receive.delivery import MAX_TOKEN_BYTES, STATUS, Reception, body, media_type
+from gateway.hooks.receive.delivery import MAX_TOKEN_BYTES, Reception, body, media_type
+from gateway.hooks.receive.outcomes import STATUS
 from gateway.hooks.sources import backchannel_logout as backchannel
 from gateway.hooks.sources import credential, ssf, universal_logout
 from gateway.hooks.sources.signed_token import UnknownKeyError

@@ -36,7 +36,13 @@ from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.graph_delta import QUERIES
 from gateway.hooks.reconcile.okta_backfill import OktaBackfill
 from gateway.log import fields
-from gateway.metrics import RECONCILE_LAST_SUCCESS, RECONCILE_MISSED_EVENTS, provider_labels
+from gateway.metrics import (
+    RECONCILE_LAST_SUCCESS,
+    RECONCILE_MISSED_EVENTS,
+    RECONCILE_SKIPPED,
+    begin_at_zero,
+    provider_labels,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -112,6 +118,8 @@ class Reconciliation:
         clock: Callable[[], float],
         places: Places = PLACES,
     ) -> None:
+        for counter in (RECONCILE_MISSED_EVENTS, RECONCILE_SKIPPED):
+            begin_at_zero(counter, [Source.OKTA.value, Source.ENTRA.value])
         self._leader = leader
         self._targets = targets
         self._subscriptions = subscriptions

@@ -37,7 +37,7 @@ from gateway.core.model import Secret
 from gateway.database.schema import webhooks_outbox
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
-from gateway.metrics import WEBHOOK_DELIVERIES
+from gateway.metrics import WEBHOOK_DELIVERIES, begin_at_zero
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -187,6 +187,7 @@ class Outbox:
         http: aiohttp.ClientSession,
         clock: Callable[[], float],
     ) -> None:
+        begin_at_zero(WEBHOOK_DELIVERIES, ["sent", "retried", "failed"])
         self._database = database
         self._committer = committer
         self._targets = targets
