@@ -16,9 +16,8 @@ from gateway.cli import Group, config_option, json_option
 from gateway.config.model import load_config, resolve_secret
 from gateway.config.yaml import read_yaml
 from gateway.core.app_cookies import AppCookie
-from gateway.doctor import Doctor, Target
 from gateway.doctor.app_session import AppSession
-from gateway.doctor.run import parse_address
+from gateway.doctor.run import Doctor, Target, parse_address
 from gateway.errors import ConfigError
 from gateway.ingress_config import RENDERED, SiteError, render, site_of
 from gateway.ingress_config.files import write_files

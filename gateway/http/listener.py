@@ -23,6 +23,7 @@ import errno
 import logging
 import os
 import select
+import socket
 from collections import OrderedDict
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -33,6 +34,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.background import background_task
 from gateway.core.decision import RETRY_AFTER_S
+from gateway.errors import ConfigError
 from gateway.log import Throttled, fields
 from gateway.metrics import (
     ACCEPT_ERRORS,
@@ -43,7 +45,6 @@ from gateway.metrics import (
 )
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import AsyncIterator, Callable
 
     from aiohttp import StreamReader
@@ -255,6 +256,14 @@ class Listener:
     # --- accepting -------------------------------------------------------------------------------
 
     def start(self) -> None:
+        """Raises ``ConfigError`` where another process listens there by now."""
+        if not self._bound.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            try:
+                self._bound.listen(BACKLOG)
+            except OSError as error:
+                host, port = self._bound.getsockname()[:2]
+                msg = f"listen.{self.name}: cannot listen on {host}:{port}: {error.strerror}"
+                raise ConfigError(msg) from error
         # ``accept`` asks until nobody waits: on a blocking socket that would be the end of this
         # loop.
         self._bound.setblocking(False)

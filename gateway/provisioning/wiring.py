@@ -1,14 +1,10 @@
-"""The service over real parts: Cognito's API, the journal, the registry. For the admin role and for
-commands beside it.
-"""
+"""The service over real parts: Cognito's API, the journal, the registry."""
 
 from __future__ import annotations
 
 import secrets
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from gateway.cognito.api import open_cognito
 from gateway.cognito.pool import Pool
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.journal import SqlJournal
@@ -18,7 +14,7 @@ from gateway.provisioning.service import Onboarding
 from gateway.tenants.admin_records import RegistryRecords
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.cognito.api import CognitoApi
     from gateway.config.model import Config
@@ -53,17 +49,3 @@ def onboarding_over(
         DiscoveryFetcher(development=config.development),
         registrar.name_conflict,
     )
-
-
-@asynccontextmanager
-async def open_onboarding(
-    config: Config,
-    database: Database,
-    tenants: TenantDatabase,
-    *,
-    files: Callable[[], Mapping[str, Record]],
-    in_force: Callable[[str], Awaitable[None]],
-) -> AsyncIterator[Onboarding]:
-    """Raises ``ConfigError`` where the extra ``aws`` is not installed."""
-    async with open_cognito(config) as api:
-        yield onboarding_over(config, api, database, tenants, files=files, in_force=in_force)

@@ -28,7 +28,7 @@ from gateway.errors import ConfigError, UnavailableError
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.people import SignedIn
 from gateway.log import fields
-from gateway.provisioning.wiring import open_onboarding
+from gateway.provisioning.wiring import onboarding_over
 from gateway.revocation.acknowledgement import Acknowledgements
 from gateway.revocation.cognito_sync import PoolPeople
 from gateway.revocation.disabled_users import SqlDisabledUsers
@@ -261,23 +261,23 @@ async def _onboarding(
     """With its recovery of interrupted runs, the end of replaced clients, and the pool's people
     kept in step; None where the AWS SDK is not installed, and then there are no such routes.
     """
-    opening = open_onboarding(
+    try:
+        api = await stack.enter_async_context(open_cognito(config))
+    except ConfigError as error:
+        log.warning("provisioning_off", extra=fields(detail=str(error)))
+        return None
+    onboarding = onboarding_over(
         config,
+        api,
         stores.database,
         stores.tenants,
         files=lambda: stores.publisher.file_records,
         in_force=stores.in_force,
     )
-    try:
-        onboarding = await stack.enter_async_context(opening)
-    except ConfigError as error:
-        log.warning("provisioning_off", extra=fields(detail=str(error)))
-        return None
     await stack.enter_async_context(
         background_task(forever(onboarding.provisioning.recover_forever))
     )
     await stack.enter_async_context(background_task(forever(onboarding.rotation.retire_forever)))
-    api = await stack.enter_async_context(open_cognito(config))
     record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
     people = PoolPeople(
         CognitoUsers(api),

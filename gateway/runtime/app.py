@@ -13,7 +13,7 @@ import platform
 import secrets
 import signal
 import time
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -140,6 +140,9 @@ class Process:
 async def run(config: Config, process: Process, *, config_path: Path) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``ConfigError`` where it must not start."""
     role = process.role
+    # What is imported by now stays.
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -191,13 +194,16 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         }
         if (workers := process.workers) is not None:
             known["workers"] = lambda: workers_state(workers())
-        listeners: dict[str, Listener] = {}
+        opening: dict[str, AbstractAsyncContextManager[Listener]] = {}
+        """In the order in which they open, once all that would hold the loop is done."""
 
-        async def serve(name: str, runner: web.BaseRunner) -> None:
-            listeners[name] = await stack.enter_async_context(
-                listening(
-                    runner, process.sockets[name], name=name, limit=process.limits[name], **LISTENER
-                )
+        def served(name: str, app: web.Application) -> AbstractAsyncContextManager[Listener]:
+            return listening(
+                _runner(app),
+                process.sockets[name],
+                name=name,
+                limit=process.limits[name],
+                **LISTENER,
             )
 
         if role is not Role.ADMIN:
@@ -209,12 +215,10 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             checks_here = Checks(services)
             stack.callback(checks_here.close)
             file.changed.append(lambda now: checks_here.log_as(now.log))
-            listeners["check"] = await stack.enter_async_context(
-                serving(
-                    _probed(checks_here, services, ring, records),
-                    process.sockets["check"],
-                    limit=process.limits["check"],
-                )
+            opening["check"] = serving(
+                _probed(checks_here, services, ring, records),
+                process.sockets["check"],
+                limit=process.limits["check"],
             )
             pages = browser_application(services)
             pages.router.add_route(
@@ -224,7 +228,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
                     records, keys=_sealing(ring), cookie_name=config.cookie.name, clock=time.time
                 ),
             )
-            await serve("public", _runner(pages))
+            opening["public"] = served("public", pages)
         admin = None
         if stores is not None:
             admin = await admin_role(config, ring, redis, tenants, stores, stack)
@@ -240,10 +244,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
                 ),
                 stack,
             )
-            await serve("hooks", _runner(admin.hooks))
-            await stack.enter_async_context(
-                local_socket(config.state_dir, _runner(admin.local), **LISTENER)
-            )
+            opening["hooks"] = served("hooks", admin.hooks)
         if "admin" in process.sockets:
             await stack.enter_async_context(background_task(forever(primaries.run)))
             known["cognito"] = await _watched(
@@ -255,11 +256,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             app = health.application(known)
             if admin is not None:
                 admin.mount(app)
-            await serve("admin", _runner(app))
-            leader = RedisLeader(redis, name="canary", holder=process_name)
-            await stack.enter_async_context(
-                background_task(forever(partial(canary.watch, config.canary, http, leader)))
-            )
+            opening["admin"] = served("admin", app)
 
         def read_again() -> None:
             file.read_again()
@@ -272,6 +269,20 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         # (0.1 s for 200,000 objects).
         gc.collect()
         gc.freeze()
+        # Only now: whoever connected before would wait for all of the above, and an ingress would
+        # take this process for one that answers.
+        listeners = {
+            name: await stack.enter_async_context(listener) for name, listener in opening.items()
+        }
+        if admin is not None:
+            await stack.enter_async_context(
+                local_socket(config.state_dir, _runner(admin.local), **LISTENER)
+            )
+        if "admin" in listeners:
+            leader = RedisLeader(redis, name="canary", holder=process_name)
+            await stack.enter_async_context(
+                background_task(forever(partial(canary.watch, config.canary, http, leader)))
+            )
         _LOG.info(
             "started",
             extra=fields(

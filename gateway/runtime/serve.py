@@ -127,8 +127,11 @@ def _plans(
 
 
 def bind(address: str, *, key: str) -> socket.socket:
-    """A listening socket for ``host:port`` or ``unix:PATH``. Raises ``ConfigError`` that names
-    ``key``.
+    """A socket for ``host:port`` or ``unix:PATH``. Raises ``ConfigError`` that names ``key``.
+
+    Of TCP it does not listen yet: who connects while nobody can serve is refused, and an ingress
+    asks another replica. A Unix socket does: it takes the place of a predecessor's, and who
+    connects waits for the moment that it takes.
     """
     try:
         if address.startswith("unix:"):
@@ -138,13 +141,13 @@ def bind(address: str, *, key: str) -> socket.socket:
             bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             bound.bind(path)
             os.chmod(path, 0o660)  # noqa: PTH101 - the ingress' group may connect
+            bound.listen(BACKLOG)
         else:
             host, _, port = address.rpartition(":")
             family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
             bound = socket.socket(family, socket.SOCK_STREAM)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((host.strip("[]"), int(port)))
-        bound.listen(BACKLOG)
         bound.setblocking(False)
     except OSError as error:
         raise ConfigError(

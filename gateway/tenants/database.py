@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -211,11 +212,11 @@ class TenantDatabase:
         records = []
         try:
             async with self._database.write(LOCK) as connection:
-                await connection.execute(
-                    delete(tenant_names).where(
-                        tenant_names.c.tenant.in_([change.tenant for change in changes])
+                for start in range(0, len(changes), _BATCH):
+                    some = [change.tenant for change in changes[start : start + _BATCH]]
+                    await connection.execute(
+                        delete(tenant_names).where(tenant_names.c.tenant.in_(some))
                     )
-                )
                 for change in changes:
                     record = _or_undo(await self._apply(connection, change, by, others))
                     if record is not None:
@@ -224,8 +225,7 @@ class TenantDatabase:
                 _or_undo(at_last)
         except _Undone as undone:
             return None if undone.refused is _REHEARSED else undone.refused
-        for done in records:
-            _say(done, by)
+        await in_background(_say_all, records, by)
         return None
 
     async def _apply(
@@ -249,7 +249,7 @@ class TenantDatabase:
             await connection.execute(select(tenants).where(tenants.c.id == tenant))
         ).one_or_none()
         before = self._stored(row) if row else None
-        document = self._admitted(wanted, before, version, files)
+        document = await in_background(self._admitted, wanted, before, version, files)
         if isinstance(document, Rejected):
             return document, None
         if before is not None and document == before.document:
@@ -415,53 +415,64 @@ class TenantDatabase:
         """What differs from ``known`` (tenant → stamp), in one consistent view. Raises
         ``ConfigError`` where something of one that is not known does not open.
         """
+        documents: dict[str, TenantDocument] = {}
+        closed: dict[str, str] = {}
         async with self._database.read() as connection:
             state = (
                 await connection.execute(select(registry_state.c.revision))
             ).scalar_one_or_none()
-            versions = {
-                row.id: row.version
-                for row in await connection.execute(select(tenants.c.id, tenants.c.version))
-            }
-            held: dict[str, list[Row[Any]]] = {}
-            for row in await connection.execute(
-                select(client_credentials).order_by(client_credentials.c.client_id)
-            ):
-                held.setdefault(row.tenant, []).append(row)
-            removals = {
-                row.tenant: int(row.removals)
-                for row in await connection.execute(select(tenant_removals))
-            }
-            stamps = {
-                tenant: f"{removals.get(tenant, 0)}/{version}/{_stamp(held.get(tenant, ()))}"
-                for tenant, version in versions.items()
-            }
-            wanted = [tenant for tenant, stamp in stamps.items() if known.get(tenant) != stamp]
-            documents: dict[str, TenantDocument] = {}
-            closed: dict[str, str] = {}
-            for start in range(0, len(wanted), _BATCH):
-                rows = await connection.execute(
-                    select(tenants).where(tenants.c.id.in_(wanted[start : start + _BATCH]))
+            versions = (await connection.execute(select(tenants.c.id, tenants.c.version))).all()
+            clients = (
+                await connection.execute(
+                    select(client_credentials).order_by(client_credentials.c.client_id)
                 )
-                for row in rows:
-                    with _apart(closed, row.id, known):
-                        documents[row.id] = self._stored(row).document
-        credentials: dict[str, Credentials] = {}
-        for tenant, clients in held.items():
-            with _apart(closed, tenant, known):
-                if (found := self._credentials(clients)) is not None:
-                    credentials[tenant] = found
+            ).all()
+            removals = (await connection.execute(select(tenant_removals))).all()
+            there = await in_background(_there, versions, clients, removals)
+            wanted = [
+                tenant for tenant, stamp in there.stamps.items() if known.get(tenant) != stamp
+            ]
+            for start in range(0, len(wanted), _BATCH):
+                rows = (
+                    await connection.execute(
+                        select(tenants).where(tenants.c.id.in_(wanted[start : start + _BATCH]))
+                    )
+                ).all()
+                documents |= await in_background(self._documents, rows, known, closed)
+        credentials = await in_background(self._all_credentials, there.clients, known, closed)
         opened = {
             tenant: document for tenant, document in documents.items() if tenant not in closed
         }
         return Changes(
             int(state or 0),
-            stamps | {tenant: known[tenant] for tenant in closed},
+            there.stamps | {tenant: known[tenant] for tenant in closed},
             opened,
             credentials,
-            removals,
+            there.removals,
             closed,
         )
+
+    def _documents(
+        self, rows: Sequence[Row[Any]], known: Mapping[str, str], closed: dict[str, str]
+    ) -> dict[str, TenantDocument]:
+        documents = {}
+        for row in rows:
+            with _apart(closed, row.id, known):
+                documents[row.id] = self._stored(row).document
+        return documents
+
+    def _all_credentials(
+        self,
+        clients: Mapping[str, Sequence[Row[Any]]],
+        known: Mapping[str, str],
+        closed: dict[str, str],
+    ) -> dict[str, Credentials]:
+        credentials: dict[str, Credentials] = {}
+        for tenant, rows in clients.items():
+            with _apart(closed, tenant, known):
+                if (found := self._credentials(rows)) is not None:
+                    credentials[tenant] = found
+        return credentials
 
     async def next_generation(self, *, at_least: int) -> int:
         """A snapshot number above every one given out before, and above ``at_least``."""
@@ -631,6 +642,29 @@ class TenantDatabase:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What SQL holds of all tenants, their documents apart."""
+
+    stamps: dict[str, str]
+    clients: dict[str, list[Row[Any]]]
+    removals: dict[str, int]
+
+
+def _there(
+    versions: Iterable[Row[Any, Any]], clients: Iterable[Row[Any]], removed: Iterable[Row[Any]]
+) -> _There:
+    held: dict[str, list[Row[Any]]] = {}
+    for row in clients:
+        held.setdefault(row.tenant, []).append(row)
+    removals = {row.tenant: int(row.removals) for row in removed}
+    stamps = {
+        row.id: f"{removals.get(row.id, 0)}/{row.version}/{_stamp(held.get(row.id, ()))}"
+        for row in versions
+    }
+    return _There(stamps, held, removals)
+
+
 _BATCH = 500
 """Ids in one query: SQLite takes 32,766 parameters, PostgreSQL's driver as many; and no result is
 held that is larger than it need be.
@@ -690,3 +724,8 @@ async def _conclude(connection: AsyncConnection, record: AuditRecord, by: Actor 
 def _say(record: AuditRecord | None, by: Actor | None) -> None:
     if record is not None and by is not None:
         say(record)
+
+
+def _say_all(records: Sequence[AuditRecord], by: Actor) -> None:
+    for record in records:
+        _say(record, by)

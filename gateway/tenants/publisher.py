@@ -505,28 +505,16 @@ class Publisher:
             self._note("redis", (f"the tenant snapshot could not be published: {error}",))
 
     async def _publish(self, records: dict[str, Record]) -> None:
-        revision, removals = (
-            self._revision,
-            {
-                tenant: self._removals[tenant]
-                for tenant in sorted(records.keys() & self._removals.keys())
-            },
-        )
+        revision = self._revision
         there = await snapshot.stored_generation(self._store)
         adopted = there > self.generation
         if adopted:
             # A predecessor's, or another admin process': adopted if it says the same.
             self._unconfirmed |= dict.fromkeys(await self._narrowed_by_another(records), there)
             self._manifest, self._ended, self._is_anothers = await self._found(), set(), True
-        ending = self._ending(records, removals)
+        served, wanted = await in_background(self._wanted, records)
+        ending = wanted.ending
         self._ending_since = {tenant: self._ending_since.get(tenant, revision) for tenant in ending}
-        served = {tenant: record for tenant, record in records.items() if tenant not in ending}
-        wanted = Manifest(
-            self.generation,
-            {tenant: record.digest for tenant, record in served.items()},
-            {t: n for t, n in removals.items() if t not in ending},
-            ending,
-        )
         if adopted:
             self._sent = (
                 served
@@ -552,6 +540,21 @@ class Publisher:
             self._to_confirm.set()
         if ending:
             self._to_end.set()
+
+    def _wanted(self, records: dict[str, Record]) -> tuple[dict[str, Record], Manifest]:
+        """Who is to be served, and the manifest that says so."""
+        removals = {
+            tenant: self._removals[tenant]
+            for tenant in sorted(records.keys() & self._removals.keys())
+        }
+        ending = self._ending(records, removals)
+        served = {tenant: record for tenant, record in records.items() if tenant not in ending}
+        return served, Manifest(
+            self.generation,
+            {tenant: record.digest for tenant, record in served.items()},
+            {tenant: count for tenant, count in removals.items() if tenant not in ending},
+            ending,
+        )
 
     def _ending(self, records: Mapping[str, Record], removals: Mapping[str, int]) -> frozenset[str]:
         """Ids under which somebody was served who is not there any more, or another one is, until

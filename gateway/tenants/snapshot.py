@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gateway.tenants.offload import in_background
 from gateway.tenants.snapshot_record import RECORD_FORMAT, decode, encode
 
 if TYPE_CHECKING:
@@ -171,8 +172,10 @@ async def stored_generation(store: Store) -> int:
 async def read_manifest(store: Store, sealer: Sealer) -> Manifest | None:
     """None where there is none. Raises ``SnapshotError`` for one that cannot be used."""
     sealed = await store.command("GET", MANIFEST)
-    if sealed is None:
-        return None
+    return None if sealed is None else await in_background(_open_manifest, sealer, sealed)
+
+
+def _open_manifest(sealer: Sealer, sealed: bytes) -> Manifest:
     try:
         head, *lines = sealer.open(sealed, name="manifest").decode("ascii").split("\n")
         header = json.loads(head)
@@ -199,6 +202,15 @@ async def write_manifest(store: Store, sealer: Sealer, manifest: Manifest, *, ov
     """False where Redis holds the same or a higher generation already, or a higher one than
     ``over``: written by somebody else since it was looked at.
     """
+    sealed = await in_background(_seal_manifest, sealer, manifest)
+    return bool(
+        await store.command(
+            "EVAL", _REPLACE, 2, GENERATION, MANIFEST, manifest.generation, sealed, CHANNEL, over
+        )
+    )
+
+
+def _seal_manifest(sealer: Sealer, manifest: Manifest) -> bytes:
     header = json.dumps(
         {
             "format": RECORD_FORMAT,
@@ -210,26 +222,28 @@ async def write_manifest(store: Store, sealer: Sealer, manifest: Manifest, *, ov
     plain = "\n".join(
         (header, *(f"{tenant} {digest}" for tenant, digest in manifest.digests.items()))
     )
-    sealed = sealer.seal(plain.encode("ascii"), name="manifest")
-    return bool(
-        await store.command(
-            "EVAL", _REPLACE, 2, GENERATION, MANIFEST, manifest.generation, sealed, CHANNEL, over
-        )
-    )
+    return sealer.seal(plain.encode("ascii"), name="manifest")
 
 
 async def present(store: Store) -> set[str]:
     """Digests of the records in Redis."""
-    return {name.decode("ascii", "replace") for name in await store.command("HKEYS", RECORDS)}
+    names = await store.command("HKEYS", RECORDS)
+    return await in_background(lambda: {name.decode("ascii", "replace") for name in names})
 
 
 async def write_records(store: Store, sealer: Sealer, records: Iterable[Record]) -> None:
     pending = list(records)
     for start in range(0, len(pending), _BATCH):
-        words: list[str | bytes] = []
-        for record in pending[start : start + _BATCH]:
-            words += (record.digest, sealer.seal(encode(record), name=f"record {record.digest}"))
+        words = await in_background(_sealed_records, sealer, pending[start : start + _BATCH])
         await store.command("HSET", RECORDS, *words)
+
+
+def _sealed_records(sealer: Sealer, records: Iterable[Record]) -> list[str | bytes]:
+    """Digest and what is stored under it, of each."""
+    words: list[str | bytes] = []
+    for record in records:
+        words += (record.digest, sealer.seal(encode(record), name=f"record {record.digest}"))
+    return words
 
 
 async def drop_records(store: Store, digests: Iterable[str]) -> None:

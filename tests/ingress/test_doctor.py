@@ -29,10 +29,13 @@ from gateway.core.model import Secret
 from gateway.core.probe import CHANCE_BYTES, FORGED, LOCATION, PARAMETER, issue
 from gateway.database.audit import AuditLog
 from gateway.database.engine import open_database
-from gateway.doctor import Doctor, DoctorError, Finding, Target, judge, run, shots
+from gateway.doctor import run
 from gateway.doctor.advice import ADVICE
-from gateway.doctor.evidence import Outcome
+from gateway.doctor.evidence import Finding, Outcome
 from gateway.doctor.families import readers
+from gateway.doctor.findings import judge
+from gateway.doctor.probes import shots
+from gateway.doctor.run import Doctor, DoctorError, Target
 from gateway.doctor.shot import ProbePlan, Shot
 from gateway.doctor.wire import Reply
 from gateway.errors import ConfigError

@@ -214,7 +214,10 @@ def serving(
     running = GatewayProcess(folder, process, ports)
     try:
         until(
-            lambda: process.poll() is not None or running.check() == 401,
+            lambda: (
+                process.poll() is not None
+                or (running.check() == 401 and running.get("admin", "/readyz")[0] == 200)
+            ),
             seconds=60,
             what=lambda: running.log[-2000:],
         )
