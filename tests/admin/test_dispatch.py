@@ -23,11 +23,13 @@ from gateway.admin import (
     admin_routes,
     dispatch,
 )
+from gateway.admin.dispatch import LONG_LIST, in_slices
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
 from gateway.admin.keys_store import AdminKeys
 from gateway.admin.parsing import POSITIONS, read_cursor, secret_fields, write_cursor
 from gateway.admin.problem import Code, Problem
+from gateway.admin.route import AnswerModel
 from gateway.admin.routes import revocations
 from gateway.database.audit_entries import AuditFilter
 from gateway.errors import UnavailableError
@@ -834,3 +836,26 @@ async def test_a_mistyped_tenant_is_told_and_never_taken_for_done(
     strict = replace(api, client=await aiohttp_client(application))
     answer = await strict.call(method, path, json=body)
     assert (answer.status, (await answer.json())["detail"]) == (404, "there is no tenant amce")
+
+
+class Item(AnswerModel):
+    """One line of a long list."""
+
+    name: str
+    at: float | None
+
+
+class Listed(AnswerModel):
+    """A long list between short values."""
+
+    first: str
+    items: list[Item]
+    names: list[str]
+    last: dict[str, int]
+
+
+def test_an_answer_written_in_slices_is_the_same_answer() -> None:
+    for count in (0, 1, LONG_LIST, LONG_LIST + 1, 3 * LONG_LIST):
+        items = [Item(name=f'n"{number}', at=number / 3 or None) for number in range(count)]
+        body = Listed(first="ü", items=items, names=["x"] * count, last={"a": 1})
+        assert in_slices(body) == body.model_dump_json().encode()
