@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic_core import to_json
 
 from gateway.admin.idempotency_records import IdempotencyState, StoredAnswer
+from gateway.admin.long_answer import in_slices, long_lists
 from gateway.admin.parsing import (
     parse_json,
     read_body,
@@ -269,37 +269,11 @@ async def _response(answer: Answer) -> web.Response:
     return web.Response(
         status=answer.status,
         body=await in_background(in_slices, answer.body)
-        if _long_lists(answer.body)
+        if long_lists(answer.body)
         else answer.body.model_dump_json().encode(),
         content_type="application/json",
         headers=headers,
     )
-
-
-LONG_LIST = 200
-"""Items of an answer that are written at once, in about a millisecond."""
-
-
-def _long_lists(body: BaseModel) -> frozenset[str]:
-    return frozenset(
-        name for name, value in body if isinstance(value, list) and len(value) > LONG_LIST
-    )
-
-
-def in_slices(body: BaseModel) -> bytes:
-    """As the library would write it, which holds the interpreter until all of it is written, and
-    with it every check.
-    """
-    long = _long_lists(body)
-    parts = []
-    for name, value in body:
-        if name in long:
-            slices = (value[at : at + LONG_LIST] for at in range(0, len(value), LONG_LIST))
-            items = b",".join(to_json(some)[1:-1] for some in slices)
-            parts.append(to_json(name) + b":[" + items + b"]")
-        else:
-            parts.append(body.model_dump_json(include={name})[1:-1].encode())
-    return b"{" + b",".join(parts) + b"}"
 
 
 SETTLE_S = 0.4

@@ -8,6 +8,7 @@ import ipaddress
 import re
 import unicodedata
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -86,7 +87,10 @@ def check_words(text: str) -> str:
     """A text for people, as they see it: what looks the same is the same, and none of it ends a
     line or turns it round.
     """
-    if any(unicodedata.category(character) in _UNSHOWN for character in text):
+    # What is printable has none of these; to look each character up takes longer.
+    if not text.isprintable() and any(
+        unicodedata.category(character) in _UNSHOWN for character in text
+    ):
         msg = "visible characters only: no control, line-breaking, direction or zero-width ones"
         raise ValueError(msg)
     if text != text.strip():
@@ -204,6 +208,7 @@ _FORBIDDEN_HEADERS = frozenset(
 _CLAIM = re.compile(r"claim:[A-Za-z0-9:_.-]{1,64}")
 
 
+@lru_cache(maxsize=1024)
 def folded_name(name: str) -> str:
     """The one spelling of every name that some reader takes for ``name``: WSGI, CGI and PHP fold
     case, ``_``, ``.`` and more onto ``-``.

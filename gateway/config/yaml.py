@@ -33,6 +33,22 @@ _UNFINISHED: Final = object()
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C parser where libyaml is built in: ten times as fast
     """A key written twice is an error (YAML 1.2 §3.2.1.3), not the last one's victory."""
 
+    def descend_resolver(self, *_: Any) -> None:
+        """Tags by place: there are none."""
+
+    def ascend_resolver(self) -> None:
+        """As above."""
+
+    def resolve(self, kind: Any, value: str, implicit: tuple[bool, bool]) -> str:
+        """As the library does, without its tags by place."""
+        if kind is not yaml.ScalarNode:
+            return _LIST if kind is yaml.SequenceNode else _MAPPING
+        if implicit[0]:
+            for tag, form in self.yaml_implicit_resolvers.get(value[:1], ()):
+                if form.match(value):
+                    return str(tag)
+        return _TEXT
+
     def get_single_data(self) -> Any:
         node = self.get_single_node()
         self._built: dict[int, Any] = {}

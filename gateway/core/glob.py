@@ -43,7 +43,7 @@ class Glob:
 
     def __init__(self, text: str) -> None:
         """Raises ``ValueError`` saying what to write instead."""
-        _check(text)
+        check_glob(text)
         segments = text.split("/")[1:]
         self.text = text
         self.slash = segments[-1] == ""
@@ -148,7 +148,8 @@ def _fits(texts: tuple[str, ...], segment: str) -> bool:
     return True
 
 
-def _check(text: str) -> None:
+def check_glob(text: str) -> str:
+    """The text itself, where it is a glob. Raises ``ValueError`` saying what to write instead."""
     if not text.startswith("/") or len(text) > MAX_GLOB_CHARACTERS:
         msg = f"a path starts with / and has at most {MAX_GLOB_CHARACTERS} characters"
         raise ValueError(msg)
@@ -159,17 +160,24 @@ def _check(text: str) -> None:
             "text within a segment, ** for any segments"
         )
         raise ValueError(msg)
-    *segments, last = text.split("/")[1:]
-    if "" in segments or not {".", ".."}.isdisjoint((*segments, last)):
+    segments = text.split("/")[1:]
+    if "//" in text or "." in segments or ".." in segments:
         msg = "no path with empty or dot segments (//, /./, /../) is ever matched"
         raise ValueError(msg)
-    stars = [segment for segment in (*segments, last) if "*" in segment]
+    stars = [segment for segment in segments if "*" in segment] if "*" in text else []
     if any("**" in segment and segment != "**" for segment in stars):
         msg = "** must be alone between slashes (/**/*.css); within a segment write one *"
         raise ValueError(msg)
-    if len(segments) >= MAX_GLOB_SEGMENTS or len(stars) > MAX_GLOB_STARS:
+    if len(segments) > MAX_GLOB_SEGMENTS or len(stars) > MAX_GLOB_STARS:
         msg = f"at most {MAX_GLOB_SEGMENTS} segments, and {MAX_GLOB_STARS} with * or **"
         raise ValueError(msg)
+    return text
 
 
-__all__ = ["MAX_GLOB_CHARACTERS", "MAX_GLOB_SEGMENTS", "MAX_GLOB_STARS", "Glob"]
+__all__ = [
+    "MAX_GLOB_CHARACTERS",
+    "MAX_GLOB_SEGMENTS",
+    "MAX_GLOB_STARS",
+    "Glob",
+    "check_glob",
+]

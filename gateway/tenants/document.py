@@ -36,7 +36,7 @@ from gateway.config.types import (
     check_header_names,
 )
 from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
-from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
+from gateway.core.glob import MAX_GLOB_CHARACTERS, check_glob
 from gateway.core.hosts import canonical_host, includes
 from gateway.core.idle_counts import MAX_EXCLUDES
 from gateway.core.model import (
@@ -202,7 +202,7 @@ RuleNames = Annotated[
 PathGlob = Annotated[
     str,
     # Before the pattern, which says less about what to write instead.
-    BeforeValidator(lambda value: Glob(value).text if isinstance(value, str) else value),
+    BeforeValidator(lambda value: check_glob(value) if isinstance(value, str) else value),
     Field(pattern=r"^/[^\s?#\\%;\[\]{}|\x00-\x1f\x7f]*$", max_length=MAX_GLOB_CHARACTERS),
 ]
 MAX_RULES = 256

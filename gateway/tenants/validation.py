@@ -68,8 +68,10 @@ def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
                 provider.issuer,
                 "an https:// URL (http:// only with development: true, on loopback)",
             )
-    own = {folded_name(name): name for name in config.headers}
-    open_to_tenants = {folded_name(name) for name in config.tenant_headers}
+    own, open_to_tenants = {}, set()
+    if document.headers:
+        own = {folded_name(name): name for name in config.headers}
+        open_to_tenants = {folded_name(name) for name in config.tenant_headers}
     for name in document.headers:
         if (declared := own.get(folded_name(name))) is not None:
             yield Problem(
@@ -122,6 +124,8 @@ def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
 
 
 def _identities(document: TenantDocument, config: Config) -> Iterator[Problem]:
+    if not any(rule.identity for rule in (*document.rules, *document.shadow_rules)):
+        return
     declared = {**config.headers, **config.tenant_headers}
     spoken = speaks_for(HeaderSpec(name, *source_of(source)) for name, source in declared.items())
     for field, rules in (("rules", document.rules), ("shadow_rules", document.shadow_rules)):

@@ -23,10 +23,10 @@ from gateway.admin import (
     admin_routes,
     dispatch,
 )
-from gateway.admin.dispatch import LONG_LIST, in_slices
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
 from gateway.admin.keys_store import AdminKeys
+from gateway.admin.long_answer import LONG_LIST, in_slices
 from gateway.admin.parsing import POSITIONS, read_cursor, secret_fields, write_cursor
 from gateway.admin.problem import Code, Problem
 from gateway.admin.route import AnswerModel
