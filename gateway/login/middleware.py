@@ -14,7 +14,7 @@ from gateway.check.dialects.forwarded import sees_pages
 from gateway.check.services import SERVICES
 from gateway.core.reason import Reason
 from gateway.errors import UnavailableError
-from gateway.log import Throttled, fields, of_request
+from gateway.log import JsonEvent, Throttled, fields, of_request, write_event
 from gateway.login.page_links import change_link, start_page
 from gateway.login.request import (
     BrowserError,
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
 
 _LOG = logging.getLogger(__name__)
+_REQUEST = JsonEvent(
+    "http_request",
+    (
+        *("request_id", "tenant", "host", "method", "path", "reason", "user", "provider"),
+        *("duration_ms", "cause", "code", "setting", "status"),
+    ),
+    varying=("request_id", "path", "user", "duration_ms", "cause"),
+)
 RETRY_AFTER_S = 3
 STORE: Final = "redis.url: Redis, and the event store_state"
 FAULT: Final = "none: report unexpected_error with its trace"
@@ -72,25 +80,26 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         cause, setting = f"a mistake in the gateway: {type(error).__name__}", FAULT
         _fault(error, listener="public", path=request.path[:256])
         response = page(request, "unavailable", None, status=500, seconds=RETRY_AFTER_S)
-    _LOG.log(
-        logging.WARNING if response.status >= 500 else logging.INFO,
-        "http_request",
-        extra=fields(
-            request_id=request_id_of(request),
-            tenant=record_of(request).tenant,
-            host=request.headers.get("Host", "")[:256],
-            method=request.method,
-            path=request.path[:256],
-            reason=reason.value if reason is not None else None,
-            user=record_of(request).user,
-            provider=record_of(request).provider,
-            duration_ms=round((perf_counter() - started) * 1000, 3),
-            status=response.status,
-            code=error_code or (reason.value if cause and reason is not None else None),
-            cause=cause or None,
-            setting=setting or None,
-        ),
-    )
+    record = record_of(request)
+    told: dict[str, str | float | None] = {
+        "request_id": record.request_id,
+        "tenant": record.tenant,
+        "host": request.headers.get("Host", "")[:256],
+        "method": request.method,
+        "path": request.path[:256],
+        "reason": reason.value if reason is not None else None,
+        "user": record.user,
+        "provider": record.provider,
+        "duration_ms": round((perf_counter() - started) * 1000, 3),
+        "cause": cause or None,
+        "code": error_code or (reason.value if cause and reason is not None else None),
+        "setting": setting or None,
+        "status": response.status,
+    }
+    if response.status >= 500:
+        _LOG.warning("http_request", extra=fields(**told))
+    else:
+        write_event(_LOG, _REQUEST, told)
     return response
 
 

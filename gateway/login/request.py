@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
@@ -45,6 +46,10 @@ MAX_TENANTS = 8
 MAX_HOPS = 32
 """Entries of ``X-Forwarded-For`` that are read from the right: a 64 kB line of our own addresses is
 a stranger's.
+"""
+MAX_ADDRESS = 45
+"""Characters of an IPv6 address with an IPv4 one in it: what is longer is none, and remembered by
+nobody.
 """
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 16
@@ -320,12 +325,18 @@ def client_of(request: web.Request, services: Services) -> str:
 
 
 def _is_address(text: str) -> bool:
+    return len(text) <= MAX_ADDRESS and _parses(text)
+
+
+@lru_cache(maxsize=4096)
+def _parses(text: str) -> bool:
     try:
         return "%" not in text and bool(ipaddress.ip_address(text))
     except ValueError:
         return False
 
 
+@lru_cache(maxsize=4096)
 def _plain(text: str) -> str:
     """An IPv4 address within IPv6 as IPv4; anything else as it is."""
     try:
@@ -334,6 +345,7 @@ def _plain(text: str) -> str:
         return text
 
 
+@lru_cache(maxsize=4096)
 def _public(address: str) -> bool:
     try:
         return not ipaddress.ip_address(address).is_private
@@ -348,6 +360,7 @@ def _ours(address: str, services: Services) -> bool:
         return False
 
 
+@lru_cache(maxsize=4096)
 def client_key(client: str) -> str:
     """An IPv4 address, or the /64 that one customer line has of IPv6."""
     try:

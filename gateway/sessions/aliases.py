@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.core.canonical import canonical_address, canonical_id
-from gateway.sessions.seal import Aliases
+from gateway.sessions.seal import aliases_under
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -69,7 +69,7 @@ class AliasIndex:
 
     def __init__(self, tenant: str, keys: Iterable[Key]) -> None:
         self.tenant = tenant
-        self._rings = tuple(Aliases(key) for key in keys)
+        self._rings = tuple(map(aliases_under, keys))
 
     def _names(self, identity: Identity) -> Iterator[tuple[str, str]]:
         yield "user", identity.sub

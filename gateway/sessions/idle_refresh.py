@@ -82,6 +82,10 @@ class Touches:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._drain(), context=Context())
 
+    def renewed(self, digest: str) -> None:
+        """The store has let its idle time begin anew just now, by something else than a touch."""
+        _remember(self._until, digest, self._monotonic())
+
     def seen(self, record: Record) -> None:
         """A request showed the session, and extends nothing. Returns at once."""
         if self._in_use is None:

@@ -20,6 +20,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
@@ -234,8 +235,15 @@ class Aliases:
 
     def of(self, tenant: str, kind: str, *parts: str) -> str:
         """``kind`` and ``parts`` are length-prefixed: no two lists of names run together."""
-        message = b"".join(
-            len(text).to_bytes(4, "big") + text
-            for text in (part.encode("utf-8", "surrogatepass") for part in (tenant, kind, *parts))
-        )
+        message = bytearray()
+        for part in (tenant, kind, *parts):
+            text = part.encode("utf-8", "surrogatepass")
+            message += len(text).to_bytes(4, "big")
+            message += text
         return _encode(hmac.digest(self._secret, message, "sha256")[:16])
+
+
+@lru_cache(maxsize=16)
+def aliases_under(key: Key) -> Aliases:
+    """Made once for each key of the ring, and of the last one."""
+    return Aliases(key)

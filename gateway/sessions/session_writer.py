@@ -128,11 +128,14 @@ class SessionWriter:
         *,
         clock: Callable[[], float],
         entropy: Callable[[int], bytes],
+        created: Callable[[Record], None],
     ) -> None:
+        """``created`` is told of what the store has now."""
         self._redis = redis
         self._ring = ring
         self._clock = clock
         self._entropy = entropy
+        self._created = created
 
     @property
     def _key(self) -> Key:
@@ -222,6 +225,7 @@ class SessionWriter:
             answer = await self._redis.run_durably(FINISH_LOGIN, keys, in_order(arguments))
             match answer[0]:
                 case b"stored":
+                    self._created(replace(record, session=session))
                     return SessionCreated(Secret(token.text), session)
                 case b"overlay":
                     overlay = answer[1].decode("ascii")

@@ -107,7 +107,9 @@ class RedisSessions:
         """
         self.redis = redis
         self._watermarks = Watermarks(redis, ring)
-        self._writer = SessionWriter(redis, ring, clock=clock, entropy=entropy)
+        self._writer = SessionWriter(
+            redis, ring, clock=clock, entropy=entropy, created=self._created
+        )
         self._ring = ring
         self._clock = clock
         self._entropy = entropy
@@ -117,7 +119,7 @@ class RedisSessions:
         log and the metrics.
         """
         self._records: OrderedDict[str, Record] = OrderedDict()
-        """Those that were found last, by digest."""
+        """Those that were found or made last, by digest."""
         self._pending = FairShare(
             max_bytes=MAX_PENDING_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic
         )
@@ -169,10 +171,18 @@ class RedisSessions:
         record = None if value is None else self.open(token, value, host=host)
         if record is None:
             return None
+        self._remember(record)
+        return record.session
+
+    def _remember(self, record: Record) -> None:
         self._records[record.session.digest] = record
         if len(self._records) > _MAX_RECORDS:
             self._records.popitem(last=False)
-        return record.session
+
+    def _created(self, record: Record) -> None:
+        """Its idle time, and its parent's, began with what wrote it."""
+        self._remember(record)
+        self.touches.renewed(record.session.digest)
 
     def used(self, session: Session, *, active_s: float | None) -> None:
         record = self._record(session.digest)
@@ -408,7 +418,8 @@ class RedisSessions:
     async def issue_ticket(
         self, parent: Session, *, cookie: str, host: str, return_to: str, binding_id: str
     ) -> Secret | None:
-        record = await self._reread(parent, cookie)
+        # What is sealed under a digest never changes; whether it is there still, the script sees.
+        record = self._shown(parent, cookie) or await self._reread(parent, cookie)
         if record is None:
             return None
         token = seal.new_token(bucket_of(parent.tenant), self._entropy)
@@ -501,6 +512,12 @@ class RedisSessions:
                 break
         self.touches.forget(session.digest)
         return int(answer[0]), answer[1] if len(answer) > 1 else None
+
+    def _shown(self, session: Session, cookie: str) -> Record | None:
+        """As ``_reread``, from memory: of a session that was made here just now."""
+        token = seal.parse_token(cookie)
+        record = None if token is None else self._records.get(token.digest)
+        return record if record is not None and record.session == session else None
 
     async def _reread(self, session: Session, cookie: str) -> Record | None:
         """The record behind a session that a request already showed, from the store itself."""

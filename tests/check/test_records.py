@@ -18,7 +18,7 @@ from gateway.check.dialects import ENDPOINTS, Answer
 from gateway.check.records import _EVENT, CheckRecord, CheckRecords
 from gateway.check.response import CheckResponse, encode, header_lines
 from gateway.config.model import Log
-from gateway.log import FIELDS, _Json, configure, fields
+from gateway.log import FIELDS, JsonEvent, _Json, configure, fields, write_event
 from gateway.log_writer import BackgroundHandler
 from gateway.metrics import REGISTRY, scrape
 from tests.test_log import TOKEN
@@ -119,6 +119,22 @@ async def test_where_logging_has_another_reader_it_gets_the_record(
     records.add(RECORD)
     await asyncio.sleep(0)
     assert [vars(r)["gateway_fields"]["path"] for r in caplog.records] == ["/reports/ü"]
+
+
+def test_an_event_is_one_line_whichever_way_it_is_written(
+    background: Callable[[], list[str]],
+) -> None:
+    log = logging.getLogger("gateway.login")
+    event = JsonEvent("http_request", ("tenant", "path", "cause", "status"), varying=("path",))
+    values = {"tenant": "acme", "path": f"/x?code={TOKEN}", "cause": None, "status": 303}
+    write_event(log, event, values)
+    log.info("http_request", extra=fields(**values))
+    log.setLevel(logging.WARNING)
+    write_event(log, event, values)
+    log.setLevel(logging.NOTSET)
+    first, second = (line.partition(", ")[2] for line in background())
+    assert first == second
+    assert TOKEN not in first
 
 
 def test_allowed_checks_may_be_sampled_or_left_out_and_others_only_by_off() -> None:

@@ -21,6 +21,7 @@ from gateway.sessions.api import (
     SessionCreated,
     SessionRefused,
 )
+from gateway.sessions.idle_refresh import FRACTION
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
 from tests.sessions.conftest import (
@@ -36,6 +37,7 @@ from tests.sessions.conftest import (
 )
 
 if TYPE_CHECKING:
+    from gateway.core.model import Session
     from gateway.keys import ring as keys
     from gateway.sessions.codec import Record
     from gateway.sessions.connection import RedisClient
@@ -603,14 +605,51 @@ async def test_a_ticket_lives_for_thirty_seconds(
 
 
 async def test_touching_a_child_touches_its_parent(
-    sessions: RedisSessions, login: Login, redis: RedisClient
+    sessions: RedisSessions, login: Login, redis: RedisClient, clock: Clock
 ) -> None:
     parent = await login.finish()
     child = await child_of(sessions, parent)
     await redis.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{parent.session.digest}", 5000)
+    clock.advance(1800 / FRACTION)
     await shown(sessions, child.cookie.reveal(), host=CHILD)
     await sessions.touches.settle()
     assert await ttl_ms(redis, parent) > 1700_000
+
+
+async def test_a_hand_over_is_a_use_of_the_parent_and_never_shortens_its_idle_time(
+    sessions: RedisSessions, login: Login, redis: RedisClient
+) -> None:
+    parent = await login.finish()
+    key = f"{prefix(bucket_of('acme'))}s:{parent.session.digest}"
+    for left_s, expected in ((5, 1700), (5000, 4900)):
+        await redis.command("EXPIRE", key, left_s)
+        child = await child_of(sessions, parent)
+        assert await ttl_ms(redis, parent) > expected * 1000
+    before = (await redis.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"]
+    await shown(sessions, parent.cookie.reveal())
+    await shown(sessions, child.cookie.reveal(), host=CHILD)
+    await sessions.touches.settle()
+    after = (await redis.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"]
+    assert after == before, "what was made just now is not touched"
+
+
+async def test_no_ticket_of_a_login_that_was_ended_since_though_memory_knows_it(
+    sessions: RedisSessions, login: Login
+) -> None:
+    parent = await login.finish()
+    cookie, other = parent.cookie.reveal(), (await login.finish()).cookie.reveal()
+
+    async def issue(session: Session, cookie: str) -> Secret | None:
+        binding = "0" * 64
+        return await sessions.issue_ticket(
+            session, cookie=cookie, host=CHILD, return_to="/", binding_id=binding
+        )
+
+    assert await issue(parent.session, other) is None, "another session's cookie"
+    assert await issue(replace(parent.session, tenant="other"), cookie) is None
+    assert await issue(parent.session, cookie) is not None
+    await sessions.end_family(parent.session, cookie=cookie)
+    assert await issue(parent.session, cookie) is None
 
 
 # --- logout and lists -----------------------------------------------------------------------------

@@ -129,6 +129,9 @@ else
   end
   push(prefix, ended)
   redis.call('HSET', family_key, 'm:' .. digest, args.host)
+  -- The hand-over is a use of the parent too, as a touch of the child would say; it never shortens.
+  local at = prefix .. 's:' .. parent
+  if redis.call('PTTL', at) < expires_ms - now / 1000 then redis.call('PEXPIREAT', at, text(expires_ms)) end
 end
 
 for i = 3, 2 + n_index do enter(KEYS[i], family, limit) end
