@@ -333,16 +333,17 @@ def failures(plan: ProbePlan, managed: Sequence[str]) -> None:
 
 def slow(plan: ProbePlan, cookie: str) -> None:
     """Cookies of one size: plain ones, and what a pattern with two neighbors of the same characters
-    takes long for. Sent one by one.
+    takes long for. Sent one by one, and each again only after all the others: a machine that is
+    busy for a moment is not busy with one of them.
     """
     for size in SLOW_COOKIE_BYTES:
-        for name, value in {
-            "plain": "x" * size,
-            "spaces": f"a{' ' * size}b",
-            "spaces after our name": f"{cookie}-{' ' * (size - len(cookie))}b",
-            "semicolons": ";" * size,
-        }.items():
-            for _ in range(SLOW_TIMES):
+        for _ in range(SLOW_TIMES):
+            for name, value in {
+                "plain": "x" * size,
+                "spaces": f"a{' ' * size}b",
+                "spaces after our name": f"{cookie}-{' ' * (size - len(cookie))}b",
+                "semicolons": ";" * size,
+            }.items():
                 plan.add(
                     "slow",
                     f"{size} bytes of {name}",
