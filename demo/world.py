@@ -123,6 +123,13 @@ class World:
     def config_path(self) -> Path:
         return self.directory / "config" / "gateway.yaml"
 
+    @property
+    def ingress_pid(self) -> int:
+        """Process id of the ingress, which must be running."""
+        if self._proxy is None:
+            raise RuntimeError("no ingress is running")
+        return self._proxy.pid
+
     def url(self, host: str) -> str:
         """Origin of a protected host, as a browser types it."""
         return f"http://{host}:{self.port}"
