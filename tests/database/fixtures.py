@@ -34,7 +34,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     one is below ``state``.
     """
     if request.param == "sqlite":
-        embedded_database(tmp_path / "state")
+        embedded_database(tmp_path / "state")  # for those who open it themselves
         yield "embedded"
         return
     server: Postgres = request.getfixturevalue("postgres")
@@ -46,6 +46,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
     """Prepared and empty."""
+    if database_url == "embedded":
+        embedded_database(tmp_path / "state")
     opened = open_database(
         config_with(tmp_path / "state", database={"url": database_url}), database_keys()
     )

@@ -7,17 +7,21 @@ small disk of their own (root only), which a test may fill.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 from demo.processes import free_port
@@ -58,6 +62,14 @@ def _roomy_memory() -> str | None:
     )
 
 
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """For questions from tests of any event loop."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="postgres", daemon=True).start()
+    return loop
+
+
 class Postgres:
     """One cluster. ``stop`` and ``start`` keep data and port, for tests about losing the server."""
 
@@ -67,6 +79,7 @@ class Postgres:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._names = 0
+        self._connection: asyncpg.Connection | None = None
         if os.geteuid() == 0:
             os.chown(self.root, NOBODY, NOBODY)
         # Small segments of the log on a small disk: one that is full stops the server within a
@@ -165,6 +178,7 @@ class Postgres:
     def stop(self) -> None:
         """Immediate: connections break without a goodbye, like a lost machine."""
         if self._process is not None:
+            asyncio.run_coroutine_threadsafe(self._hang_up(), _loop()).result(30)
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(timeout=30)
             self._process = None
@@ -175,22 +189,7 @@ class Postgres:
         """
         self._names += 1
         name = f"test_{self._names}"
-        subprocess.run(
-            [
-                _binaries() / "createdb",
-                "-h",
-                "127.0.0.1",
-                "-p",
-                str(self.port),
-                "-U",
-                "gateway",
-                "-T",
-                like,
-                name,
-            ],
-            check=True,
-            capture_output=True,
-        )
+        self._ask(f"CREATE DATABASE {name} TEMPLATE {like}")
         return f"postgresql+asyncpg://gateway@127.0.0.1:{self.port}/{name}"
 
     def drop(self, url: str) -> None:
@@ -198,22 +197,34 @@ class Postgres:
         stopped.
         """
         if self._process is not None:
-            name = url.rpartition("/")[2]
-            subprocess.run(
-                [
-                    _binaries() / "dropdb",
-                    "--force",
-                    "-h",
-                    "127.0.0.1",
-                    "-p",
-                    str(self.port),
-                    "-U",
-                    "gateway",
-                    name,
-                ],
-                check=True,
-                capture_output=True,
-            )
+            self._ask(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
+    def _ask(self, statement: str) -> None:
+        """By a connection that is kept: a process for each question would cost more than its
+        answer.
+        """
+        asyncio.run_coroutine_threadsafe(self._answer(statement), _loop()).result(120)
+
+    async def _answer(self, statement: str) -> None:
+        for attempt in range(2):
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(
+                    host="127.0.0.1", port=self.port, user="gateway", database="postgres"
+                )
+            try:
+                await self._connection.execute(statement)
+            except (asyncpg.PostgresConnectionError, OSError):
+                # A test has stopped the server, or killed the process behind this connection.
+                if attempt:
+                    raise
+                self._connection.terminate()
+            else:
+                return
+
+    async def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
     def remove(self) -> None:
         self.stop()

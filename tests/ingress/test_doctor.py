@@ -42,6 +42,7 @@ from gateway.errors import ConfigError
 from gateway.ingress_config import KINDS, render
 from gateway.keys import ring as keys
 from tests.database.fixtures import config_with
+from tests.database.template import embedded_database
 from tests.ingress.naive import HOLES, naive
 from tests.ingress.stand import ACME, COOKIE, NOW, PROBE_KEY, Stand
 from tests.ingress.wire import request, send
@@ -87,6 +88,7 @@ class Office:
 @pytest.fixture
 async def office(stand: Stand, tmp_path: Path) -> AsyncIterator[Office]:
     ring = keys.generate()
+    embedded_database(tmp_path / "state")
     database = open_database(config_with(tmp_path / "state"), lambda: ring.database)
     await database.prepare()
     admin_keys = AdminKeys(database, clock=lambda: NOW)

@@ -24,6 +24,7 @@ from gateway.provisioning.runner import Provisioning, Timing
 from gateway.provisioning.service import Onboarding
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.database import TenantDatabase
+from tests.database.template import embedded_database
 from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Bench:
                 **self.options,
             )
             ring = keys.load(self.config.key_file, create=True)
+            embedded_database(self.state_dir)
             self.database = open_database(self.config, lambda: ring.database)
             self.stack.push_async_callback(self.database.close)
             await self.database.prepare()

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.database.template import embedded_database
 from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class RunningWorld:
     def __enter__(self) -> Self:
         self._thread.start()
         try:
+            # A first start would make the schema, in each process anew; tests/demo and tests/docs
+            # hold that it does.
+            embedded_database(self.world.directory / "state")
             self.run(self.world.__aenter__())
         except BaseException:
             self._stop()
