@@ -30,6 +30,7 @@ LONG_MODULES: Final = {
     "database/migrations/versions/r0001_baseline.py": "a table",
     "database/schema.py": "a table",
     "doctor/advice.py": "a table of what to do about each finding",
+    "hooks/applier.py": "one loop: what is claimed, worked on, waited for and settled",
     "hooks/effects.py": "one case for each effect that an event can have",
     "hooks/event.py": "the words of all sources, and the checks of each",
     "hooks/event_applier.py": "what one event does, from look-ups to what is kept of it",

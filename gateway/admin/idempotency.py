@@ -42,7 +42,7 @@ class IdempotencyRecords:
             idempotency.c.status.is_(None) & (idempotency.c.renewed_at < now - ABANDONED_S)
         )
         try:
-            async with self._database.write() as connection:
+            async with self._database.write_together(urgent=True) as connection:
                 await connection.execute(delete(idempotency).where(stale))
                 await connection.execute(
                     insert(idempotency).values(
@@ -92,7 +92,7 @@ class IdempotencyRecords:
             & (idempotency.c.key == key)
             & idempotency.c.status.is_(None)
         )
-        async with self._database.write() as connection:
+        async with self._database.write_together(urgent=True) as connection:
             await connection.execute(
                 update(idempotency).where(running).values(renewed_at=self._clock())
             )
@@ -104,7 +104,7 @@ class IdempotencyRecords:
         sealed = self._database.crypt.seal(
             text, table="idempotency", row=f"{owner}/{key}", column="body"
         )
-        async with self._database.write() as connection:
+        async with self._database.write_together(urgent=True) as connection:
             await connection.execute(
                 update(idempotency)
                 .where(idempotency.c.scope == owner, idempotency.c.key == key)
@@ -112,7 +112,7 @@ class IdempotencyRecords:
             )
 
     async def release(self, owner: str, key: str) -> None:
-        async with self._database.write() as connection:
+        async with self._database.write_together(urgent=True) as connection:
             await connection.execute(
                 delete(idempotency).where(
                     idempotency.c.scope == owner,

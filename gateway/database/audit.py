@@ -50,13 +50,13 @@ class AuditLog:
             "outcome": "begun",
             "request_id": request_id,
         }
-        async with self._database.write() as connection:
+        async with self._database.write_together(urgent=True) as connection:
             result = await connection.execute(insert(audit).values(row).returning(audit.c.id))
             return int(result.scalar_one())
 
     async def finish(self, entry: int, *, outcome: str, before: object, after: object) -> None:
         """``before`` and ``after`` are free of secrets already."""
-        async with self._database.write() as connection:
+        async with self._database.write_together(urgent=True) as connection:
             found = await connection.execute(
                 update(audit)
                 .where(audit.c.id == entry)

@@ -3,8 +3,8 @@
 Rules:
 - Work that waits while a transaction runs shares the next one: one fsync for a hundred deliveries.
 - What a sender waits for (``high_priority``) and what only we wait for go in transactions of their
-  own, neither behind the other. SQLite has one writer: there they take turns, and the second kind
-  goes in small ones.
+  own, neither behind the other. SQLite has one writer (``writer``): there the first kind goes
+  first, and the second kind goes in small ones.
 - What was tried together and met a lock that another transaction holds is tried again one by one,
   beside the others: one row that somebody keeps holds up who wants that row, and nobody else.
 - A caller hears success only after its transaction committed. If one piece fails, the others are
@@ -36,7 +36,7 @@ MAX_BATCH = 128
 """Pieces in one transaction: large enough to make the fsync cheap, small enough that a failed batch
 is redone quickly.
 """
-MAX_LOW_PRIORITY_BATCH = 16
+MAX_LOW_PRIORITY_BATCH = 10
 """Of pieces that nobody outside waits for: what a sender's piece has to wait for at most."""
 ATTEMPTS = 3
 """Of a piece alone: of two replicas that store the same events in different order, PostgreSQL lets
@@ -57,8 +57,9 @@ class _Piece:
 class _Queue:
     """Pieces of one kind, and how many of them share a transaction."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, urgent: bool) -> None:
         self.most = most
+        self.urgent = urgent
         self.pieces: deque[_Piece] = deque()
         self.some = asyncio.Event()
 
@@ -68,7 +69,8 @@ class GroupCommitter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._high, self._low = _Queue(MAX_BATCH), _Queue(MAX_LOW_PRIORITY_BATCH)
+        self._high = _Queue(MAX_BATCH, urgent=True)
+        self._low = _Queue(MAX_LOW_PRIORITY_BATCH, urgent=False)
         self._apart: dict[asyncio.Task[None], _Piece] = {}
         self._places = asyncio.Semaphore(APART)
 
@@ -111,16 +113,16 @@ class GroupCommitter:
             while queue.pieces:
                 batch = [queue.pieces.popleft() for _ in range(min(queue.most, len(queue.pieces)))]
                 try:
-                    await self._together(batch)
+                    await self._together(batch, urgent=queue.urgent)
                 except BaseException:
                     for piece in batch:
                         _fail(piece, UnavailableError("shutting down"))
                     raise
 
-    async def _together(self, batch: list[_Piece]) -> None:
+    async def _together(self, batch: list[_Piece], *, urgent: bool) -> None:
         """Done, failed, or on their way one by one."""
         try:
-            async with self._database.write() as connection:
+            async with self._database.write_together(urgent=urgent) as connection:
                 results = [await piece.work(connection) for piece in batch]
         except BusyError:
             self._one_by_one(batch)
@@ -150,7 +152,7 @@ class GroupCommitter:
         async with self._places:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    async with self._database.write() as connection:
+                    async with self._database.write_together() as connection:
                         result = await piece.work(connection)
                 except BusyError as error:
                     if attempt == ATTEMPTS or not error.deadlock:

@@ -4,6 +4,8 @@ Rules:
 - Per lane: claim (commit) → look up and revoke → settle, state and outgoing message (one
   commit). A crash in between repeats the middle part, which only ever says "end" or "refuse" again,
   and writes one message.
+- A delivery's lanes are claimed by the commit that stores it, as long as less than half of the
+  places are taken: it is begun with when it is acknowledged. The rest waits for its turn.
 - Whatever fails is tried again with growing pauses; an outage never uses up the attempts, a refusal
   by the provider does.
 - Where a state does not open, what takes away is done, for all that is known newest; it is
@@ -37,7 +39,7 @@ from gateway.log import fields
 from gateway.metrics import HOOK_HELD, HOOK_QUEUE_DEPTH, HOOK_QUEUE_OLDEST_AGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.api import Directory, HookTargets, People
     from gateway.hooks.group_names import GroupNames, Names
-    from gateway.hooks.inbox import Inbox, Lane
+    from gateway.hooks.inbox import Accepted, Inbox, Lane
     from gateway.hooks.removal_limit import Brake
     from gateway.hooks.scim.people import ScimPeople
     from gateway.hooks.webhooks.outbox import Outbox
@@ -57,8 +59,8 @@ LANES = 128
 """Lanes worked on at once."""
 PER_TENANT = 32
 """Of them, one tenant's: its directory may take its time over each, and others must not wait for
-it. Lanes whose revocations are written, or being written, do not count: what they wait for is the
-confirmation of replicas, and nobody's removal waits for another's.
+it. Lanes that write do not count: what they wait for is the confirmation of replicas, or a commit,
+and nobody's removal waits for another's.
 """
 CONFIRMING = 1024
 """Lanes in all, with those that only wait for confirmations. Bounds memory."""
@@ -116,6 +118,9 @@ class Applier:
         self._confirming: set[asyncio.Task[None] | None] = set()
         self._resting: dict[str, _Rest] = {}
         """Lanes that could not be settled."""
+        self._group: asyncio.TaskGroup | None = None
+        self._promised: dict[str, str] = {}
+        """Lanes of deliveries that are being stored, and their tenants: they have their places."""
         self.events = EventApplier(
             inbox,
             targets=targets,
@@ -139,48 +144,104 @@ class Applier:
         """Something was stored."""
         self._wake.set()
 
+    async def accept(
+        self, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str
+    ) -> Accepted:
+        """A delivery, durable on return and on its way. Raises ``UnavailableError``."""
+        lanes = {lane_key(target, event) for event in delivery.events}
+        free = lanes - self._busy()
+        if len(free) > self._places(target.tenant):
+            free = set()
+        promised = dict.fromkeys(free, target.tenant)
+        self._promised |= promised
+        try:
+            accepted = await self._inbox.accept(
+                target, delivery, received_at=received_at, request_id=request_id, claim=free
+            )
+        finally:
+            for key in promised:
+                del self._promised[key]
+        for lane in accepted.lanes:
+            self._begin(lane)
+        if accepted.stored and lanes != {lane.key for lane in accepted.lanes}:
+            self.wake()
+        return accepted
+
+    def _busy(self) -> set[str]:
+        """Lanes that have a task here, or are about to get one."""
+        return {*self._promised, *(lane.key for lane in self._active.values())}
+
+    def _places(self, tenant: str) -> int:
+        """For lanes that are claimed as they come: of the first half, since what waits for its
+        turn must not wait for what comes later.
+        """
+        if self._group is None:
+            return 0
+        working = self._working()
+        return min(
+            LANES // 2 - len(working),
+            PER_TENANT // 2 - working.count(tenant),
+            CONFIRMING - len(self._active),
+        )
+
+    def _begin(self, lane: Lane) -> None:
+        """One that is not begun with, since the loop has ended, is taken again: it is held by this
+        process.
+        """
+        if self._group is not None and all(
+            lane.key != other.key for other in self._active.values()
+        ):
+            task = self._group.create_task(self._guarded(lane))
+            self._active[task] = lane
+            task.add_done_callback(self._ended)
+
     def running(self) -> AbstractAsyncContextManager[None]:
         return background_task(self._run())
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            active = self._active
-            measured_at = 0.0
-            while True:
-                self._wake.clear()
-                lanes: tuple[Lane, ...] = ()
-                try:
-                    working = self._working()
-                    resting = [
-                        key
-                        for key, rest in self._resting.items()
-                        if asyncio.get_running_loop().time() < rest.until
-                    ]
-                    room = min(LANES - len(working), CONFIRMING - len(active))
-                    if room > 0:
-                        lanes = await self._inbox.claim(
-                            now=self._clock(),
-                            limit=room,
-                            busy=[lane.key for lane in active.values()],
-                            working=working,
-                            resting=resting,
-                            per_tenant=PER_TENANT,
-                        )
-                    if self._clock() - measured_at >= POLL_S:
-                        measured_at = self._clock()
-                        await self._measure()
-                except UnavailableError as error:
-                    log.warning("hook_inbox_unavailable", extra=fields(error=str(error)))
-                except Exception as error:  # noqa: BLE001 - logged
-                    # Whatever it was: who was removed must not stay inside because the loop has
-                    # ended.
-                    fault("hook_inbox_fault", error)
-                for lane in lanes:
-                    task = group.create_task(self._guarded(lane))
-                    active[task] = lane
-                    task.add_done_callback(self._ended)
-                if not lanes:
-                    await self._pause()
+            self._group = group
+            try:
+                await self._take_turns()
+            finally:
+                self._group = None
+
+    async def _take_turns(self) -> None:
+        active = self._active
+        measured_at = 0.0
+        while True:
+            self._wake.clear()
+            lanes: tuple[Lane, ...] = ()
+            try:
+                working = self._working()
+                resting = [
+                    key
+                    for key, rest in self._resting.items()
+                    if asyncio.get_running_loop().time() < rest.until
+                ]
+                room = min(LANES - len(working), CONFIRMING - len(active))
+                if room > 0:
+                    lanes = await self._inbox.claim(
+                        now=self._clock(),
+                        limit=room,
+                        busy=self._busy,
+                        working=working,
+                        resting=resting,
+                        per_tenant=PER_TENANT,
+                    )
+                if self._clock() - measured_at >= POLL_S:
+                    measured_at = self._clock()
+                    await self._measure()
+            except UnavailableError as error:
+                log.warning("hook_inbox_unavailable", extra=fields(error=str(error)))
+            except Exception as error:  # noqa: BLE001 - logged
+                # Whatever it was: who was removed must not stay inside because the loop has
+                # ended.
+                fault("hook_inbox_fault", error)
+            for lane in lanes:
+                self._begin(lane)
+            if not lanes:
+                await self._pause()
 
     def _working(self) -> list[str]:
         """The tenant of each lane that counts against ``LANES`` and ``PER_TENANT``."""
@@ -191,7 +252,7 @@ class Applier:
                 free[lane.tenant] -= 1
             else:
                 working.append(lane.tenant)
-        return working
+        return [*working, *self._promised.values()]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._active.pop(task, None)
@@ -204,13 +265,19 @@ class Applier:
                 await self._wake.wait()
 
     async def _revoke(self, requests: Iterable[RevocationRequest]) -> list[RevocationStatus]:
-        """One after the other. Meanwhile the lane takes no other's place."""
+        """One after the other."""
+        with self._waiting():
+            return [await self._revoker.revoke(request) for request in requests]
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Meanwhile the lane takes no other's place."""
         task = asyncio.current_task()
         self._confirming.add(task)
         if len(self._active) >= PER_TENANT:
             self._wake.set()
         try:
-            return [await self._revoker.revoke(request) for request in requests]
+            yield
         finally:
             self._confirming.discard(task)
 
@@ -260,7 +327,9 @@ class Applier:
             late = lane.pending[len(run.settled)]
             again = self.events.again(late, "it was not done in time", gives_up=False)
             run.settled.append(self.events.noted(late, again))
-        if not await self._settle(lane, run):
+        with self._waiting():
+            settled = await self._settle(lane, run)
+        if not settled:
             log.warning("hook_worker_lease_lost", extra=fields(events=len(run.settled)))
         elif run.messages:
             self._outbox.wake()

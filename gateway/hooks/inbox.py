@@ -7,7 +7,7 @@ Rules (invariant 11):
 - The sender's id makes an event: what is here already is a duplicate, whatever the envelope around
   it.
 - Events of one person (a lane) are applied by one holder at a time. A holder that lost its lease
-  cannot settle.
+  cannot settle. A lane may be taken in the transaction that stores its event.
 - What cannot be applied stays, counts its attempts and can be replayed.
 - Where what was said before does not open, a removal takes effect all the same, and is applied once
   it opens; all else waits for that.
@@ -20,7 +20,6 @@ import hashlib
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, case, delete, func, or_, select, text, tuple_, update
@@ -34,7 +33,7 @@ from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
 from gateway.revocation.api import OPERATORS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -76,6 +75,8 @@ class Accepted:
     stored: int
     duplicates: int
     skipped: int
+    lanes: tuple[Lane, ...] = ()
+    """Held by this process as of the same commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,16 +220,27 @@ class Inbox:
         request_id: str = "",
         channel: str = "push",
         released: bool = False,
+        claim: Collection[str] = (),
     ) -> Accepted:
-        """Store; returns after the commit. Raises ``UnavailableError``."""
+        """Store; returns after the commit. Raises ``UnavailableError``.
+
+        ``claim``: lanes that this process takes where nobody holds them, itself included; the rest
+        waits for ``claim()``.
+        """
         prepared = self.prepare(
             target, delivery, received_at=received_at, request_id=request_id, channel=channel
         )
         for row in prepared.rows:
             row["released"] = int(released)
-        return await self._committer.run(
-            partial(self.write, prepared=prepared), high_priority=channel == "push"
-        )
+
+        async def work(connection: AsyncConnection) -> Accepted:
+            accepted = await self.write(connection, prepared)
+            if not claim or not accepted.stored:
+                return accepted
+            lanes = await self._hold(connection, sorted(claim), received_at, again=False)
+            return replace(accepted, lanes=lanes)
+
+        return await self._committer.run(work, high_priority=channel == "push")
 
     async def store(
         self,
@@ -345,7 +357,7 @@ class Inbox:
         *,
         now: float,
         limit: int,
-        busy: Collection[str] = (),
+        busy: Callable[[], Collection[str]] = tuple,
         working: Collection[str] = (),
         resting: Collection[str] = (),
         per_tenant: int = 1000,
@@ -354,16 +366,16 @@ class Inbox:
         until settled or ``LEASE_S``.
 
         Tenants take turns, so that one with a flood of events does not keep the others waiting;
-        ``busy``: the lanes that this process has; ``working``: the tenant of each that counts
-        against ``per_tenant``. Another lane of this process's is one that it could not settle, and
-        is taken again unless it is ``resting``.
+        ``busy``: the lanes that this process works on, asked again when they are taken;
+        ``working``: the tenant of each that counts against ``per_tenant``. Another lane of this
+        process's is one that it could not settle, and is taken again unless it is ``resting``.
         """
         free = or_(
             hook_lanes.c.lane.is_(None),
             hook_lanes.c.held_until < now,
             and_(
                 hook_lanes.c.holder == self._holder,
-                hook_lanes.c.lane.not_in([*busy, *resting]),
+                hook_lanes.c.lane.not_in([*busy(), *resting]),
             ),
         )
         waiting = (
@@ -400,17 +412,15 @@ class Inbox:
             keys = (await reading.execute(chosen)).scalars().all()
         if not keys:
             return ()
-
-        async def work(connection: AsyncConnection) -> tuple[Lane, ...]:
-            return await self._hold(connection, sorted(keys), now)
-
-        return await self._committer.run(work)
+        async with self._database.write_together(urgent=True) as connection:
+            idle = sorted(set(keys) - set(busy()))
+            return await self._hold(connection, idle, now, again=True) if idle else ()
 
     async def _hold(
-        self, connection: AsyncConnection, keys: Sequence[str], now: float
+        self, connection: AsyncConnection, keys: Sequence[str], now: float, *, again: bool
     ) -> tuple[Lane, ...]:
         """Those of ``keys`` that nobody holds. Sorted, so that two processes that claim at once
-        take rows in one order and cannot deadlock.
+        take rows in one order and cannot deadlock. ``again``: this process's own too.
         """
         if self._database.is_postgresql:
             keys = await self._not_locked(connection, keys)
@@ -424,7 +434,9 @@ class Inbox:
         claim = ours.on_conflict_do_update(
             index_elements=["lane"],
             set_={"holder": self._holder, "held_until": until},
-            where=or_(hook_lanes.c.held_until < now, hook_lanes.c.holder == self._holder),
+            where=or_(hook_lanes.c.held_until < now, hook_lanes.c.holder == self._holder)
+            if again
+            else hook_lanes.c.held_until < now,
         ).returning(hook_lanes.c.lane)
         held = (await connection.execute(claim)).scalars().all()
         if not held:

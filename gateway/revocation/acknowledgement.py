@@ -31,6 +31,8 @@ FENCE, HOLDERS, FORGET, NARROW = (
     Script.load(name) for name in ("fence", "holders", "forget", "narrow")
 )
 FIRST_POLL_S: Final = 0.001
+POLLED_PART: Final = 0.125
+"""Of what has been waited already, the next pause: so much longer may it take than necessary."""
 ASKED_AT_ONCE: Final = 24
 """Buckets that one server is asked about at one time, on connections that nothing else uses. A
 snapshot that narrows thousands of tenants concerns all 1,024 of them: asked for at once, they would
@@ -173,7 +175,6 @@ class Acknowledgements:
                     )
 
     async def _ask_until_settled(self, bucket: int) -> None:
-        wait_s = FIRST_POLL_S
         while waiting := self._waiting.get(bucket):
             try:
                 marker, held = await self.holders(bucket)
@@ -186,14 +187,8 @@ class Acknowledgements:
             await self._forget(bucket, waiting)
             if not self._waiting[bucket]:
                 return
-            wait_s = (
-                FIRST_POLL_S
-                if any(
-                    w.since > self._monotonic() - 4 * FIRST_POLL_S for w in self._waiting[bucket]
-                )
-                else min(2 * wait_s, LAST_POLL_S)
-            )
-            await self._sleep(wait_s)
+            waited = self._monotonic() - max(w.since for w in self._waiting[bucket])
+            await self._sleep(min(max(FIRST_POLL_S, POLLED_PART * waited), LAST_POLL_S))
 
     async def holders(self, bucket: int) -> tuple[bytes | None, dict[str, Held]]:
         marker, held = await self._redis.run(HOLDERS, [f"{prefix(bucket)}l"], [prefix(bucket)])

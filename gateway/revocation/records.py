@@ -58,9 +58,11 @@ class SqlRevocations:
     @asynccontextmanager
     async def change(self, tenant: str, aliases: Sequence[str]) -> AsyncIterator[SqlChange]:
         """Alone with this person: PostgreSQL by an advisory lock on the tenant and alias, SQLite
-        because it has one writer.
+        because it has one writer; those who wait for it share a commit.
         """
-        async with self._database.write(f"revoke:{tenant}:{aliases[0]}") as connection:
+        async with self._database.write_together(
+            f"revoke:{tenant}:{aliases[0]}", urgent=True
+        ) as connection:
             yield SqlChange(connection, self._database.crypt, tenant, aliases)
 
     async def acknowledged(
@@ -83,7 +85,7 @@ class SqlRevocations:
                 "replicas": bindparam("b_replicas"),
             }
             try:
-                async with self._database.write() as connection:
+                async with self._database.write_together() as connection:
                     await connection.execute(
                         update(revocations)
                         .where(revocations.c.id == bindparam("b_id"))

@@ -3,11 +3,13 @@
 Rules:
 - Durable means: in the tenant's slot and committed to the record, in this order and in one
   transaction of the record, so that both stores see changes about one person in the same order. A
-  slot that loses it is brought up to the record. The transaction is held for one script, never
+  slot that loses it is brought up to the record. The transaction is held for scripts alone, never
   while replicas confirm or a store is silent: others wait for it.
 - Acknowledged means: durable, confirmed by the primary's replicas (by a fence that comes after the
   record, at the server that ended the sessions), and no worker can still answer from memory what
   was ended. Nothing is acknowledged before that.
+- That it was acknowledged is put on record beside: nobody waits for that commit, and what was lost
+  of it is acknowledged once more.
 - Whoever gets an error repeats; repeating is harmless. What is on record and was not acknowledged
   is carried on without a caller, too.
 - A caller that goes away does not stop a revocation that has begun.
@@ -161,6 +163,9 @@ class StoreRevoker:
         repeats the request goes on with it.
         """
         self._left_open = asyncio.Event()
+        self._unnoted: dict[str, _Timeline] = {}
+        """Acknowledged, and not yet so on record."""
+        self._notes: set[asyncio.Task[None]] = set()
         self._silences = 0
         """How often the store failed within a transaction of the record."""
         self._feed = RevocationFeed(record, clock=clock)
@@ -296,6 +301,7 @@ class StoreRevoker:
         if recorded is not None:
             self._feed.tell(recorded)
         await self._acknowledge(line, server=swept.server)
+        self._note_beside(line)
         _log.info(
             "revocation",
             extra=fields(
@@ -392,7 +398,7 @@ class StoreRevoker:
         # what was lifted at a primary that was deposed stands at the other one.
         await self._watermarks.confirm(request.tenant, server=given.server)
         line.acknowledged_ms = self._since(line)
-        await self._note_acknowledged(line)
+        self._note_beside(line)
 
     async def end_tenant(self, tenant: str, *, lift_until: float) -> None:
         """Everything that a tenant's people have, acknowledged; then blocks and overlays imposed
@@ -454,7 +460,26 @@ class StoreRevoker:
         REVOCATION_DURATION.labels(source_label(line.request.source)).observe(
             line.acknowledged_ms / 1000
         )
-        await self._note_acknowledged(line)
+
+    def _note_beside(self, line: _Timeline) -> None:
+        self._unnoted[line.id] = line
+        task = asyncio.get_running_loop().create_task(self._note_or_leave(line))
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _note_or_leave(self, line: _Timeline) -> None:
+        try:
+            await self._note_acknowledged(line)
+        except UnavailableError as error:
+            self._unavailable(
+                tenant=line.request.tenant,
+                revocation=line.id,
+                source=line.request.source,
+                error=str(error),
+            )
+            self._left_open.set()
+        finally:
+            del self._unnoted[line.id]
 
     async def _note_acknowledged(self, line: _Timeline) -> None:
         at = line.received_at + (line.acknowledged_ms or 0) / 1000
@@ -468,7 +493,7 @@ class StoreRevoker:
     # --- the time line ---------------------------------------------------------------------------
 
     async def status(self, revocation_id: str) -> RevocationStatus | None:
-        line = self._under_way.get(revocation_id)
+        line = self._under_way.get(revocation_id) or self._unnoted.get(revocation_id)
         if line is not None:
             return line.status()
         recorded = await self._record.find(revocation_id)
@@ -498,7 +523,9 @@ class StoreRevoker:
             if line.id not in ids and self._open.get(key) is line:
                 del self._open[key]  # by another process, whose acknowledgement holds for all
         waiting = [
-            recorded for recorded in unacknowledged if recorded.status.id not in self._under_way
+            recorded
+            for recorded in unacknowledged
+            if recorded.status.id not in self._under_way and recorded.status.id not in self._unnoted
         ]
         failed = self._unopenable(closed)
         for recorded in waiting:
@@ -556,6 +583,7 @@ class StoreRevoker:
             swept = await self._apply(recorded)
             await self._stand_again(request)
             await self._acknowledge(line, server=swept.server)
+            await self._note_acknowledged(line)
         self._open = {key: one for key, one in self._open.items() if one.id != line.id}
 
     async def run_maintenance(
@@ -697,6 +725,7 @@ class StoreRevoker:
             await self._watermarks.confirm(tenant, server=server)
 
     async def close(self) -> None:
-        """Let what has begun become durable."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5)
+        """Let what has begun become durable, and what was acknowledged be put on record."""
+        for under_way in (self._tasks, self._notes):
+            if under_way:
+                await asyncio.wait(under_way, timeout=5)

@@ -162,7 +162,7 @@ async def hook_role(
         await stack.enter_async_context(room.running())
     services = HookServices(
         targets=targets,
-        inbox=inbox,
+        accept=applier.accept,
         scim=scim,
         keys=IssuerKeys(http, monotonic=monotonic),
         activity_counter=activity_counter,

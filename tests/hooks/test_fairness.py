@@ -54,7 +54,7 @@ async def test_a_flood_of_one_tenant_does_not_delay_anothers_event(
         more = await world.inbox.claim(
             now=world.clock(),
             limit=50,
-            busy=[*(lane.key for lane in lanes), *(f"another-{n}" for n in range(10))],
+            busy=lambda: [*(lane.key for lane in lanes), *(f"another-{n}" for n in range(10))],
             working=[*(lane.tenant for lane in lanes), *["acme"] * 10],
             per_tenant=applier.PER_TENANT,
         )

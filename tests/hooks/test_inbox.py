@@ -423,6 +423,42 @@ async def test_a_replica_that_lost_its_lease_cannot_settle_and_another_finishes(
         assert await other.inbox.claim(now=other.clock() + 100, limit=10) == ()
 
 
+async def test_a_lane_is_taken_by_the_commit_that_stores_its_event_and_never_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = world.inbox.claim
+
+    async def nobody_has_a_turn(**_named: Any) -> tuple[Lane, ...]:
+        return ()
+
+    monkeypatch.setattr(world.inbox, "claim", nobody_has_a_turn)
+    world.revoker.hold = asyncio.Event()
+    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid="first")))
+    assert len(world.applier._active) == 1
+    # Of the same person: it waits for what is under way, whoever looks for work.
+    await world.okta(okta_delivery(okta_event("user.session.clear", uuid="second")))
+    assert await turns(now=world.clock(), limit=10, busy=world.applier._busy) == ()
+    asked: list[int] = []
+
+    def busy_by_the_time() -> set[str]:
+        asked.append(1)
+        return set() if len(asked) == 1 else world.applier._busy()
+
+    assert await turns(now=world.clock(), limit=10, busy=busy_by_the_time) == ()
+    assert len(asked) == 2
+    monkeypatch.setattr(world.inbox, "claim", turns)
+    world.revoker.hold.set()
+    world.applier.wake()
+    await world.settled()
+    assert [(v, w) for v, w, _ in await world.states()] == [
+        ("user.lifecycle.suspend", "applied"),
+        ("user.session.clear", "applied"),
+    ]
+    assert len({repr(call) for call in world.revoker.calls}) == len(world.revoker.calls), (
+        "nothing was done twice"
+    )
+
+
 async def test_a_group_that_the_policy_names_later_is_refused_then(world: World) -> None:
     events = [
         okta_event("group.user_membership.remove", group="00gCANTEEN", uuid=name, user=name)

@@ -426,7 +426,7 @@ async def hooks_world(
         activity_counter = ActivityCounter(database, committer, clock=clock)
         services = HookServices(
             targets=targets,
-            inbox=inbox,
+            accept=applier.accept,
             scim=scim,
             keys=keys,
             activity_counter=activity_counter,

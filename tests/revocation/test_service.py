@@ -995,7 +995,9 @@ async def test_what_another_process_has_carried_on_is_repeated_as_a_revocation_o
             for status in statuses
         ]
     )
+    await unconfirmed.close()
     assert await record.unacknowledged() == []
+    assert [await unconfirmed.status(status.id) for status in statuses] == statuses
 
 
 async def test_a_store_that_is_silent_is_not_waited_for_with_the_record_in_hand(

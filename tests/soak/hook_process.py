@@ -131,7 +131,7 @@ async def main(state: Path, port: int, webhook: str, database_url: str) -> None:
         await stack.enter_async_context(applier.running())
         services = HookServices(
             targets=targets,
-            inbox=inbox,
+            accept=applier.accept,
             scim=ScimStore(database, committer, inbox, clock=time.time),
             stored=applier.wake,
             activity_counter=ActivityCounter(database, committer, clock=time.time),

@@ -169,11 +169,9 @@ class Reception:
                 target, delivery.source.value, SkipReason.CLIENT_STATE.value, _NOT_DERIVED
             )
         received_at = self.services.clock()
-        accepted = await self.services.inbox.accept(
+        accepted = await self.services.accept(
             target, delivery, received_at=received_at, request_id=request_id(request)
         )
-        if accepted.stored:
-            self.services.stored()
         outcome = (
             "accepted" if accepted.stored else "duplicate" if accepted.duplicates else "ignored"
         )
