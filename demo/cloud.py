@@ -24,6 +24,7 @@ from demo.idp.entra_like import entra_like
 from demo.idp.graph import Graph
 from demo.idp.okta_events import OktaEvents
 from demo.idp.okta_like import okta_like
+from demo.idp.saml import SamlFace
 from demo.idp.scim_client import ScimClient
 from demo.jose import NewKey, SigningKey
 from demo.net import Bound, bind, client_session, serve
@@ -41,7 +42,13 @@ if TYPE_CHECKING:
 
 POOL_ID = "eu-north-1_Demo12345"
 GLOBEX_TENANT_ID = "6f1c0a52-8a0e-4a6b-9b4e-2d1f3c5a7b90"
-CUSTOM_ATTRIBUTES = ("custom:groups", "custom:roles", "custom:oid", "custom:idp_iat")
+CUSTOM_ATTRIBUTES = (
+    "custom:groups",
+    "custom:roles",
+    "custom:oid",
+    "custom:idp_iat",
+    "custom:hd",
+)
 READ_ATTRIBUTES = (*sorted(EMAIL_ATTRIBUTES | PROFILE_ATTRIBUTES), *CUSTOM_ATTRIBUTES)
 WRITE_ATTRIBUTES = ("email", "name", "preferred_username", *CUSTOM_ATTRIBUTES)
 MAPPINGS: Mapping[str, Mapping[str, str]] = {
@@ -87,6 +94,8 @@ class Customer:
     console: Console
     okta: OktaEvents | None = None
     graph: Graph | None = None
+    saml: SamlFace | None = None
+    """Where the IdP speaks SAML too; Cognito is registered there."""
 
     @property
     def issuer(self) -> str:
@@ -186,9 +195,11 @@ class DemoCloud:
         port: int = 0,
         tenant_id: str | None = None,
         issuer: str = "",
+        saml: bool = False,
     ) -> Customer:
         """Start a customer's IdP at ``{host}`` (``{name}.localhost`` unless given) and register
-        Cognito there. ``issuer``: Okta's path, "/" for a slash at its end.
+        Cognito there. ``issuer``: Okta's path, "/" for a slash at its end. ``saml``: it speaks SAML
+        too.
         """
         bound = bind(port)
         origin = bound.url(host or f"{name}.localhost")
@@ -234,10 +245,16 @@ class DemoCloud:
             console=console,
             okta=okta,
             graph=graph,
+            saml=self._saml_face(server) if saml else None,
         )
         self.customers[name] = customer
         await self._serve(server.app, bound)
         return customer
+
+    def _saml_face(self, server: IdentityProviderServer) -> SamlFace:
+        face = SamlFace(server, clock=self.clock, key=self._new_key().private)
+        face.applications[self.cognito.saml.entity_id] = self.cognito.saml.acs
+        return face
 
     def connect(self, customer: Customer, *, identifiers: Iterable[str] = ()) -> IdentityProvider:
         """Make the IdP known to the pool under its name, as the control plane would."""

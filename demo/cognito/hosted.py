@@ -24,6 +24,8 @@ from demo.cognito.signin import SignInError, sign_in
 
 if TYPE_CHECKING:
     from demo.cognito.federation import Federation
+    from demo.cognito.pool import IdentityProvider
+    from demo.cognito.saml import SamlFederation
     from demo.faults import Faults
 
 SESSION_S = 3600
@@ -35,9 +37,19 @@ class HostedSide:
     ports apart.
     """
 
-    def __init__(self, pool: Pool, federation: Federation, *, port: int, faults: Faults) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        federation: Federation,
+        saml: SamlFederation,
+        *,
+        port: int,
+        faults: Faults,
+    ) -> None:
         self._pool = pool
         self._federation = federation
+        self._saml = saml
+        self._saml_cookie = f"saml-{port}"
         self._faults = faults
         self._session_cookie = f"cognito-{port}"
         self._browser_cookie = f"csrf-state-{port}"
@@ -46,6 +58,7 @@ class HostedSide:
         route, wrap = app.router, self._faults.endpoint
         route.add_get("/oauth2/authorize", wrap("authorize", self.authorize))
         route.add_get("/oauth2/idpresponse", wrap("idpresponse", self.idp_response))
+        route.add_post("/saml2/idpresponse", wrap("saml_response", self.saml_response))
         route.add_get("/login", wrap("login", self.login_page))
         route.add_post("/login", wrap("login", self.login))
         route.add_get("/logout", wrap("logout", self.logout))
@@ -128,6 +141,8 @@ class HostedSide:
                     error="invalid_request", error_description=f"The provider {name} does not exist"
                 )
             )
+        if provider.kind == "SAML":
+            return await self._to_saml(asked, provider)
         browser = request.cookies.get(self._browser_cookie) or secrets.token_urlsafe(32)
         try:
             location = await self._federation.begin(asked, provider, browser=browser)
@@ -136,6 +151,42 @@ class HostedSide:
         response = _redirect(location)
         self._remember_browser(response, browser)
         return response
+
+    async def _to_saml(
+        self, asked: AuthorizeRequest, provider: IdentityProvider
+    ) -> web.StreamResponse:
+        browser = secrets.token_urlsafe(32)
+        try:
+            location = await self._saml.begin(asked, provider, browser=browser)
+        except SignInError as failure:
+            return _redirect(asked.back(error=failure.error, error_description=str(failure)))
+        response = _redirect(location)
+        # The answer is POSTed from another site.
+        response.set_cookie(
+            self._saml_cookie,
+            browser,
+            max_age=SESSION_S,
+            httponly=True,
+            secure=True,
+            samesite="None",
+            path="/saml2",
+        )
+        return response
+
+    async def saml_response(self, request: web.Request) -> web.StreamResponse:
+        form = await request.post()
+        attempt = self._saml.take(
+            str(form.get("RelayState", "")), browser=request.cookies.get(self._saml_cookie)
+        )
+        if attempt is None:
+            return pages.error("Invalid relayState from identity provider")
+        asked = attempt.request
+        try:
+            claims = await self._saml.finish(attempt, form)
+            user = sign_in(self._pool, asked.client, attempt.provider, claims)
+        except SignInError as failure:
+            return _redirect(asked.back(error=failure.error, error_description=str(failure)))
+        return self._signed_in(asked, user, provider=attempt.provider.name)
 
     async def idp_response(self, request: web.Request) -> web.StreamResponse:
         attempt = self._federation.take(

@@ -174,6 +174,8 @@ class User:
     provider: str | None = None
     provider_type: str = "OIDC"
     idp_subject: str | None = None
+    idp_issuer: str | None = None
+    """The entity id of a SAML provider; Cognito shows no issuer of an OIDC provider."""
     modified: float = 0.0
 
     @property
@@ -191,7 +193,7 @@ class User:
                 "userId": self.idp_subject,
                 "providerName": self.provider,
                 "providerType": self.provider_type,
-                "issuer": None,
+                "issuer": self.idp_issuer,
                 "primary": "true",
                 "dateCreated": str(int(self.created * 1000)),
             }

@@ -12,6 +12,7 @@ from demo.cognito.control.plane import ControlPlane
 from demo.cognito.federation import Federation
 from demo.cognito.hosted import HostedSide
 from demo.cognito.pool import Pool
+from demo.cognito.saml import SamlFederation
 from demo.cognito.tokens import TokenSide
 from demo.faults import Faults
 from demo.jose import NewKey, SigningKey
@@ -41,10 +42,13 @@ class Cognito:
         self.pool = Pool(pool_id, clock, new_key)
         self.faults = Faults()
         self.app = web.Application()
-        self.control = ControlPlane(self.pool)
+        self.control = ControlPlane(self.pool, http)
         self.control.add_routes(self.app)
         federation = Federation(self.pool, http, callback=self.idp_callback)
-        HostedSide(self.pool, federation, port=port, faults=self.faults).add_routes(self.app)
+        self.saml = SamlFederation(self.pool, http, acs=f"{url}/saml2/idpresponse")
+        HostedSide(self.pool, federation, self.saml, port=port, faults=self.faults).add_routes(
+            self.app
+        )
         TokenSide(self.pool, domain=url, issuer=self.issuer, faults=self.faults).add_routes(
             self.app
         )

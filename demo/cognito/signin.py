@@ -14,7 +14,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from demo.cognito.attributes import flatten
+from demo.cognito.attributes import Flattening, flatten
 from demo.cognito.pool import AppClient, IdentityProvider, Pool, User
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def sign_in(
             provider=provider.name,
             provider_type=provider.kind,
             idp_subject=subject,
+            idp_issuer=claims.get("saml:issuer"),
         )
         pool.users[username] = user
     user.attributes.update(mapped)
@@ -81,7 +82,8 @@ def _mapped_values(
 ) -> dict[str, str]:
     values = {}
     for name, claim in provider.mapping.items():
-        value = flatten(claims.get(claim), pool.behaviour.flattening)
+        form = Flattening.SCALAR_FOR_ONE if provider.kind == "SAML" else pool.behaviour.flattening
+        value = flatten(claims.get(claim), form)
         if name == "username" or value is None:
             continue
         if client.may_write(name):

@@ -191,7 +191,7 @@ class IdentityProviderServer:
             )
         if refusal := self._refuse(app, query):
             return self._back(query, error=refusal.error, error_description=refusal.description)
-        session = self._session(request)
+        session = self.session(request)
         prompts = query.get("prompt", "").split()
         if session is None or "login" in prompts or "select_account" in prompts:
             if "none" in prompts:
@@ -200,7 +200,7 @@ class IdentityProviderServer:
                     error="login_required",
                     error_description="The client specified not to prompt.",
                 )
-            return self._show_login(request, hint=query.get("login_hint", ""))
+            return self.show_login(request, hint=query.get("login_hint", ""))
         return self._send_code(app, query, session)
 
     def _requested_app(self, query: Mapping[str, str]) -> RegisteredApp | None:
@@ -220,9 +220,7 @@ class IdentityProviderServer:
             return Refusal("invalid_request", "Only S256 is supported as code_challenge_method.")
         return self.face.refuse_scopes(app, scopes)
 
-    def _show_login(
-        self, request: web.Request, *, hint: str, wrong: str = ""
-    ) -> web.StreamResponse:
+    def show_login(self, request: web.Request, *, hint: str, wrong: str = "") -> web.StreamResponse:
         csrf = request.cookies.get(self._csrf_cookie) or secrets.token_urlsafe(24)
         response = _LOGIN.respond(
             title="Sign in",
@@ -233,46 +231,60 @@ class IdentityProviderServer:
             wrong=wrong,
             cancel=_back_address(
                 request.query, error="access_denied", error_description="User canceled the sign-in."
-            ),
+            )
+            if "redirect_uri" in request.query
+            else self.origin,
         )
         response.set_cookie(self._csrf_cookie, csrf, httponly=True, samesite="Lax")
         return response
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
-        form, query = await request.post(), request.query
+        query = request.query
         app = self._requested_app(query)
-        email, password = str(form.get("email", "")), str(form.get("password", ""))
-        csrf = request.cookies.get(self._csrf_cookie, "")
-        if (
-            app is None
-            or not csrf
-            or not hmac.compare_digest(csrf.encode(), str(form.get("csrf", "")).encode())
-        ):
-            return _MESSAGE.respond(
-                title="Bad request",
-                brand=self.face.brand,
-                status=400,
-                message="The form has expired.",
-            )
+        if app is None:
+            return self._form_expired()
         if refusal := self._refuse(app, query):
             return self._back(query, error=refusal.error, error_description=refusal.description)
+        session = await self.authenticate(request)
+        if isinstance(session, web.StreamResponse):
+            return session
+        response = self._send_code(app, query, session)
+        self.remember(response, session)
+        return response
+
+    def _form_expired(self) -> web.Response:
+        return _MESSAGE.respond(
+            title="Bad request",
+            brand=self.face.brand,
+            status=400,
+            message="The form has expired.",
+        )
+
+    async def authenticate(self, request: web.Request) -> SignedIn | web.StreamResponse:
+        """Whoever filled in the form of ``show_login``; else what is shown."""
+        form = await request.post()
+        email, password = str(form.get("email", "")), str(form.get("password", ""))
+        csrf = request.cookies.get(self._csrf_cookie, "")
+        if not csrf or not hmac.compare_digest(csrf.encode(), str(form.get("csrf", "")).encode()):
+            return self._form_expired()
         person = self.directory.by_email(email)
         if person is None or not hmac.compare_digest(person.password.encode(), password.encode()):
-            return self._show_login(
+            return self.show_login(
                 request, hint=email, wrong="Unable to sign in: wrong e-mail or password."
             )
         if not self.directory.can_sign_in(person):
-            return self._show_login(request, hint=email, wrong=self.face.locked_out(person))
-        session = SignedIn(person.id, int(self._clock()))
+            return self.show_login(request, hint=email, wrong=self.face.locked_out(person))
+        return SignedIn(person.id, int(self._clock()))
+
+    def remember(self, response: web.StreamResponse, session: SignedIn) -> None:
+        """In the browser that gets the response."""
         value = secrets.token_urlsafe(32)
         self._sessions[value] = session
-        response = self._send_code(app, query, session)
         response.set_cookie(
             self._cookie, value, max_age=SESSION_S, httponly=True, samesite="Lax", path="/"
         )
-        return response
 
-    def _session(self, request: web.Request) -> SignedIn | None:
+    def session(self, request: web.Request) -> SignedIn | None:
         session = self._sessions.get(request.cookies.get(self._cookie, ""))
         if session is None or self._clock() - session.auth_time >= SESSION_S:
             return None

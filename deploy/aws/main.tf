@@ -28,7 +28,7 @@ variable "admin_role_name" {
 
 locals {
   # Mutable, or every second login fails; 2048 characters, or people in many groups cannot log in. Cannot be changed later.
-  attributes = ["groups", "roles", "oid", "idp_iat"]
+  attributes = ["groups", "roles", "oid", "idp_iat", "hd"]
 }
 
 resource "aws_cognito_user_pool" "this" {

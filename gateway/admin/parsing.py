@@ -152,15 +152,18 @@ def validate(
         return model.model_validate_strings(document) if strings else model.model_validate(document)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
-        mistakes = [
-            Mistake(".".join(str(p) for p in e["loc"]) or "(whole body)", _sentence(e))
-            for e in found[:MAX_MISTAKES]
-        ]
+        mistakes = [Mistake(_where(e["loc"]), _sentence(e)) for e in found[:MAX_MISTAKES]]
         raise Problem(
             code, "; ".join(f"{m.where}: {m.problem}" for m in mistakes[:3]), mistakes=mistakes
         ) from None
     except RecursionError:
         raise Problem(code, "nested too deeply") from None
+
+
+def _where(place: tuple[int | str, ...]) -> str:
+    """A place in a body. Which of several forms a body has is in parentheses, and no place."""
+    parts = [str(part) for part in place]
+    return ".".join(part for part in parts if not part.startswith("(")) or "(whole body)"
 
 
 def _sentence(mistake: ErrorDetails) -> str:

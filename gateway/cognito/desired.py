@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 POOL_USERS = "COGNITO"
 """How a client names the pool's own users among its identity providers."""
 GROUPS, ROLES, OID, IDP_IAT = "custom:groups", "custom:roles", "custom:oid", "custom:idp_iat"
-CUSTOM_ATTRIBUTES = (GROUPS, ROLES, OID, IDP_IAT)
+HD = "custom:hd"
+"""Google's hosted domain: the organization that manages the account."""
+CUSTOM_ATTRIBUTES = (GROUPS, ROLES, OID, IDP_IAT, HD)
 ATTRIBUTE_CHARACTERS = 2048
 """Cognito's own limit of an attribute's value: a shorter one fails logins of people in many
 groups.
@@ -59,6 +62,21 @@ _STANDARD_CLAIMS = frozenset(
 )
 _UNWRITABLE = frozenset({"sub", "email_verified", "phone_number_verified"})
 
+
+class SamlPreset(StrEnum):
+    """Whose names a SAML provider's attributes have."""
+
+    OKTA = "okta"
+    ENTRA = "entra"
+    ADFS = "adfs"
+    GOOGLE = "google"
+    KEYCLOAK = "keycloak"
+    ONELOGIN = "onelogin"
+    PING = "ping"
+    JUMPCLOUD = "jumpcloud"
+    OTHER = "other"
+
+
 _COMMON_MAPPING: Mapping[str, str] = {
     "username": "sub",
     "email": "email",
@@ -73,13 +91,52 @@ MAPPINGS: Mapping[ProviderKind, Mapping[str, str]] = {
     # oid.
     ProviderKind.ENTRA: {**_COMMON_MAPPING, OID: "oid", ROLES: "roles"},
     ProviderKind.OIDC: {**_COMMON_MAPPING, "email_verified": "email_verified", ROLES: "roles"},
+    # Google sends neither groups nor preferred_username.
+    ProviderKind.GOOGLE: {
+        "username": "sub",
+        "email": "email",
+        "email_verified": "email_verified",
+        "name": "name",
+        HD: "hd",
+        IDP_IAT: "iat",
+    },
 }
 """Pool attribute → claim of the identity provider, by kind."""
+_SOAP_CLAIMS = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
+_MICROSOFT_CLAIMS = "http://schemas.microsoft.com"
+_SAML_COMMON: Mapping[str, str] = {
+    "email": "email",
+    "name": "name",
+    GROUPS: "groups",
+    ROLES: "roles",
+}
+SAML_MAPPINGS: Mapping[SamlPreset, Mapping[str, str]] = {
+    **dict.fromkeys(SamlPreset, _SAML_COMMON),
+    SamlPreset.ENTRA: {
+        "email": f"{_SOAP_CLAIMS}/emailaddress",
+        "name": f"{_MICROSOFT_CLAIMS}/identity/claims/displayname",
+        "preferred_username": f"{_SOAP_CLAIMS}/name",
+        OID: f"{_MICROSOFT_CLAIMS}/identity/claims/objectidentifier",
+        GROUPS: f"{_MICROSOFT_CLAIMS}/ws/2008/06/identity/claims/groups",
+        ROLES: f"{_MICROSOFT_CLAIMS}/ws/2008/06/identity/claims/role",
+    },
+    SamlPreset.ADFS: {
+        "email": f"{_SOAP_CLAIMS}/emailaddress",
+        "name": f"{_SOAP_CLAIMS}/name",
+        GROUPS: "groups",
+        ROLES: f"{_MICROSOFT_CLAIMS}/ws/2008/06/identity/claims/role",
+    },
+}
+"""Pool attribute → ``Name`` of a SAML attribute. Cognito takes the user name from NameID by itself.
+Entra's and ADFS' names are their defaults; at the others the administrator chooses, and these are
+what our guides say.
+"""
 SCOPES: Mapping[ProviderKind, tuple[str, ...]] = {
     ProviderKind.OKTA: ("openid", "profile", "email"),
     # Entra refuses a scope ``groups``, and sends ``oid`` only with ``profile``.
     ProviderKind.ENTRA: ("openid", "profile", "email"),
     ProviderKind.OIDC: ("openid", "profile", "email"),
+    ProviderKind.GOOGLE: ("openid", "profile", "email"),
 }
 GROUPS_SCOPE = "groups"
 """Added for Okta where its discovery offers it: the org server does; a custom authorization server
@@ -87,6 +144,7 @@ only if told to.
 """
 
 _OKTA_HOSTS = (".okta.com", ".oktapreview.com", ".okta-emea.com", ".okta-gov.com", ".okta.mil")
+_GOOGLE_HOST = "accounts.google.com"
 _ENTRA_HOSTS = frozenset(
     {
         "login.microsoftonline.com",
@@ -99,19 +157,61 @@ _ENTRA_HOSTS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class WantedProvider:
-    """One OIDC provider. ``issuer``: in Cognito's spelling. ``client_secret`` None keeps the one
-    that Cognito has.
-    """
+class OidcConnection:
+    """``issuer``: in Cognito's spelling. ``client_secret`` None keeps the one that Cognito has."""
 
-    name: str
-    kind: ProviderKind
     issuer: str
     client_id: str
     client_secret: Secret | None
     scopes: tuple[str, ...]
+
+    @property
+    def named(self) -> str:
+        """Whom it connects to, for a person."""
+        return self.issuer
+
+
+@dataclass(frozen=True, slots=True)
+class SamlConnection:
+    """``metadata_url``, which Cognito reads again every six hours, or ``metadata_file``, XML.
+    ``certificates``: SHA-256 fingerprints of the signing certificates in either, when it was read.
+
+    ``sign_out``: single logout. ``encrypted``: every assertion must be. ``idp_initiated``: Cognito
+    takes responses that nobody asked for.
+    """
+
+    entity_id: str
+    metadata_url: str | None
+    metadata_file: str | None = field(repr=False)
+    certificates: tuple[str, ...]
+    sign_requests: bool = True
+    encrypted: bool = False
+    sign_out: bool = False
+    idp_initiated: bool = False
+
+    @property
+    def named(self) -> str:
+        """Whom it connects to, for a person."""
+        return self.entity_id
+
+
+Connection = OidcConnection | SamlConnection
+
+
+@dataclass(frozen=True, slots=True)
+class WantedProvider:
+    """One identity provider of the pool. ``mapping``: pool attribute → claim, or SAML attribute."""
+
+    name: str
+    kind: ProviderKind
+    connection: Connection
     mapping: Mapping[str, str]
     identifiers: tuple[str, ...] = ()
+
+    @property
+    def client_secret(self) -> Secret | None:
+        connection = self.connection
+        return connection.client_secret if isinstance(connection, OidcConnection) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,19 +308,27 @@ def kind_of_issuer(issuer: str) -> ProviderKind | None:
     host = (urlsplit(issuer).hostname or "").lower()
     if host.endswith(_OKTA_HOSTS):
         return ProviderKind.OKTA
+    if host == _GOOGLE_HOST:
+        return ProviderKind.GOOGLE
     return ProviderKind.ENTRA if host in _ENTRA_HOSTS or host.endswith(".ciamlogin.com") else None
 
 
-def mapping_for(kind: ProviderKind, *, required: frozenset[str] = frozenset()) -> Mapping[str, str]:
+def mapping_for(
+    kind: ProviderKind,
+    *,
+    preset: SamlPreset | None = None,
+    required: frozenset[str] = frozenset(),
+) -> Mapping[str, str]:
     """The kind's mapping, and each required attribute of the pool from the standard claim of the
-    same name.
+    same name. ``preset``: whose SAML attributes they are.
     """
+    usual = MAPPINGS[kind] if preset is None else SAML_MAPPINGS[preset]
     return {
-        **MAPPINGS[kind],
+        **usual,
         **{
             name: name
             for name in sorted(required)
-            if name in _STANDARD_CLAIMS and name not in MAPPINGS[kind]
+            if name in _STANDARD_CLAIMS and name not in usual
         },
     }
 

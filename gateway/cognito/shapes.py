@@ -19,6 +19,7 @@ from gateway.cognito.desired import (
     ActualClient,
     ActualProvider,
     Attribute,
+    SamlConnection,
     same_issuer,
 )
 from gateway.core.model import Secret
@@ -26,7 +27,7 @@ from gateway.core.model import Secret
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gateway.cognito.desired import WantedClient, WantedProvider
+    from gateway.cognito.desired import OidcConnection, WantedClient, WantedProvider
 
 Request = dict[str, Any]
 
@@ -71,6 +72,17 @@ default.
 """
 
 
+SAML_DETAILS = (
+    "MetadataURL",
+    "MetadataFile",
+    "IDPSignout",
+    "RequestSigningAlgorithm",
+    "EncryptedResponses",
+    "IDPInit",
+)
+"""What CreateIdentityProvider takes of a SAML provider."""
+
+
 def custom_attributes(missing: Iterable[str]) -> list[Request]:
     """Names without the prefix; mutable, or the second login fails."""
     constraints = {"MinLength": "0", "MaxLength": str(ATTRIBUTE_CHARACTERS)}
@@ -85,8 +97,65 @@ def custom_attributes(missing: Iterable[str]) -> list[Request]:
     ]
 
 
+_READ_ONLY_DETAILS = frozenset(
+    {
+        "attributes_url_add_attributes",
+        "SSORedirectBindingURI",
+        "SLORedirectBindingURI",
+        "ActiveEncryptionCertificate",
+    }
+)
+"""Shown by Cognito and never sent back: a certificate that was exchanged since fails the update."""
+
+
 def provider_details(wanted: WantedProvider, found: ActualProvider | None) -> dict[str, str]:
     """All of them, the secret too: an update replaces the details whole."""
+    if isinstance(wanted.connection, SamlConnection):
+        return _saml_details(wanted.connection)
+    return _oidc_details(wanted.connection, found)
+
+
+def _saml_details(wanted: SamlConnection) -> dict[str, str]:
+    """What is left out is off."""
+    return {
+        **(
+            {"MetadataURL": wanted.metadata_url}
+            if wanted.metadata_url is not None
+            else {"MetadataFile": wanted.metadata_file or ""}
+        ),
+        "IDPSignout": _yes(wanted.sign_out),
+        **({"RequestSigningAlgorithm": "rsa-sha256"} if wanted.sign_requests else {}),
+        **({"EncryptedResponses": _yes(True)} if wanted.encrypted else {}),
+        **({"IDPInit": _yes(True)} if wanted.idp_initiated else {}),
+    }
+
+
+def _yes(on: bool) -> str:  # noqa: FBT001 - a setting of Cognito's
+    return "true" if on else "false"
+
+
+def saml_differences(
+    wanted: SamlConnection, found: ActualProvider
+) -> dict[str, tuple[str | None, str | None]]:
+    """Detail → what the pool has and what it shall have. Metadata in a file differ where their
+    contents do: Cognito may spell them otherwise.
+    """
+    details = _saml_details(wanted)
+    differences = {}
+    for name in SAML_DETAILS:
+        now, then = found.details.get(name), details.get(name)
+        if name == "MetadataFile":
+            continue
+        if now != then and (now, then) not in {("false", None), (None, "false")}:
+            differences[name] = (now, then)
+    if wanted.metadata_file is not None and "MetadataURL" not in differences:
+        there = found.details.get("MetadataFile")
+        if there is None or "".join(there.split()) != "".join(wanted.metadata_file.split()):
+            differences["MetadataFile"] = ("(other metadata)", "(the metadata of the request)")
+    return differences
+
+
+def _oidc_details(wanted: OidcConnection, found: ActualProvider | None) -> dict[str, str]:
     secret = (
         wanted.client_secret.reveal()
         if wanted.client_secret is not None
@@ -106,10 +175,15 @@ def provider_details(wanted: WantedProvider, found: ActualProvider | None) -> di
     }
 
 
+def provider_type(wanted: WantedProvider) -> str:
+    """As Cognito calls it."""
+    return "SAML" if isinstance(wanted.connection, SamlConnection) else "OIDC"
+
+
 def create_provider(wanted: WantedProvider, *, marker: str) -> Request:
     return {
         "ProviderName": wanted.name,
-        "ProviderType": "OIDC",
+        "ProviderType": provider_type(wanted),
         "ProviderDetails": provider_details(wanted, None),
         "AttributeMapping": dict(wanted.mapping),
         "IdpIdentifiers": [*wanted.identifiers, marker],
@@ -119,7 +193,11 @@ def create_provider(wanted: WantedProvider, *, marker: str) -> Request:
 def update_provider(wanted: WantedProvider, found: ActualProvider) -> Request:
     """Details we do not set (explicit endpoints, say) stay; identifiers only grow."""
     identifiers = list(dict.fromkeys([*found.identifiers, *wanted.identifiers]))
-    kept = {n: v for n, v in found.details.items() if n != "attributes_url_add_attributes"}
+    kept = (
+        {}
+        if isinstance(wanted.connection, SamlConnection)
+        else {n: v for n, v in found.details.items() if n not in _READ_ONLY_DETAILS}
+    )
     return {
         "ProviderName": wanted.name,
         "ProviderDetails": {**kept, **provider_details(wanted, found)},
@@ -130,7 +208,10 @@ def update_provider(wanted: WantedProvider, found: ActualProvider) -> Request:
 
 def restore_provider(found: ActualProvider) -> Request:
     """Exactly what was there."""
-    details = {n: v for n, v in found.details.items() if n != "attributes_url_add_attributes"}
+    details = {n: v for n, v in found.details.items() if n not in _READ_ONLY_DETAILS}
+    if details.get("MetadataURL"):
+        # Shown beside the address that it was read from; only one of them may be sent.
+        details.pop("MetadataFile", None)
     return {
         "ProviderName": found.name,
         "ProviderDetails": details,

@@ -108,6 +108,8 @@ IssuerUrl = Annotated[str, Field(pattern=r"^https?://[!-\"$->@-~]+$", max_length
 """The same, also without a query. Some providers' issuers end in a slash (OpenID Connect Discovery
 §4.1).
 """
+EntityId = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=1024)]
+"""Of a SAML provider: any URI (SAML 2.0 Core §8.3.6)."""
 BaseUrl = Annotated[str, Field(pattern=r"^https?://[!-\"$->@-~]*[!-\"$-.0->@-~]$", max_length=512)]
 """Neither query nor a slash at its end: paths are appended."""
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]

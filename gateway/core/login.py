@@ -122,6 +122,14 @@ def accept(
             f"the e-mail's domain is not one of provider {provider.name}'s",
             sub,
         )
+    if provider.kind is ProviderKind.GOOGLE and not _is_of_organization(claims, tenant, provider):
+        return Refusal(
+            Reason.EMAIL_DOMAIN,
+            "custom:hd, the organization that manages the Google account, is missing or is not one "
+            f"of provider {provider.name}'s domains (is hd mapped to it, and readable for the "
+            "client?)",
+            sub,
+        )
     warnings: list[str] = []
     groups = _names(claims, "custom:groups", provider, warnings)
     if provider.kind is ProviderKind.COGNITO:
@@ -163,6 +171,14 @@ def accept(
         or _says(claims, "custom:groups", provider),
         says_roles=_says(claims, "custom:roles", provider),
     )
+
+
+def _is_of_organization(claims: Mapping[str, object], tenant: Tenant, provider: Provider) -> bool:
+    """Anybody may open a Google account with an address of any domain; ``hd`` says whose account it
+    is (Google, OpenID Connect).
+    """
+    domain = email_domain(f"a@{_text(claims, 'custom:hd')}")
+    return domain is not None and domain in provider.domains and domain in tenant.email_domains
 
 
 def _idp_subject(claims: Mapping[str, object], provider: Provider, sub: str) -> str | None:

@@ -53,6 +53,9 @@ class ProviderKind(StrEnum):
     OKTA = "okta"
     ENTRA = "entra"
     OIDC = "oidc"
+    GOOGLE = "google"
+    """Google Workspace over OpenID Connect: one organization, by its claim ``hd``."""
+    SAML = "saml"
     COGNITO = "cognito"
 
 

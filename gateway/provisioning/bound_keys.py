@@ -39,6 +39,14 @@ PROVIDER_FIELDS: Mapping[str, Authority] = {
     "client_id": _TENANT,
     "client_secret": _TENANT,
     "oidc_issuer": _TENANT,
+    "metadata_url": _TENANT,
+    "metadata": _TENANT,
+    "preset": _TENANT,
+    "sign_requests": _TENANT,
+    "encrypted_assertions": _TENANT,
+    "single_logout": _TENANT,
+    # whoever it signs in may be sent to a page of somebody else's choice, without having asked
+    "idp_initiated": _OPERATOR,
     "label": _TENANT,
     "domains": _OPERATOR,
     # the pool's: Cognito would send another customer's people to this provider

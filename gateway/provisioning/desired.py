@@ -5,13 +5,15 @@ have. Pure.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gateway.cognito.desired import (
     CUSTOM_ATTRIBUTES,
     POOL_USERS,
     READABLE_STANDARD,
+    OidcConnection,
+    SamlConnection,
     Wanted,
     WantedClient,
     WantedProvider,
@@ -26,15 +28,17 @@ from gateway.core.model import ProviderKind, Secret
 from gateway.provisioning.discovery import looks_like
 from gateway.provisioning.plan import Difference, Resource, Step, Verb
 from gateway.provisioning.preflight import PreflightProblem, invalid
+from gateway.provisioning.request import SamlProviderBody
+from gateway.provisioning.saml_metadata import SamlMetadata
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.folder_plan import differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gateway.cognito.desired import Attribute
+    from gateway.cognito.desired import Attribute, Connection
     from gateway.config.model import Config
-    from gateway.provisioning.request import ProviderBody, ProvisionBody
+    from gateway.provisioning.request import OidcProviderBody, ProvisionBody
 
 Json = dict[str, Any]
 CALLBACK = "/_auth/callback"
@@ -43,23 +47,35 @@ SIGNED_OUT = "/_auth/signed-out"
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """A provider of the body with its name and kind decided; ``issuer`` as its discovery document
-    spells it, ``offered``: scopes_supported there.
+    """A provider of the body with its name and kind decided, and what it was found to be.
+    ``issuer`` as its discovery document spells it.
     """
 
     name: str
     kind: ProviderKind
-    issuer: str
-    body: ProviderBody = field(repr=False)
-    offered: frozenset[str] | None = None
+    issuer: str | None
+    body: OidcProviderBody | SamlProviderBody = field(repr=False)
+    connection: Connection
 
 
 def recognise(
-    body: ProvisionBody, tenant: str, documents: Sequence[Mapping[str, object] | None]
+    body: ProvisionBody,
+    tenant: str,
+    published: Sequence[Mapping[str, object] | SamlMetadata | None],
 ) -> tuple[Recognised, ...]:
-    """``documents``: discovery documents in the body's order, None where there is none."""
+    """``published``: discovery documents and SAML metadata in the body's order, None where there is
+    none.
+    """
     found: list[Recognised] = []
-    for provider, document in zip(body.all_providers, documents, strict=True):
+    for provider, read in zip(body.all_providers, published, strict=True):
+        if isinstance(provider, SamlProviderBody):
+            name = provider.name or _name(tenant, ProviderKind.SAML, {r.name for r in found})
+            metadata = read if isinstance(read, SamlMetadata) else None
+            found.append(
+                Recognised(name, ProviderKind.SAML, None, provider, _saml(provider, metadata))
+            )
+            continue
+        document = None if isinstance(read, SamlMetadata) else read
         kind = (
             ProviderKind(provider.kind)
             if provider.kind
@@ -80,10 +96,34 @@ def recognise(
                 kind,
                 issuer,
                 provider,
-                frozenset(map(str, offered)) if isinstance(offered, list) else None,
+                OidcConnection(
+                    provider.oidc_issuer,
+                    provider.client_id,
+                    provider.client_secret,
+                    provider.scopes
+                    or scopes_for(
+                        kind,
+                        offered=frozenset(map(str, offered)) if isinstance(offered, list) else None,
+                    ),
+                ),
             )
         )
     return tuple(found)
+
+
+def _saml(body: SamlProviderBody, metadata: SamlMetadata | None) -> SamlConnection:
+    return SamlConnection(
+        entity_id="" if metadata is None else metadata.entity_id,
+        metadata_url=body.metadata_url,
+        metadata_file=body.metadata,
+        certificates=()
+        if metadata is None
+        else tuple(certificate.fingerprint for certificate in metadata.certificates),
+        sign_requests=body.sign_requests,
+        encrypted=body.encrypted_assertions,
+        sign_out=body.single_logout,
+        idp_initiated=body.idp_initiated,
+    )
 
 
 def _name(tenant: str, kind: ProviderKind, taken: set[str]) -> str:
@@ -145,6 +185,8 @@ def tenant_document(
 
 def _entry(provider: Recognised) -> Json:
     entry: Json = {"name": provider.name, "kind": str(provider.kind), "issuer": provider.issuer}
+    if isinstance(provider.connection, SamlConnection):
+        entry["entity_id"] = provider.connection.entity_id
     if provider.body.label:
         entry["label"] = provider.body.label
     if provider.body.domains is not None:
@@ -179,11 +221,15 @@ def wanted_providers(
         WantedProvider(
             name=p.name,
             kind=p.kind,
-            issuer=p.body.oidc_issuer,
-            client_id=p.body.client_id,
-            client_secret=p.body.client_secret,
-            scopes=p.body.scopes or scopes_for(p.kind, offered=p.offered),
-            mapping={**mapping_for(p.kind, required=required), **p.body.attributes},
+            connection=p.connection,
+            mapping={
+                **mapping_for(
+                    p.kind,
+                    preset=p.body.preset if isinstance(p.body, SamlProviderBody) else None,
+                    required=required,
+                ),
+                **p.body.attributes,
+            },
             identifiers=p.body.identifiers,
         )
         for p in providers
@@ -238,19 +284,36 @@ def remembered(providers: Sequence[WantedProvider], *, keep_secrets: bool) -> li
         {
             "name": p.name,
             "kind": str(p.kind),
-            "issuer": p.issuer,
-            "client_id": p.client_id,
-            "scopes": list(p.scopes),
+            **_remembered(p.connection, keep_secrets=keep_secrets),
             "mapping": dict(p.mapping),
             "identifiers": list(p.identifiers),
-            **(
-                {"client_secret": p.client_secret.reveal()}
-                if keep_secrets and p.client_secret
-                else {}
-            ),
         }
         for p in providers
     ]
+
+
+def _remembered(connection: Connection, *, keep_secrets: bool) -> Json:
+    if isinstance(connection, SamlConnection):
+        return {"saml": asdict(connection)}
+    secret = connection.client_secret
+    return {
+        "issuer": connection.issuer,
+        "client_id": connection.client_id,
+        "scopes": list(connection.scopes),
+        **({"client_secret": secret.reveal()} if keep_secrets and secret else {}),
+    }
+
+
+def _recalled(entry: Json) -> Connection:
+    if "saml" in entry:
+        kept = entry["saml"]
+        return SamlConnection(**{**kept, "certificates": tuple(kept["certificates"])})
+    return OidcConnection(
+        entry["issuer"],
+        entry["client_id"],
+        Secret(entry["client_secret"]) if entry.get("client_secret") else None,
+        tuple(entry["scopes"]),
+    )
 
 
 def recalled(entries: Sequence[Json]) -> tuple[WantedProvider, ...]:
@@ -259,10 +322,7 @@ def recalled(entries: Sequence[Json]) -> tuple[WantedProvider, ...]:
         WantedProvider(
             name=e["name"],
             kind=ProviderKind(e["kind"]),
-            issuer=e["issuer"],
-            client_id=e["client_id"],
-            client_secret=Secret(e["client_secret"]) if e.get("client_secret") else None,
-            scopes=tuple(e["scopes"]),
+            connection=_recalled(e),
             mapping=dict(e["mapping"]),
             identifiers=tuple(e["identifiers"]),
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.ssrf_guard import SsrfGuardResolver, is_local, literal, permitted, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from gateway.http.ssrf_guard import Resolve
 
@@ -52,6 +53,27 @@ class DiscoveryFetcher:
         says what to mend.
         """
         self._check_url(issuer, "the issuer")
+        async with self._session(issuer) as session:
+            document = await self._json(
+                session,
+                f"{issuer.removesuffix('/')}/.well-known/openid-configuration",
+                "the discovery document",
+            )
+            jwks_uri = document.get("jwks_uri")
+            keys = (
+                await self._json(session, jwks_uri, "the key set (jwks_uri)")
+                if isinstance(jwks_uri, str)
+                else {}
+            )
+            return Discovered(document, keys)
+
+    async def fetch_metadata(self, url: str) -> bytes:
+        """SAML metadata, not read yet. Raises as ``fetch``."""
+        async with self._session(url) as session:
+            return await self._bytes(session, url, "the metadata")
+
+    @asynccontextmanager
+    async def _session(self, asked: str) -> AsyncIterator[aiohttp.ClientSession]:
         try:
             async with asyncio.timeout(TOTAL_S):
                 connector = aiohttp.TCPConnector(
@@ -72,29 +94,18 @@ class DiscoveryFetcher:
                     auto_decompress=False,
                     headers={"Accept-Encoding": "identity"},
                 ) as session:
-                    document = await self._json(
-                        session,
-                        f"{issuer.removesuffix('/')}/.well-known/openid-configuration",
-                        "the discovery document",
-                    )
-                    jwks_uri = document.get("jwks_uri")
-                    keys = (
-                        await self._json(session, jwks_uri, "the key set (jwks_uri)")
-                        if isinstance(jwks_uri, str)
-                        else {}
-                    )
-                    return Discovered(document, keys)
+                    yield session
         except TimeoutError:
             raise PeerError(
-                "discovery_unreachable", f"{issuer} did not answer within {TOTAL_S:.0f} seconds"
+                "discovery_unreachable", f"{asked} did not answer within {TOTAL_S:.0f} seconds"
             ) from None
 
-    async def _json(self, session: aiohttp.ClientSession, url: str, what: str) -> dict[str, Any]:
+    async def _bytes(self, session: aiohttp.ClientSession, url: str, what: str) -> bytes:
         self._check_url(url, what)
         try:
             async with session.get(url, allow_redirects=False) as response:
                 _check_answer(response, url, what)
-                body = await read_body(response.content, limit=MAX_BYTES)
+                return await read_body(response.content, limit=MAX_BYTES)
         except BodyTooLargeError:
             raise PeerError(
                 "discovery_size", f"{what} at {url} is larger than {MAX_BYTES // 1024} kB"
@@ -105,6 +116,9 @@ class DiscoveryFetcher:
             raise PeerError(
                 "discovery_unreachable", f"{what} at {url} cannot be fetched ({_reason(error)})"
             ) from error
+
+    async def _json(self, session: aiohttp.ClientSession, url: str, what: str) -> dict[str, Any]:
+        body = await self._bytes(session, url, what)
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):

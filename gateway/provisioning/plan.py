@@ -16,8 +16,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from gateway.cognito.desired import CUSTOM_ATTRIBUTES, POOL_USERS
-from gateway.cognito.shapes import client_settings, provider_details
+from gateway.cognito.desired import (
+    CUSTOM_ATTRIBUTES,
+    POOL_USERS,
+    OidcConnection,
+    SamlConnection,
+)
+from gateway.cognito.shapes import (
+    client_settings,
+    provider_details,
+    provider_type,
+    saml_differences,
+)
 from gateway.core.model import ProviderKind
 from gateway.provisioning.preflight import PreflightProblem, check_pool, check_quotas
 
@@ -135,6 +145,17 @@ def plan(
                 )
             )
             continue
+        if found is not None and found.type != provider_type(provider):
+            problems.append(
+                PreflightProblem(
+                    "exists",
+                    f"providers.{provider.name}",
+                    f"{provider.name} is a {found.type} provider in user pool {actual.pool_id}, "
+                    f"and Cognito cannot make a {provider_type(provider)} provider of it: choose "
+                    "another name",
+                )
+            )
+            continue
         steps.append(_provider(provider, found, adopted=provider.name not in known))
     steps += [_leaving(name, mark) for name, mark in (leaving or {}).items()]
     steps.append(_client(wanted.client, actual.client, adopted=adopt_client))
@@ -176,7 +197,7 @@ def _provider(wanted: WantedProvider, found: ActualProvider | None, *, adopted: 
             Verb.CREATE,
             Resource.PROVIDER,
             wanted.name,
-            f"{wanted.kind} at {wanted.issuer} is not in the pool yet",
+            f"{wanted.kind} at {wanted.connection.named} is not in the pool yet",
         )
     differences = provider_differences(wanted, found)
     if adopted:
@@ -217,6 +238,24 @@ def provider_differences(wanted: WantedProvider, found: ActualProvider) -> tuple
     """Identifiers of other people (a console's) are kept and are no difference; ours that are
     missing are one.
     """
+    differences = (
+        [
+            Difference(f"details.{name}", now, then)
+            for name, (now, then) in saml_differences(wanted.connection, found).items()
+        ]
+        if isinstance(wanted.connection, SamlConnection)
+        else _oidc_differences(wanted, found)
+    )
+    differences += _mapping_differences(wanted.mapping, found.mapping)
+    missing = [i for i in wanted.identifiers if i not in found.identifiers]
+    if missing:
+        differences.append(
+            Difference("identifiers", list(found.identifiers), [*found.identifiers, *missing])
+        )
+    return tuple(differences)
+
+
+def _oidc_differences(wanted: WantedProvider, found: ActualProvider) -> list[Difference]:
     details = provider_details(wanted, found)
     differences = [
         Difference(f"details.{n}", found.details.get(n), v)
@@ -225,13 +264,7 @@ def provider_differences(wanted: WantedProvider, found: ActualProvider) -> tuple
     ]
     if details["client_secret"] != found.details.get("client_secret"):
         differences.append(Difference("details.client_secret", SECRET_SHOWN, SECRET_SHOWN))
-    differences += _mapping_differences(wanted.mapping, found.mapping)
-    missing = [i for i in wanted.identifiers if i not in found.identifiers]
-    if missing:
-        differences.append(
-            Difference("identifiers", list(found.identifiers), [*found.identifiers, *missing])
-        )
-    return tuple(differences)
+    return differences
 
 
 def _mapping_differences(
@@ -338,8 +371,9 @@ def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
         found = actual.providers.get(provider.name)
         if (
             provider.kind is ProviderKind.ENTRA
+            and isinstance(provider.connection, OidcConnection)
             and found is not None
-            and found.details.get("client_id") != provider.client_id
+            and found.details.get("client_id") != provider.connection.client_id
         ):
             notes.append(
                 f"{provider.name}: with another Entra registration everybody has another "

@@ -13,6 +13,8 @@ from gateway.cognito.desired import (
     ATTRIBUTE_CHARACTERS,
     CUSTOM_ATTRIBUTES,
     MAX_IDENTIFIERS,
+    OidcConnection,
+    SamlConnection,
     same_issuer,
 )
 from gateway.core.hosts import is_localhost
@@ -106,8 +108,8 @@ def check_provider(wanted: WantedProvider, *, development: bool) -> Iterator[Pre
     where = f"providers.{wanted.name}"
     if problem := check_name(wanted.name):
         yield invalid(f"{where}.name", problem)
-    if problem := check_issuer(wanted.issuer, wanted.kind, development=development):
-        yield invalid(f"{where}.oidc_issuer", problem)
+    if isinstance(wanted.connection, OidcConnection):
+        yield from _check_oidc(wanted.connection, wanted.kind, where, development=development)
     if len(wanted.identifiers) > MAX_IDENTIFIERS:
         yield invalid(
             f"{where}.identifiers",
@@ -122,9 +124,16 @@ def check_provider(wanted: WantedProvider, *, development: bool) -> Iterator[Pre
                 f"{where}.identifiers",
                 f"{identifier[:60]!r}: at most 40 letters, digits, spaces and _+=.@-",
             )
+
+
+def _check_oidc(
+    wanted: OidcConnection, kind: ProviderKind, where: str, *, development: bool
+) -> Iterator[PreflightProblem]:
+    if problem := check_issuer(wanted.issuer, kind, development=development):
+        yield invalid(f"{where}.oidc_issuer", problem)
     if "openid" not in wanted.scopes:
         yield invalid(f"{where}.scopes", "must contain openid")
-    if wanted.kind is ProviderKind.ENTRA and "groups" in wanted.scopes:
+    if kind is ProviderKind.ENTRA and "groups" in wanted.scopes:
         yield invalid(
             f"{where}.scopes",
             (
@@ -184,6 +193,7 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[PreflightProblem]:
         )
     for provider in wanted.providers:
         yield from _check_mapping(provider, actual)
+    yield from _check_idp_initiated(wanted)
     if len(wanted.client.scopes) > _SCOPES_PER_CLIENT:
         yield PreflightProblem(
             "quota",
@@ -233,6 +243,23 @@ def _check_mapping(provider: WantedProvider, actual: Actual) -> Iterator[Preflig
     for name in provider.mapping:
         if name != "username" and name not in actual.attributes and name not in CUSTOM_ATTRIBUTES:
             yield invalid(where, f"{name} is not an attribute of the pool")
+
+
+def _check_idp_initiated(wanted: Wanted) -> Iterator[PreflightProblem]:
+    """A client of such a provider may have SAML providers only (Cognito developer guide)."""
+    opened = [
+        p.name
+        for p in wanted.providers
+        if isinstance(p.connection, SamlConnection) and p.connection.idp_initiated
+    ]
+    saml = {p.name for p in wanted.providers if isinstance(p.connection, SamlConnection)}
+    others = sorted(set(wanted.client.providers) - saml)
+    if opened and others:
+        yield invalid(
+            f"providers.{opened[0]}.idp_initiated",
+            f"Cognito allows it only where all providers of the tenant are SAML providers; "
+            f"{', '.join(others)} {'is' if len(others) == 1 else 'are'} not",
+        )
 
 
 def _check_urls(what: str, urls: tuple[str, ...]) -> Iterator[PreflightProblem]:

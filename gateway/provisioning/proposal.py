@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from gateway.provisioning.desired import (
     wanted,
     wanted_providers,
 )
+from gateway.provisioning.discovery import Discovered
 from gateway.provisioning.plan import Plan, Resource, Verb, plan
 from gateway.provisioning.preflight import (
     PreflightProblem,
@@ -37,6 +39,8 @@ from gateway.provisioning.preflight import (
     check_provider,
     invalid,
 )
+from gateway.provisioning.request import OidcProviderBody, SamlProviderBody
+from gateway.provisioning.saml_metadata import MetadataError, SamlMetadata, read_metadata
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.validation import problems
 
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
     from gateway.provisioning.credentials import Registrar
     from gateway.provisioning.desired import Recognised
-    from gateway.provisioning.discovery import Discovered, DiscoveryFetcher
+    from gateway.provisioning.discovery import DiscoveryFetcher
     from gateway.provisioning.request import ProvisionBody
     from gateway.provisioning.runs import Journal, Run
     from gateway.provisioning.steps import Steps, Work
@@ -204,12 +208,17 @@ class Proposer:
         self, tenant: str, body: ProvisionBody, basis: Basis, *, bound: bool
     ) -> tuple[_Desired, tuple[PreflightProblem, ...]]:
         discovered, unreachable = await self._discover(body)
-        recognised = recognise(body, tenant, [d.document if d else None for d in discovered])
+        recognised = recognise(
+            body,
+            tenant,
+            [d.document if isinstance(d, Discovered) else d for d in discovered],
+        )
         found = [
             *unreachable,
             *itertools.chain.from_iterable(
                 _checks(p.name, p.body.oidc_issuer, d)
                 for p, d in zip(recognised, discovered, strict=True)
+                if isinstance(p.body, OidcProviderBody) and isinstance(d, Discovered)
             ),
         ]
         if len({p.name for p in recognised}) != len(recognised):
@@ -302,12 +311,17 @@ class Proposer:
 
     async def _discover(
         self, body: ProvisionBody
-    ) -> tuple[list[Discovered | None], list[PreflightProblem]]:
+    ) -> tuple[list[Discovered | SamlMetadata | None], list[PreflightProblem]]:
         """At most four at once; an issuer that is wrong in itself is not asked."""
         limit = asyncio.Semaphore(4)
         findings: list[PreflightProblem] = []
 
-        async def one(number: int, issuer: str) -> Discovered | None:
+        async def one(
+            number: int, provider: OidcProviderBody | SamlProviderBody
+        ) -> Discovered | SamlMetadata | None:
+            if isinstance(provider, SamlProviderBody):
+                return await metadata(number, provider)
+            issuer = provider.oidc_issuer
             if check_issuer(issuer, kind_of_issuer(issuer), development=self.config.development):
                 return None
             try:
@@ -317,8 +331,21 @@ class Proposer:
                 findings.append(invalid(f"providers.{number}.oidc_issuer", str(error)))
                 return None
 
+        async def metadata(number: int, provider: SamlProviderBody) -> SamlMetadata | None:
+            url = provider.metadata_url
+            where = "metadata" if url is None else "metadata_url"
+            try:
+                text: str | bytes = provider.metadata or ""
+                if url is not None:
+                    async with limit:
+                        text = await self.discovery.fetch_metadata(url)
+                return read_metadata(text, now=time.time(), development=self.config.development)
+            except (PeerError, MetadataError) as error:
+                findings.append(invalid(f"providers.{number}.{where}", str(error)))
+                return None
+
         return list(
-            await asyncio.gather(*(one(n, p.oidc_issuer) for n, p in enumerate(body.all_providers)))
+            await asyncio.gather(*(one(n, p) for n, p in enumerate(body.all_providers)))
         ), findings
 
     async def _admissible(
@@ -397,14 +424,13 @@ def _gate(
     return ()
 
 
-def _checks(name: str, issuer: str, discovered: Discovered | None) -> Iterable[PreflightProblem]:
-    if discovered is not None:
-        yield from check_discovery(
-            discovered.document,
-            discovered.keys,
-            issuer=issuer,
-            where=f"providers.{name}.oidc_issuer",
-        )
+def _checks(name: str, issuer: str, discovered: Discovered) -> Iterable[PreflightProblem]:
+    return check_discovery(
+        discovered.document,
+        discovered.keys,
+        issuer=issuer,
+        where=f"providers.{name}.oidc_issuer",
+    )
 
 
 def _compared(document: TenantDocument) -> Mapping[str, Any]:

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from gateway.cognito.desired import SamlPreset
 from gateway.config.model import SecretValue  # noqa: TC001 - pydantic reads annotations when the class is made
 from gateway.config.types import VISIBLE, Token
 from gateway.tenants.document import EmailDomain, GroupName, HostPattern  # noqa: TC001 - likewise
 
+MAX_METADATA = 131_072
+"""Characters, as Cognito takes them."""
 Text = Annotated[str, Field(min_length=1, max_length=256), VISIBLE]
 
 
@@ -21,22 +24,62 @@ class _Body(BaseModel):
     )
 
 
-class ProviderBody(_Body):
-    """One identity provider as its administrator hands it over. ``name`` and ``kind`` are derived
-    unless given.
+class _ProviderBody(_Body):
+    """``attributes``: further pool attributes → claims, or SAML attributes, on top of the usual
+    mapping.
     """
 
     name: Text | None = None
-    kind: Literal["okta", "entra", "oidc"] | None = None
-    client_id: Token
-    client_secret: SecretValue
-    oidc_issuer: Annotated[str, Field(min_length=1, max_length=512), VISIBLE]
     label: Annotated[str, Field(max_length=80), VISIBLE] = ""
     domains: Annotated[frozenset[EmailDomain], Field(max_length=500)] | None = None
     identifiers: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
-    scopes: Annotated[tuple[Text, ...], Field(max_length=50)] | None = None
     attributes: Annotated[dict[Text, Text], Field(max_length=60)] = {}
-    """Further pool attributes → claims, on top of the kind's own mapping."""
+
+
+class OidcProviderBody(_ProviderBody):
+    """One OpenID Connect provider as its administrator hands it over. ``name`` and ``kind`` are
+    derived unless given.
+    """
+
+    kind: Literal["okta", "entra", "google", "oidc"] | None = None
+    client_id: Token
+    client_secret: SecretValue
+    oidc_issuer: Annotated[str, Field(min_length=1, max_length=512), VISIBLE]
+    scopes: Annotated[tuple[Text, ...], Field(max_length=50)] | None = None
+
+
+class SamlProviderBody(_ProviderBody):
+    """One SAML provider, by ``metadata_url`` or by ``metadata``, the XML text. ``preset``: whose
+    names its attributes have. ``idp_initiated``: sign-in may begin at the provider.
+    """
+
+    kind: Literal["saml"]
+    metadata_url: Annotated[str, Field(min_length=1, max_length=2048), VISIBLE] | None = None
+    metadata: Annotated[str, Field(min_length=1, max_length=MAX_METADATA)] | None = None
+    preset: SamlPreset = SamlPreset.OTHER
+    sign_requests: bool = True
+    encrypted_assertions: bool = False
+    single_logout: bool = False
+    idp_initiated: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SamlProviderBody:
+        if (self.metadata_url is None) == (self.metadata is None):
+            msg = "either metadata_url or metadata is needed"
+            raise ValueError(msg)
+        return self
+
+
+def _form(body: object) -> str:
+    """Which of the two a provider is, by its kind alone."""
+    kind = body.get("kind") if isinstance(body, dict) else getattr(body, "kind", None)
+    return "(saml)" if kind == "saml" else "(oidc)"
+
+
+ProviderBody = Annotated[
+    Annotated[OidcProviderBody, Tag("(oidc)")] | Annotated[SamlProviderBody, Tag("(saml)")],
+    Discriminator(_form),
+]
 
 
 class ProvisionBody(_Body):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.cognito.desired import marker
+from gateway.cognito.desired import OidcConnection, marker
 from gateway.provisioning.credentials import retired_ids
 from gateway.provisioning.deletion import destroying
 from gateway.provisioning.desired import describe, recalled, required_attributes, wanted
@@ -245,7 +245,11 @@ def _irreparable(
     providers: Sequence[WantedProvider], actual: Actual, credentials: ClientCredentials | None
 ) -> Iterable[PreflightProblem]:
     for provider in providers:
-        if provider.name not in actual.providers and provider.client_secret is None:
+        if (
+            isinstance(provider.connection, OidcConnection)
+            and provider.name not in actual.providers
+            and provider.client_secret is None
+        ):
             yield invalid(
                 f"providers.{provider.name}",
                 (

@@ -51,6 +51,7 @@ FIELDS: Mapping[str, Authority] = {
     "providers[].kind": _OPERATOR,
     "providers[].label": _TENANT,
     "providers[].issuer": _OPERATOR,
+    "providers[].entity_id": _OPERATOR,
     "providers[].domains": _OPERATOR,
     "providers[].email_trust": _OPERATOR,
     "providers[].url_decode_groups": _OPERATOR,
@@ -84,7 +85,9 @@ FIELDS: Mapping[str, Authority] = {
     "branding.support": _TENANT,
 }
 """Path → authority; a path stands for everything below it. ``[]`` is any one of a list."""
-PROVISIONED = frozenset({"providers[]", "providers[].kind", "providers[].issuer"})
+PROVISIONED = frozenset(
+    {"providers[]", "providers[].kind", "providers[].issuer", "providers[].entity_id"}
+)
 """What a bound key changes by provisioning, where the pool is changed with it and the name of a
 provider is the gateway's choice.
 """

@@ -26,6 +26,7 @@ from gateway.config.types import (
     BaseUrl,
     Colour,
     Duration,
+    EntityId,
     HeaderMap,
     HeaderSetting,
     IssuerUrl,
@@ -237,13 +238,15 @@ class HookDocument(Model):
 
 class ProviderDocument(Model):
     """One identity provider, by the name that Cognito knows it by. ``email_trust: tenant_idp``
-    needs an ``issuer`` and another kind than ``cognito``.
+    needs an ``issuer`` and another kind than ``cognito``; of a SAML provider, its ``entity_id``.
+    Only people whose Google account belongs to one of ``domains`` sign in with kind ``google``.
     """
 
     name: Annotated[str, Field(pattern=PROVIDER_NAME)]
     kind: ProviderKind
     label: Annotated[str, Field(max_length=80), VISIBLE] = ""
     issuer: IssuerUrl | None = None
+    entity_id: EntityId | None = None
     domains: Annotated[frozenset[EmailDomain], Field(max_length=MAX_NAMES)] | None = None
     email_trust: EmailTrust | None = None
     url_decode_groups: bool = True
@@ -251,8 +254,12 @@ class ProviderDocument(Model):
 
     @model_validator(mode="after")
     def _trust(self) -> ProviderDocument:
+        saml = self.kind is ProviderKind.SAML
+        if (self.issuer if saml else self.entity_id) is not None:
+            msg = "a provider of kind saml has an entity_id and no issuer; every other none"
+            raise ValueError(msg)
         if self.email_trust is EmailTrust.TENANT_IDP and (
-            self.kind is ProviderKind.COGNITO or self.issuer is None
+            self.kind is ProviderKind.COGNITO or (self.entity_id if saml else self.issuer) is None
         ):
             msg = (
                 "email_trust: tenant_idp needs a provider with its own issuer; the pool's own "

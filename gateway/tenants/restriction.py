@@ -87,7 +87,8 @@ def _field_narrows(name: str, old: Any, new: Any) -> bool:
 def _provider_narrows(old: dict[str, Any], new: Mapping[str, dict[str, Any]]) -> bool:
     now = new.get(old["name"])
     if now is None or any(
-        old[key] != now[key] for key in ("kind", "issuer", "email_trust", "url_decode_groups")
+        old[key] != now[key]
+        for key in ("kind", "issuer", "entity_id", "email_trust", "url_decode_groups")
     ):
         return True
     if old["domains"] == now["domains"] or now["domains"] is None:

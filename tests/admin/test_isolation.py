@@ -22,7 +22,7 @@ from gateway.provisioning.bound_keys import (
     bound_changes,
     bound_findings,
 )
-from gateway.provisioning.request import ProviderBody, ProvisionBody
+from gateway.provisioning.request import OidcProviderBody, ProvisionBody, SamlProviderBody
 from gateway.provisioning.runs import Action, JournalStep, Run, RunKind, RunState, StepState
 from gateway.revocation.blocks import BlockView
 from gateway.tenants.api import TenantRecord
@@ -90,6 +90,7 @@ CHANGES: dict[str, Any] = {
     "providers[].kind": "cognito",
     "providers[].label": "Sign in",
     "providers[].issuer": "https://other.okta.com",
+    "providers[].entity_id": "urn:other",
     "providers[].domains": ["acme.test"],
     "providers[].email_trust": "verified_claim",
     "providers[].url_decode_groups": False,
@@ -140,7 +141,19 @@ TENANTS_OWN = {
 }
 """Said here again: whoever opens a field to tenants says it twice."""
 TENANTS_OWN_BODY = {"provider", "providers", "group", "groups", "name", "keep_secrets"}
-TENANTS_OWN_PROVIDER = {"kind", "client_id", "client_secret", "oidc_issuer", "label"}
+TENANTS_OWN_PROVIDER = {
+    "kind",
+    "client_id",
+    "client_secret",
+    "oidc_issuer",
+    "label",
+    "metadata_url",
+    "metadata",
+    "preset",
+    "sign_requests",
+    "encrypted_assertions",
+    "single_logout",
+}
 HIGHER: dict[str, Any] = {
     "active": True,
     "session.idle_timeout": "1h",
@@ -329,9 +342,28 @@ PROVIDER_WISHES: dict[str, Any] = {
 }
 
 
+SAML_PROVIDER: dict[str, Any] = {"kind": "saml", "metadata_url": "https://acme.okta.com/metadata"}
+SAML_WISHES: dict[str, Any] = {
+    "kind": "saml",
+    "metadata_url": "https://other.okta.com/metadata",
+    "metadata": "<EntityDescriptor/>",
+    "preset": "entra",
+    "sign_requests": False,
+    "encrypted_assertions": True,
+    "single_logout": True,
+    "idp_initiated": True,
+    **{
+        name: PROVIDER_WISHES[name]
+        for name in ("name", "label", "domains", "identifiers", "attributes")
+    },
+}
+
+
 def test_every_field_of_a_provisioning_request_is_classified_and_tried() -> None:
     assert set(BODY_FIELDS) == set(ProvisionBody.model_fields) == set(WISHES)
-    assert set(PROVIDER_FIELDS) == set(ProviderBody.model_fields) == set(PROVIDER_WISHES)
+    assert set(OidcProviderBody.model_fields) == set(PROVIDER_WISHES)
+    assert set(SamlProviderBody.model_fields) == set(SAML_WISHES)
+    assert set(PROVIDER_FIELDS) == PROVIDER_WISHES.keys() | SAML_WISHES.keys()
     assert {
         name for name, whose in BODY_FIELDS.items() if whose is Authority.TENANT
     } == TENANTS_OWN_BODY
@@ -340,17 +372,29 @@ def test_every_field_of_a_provisioning_request_is_classified_and_tried() -> None
     } == TENANTS_OWN_PROVIDER
 
 
-@pytest.mark.parametrize("name", [*WISHES, *(f"providers.0.{name}" for name in PROVIDER_WISHES)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *WISHES,
+        *(f"providers.0.{name}" for name in PROVIDER_WISHES),
+        *(f"saml.0.{name}" for name in SAML_WISHES),
+    ],
+)
 def test_a_bound_key_says_in_a_provisioning_request_what_is_its_tenants_and_nothing_else(
     name: str,
 ) -> None:
     field = name.rpartition(".")[2]
-    inner = name.startswith("providers.0.")
+    inner, saml = name.startswith("providers.0."), name.startswith("saml.0.")
     body = (
         {"provider": {**PROVIDER, field: PROVIDER_WISHES[field]}}
         if inner
+        else {"provider": {**SAML_PROVIDER, field: SAML_WISHES[field]}}
+        if saml
         else {**BODY, name: WISHES[name]}
     )
+    if saml and field == "metadata":
+        del body["provider"]["metadata_url"]
+    inner, name = inner or saml, name.replace("saml.0.", "providers.0.")
     found = bound_findings(
         ProvisionBody.model_validate(body), show(TenantDocument.model_validate(STORED)), KNOWN
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.admin.problem import Code
 from gateway.config.types import HeaderSetting
-from gateway.provisioning.request import ProviderBody, ProvisionBody
+from gateway.provisioning.request import OidcProviderBody, ProvisionBody, SamlProviderBody
 from gateway.tenants.document import (
     AppPasswordsDocument,
     BearerDocument,
@@ -89,7 +89,11 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
     "BrandingDocument": (BrandingDocument, {}),
     "HeaderSetting": (HeaderSetting, {"source": "claim:d"}),
     "ProvisionBody": (ProvisionBody, PROVISION),
-    "ProviderBody": (ProviderBody, PROVISION["provider"]),
+    "OidcProviderBody": (OidcProviderBody, PROVISION["provider"]),
+    "SamlProviderBody": (
+        SamlProviderBody,
+        {"kind": "saml", "metadata_url": "https://acme.okta.com/metadata"},
+    ),
 }
 
 

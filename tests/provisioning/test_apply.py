@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.cognito.desired import CUSTOM_ATTRIBUTES
+from gateway.provisioning.request import OidcProviderBody
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Busy, RunKind, RunState
 from tests.provisioning.bench import Bench
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with Bench(tmp_path) as started:
         yield started
+
+
+def secret_of(body: ProvisionBody) -> str:
+    (provider,) = body.all_providers
+    assert isinstance(provider, OidcProviderBody)
+    return provider.client_secret.reveal()
 
 
 async def test_the_customers_documented_body_makes_provider_client_and_tenant(bench: Bench) -> None:
@@ -159,7 +166,7 @@ async def test_the_plan_says_what_and_why_and_shows_no_secret(bench: Bench) -> N
         ("create", "tenant"),
     ]
     assert all(step.why for step in proposal.plan.steps)
-    assert body.all_providers[0].client_secret.reveal() not in repr(proposal)
+    assert secret_of(body) not in repr(proposal)
     assert await bench.left_behind() == {}
 
 
@@ -260,7 +267,7 @@ async def test_a_provider_of_another_tenant_is_never_taken_over(bench: Bench) ->
 
 async def test_secrets_of_identity_providers_are_passed_on_and_not_kept(bench: Bench) -> None:
     body = await bench.body()
-    secret = body.all_providers[0].client_secret.reveal()
+    secret = secret_of(body)
     await bench.apply(body=body)
     run = await bench.service.provisioning.journal.latest("initech")
     assert run is not None
@@ -279,7 +286,7 @@ async def test_a_database_dump_holds_no_secret(bench: Bench) -> None:
     await bench.apply(body=body.model_copy(update={"keep_secrets": True}))
     (client,) = bench.cloud.cognito.pool.clients.values()
     dump = b"".join(path.read_bytes() for path in bench.state_dir.glob("gateway.sqlite3*"))
-    assert body.all_providers[0].client_secret.reveal().encode() not in dump
+    assert secret_of(body).encode() not in dump
     assert client.secret is not None
     assert client.secret.encode() not in dump
 

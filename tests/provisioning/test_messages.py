@@ -15,7 +15,7 @@ from gateway.cognito.pool import COUNTED_FOR_S, Pool
 from gateway.config.model import CognitoQuotas
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.preflight import PreflightProblem
-from gateway.provisioning.request import ProvisionBody
+from gateway.provisioning.request import OidcProviderBody, ProvisionBody
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.service import Onboarding
 from gateway.tenants.document import TenantDocument
@@ -382,7 +382,7 @@ async def test_a_pool_full_of_attributes(bench: Bench) -> None:
     schema = bench.cloud.cognito.pool.schema
     del schema["custom:groups"]
     schema.update(
-        {f"custom:x{n}": SchemaAttribute(f"custom:x{n}", "String", mutable=True) for n in range(47)}
+        {f"custom:x{n}": SchemaAttribute(f"custom:x{n}", "String", mutable=True) for n in range(46)}
     )
     assert await messages(bench.service, await bench.body()) == [
         (
@@ -532,7 +532,9 @@ async def test_a_tenant_of_a_file_is_written_there_first(bench: Bench) -> None:
         "client": "managed",
     }
     wanted = await bench.body()
-    issuer = wanted.all_providers[0].oidc_issuer
+    (provider,) = wanted.all_providers
+    assert isinstance(provider, OidcProviderBody)
+    issuer = provider.oidc_issuer
     listed = [{"name": "initech-okta", "kind": "okta", "issuer": issuer}]
     bench.files["initech"] = record_of(
         TenantDocument.model_validate(

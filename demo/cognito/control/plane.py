@@ -10,13 +10,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from demo.cognito.control import branding, clients, pools, providers, users
-from demo.cognito.control.errors import ApiError, throttled
+from demo.cognito.control.errors import ApiError, invalid, throttled
 from demo.cognito.control.faults import Call, CallFaults
 from demo.cognito.control.state import ACCOUNT_ID, ControlState
 from demo.cognito.control.validation import check
+from demo.cognito.saml import MetadataRefusedError, fetch, read_metadata
 
 if TYPE_CHECKING:
     from demo.cognito.pool import Pool
@@ -85,8 +86,10 @@ class ControlPlane:
     verified.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, http: ClientSession) -> None:
+        """``http`` fetches metadata of SAML providers."""
         self.state = ControlState(pool)
+        self._http = http
         self.faults = CallFaults()
         self.calls: list[Call] = []
         self.rates_enforced = False
@@ -143,9 +146,19 @@ class ControlPlane:
         self._pace(operation)
         await self.faults.strike(operation, request, after=False)
         check(model.input_shape, body)
+        await self._fetch_metadata(body)
         answer = run(self.state, body)
         await self.faults.strike(operation, request, after=True)
         return answer
+
+    async def _fetch_metadata(self, body: Mapping[str, Any]) -> None:
+        """Cognito reads a SAML provider's metadata when the provider is made, and refuses."""
+        url = (body.get("ProviderDetails") or {}).get("MetadataURL")
+        if isinstance(url, str):
+            try:
+                read_metadata(await fetch(self._http, url), now=self.state.pool.clock())
+            except MetadataRefusedError as refused:
+                raise invalid(str(refused)) from None
 
     def _authorize(self, operation: str, request: web.Request) -> None:
         if not request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 "):

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from demo.cognito.control.errors import ApiError, invalid, limit_exceeded
 from demo.cognito.control.state import ControlState, page
 from demo.cognito.pool import COGNITO, IdentityProvider
+from demo.cognito.saml import MetadataRefusedError, read_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
     from demo.cognito.pool import Pool
 
 REQUIRED_DETAILS = ("client_id", "attributes_request_method", "authorize_scopes", "oidc_issuer")
+_SAML_CHOICES = {
+    "IDPSignout": ("true", "false"),
+    "EncryptedResponses": ("true", "false"),
+    "IDPInit": ("true", "false"),
+    "RequestSigningAlgorithm": ("rsa-sha256",),
+}
 _RESERVED = frozenset({COGNITO, "Facebook", "Google", "LoginWithAmazon", "SignInWithApple"})
 
 
 def create_identity_provider(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
     pool, name = state.pool_of(request), request["ProviderName"]
-    if request["ProviderType"] != "OIDC":
-        raise invalid(f"The demo has OIDC providers only, not {request['ProviderType']}.")
+    kind = request["ProviderType"]
+    if kind not in {"OIDC", "SAML"}:
+        raise invalid(f"The demo has OIDC and SAML providers only, not {kind}.")
     if name in pool.providers or name in _RESERVED:
         # Uniqueness is judged at once, however long the first one stays unseen.
         raise ApiError(
@@ -35,9 +43,9 @@ def create_identity_provider(state: ControlState, request: dict[str, Any]) -> di
         )
     settings = {
         "ProviderName": name,
-        "ProviderType": "OIDC",
-        "ProviderDetails": _details(state, request["ProviderDetails"]),
-        "AttributeMapping": _mapping(pool, request.get("AttributeMapping") or {}),
+        "ProviderType": kind,
+        "ProviderDetails": _details(state, kind, request["ProviderDetails"]),
+        "AttributeMapping": _mapping(pool, kind, request.get("AttributeMapping") or {}),
         "IdpIdentifiers": _identifiers(pool, request.get("IdpIdentifiers") or [], owner=name),
     }
     now = pool.clock()
@@ -59,9 +67,9 @@ def update_identity_provider(state: ControlState, request: dict[str, Any]) -> di
     provider = state.provider_to_write(pool, request["ProviderName"])
     settings = dict(provider.settings)
     if request.get("ProviderDetails") is not None:
-        settings["ProviderDetails"] = _details(state, request["ProviderDetails"])
+        settings["ProviderDetails"] = _details(state, provider.kind, request["ProviderDetails"])
     if request.get("AttributeMapping") is not None:
-        settings["AttributeMapping"] = _mapping(pool, request["AttributeMapping"])
+        settings["AttributeMapping"] = _mapping(pool, provider.kind, request["AttributeMapping"])
     if request.get("IdpIdentifiers") is not None:
         settings["IdpIdentifiers"] = _identifiers(
             pool, request["IdpIdentifiers"], owner=provider.name
@@ -120,7 +128,38 @@ def _described(pool: Pool, provider: IdentityProvider) -> dict[str, Any]:
     }
 
 
-def _details(state: ControlState, given: Mapping[str, str]) -> dict[str, str]:
+def _details(state: ControlState, kind: str, given: Mapping[str, str]) -> dict[str, str]:
+    return _saml_details(state, given) if kind == "SAML" else _oidc_details(state, given)
+
+
+def _saml_details(state: ControlState, given: Mapping[str, str]) -> dict[str, str]:
+    """The address' document was read already."""
+    if "ActiveEncryptionCertificate" in given:
+        raise invalid("Signing certificates are expired")
+    if not given.get("MetadataURL") and not given.get("MetadataFile"):
+        raise invalid("At least one of the MetadataURL or MetadataFile should be provided.")
+    if "MetadataURL" in given:
+        _check_url(state, "MetadataURL", given["MetadataURL"])
+    try:
+        read = (
+            read_metadata(given["MetadataFile"], now=state.pool.clock())
+            if given.get("MetadataFile")
+            else None
+        )
+    except MetadataRefusedError as refused:
+        raise invalid(str(refused)) from None
+    for name, allowed in _SAML_CHOICES.items():
+        if name in given and given[name] not in allowed:
+            raise invalid(f"Invalid ProviderDetails: {name} must be one of {', '.join(allowed)}")
+    return {
+        "IDPSignout": "false",
+        **given,
+        **({} if read is None else {"SSORedirectBindingURI": read.redirect_url}),
+        "ActiveEncryptionCertificate": "MIIC-demo",
+    }
+
+
+def _oidc_details(state: ControlState, given: Mapping[str, str]) -> dict[str, str]:
     missing = [name for name in REQUIRED_DETAILS if not given.get(name)]
     if missing:
         raise invalid(f"Invalid ProviderDetails: {', '.join(missing)} missing")
@@ -164,7 +203,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _mapping(pool: Pool, given: Mapping[str, str]) -> dict[str, str]:
+def _mapping(pool: Pool, kind: str, given: Mapping[str, str]) -> dict[str, str]:
     unknown = [name for name in given if name != "username" and name not in pool.schema]
     if unknown:
         raise invalid(f"AttributeMapping contains invalid mapping: [{', '.join(unknown)}]")
@@ -174,7 +213,7 @@ def _mapping(pool: Pool, given: Mapping[str, str]) -> dict[str, str]:
     missing = [name for name in required if name not in given]
     if missing:
         raise invalid(f"AttributeMapping is missing required attributes: [{', '.join(missing)}]")
-    return {"username": "sub", **given}
+    return dict(given) if kind == "SAML" else {"username": "sub", **given}
 
 
 def _identifiers(pool: Pool, given: list[str], *, owner: str) -> list[str]:
