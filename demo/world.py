@@ -189,7 +189,7 @@ class World:
         """A customer who is not onboarded yet: an identity provider with an application for
         Cognito, and nothing anywhere else.
         """
-        okta = await self.cloud.add_idp("initech-okta", kind="okta")
+        okta = await self.cloud.add_idp("initech-okta", kind="okta", saml=True)
         okta.server.directory.add_person(
             "peter@initech.test", name="Peter Parks", groups=("app-users",)
         )
@@ -219,6 +219,16 @@ class World:
             "then": self.url(INITECH_HOST),
             "email": "peter@initech.test",
         }
+
+    @property
+    def saml_onboarding(self) -> dict[str, Any]:
+        """The same customer by SAML."""
+        customer = self.cloud.customers["initech-okta"]
+        if customer.saml is None:
+            raise RuntimeError("the demo's Initech speaks SAML too")
+        onboarding = self.onboarding
+        provider = {"kind": "saml", "metadata_url": customer.saml.metadata_url}
+        return {**onboarding, "body": {**onboarding["body"], "provider": provider}}
 
     def _make_secrets(self) -> None:
         okta, entra = self.cloud.customers["acme-okta"], self.cloud.customers["globex-entra"]

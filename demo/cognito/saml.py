@@ -196,8 +196,9 @@ class SamlFederation:
         status = document.find(f"{{{PROTOCOL}}}Status/{{{PROTOCOL}}}StatusCode")
         if status is None or status.get("Value") != SUCCESS:
             raise _invalid("SAML Response status is not success")
-        if len(document.findall(f"{{{ASSERTION}}}Assertion")) != 1:
-            raise _invalid("SAML Response must hold one assertion")
+        held = list(document.iter(f"{{{ASSERTION}}}Assertion"))
+        if len(held) != 1 or held[0].get("ID") != assertion.get("ID"):
+            raise _invalid("SAML Response must hold one assertion, the signed one")
         if document.get("Destination") != self.acs:
             raise _invalid("SAML Response destination is invalid")
         if document.get("InResponseTo") != attempt.request_id:

@@ -231,7 +231,9 @@ def certificate_of(key: rsa.RSAPrivateKey, *, now: float, days: int = 365) -> x5
 
 
 def safe_parser() -> etree.XMLParser:
-    return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+    return etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True
+    )
 
 
 def read_request(encoded: str) -> AuthnRequest | None:

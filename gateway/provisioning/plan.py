@@ -146,15 +146,7 @@ def plan(
             )
             continue
         if found is not None and found.type != provider_type(provider):
-            problems.append(
-                PreflightProblem(
-                    "exists",
-                    f"providers.{provider.name}",
-                    f"{provider.name} is a {found.type} provider in user pool {actual.pool_id}, "
-                    f"and Cognito cannot make a {provider_type(provider)} provider of it: choose "
-                    "another name",
-                )
-            )
+            problems.append(_other_type(provider, found, actual.pool_id))
             continue
         steps.append(_provider(provider, found, adopted=provider.name not in known))
     steps += [_leaving(name, mark) for name, mark in (leaving or {}).items()]
@@ -172,6 +164,15 @@ def plan(
         actual, quotas, clients=made.count(Resource.CLIENT), providers=made.count(Resource.PROVIDER)
     )
     return Plan(tuple(steps), tuple(problems), _notes(wanted, actual))
+
+
+def _other_type(wanted: WantedProvider, found: ActualProvider, pool_id: str) -> PreflightProblem:
+    return PreflightProblem(
+        "exists",
+        f"providers.{wanted.name}",
+        f"{wanted.name} is of type {found.type} in user pool {pool_id}, and Cognito cannot make "
+        f"it {provider_type(wanted)}: choose another name",
+    )
 
 
 def _attributes(actual: Actual) -> Step:

@@ -19,6 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from lxml import etree
 
+from gateway.http.ssrf_guard import is_local
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -143,9 +145,7 @@ def _check_address(address: str, *, development: bool) -> None:
         host = parts.hostname
     except ValueError:
         host = None
-    if not host or not (
-        parts.scheme == "https" or (development and host in {"localhost", "127.0.0.1"})
-    ):
+    if not host or not (parts.scheme == "https" or (development and is_local(host))):
         raise MetadataError("the address of SingleSignOnService must be an https:// URL")
 
 

@@ -118,7 +118,8 @@ def _idle_counts(document: IdleCountsDocument, absolute: timedelta) -> IdleCount
 def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
     trust = document.email_trust
     if trust is None:
-        own_issuer = document.kind is not ProviderKind.COGNITO and (
+        # Google's issuer is everybody's.
+        own_issuer = document.kind not in {ProviderKind.COGNITO, ProviderKind.GOOGLE} and (
             document.issuer is not None or document.entity_id is not None
         )
         trust = EmailTrust.TENANT_IDP if own_issuer else EmailTrust.VERIFIED_CLAIM

@@ -189,8 +189,10 @@ def changed(path: str, value: Any, stored: dict[str, Any] = STORED) -> dict[str,
     at[last] = deepcopy(value)
     if path == "client":
         document |= {"client_id": None, "client_secret": None}
-    if path == "providers[].kind":
+    if path in {"providers[].kind", "providers[].entity_id"}:
         document["providers"][0]["issuer"] = None
+    if path == "providers[].entity_id":
+        document["providers"][0]["kind"] = "saml"
     return document
 
 

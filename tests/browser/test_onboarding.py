@@ -74,3 +74,27 @@ def test_one_call_and_peter_of_initech_is_in(fronted: RunningWorld, page: Page) 
     page.goto(onboarding["then"] + "/welcome")
     assert page.locator("#person").count() == 0
     assert not any("initech" in name for name in fronted.world.cloud.cognito.pool.providers)
+
+
+def test_peter_of_initech_comes_by_saml(fronted: RunningWorld, page: Page) -> None:
+    """The answer is POSTed from another site, and the group decides."""
+    onboarding = fronted.world.saml_onboarding
+    assert call(fronted, "POST", onboarding["url"], onboarding["body"])[0] == 201
+    try:
+        until_known(page, onboarding["then"] + "/welcome?by=saml")
+        expect(page).to_have_url(re.compile(r"^http://initech-okta\.localhost:\d+/saml/sso"))
+        sign_in(page, onboarding["email"])
+        expect(page.locator("#person")).to_contain_text("peter@initech.test")
+        assert page.url == onboarding["then"] + "/welcome?by=saml"
+        page.goto(onboarding["then"] + "/_auth/logout")
+        status, _ = call(
+            fronted, "PUT", onboarding["url"], {**onboarding["body"], "group": "nobody-is-in-it"}
+        )
+        assert status == 200
+        page.context.clear_cookies()
+        page.goto(onboarding["then"] + "/welcome")
+        sign_in(page, onboarding["email"])
+        expect(page.get_by_text("peter@initech.test").first).to_be_visible()
+        assert page.locator("#person").count() == 0
+    finally:
+        assert call(fronted, "DELETE", onboarding["url"])[0] == 204

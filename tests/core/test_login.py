@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,6 +117,21 @@ def test_refused(changes: dict[str, Any], reason: Reason) -> None:
     made = result(changes)
     assert isinstance(made, Refusal)
     assert made.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("hd", "let_in"),
+    [("acme.com", True), ("ACME.com", True), (None, False), ("", False), ("gmail.com", False)],
+)
+def test_a_google_account_belongs_to_an_organization_of_the_tenant(
+    hd: str | None, let_in: bool
+) -> None:
+    """Anybody may open a Google account with an address of any domain."""
+    google = replace(provider(), kind=ProviderKind.GOOGLE)
+    made = result({"custom:hd": hd}, provider=google)
+    assert isinstance(made, Accepted) is let_in
+    if isinstance(made, Refusal):
+        assert made.reason is Reason.EMAIL_DOMAIN and "custom:hd" in made.detail
 
 
 def test_a_domain_that_is_the_tenants_but_another_providers_is_refused() -> None:
