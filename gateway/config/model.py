@@ -31,11 +31,13 @@ from gateway.config.environment import ENV_PREFIX, Environment, check_names, ori
 from gateway.config.renamed import GATEWAY_KEYS
 from gateway.config.types import (
     DEFAULT_HEADERS,
+    VISIBLE,
     Duration,
     HeaderMap,
     HeaderSetting,
     HostName,
     ListenAddress,
+    Look,
     Model,
     Url,
     check_client_headers,
@@ -298,6 +300,12 @@ class Cookie(Model):
     name: Annotated[str, Field(pattern=r"^__Host-[A-Za-z0-9-]{1,40}$")] = "__Host-gw"
 
 
+class Product(Look):
+    """The operator's product, on pages that are of no tenant yet. ``name``: on every page."""
+
+    name: Annotated[str, Field(max_length=80), VISIBLE] = ""
+
+
 class Tenants(Model):
     """GitOps folder of tenant files; SQL adds to them."""
 
@@ -411,6 +419,7 @@ class Config(BaseSettings):
     )
     tenant_headers: HeaderMap = Field(default_factory=dict)
     groups_header: Literal["all", "referenced"] = "all"
+    product: Product = Product()
     tenants: Tenants = Tenants()
     hooks: Hooks = Hooks()
     canary: Canary = Canary()

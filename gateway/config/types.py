@@ -125,6 +125,14 @@ class Model(BaseModel):
     )
 
 
+class Look(Model):
+    """How pages look, and whom they name for help."""
+
+    logo: Annotated[str, Field(pattern=r"^(https://[!#-&(-;=?-~]+)?$", max_length=2048)] = ""
+    color: Colour = "#0b5fff"
+    support: Annotated[str, Field(pattern=r"^[^<>\"]*$", max_length=254), VISIBLE] = ""
+
+
 def parse_listen(value: object) -> str:
     """``host:port``, ``[::1]:port`` or ``unix:/path``; port 0 lets the system choose."""
     if not isinstance(value, str):

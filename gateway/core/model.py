@@ -59,6 +59,14 @@ class ProviderKind(StrEnum):
     COGNITO = "cognito"
 
 
+VENDORS = {
+    ProviderKind.OKTA: "Okta",
+    ProviderKind.ENTRA: "Microsoft",
+    ProviderKind.GOOGLE: "Google",
+}
+"""What people call the sign-in of a kind; the other kinds say nothing about it."""
+
+
 class EmailTrust(StrEnum):
     """Why an e-mail claim is believed: the tenant named the issuer, or the claim is marked
     verified.
@@ -81,6 +89,11 @@ class Provider:
     domains: frozenset[str]
     email_trust: EmailTrust
     url_decode_groups: bool = True
+
+    @property
+    def known_as(self) -> str:
+        """What people call it, where ``label`` is what a button says."""
+        return VENDORS.get(self.kind, self.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +137,13 @@ class Branding:
     logo: str = ""
     color: str = "#0b5fff"
     support: str = ""
+    group_labels: tuple[tuple[str, str], ...] = ()
+    """Of groups whose names say nothing to people: name, label."""
+
+    def labeled(self, groups: Iterable[str]) -> tuple[tuple[str, str], ...]:
+        """Each with its label, or ""."""
+        labels = dict(self.group_labels)
+        return tuple((group, labels.get(group, "")) for group in groups)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from gateway.check.services import Services
 from gateway.check.trusted_peer import Trust
 from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.config.reload import ConfigFile
+from gateway.core.model import Branding
 from gateway.core.probe import LOCATION
 from gateway.doctor import canary
 from gateway.http.client import client_session
@@ -387,6 +388,8 @@ def _pages(config: Config) -> Pages:
     cognito = urlsplit(config.cognito.domain)
     back = [config.origin(config.login_host)] if config.login_host is not None else []
     return Pages(
+        product=config.product.name,
+        branding=Branding(config.product.logo, config.product.color, config.product.support),
         logout_hops=(f"{cognito.scheme}://{cognito.netloc}", *back),
         login_hops=("https:", "http:") if config.development else ("https:",),
     )

@@ -83,6 +83,7 @@ FIELDS: Mapping[str, Authority] = {
     "branding.logo": _TENANT,
     "branding.color": _TENANT,
     "branding.support": _TENANT,
+    "branding.group_labels": _TENANT,
 }
 """Path → authority; a path stands for everything below it. ``[]`` is any one of a list."""
 PROVISIONED = frozenset(

@@ -8,6 +8,7 @@ from gateway.config.types import folded_name, source_of
 from gateway.core.app_cookies import AppCookie
 from gateway.core.idle_counts import IdleCounts
 from gateway.core.model import (
+    VENDORS,
     AppClient,
     Branding,
     EmailTrust,
@@ -95,7 +96,10 @@ def compile_tenant(
         app_cookies=tuple(map(AppCookie.parse, document.app_cookies)),
         clear_domain_cookies=document.clear_domain_cookies,
         branding=Branding(
-            document.branding.logo, document.branding.color, document.branding.support
+            document.branding.logo,
+            document.branding.color,
+            document.branding.support,
+            tuple(sorted(document.branding.group_labels.items())),
         ),
         group_header_names=_policy_groups(document)
         if config.groups_header == "referenced"
@@ -127,12 +131,18 @@ def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
     return Provider(
         document.name,
         document.kind,
-        document.label or document.name,
+        document.label or _default_label(document, tenant),
         document.issuer,
         domains,
         trust,
         document.url_decode_groups,
     )
+
+
+def _default_label(document: ProviderDocument, tenant: TenantDocument) -> str:
+    """The vendor's name where it is the tenant's only one of its kind."""
+    alone = sum(other.kind is document.kind for other in tenant.providers) == 1
+    return VENDORS.get(document.kind, document.name) if alone else document.name
 
 
 def _policy_groups(document: TenantDocument) -> frozenset[str]:

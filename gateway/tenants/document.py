@@ -24,12 +24,12 @@ from gateway.config.model import REDACTED, resolve_secret
 from gateway.config.types import (
     VISIBLE,
     BaseUrl,
-    Colour,
     Duration,
     EntityId,
     HeaderMap,
     HeaderSetting,
     IssuerUrl,
+    Look,
     Model,
     Token,
     Url,
@@ -432,12 +432,13 @@ class WebhookDocument(Model):
     previous_secret: SigningSecret | None = None
 
 
-class BrandingDocument(Model):
-    """Pages of this tenant."""
+class BrandingDocument(Look):
+    """Pages of this tenant. ``group_labels``: what people read in place of a group's name."""
 
-    logo: Annotated[str, Field(pattern=r"^(https://[!#-&(-;=?-~]+)?$", max_length=2048)] = ""
-    color: Colour = "#0b5fff"
-    support: Annotated[str, Field(pattern=r"^[^<>\"]*$", max_length=254), VISIBLE] = ""
+    group_labels: Annotated[
+        dict[GroupName, Annotated[str, Field(min_length=1, max_length=120), VISIBLE]],
+        Field(max_length=MAX_NAMES),
+    ] = Field(default_factory=dict)
 
 
 class TenantDocument(Model):

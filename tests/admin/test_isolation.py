@@ -122,6 +122,7 @@ CHANGES: dict[str, Any] = {
     "branding.logo": "https://acme.test/logo.svg",
     "branding.color": "#ff0000",
     "branding.support": "it@acme.test",
+    "branding.group_labels": {"app-users": "Everybody"},
 }
 """What a bound key sends instead of what is stored; where ``LOWER``, something lower."""
 TENANTS_OWN = {
@@ -138,6 +139,7 @@ TENANTS_OWN = {
     "branding.logo",
     "branding.color",
     "branding.support",
+    "branding.group_labels",
 }
 """Said here again: whoever opens a field to tenants says it twice."""
 TENANTS_OWN_BODY = {"provider", "providers", "group", "groups", "name", "keep_secrets"}

@@ -49,6 +49,8 @@ FOR_PEOPLE: dict[str, Any] = {
     "name": lambda text: {"name": text},
     "label": lambda text: {"providers": [{"name": "one", "kind": "okta", "label": text}]},
     "support": lambda text: {"branding": {"support": text}},
+    "a group's label": lambda text: {"branding": {"group_labels": {"staff": text}}},
+    "a labeled group": lambda text: {"branding": {"group_labels": {text: "Staff"}}},
     "a group": lambda text: {"allowed_groups": [text]},
     "a role of a rule": lambda text: {"rules": [{"path": "/", "roles": [text]}]},
     "a header's default": lambda text: {
