@@ -97,7 +97,7 @@ def _page(
     if isinstance(decision, Login) and request.kind is RequestKind.FRAME:
         return "frame", {"login": asked.location}
     if isinstance(decision, Login) and request.kind is RequestKind.FORM:
-        return "retry", {"login": asked.location, "method": request.method}
+        return "retry", {"login": asked.location}
     origin = services.config.origin(request.host)
     back = origin + (
         request.original_uri if len(request.original_uri) <= MAX_LOCATION_CHARACTERS else "/"
@@ -134,7 +134,7 @@ def denied_values(
     return {
         "reason": decision.reason,
         "email": identity.email,
-        "groups": decision.groups,
+        "groups": tenant.branding.labeled(decision.groups),
         "roles": decision.roles,
         "rule": matched.rule.path if matched.rule is not None else "",
         "return_to": return_to,

@@ -71,7 +71,11 @@ async def start(request: web.Request) -> web.StreamResponse:
     provider = choose_provider(tenant, wanted=browser.parameter("provider"), hint="")
     if provider is None:
         choices = [
-            (p.label, f"{signed_link.PATH}?{urlencode({'token': token, 'provider': p.name})}")
+            (
+                p.label,
+                p.known_as,
+                f"{signed_link.PATH}?{urlencode({'token': token, 'provider': p.name})}",
+            )
             for p in tenant.providers
         ]
         return page(request, "chooser", tenant, choices=choices, change=None)
@@ -157,7 +161,7 @@ async def finish(
         )
         result.missing.append((TrialLack.DETAIL, diagnosis.setting))
     else:
-        result.steps.append((TrialStep.SIGN_IN, there_ms, True, provider.name))
+        result.steps.append((TrialStep.SIGN_IN, there_ms, True, provider.known_as))
         tokens = await _exchange(browser, tenant, pending, code, result)
         # Cognito took its time: what is told is what holds now.
         tenant = services.tenants.table.by_id(pending.tenant)
@@ -185,7 +189,7 @@ async def finish(
         tenant,
         steps=result.steps,
         claims=result.claims,
-        groups=list(result.groups),
+        groups=tenant.branding.labeled(result.groups),
         missing=result.missing,
         allowed=result.allowed,
         reason=result.reason.value,

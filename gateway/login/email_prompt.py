@@ -71,6 +71,7 @@ def _ask(
         return_to=return_to,
         email=email,
         problem=problem,
+        host=browser.host,
     )
 
 

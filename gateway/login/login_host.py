@@ -130,6 +130,7 @@ async def start(browser: Browser) -> web.StreamResponse:
         choices = [
             (
                 p.label,
+                p.known_as,
                 "/_auth/login?"
                 + urlencode({k: v for k, v in {**own, "provider": p.name}.items() if v}),
             )

@@ -176,12 +176,12 @@ async def signed_out(request: web.Request) -> web.StreamResponse:
                 drop_cookie(response, RESUME_COOKIE)
             return response
     tenant = browser.tenant_for(resume.tenant if resume is not None else "")
-    labels = [p.label for p in tenant.providers] if tenant is not None else []
+    names = dict.fromkeys(p.known_as for p in tenant.providers) if tenant is not None else ()
     shown = page(
         request,
         "signed_out",
         tenant,
-        providers=labels,
+        providers=tuple(names),
         login=await login_link(browser, tenant=tenant),
         change=change_link(browser),
     )

@@ -29,6 +29,8 @@ NEW = "new"
 async def show(request: web.Request) -> web.StreamResponse:
     browser = parse(request)
     session, cookie = await _present(browser)
+    if browser.parameter(ALL):
+        return await _asked_for_all(browser, session, cookie)
     return await _shown(browser, session, cookie)
 
 
@@ -61,6 +63,19 @@ async def end(request: web.Request) -> web.StreamResponse:
     return redirect(PATH)
 
 
+async def _asked_for_all(browser: Browser, session: Session, cookie: str) -> web.Response:
+    """A page that asks once more: one press too many would sign out a whole working day."""
+    sessions = browser.services.sessions
+    return page(
+        browser.request,
+        "end_all",
+        browser.tenant_for(session.tenant),
+        email=session.identity.email,
+        sessions=len(await sessions.list_user(session, cookie=cookie)),
+        app_passwords=len(await sessions.list_app_passwords(session)),
+    )
+
+
 async def _shown(
     browser: Browser, session: Session, cookie: str, *, problem: str = "", status: int = 200
 ) -> web.Response:
@@ -75,6 +90,7 @@ async def _shown(
         app_passwords=await sessions.list_app_passwords(session),
         offer=my_app_passwords.offer(browser, tenant),
         problem=problem,
+        now=int(browser.services.clock()),
         reauthenticate=""
         if is_fresh(session, now=browser.services.clock())
         else reauthenticate.link(tenant, session),

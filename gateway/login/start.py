@@ -137,6 +137,7 @@ async def _go(
         choices = [
             (
                 p.label,
+                p.known_as,
                 "/_auth/login?"
                 + urlencode({k: v for k, v in {"provider": p.name, **more}.items() if v}),
             )

@@ -2,8 +2,9 @@
 page comes from a URL.
 
 Rules:
-- No JavaScript anywhere; the policy forbids it, so injected markup would find nothing to run and
-  nowhere to send.
+- One script, the same for everybody, on the pages that show times or something to copy; the policy
+  names its hash and permits no other, so injected markup would find nothing to run and nowhere to
+  send. Every page is complete without it.
 - A page is never stored, framed (but for the one that is meant for frames), or named to other sites
   (``headers``).
 - Each page takes exactly the values that ``PAGES`` lists: one too few or too many is a
@@ -27,11 +28,13 @@ from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 
 from gateway.core.model import Branding
 from gateway.pages.language import LANGUAGES
-from gateway.pages.texts import explain
+from gateway.pages.support import place_of, support_of
+from gateway.pages.texts import MONTHS, explain
 from gateway.pages.theme import palette
+from gateway.pages.user_agent import parse_user_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import CodeType
 
     from jinja2.bccache import Bucket
@@ -45,7 +48,11 @@ _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,
 """CSP 3 §2.3.1 host-source, less wildcards and paths: no ``;`` or ``,`` that would end the
 directive.
 """
-_EMAIL = re.compile(r"[^\s@/?#:]+@[^\s@/?#:]+\.[^\s@/?#:]+")
+SHORT_ID_CHARACTERS: Final = 8
+"""Of a request id, from its end: ids begin with what many share, a time or a name. Enough to find
+one line of a day's log.
+"""
+_SHOWN_WHOLE: Final = 12
 
 
 class Form(Enum):
@@ -70,17 +77,20 @@ class Page:
     """Shown inside other sites' frames; holds a link and nothing that could be clicked to an
     attacker's gain.
     """
+    script: bool = False
+    """It has times to show in the browser's time zone, or something to copy."""
 
 
 PAGES: Final[Mapping[str, Page]] = {
     # A login that did not work, and every other refusal that is told in the browser: Reason,
     # PeerError code or "", URL to try again or None; change: URL to type another e-mail address on
     # a shared host, or None; start: URL of the application's start page, or None.
-    "error": Page(frozenset({"reason", "code", "retry", "change", "start"})),
-    # Signed in but not allowed here. email: who (or ""); groups, roles: which would do; rule: the
-    # path glob that decided (or ""); return_to: where "sign in as someone else" leads back to. That
-    # form posts to /_auth/logout with ``again`` = return_to. change: as above; provider_sign_out:
-    # URL to sign out at the identity provider itself, or None.
+    "error": Page(frozenset({"reason", "code", "retry", "change", "start"}), script=True),
+    # Signed in but not allowed here. email: who (or ""); groups: (name, label or "") of which one
+    # would do; roles: likewise, names; rule: the path glob that decided (or ""); return_to: where
+    # "sign in as someone else" leads back to. That form posts to /_auth/logout with ``again`` =
+    # return_to. change: as above; provider_sign_out: URL to sign out at the identity provider
+    # itself, or None.
     "denied": Page(
         frozenset(
             {
@@ -96,44 +106,53 @@ PAGES: Final[Mapping[str, Page]] = {
             }
         ),
         Form.LOGIN,
+        script=True,
     ),
     # Somebody other than was typed arrived. typed, email: addresses; go_on, again: URLs;
     # provider_sign_out: as above.
     "other_person": Page(frozenset({"typed", "email", "go_on", "again", "provider_sign_out"})),
-    # providers: labels where the person may still be signed in; login: URL or None; change: as
+    # providers: names where the person may still be signed in; login: URL or None; change: as
     # above.
     "signed_out": Page(frozenset({"providers", "login", "change"})),
     # Asks before logging out; posts to /_auth/logout. return_to: where "no" leads, or None.
     "logout": Page(frozenset({"email", "return_to"}), Form.LOGOUT),
-    # Which organization? Sends GET /_auth/login with login_hint and rd. problem: "", "unknown" or
-    # "too_many".
-    "email": Page(frozenset({"return_to", "email", "problem"}), Form.LOGIN),
-    # choices: (label, URL) of each provider; change: URL to type another address, or None.
+    # Which organization? Sends GET /_auth/login with login_hint and rd. host: the one that was
+    # opened; problem: "", "unknown" or "too_many".
+    "email": Page(frozenset({"return_to", "email", "problem", "host"}), Form.LOGIN),
+    # choices: (label, name, URL) of each provider; change: URL to type another address, or None.
     "chooser": Page(frozenset({"choices", "change"})),
     # Inside an iframe: a link that opens the login in a new tab.
     "frame": Page(frozenset({"login"}), framed=True),
     # An unsafe method met an ended session: sign in in a new tab, then send again.
-    "retry": Page(frozenset({"login", "method"})),
-    # sessions, app_passwords: SessionView of the person; posts ``session`` (a family, or
-    # "all") or ``app_password`` (one's id, or "new" with what is wanted) to /_auth/sessions. offer:
-    # what the form for a new one offers, or None; problem: why none was made, or "";
-    # reauthenticate: address of the login that must come first, or "".
+    "retry": Page(frozenset({"login"})),
+    # now: UTC epoch seconds; sessions, app_passwords: SessionView of the person; posts ``session``
+    # (a family, or "all") or ``app_password`` (one's id, or "new" with what is wanted) to
+    # /_auth/sessions. offer: what the form for a new one offers, or None; problem: why none was
+    # made, or ""; reauthenticate: address of the login that must come first, or "".
     "sessions": Page(
-        frozenset({"sessions", "app_passwords", "offer", "problem", "reauthenticate", "email"}),
+        frozenset(
+            {"sessions", "app_passwords", "offer", "problem", "reauthenticate", "email", "now"}
+        ),
         Form.LOGOUT,
+        script=True,
     ),
+    # Asks before ending all sessions; posts as above. sessions, app_passwords: how many.
+    "end_all": Page(frozenset({"sessions", "app_passwords", "email"}), Form.LOGOUT),
     # The one page that holds an app password. text: it; label: what its person calls it;
     # expires_at: UTC epoch seconds.
-    "app_password": Page(frozenset({"text", "label", "expires_at"}), Form.LOGOUT),
+    "app_password": Page(frozenset({"text", "label", "expires_at"}), Form.LOGOUT, script=True),
     # Test connection. steps: (texts.TrialStep, milliseconds, ok, detail); claims: (name, value);
-    # missing: (texts.TrialLack, names); allowed: the decision; reason: its Reason.
-    "test_result": Page(frozenset({"steps", "claims", "groups", "missing", "allowed", "reason"})),
+    # groups: (name, label or ""); missing: (texts.TrialLack, names); allowed: the decision; reason:
+    # its Reason.
+    "test_result": Page(
+        frozenset({"steps", "claims", "groups", "missing", "allowed", "reason"}), script=True
+    ),
     # The address to come back to is too long to be kept. login: URL.
     "too_long": Page(frozenset({"login"})),
     # start: URL of the application's start page, or None.
     "not_found": Page(frozenset({"start"})),
     # seconds after which to try again.
-    "unavailable": Page(frozenset({"seconds"})),
+    "unavailable": Page(frozenset({"seconds"}), script=True),
 }
 
 
@@ -142,13 +161,19 @@ class Pages:
     catalog or template shows there.
     """
 
-    __slots__ = ("_environments", "_form_action", "_style")
+    __slots__ = ("_branding", "_environments", "_form_action", "_product", "_script", "_style")
 
     def __init__(
-        self, *, logout_hops: tuple[str, ...] = (), login_hops: tuple[str, ...] = ("https:",)
+        self,
+        *,
+        product: str = "",
+        branding: Branding | None = None,
+        logout_hops: tuple[str, ...] = (),
+        login_hops: tuple[str, ...] = ("https:",),
     ) -> None:
-        """``logout_hops``: origins that a logout passes through. ``login_hops``: schemes that
-        identity providers are reached by.
+        """``product``: what people know the operator's product by, or ""; ``branding``: how pages
+        look that are of no tenant. ``logout_hops``: origins that a logout passes through.
+        ``login_hops``: schemes that identity providers are reached by.
         """
         for hop in logout_hops:
             if not _ORIGIN.fullmatch(hop):
@@ -159,7 +184,10 @@ class Pages:
             Form.LOGOUT: " ".join(("'self'", *logout_hops)),
             Form.LOGIN: " ".join(("'self'", *login_hops)),
         }
+        self._product = product
+        self._branding = branding or Branding()
         self._style = (HERE / "static" / "pages.css").read_text(encoding="utf-8")
+        self._script = (HERE / "static" / "page.js").read_text(encoding="utf-8")
         self._environments = {language: _environment(language) for language in LANGUAGES}
 
     def render(
@@ -177,30 +205,31 @@ class Pages:
         if values.keys() != PAGES[name].values:
             msg = f"page {name} takes {sorted(PAGES[name].values)}, not {sorted(values)}"
             raise TypeError(msg)
-        branding = _branding(tenant)
+        branding = self._branding if tenant is None else tenant.branding
         template = self._environments[language].get_template(f"{name}.html")
         return template.render(
             values,
             language=language,
             request_id=request_id,
-            tenant_name="" if tenant is None else tenant.name,
+            heading=self._product if tenant is None else tenant.name,
+            product=self._product,
             logo=_logo(branding),
-            support=_support(branding),
+            support=support_of(branding.support or self._branding.support),
             style=self._styled(branding),
+            script=self._script if PAGES[name].script else "",
         )
 
     def headers(
         self, name: str, tenant: Tenant | None, language: str
     ) -> tuple[tuple[str, str], ...]:
         """Headers of page ``name`` as drawn for ``tenant``."""
-        page, branding = PAGES[name], _branding(tenant)
-        digest = base64.b64encode(hashlib.sha256(self._styled(branding).encode()).digest()).decode(
-            "ascii"
-        )
+        page = PAGES[name]
+        branding = self._branding if tenant is None else tenant.branding
         logo = f" https://{urlsplit(branding.logo).netloc}" if _logo(branding) else ""
         policy = (
             "default-src 'none'",
-            f"style-src 'sha256-{digest}'",
+            f"style-src {_hash_source(self._styled(branding))}",
+            *((f"script-src {_hash_source(self._script)}",) if page.script else ()),
             # data: is the empty icon, without which browsers ask the application for /favicon.ico
             f"img-src data:{logo}",
             f"form-action {self._form_action[page.form]}",
@@ -219,6 +248,11 @@ class Pages:
             f":root{{--accent:{colours.accent};--on-accent:{colours.on_accent};"
             f"--link-light:{colours.light};--link-dark:{colours.dark}}}\n{self._style}"
         )
+
+
+def _hash_source(text: str) -> str:
+    """CSP 3 §2.3.1 hash-source of an element that is inlined as it is."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
 
 # Not no-referrer: with it browsers send ``Origin: null`` with a form (Fetch, "append a request
@@ -268,19 +302,38 @@ def _environment(language: str) -> Environment:
         else gettext.translation(DOMAIN, LOCALE, languages=[language])
     )
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]  # added by the extension at run time
-    environment.filters["moment"] = _moment
-    environment.globals["explain"] = explain
+    environment.filters.update(
+        group_words=_group_words,
+        iso=_iso,
+        place=place_of,
+        short=_short,
+        user_agent=parse_user_agent,
+        utc=_utc,
+    )
+    environment.globals.update(explain=explain, months=MONTHS)
     for name in environment.list_templates():
         environment.get_template(name)
     return environment
 
 
-def _moment(epoch_s: int) -> str:
-    return datetime.fromtimestamp(epoch_s, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _utc(epoch_s: int) -> datetime:
+    return datetime.fromtimestamp(epoch_s, tz=UTC)
 
 
-def _branding(tenant: Tenant | None) -> Branding:
-    return Branding() if tenant is None else tenant.branding
+def _iso(epoch_s: int) -> str:
+    """For ``datetime`` of an element ``time``."""
+    return _utc(epoch_s).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _short(request_id: str) -> str:
+    return request_id if len(request_id) <= _SHOWN_WHOLE else request_id[-SHORT_ID_CHARACTERS:]
+
+
+def _group_words(groups: Iterable[tuple[str, str]]) -> str:
+    """For whoever grants membership: what the person read, and what the identity provider calls
+    it.
+    """
+    return ", ".join(f"{label} ({name})" if label else name for name, label in groups)
 
 
 def _logo(branding: Branding) -> str:
@@ -291,15 +344,3 @@ def _logo(branding: Branding) -> str:
         if parts.scheme == "https" and _ORIGIN.fullmatch(f"https://{parts.netloc}")
         else ""
     )
-
-
-def _support(branding: Branding) -> tuple[str, str] | None:
-    """Text and link (or "") of the tenant's support contact: an e-mail address, an https URL, or
-    words such as a telephone number.
-    """
-    contact = branding.support
-    if not contact:
-        return None
-    if _EMAIL.fullmatch(contact):
-        return contact, f"mailto:{contact}"
-    return contact, contact if contact.startswith("https://") else ""

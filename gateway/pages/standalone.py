@@ -30,8 +30,26 @@ STATUSES: Final[Mapping[int, Reason]] = {
     503: Reason.STORE_UNAVAILABLE,
 }
 """What an ingress has to tell by itself."""
-_STYLE = "font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem"
-_HEADING = "font-size:1.4rem;line-height:1.25;margin:2rem 0 0.5rem"
+_PAGE = (
+    "margin:0;padding:6vh 1rem 2rem;font:1rem/1.5 system-ui,sans-serif;"
+    "background:light-dark(rgb(244 245 247),rgb(17 19 24));"
+    "color:light-dark(rgb(28 30 35),rgb(236 238 242))"
+)
+_CARD = (
+    "box-sizing:border-box;max-width:26rem;margin:0 auto;padding:2rem;border-radius:10px;"
+    "background:light-dark(rgb(255 255 255),rgb(27 30 36));"
+    "border:1px solid light-dark(rgb(213 216 222),rgb(52 57 67));"
+    "border-top:4px solid rgb(11 95 255)"
+)
+"""The look of ``static/pages.css`` without what needs braces. A browser that does not know
+``light-dark`` (of before 2024) shows its own colors.
+"""
+_FIRST = "margin:0 0 0.75rem;font-size:1.5rem;line-height:2rem"
+_OTHER = (
+    "margin:1.5rem 0 0.5rem;padding-top:1.5rem;font-size:1.125rem;line-height:1.625rem;"
+    "border-top:1px solid light-dark(rgb(213 216 222),rgb(52 57 67))"
+)
+_TEXT = "margin:0 0 0.5rem"
 _MEANINGFUL = frozenset("'`\\$%{}")
 
 
@@ -48,23 +66,23 @@ def page(status: int) -> str:
         title, do = (_plain(translated.gettext(message)) for message in (text.title, text.do))
         start = (
             (
-                '<p><a href="/" style="color:inherit">'
+                f'<p style="{_TEXT}"><a href="/" style="color:inherit">'
                 f"{_plain(translated.gettext('To the start page'))}</a></p>"
             )
             if text.start
             else ""
         )
-        level = "h1" if language == LANGUAGES[0] else "h2"
+        level, style = ("h1", _FIRST) if language == LANGUAGES[0] else ("h2", _OTHER)
         parts.append(
-            f'<section lang="{language}"><{level} '
-            f'style="{_HEADING}">{title}</{level}><p>{do}</p>{start}</section>'
+            f'<section lang="{language}"><{level} style="{style}">{title}</{level}>'
+            f'<p style="{_TEXT}">{do}</p>{start}</section>'
         )
     return _checked(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         'content="width=device-width, initial-scale=1"><meta name="color-scheme" '
         f'content="light dark"><title>{_plain(text.title)}</title><link rel="icon" '
-        'href="data:,"></head><body><main '
-        f'style="{_STYLE}">{"".join(parts)}</main></body></html>'
+        f'href="data:,"></head><body style="{_PAGE}"><main style="{_CARD}">'
+        f"{''.join(parts)}</main></body></html>"
     )
 
 

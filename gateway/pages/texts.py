@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Text:
     """Message ids. ``again``: whether trying the login again can help, so whether the page offers
     it. ``click``: whether ``do`` speaks of that link. ``start``: whether it speaks of the
-    application's start page.
+    application's start page. ``help``: whether it says to ask somebody; ``access``: for access.
     """
 
     title: str
@@ -34,12 +34,30 @@ class Text:
     again: bool = True
     click: bool = False
     start: bool = False
+    help: bool = False
+    access: bool = False
 
 
 def N_(message: str) -> str:  # noqa: N802 - the name gettext tools look for
     """Mark for extraction."""
     return message
 
+
+MONTHS: Final = (
+    N_("Jan"),
+    N_("Feb"),
+    N_("Mar"),
+    N_("Apr"),
+    N_("May"),
+    N_("Jun"),
+    N_("Jul"),
+    N_("Aug"),
+    N_("Sep"),
+    N_("Oct"),
+    N_("Nov"),
+    N_("Dec"),
+)
+"""Short, as in a date. Most people read a date of the browser's own instead: ``static/page.js``."""
 
 _WRONG_SET_UP = Text(
     N_("Sign-in is not set up correctly"),
@@ -51,11 +69,13 @@ _WRONG_SET_UP = Text(
         "Please tell your support contact, and give them the request ID below: the "
         "gateway's log names the cause."
     ),
+    help=True,
 )
 _NOT_ASSIGNED = Text(
     N_("Your organization has not given you access"),
     N_("Your organization's sign-in knows you, but this application is not assigned to you."),
     N_("Ask your IT department to assign the application to you, then sign in again."),
+    help=True,
 )
 _DISABLED = Text(
     N_("Your account is disabled"),
@@ -64,6 +84,7 @@ _DISABLED = Text(
         "If it was enabled again a moment ago, wait a minute and try again. Otherwise ask "
         "your support contact."
     ),
+    help=True,
 )
 _NO_ANSWER = Text(
     N_("The sign-in service did not answer"),
@@ -72,6 +93,7 @@ _NO_ANSWER = Text(
         "Wait a minute and try again. If it goes on, tell your support contact the request "
         "ID below."
     ),
+    help=True,
 )
 
 REASONS: Final[Mapping[Reason, Text]] = {
@@ -117,6 +139,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
             "an administrator."
         ),
         N_("Sign in again. If that is refused, ask your support contact."),
+        help=True,
     ),
     Reason.WRONG_TENANT: Text(
         N_("You are signed in for another organization"),
@@ -134,6 +157,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("This organization's access to the application is switched off at the moment."),
         N_("Ask your support contact when it will be available again."),
         again=False,
+        help=True,
     ),
     Reason.UNKNOWN_HOST: Text(
         N_("Nothing is served at this address"),
@@ -148,11 +172,15 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("You do not have access to this page"),
         N_("You are signed in, but you are not in a group that may use this page."),
         N_("Ask for membership in one of the groups named here, then sign out and in again."),
+        help=True,
+        access=True,
     ),
     Reason.ROLE_MISSING: Text(
         N_("You do not have access to this page"),
         N_("You are signed in, but you do not have a role that may use this page."),
         N_("Ask for one of the roles named here, then sign out and in again."),
+        help=True,
+        access=True,
     ),
     Reason.EMAIL_DOMAIN: Text(
         N_("This account can't access this organization"),
@@ -168,18 +196,22 @@ REASONS: Final[Mapping[Reason, Text]] = {
             "Confirm your address with the service you signed in with, or ask your IT "
             "department to correct it. Then try again."
         ),
+        help=True,
     ),
     Reason.RULE_DENIED: Text(
         N_("This page is closed"),
         N_("Nobody may open this page through this address."),
         N_("If you need it, ask your support contact."),
         again=False,
+        help=True,
+        access=True,
     ),
     Reason.USER_BLOCKED: Text(
         N_("Your access is blocked"),
         N_("Your organization or an administrator has blocked your access."),
         N_("If you think this is a mistake, ask your support contact."),
         again=False,
+        help=True,
     ),
     Reason.REAUTHENTICATE: Text(
         N_("Please confirm who you are"),
@@ -199,6 +231,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
             "long to be sent. It is never shortened."
         ),
         N_("Ask your IT department to send only the groups that matter for this application."),
+        help=True,
     ),
     Reason.BAD_REQUEST: Text(
         N_("This address cannot be read"),
@@ -215,6 +248,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
             "support contact."
         ),
         again=False,
+        help=True,
     ),
     Reason.BEARER_INVALID: Text(
         N_("The access token is not accepted"),
@@ -257,6 +291,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("Sign-in did not work"),
         N_("Your organization's sign-in reported an error."),
         N_("Try again. If it goes on, tell your support contact the request ID below."),
+        help=True,
     ),
     Reason.LOGIN_STATE: Text(
         N_("This sign-in is no longer valid"),
@@ -275,6 +310,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
             "your support contact."
         ),
         click=True,
+        help=True,
     ),
     Reason.LOGIN_LOOP: Text(
         N_("Too many sign-in attempts"),
@@ -283,6 +319,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
             "Check that your browser accepts cookies from this address, then try once "
             "more. If it goes on, tell your support contact the request ID below."
         ),
+        help=True,
     ),
 }
 
@@ -297,6 +334,7 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
             "anybody can sign in."
         ),
         N_("Ask your IT department to approve it, then try again."),
+        help=True,
     ),
     "idp_client": _WRONG_SET_UP,
     "idp_redirect": _WRONG_SET_UP,
@@ -308,6 +346,7 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
         N_("You are in too many groups"),
         N_("The list of your groups is too long for the sign-in service, so it refused the login."),
         N_("Ask your IT department to send only the groups that matter for this application."),
+        help=True,
     ),
     "attribute_unwritable": _WRONG_SET_UP,
     "attribute_required": Text(
@@ -317,6 +356,7 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
             "e-mail address."
         ),
         N_("Ask your IT department to complete your account, then try again."),
+        help=True,
     ),
     "idp_id_token": _WRONG_SET_UP,
     "provider_missing": _WRONG_SET_UP,
@@ -324,6 +364,7 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
         N_("The sign-in was refused"),
         N_("A check of the sign-in service refused this login or failed."),
         N_("Try again. If it goes on, tell your support contact the request ID below."),
+        help=True,
     ),
     "invalid_client": _WRONG_SET_UP,
     "invalid_grant": REASONS[Reason.LOGIN_STATE],
@@ -336,6 +377,7 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
             "Try again. If it is refused again, ask your IT department whether you may use "
             "this application."
         ),
+        help=True,
     ),
     "login_required": REASONS[Reason.NO_SESSION],
     "cognito_down": _NO_ANSWER,

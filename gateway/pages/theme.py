@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 AA = 4.5
 """WCAG 2.2 §1.4.3, normal text. Lower would make a tenant's pale brand colour unreadable."""
-LIGHT_BACKGROUND = "#ffffff"
-DARK_BACKGROUND = "#16181d"
-"""The page backgrounds of ``static/pages.css``."""
+LIGHT_BACKGROUND = "#f4f5f7"
+DARK_BACKGROUND = "#1b1e24"
+"""In each scheme the worse one of card and canvas of ``static/pages.css``."""
 _STEPS = 50
 
 

@@ -7,36 +7,36 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from contextlib import ExitStack
-from functools import cache
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
 from gateway.pages import standalone
-from gateway.pages.language import LANGUAGES
-from gateway.pages.render import PAGES
+from gateway.pages.render import PAGES, Pages
 from tests.browser.test_walk import sign_in
-from tests.pages.test_render import ACME, draw
+from tests.pages.samples import ACME, PRODUCT, PRODUCT_BRANDING, REQUEST_ID
+from tests.pages.screenshots import everything, serve, sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
+    from tests.pages.screenshots import Sheet
     from tests.support.world import RunningWorld
 
-every_page = pytest.mark.parametrize("name", sorted(PAGES))
-both_schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
 COLOURS = ("#ffe600", "#111111", "#808080")
 """Pale, nearly black, and the middle where no ink is easy. All others: tests/pages/test_theme.py.
 """
+DRAWN = Pages(product=PRODUCT, branding=PRODUCT_BRANDING)
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Deque's axe-core, the rules that accessibility audits run; installed from its lock."""
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
@@ -48,33 +48,30 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
         capture_output=True,
     )
-    return folder / "node_modules" / "axe-core" / "axe.min.js"
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def sheets(chromium: Browser) -> Iterator[Callable[[str], Page]]:
-    """A tab for each colour scheme, opened when first asked for: a new one costs more than what is
-    looked at in it.
+@contextmanager
+def tab(chromium: Browser, sheets: Mapping[str, Sheet], **options: Any) -> Iterator[Page]:
+    """On it every ``open_sheet`` is one of ``sheets`` under its own policy, without a server; it
+    fails for what the policy had to stop.
     """
-    with ExitStack() as stack:
+    context = chromium.new_context(
+        viewport={"width": 320, "height": 640}, timezone_id="Europe/Berlin", **options
+    )
+    serve(context, sheets)
+    page = context.new_page()
+    stopped: list[str] = []
+    page.on("console", lambda message: stopped.append(message.text))
+    try:
+        yield page
+        assert not [text for text in stopped if "Content Security Policy" in text]
+    finally:
+        context.close()
 
-        @cache
-        def get(scheme: str) -> Page:
-            context = chromium.new_context(
-                color_scheme=cast("Any", scheme), viewport={"width": 320, "height": 640}
-            )
-            stack.callback(context.close)
-            return context.new_page()
 
-        yield get
-
-
-@pytest.fixture(params=["light", "dark"])
-def sheet(request: pytest.FixtureRequest, sheets: Callable[[str], Page]) -> Page:
-    """A page to draw on, in either colour scheme, without a server; nothing is left on it."""
-    page = sheets(request.param)
-    page.goto("about:blank")
-    return page
+def open_sheet(page: Page, name: str) -> None:
+    page.goto(f"https://acme.example.com/{name}")
 
 
 RULES = (
@@ -83,58 +80,116 @@ RULES = (
 )
 
 
-def violations(sheet: Page, axe: Path) -> list[tuple[str, list[str]]]:
+OPENED = "document.querySelectorAll('details').forEach(e => { e.open = true })"
+
+
+def violations(page: Page, axe: str) -> list[tuple[str, list[str]]]:
     """Rules that are broken by what is drawn, and the elements that break them."""
-    if sheet.evaluate("typeof axe") == "undefined":  # drawing leaves it loaded
-        sheet.add_script_tag(path=axe)
-    return [(v["id"], [n["html"] for n in v["nodes"]]) for v in sheet.evaluate(RULES)["violations"]]
+    if page.evaluate("typeof axe") == "undefined":  # drawing leaves it loaded
+        page.evaluate(axe)
+    page.evaluate(OPENED)
+    return [(v["id"], [n["html"] for n in v["nodes"]]) for v in page.evaluate(RULES)["violations"]]
 
 
 def coloured(colour: str) -> Any:
-    from dataclasses import replace
-
     return replace(ACME, branding=replace(ACME.branding, logo="", color=colour))
 
 
-@every_page
-def test_no_rule_of_wcag_is_broken(sheet: Page, axe: Path, name: str) -> None:
-    for colour in COLOURS:
-        sheet.set_content(draw(name, tenant=coloured(colour)))
-        assert violations(sheet, axe) == [], colour
-
-
-def test_pages_that_a_proxy_shows_of_itself_break_no_rule_and_fit(sheet: Page, axe: Path) -> None:
-    for status in standalone.STATUSES:
-        sheet.set_content(standalone.page(status))
-        assert sheet.evaluate("document.documentElement.scrollWidth") <= 320, status
-        assert violations(sheet, axe) == [], status
-
-
-@every_page
-def test_a_narrow_screen_needs_no_scrolling_sideways(sheet: Page, name: str) -> None:
-    for language in LANGUAGES:
-        sheet.set_content(draw(name, language, tenant=coloured("#0b5fff")))
-        assert sheet.evaluate("document.documentElement.scrollWidth") <= 320, language
-
-
-@every_page
-def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(
-    sheet: Page, name: str
+def test_no_page_breaks_a_rule_of_accessibility_in_either_scheme(
+    chromium: Browser, axe: str
 ) -> None:
-    sheet.set_content(draw(name, tenant=coloured("#0b5fff")))
-    wanted = sheet.evaluate(
-        "[...document.querySelectorAll('a[href], button, select, input:not([type=hidden])')]"
-        ".map(e => e.outerHTML)"
-    )
-    sheet.evaluate("document.body.tabIndex = -1; document.body.focus()")
-    reached = []
-    for _ in wanted:
-        sheet.keyboard.press("Tab")
-        reached.append(sheet.evaluate("document.activeElement.outerHTML"))
-        assert (
-            sheet.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 2
+    sheets = {
+        name: sheet(DRAWN, name, tenant=coloured(COLOURS[number % len(COLOURS)]))[0]
+        for number, name in enumerate(PAGES)
+    } | {f"ingress-{status}": standalone.page(status) for status in standalone.STATUSES}
+    broken = []
+    for scheme in ("light", "dark"):
+        with tab(chromium, {}, color_scheme=scheme) as page:
+            for name, html in sheets.items():
+                page.set_content(html)
+                broken += [(scheme, name, found) for found in violations(page, axe)]
+    assert broken == []
+
+
+def test_a_narrow_screen_needs_no_scrolling_sideways_in_any_language(chromium: Browser) -> None:
+    with tab(chromium, {}) as page:
+        for name, (html, _) in everything(DRAWN):
+            page.set_content(html)
+            width = page.evaluate(f"{OPENED}; document.documentElement.scrollWidth")
+            assert width <= 320, name
+
+
+def test_a_claims_name_is_broken_between_its_words_or_not_at_all(chromium: Browser) -> None:
+    with tab(chromium, {"test_result": sheet(DRAWN, "test_result")}) as page:
+        open_sheet(page, "test_result")
+        lines = page.evaluate(
+            "[...document.querySelectorAll('.claims dt code, .steps span')]"
+            ".map(e => [e.textContent, e.getClientRects().length])"
         )
-    assert reached == wanted
+        assert lines
+        assert [text for text, count in lines if count > 1 and " " not in text] == []
+
+
+FOCUSABLE = "a[href], button, select, summary, textarea, input:not([type=hidden])"
+
+
+def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(chromium: Browser) -> None:
+    sheets = {name: sheet(DRAWN, name) for name in PAGES}
+    with tab(chromium, sheets) as page:
+        for name in sheets:
+            open_sheet(page, name)
+            wanted = page.evaluate(
+                f"[...document.querySelectorAll('{FOCUSABLE}')].filter(e => !e.hidden)"
+                ".map(e => e.outerHTML)"
+            )
+            page.evaluate("document.body.tabIndex = -1; document.body.focus()")
+            reached = []
+            for _ in wanted:
+                page.keyboard.press("Tab")
+                reached.append(page.evaluate("document.activeElement.outerHTML"))
+                assert (
+                    page.evaluate(
+                        "parseFloat(getComputedStyle(document.activeElement).outlineWidth)"
+                    )
+                    >= 2
+                ), name
+            assert reached == wanted, name
+
+
+def test_times_are_those_of_the_browser_and_complete_without_scripts(chromium: Browser) -> None:
+    sheets = {name: sheet(DRAWN, name) for name in ("sessions", "app_password", "denied")}
+    with tab(chromium, sheets, locale="en-GB") as page:
+        open_sheet(page, "sessions")
+        expect(page.locator("time").first).to_have_text("21 Sept 2026, 16:13 (Berlin time)")
+        open_sheet(page, "denied")
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.get_by_role("button", name="Copy").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == REQUEST_ID[-8:]
+    with tab(chromium, sheets, locale="en-GB", java_script_enabled=False) as page:
+        open_sheet(page, "sessions")
+        expect(page.locator("time").first).to_have_text("21 Sep 2026, 14:13 UTC")
+        open_sheet(page, "app_password")
+        expect(page.get_by_role("button", name="Copy")).to_be_hidden()
+
+
+def test_no_other_script_runs_on_a_page_that_has_one(chromium: Browser) -> None:
+    sheets = {name: sheet(DRAWN, name) for name in PAGES if PAGES[name].script}
+    assert sheets
+    context = chromium.new_context()
+    serve(context, sheets)
+    page = context.new_page()
+    for name in sheets:
+        open_sheet(page, name)
+        page.evaluate("""() => {
+            const script = document.createElement('script');
+            script.textContent = 'document.title = 1';
+            const box = document.createElement('div');
+            box.innerHTML = '<img src=x onerror="document.title=2">';
+            document.body.append(script, box);
+        }""")
+        assert page.title() not in {"1", "2"}, name
+    context.close()
 
 
 def test_the_language_follows_the_browser(fronted: RunningWorld, chromium: Browser) -> None:

@@ -270,7 +270,8 @@ and `logs.yaml`. Empty fields are left out.
 
 ## Find why a request failed
 
-The error page shows a request ID. Search the log for it as `request_id`: the `check` or
+The error page shows the last 8 characters of the request ID, and all of it under "Technical
+details". Search the log for either: `request_id` ends with it. The `check` or
 `http_request` line says `reason`, and for a login also `code`, `cause` and `setting`. Other events
 of that request have the same number.
 

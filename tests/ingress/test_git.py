@@ -210,7 +210,7 @@ async def test_git_clones_and_pushes_with_an_app_password_until_its_person_is_re
         made = await bob.submit(
             page, {"name": "git", "host": HOST, "path": "/repos", "days": "30"}, form=form
         )
-    found = re.search(r'value="(gwap_[A-Za-z0-9_-]{69})"', made.text)
+    found = re.search(r">(gwap_[A-Za-z0-9_-]{69})<", made.text)
     assert found is not None, made.text
     credential = f"bob:{found[1]}"
     served.server.authorization.clear()

@@ -75,7 +75,11 @@ async def test_all_sessions_end_with_this_one(world: RunningWorld, people: Async
     here = await signed_in(world, people)
     there = await signed_in(world, people)
     cookie = here.cookies(HOST)[COOKIE]
-    page = await listed(world, here)
+    asked = await listed(world, here)
+    assert "all" not in ids(asked), "one press too many would end a working day"
+    page = await here.open(f"{world.world.url(HOST)}/_auth/sessions?all=1")
+    assert let_in(world, there), "asking ends nothing"
+    assert f"{len(ids(asked))} sessions" in page.text
     form = next(i for i, form in enumerate(page.forms) if form.fields.get("session") == "all")
     after = await here.submit(page, form=form)
     assert urlsplit(after.url).path == "/_auth/signed-out"

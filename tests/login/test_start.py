@@ -392,7 +392,7 @@ async def test_a_denial_has_a_number_that_the_log_knows_whoever_gave_it(
             cookie=cookie,
             headers={"Accept": "text/html", "X-Request-Id": given},
         )
-        shown = re.search(r"Request ID:\s*<code>([^<]+)</code>", answer.body.decode())
+        shown = re.search(r"<dt>Request ID</dt><dd><code>([^<]+)</code>", answer.body.decode())
         assert answer.status == 403 and shown is not None
         assert shown[1] == (given or shown[1])
         assert any(
@@ -772,8 +772,8 @@ async def test_a_login_begins_again_where_all_cookies_of_the_domain_go(
         ("/_auth/login", {"rd": [f"{origin}/there"], "provider": ["hooli-entra"]})
     ]
     assert "session" not in person.cookies(host)
-    assert len((await person.open(origin + "/_auth/sessions")).forms) == 2, (
-        "one to end this one, one for all: the session that was made first has ended"
+    assert len((await person.open(origin + "/_auth/sessions")).forms) == 1, (
+        "one to end this one: the session that was made first has ended"
     )
     answer = world.check(host, cookie=person.cookies(host)[COOKIE])
     assert (answer.status, answer.header("X-Auth-Request-Email")) == (200, "frank@hooli-labs.test")

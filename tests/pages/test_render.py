@@ -6,138 +6,28 @@ import hashlib
 import itertools
 import re
 from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from gateway.core.model import Branding, Secret, SessionLimits, Tenant
 from gateway.core.reason import Reason
 from gateway.login.my_app_passwords import Offer
 from gateway.pages.language import LANGUAGES
-from gateway.pages.render import PAGES, Pages, _Compiled
-from gateway.pages.texts import TrialLack, TrialStep
+from gateway.pages.render import PAGES, SHORT_ID_CHARACTERS, Pages, _Compiled
+from gateway.pages.texts import LOGIN_ERRORS, REASONS, TrialLack, TrialStep
 from gateway.sessions.api import AppPasswordView, SessionView
+from tests.pages.samples import ACME, NOW, REQUEST_ID, SESSION, VALUES
 
-ACME = Tenant(
-    id="acme",
-    name="Acme & Söhne",
-    active=True,
-    hosts=frozenset({"acme.example.com"}),
-    wildcards=frozenset(),
-    email_domains=frozenset({"acme.com"}),
-    allowed_groups=frozenset({"app-users"}),
-    allowed_roles=None,
-    client_id="c",
-    client_secret=Secret("s"),
-    scopes=("openid",),
-    providers=(),
-    rules=(),
-    shadow_rules=(),
-    headers=(),
-    session=SessionLimits(idle_s=1, absolute_s=1, max_per_user=1),
-    branding=Branding(logo="https://cdn.acme.com/logo.svg", color="#ffe600", support="it@acme.com"),
-)
-EVIL = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
-SESSION = SessionView(
-    session="f1",
-    tenant="acme",
-    user="u",
-    email="alice@acme.com",
-    provider="acme-okta",
-    hosts=("acme.example.com",),
-    created_at=1_790_000_000,
-    expires_at=1_790_040_000,
-    user_agent="Firefox",
-    current=True,
-)
-VALUES: dict[str, dict[str, object]] = {
-    "error": {
-        "reason": Reason.IDP_ERROR,
-        "code": "not_assigned",
-        "retry": "/_auth/login?rd=%2F",
-        "change": "/_auth/login?change=1",
-        "start": "/",
-    },
-    "denied": {
-        "reason": Reason.GROUP_MISSING,
-        "email": "mallory@acme.com",
-        "groups": ("app-users", "admins"),
-        "no_groups": True,
-        "roles": ("owner",),
-        "rule": "/admin/**",
-        "return_to": "https://acme.example.com/admin",
-        "change": "/_auth/login?change=1",
-        "provider_sign_out": "https://acme.okta.com/login/signout",
-    },
-    "other_person": {
-        "typed": "alice@acme.com",
-        "email": "bob@acme.com",
-        "go_on": "https://acme.example.com/",
-        "again": "/_auth/login?switch=1",
-        "provider_sign_out": "https://acme.okta.com/login/signout",
-    },
-    "signed_out": {
-        "providers": ("Sign in with Okta",),
-        "login": "/_auth/login",
-        "change": "/_auth/login?change=1",
-    },
-    "logout": {"email": "alice@acme.com", "return_to": "/"},
-    "email": {"return_to": "https://app.example.com/", "email": "", "problem": "unknown"},
-    "chooser": {
-        "choices": (
-            ("Sign in with Okta", "/_auth/login?provider=acme-okta"),
-            ("Staff", "/_auth/login?provider=acme-entra"),
-        ),
-        "change": "/_auth/login",
-    },
-    "frame": {"login": "/_auth/login"},
-    "retry": {"login": "/_auth/login", "method": "POST"},
-    "sessions": {
-        "sessions": (
-            SESSION,
-            dataclasses.replace(SESSION, session="f2", user_agent="", current=False),
-        ),
-        "email": "alice@acme.com",
-        "app_passwords": (
-            dataclasses.replace(
-                SESSION,
-                session="p1",
-                app_password=AppPasswordView(
-                    "laptop", ("acme.example.com",), ("/dav",), 1_790_000_500
-                ),
-            ),
-            dataclasses.replace(
-                SESSION, session="p2", app_password=AppPasswordView("phone", (), ("/",), None)
-            ),
-        ),
-        "offer": Offer(("acme.example.com",), 30, everywhere=True),
-        "problem": "fields",
-        "reauthenticate": "",
-    },
-    "app_password": {"text": "gwap_example", "label": "laptop", "expires_at": 1_790_040_000},
-    "test_result": {
-        "steps": (
-            (TrialStep.SIGN_IN, 212.4, True, ""),
-            (TrialStep.EXCHANGE, 80.0, False, "idp_token"),
-        ),
-        "claims": (("email", "alice@acme.com"),),
-        "groups": ("app-users",),
-        "missing": (
-            (TrialLack.GROUPS, "app-users, <admins>"),
-            (TrialLack.IDP_IAT, ""),
-            (TrialLack.DETAIL, "custom:oid"),
-        ),
-        "allowed": False,
-        "reason": Reason.GROUP_MISSING,
-    },
-    "too_long": {"login": "/_auth/login"},
-    "not_found": {"start": "/"},
-    "unavailable": {"seconds": 5},
-}
+if TYPE_CHECKING:
+    from gateway.core.model import Tenant
+
+EVIL = "</style></script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 pages = Pages()
+PRODUCTS = {text: Pages(product=text) for text in (EVIL, "words")}
 every_page = pytest.mark.parametrize("name", sorted(PAGES))
 every_language = pytest.mark.parametrize("language", LANGUAGES)
 
@@ -167,12 +57,14 @@ def test_the_examples_here_cover_every_page() -> None:
 
 @every_page
 @every_language
-def test_a_page_has_a_language_one_heading_a_title_and_no_script(name: str, language: str) -> None:
+def test_a_page_has_a_language_one_heading_a_title_and_no_script_but_ours(
+    name: str, language: str
+) -> None:
     outline = Outline(draw(name, language))
     assert outline.all("html")[0]["lang"] == language
     assert [
         len(outline.all(t)) for t in ("h1", "title", "main", "script", "iframe", "object", "link")
-    ] == [1, 1, 1, 0, 0, 0, 1]
+    ] == [1, 1, 1, PAGES[name].script, 0, 0, 1]
     assert not [
         a
         for _, attributes in outline.tags
@@ -193,9 +85,10 @@ def test_every_field_has_a_label_and_every_form_a_button(name: str) -> None:
     outline = Outline(draw(name))
     labelled = {attributes["for"] for attributes in outline.all("label")}
     assert {
-        a["id"] for a in outline.all("input", "select") if a.get("type") != "hidden"
+        a["id"] for a in outline.all("input", "select", "textarea") if a.get("type") != "hidden"
     } == labelled
-    assert len(outline.all("button")) == len(outline.all("form"))
+    sending = [a for a in outline.all("button") if a.get("type") != "button"]
+    assert len(sending) == len(outline.all("form"))
     assert all(
         attributes["action"] in {"/_auth/login", "/_auth/logout", "/_auth/sessions"}
         for attributes in outline.all("form")
@@ -210,10 +103,41 @@ def test_a_page_without_a_tenant_names_none(name: str) -> None:
 
 
 @every_page
-def test_the_request_number_and_the_support_contact_are_on_every_page(name: str) -> None:
+def test_the_support_contact_is_on_every_page_and_a_request_id_where_help_is_asked_for(
+    name: str,
+) -> None:
     html = draw(name)
-    assert "req-1" in html
     assert 'href="mailto:it@acme.com"' in html
+    assert ("req-1" in html) == (name in {"denied", "error", "test_result", "unavailable"})
+
+
+def test_a_request_id_is_shown_short_and_whole_among_the_technical_details() -> None:
+    html = pages.render("denied", ACME, "en", request_id=REQUEST_ID, **VALUES["denied"])
+    assert re.findall(r"<code[^>]*>([0-9a-f]+)</code>", html) == [
+        REQUEST_ID[-SHORT_ID_CHARACTERS:],
+        REQUEST_ID,
+    ]
+
+
+@every_page
+def test_a_page_has_one_filled_button_at_most(name: str) -> None:
+    variants: list[dict[str, Any]] = [
+        {},
+        *({key: empty} for key in VALUES[name] for empty in ("", None) if key in OPTIONAL),
+        *({"reason": reason} for reason in Reason if "reason" in VALUES[name]),
+    ]
+    for changes in variants:
+        filled = [
+            classes
+            for a in Outline(draw(name, **changes)).all("a", "button")
+            for classes in [(a.get("class") or "").split()]
+            if "button" in classes or ("class" not in a and "href" not in a) or "filled" in classes
+            if "outline" not in classes and ("danger" not in classes or "filled" in classes)
+        ]
+        assert len(filled) <= 1, (changes, filled)
+
+
+OPTIONAL = frozenset({"change", "provider_sign_out", "retry", "start"})
 
 
 @every_page
@@ -236,25 +160,28 @@ def poisoned(value: object) -> object:
         case Reason() | TrialStep() | TrialLack() | bool() | int() | float():
             return value
         case str():
-            return value + EVIL
+            return value and value + EVIL
         case tuple():
             return tuple(poisoned(item) for item in value)
-        case SessionView():
-            return dataclasses.replace(value, session=EVIL, user_agent=EVIL, hosts=(EVIL,))
-    return value
+        case SessionView() | AppPasswordView() | Offer():
+            fields = {f.name: poisoned(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return type(value)(**fields)  # type: ignore[arg-type]  # the fields of that very type
+        case _:
+            return value
 
 
 @every_page
 @every_language
 def test_no_value_reaches_the_page_as_markup(name: str, language: str) -> None:
-    tenant = dataclasses.replace(
-        ACME, name=EVIL, branding=dataclasses.replace(ACME.branding, support=EVIL)
-    )
+    def drawn(text: str, values: dict[str, object]) -> list[tuple[str, list[str]]]:
+        tenant = dataclasses.replace(
+            ACME, name=text, branding=dataclasses.replace(ACME.branding, support=text)
+        )
+        html = PRODUCTS[text].render(name, tenant, language, request_id=text, **values)
+        return [(tag, sorted(attributes)) for tag, attributes in Outline(html).tags]
+
     values = {key: poisoned(value) for key, value in VALUES[name].items()}
-    outline = Outline(pages.render(name, tenant, language, request_id=EVIL, **values))
-    assert not outline.all("script")
-    assert all(a.get("src") == ACME.branding.logo for a in outline.all("img"))
-    assert len(outline.all("style")) == 1
+    assert drawn(EVIL, values) == drawn("words", VALUES[name])
 
 
 @given(st.text())
@@ -262,13 +189,19 @@ def test_no_text_adds_an_element(text: str) -> None:
     plain = [
         tag
         for tag, _ in Outline(
-            draw("denied", email="x", groups=("x",), rule="x", return_to="x")
+            draw("denied", email="x", groups=(("x", "x"),), rule="x", return_to="x")
         ).tags
     ]
     assert [
         tag
         for tag, _ in Outline(
-            draw("denied", email=f"x{text}", groups=(text,), rule=f"x{text}", return_to=text)
+            draw(
+                "denied",
+                email=f"x{text}",
+                groups=((text, f"x{text}"),),
+                rule=f"x{text}",
+                return_to=text,
+            )
         ).tags
     ] == plain
 
@@ -309,7 +242,7 @@ def policy(page: str, tenant: Tenant | None = ACME, drawn: Pages = pages) -> dic
 
 
 @every_page
-def test_the_policy_permits_this_style_and_nothing_else(name: str) -> None:
+def test_the_policy_permits_what_is_inlined_and_nothing_else(name: str) -> None:
     permitted = policy(name)
     assert set(permitted) == {
         "default-src",
@@ -318,15 +251,20 @@ def test_the_policy_permits_this_style_and_nothing_else(name: str) -> None:
         "form-action",
         "frame-ancestors",
         "base-uri",
+        *(("script-src",) if PAGES[name].script else ()),
     }
     assert permitted["default-src"] == permitted["base-uri"] == "'none'"
     assert permitted["img-src"] == "data: https://cdn.acme.com"
-    style = re.search(r"<style>(.*)</style>", draw(name), re.DOTALL)
-    assert style is not None
-    assert (
-        permitted["style-src"]
-        == f"'sha256-{base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()}'"
-    )
+    inlined = re.findall(r"<(style|script)[^>]*>(.*?)</(?:style|script)>", draw(name), re.DOTALL)
+    assert {f"{tag}-src": _hash(text) for tag, text in inlined} == {
+        directive: value
+        for directive, value in permitted.items()
+        if directive in {"style-src", "script-src"}
+    }
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 @every_page
@@ -428,7 +366,7 @@ def test_an_e_mail_problem_is_tied_to_its_field() -> None:
     )
     assert field["aria-invalid"] == "true"
     assert "problem" in str(field["aria-describedby"]).split()
-    assert "aria-invalid" not in draw("email", problem="")
+    assert not any("aria-invalid" in a for a in Outline(draw("email", problem="")).all("input"))
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -487,3 +425,117 @@ def test_a_template_is_compiled_once_for_all_languages(monkeypatch: pytest.Monke
     assert len(
         {drawn.render("unavailable", None, language, seconds=3) for language in LANGUAGES}
     ) == len(LANGUAGES)
+
+
+def test_a_page_of_no_tenant_names_the_product_or_the_host() -> None:
+    named = Pages(product="Example & Co", branding=dataclasses.replace(ACME.branding, logo=""))
+    html = named.render("email", None, "en", **VALUES["email"])
+    assert "<h1>Sign in to Example &amp; Co</h1>" in html
+    assert "to continue to app.example.com" in html
+    assert 'href="mailto:it@acme.com"' in html
+    assert "<h1>Sign in to app.example.com</h1>" in draw("email", tenant=None)
+    assert "Example &amp; Co" in named.render("logout", ACME, "en", **VALUES["logout"])
+
+
+def asking(html: str) -> dict[str, str]:
+    link = next(
+        a["href"] or ""
+        for a in Outline(html).all("a")
+        if (a["href"] or "").startswith("mailto:it@acme.com?")
+    )
+    parts = urlsplit(link)
+    assert not parts.fragment
+    fields = parse_qsl(parts.query, strict_parsing=True, max_num_fields=2)
+    assert [key for key, _ in fields] == ["subject", "body"]
+    return dict(fields)
+
+
+@every_language
+def test_asking_for_access_begins_a_message_with_all_that_support_needs(language: str) -> None:
+    message = asking(
+        pages.render("denied", ACME, language, request_id=REQUEST_ID, **VALUES["denied"])
+    )
+    lines = message["body"].split("\r\n")
+    assert lines[0] == "https://acme.example.com/admin"  # less its query, which may hold secrets
+    assert [line.rpartition(": ")[2] for line in lines[1:]] == [
+        "mallory@acme.com",
+        "app-users, Finance, Northern Europe (3f2b8c1e-9d4a-4c7b-8e21-6a5f0c9d7b42)",
+        "owner",
+        "group_missing",
+        REQUEST_ID,
+    ]
+    assert "&" not in message["subject"]
+    assert (
+        "group_missing"
+        not in asking(
+            pages.render("error", ACME, language, request_id=REQUEST_ID, **VALUES["error"])
+        )["body"]
+    )
+
+
+@given(st.text(), st.text())
+def test_no_text_adds_to_a_message_anything_but_itself(email: str, group: str) -> None:
+    message = asking(draw("denied", email=f"x{email}", groups=((f"x{group}", ""),), roles=()))
+    assert len(message["body"].split("\r\n")) == 5
+    assert len(message["body"]) < 1200
+
+
+@pytest.mark.parametrize("support", ["https://help.acme.com/", "+46 8 123", ""])
+def test_without_an_address_for_mail_access_is_asked_for_at_the_contacts_page_or_not_at_all(
+    support: str,
+) -> None:
+    tenant = dataclasses.replace(ACME, branding=dataclasses.replace(ACME.branding, support=support))
+    html = draw("denied", tenant=tenant)
+    assert "mailto:" not in html
+    assert ("Ask for access" in html) == support.startswith("https:")
+
+
+def test_help_is_offered_where_the_words_say_to_ask_for_it() -> None:
+    for text in (*REASONS.values(), *LOGIN_ERRORS.values()):
+        asks = re.search(r"support contact|IT department|Ask for", text.do) is not None
+        assert text.help == asks, text
+        assert not text.access or text.help
+
+
+def test_a_group_is_shown_by_its_label_and_its_name_only_where_there_is_none() -> None:
+    shown = re.search(r"<ul>(.*)</ul>", draw("denied", roles=()))
+    assert shown is not None
+    assert shown[1] == "<li>app-users</li><li>Finance, Northern Europe</li>"
+
+
+AGO = {
+    0: ("just now", "gerade eben", "à l&#39;instant", "hace un momento"),
+    60: ("1 minute ago", "vor 1 Minute", "il y a 1 minute", "hace 1 minuto"),
+    7_199: ("1 hour ago", "vor 1 Stunde", "il y a 1 heure", "hace 1 hora"),
+    7_200: ("2 hours ago", "vor 2 Stunden", "il y a 2 heures", "hace 2 horas"),
+    172_800: ("2 days ago", "vor 2 Tagen", "il y a 2 jours", "hace 2 días"),
+}
+
+
+def test_times_are_relative_and_exact_ones_say_utc_without_the_script() -> None:
+    for seconds, words in AGO.items():
+        for language, ago in zip(LANGUAGES, words, strict=True):
+            view = dataclasses.replace(SESSION, created_at=NOW - seconds, expires_at=NOW + 90)
+            html = draw("sessions", language, sessions=(view,), app_passwords=())
+            assert f"{ago} ·" in html.replace("'", "&#39;"), (seconds, language)
+    html = draw("sessions", "en", sessions=(SESSION,), app_passwords=())
+    assert '<time datetime="2026-09-21T14:13:20Z">21 Sep 2026, 14:13 UTC</time>' in html
+    assert "ends in 8 hours at the latest" in html
+    french = draw("sessions", "fr", sessions=(SESSION,), app_passwords=())
+    assert "21 sept. 2026, 14:13 UTC" in french
+
+
+def test_a_browser_is_named_and_what_it_said_itself_is_among_the_details() -> None:
+    html = draw("sessions", sessions=(SESSION,), app_passwords=())
+    assert "<strong>Firefox on Linux</strong>" in html
+    assert f"<code>{SESSION.user_agent}</code>" in html
+
+
+def test_ending_all_sessions_is_asked_once_more_and_says_what_ends() -> None:
+    assert 'value="all"' not in draw("sessions")
+    assert 'href="/_auth/sessions?all=1"' in draw("sessions")
+    html = draw("end_all")
+    assert 'value="all"' in html
+    assert "3 sessions" in html
+    assert "2 app passwords" in html
+    assert "app password" not in draw("end_all", app_passwords=0)

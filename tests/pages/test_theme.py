@@ -33,5 +33,5 @@ def test_a_readable_colour_stays_as_it_is() -> None:
 
 def test_the_backgrounds_are_those_of_the_style_sheet() -> None:
     style = (HERE / "static" / "pages.css").read_text()
-    assert f"--page: {LIGHT_BACKGROUND}" in style
-    assert f"--page: {DARK_BACKGROUND}" in style
+    assert f"--canvas: {LIGHT_BACKGROUND}" in style
+    assert f"--card: {DARK_BACKGROUND}" in style
