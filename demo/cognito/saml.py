@@ -23,8 +23,8 @@ from urllib.parse import urlencode
 from aiohttp import ClientError, ClientSession
 from cryptography import x509
 from lxml import etree
-from signxml import XMLVerifier
 from signxml.exceptions import SignXMLException
+from signxml.verifier import XMLVerifier
 
 from demo.cognito.federation import ATTEMPT_LIFETIME_S, CLOCK_SKEW_S
 from demo.cognito.signin import SignInError
