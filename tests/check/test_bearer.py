@@ -12,6 +12,7 @@ import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import create_autospec
 from urllib.parse import urlencode
 
 import pytest
@@ -19,8 +20,13 @@ import pytest
 from demo.faults import status
 from demo.jose import SigningKey, b64url
 from demo.world import MACHINE_CLIENT
+from gateway.check.bearer import Machines
+from gateway.cognito.relying_party import RelyingParty
 from gateway.config.types import DEFAULT_HEADERS
+from gateway.core.model import Identity, MachineToken
+from gateway.sessions.api import BearerLink, SessionStore
 from tests.check.test_denial import post
+from tests.core.build import identity, provider, tenant
 from tests.login.test_start import embedded_jwk, hs256_with_public_key
 from tests.support.policy import OWN_CLIENT
 from tests.support.tokens import machine_token, token_request
@@ -531,6 +537,37 @@ async def test_a_persons_token_that_is_not_quite_right_stays_out(
         check(policy, "/people/x", machine(policy, lambda draft: as_person(draft, claims))).status
         == 200
     )
+
+
+async def test_a_token_counts_for_whom_tenant_and_provider_both_know() -> None:
+    """What its user's last login said is compared with what they are now."""
+    here = tenant(
+        email_domains=frozenset({"acme.test", "acme.example"}),
+        providers=(
+            provider("acme-okta", domains=frozenset({"acme.test", "former.test"})),
+            provider("acme-entra", domains=frozenset({"acme.example"})),
+        ),
+    )
+    whose = identity(sub="alice", provider="acme-okta", email_domain="acme.test")
+    token = MachineToken("client", frozenset(), "alice", "okta_alice", int(time.time()))
+
+    async def found(link: Identity | None, *, sub: str = "alice") -> MachineToken | None:
+        relying_party, sessions = create_autospec(RelyingParty), create_autospec(SessionStore)
+        relying_party.verify_access_token.return_value = replace(token, sub=sub)
+        sessions.bearer_link.return_value = None if link is None else BearerLink(link)
+        return await Machines(relying_party, sessions).authenticate(here, "token")
+
+    assert await found(whose) == replace(token, person=whose)
+    for link in (
+        None,
+        replace(whose, sub="bob"),
+        replace(whose, provider="acme-former"),
+        replace(whose, email_domain="acme.example"),  # the tenant's, and another provider's
+        replace(whose, email_domain="former.test"),  # the provider's, and no more the tenant's
+        replace(whose, email_domain=""),
+    ):
+        assert await found(link) is None
+    assert await found(whose, sub="") is None
 
 
 async def test_without_a_login_here_there_is_no_entry(

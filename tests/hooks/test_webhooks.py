@@ -51,6 +51,7 @@ class App:
     def __init__(self) -> None:
         self.answers: list[int] = []
         self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.sent_on: list[bytes] = []
 
     async def receive(self, request: web.Request) -> web.Response:
         self.requests.append(
@@ -58,8 +59,12 @@ class App:
         )
         status = self.answers.pop(0) if self.answers else 204
         return web.Response(
-            status=status, headers={"Location": "http://127.0.0.1:1/"} if status == 302 else None
+            status=status, headers={"Location": "/elsewhere"} if status in {302, 307} else None
         )
+
+    async def elsewhere(self, request: web.Request) -> web.Response:
+        self.sent_on.append(await request.read())
+        return web.Response(status=204)
 
     def documents(self) -> list[dict[str, Any]]:
         return [json.loads(b) for _, b in self.requests]
@@ -98,8 +103,10 @@ async def test_news_in_the_moment_of_ending_do_not_keep_it_from_ending(
 async def app(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
     found = App()
     server = web.Application()
-    server.add_routes([web.post("/hooks", found.receive)])
-    monkeypatch.setattr(webhooks, "PAUSES_S", (0.0, 0.0, 0.0))
+    server.add_routes(
+        [web.post("/hooks", found.receive), web.route("*", "/elsewhere", found.elsewhere)]
+    )
+    monkeypatch.setattr(webhooks, "PAUSES_S", (0.0, 0.0, 0.0, 0.0))
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(serving(server))
         world.targets.webhooks["acme"] = WebhookTarget(
@@ -169,9 +176,10 @@ async def test_the_app_hears_who_left_and_who_is_back_with_every_name_it_may_kno
 async def test_it_is_sent_again_under_the_same_id_and_body_until_taken(
     world: World, app: App
 ) -> None:
-    app.answers = [500, 302, 204]
+    app.answers = [500, 302, 307, 204]
     await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
-    await drained(world, app, 3)
+    await drained(world, app, 4)
+    assert app.sent_on == [], "an address that the guard has not seen"
     assert len({(h["webhook-id"], b) for h, b in app.requests}) == 1
 
 

@@ -95,6 +95,21 @@ async def test_the_second_host_is_silent_and_has_a_session_of_its_own(
     )
 
 
+async def test_a_ticket_of_another_person_ends_the_session_before_it_at_once(
+    central: RunningWorld, person: Person
+) -> None:
+    """Nobody else's session, planted or left behind, goes on behind the one that came."""
+    await person.log_in(login(central, CALENDAR), "alice@acme.test")
+    alices = person.cookies(CALENDAR)[COOKIE]
+    assert central.check(CALENDAR, cookie=alices).status == 200
+    async with Person() as other:
+        other.set_cookie(CALENDAR, COOKIE, f"{alices}; Secure")
+        page = await other.log_in(login(central, CALENDAR), "bob@acme.test")
+        assert path(page) == "/there"
+        assert other.cookies(CALENDAR)[COOKIE] != alices
+    assert central.check(CALENDAR, cookie=alices).status == 401
+
+
 async def test_another_tenant_is_not_silent(central: RunningWorld, person: Person) -> None:
     await person.log_in(login(central, ACME), "alice@acme.test")
     page = await person.open(login(central, "globex.localhost"))

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.browserless import Page, Person
+from tests.support.browserless import FORGED, Page, Person
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -119,6 +119,12 @@ async def test_another_site_ends_nothing(world: RunningWorld, people: AsyncExitS
     address = f"{world.world.url(HOST)}/_auth/sessions"
     page = await bob._navigate("POST", address, initiator="http://evil.test/", body="session=all")
     assert page.status in {401, 403}
+    cookie = bob.cookies(HOST)[COOKIE]
+    for headers in FORGED:
+        answered = world.post(
+            HOST, "/_auth/sessions", "session=all", cookie=cookie, headers=headers
+        )
+        assert answered == 403, headers
     assert let_in(world, bob)
 
 

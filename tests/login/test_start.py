@@ -24,7 +24,7 @@ import pytest
 from demo.faults import redirect, status
 from demo.jose import SigningKey, TokenDraft, b64url
 from gateway.login.request import MAX_BINDINGS
-from tests.support.browserless import Page, Person, as_page, forgotten_at
+from tests.support.browserless import FORGED, Page, Person, as_page, forgotten_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -222,6 +222,9 @@ async def test_another_site_can_not_log_anybody_out(world: RunningWorld, person:
     question = await person.open(world.world.url("acme.localhost") + "/_auth/logout")
     forged = replace(question, url="http://evil.localhost/")
     assert (await person.submit(forged, {})).status == 403
+    for headers in FORGED:
+        answered = world.post("acme.localhost", "/_auth/logout", "", cookie=cookie, headers=headers)
+        assert answered == 403, headers
     assert world.check("acme.localhost", cookie=cookie).status == 200
 
 
@@ -569,7 +572,7 @@ async def test_a_prefetch_or_head_of_a_callback_cancels_nothing(
     assert urlsplit((await person.open(url)).url).path == "/there"
 
 
-@pytest.mark.parametrize("state", ["", "x", "0" * 46, "a" * 4000])
+@pytest.mark.parametrize("state", ["", "x", "0" * 46, "a" * 4000, "of another login"])
 async def test_a_code_shown_elsewhere_under_another_state_is_spent(
     world: RunningWorld, person: Person, state: str
 ) -> None:
@@ -577,12 +580,16 @@ async def test_a_code_shown_elsewhere_under_another_state_is_spent(
     PKCE challenge and nonce.
     """
     url = await at_callback(world, person)
+    if state == "of another login":
+        begun = await person.open(start_url(world), follow=False)
+        state = params(begun.headers.header("Location") or "")["state"]
     stranger = (
         f"{world.world.url('acme.localhost')}/_auth/"
         f"callback?{urlencode({**params(url), 'state': state})}"
     )
     async with Person() as victim:
-        await begins_again(victim, stranger)
+        await victim.open(stranger, follow=False)
+        assert COOKIE not in victim.cookies("acme.localhost")
     page = await refused(person, url)
     assert "another browser" in page.text
 
@@ -609,12 +616,16 @@ async def test_a_missing_or_foreign_state_is_refused(
     )
 
 
-async def test_a_state_of_acme_is_refused_at_globex(world: RunningWorld, person: Person) -> None:
+@pytest.mark.parametrize("host", ["globex.localhost", "calendar.acme.localhost"])
+async def test_a_login_of_one_host_ends_at_no_other(
+    world: RunningWorld, person: Person, host: str
+) -> None:
     """(CB-04)"""
     url = await at_callback(world, person)
     for name, value in person.bindings("acme.localhost").items():
-        person.set_cookie("globex.localhost", name, f"{value}; Secure")
-    await refused(person, url.replace("acme.localhost", "globex.localhost"))
+        person.set_cookie(host, name, f"{value}; Secure")
+    await refused(person, url.replace("//acme.localhost", f"//{host}"))
+    assert logged(world, "login_failed")["cause"] == "the login began at another host"
 
 
 async def test_a_code_of_another_login_is_refused_by_pkce(

@@ -95,6 +95,20 @@ def forgotten_at(page: Page) -> list[str]:
     ]
 
 
+FORGED: tuple[dict[str, str], ...] = (
+    {},
+    {"Origin": "null"},
+    {"Origin": "null", "Sec-Fetch-Site": "same-site"},
+    {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "none"},
+    {"Origin": "http://evil.localhost", "Sec-Fetch-Site": "same-origin"},
+)
+"""What a form of another page may be sent with, also by a sibling site, to which SameSite gives the
+cookie.
+"""
+
+
 class Person:
     """One browser profile. ``follow=False`` on a call stops at the first answer."""
 

@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from tests.database.template import embedded_database
 from tests.support.spare_keys import spare_keys
@@ -121,6 +122,23 @@ class RunningWorld:
             connection.endheaders()
             response = connection.getresponse()
             return Checked(response.status, tuple(response.getheaders()), response.read())
+        finally:
+            connection.close()
+
+    def post(
+        self, host: str, path: str, body: str, *, cookie: str, headers: Mapping[str, str]
+    ) -> int:
+        """A form with the session cookie, and with these headers alone; its status."""
+        port = self.world.gateways[0].ports["public"]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        own = {
+            "Host": urlsplit(self.world.url(host)).netloc,
+            "Cookie": f"__Host-gw={cookie}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        try:
+            connection.request("POST", path, body=body, headers={**own, **headers})
+            return connection.getresponse().status
         finally:
             connection.close()
 
