@@ -16,13 +16,14 @@ import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import groupby, islice
+from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
 from gateway.log_writer import BackgroundHandler, BackgroundStderr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gateway.log_writer import LogWriter
 
@@ -255,21 +256,21 @@ def _ordered(record: logging.LogRecord) -> dict[str, object]:
 
 class JsonEvent:
     """Lines of one event of level info, the same as ``_Json`` writes: for what is recorded at every
-    request. Fields whose values come again and again are encoded once, together with those beside
-    them.
+    request. What stands between the fields that vary comes again and again, and is encoded once.
     """
 
-    def __init__(self, event: str, names: Sequence[str], *, varying: Collection[str]) -> None:
-        """``names``: of all fields, in the order of a line; ``varying``: of those whose values do
-        not come again.
+    def __init__(self, event: str, names: Sequence[str], *, varying: Sequence[str]) -> None:
+        """``names``: of all fields, in the order of a line. ``varying``: of those whose values do
+        not come again, in that order too.
         """
         self.name = event
         self._event = f'", "level": "info", "event": {_json_text(event)}'
-        self._parts: list[tuple[slice, Callable[[_Values], str]]] = []
-        for varies, run in groupby(enumerate(names), lambda place: place[1] in varying):
-            places = list(run)
-            encode = _fields_encoder([name for _, name in places], remember=not varies)
-            self._parts.append((slice(places[0][0], places[-1][0] + 1), encode))
+        self._names = tuple(names)
+        self._varying = frozenset(varying)
+        self._fixed = _picker([n for n, name in enumerate(names) if name not in varying])
+        self._vary = _picker([names.index(name) for name in varying])
+        self._prefixes = [f', "{name}": ' for name in varying]
+        self._templates = lru_cache(maxsize=2048)(self._template)
         self._second, self._stamp = -1, ""
 
     def line(self, created: float, values: _Values) -> str:
@@ -283,48 +284,47 @@ class JsonEvent:
         if second != self._second:
             self._second = second
             self._stamp = f'{{"time": "{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.'
-        body = "".join([encode(values[part]) for part, encode in self._parts])
+        fixed = self._fixed(values)
+        template = self._template(fixed) if _is_long(fixed) else self._templates(fixed)
+        body = template % tuple(
+            [
+                "" if value is None else prefix + _json_value(value)
+                for prefix, value in zip(self._prefixes, self._vary(values), strict=True)
+            ]
+        )
         return f"{self._stamp}{microseconds // 1000:03d}Z{self._event}{body}}}\n"
+
+    def _template(self, fixed: _Values) -> str:
+        """All fields, with a ``%s`` for each that varies."""
+        left = iter(fixed)
+        parts = []
+        for name in self._names:
+            if name in self._varying:
+                parts.append("%s")
+            elif (value := next(left)) is not None:
+                parts.append(f', "{name}": {_json_value(value)}'.replace("%", "%%"))
+        return "".join(parts)
 
 
 _Values = tuple[str | float | None, ...]
-_MAX_REMEMBERED = 256
-"""Characters of a value; with the number of them that are remembered, at most some 10 MB."""
+_MAX_REMEMBERED = 1024
+"""Characters of all values of a line that is remembered; with the number of lines, some 10 MB."""
 
 
-def _fields_encoder(names: Sequence[str], *, remember: bool) -> Callable[[_Values], str]:
-    if len(names) == 1 and not remember:
-        return _field_encoder(names[0])
-    prefixes = [f', "{name}": ' for name in names]
-
-    def encode(values: _Values) -> str:
-        return "".join(
-            [
-                prefix + (_json_text(value) if isinstance(value, str) else repr(value))
-                for prefix, value in zip(prefixes, values, strict=True)
-                if value is not None
-            ]
-        )
-
-    remembered = lru_cache(maxsize=2048)(encode)
-
-    def encode_once(values: _Values) -> str:
-        long = any(isinstance(value, str) and len(value) > _MAX_REMEMBERED for value in values)
-        return encode(values) if long else remembered(values)
-
-    return encode_once if remember else encode
+def _picker(places: Sequence[int]) -> Callable[[_Values], _Values]:
+    """What stands at these places of a line's values."""
+    if len(places) == 1:
+        (place,) = places
+        return lambda values: (values[place],)
+    return itemgetter(*places)
 
 
-def _field_encoder(name: str) -> Callable[[_Values], str]:
-    prefix = f', "{name}": '
+def _is_long(values: _Values) -> bool:
+    return len("".join([value for value in values if type(value) is str])) > _MAX_REMEMBERED
 
-    def encode(values: _Values) -> str:
-        (value,) = values
-        if value is None:
-            return ""
-        return prefix + (_json_text(value) if isinstance(value, str) else repr(value))
 
-    return encode
+def _json_value(value: str | float) -> str:
+    return _json_text(value) if isinstance(value, str) else repr(value)
 
 
 def _json_text(text: str) -> str:

@@ -44,6 +44,7 @@ statuses and methods).
 PURE = {
     "core": {"idna", "gateway.core", "gateway.errors"},
     "check/dialects": {"gateway.core", "gateway.errors", "gateway.check.dialects"},
+    "check/dialects/names": {"multidict"},
     **{
         f"hooks/{name}": {
             "jwt",
@@ -78,7 +79,10 @@ def modules() -> list[tuple[str, Path]]:
     for name in PURE:
         path = ROOT / "gateway" / name
         paths = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-        found += [(name, path) for path in paths]
+        for each in paths:
+            own = str(each.relative_to(ROOT / "gateway").with_suffix(""))
+            if own == name or own not in PURE:
+                found.append((name, each))
     return found
 
 

@@ -23,6 +23,11 @@ from gateway.check.counts import CheckCounts
 from gateway.check.denial import Asked, explain
 from gateway.check.dialects import ENDPOINTS, PATHS, Malformed, Verdict
 from gateway.check.dialects.forwarded import sees_pages
+from gateway.check.dialects.names import (
+    ACCEPT_LANGUAGE,
+    X_FORWARDED_METHOD,
+    X_REQUEST_ID,
+)
 from gateway.check.log_throttle import MAX_KEY_CHARACTERS, Repeats
 from gateway.check.records import CheckRecord, CheckRecords
 from gateway.check.response import CheckResponse, encode, header_lines
@@ -154,7 +159,7 @@ class Checks:
         if dialect is None:
             return _NOT_FOUND
         if not self._services.trust.is_trusted(request.headers, request.peer):
-            asked_by = next(iter(request.headers.getall("X-Forwarded-Method", ())), request.method)
+            asked_by = next(iter(request.headers.getall(X_FORWARDED_METHOD, ())), request.method)
             html = sees_pages(request.headers, asked_by)
             refused = _Decided(Deny(Reason.UNTRUSTED_PROXY))
             return self._answer(dialect, request, None, refused, started, html=html)
@@ -207,7 +212,7 @@ class Checks:
         verdict = self._verdict(
             decided._replace(decision=decision),
             parsed,
-            request.headers.getall("Accept-Language", ()),
+            request.headers.getall(ACCEPT_LANGUAGE, ()),
             html=html,
             number=parsed.request_id if parsed is not None else number,
         )
@@ -218,7 +223,7 @@ class Checks:
     def _malformed(
         self, dialect: Dialect, request: RawRequest, malformed: Malformed, started: float
     ) -> CheckResponse:
-        given = parse_request_id(",".join(request.headers.getall("X-Request-Id", ())))
+        given = parse_request_id(",".join(request.headers.getall(X_REQUEST_ID, ())))
         number = given or self._services.random_token()[:16]
         _LOG.info(
             "check_malformed",

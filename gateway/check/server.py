@@ -33,6 +33,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gateway.check.dialects import RawRequest
+from gateway.check.dialects.names import (
+    EXPECT,
+    X_REQUEST_ID,
+)
 from gateway.check.http_parser import (
     MAX_HEAD_BYTES,
     MAX_PIPELINED,
@@ -442,7 +446,7 @@ class CheckConnection(asyncio.Protocol):
             error,
             listener=self._listener.name,
             path=head.path.partition("?")[0],
-            request_id=parse_request_id(head.headers.get("X-Request-Id", "")) or None,
+            request_id=parse_request_id(head.headers.get(X_REQUEST_ID, "")) or None,
         )
         self._write(_FAULT, head, last=True)
 
@@ -505,7 +509,7 @@ def _refused(head: Head) -> CheckResponse | None:
     """What no ingress sends."""
     if not is_http_1(head):
         return _VERSION
-    expected = head.headers.get("Expect")
+    expected = head.headers.get(EXPECT)
     # RFC 9110 §10.1.1: the final answer may come at once; proxies hand the header on.
     return None if expected is None or expected.lower() == "100-continue" else _EXPECTATION
 

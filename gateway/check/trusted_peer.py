@@ -12,13 +12,14 @@ import hmac
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from gateway.check.dialects.names import X_GATEWAY_KEY
 from gateway.core.hosts import plain_address
 
 if TYPE_CHECKING:
     from gateway.check.dialects import Headers
     from gateway.config.model import Ingress
 
-KEY_HEADER: Final = "X-Gateway-Key"
+KEY_HEADER: Final = X_GATEWAY_KEY
 MAX_KEYS: Final = 4
 """That an ingress may send."""
 _MAX_PEERS: Final = 4096

@@ -15,8 +15,33 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from gateway.check.dialects.names import (
+    ACCEPT,
+    ACCESS_CONTROL_REQUEST_METHOD,
+    AUTHORIZATION,
+    COOKIE,
+    DEPTH,
+    DESTINATION,
+    HOST,
+    ORIGIN,
+    SEC_FETCH_DEST,
+    SEC_FETCH_MODE,
+    SEC_FETCH_SITE,
+    SEC_PURPOSE,
+    SEC_WEBSOCKET_VERSION,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_METHOD,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_URI,
+    X_ORIGINAL_METHOD,
+    X_ORIGINAL_URL,
+    X_REQUEST_ID,
+    X_REQUESTED_WITH,
+)
 from gateway.core import authorization
 from gateway.core.cookies import parted
 from gateway.core.hosts import parse_host_header
@@ -94,14 +119,14 @@ def parse_forwarded(request: RawRequest, *, cookie_name: str) -> AuthRequest | M
     try:
         return _build(
             request,
-            method=_once(headers, "X-Forwarded-Method"),
-            scheme=_once(headers, "X-Forwarded-Proto"),
-            host=_once(headers, "X-Forwarded-Host"),
-            uri=_once(headers, "X-Forwarded-Uri"),
+            method=_once(headers, X_FORWARDED_METHOD),
+            scheme=_once(headers, X_FORWARDED_PROTO),
+            host=_once(headers, X_FORWARDED_HOST),
+            uri=_once(headers, X_FORWARDED_URI),
             cookie_name=cookie_name,
         )
     except MalformedError as error:
-        method = next(iter(headers.getall("X-Forwarded-Method", ())), "")
+        method = next(iter(headers.getall(X_FORWARDED_METHOD, ())), "")
         return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(headers, method))
 
 
@@ -124,8 +149,8 @@ def _agreed(headers: Headers) -> tuple[str, str, str, str]:
     described = [
         read(headers)
         for read, names in (
-            (_forwarded, ("X-Forwarded-Uri", "X-Forwarded-Method")),
-            (_original, ("X-Original-URL", "X-Original-Method")),
+            (_forwarded, (X_FORWARDED_URI, X_FORWARDED_METHOD)),
+            (_original, (X_ORIGINAL_URL, X_ORIGINAL_METHOD)),
         )
         if any(headers.getall(name, ()) for name in names)
     ]
@@ -138,16 +163,16 @@ def _agreed(headers: Headers) -> tuple[str, str, str, str]:
 
 def _forwarded(headers: Headers) -> tuple[str, str, str, str]:
     return (
-        _once(headers, "X-Forwarded-Method"),
-        _once(headers, "X-Forwarded-Proto"),
-        _once(headers, "X-Forwarded-Host"),
-        _once(headers, "X-Forwarded-Uri"),
+        _once(headers, X_FORWARDED_METHOD),
+        _once(headers, X_FORWARDED_PROTO),
+        _once(headers, X_FORWARDED_HOST),
+        _once(headers, X_FORWARDED_URI),
     )
 
 
 def _original(headers: Headers) -> tuple[str, str, str, str]:
-    method = _once(headers, "X-Original-Method")
-    scheme, separator, rest = _once(headers, "X-Original-URL").partition("://")
+    method = _once(headers, X_ORIGINAL_METHOD)
+    scheme, separator, rest = _once(headers, X_ORIGINAL_URL).partition("://")
     host, slash, uri = rest.partition("/")
     if not separator or not slash:
         raise MalformedError("X-Original-URL: an absolute address with a path")
@@ -161,8 +186,8 @@ def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRe
         return _build(
             request,
             method=request.method,
-            scheme=_once(headers, "X-Forwarded-Proto"),
-            host=_once(headers, "Host"),
+            scheme=_once(headers, X_FORWARDED_PROTO),
+            host=_once(headers, HOST),
             uri=path.removeprefix(prefix) if path.startswith(prefix) else "",
             cookie_name=cookie_name,
         )
@@ -198,15 +223,15 @@ def _build(
     if path is None:
         raise MalformedError(f"path {_shown(uri)}")
     get = request.headers.getall
-    accept = get("Accept", ())
+    accept = get(ACCEPT, ())
     kind = request_kind(request.headers, method)
-    cookie_lines = get("Cookie", ())
+    cookie_lines = get(COOKIE, ())
     cookie_chars = sum(map(len, cookie_lines))
     if cookie_chars > MAX_COOKIE_CHARS:
         raise MalformedError(f"Cookie of more than {MAX_COOKIE_CHARS} bytes")
     cookies, other_cookies = parted(cookie_lines, cookie_name)
-    credentials = authorization.read(get("Authorization", ()))
-    clients, numbers = get("X-Forwarded-For", ()), get("X-Request-Id", ())
+    credentials = authorization.read(get(AUTHORIZATION, ()))
+    clients, numbers = get(X_FORWARDED_FOR, ()), get(X_REQUEST_ID, ())
     return AuthRequest(
         scheme=known_scheme,
         host=canonical_host,
@@ -220,13 +245,13 @@ def _build(
         other_cookies=other_cookies,
         bearer=credentials.bearer,
         preflight=method == "OPTIONS"
-        and len(get("Origin", ())) == 1
-        and len(get("Access-Control-Request-Method", ())) == 1,
+        and len(get(ORIGIN, ())) == 1
+        and len(get(ACCESS_CONTROL_REQUEST_METHOD, ())) == 1,
         client=_address(",".join(clients).rpartition(",")[2].strip()) if clients else "",
         request_id=parse_request_id(",".join(numbers)) if numbers else "",
-        destination=parse_destination(get("Destination", ()), method=method, host=canonical_host),
-        depth=parse_depth(get("Depth", ())),
-        websocket=method in _OPENS_SOCKET and len(get("Sec-WebSocket-Version", ())) == 1,
+        destination=parse_destination(get(DESTINATION, ()), method=method, host=canonical_host),
+        depth=parse_depth(get(DEPTH, ())),
+        websocket=method in _OPENS_SOCKET and len(get(SEC_WEBSOCKET_VERSION, ())) == 1,
         app_password=credentials.app_password,
         authorization=credentials.passed
         if cookie_chars + len(credentials.passed) <= MAX_COOKIE_CHARS
@@ -246,17 +271,15 @@ def request_kind(headers: Headers, method: str) -> RequestKind:
     }.get(method)
     if shown is None:
         return RequestKind.OTHER
-    mode, destination = headers.getall("Sec-Fetch-Mode", ()), headers.getall("Sec-Fetch-Dest", ())
-    purposes = headers.getall("Sec-Purpose", ())
+    mode, destination = headers.getall(SEC_FETCH_MODE, ()), headers.getall(SEC_FETCH_DEST, ())
+    purposes = headers.getall(SEC_PURPOSE, ())
     if purposes and any("prefetch" in purpose.lower() for purpose in purposes):
         return RequestKind.OTHER
     if not mode and not destination:
         # Android's WebView names its application there, which has a dot; scripts say XMLHttpRequest
         # and the like.
-        script = any("." not in value for value in headers.getall("X-Requested-With", ()))
-        return (
-            shown if not script and names_html(headers.getall("Accept", ())) else RequestKind.OTHER
-        )
+        script = any("." not in value for value in headers.getall(X_REQUESTED_WITH, ()))
+        return shown if not script and names_html(headers.getall(ACCEPT, ())) else RequestKind.OTHER
     if list(mode) != ["navigate"] or len(destination) > 1:
         return RequestKind.OTHER
     if not destination or destination[0] == "document":
@@ -264,14 +287,14 @@ def request_kind(headers: Headers, method: str) -> RequestKind:
     if destination[0] == "empty":
         # Chromium, of what a service worker passes through and of <a download>. No script can ask
         # in this mode (Fetch, "Request" constructor).
-        return shown if names_html(headers.getall("Accept", ())) else RequestKind.OTHER
+        return shown if names_html(headers.getall(ACCEPT, ())) else RequestKind.OTHER
     return RequestKind.FRAME if destination[0] in _FRAMES else RequestKind.OTHER
 
 
 def sees_pages(headers: Headers, method: str) -> bool:
     """Whether whoever asks would see a page: a person, or a script that names HTML."""
     return request_kind(headers, method) is not RequestKind.OTHER or names_html(
-        headers.getall("Accept", ())
+        headers.getall(ACCEPT, ())
     )
 
 
@@ -280,22 +303,33 @@ def prompts(headers: Headers) -> bool:
     password. Programs send no fetch metadata and ask for no HTML; mail clients made of a browser
     say that no site began their requests, which no page can.
     """
-    site, mode = headers.getall("Sec-Fetch-Site", ()), headers.getall("Sec-Fetch-Mode", ())
-    if site or mode or headers.getall("Sec-Fetch-Dest", ()):
+    site, mode = headers.getall(SEC_FETCH_SITE, ()), headers.getall(SEC_FETCH_MODE, ())
+    if site or mode or headers.getall(SEC_FETCH_DEST, ()):
         return list(site) != ["none"] or "navigate" in mode
-    return any(headers.getall(name, ()) for name in ("Origin", "X-Requested-With")) or names_html(
-        headers.getall("Accept", ())
+    return any(headers.getall(name, ()) for name in (ORIGIN, X_REQUESTED_WITH)) or names_html(
+        headers.getall(ACCEPT, ())
     )
 
 
 def names_html(accept_lines: Sequence[str]) -> bool:
     """``text/html`` by name; ``*/*`` is what scripts and command-line clients send."""
     return any(
+        _names_html_once(line) if len(line) <= _MAX_REMEMBERED else _names_html(line)
+        for line in accept_lines
+    )
+
+
+def _names_html(line: str) -> bool:
+    return any(
         media.partition(";")[0].strip().lower() == "text/html"
         and "q=0" not in media.replace(" ", "").split(";")[1:]
-        for line in accept_lines
         for media in line.split(",")
     )
+
+
+_MAX_REMEMBERED = 256
+"""Characters of an Accept line that is remembered: browsers send some fifty different ones."""
+_names_html_once = lru_cache(maxsize=512)(_names_html)
 
 
 def _address(text: str) -> str:
