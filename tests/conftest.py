@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import ipaddress
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,10 @@ from tests.support.world import RunningWorld
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
+
+
+# AWS's library would ask the machine for the credentials of its role.
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -288,4 +288,9 @@ def run(arguments: Sequence[str]) -> int:
         return getattr(error, "exit_code", 1)
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        # A file or socket that somebody named; what ours can say better is said where it is known.
+        name = f"{printable(str(error.filename))}: " if error.filename else ""
+        print(f"gateway: {name}{error.strerror or 'input or output failed'}", file=sys.stderr)
+        return 1
     return result if isinstance(result, int) else 0

@@ -204,7 +204,7 @@ class Api:
             msg = f"{self.where} has not answered in time" + _perhaps(method)
             raise CommandError(msg, exit_code=UNREACHABLE) from error
         except (OSError, http.client.HTTPException) as error:
-            msg = f"{self.where} ended the connection ({type(error).__name__})" + _perhaps(method)
+            msg = f"{self.where} ended the connection ({_why(error)})" + _perhaps(method)
             raise CommandError(msg, exit_code=UNREACHABLE) from error
         if len(raw) > MAX_ANSWER_BYTES:
             msg = f"{self.where} answered more than {MAX_ANSWER_BYTES} bytes"
@@ -262,11 +262,9 @@ def _parsed(raw: bytes, headers: http.client.HTTPMessage) -> object:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}); see --ca"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return getattr(error, "strerror", None) or type(error).__name__
+    from gateway.http.connection_error import why  # noqa: PLC0415 - only where something is wrong
+
+    return why(error, trust="--ca")
 
 
 # --- where it is ---------------------------------------------------------------------------------
@@ -281,11 +279,11 @@ def connect(target: Target) -> Api:
 
 def _server(target: Target) -> Api:
     server = target.server or ""
-    parts = urlsplit(server)
     try:
+        parts = urlsplit(server)
         port = parts.port
     except ValueError:
-        port = -1
+        parts, port = urlsplit(""), -1
     if (
         parts.scheme not in {"http", "https"}
         or not parts.hostname
@@ -334,8 +332,12 @@ def _tls(ca: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
-        msg = f"--ca: {ca}: cannot be read as certificates ({type(error).__name__})"
+        msg = f"--ca: {ca}: cannot be read as certificates ({_file_problem(error)})"
         raise ConfigError(msg) from error
+
+
+def _file_problem(error: OSError) -> str:
+    return "not PEM" if isinstance(error, ssl.SSLError) else error.strerror or "unreadable"
 
 
 def _key(said: str | None) -> str:

@@ -21,13 +21,20 @@ def command() -> None:
 
 @command.command()
 @config_option
+@click.option(
+    "--role",
+    type=click.Choice(["all", "auth", "admin"]),
+    default="all",
+    show_default=True,
+    help="Check what `gateway serve --role` needs: auth has no SQL and no AWS credentials.",
+)
 @json_option
-def check(config_path: str, as_json: bool) -> int:
-    """Validate the files, and reach Redis, SQL and Cognito."""
-    from gateway.runtime.dependencies import check_dependencies  # noqa: PLC0415 - keeps `schema` free of adapters
+def check(config_path: str, role: str, as_json: bool) -> int:
+    """Validate the files, and ask Redis, SQL, Cognito and AWS. Nothing is written."""
+    from gateway.runtime.config_check import check_config  # noqa: PLC0415 - keeps `schema` free of adapters
 
     config = load_config(Path(config_path))
-    findings = asyncio.run(check_dependencies(config))
+    findings = asyncio.run(check_config(config, role=role))
     if as_json:
         click.echo(
             json.dumps(

@@ -33,7 +33,7 @@ def read_input(path: str, model: type[BaseModel]) -> Json:
     try:
         document = yaml.safe_load(sys.stdin.read())
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"{name}: cannot be read as YAML or JSON ({type(error).__name__})"
+        msg = f"{name}: cannot be read as YAML or JSON"
         raise ConfigError(msg) from error
     if not isinstance(document, dict):
         msg = f"{name}: must hold a mapping of keys to values"

@@ -13,8 +13,9 @@ import click
 
 from gateway.cli import config_option
 from gateway.config.model import load_config
-from gateway.errors import UnavailableError
+from gateway.errors import ConfigError, UnavailableError
 from gateway.http.body import read_beginning
+from gateway.http.connection_error import why
 
 if TYPE_CHECKING:
     import aiohttp
@@ -45,7 +46,11 @@ async def probe(address: str, *, path: str) -> str:
     import aiohttp  # noqa: PLC0415 - not needed to list the commands
 
     try:
-        base, connector = reach(address)
+        try:
+            base, connector = reach(address)
+        except ValueError as error:
+            msg = f"{address} is no address (http://HOST:PORT or unix:PATH)"
+            raise ConfigError(msg) from error
         async with (
             aiohttp.ClientSession(
                 connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
@@ -54,7 +59,7 @@ async def probe(address: str, *, path: str) -> str:
         ):
             raw = await read_beginning(response.content, limit=MAX_ANSWER_BYTES)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        msg = f"{address} does not answer: {type(error).__name__}"
+        msg = f"{address} does not answer: {why(error)}"
         raise UnavailableError(msg) from error
     body = raw.decode(errors="replace").strip()
     if response.status != 200:
@@ -75,4 +80,7 @@ def reach(address: str) -> tuple[str, aiohttp.BaseConnector | None]:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104 - compared, not bound
         parts.hostname or "", parts.hostname or "127.0.0.1"
     )
+    if parts.port is None:
+        msg = "no port"
+        raise ValueError(msg)
     return f"{parts.scheme or 'http'}://{f'[{host}]' if ':' in host else host}:{parts.port}", None

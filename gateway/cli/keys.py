@@ -16,7 +16,7 @@ from gateway.cli import Group, config_option, json_option
 from gateway.cli.local import configured_database, configured_stores
 from gateway.config.model import load_config
 from gateway.config.types import parse_duration
-from gateway.database.engine import COMMANDS, EMBEDDED_FILE, open_database
+from gateway.database.engine import COMMANDS, open_database
 from gateway.database.migrate import Age, problem
 from gateway.database.reencrypt import kids_in_use, reencrypt
 from gateway.errors import ConfigError, UnavailableError
@@ -153,7 +153,7 @@ async def _written_with_another(config: Config) -> list[str]:
 
 
 async def _cells(config: Config) -> list[str]:
-    if config.embedded_database and not (config.state_dir / EMBEDDED_FILE).exists():
+    if config.embedded_database and not config.embedded_database_file.exists():
         return []
     database = open_database(config, list, patience=COMMANDS)
     try:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tenacity import (
     AsyncRetrying,
@@ -26,6 +27,7 @@ from tenacity import (
 )
 
 from gateway.errors import ConfigError, PeerError, UnavailableError
+from gateway.http.connection_error import NO_TIME, UNKNOWN, at, why
 from gateway.log import fields
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ five a second.
 """
 UNANSWERED_ATTEMPTS = 3
 
-_THROTTLED = frozenset(
+THROTTLED = frozenset(
     {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded"}
 )
 _CONFLICT = "ConcurrentModificationException"
@@ -91,6 +93,10 @@ class CognitoRejectedError(PeerError):
     """Cognito said no; nothing happened. ``code`` is its exception's name, the text its own
     message.
     """
+
+
+class NotSentError(CognitoRejectedError):
+    """It never left this machine: ``str(error)`` says why, in our words."""
 
 
 class UnansweredError(UnavailableError):
@@ -201,16 +207,12 @@ class CognitoApi:
         except (HTTPClientError, OSError, TimeoutError) as error:
             outcome = "unanswered"
             raise UnansweredError(
-                f"Cognito did not answer {operation} ({type(error).__name__})"
+                f"Cognito did not answer {operation}: {_host(error)}{_unsent(error)}"
             ) from error
         except BotoCoreError as error:
             outcome = type(error).__name__
-            raise CognitoRejectedError(
-                type(error).__name__,
-                (
-                    f"{operation} could not be sent: {type(error).__name__} (are AWS "
-                    "credentials configured for the admin role?)"
-                ),
+            raise NotSentError(
+                outcome, f"{operation} could not be sent: {_host(error)}{_unsent(error)}"
             ) from error
         finally:
             log.debug(
@@ -230,11 +232,50 @@ def _meaning(operation: str, response: dict[str, Any]) -> Exception:
     code, message = str(error.get("Code", "UnknownError")), str(error.get("Message", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
     refused = CognitoRejectedError(code, message or code)
-    if code in _THROTTLED or code == _CONFLICT:
+    if code in THROTTLED or code == _CONFLICT:
         return _Repeat(refused)
     if code in _UNANSWERED or status >= 500:
         return UnansweredError(f"Cognito failed at {operation} ({code})")
     return refused
+
+
+_UNSENT = {
+    "NoCredentialsError": "no AWS credentials are configured for this process (environment, "
+    "shared file, or the role of the machine)",
+    "PartialCredentialsError": "the AWS credentials are incomplete: the access key ID or the "
+    "secret access key is missing",
+    "CredentialRetrievalError": "the AWS credentials cannot be fetched (credential_process, or the "
+    "role of the machine)",
+    "MetadataRetrievalError": "the AWS credentials cannot be fetched from the role of the machine",
+    "InvalidConfigError": "the AWS configuration file is not valid",
+    "ConfigParseError": "the AWS configuration file cannot be parsed",
+    "ConfigNotFound": "the AWS configuration file is missing (AWS_CONFIG_FILE)",
+    "ProfileNotFound": "the AWS profile is in no configuration file (AWS_PROFILE)",
+    "InvalidRegionError": "cognito.region is no region",
+    "ProxyConnectionError": "the proxy cannot be reached (HTTPS_PROXY)",
+    "UnauthorizedSSOTokenError": "the AWS single sign-on session has expired: aws sso login",
+    "SSOTokenLoadError": "there is no AWS single sign-on session: aws sso login",
+    "TokenRetrievalError": "the AWS single sign-on session has expired: aws sso login",
+    "ConnectTimeoutError": NO_TIME,
+    "ReadTimeoutError": NO_TIME,
+}
+"""By the name of botocore's class: its texts quote what an operator wrote."""
+
+
+def _unsent(error: BaseException) -> str:
+    """Why a call never left, or was not answered."""
+    name = type(error).__name__
+    if name in _UNSENT:
+        return _UNSENT[name]
+    found = why(error, trust="AWS_CA_BUNDLE in the environment")
+    return found if found != UNKNOWN else "no connection (AWS's library says no more)"
+
+
+def _host(error: BaseException) -> str:
+    """``host: `` of the endpoint, where the library says it."""
+    url = getattr(error, "kwargs", {}).get("endpoint_url")
+    parts = urlsplit(str(url)) if url else None
+    return f"{at(parts.hostname, parts.port or 443)}: " if parts and parts.hostname else ""
 
 
 def _method(operation: str) -> str:
@@ -249,13 +290,16 @@ async def open_cognito(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     read_s: float = READ_S,
     per_second: float = PER_SECOND,
+    throttled_for_s: float = THROTTLED_FOR_S,
 ) -> AsyncIterator[CognitoApi]:
     """A client of the configured pool. Credentials are boto's own business, except for a
-    development endpoint, which takes any.
+    development endpoint, which takes any. Raises ``ConfigError`` where the library is missing, or
+    AWS's own configuration is wrong.
     """
     try:
         import aioboto3  # noqa: PLC0415 - the admin role only
         from botocore.config import Config as BotoConfig  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
     except ImportError as error:
         msg = "provisioning needs the AWS SDK: pip install 'cognito-gateway[aws]'"
         raise ConfigError(msg) from error
@@ -271,14 +315,29 @@ async def open_cognito(
         if config.development and config.cognito.endpoint_url
         else {}
     )
-    session = aioboto3.Session(region_name=config.cognito.region)
-    async with session.client(
-        "cognito-idp", endpoint_url=config.cognito.endpoint_url, config=settings, **anyone
-    ) as client:
+    async with AsyncExitStack() as stack:
+        try:
+            session = aioboto3.Session(region_name=config.cognito.region)
+            client = await stack.enter_async_context(
+                session.client(
+                    "cognito-idp",
+                    endpoint_url=config.cognito.endpoint_url,
+                    config=settings,
+                    **anyone,
+                )
+            )
+        except (BotoCoreError, ValueError) as error:
+            msg = f"AWS: {_unsent(error)}"
+            raise ConfigError(msg) from error
         rate_limiter = RateLimiter(
             per_second=per_second,
             people_per_second=PEOPLE_PER_SECOND,
             clock=time.monotonic,
             sleep=sleep,
         )
-        yield CognitoApi(client, pool_id=config.cognito.user_pool_id, rate_limiter=rate_limiter)
+        yield CognitoApi(
+            client,
+            pool_id=config.cognito.user_pool_id,
+            rate_limiter=rate_limiter,
+            throttled_for_s=throttled_for_s,
+        )

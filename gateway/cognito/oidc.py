@@ -24,6 +24,7 @@ from gateway.core.model import MachineToken, ProviderKind, Secret
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.body import read_beginning
 from gateway.http.client import request_json
+from gateway.http.connection_error import why_at
 from gateway.http.jwks import KeySet
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ class CognitoRelyingParty:
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(
-                f"the revocation endpoint cannot be reached: {type(error).__name__}"
+                f"the revocation endpoint cannot be reached: {why_at(self._domain, error)}"
             ) from error
         if status >= 500:
             raise UnavailableError(f"the revocation endpoint answered {status}")

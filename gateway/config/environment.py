@@ -5,8 +5,9 @@ Rules:
 - Variables that Kubernetes makes for a Service named ``gateway…`` (``GATEWAY_PUBLIC_PORT=tcp://…``)
   are nobody's setting.
 - A list is written as JSON or with commas: ``GATEWAY_INGRESS__TRUSTED_PROXIES=10.0.0.0/8,::1``.
-- A variable that begins like ours and names no key is an error, unless a configuration file or a
-  tenant's takes a secret from it (``env:NAME``).
+- A variable that begins like ours, in whatever case, and names no key is an error, unless a
+  configuration file or a tenant's takes a secret from it (``env:NAME``). Names are in capitals: two
+  spellings of one name would be two values.
 """
 
 from __future__ import annotations
@@ -60,11 +61,11 @@ class Environment(EnvSettingsSource):
     """Raises ``ConfigError`` that names the variable, never its value."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        # Names are compared without case, as the library does.
+        # The library compares in lower case; a name that is not in capitals is an error before.
         return {
             name.lower(): value
             for name, value in os.environ.items()
-            if value and not is_service_link(name.upper(), value)
+            if name.startswith(ENV_PREFIX) and value and not is_service_link(name, value)
         }
 
     def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
@@ -75,7 +76,7 @@ class Environment(EnvSettingsSource):
         )
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             if is_list and text[:1] not in ("[", "{", '"'):
                 return [part.strip() for part in text.split(",") if part.strip()]
         name = self._name_of(field_name, value)
@@ -99,7 +100,7 @@ def origin(location: Sequence[str | int]) -> str | None:
     names = [str(part) for part in location if isinstance(part, str)]
     while names:
         name = variable(".".join(names))
-        value = next((v for n, v in os.environ.items() if n.upper() == name), "")
+        value = os.environ.get(name)
         if value and not is_service_link(name, value):
             return name
         names.pop()
@@ -111,6 +112,7 @@ def check_names(model: type[BaseModel], document: Mapping[str, Any], folder: Pat
     ``document`` or of a tenant file in ``folder``.
     """
     known = {variable(".".join(path)) for path in _keys(model, ())}
+    leaves = known - {one.rpartition("__")[0] for one in known} - _mappings(model)
     sections = {
         variable(name)
         for name, field in model.model_fields.items()
@@ -119,13 +121,13 @@ def check_names(model: type[BaseModel], document: Mapping[str, Any], folder: Pat
     unknown = [
         name
         for name, value in sorted(os.environ.items())
-        if name.startswith(ENV_PREFIX)
+        if name.upper().startswith(ENV_PREFIX)
         and value
         and name not in known
         and name not in OF_COMMANDS
         and not is_service_link(name, value)
         # A key below a known section is judged, and told, by the section's model.
-        and not ("__" in name and name.split("__", 1)[0] in sections)
+        and not ("__" in name and name.split("__", 1)[0] in sections and not _below(name, leaves))
     ]
     if not unknown:
         return
@@ -142,6 +144,11 @@ def check_names(model: type[BaseModel], document: Mapping[str, Any], folder: Pat
 
 def _suggestion(name: str, known: set[str]) -> str:
     """``GATEWAY_REDIS_URL`` is a wish for ``GATEWAY_REDIS__URL``."""
+    known = known | OF_COMMANDS
+    if name != name.upper():
+        name = name.upper()
+        if name in known:
+            return f" (did you mean {name}? names are in capitals)"
     flat = {one.replace("__", "_"): one for one in known}
     near = difflib.get_close_matches(name.replace("__", "_"), flat, n=1, cutoff=0.8)
     if near:
@@ -150,6 +157,17 @@ def _suggestion(name: str, known: set[str]) -> str:
         "; sections and keys are joined by two underscores, as in GATEWAY_REDIS__URL; a secret "
         "that is taken by env:NAME needs that reference in gateway.yaml or in a tenant file"
     )
+
+
+def _below(name: str, leaves: set[str]) -> bool:
+    """``GATEWAY_REDIS__URL__X``: a part too many."""
+    parts = name.split("__")
+    return any("__".join(parts[:count]) in leaves for count in range(1, len(parts)))
+
+
+def _mappings(model: type[BaseModel]) -> set[str]:
+    """Keys below which names are an operator's own, such as ``headers``."""
+    return {variable(name) for name, field in model.model_fields.items() if "dict[" in str(field)}
 
 
 def _keys(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

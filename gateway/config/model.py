@@ -33,6 +33,7 @@ from gateway.config.types import (
     DEFAULT_HEADERS,
     VISIBLE,
     Duration,
+    FilePath,
     HeaderMap,
     HeaderSetting,
     HostName,
@@ -55,6 +56,8 @@ from gateway.errors import ConfigError
 
 REDACTED = "***"
 TENANTS_DIRECTORY = variable("tenants.directory")
+EMBEDDED_DATABASE = "gateway.sqlite3"
+"""In ``state_dir``."""
 
 
 def resolve_secret(value: object) -> Secret:
@@ -73,6 +76,9 @@ def resolve_secret(value: object) -> Secret:
         )
         raise ValueError(msg)
     if value.startswith("env:"):
+        if not value[4:]:
+            msg = "env: names no variable (env:NAME)"
+            raise ValueError(msg)
         return _found(os.environ.get(value[4:], ""), f"the environment variable {value[4:]}")
     if value.startswith("file:"):
         try:
@@ -81,7 +87,7 @@ def resolve_secret(value: object) -> Secret:
             msg = f"the file {value[5:]} is not UTF-8 text"
             raise ValueError(msg) from error
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
+            reason = getattr(error, "strerror", None) or "not a path"
             msg = f"the file {value[5:]} cannot be read ({reason})"
             raise ValueError(msg) from error
         return _found(text, f"the file {value[5:]}")
@@ -133,6 +139,17 @@ class Listen(Model):
     and Prometheus.
     """
 
+    @model_validator(mode="after")
+    def _apart(self) -> Listen:
+        names: dict[str, str] = {}
+        for name in type(self).model_fields:
+            address = getattr(self, name)
+            if address in names and not address.endswith(":0"):
+                msg = f"{names[address]} and {name} are both {address}: each needs its own"
+                raise ValueError(msg)
+            names[address] = name
+        return self
+
     check: ListenAddress = "127.0.0.1:8081"
     public: ListenAddress = "127.0.0.1:8080"
     hooks: ListenAddress = "127.0.0.1:8083"
@@ -172,14 +189,14 @@ class Ingress(Model):
 class KeyRingFile(Model):
     """The key ring: seals sessions, signs assertions, encrypts secrets in SQL."""
 
-    file: Path
+    file: FilePath
 
 
 class Redis(Model):
     """``embedded``, or a URL: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://."""
 
     url: SecretValue = Field(default_factory=lambda: Secret("embedded"))
-    ca_file: Path | None = None
+    ca_file: FilePath | None = None
     min_replicas: Annotated[int, Field(ge=0, le=16)] | None = None
     """Replicas that confirm what is written before it is promised."""
 
@@ -250,8 +267,11 @@ class CognitoQuotas(Model):
 class Cognito(Model):
     """The user pool that brokers every customer's identity provider."""
 
-    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
-    user_pool_id: Annotated[str, Field(pattern=r"^[\w-]+_[0-9a-zA-Z]+$", max_length=55)]
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", examples=["eu-north-1"])]
+    user_pool_id: Annotated[
+        str,
+        Field(pattern=r"^[\w-]+_[0-9a-zA-Z]+$", max_length=55, examples=["eu-north-1_AbCdEfGhI"]),
+    ]
     domain: str
     issuer: str | None = None
     endpoint_url: str | None = None
@@ -297,7 +317,9 @@ class SessionSettings(Model):
 class Cookie(Model):
     """``__Host-`` makes browsers refuse the cookie without Secure and Path=/, or with a Domain."""
 
-    name: Annotated[str, Field(pattern=r"^__Host-[A-Za-z0-9-]{1,40}$")] = "__Host-gw"
+    name: Annotated[str, Field(pattern=r"^__Host-[A-Za-z0-9-]{1,40}$", examples=["__Host-gw"])] = (
+        "__Host-gw"
+    )
 
 
 class Product(Look):
@@ -309,7 +331,7 @@ class Product(Look):
 class Tenants(Model):
     """GitOps folder of tenant files; SQL adds to them."""
 
-    directory: Path | None = None
+    directory: FilePath | None = None
 
 
 class ScimQuota(Model):
@@ -406,7 +428,7 @@ class Config(BaseSettings):
     """Port that browsers use, where it is not the scheme's own."""
     login_host: HostName | None = None
     shared_hosts: tuple[HostName, ...] = ()
-    state_dir: Path = Path("state")
+    state_dir: FilePath = Path("state")
     key_ring: KeyRingFile | None = None
     redis: Redis = Redis()
     database: Database = Database()
@@ -469,6 +491,13 @@ class Config(BaseSettings):
         ):
             if url is not None:
                 self._https(key, url)
+        region = self.cognito.user_pool_id.partition("_")[0]
+        if region != self.cognito.region and not self.development:
+            msg = (
+                f"cognito.user_pool_id: the pool is of region {region}, and cognito.region is "
+                f"{self.cognito.region}"
+            )
+            raise ValueError(msg)
         if self.login_host is not None and self.login_host in self.shared_hosts:
             msg = "login_host cannot be one of shared_hosts"
             raise ValueError(msg)
@@ -521,6 +550,10 @@ class Config(BaseSettings):
         return self.database.url.reveal() == "embedded"
 
     @property
+    def embedded_database_file(self) -> Path:
+        return self.state_dir / EMBEDDED_DATABASE
+
+    @property
     def makes_key_ring(self) -> bool:
         """On first start, wherever it is to lie: with both stores embedded and empty nobody can
         have written with another one. Later a missing ring is one that is away: with a new one
@@ -530,6 +563,7 @@ class Config(BaseSettings):
             self.embedded_redis
             and self.embedded_database
             and not (self.state_dir / "valkey" / "appendonlydir").exists()
+            and not _holds_data(self.embedded_database_file)
         )
 
     @property
@@ -555,6 +589,16 @@ class Config(BaseSettings):
         directory.
         """
         return (Environment(settings_cls), init_settings)
+
+
+def _holds_data(path: Path) -> bool:
+    """A file that cannot be looked at may."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _refuse_old_variables() -> None:

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -138,7 +139,7 @@ def parse_listen(value: object) -> str:
     if not isinstance(value, str):
         msg = "host:port or unix:PATH"
         raise ValueError(msg)  # noqa: TRY004 - pydantic reports values, not types
-    if value.startswith("unix:") and len(value) > len("unix:"):
+    if value.startswith("unix:") and len(value) > len("unix:") and "\0" not in value:
         return value
     parts = urlsplit(f"//{value}")
     try:
@@ -151,6 +152,16 @@ def parse_listen(value: object) -> str:
 
 
 ListenAddress = Annotated[str, BeforeValidator(parse_listen)]
+
+
+def _without_nul(path: Path) -> Path:
+    if "\0" in str(path):
+        msg = "a path without NUL characters"
+        raise ValueError(msg)
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_without_nul)]
 
 
 _MAPPED_BITS = 96
@@ -343,7 +354,9 @@ class HeaderSetting(Model):
 
 
 HeaderMap = Annotated[
-    dict[str, str | HeaderSetting], BeforeValidator(lambda v: v or {}), Field(max_length=40)
+    dict[str, str | HeaderSetting],
+    BeforeValidator(lambda v: {} if v is None else v),
+    Field(max_length=40),
 ]
 
 

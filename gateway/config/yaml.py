@@ -107,7 +107,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        msg = f"{path}{where}: not valid YAML: {getattr(error, 'problem', 'unreadable')}"
+        problem = (
+            getattr(error, "problem", None)
+            or getattr(error, "reason", None)
+            or "what looks like a date or a number is none; write it in quotes"
+        )
+        msg = f"{path}{where}: not valid YAML: {problem}"
         raise ConfigError(msg) from error
     if not isinstance(document, dict):
         msg = f"{path}: must hold a mapping of keys to values"
@@ -115,6 +120,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return document
 
 
+_WHOLE_SECTIONS = frozenset({"model_type", "model_attributes_type", "dict_type"})
+"""What stands where keys with values should: it may be the secret of one of them."""
 _SECRET_KEYS = re.compile(r"secret|key|password|token|url|credential", re.IGNORECASE)
 
 
@@ -165,7 +172,8 @@ def explain_validation(
             item["type"], item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         )
         if item["type"] == "string_pattern_mismatch":
-            problem = f"a text of the form {context['pattern']}"
+            example = _example(model, item["loc"])
+            problem = f"{example}a text of the form {context['pattern']}"
         elif item["type"] == "extra_forbidden":
             allowed = keys_at(model, item["loc"][:-1]) if model is not None else ()
             problem = "unknown key" + (f" (allowed: {', '.join(allowed)})" if allowed else "")
@@ -177,6 +185,7 @@ def explain_validation(
         if (
             item["type"] not in {"missing", "extra_forbidden"}
             and item["loc"]
+            and not (item["type"] in _WHOLE_SECTIONS and _holds_secrets(model, item["loc"]))
             and not _SECRET_KEYS.search(where)
             and isinstance(item["input"], str | int | float | bool)
         ):
@@ -185,6 +194,22 @@ def explain_validation(
         place = f"environment: {from_variable}" if from_variable else f"{source}: {where}"
         lines.append(f"{place}{value}: {problem}")
     return "\n".join(lines)
+
+
+def _holds_secrets(model: type[BaseModel] | None, path: Sequence[str | int]) -> bool:
+    return model is None or any(_SECRET_KEYS.search(name) for name in keys_at(model, path))
+
+
+def _example(model: type[BaseModel] | None, path: Sequence[str | int]) -> str:
+    """``such as X; `` where the key has one."""
+    for part in path:
+        field = model.model_fields.get(str(part)) if model is not None else None
+        if field is None:
+            return ""
+        if part == path[-1]:
+            return f"such as {field.examples[0]}; " if field.examples else ""
+        model = next(_models(field.annotation), None)
+    return ""
 
 
 def keys_at(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, ...]:

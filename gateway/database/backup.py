@@ -37,6 +37,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import DropTable
 
 from gateway import __version__
+from gateway.database import sql_error
 from gateway.database.migrate import (
     VERSION_TABLE,
     Age,
@@ -252,7 +253,7 @@ async def restore(database: Database, path: Path, content: Content, *, force: bo
                 await connection.run_sync(upgrade)
     except DBAPIError as error:
         msg = (
-            f"the restore failed, and nothing was changed ({type(error.orig).__name__}): is "
+            f"the restore failed, and nothing was changed ({sql_error.reason(error)}): is "
             "something else in this database, or does it refuse a value?"
         )
         raise GatewayError(msg) from error

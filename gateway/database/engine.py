@@ -30,7 +30,6 @@ from sqlalchemy import event, make_url, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import (
-    ArgumentError,
     DBAPIError,
     InterfaceError,
     InternalError,
@@ -40,6 +39,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from gateway.database import sql_error
 from gateway.database.clock import DatabaseClock
 from gateway.database.crypt import Crypt
 from gateway.database.key_check import KeyCheck, check_keys
@@ -68,7 +68,6 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
     from gateway.keys.ring import Key
 
-EMBEDDED_FILE = "gateway.sqlite3"
 _log = logging.getLogger(__name__)
 
 
@@ -163,6 +162,7 @@ class Database:
         session: Session | None = None,
     ) -> None:
         self._engine = engine
+        self._where = sql_error.address(engine.url)
         self._session = session or Session()
         self._patience = patience
         self._monotonic = monotonic
@@ -182,7 +182,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent view. Raises ``UnavailableError``."""
-        with _asked("read"):
+        with _asked("read", self._where):
             async with self._connected() as connection:
                 level = "REPEATABLE READ" if self.is_postgresql else None
                 if level:
@@ -230,7 +230,7 @@ class Database:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            with _asked("write"):
+            with _asked("write", self._where):
                 yield
         except ReadOnlyError as error:
             self._refused, self._refused_at = error, self._monotonic()
@@ -249,7 +249,7 @@ class Database:
             async with asyncio.timeout(CONNECT_S if self.is_postgresql else None):
                 await connection.start()
         except TimeoutError as error:
-            msg = f"SQL does not answer (no connection within {CONNECT_S:g} s)"
+            msg = f"SQL does not answer ({self._where}: no connection within {CONNECT_S:g} s)"
             raise UnavailableError(msg) from error
         try:
             yield connection
@@ -322,7 +322,7 @@ class Database:
         if self._session.lock is not None and not self._session.lock.take():
             raise ConfigError(in_use("on this machine"))
         try:
-            with _asked("write"):
+            with _asked("write", self._where):
                 async with self._connected() as connection:
                     await self._be_alone(connection)
                     try:
@@ -377,7 +377,7 @@ class Database:
         self, mark: str
     ) -> AsyncIterator[tuple[AsyncConnection, AsyncConnection]]:
         """A connection whose session was marked, and another one."""
-        with _asked("read"):
+        with _asked("read", self._where):
             async with self._connected() as mine:
                 await mine.execute(
                     text("SELECT set_config('gateway.session', :mark, false)"), {"mark": mark}
@@ -412,24 +412,12 @@ def open_database(
     URL that cannot work.
     """
     if config.embedded_database:
-        path = config.state_dir / EMBEDDED_FILE
+        path = config.embedded_database_file
         _own(path)
         url = make_url("sqlite+aiosqlite://").set(database=str(path))
         return _sqlite(url, keys, patience)
-    try:
-        url = make_url(config.database.url.reveal())
-    except (ArgumentError, ValueError):
-        # Its text quotes what it did not understand, which may be of the password.
-        msg = (
-            "database.url: not a URL (sqlite+aiosqlite:///PATH or "
-            "postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE, in which other characters than "
-            "letters, digits and -._~ in the password are percent-encoded)"
-        )
-        raise ConfigError(msg) from None
+    url = sql_error.parse_url(config.database.url.reveal())
     if url.get_backend_name() == "sqlite":
-        if not url.database or url.database == ":memory:":
-            msg = "database.url: sqlite+aiosqlite:///PATH must name a file"
-            raise ConfigError(msg)
         return _sqlite(url, keys, patience)
     try:
         engine = create_async_engine(
@@ -445,11 +433,27 @@ def open_database(
             },
         )
     except (SQLAlchemyError, TypeError, ValueError) as error:
-        msg = "database.url: has an option that postgresql+asyncpg does not know"
+        msg = "database.url: several servers are written ?host=A:5432&host=B:5432"
         raise ConfigError(msg) from error
     session = Session()
     _begin_sessions(engine, patience, session)
     return Database(engine, keys, patience=patience, session=session)
+
+
+def database_file(config: Config) -> Path | None:
+    """SQLite's. Raises ``ConfigError`` for a URL that cannot work."""
+    if config.embedded_database:
+        return config.embedded_database_file
+    url = sql_error.parse_url(config.database.url.reveal())
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
+def warnings_of(config: Config) -> tuple[str, ...]:
+    """What of ``database.url`` is allowed and seldom meant."""
+    if config.embedded_database:
+        return ()
+    url = sql_error.parse_url(config.database.url.reveal())
+    return sql_error.warnings(url)
 
 
 def insert_new(database: Database, table: Table) -> Any:
@@ -550,11 +554,11 @@ def _sqlite(url: URL, keys: Callable[[], Sequence[Key]], patience: Patience) -> 
 
 
 @contextmanager
-def _asked(what: str) -> Iterator[None]:
+def _asked(what: str, where: str) -> Iterator[None]:
     """A transaction: its faults translated, and its time."""
     started = perf_counter()
     try:
-        with _translated(writing=what == "write"):
+        with _translated(where, writing=what == "write"):
             yield
     finally:
         STORE_REQUEST_DURATION.labels("sql", what).observe(perf_counter() - started)
@@ -588,25 +592,26 @@ _POOLED = (
 
 
 @contextmanager
-def _translated(*, writing: bool) -> Iterator[None]:
+def _translated(where: str, *, writing: bool) -> Iterator[None]:
     try:
         yield
     except UnavailableError:
         raise
     except DBAPIError as error:
         if (code := getattr(error.orig, "sqlstate", None)) in _BUSY:
-            raise BusyError(_says(error), deadlock=code == _DEADLOCK) from error
+            raise BusyError(_says(where, error), deadlock=code == _DEADLOCK) from error
         if writing and _takes_no_writes(error.orig):
-            msg = f"SQL takes no writes ({_named(error)})"
+            msg = f"SQL takes no writes ({where}: {sql_error.reason(error)})"
             raise ReadOnlyError(msg) from error
         # A refused connection (wrong password, no such database) comes as the bare class, a fault
-        # of the server's own as InternalError.
+        # of the server's own as InternalError; of SQLite, a file that is none of its own.
         if (
             error.connection_invalidated
+            or type(error.orig) is sqlite3.DatabaseError
             or isinstance(error, OperationalError | InterfaceError | InternalError)
             or type(error) is DBAPIError
         ):
-            raise UnavailableError(_says(error)) from error
+            raise UnavailableError(_says(where, error)) from error
         raise
     except (
         PoolTimeoutError,
@@ -615,7 +620,7 @@ def _translated(*, writing: bool) -> Iterator[None]:
         sqlite3.OperationalError,
         OSError,
     ) as error:
-        raise UnavailableError(_says(error)) from error
+        raise UnavailableError(_says(where, error)) from error
 
 
 def _takes_no_writes(error: BaseException | None) -> bool:
@@ -624,18 +629,8 @@ def _takes_no_writes(error: BaseException | None) -> bool:
     return getattr(error, "sqlstate", None) in _READ_ONLY
 
 
-def _says(error: BaseException) -> str:
-    return f"SQL does not answer ({_named(error)})"
-
-
-def _named(error: BaseException) -> str:
-    """The kind of failure and, for SQLite, its text, which never quotes a value (PostgreSQL's
-    can).
-    """
-    cause = error.orig or error if isinstance(error, DBAPIError) else error
-    if isinstance(cause, sqlite3.Error):
-        return f"{type(cause).__name__}: {cause}"
-    return type(cause.__cause__ or cause).__name__
+def _says(where: str, error: BaseException) -> str:
+    return f"SQL does not answer ({where}: {sql_error.reason(error)})"
 
 
 def _check_foreign_keys(connection: Connection) -> None:

@@ -27,6 +27,7 @@ from gateway.doctor.advice import ADVICE
 from gateway.doctor.evidence import Finding, Severity
 from gateway.errors import ConfigError, GatewayError
 from gateway.http.body import read_beginning
+from gateway.http.connection_error import why
 
 if TYPE_CHECKING:
     import ssl
@@ -173,7 +174,7 @@ class _Browser:
                 )
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise AppSessionError(
-                f"{url.with_query(None)} does not answer: {type(error).__name__}"
+                f"{url.with_query(None)} does not answer: {why(error)}"
             ) from error
 
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from gateway.errors import UnavailableError
+from gateway.http.connection_error import why
 from gateway.log import fields
 from gateway.metrics import CANARY_PROBES, INGRESS_BYPASS_DETECTED, begin_at_zero
 
@@ -110,7 +111,7 @@ async def probe(url: str, http: aiohttp.ClientSession) -> str:
             status = response.status
             result = judge(status, response.headers.get("Location", ""))
     except (aiohttp.ClientError, TimeoutError, ValueError) as failure:
-        error = type(failure).__name__
+        error = why(failure)
     CANARY_PROBES.labels(result).inc()
     if result != UNREACHABLE:
         # Unreachable says nothing about the door, so the last known state stands.

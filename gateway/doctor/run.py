@@ -18,6 +18,7 @@ from gateway.doctor.probes import shots
 from gateway.doctor.shot import HTTP2
 from gateway.doctor.wire import exchange, exchange_http2
 from gateway.errors import ConfigError, GatewayError
+from gateway.http.connection_error import why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -169,7 +170,7 @@ class Doctor:
                 explained = (await response.text())[:300]
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise DoctorError(
-                f"the admin API at {self.admin_url} does not answer: {type(error).__name__}"
+                f"the admin API at {self.admin_url} does not answer: {why(error)}"
             ) from error
         raise DoctorError(
             f"the admin API at {self.admin_url} answers {response.status} (a key of scope "

@@ -24,6 +24,8 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
+from gateway.http.connection_error import why
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
@@ -90,9 +92,7 @@ async def exchange(
             0, seconds=time.monotonic() - started, problem=f"no answer within {timeout_s:.0f} s"
         )
     except OSError as error:
-        return Reply(
-            0, seconds=time.monotonic() - started, problem=error.strerror or type(error).__name__
-        )
+        return Reply(0, seconds=time.monotonic() - started, problem=why(error))
     return parse_reply(received, seconds=time.monotonic() - started)
 
 

@@ -27,6 +27,7 @@ import jwt
 from gateway.core.model import ProviderKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.body import BodyTooLargeError, read_body
+from gateway.http.connection_error import why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,9 +218,7 @@ class IssuerKeys:
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error.__cause__, PeerError):
                 raise IssuerConfigError(f"{setting}: {error.__cause__}") from error
-            raise IssuerUnavailableError(
-                f"{setting} does not answer ({type(error).__name__})"
-            ) from error
+            raise IssuerUnavailableError(f"{setting} does not answer ({why(error)})") from error
         try:
             document = json.loads(body)
         except (ValueError, RecursionError) as error:

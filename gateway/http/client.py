@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from gateway.core.hosts import is_localhost
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.body import BodyTooLargeError, read_body
+from gateway.http.connection_error import why_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,4 +109,4 @@ async def request_json(
                 )
             return response.status, await read_json(response)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise UnavailableError(f"{what} cannot be reached: {type(error).__name__}") from error
+        raise UnavailableError(f"{what} cannot be reached: {why_at(url, error)}") from error

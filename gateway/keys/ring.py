@@ -156,15 +156,31 @@ def parse_key_ring(text: str, *, source: str) -> KeyRing:
             msg = "assertion"
             raise ValueError(msg)  # noqa: TRY301
         return KeyRing(symmetric("sealing"), tuple(signing), symmetric("database"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         msg = f"{source}: not a key ring (make one with: gateway keys rotate --create)"
         raise ConfigError(msg) from error
 
 
 def load(path: Path, *, create: bool) -> KeyRing:
     """Read the ring; with ``create`` make it on first start (0600, never overwriting one that
-    another process made meanwhile).
+    another process made meanwhile). Raises ``ConfigError``.
     """
+    try:
+        return _load(path, create=create)
+    except OSError as error:
+        verb = "written" if create and not path.exists() else "read"
+        msg = f"{path}: the key ring cannot be {verb}: {error.strerror} (key_ring.file)"
+        raise ConfigError(msg) from error
+
+
+def _load(path: Path, *, create: bool) -> KeyRing:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -187,7 +203,7 @@ def load(path: Path, *, create: bool) -> KeyRing:
             raise ConfigError(msg)
     try:
         text = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: the key ring cannot be read"
+    except UnicodeDecodeError as error:
+        msg = f"{path}: not a key ring (make one with: gateway keys rotate --create)"
         raise ConfigError(msg) from error
     return parse_key_ring(text, source=str(path))

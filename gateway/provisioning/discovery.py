@@ -1,7 +1,8 @@
 """Fetch a stranger's discovery document without becoming their means of reaching our network.
 
 Rules:
-- What ``gateway.http.ssrf_guard`` permits and nothing else; ports 443 and 80 only, no compressed
+- What ``gateway.http.ssrf_guard`` permits and nothing else, ``hooks.private_networks`` included: a
+  name may lead inside from here and elsewhere from Cognito. Ports 443 and 80 only, no compressed
   answers.
 - The answer is bounded in time and size, and its text is never repeated in an error.
 """
@@ -20,17 +21,21 @@ import aiohttp
 
 from gateway.errors import PeerError
 from gateway.http.body import BodyTooLargeError, read_body
+from gateway.http.connection_error import why
 from gateway.http.ssrf_guard import SsrfGuardResolver, is_local, literal, permitted, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping
 
-    from gateway.http.ssrf_guard import Resolve
+    from gateway.http.ssrf_guard import Network, Resolve
 
 MAX_BYTES = 512 * 1024
 """Entra's key sets are about 20 kB; what is larger is no key set."""
 TOTAL_S = 8.0
-_PUBLIC_ONLY = "; Cognito calls public addresses only"
+_PUBLIC_ONLY = (
+    "; Cognito calls public addresses only. Where the name leads elsewhere from the internet, add "
+    "its network here to hooks.private_networks"
+)
 _ENTRA_ISSUER = re.compile(r"/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/v2\.0$")
 
 
@@ -43,10 +48,14 @@ class Discovered:
 
 
 class DiscoveryFetcher:
-    """One use per provisioning. ``look`` is a parameter so that tests can say where names lead."""
+    """One use per provisioning. ``networks`` are the operator's own that may be reached all the
+    same. ``look`` is a parameter so that tests can say where names lead.
+    """
 
-    def __init__(self, *, development: bool, look: Resolve = resolve) -> None:
-        self._development, self._look = development, look
+    def __init__(
+        self, *, development: bool, networks: Collection[Network] = (), look: Resolve = resolve
+    ) -> None:
+        self._development, self._networks, self._look = development, networks, look
 
     async def fetch(self, issuer: str) -> Discovered:
         """``issuer`` with or without a slash at its end. Raises ``PeerError`` with a sentence that
@@ -80,6 +89,7 @@ class DiscoveryFetcher:
                     resolver=SsrfGuardResolver(
                         self._look,
                         development=self._development,
+                        networks=self._networks,
                         code="discovery_address",
                         hint=_PUBLIC_ONLY,
                     ),
@@ -114,7 +124,7 @@ class DiscoveryFetcher:
             if isinstance(error.__cause__, PeerError):
                 raise error.__cause__ from None
             raise PeerError(
-                "discovery_unreachable", f"{what} at {url} cannot be fetched ({_reason(error)})"
+                "discovery_unreachable", f"{what} at {url} cannot be fetched: {why(error)}"
             ) from error
 
     async def _json(self, session: aiohttp.ClientSession, url: str, what: str) -> dict[str, Any]:
@@ -146,7 +156,9 @@ class DiscoveryFetcher:
                 "discovery_url", f"{what} must be on port 443 or 80: Cognito calls no other"
             )
         address = literal(host)
-        if address is not None and not permitted(address, development=self._development):
+        if address is not None and not permitted(
+            address, development=self._development, networks=self._networks
+        ):
             raise PeerError("discovery_address", f"{host} is a private address{_PUBLIC_ONLY}")
 
 
@@ -161,17 +173,6 @@ def _check_answer(response: aiohttp.ClientResponse, url: str, what: str) -> None
         raise PeerError(
             "discovery_encoding", f"{what} at {url} is compressed though that was not asked for"
         )
-
-
-def _reason(error: BaseException) -> str:
-    """The kind only: texts of connection errors can quote what the peer sent."""
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "the name does not resolve"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return "its certificate is not valid"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return "no connection"
-    return type(error).__name__
 
 
 def looks_like(document: Mapping[str, object]) -> str | None:

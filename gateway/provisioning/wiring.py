@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,9 @@ def onboarding_over(
         config,
         records,
         provisioning,
-        DiscoveryFetcher(development=config.development),
+        DiscoveryFetcher(
+            development=config.development,
+            networks=[ipaddress.ip_network(each) for each in config.hooks.private_networks],
+        ),
         registrar.name_conflict,
     )

@@ -19,6 +19,7 @@ from gateway.log import fields
 from gateway.sessions.connection import Script
 from gateway.sessions.keyspace import BUCKETS, bucket_of, prefix
 from gateway.sessions.outage_log import Troubles
+from gateway.sessions.redis_error import reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -235,7 +236,7 @@ class Markers:
             )
         for answer in answers:
             if isinstance(answer, Exception):
-                msg = f"Redis: {MARK.name}: {type(answer).__name__}"
+                msg = f"Redis: {MARK.name}: {reason(answer)}"
                 raise UnavailableError(msg) from answer
             if not answer:
                 msg = "Redis: another primary took over while one was restored"

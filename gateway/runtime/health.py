@@ -115,22 +115,34 @@ class Watched:
             await self._sleep(self._every_s if self._finding.ok else self._again_s)
 
 
-async def probe_all(probes: Mapping[str, Probe]) -> list[DependencyState]:
+async def probe_all(
+    probes: Mapping[str, Probe], *, within_s: float | None = None
+) -> list[DependencyState]:
     """All at once, each bounded in time; a probe never raises."""
     return list(
-        await asyncio.gather(*(bounded(name, probe, needed=True) for name, probe in probes.items()))
+        await asyncio.gather(
+            *(
+                bounded(name, probe, needed=True, within_s=within_s)
+                for name, probe in probes.items()
+            )
+        )
     )
 
 
-async def bounded(name: str, probe: Probe, *, needed: bool) -> DependencyState:
-    """What the probe finds, or why it does not."""
+async def bounded(
+    name: str, probe: Probe, *, needed: bool, within_s: float | None = None
+) -> DependencyState:
+    """What the probe finds, or why it does not. ``within_s``: seconds, ``PROBE_TIMEOUT_S`` where
+    nothing is said.
+    """
     started = time.perf_counter()
+    within_s = within_s or PROBE_TIMEOUT_S
     try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
+        async with asyncio.timeout(within_s):
             return await probe()
     except TimeoutError:
         return DependencyState(
-            name, ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s", needed=needed
+            name, ok=False, detail=f"no answer within {within_s:g} s", needed=needed
         )
     except ConfigError as error:
         return DependencyState(name, ok=False, detail=str(error), needed=needed, wrong=True)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import importlib.util
 import logging
 import os
 import signal
 import socket
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +40,12 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
+LISTENERS = {
+    Role.AUTH: ("check", "public", "admin"),
+    Role.ADMIN: ("admin", "hooks"),
+    Role.ALL: ("check", "public", "admin", "hooks"),
+}
+"""Keys of ``listen`` that each role serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
     sockets: dict[str, socket.socket] = {}
     files: dict[str, tuple[int, int] | None] = {}
     try:
-        for name in _listeners(Role(role)):
+        for name in LISTENERS[Role(role)]:
             sockets[name] = bind(getattr(config.listen, name), key=f"listen.{name}")
             files[name] = identity(sockets[name])
             _LOG.info(
@@ -94,14 +102,6 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
             unbind(bound, files.get(name))
         if store is not None:
             store.stop()
-
-
-def _listeners(role: Role) -> tuple[str, ...]:
-    return {
-        Role.AUTH: ("check", "public", "admin"),
-        Role.ADMIN: ("admin", "hooks"),
-        Role.ALL: ("check", "public", "admin", "hooks"),
-    }[role]
 
 
 def _plans(
@@ -136,8 +136,7 @@ def bind(address: str, *, key: str) -> socket.socket:
     try:
         if address.startswith("unix:"):
             path = address.removeprefix("unix:")
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108 - what is left of a predecessor
+            _take_away(Path(path), key=key)
             bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             bound.bind(path)
             os.chmod(path, 0o660)  # noqa: PTH101 - the ingress' group may connect
@@ -150,10 +149,30 @@ def bind(address: str, *, key: str) -> socket.socket:
             bound.bind((host.strip("[]"), int(port)))
         bound.setblocking(False)
     except OSError as error:
-        raise ConfigError(
-            f"{key}: cannot listen on {address}: {error.strerror or error}"
-        ) from error
+        raise ConfigError(f"{key}: cannot listen on {address}: {cannot_listen(error)}") from error
     return bound
+
+
+def _take_away(path: Path, *, key: str) -> None:
+    """The socket that a predecessor left. Raises ``ConfigError`` for any other file: the name is
+    then a mistake, and the file somebody's.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            msg = f"{key}: {path} is there, and is no socket: it is left as it is"
+            raise ConfigError(msg)
+        path.unlink()
+
+
+def cannot_listen(error: OSError) -> str:
+    """Why, and what to do."""
+    return {
+        errno.EADDRINUSE: "another process, or another of the listeners, has that port",
+        errno.EADDRNOTAVAIL: "this machine has no such address",
+        errno.EACCES: "permission denied (a port below 1024 needs CAP_NET_BIND_SERVICE; a socket a "
+        "folder that this user may write)",
+        errno.ENOENT: "there is no such folder",
+    }.get(error.errno or 0, error.strerror or "the path of a socket has at most 107 bytes")
 
 
 def _address(bound: socket.socket) -> str:

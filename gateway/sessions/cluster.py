@@ -149,9 +149,14 @@ class Topology:
             if self._is_known(rows, node):
                 return  # taking over a map makes all connections anew
             break
-        await manager.initialize(
-            additional_startup_nodes_info=self._seeds, last_failed_node_name=name
-        )
+        try:
+            await manager.initialize(
+                additional_startup_nodes_info=self._seeds, last_failed_node_name=name
+            )
+        except IndexError as error:
+            # redis-py wants a primary, and a Cluster that was never given its slots has none.
+            msg = "no slot has a primary"
+            raise ClusterDownError(msg) from error
 
     def _is_known(self, rows: Sequence[Sequence[Any]], teller: ClusterNode) -> bool:
         """Every slot is where it was: 16,384 comparisons, about a millisecond."""

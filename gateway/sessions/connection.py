@@ -10,6 +10,7 @@ import copy
 import hashlib
 import importlib.resources
 import re
+import ssl
 from dataclasses import dataclass, field, fields
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -23,8 +24,10 @@ from redis.exceptions import AskError, MovedError, NoScriptError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.errors import ConfigError, UnavailableError, UnconfirmedError
+from gateway.http.connection_error import at
 from gateway.metrics import STORE_REQUEST_DURATION
 from gateway.sessions.cluster import DIED, NO_ANSWER, Topology, half_moved, on_one_connection
+from gateway.sessions.redis_error import ENCODED, reason
 from gateway.sessions.sentinels import Sentinels
 
 if TYPE_CHECKING:
@@ -112,6 +115,12 @@ class Target:
     sentinel_username: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
 
+    @property
+    def address(self) -> str:
+        """Where it is, without what nobody may read."""
+        names = ", ".join(at(host, port) for host, port in self.hosts)
+        return {"unix": self.path, "sentinel": f"sentinels {names}"}.get(self.kind, names)
+
 
 def parse_url(url: str) -> Target:
     """Raises ``ConfigError`` that says what is wrong without quoting the URL: it may hold a
@@ -120,16 +129,15 @@ def parse_url(url: str) -> Target:
     allowed = (
         "redis.url: redis[s]://[user:password@]host[:port][/db], unix:///path, "
         "redis[s]+sentinel://host:port,host:port/service[/db] or "
-        "redis[s]+cluster://host:port,host:port; other characters than letters, digits and -._~ in "
-        "the password are percent-encoded"
+        f"redis[s]+cluster://host:port,host:port; {ENCODED}"
     )
     try:
         parts = urlsplit(url)
     except ValueError:
         # Its text quotes what it did not understand, which may be of the password.
         raise ConfigError(allowed) from None
-    if "#" in url:
-        raise ConfigError(allowed)
+    if "#" in url or "@" in parts.path:
+        raise ConfigError(allowed)  # a password was cut: its rest must not be shown as a name
     options = {
         name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()
     }
@@ -189,9 +197,9 @@ def _host(text: str, default_port: int, allowed: str) -> tuple[str, int]:
 
 
 @contextlib.contextmanager
-def unavailable(what: str) -> Iterator[None]:
+def unavailable(what: str, target: Target | None = None) -> Iterator[None]:
     """Whatever goes wrong on the way to the store and back is ``UnavailableError``; the cause is
-    chained, its text not repeated. A mistake in our own code stays one.
+    chained, its text not repeated. A mistake in our own code stays one. ``target``: who was asked.
     """
     try:
         yield
@@ -203,7 +211,10 @@ def unavailable(what: str) -> Iterator[None]:
             # Its connection did not close well, but what ended the command is that somebody ended
             # us: a loop that took this for trouble would go on.
             raise asyncio.CancelledError from error
-        msg = f"Redis: {what}: {type(error).__name__}"
+        where, tls = (f"{target.address}: ", target.tls) if target is not None else ("", None)
+        if target is not None and target.kind == "unix":
+            tls = None
+        msg = f"Redis: {what}: {where}{reason(error, tls=tls)}"
         raise UnavailableError(msg) from error
 
 
@@ -222,11 +233,11 @@ def _is_ours(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def timed(what: str) -> Iterator[None]:
+def timed(what: str, target: Target | None = None) -> Iterator[None]:
     """A question to the store: its faults as above, and its time, answered or not."""
     started = perf_counter()
     try:
-        with unavailable(what):
+        with unavailable(what, target):
             yield
     finally:
         STORE_REQUEST_DURATION.labels("redis", what).observe(perf_counter() - started)
@@ -248,13 +259,17 @@ class RedisClient:
         sentinel: Sentinels | None = None,
         deadline_s: float = DEADLINE_S,
         at_once: int = AT_ONCE,
-        seeds: Sequence[tuple[str, int]] = (),
+        target: Target | None = None,
     ) -> None:
-        """``seeds``: where a Cluster is found anew when no node that was known answers."""
+        """``target``: for messages, and where a Cluster is found anew when no node that was known
+        answers.
+        """
         self.client = client
+        self.target = target
         self.replicas = replicas
         self.deadline_s = deadline_s
         self._sentinel = sentinel
+        seeds = target.hosts if target is not None else ()
         self._topology = Topology(client, seeds) if isinstance(client, RedisCluster) else None
         self._at_once = at_once
         self._places: dict[str, asyncio.Semaphore] = {}
@@ -283,7 +298,7 @@ class RedisClient:
 
     async def command(self, *words: str | bytes | int) -> Any:
         """Any command whose first argument is its key."""
-        with timed(str(words[0])):
+        with timed(str(words[0]), self.target):
             async with asyncio.timeout(self.deadline_s):
                 if self._topology is not None:
                     (answer,) = await self._send(str(words[1]), (words,), asking=True)
@@ -295,7 +310,7 @@ class RedisClient:
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]
     ) -> Any:
         """One script; its keys are all of one bucket."""
-        with timed(script.name):
+        with timed(script.name, self.target):
             async with asyncio.timeout(self.deadline_s):
                 evaluate = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
                 try:
@@ -318,7 +333,7 @@ class RedisClient:
         """
         if not self.replicas:
             return await self.run(script, keys, arguments)
-        with timed(script.name):
+        with timed(script.name, self.target):
             async with asyncio.timeout(self.deadline_s):
                 # WAIT speaks for the connection it is sent on, so both travel as one batch.
                 wait = ("WAIT", self.replicas, WAIT_MS)
@@ -374,7 +389,7 @@ class RedisClient:
         found: dict[str, list[int]] = {}
         if self._topology is None:
             return {"": list(keys)} if keys else found
-        with unavailable("topology"):
+        with unavailable("topology", self.target):
             async with asyncio.timeout(self.deadline_s):
                 await self._topology.known()
         for number, key in keys.items():
@@ -384,7 +399,7 @@ class RedisClient:
     async def primary_of(self, key: str) -> ClusterNode:
         """In a Cluster: the primary of the key, as far as known. Raises ``UnavailableError``."""
         assert self._topology is not None  # noqa: S101 - elsewhere there is one server
-        with unavailable("topology"):
+        with unavailable("topology", self.target):
             async with asyncio.timeout(self.deadline_s):
                 return await self._topology.node(key)
 
@@ -393,7 +408,7 @@ class RedisClient:
         for their keys since. Raises ``UnavailableError``.
         """
         if self._topology is not None:
-            with unavailable("topology"):
+            with unavailable("topology", self.target):
                 async with asyncio.timeout(self.deadline_s):
                     await self._topology.refresh()
 
@@ -423,7 +438,7 @@ class RedisClient:
     ) -> list[Any]:
         topology = self._topology
         assert topology is not None  # noqa: S101 - elsewhere one command names the keys of all
-        with timed(script.name):
+        with timed(script.name, self.target):
             async with asyncio.timeout(self.deadline_s):
                 runs = [
                     ("EVALSHA", script.sha, len(keys), *keys, *arguments)
@@ -527,6 +542,17 @@ def connect(settings: RedisSettings, *, socket_path: str | None = None) -> Redis
     )
 
 
+def _check_authorities(file: Path) -> None:
+    try:
+        ssl.create_default_context(cafile=str(file))
+    except OSError as error:
+        problem = (
+            "holds no certificate (PEM)" if isinstance(error, ssl.SSLError) else error.strerror
+        )
+        msg = f"redis.ca_file: {file}: {problem}"
+        raise ConfigError(msg) from error
+
+
 def client_to(
     target: Target,
     *,
@@ -535,7 +561,7 @@ def client_to(
     command_timeout_s: float = COMMAND_TIMEOUT_S,
 ) -> RedisClient:
     """``replicas`` confirm each durable write. The deadline of an operation grows with the time-out
-    of a command.
+    of a command. Raises ``ConfigError`` for a ``ca_file`` that holds no certificates.
     """
     deadline_s = DEADLINE_S * command_timeout_s / COMMAND_TIMEOUT_S
     common: dict[str, Any] = {
@@ -549,6 +575,8 @@ def client_to(
         "retry": Retry(NoBackoff(), 1, supported_errors=DIED),  # type: ignore[arg-type]  # its annotation names RedisError only; it catches whatever it is given
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
+    if target.tls and ca_file is not None:
+        _check_authorities(ca_file)
     tls: dict[str, Any] = (
         {"ssl_ca_certs": str(ca_file) if ca_file else None, "ssl_check_hostname": True}
         if target.tls
@@ -565,7 +593,7 @@ def client_to(
             **common,
             **tls,
         )
-        return RedisClient(client, replicas=replicas, deadline_s=deadline_s, seeds=target.hosts)
+        return RedisClient(client, replicas=replicas, deadline_s=deadline_s, target=target)
     common |= {"db": target.database}
     if target.kind == "sentinel":
         sentinels = {
@@ -583,7 +611,9 @@ def client_to(
         primary = sentinel.master_for(
             target.service, ssl=target.tls, max_connections=_POOL, **common, **tls
         )
-        return RedisClient(primary, replicas=replicas, sentinel=sentinel, deadline_s=deadline_s)
+        return RedisClient(
+            primary, replicas=replicas, sentinel=sentinel, deadline_s=deadline_s, target=target
+        )
     pool: dict[str, Any] = {**common, "max_connections": _POOL}
     if target.kind == "unix":
         pool |= {"connection_class": redis.UnixDomainSocketConnection, "path": target.path}
@@ -596,6 +626,7 @@ def client_to(
         redis.Redis.from_pool(redis.ConnectionPool(**pool)),
         replicas=replicas,
         deadline_s=deadline_s,
+        target=target,
     )
 
 

@@ -26,6 +26,7 @@ from gateway.sessions.keyspace import PUSH_CHANNEL, prefix
 from gateway.sessions.lease import LEASE_PART, RENEWALS, Lease, Renewed
 from gateway.sessions.outage_log import Troubles
 from gateway.sessions.pubsub import listen
+from gateway.sessions.redis_error import reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -191,7 +192,7 @@ class LeaseClient:
                     lease.refused = (
                         str(error)
                         if isinstance(error, UnavailableError)
-                        else f"Redis: {RENEW.name}: {type(error).__name__}"
+                        else f"Redis: {RENEW.name}: {reason(error)}"
                     )
 
     def applied(self, generation: int) -> None:

@@ -323,7 +323,7 @@ class Primaries:
                 if not isinstance(answer, Exception)
             }
             if not here:
-                with unavailable(READY.name):
+                with unavailable(READY.name, self._redis.target):
                     raise answers[0]
             sample, replies = list(here), list[Any](here.values())
         else:

@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.exceptions import RedisError
 
+from gateway.http.connection_error import at
 from gateway.sessions.cluster import NO_ANSWER
+from gateway.sessions.redis_error import reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis.asyncio import Redis
 
 OTHERS_S: Final = 0.1
@@ -31,8 +35,9 @@ class Sentinels(Sentinel):
     lives.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+    def __init__(self, hosts: Sequence[tuple[str, int]], **options: Any) -> None:
+        super().__init__(hosts, **options)  # type: ignore[no-untyped-call]  # redis-py's
+        self._names = [at(host, port) for host, port in hosts]
         self._asking: dict[str, asyncio.Task[tuple[str, int]]] = {}
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
@@ -47,7 +52,11 @@ class Sentinels(Sentinel):
         return await asyncio.shield(asking)
 
     async def _ask_all(self, service: str) -> tuple[str, int]:
-        waiting = {asyncio.ensure_future(_masters(sentinel)) for sentinel in self.sentinels}
+        asked = {
+            asyncio.ensure_future(_masters(sentinel)): name
+            for sentinel, name in zip(self.sentinels, self._names, strict=False)
+        }
+        waiting = set(asked)
         named: list[dict[str, Any]] = []
         silent: list[str] = []
         try:
@@ -63,7 +72,7 @@ class Sentinels(Sentinel):
                     try:
                         state = task.result().get(service)
                     except (RedisError, *NO_ANSWER) as error:
-                        silent.append(type(error).__name__)
+                        silent.append(f"{asked[task]}: {reason(error)}")
                         continue
                     if state and self.check_master_state(state, service):
                         named.append(state)
@@ -74,7 +83,7 @@ class Sentinels(Sentinel):
         if not named:
             msg = (
                 f"of {len(self.sentinels)} sentinels none names a primary of {service!r}; "
-                f"without an answer: {', '.join(silent) or 'none'}"
+                f"without an answer: {'; '.join(silent) or 'none'}"
             )
             raise MasterNotFoundError(msg)
         newest = max(named, key=lambda state: int(state["config-epoch"]))

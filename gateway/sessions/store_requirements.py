@@ -25,6 +25,7 @@ from gateway.sessions.connection import (
     unavailable,
 )
 from gateway.sessions.key_adoption import KeyAdoption
+from gateway.sessions.store_rights import Requirement, looked_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -50,17 +51,6 @@ OPTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement:
-    """One thing that must be so. ``detail`` says where and what is, and when it is wrong what would
-    happen and what to set.
-    """
-
-    name: str
-    ok: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Server:
     """What one server says of itself. ``options`` is None where ``CONFIG`` is refused, for the
     reason in ``refused``.
@@ -71,6 +61,8 @@ class _Server:
     info: dict[str, Any]
     options: dict[str, str] | None
     refused: str = ""
+    more: tuple[Requirement, ...] = ()
+    """Its release, users and clock."""
 
 
 async def requirements(
@@ -82,7 +74,11 @@ async def requirements(
     servers: list[_Server] = []
     for place, primary in await _places(redis, target, settings.ca_file):
         try:
-            servers.append(await _asked(place, settings.ca_file, primary=primary))
+            servers.append(
+                await _asked(
+                    place, settings.ca_file, primary=primary, clustered=target.kind == "cluster"
+                )
+            )
         except UnavailableError as error:
             # Sentinels remember replicas that are gone for good; whether there are enough is
             # another demand.
@@ -129,7 +125,7 @@ async def _places(
     """Every server, and whether it is a primary now. Raises ``UnavailableError``."""
     client = redis.client
     if isinstance(client, RedisCluster):
-        with unavailable("CLUSTER"):
+        with unavailable("CLUSTER", target):
             async with asyncio.timeout(5 * COMMAND_TIMEOUT_S):
                 await client.initialize()
         nodes = [(node, True) for node in client.get_primaries()] + [
@@ -173,20 +169,21 @@ async def _connected(target: Target, ca_file: Path | None) -> AsyncIterator[Redi
         await redis.close()
 
 
-async def _asked(place: Target, ca_file: Path | None, *, primary: bool) -> _Server:
+async def _asked(place: Target, ca_file: Path | None, *, primary: bool, clustered: bool) -> _Server:
     async with _connected(place, ca_file) as redis:
         info: dict[str, Any] = {}
-        for section in ("memory", "replication", "persistence"):
-            with unavailable("INFO"):
+        for section in ("server", "memory", "replication", "persistence"):
+            with unavailable("INFO", place):
                 async with asyncio.timeout(redis.deadline_s):
                     info |= await redis.client.info(section)
+        more = tuple(await looked_at(redis, _name(place), info, clustered=clustered))
         try:
             options = _words(await redis.command("CONFIG", "GET", *OPTIONS))
         except UnavailableError as error:
             if not isinstance(error.__cause__, ResponseError):
                 raise
-            return _Server(_name(place), primary, info, None, str(error.__cause__)[:100])
-        return _Server(_name(place), primary, info, options)
+            return _Server(_name(place), primary, info, None, str(error.__cause__)[:100], more)
+        return _Server(_name(place), primary, info, options, more=more)
 
 
 def _text(word: object) -> str:
@@ -200,6 +197,7 @@ def _words(reply: Any) -> dict[str, str]:
 
 
 def _of_one(server: _Server, kind: str, settings: RedisSettings) -> Iterator[Requirement]:
+    yield from server.more
     yield _eviction(server)
     yield _file(server)
     if kind == "single" and _online(server):

@@ -152,7 +152,7 @@ def test_a_key_travels_over_tls_to_a_trusted_server_only(
     with Elsewhere(context).running() as elsewhere:
         line = ["tenants", "list", "--key", "env:MY_KEY", "--server"]
         assert run([*line, f"https://127.0.0.1:{elsewhere.port}"]) == 3
-        assert "certificate is not trusted" in capsys.readouterr().err
+        assert "not trusted here: set --ca" in capsys.readouterr().err
         assert elsewhere.asked == []
         elsewhere.json(NOTHING)
         ca = ["--ca", str(certificate[0])]

@@ -68,6 +68,14 @@ def test_a_key_ring_is_made_where_both_stores_are_embedded_and_demanded_elsewher
     assert not written.makes_key_ring, "what is there was written with a ring that is away"
 
 
+@pytest.mark.parametrize(("content", "made"), [(b"", True), (b"SQLite format 3", False)])
+def test_no_key_ring_is_made_beside_a_database_that_holds_something(
+    tmp_path: Path, content: bytes, *, made: bool
+) -> None:
+    (tmp_path / "gateway.sqlite3").write_bytes(content)
+    assert load(tmp_path, state_dir=str(tmp_path)).makes_key_ring is made
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

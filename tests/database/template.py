@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.config.model import Config
-from gateway.database.engine import EMBEDDED_FILE, open_database
+from gateway.config.model import EMBEDDED_DATABASE, Config
+from gateway.database.engine import open_database
 
 if TYPE_CHECKING:
     from tests.database.postgres import Postgres
@@ -40,13 +40,13 @@ def config_with(state_dir: Path, **more: object) -> Config:
 def _template() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="gateway-schema-"))
     atexit.register(shutil.rmtree, folder)
-    _prepare(f"sqlite+aiosqlite:///{folder / EMBEDDED_FILE}")
-    return folder / EMBEDDED_FILE
+    _prepare(f"sqlite+aiosqlite:///{folder / EMBEDDED_DATABASE}")
+    return folder / EMBEDDED_DATABASE
 
 
 def embedded_database(state_dir: Path) -> None:
     """Put an empty database of this release below ``state_dir`` unless one is there."""
-    path = state_dir / EMBEDDED_FILE
+    path = state_dir / EMBEDDED_DATABASE
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)

@@ -31,7 +31,7 @@ __all__ = ["postgres"]
 
 OPERATOR = Path(__file__).parents[2] / "docs" / "operator"
 NEEDS_A_SERVER = ("gateway health", "gateway serve", "gateway blocks")
-AWAY = {"cognito", "redis eviction", "redis persistence", "admin role"}
+AWAY = {"cognito", "aws", "redis eviction", "redis persistence", "redis users", "admin role"}
 """What ``config check`` misses here: the pool, and settings of a production server."""
 
 UNREAD = {"client_credentials", "idempotency", "scim_resources", "webhooks_outbox"}

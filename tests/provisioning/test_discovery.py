@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,6 +39,23 @@ def _leading_to(*addresses: str) -> DiscoveryFetcher:
 )
 async def test_a_name_that_leads_inside_is_refused(addresses: tuple[str, ...]) -> None:
     assert await _code(_leading_to(*addresses), "https://idp.example.com") == "discovery_address"
+
+
+async def test_networks_of_the_operator_are_reached_and_no_others() -> None:
+    """The server is none: that it is called at all is what shows that the guard let it through."""
+    ours = [ipaddress.ip_network("127.0.0.2/32"), ipaddress.ip_network("169.254.0.0/16")]
+
+    async def fetched(issuer: str, *addresses: str) -> str:
+        async def look(_host: str, _port: int) -> Sequence[str]:
+            return addresses
+
+        return await _code(DiscoveryFetcher(development=False, networks=ours, look=look), issuer)
+
+    assert await fetched("https://idp.example.com", "127.0.0.2") == "discovery_unreachable"
+    assert await fetched("https://127.0.0.2") == "discovery_unreachable"
+    assert await fetched("https://idp.example.com", "127.0.0.2", "127.0.0.3") == "discovery_address"
+    assert await fetched("https://127.0.0.3") == "discovery_address"
+    assert await fetched("https://169.254.169.254") == "discovery_address"
 
 
 @pytest.mark.parametrize(

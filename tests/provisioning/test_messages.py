@@ -202,8 +202,8 @@ async def test_an_unreachable_issuer(bench: Bench) -> None:
             "invalid",
             (
                 "providers.0.oidc_issuer: the discovery document at "
-                "https://initech.okta.com/.well-known/openid-configuration cannot be fetched "
-                "(the name does not resolve)"
+                "https://initech.okta.com/.well-known/openid-configuration cannot be fetched: "
+                "the name does not resolve; is it spelled right?"
             ),
         )
     ]
@@ -218,7 +218,8 @@ async def test_discovery_on_a_private_address(bench: Bench, address: str) -> Non
             "invalid",
             (
                 "providers.0.oidc_issuer: initech.okta.com resolves to a private address; "
-                "Cognito calls public addresses only"
+                "Cognito calls public addresses only. Where the name leads elsewhere from the "
+                "internet, add its network here to hooks.private_networks"
             ),
         )
     ]

@@ -272,7 +272,7 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(
                     primaries,
                     lambda all_of: (
                         all_of[0].state is State.NO_REPLICA
-                        and (not refuses or "ResponseError" in all_of[0].detail)
+                        and (not refuses or "min-replicas-to-write" in all_of[0].detail)
                     ),
                 )
                 assert not found.answers

@@ -13,16 +13,17 @@ from gateway.config.model import Redis as RedisSettings
 from gateway.config.model import load_config
 from gateway.core.model import Secret
 from gateway.keys import ring as keys
-from gateway.runtime.dependencies import requirement_states
+from gateway.runtime.config_check import requirement_states
 from gateway.sessions.connection import connect
 from gateway.sessions.key_adoption import KeyAdoption
-from gateway.sessions.store_requirements import Requirement, requirements
+from gateway.sessions.store_requirements import requirements
 from tests.sessions import servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.runtime.health import DependencyState
+    from gateway.sessions.store_rights import Requirement
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "valkey"
 
@@ -312,6 +313,11 @@ async def test_config_check_says_all_that_is_wrong_first_and_on_lines_of_their_o
         assert [(finding.name, finding.ok) for finding in found] == [
             ("redis eviction", False),
             ("redis persistence", False),
+            ("redis release", True),
+            ("redis rights", True),
+            ("redis users", True),
+            ("redis replay", True),
+            ("redis clock", True),
             ("admin role", True),
         ]
         assert "way back in" in found[0].detail

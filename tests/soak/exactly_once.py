@@ -25,7 +25,7 @@ from aiohttp import web
 
 from demo.net import bind, serve
 from demo.processes import die_with_parent, free_port
-from gateway.database.engine import EMBEDDED_FILE
+from gateway.config.model import EMBEDDED_DATABASE
 from gateway.hooks.ordering import AccountState, reduce
 from gateway.hooks.sources import okta
 from gateway.keys import ring as key_ring
@@ -233,7 +233,7 @@ async def _drained(state: Path) -> None:
 
 def _query(state: Path, sql: str) -> list[tuple[Any, ...]]:
     with contextlib.closing(
-        sqlite3.connect(f"file:{state / EMBEDDED_FILE}?mode=ro", uri=True, timeout=30)
+        sqlite3.connect(f"file:{state / EMBEDDED_DATABASE}?mode=ro", uri=True, timeout=30)
     ) as connection:
         return connection.execute(sql).fetchall()
 

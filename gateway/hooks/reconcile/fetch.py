@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.body import BodyTooLargeError, read_body
+from gateway.http.connection_error import why_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,7 +120,7 @@ class Fetch:
         except BodyTooLargeError:
             raise PeerError("malformed_answer", "the provider's API answered too much") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            msg = f"the provider's API cannot be reached ({type(error).__name__})"
+            msg = f"the provider's API cannot be reached ({why_at(url, error)})"
             raise UnavailableError(msg) from error
         if status == 429:
             raise ThrottledError(_after_s(headers_of))

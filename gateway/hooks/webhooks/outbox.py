@@ -36,6 +36,7 @@ from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
 from gateway.database.schema import webhooks_outbox
 from gateway.errors import PeerError, UnavailableError
+from gateway.http.connection_error import why
 from gateway.log import fields
 from gateway.metrics import WEBHOOK_DELIVERIES, begin_at_zero
 
@@ -426,7 +427,7 @@ class Outbox:
         except PeerError as error:
             return f"{error.code}: {error}"
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return type(error).__name__
+            return why(error)
 
 
 def _due(now: float, limit: int, busy: Mapping[str, int]) -> Select[Any]:
