@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 AA = 4.5
 """WCAG 2.2 §1.4.3, normal text. Lower would make a tenant's pale brand colour unreadable."""
@@ -24,6 +25,7 @@ class Palette:
     dark: str
 
 
+@lru_cache(maxsize=1024)
 def palette(colour: str) -> Palette:
     """``colour`` is ``#rrggbb``; every pair that is shown reaches ``AA``."""
     on_accent = max("#ffffff", "#000000", key=lambda ink: contrast(colour, ink))

@@ -17,6 +17,7 @@ from gateway.config.model import Log
 from gateway.core.decision import Allow
 from gateway.core.headers import identity_headers
 from gateway.core.reason import Reason
+from gateway.errors import UnavailableError
 from gateway.keys import ring as keys
 from gateway.sessions.api import MISS
 from tests.core.build import rule
@@ -217,3 +218,23 @@ async def test_settings_of_the_log_hold_from_the_next_check_on(
     assert await told(Log(checks="sampled", checks_sample_rate=1)) == [("allow", 1), *special]
     assert await told(Log(checks="denied")) == special
     assert await told(Log(checks="off")) == []
+
+
+async def test_without_its_store_each_check_is_one_line_and_the_outage_one_a_second(
+    stand: Remembering, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "gateway")
+
+    async def silent(cookie: str, *, host: str) -> Session | None:
+        raise UnavailableError(f"Redis: read: {cookie} {host}")
+
+    monkeypatch.setattr(stand, "find", silent)
+    checks = Checks(stand.services())
+    for number in range(50):
+        waits = checks(request(f"/{number}", Cookie=f"{COOKIE}=nobody"))
+        assert not isinstance(waits, CheckResponse)
+        assert (await waits).status == 503
+    await asyncio.sleep(0)
+    events = [record.getMessage() for record in caplog.records]
+    assert (events.count("check"), events.count("store_unavailable")) == (50, 1)
+    assert len(events) == 51
