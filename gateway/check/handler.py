@@ -507,6 +507,8 @@ class Checks:
             and known.signed_with == signed_with
             and known.until > now
         ):
+            if known.session is not session:  # read again; the next comparison is of one object
+                self._heads[key] = known._replace(session=session)
             return known.lines
         until = inf if session is None else now + HEAD_LIFE_S
         assertion = ""
