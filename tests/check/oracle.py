@@ -103,6 +103,8 @@ class Unbounded:
 
     def begun(self, *_: object) -> None: ...
 
+    def not_http(self, *_: object) -> None: ...
+
     def fault(self, error: BaseException, **_: object) -> None:
         raise error
 
