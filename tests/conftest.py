@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # AWS's library would ask the machine for the credentials of its role.
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
+pytest_plugins = ["tests.order"]
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
