@@ -45,6 +45,7 @@ LONG_MODULES: Final = {
     "ingress_config/site.py": "what all templates share, validated",
     "login/callback.py": "the ways in which a callback can end, one beside the other",
     "metrics.py": "a table of every metric, and how workers' counts become one",
+    "pages/texts.py": "a table of words, one entry for each reason and error",
     "provisioning/journal.py": "the statements of one table",
     "provisioning/proposal.py": "gate, discover, desired, plan: the steps of one proposal",
     "revocation/cognito_sync.py": "three things that happen in the pool, with one way of retrying",

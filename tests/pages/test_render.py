@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jinja2 import Environment
 
@@ -474,6 +474,8 @@ def test_asking_for_access_begins_a_message_with_all_that_support_needs(language
 
 
 @given(st.text(), st.text())
+@example("\r\nBcc: eve@evil.test", "&cc=eve@evil.test#")
+@example("x" * 5000, "&" * 5000)
 def test_no_text_adds_to_a_message_anything_but_itself(email: str, group: str) -> None:
     message = asking(draw("denied", email=f"x{email}", groups=((f"x{group}", ""),), roles=()))
     assert len(message["body"].split("\r\n")) == 5
