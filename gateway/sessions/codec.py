@@ -1,10 +1,10 @@
 """What is sealed: compact JSON arrays with a version first. An unknown version, a missing or a
-surplus field is no session.
+surplus field is no session. What says nothing new is left out, since it is kept for each session:
+the domain of the address, and of times all but their distance to the first.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RECORD_VERSION = 1
+FAMILY_KEY_BYTES = 32
 _T = TypeVar("_T")
 
 
@@ -89,11 +90,20 @@ def _load(raw: bytes, build: Callable[[list[Any]], _T]) -> _T | None:
         return None
 
 
+def _domain(identity: Identity) -> str | None:
+    """None where it is what the address ends with."""
+    return None if identity.email_domain == _end(identity.email) else identity.email_domain
+
+
+def _end(email: str) -> str:
+    return email.rpartition("@")[2]
+
+
 def _identity(identity: Identity) -> list[Any]:
     return [
         identity.sub,
         identity.email,
-        identity.email_domain,
+        _domain(identity),
         identity.username,
         identity.preferred_username,
         identity.name,
@@ -124,7 +134,7 @@ def _parse_identity(raw: list[Any]) -> Identity:
     return Identity(
         sub,
         email,
-        email_domain,
+        _end(email) if email_domain is None else email_domain,
         username,
         preferred,
         name,
@@ -138,23 +148,26 @@ def _parse_identity(raw: list[Any]) -> Identity:
 
 
 def _record(record: Record) -> list[Any]:
+    """All but the family key, which is no text: it is put before the array."""
     s = record.session
+    began_s = s.began // 1_000_000
     return [
         s.family,
         _identity(s.identity),
         s.began,
-        s.auth_time,
-        s.created_at,
-        s.expires_at,
+        s.auth_time - began_s,
+        s.created_at - began_s,
+        s.expires_at - began_s,
         s.client_id,
         record.parent,
-        base64.b64encode(record.family_key).decode("ascii"),
         record.idle_s,
         s.prompted_for,
     ]
 
 
-def _parse_record(raw: list[Any], *, digest: str, tenant: str, host: str) -> Record:
+def _parse_record(
+    raw: list[Any], family_key: bytes, *, digest: str, tenant: str, host: str
+) -> Record:
     (
         family,
         identity,
@@ -164,10 +177,10 @@ def _parse_record(raw: list[Any], *, digest: str, tenant: str, host: str) -> Rec
         expires_at,
         client_id,
         parent,
-        family_key,
         idle_s,
         prompted_for,
     ) = raw
+    began_s = began // 1_000_000
     session = Session(
         digest,
         tenant,
@@ -175,35 +188,44 @@ def _parse_record(raw: list[Any], *, digest: str, tenant: str, host: str) -> Rec
         family,
         _parse_identity(identity),
         began,
-        auth_time,
-        created_at,
-        expires_at,
+        began_s + auth_time,
+        began_s + created_at,
+        began_s + expires_at,
         client_id,
         prompted_for=prompted_for,
     )
-    return Record(session, parent, base64.b64decode(family_key, validate=True), idle_s)
+    return Record(session, parent, family_key, idle_s)
 
 
 def dump_record(record: Record) -> bytes:
     """Digest, tenant and host are not repeated: the sealing authenticates them."""
-    return _dump(_record(record))
+    return record.family_key + _dump(_record(record))
 
 
 def load_record(raw: bytes, *, digest: str, tenant: str, host: str) -> Record | None:
-    return _load(raw, lambda rest: _parse_record(rest, digest=digest, tenant=tenant, host=host))
+    key, text = raw[:FAMILY_KEY_BYTES], raw[FAMILY_KEY_BYTES:]
+    return _load(
+        text, lambda rest: _parse_record(rest, key, digest=digest, tenant=tenant, host=host)
+    )
 
 
 def dump_ticket(ticket: Ticket) -> bytes:
     session = ticket.parent.session
-    return _dump([session.digest, session.host, _record(ticket.parent), ticket.return_to])
+    return ticket.parent.family_key + _dump(
+        [session.digest, session.host, _record(ticket.parent), ticket.return_to]
+    )
 
 
 def load_ticket(raw: bytes, *, tenant: str) -> Ticket | None:
+    key, text = raw[:FAMILY_KEY_BYTES], raw[FAMILY_KEY_BYTES:]
+
     def build(rest: list[Any]) -> Ticket:
         digest, host, parent, return_to = rest
-        return Ticket(_parse_record(parent, digest=digest, tenant=tenant, host=host), return_to)
+        return Ticket(
+            _parse_record(parent, key, digest=digest, tenant=tenant, host=host), return_to
+        )
 
-    return _load(raw, build)
+    return _load(text, build)
 
 
 def dump_pending(pending: PendingLogin) -> bytes:

@@ -32,7 +32,7 @@ nonce
 slot ``gw:test:<name>``        a link that tests a connection was used; of no tenant's slot
 ``gw:leader:<name>``      which process does for all what is to be done once; of no tenant's slot
 
-``<digest>`` is hex SHA-256 of the random part of a token; ``<alias>`` an HMAC (see
+``<digest>`` is half of the SHA-256 of the random part of a token, in hex; ``<alias>`` an HMAC (see
 ``seal.Aliases``). Neither names anybody.
 """
 

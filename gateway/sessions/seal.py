@@ -4,7 +4,8 @@ alone.
 Rules:
 - A token (session cookie, ``state``, ticket) is a bucket and 256 random bits, in one spelling.
   Anything else never reaches the store.
-- Redis knows a token by the SHA-256 of its random part.
+- Redis knows a token by half of the SHA-256 of its random part: enough that no two tokens meet, and
+  one that did would open nothing, since the whole random part is the key.
 - What is stored is AES-256-GCM under HKDF(random part, salt = a key of the ring), so that a dump
   opens nothing without tokens, tokens and dump open nothing without the ring, and nobody without
   both can write a value that opens.
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 RANDOM_BYTES: Final = 32
+DIGEST_CHARACTERS: Final = 32
+"""Each is kept twice for each session, as a key and in its family."""
 NONCE_BYTES: Final = 12
 """GCM's. Keys are per token, so that random nonces are only ever drawn a few times per key."""
 
@@ -54,8 +57,8 @@ class Token:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of the random part."""
-        return hashlib.sha256(self.random).hexdigest()
+        """The first 128 bits of the SHA-256 of the random part, in hex."""
+        return hashlib.sha256(self.random).hexdigest()[:DIGEST_CHARACTERS]
 
     @property
     def text(self) -> str:

@@ -10,7 +10,7 @@ local link, link_ends = redis.call('HGETALL', at .. 'k:' .. personal[1]), redis.
 for n = tonumber(ARGV[4]), tonumber(ARGV[5]) do
   local seed = at .. family .. n
   local first, second = redis.sha1hex(seed), redis.sha1hex(seed .. '.')
-  local own, own_digest = string.sub(family, 1, 3) .. string.sub(first, 1, 22), first .. string.sub(second, 1, 24)
+  local own, own_digest = string.sub(family, 1, 3) .. string.sub(first, 1, 22), string.sub(second, 1, 32)
   local user
   for i = 1, #personal do
     local alias = string.sub(redis.sha1hex(seed .. ' ' .. i), 1, 22)

@@ -22,7 +22,7 @@ from gateway.sessions.lease import Lease, Renewed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-A, B = "a" * 64, "b" * 64
+A, B = "a" * 32, "b" * 32
 
 
 @dataclass

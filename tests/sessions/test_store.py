@@ -24,6 +24,7 @@ from gateway.sessions.api import (
 from gateway.sessions.idle_refresh import FRACTION
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.store import RedisSessions
+from tests.bench.sessions import MOST_BYTES, OF_A_SESSION, Crowd
 from tests.sessions.conftest import (
     CHILD,
     HOST,
@@ -224,6 +225,17 @@ async def test_beyond_the_absolute_limit_there_is_no_session_even_if_redis_keeps
     await redis.command("PERSIST", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}")
     clock.advance(43200)
     assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
+
+
+async def test_a_session_takes_at_most_1500_bytes_beside_its_refresh_token(
+    sessions: RedisSessions, redis: RedisClient, ring: keys.KeyRing
+) -> None:
+    crowd = Crowd(redis, ring, sessions)
+    warm = Login(sessions, tenant("warm"))
+    crowd.began = await warm.begin()
+    await warm.finish()
+    weights = await crowd.by_kind()
+    assert sum(weights[kind] for kind in OF_A_SESSION) <= MOST_BYTES, weights
 
 
 async def test_everything_that_a_login_writes_expires(
