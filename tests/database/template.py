@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gateway.config.model import EMBEDDED_DATABASE, Config
 from gateway.database.engine import open_database
+from gateway.keys import ring as keys
 
 if TYPE_CHECKING:
     from tests.database.postgres import Postgres
@@ -45,12 +46,15 @@ def _template() -> Path:
 
 
 def embedded_database(state_dir: Path) -> None:
-    """Put an empty database of this release below ``state_dir`` unless one is there."""
+    """Put an empty database of this release below ``state_dir`` unless one is there, with the key
+    ring that the first start has made beside it: beside data a missing one is not made anew.
+    """
     path = state_dir / EMBEDDED_DATABASE
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         shutil.copyfile(_template(), path)
+        keys.load(state_dir / "keys.json", create=True)
 
 
 @functools.cache
