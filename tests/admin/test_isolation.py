@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.admin.keys import Scope
+from gateway.admin.permissions import PERMISSIONS, Binding
 from gateway.core.paging import Page
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.errors import UnavailableError
@@ -30,6 +31,7 @@ from gateway.tenants.bound_keys import FIELDS, Authority, authority_of
 from gateway.tenants.document import ProviderDocument, RuleDocument, TenantDocument
 from gateway.tenants.secrets import show
 from tests.admin.rooms import Runs, Tenants
+from tests.admin.test_authorization import TABLE
 from tests.admin.test_dispatch import problem
 
 if TYPE_CHECKING:
@@ -307,6 +309,24 @@ async def test_a_bound_key_neither_reads_nor_writes_another_tenant(api: Api, cal
         )
         assert (answer.status, (await answer.json())["code"]) == (403, "wrong_tenant"), path
     assert (await api.call("GET", f"/tenants/{caller}", key=foreign)).status == 403
+
+
+async def test_a_bound_key_lists_what_is_its_tenants_though_it_names_none(api: Api) -> None:
+    await api.call("PUT", "/tenants/acme", json=STORED)
+    who = {"tenant": "acme", "email": "bob@acme.test", "reason": "left", "kind": "block"}
+    await api.call("POST", "/revocations", json=who)
+    seen = set()
+    for operation, (scope, binding) in PERMISSIONS.items():
+        if binding is Binding.QUERY:
+            path = TABLE[operation][2].partition("?")[0]
+            bound = await api.call("GET", path, key=await api.key(scope, tenant="globex"))
+            assert bound.status in {200, 400}, path  # 400: it asks for a user, too
+            items = (await bound.json()).get("items", [])
+            assert {item["tenant"] for item in items} <= {"globex"}, path
+            everybody = await api.call("GET", path, key=await api.key(scope))
+            if everybody.status == 200 and (await everybody.json())["items"]:
+                seen.add(operation)
+    assert seen >= {"list_blocks", "list_audit"}, "there was something to see"
 
 
 # --- provisioning

@@ -546,10 +546,19 @@ async def test_what_a_renewal_brought_is_confirmed_at_once(
     renewing.cancel()
 
 
+@pytest.mark.parametrize("renewed", [False, True], ids=["joined", "renewed"])
 async def test_a_silent_replica_is_waited_for_a_full_staleness_and_then_forgotten(
-    worker: Worker, stored: SessionCreated, redis: RedisClient, ring: keys.KeyRing
+    worker: Worker,
+    stored: SessionCreated,
+    redis: RedisClient,
+    ring: keys.KeyRing,
+    *,
+    renewed: bool,
 ) -> None:
     await worker.get(stored)
+    if renewed:
+        # From now on the store knows an event that was applied, one before the fence.
+        await worker.replica.renew([bucket_of("acme")])
     await RedisLogout(redis, ring).end(stored)
     reports, began = Reports(), steady()()
     await acknowledgements(redis).confirm("acme", reports, server=await server_of(redis))

@@ -76,41 +76,58 @@ def without() -> dict[str, str]:
     return reasons
 
 
-def survives(mutant: Mutant, work: Path) -> str:
-    """Why it counts as a survivor; "" where a test failed."""
+def copied(work: Path) -> None:
     for name in COPIED:
         shutil.copytree(ROOT / name, work / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "mkdocs.yml", "README.md", "CHANGELOG.md", "Dockerfile"):
         shutil.copy(ROOT / name, work / name)
     (work / ".venv").symlink_to(ROOT / ".venv")
+
+
+def tested(work: Path, tests: Sequence[str]) -> tuple[int, str]:
+    """pytest's exit code, until the first failure, and the end of what it says."""
+    command = [
+        str(ROOT / ".venv" / "bin" / "python"),
+        *("-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"),
+        *tests,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(work), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        command,
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_S,
+        check=False,
+    )
+    return done.returncode, (done.stdout + done.stderr)[-2000:]
+
+
+def survives(mutant: Mutant, work: Path) -> str:
+    """Why it counts as a survivor; "" where a test failed."""
+    copied(work)
     path = work / "gateway" / mutant.file
     text = path.read_text("utf-8")
     if text.count(mutant.old) != 1:
         return f"its place stands {text.count(mutant.old)} times in {mutant.file}"
     path.write_text(text.replace(mutant.old, mutant.new), "utf-8")
-    command = [
-        str(ROOT / ".venv" / "bin" / "python"),
-        *("-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"),
-        *mutant.tests,
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(work), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(
-            command,
-            cwd=work,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_S,
-            check=False,
-        )
+        code, said = tested(work, mutant.tests)
     except subprocess.TimeoutExpired:
         return ""
-    if done.returncode == 1:
+    if code == 1:
         return ""
-    if done.returncode == 0:
-        return "every test passed"
-    return f"pytest ended with {done.returncode}: {(done.stdout + done.stderr)[-500:]}"
+    return "every test passed" if code == 0 else f"pytest ended with {code}: {said}"
+
+
+def fails_unchanged(mutants: Sequence[Mutant]) -> str:
+    """What a test says that fails without any mutant: then no fall would mean anything."""
+    tests = sorted({test for mutant in mutants for test in mutant.tests})
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copied(Path(folder))
+        code, said = tested(Path(folder), tests)
+    return "" if code == 0 else said
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -129,6 +146,10 @@ def main(arguments: Sequence[str]) -> int:
         for mutant in chosen:
             print(f"{mutant.guarantee}: {mutant.name}  ({mutant.file})")
         return 0
+
+    if said := fails_unchanged(chosen):
+        print(f"Without any mutant:\n{said}")
+        return 2
 
     def judged(mutant: Mutant) -> tuple[Mutant, str]:
         began = time.monotonic()
