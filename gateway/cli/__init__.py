@@ -288,6 +288,9 @@ def run(arguments: Sequence[str]) -> int:
         return getattr(error, "exit_code", 1)
     except BrokenPipeError:
         return 1
+    except UnicodeEncodeError:
+        print("gateway: an argument is not UTF-8 text", file=sys.stderr)
+        return 2
     except OSError as error:
         # A file or socket that somebody named; what ours can say better is said where it is known.
         name = f"{printable(str(error.filename))}: " if error.filename else ""

@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from gateway.admin.parsing import secret_fields
 from gateway.config.model import REDACTED, resolve_secret
-from gateway.config.yaml import explain_validation, read_yaml
+from gateway.config.yaml import explain_validation, parse_yaml, read_yaml
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,13 +30,11 @@ def read_input(path: str, model: type[BaseModel]) -> Json:
         return read_document(Path(path), model)
     name = "standard input"
     try:
-        document = yaml.safe_load(sys.stdin.read())
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"{name}: cannot be read as YAML or JSON"
+        text = sys.stdin.read()
+    except UnicodeDecodeError as error:
+        msg = f"{name}: cannot be read: not UTF-8"
         raise ConfigError(msg) from error
-    if not isinstance(document, dict):
-        msg = f"{name}: must hold a mapping of keys to values"
-        raise ConfigError(msg)
+    document = parse_yaml(text, source=name)
     return _complete(name, document, model)
 
 

@@ -562,7 +562,7 @@ class Config(BaseSettings):
         return (
             self.embedded_redis
             and self.embedded_database
-            and not (self.state_dir / "valkey" / "appendonlydir").exists()
+            and not os.path.exists(self.state_dir / "valkey" / "appendonlydir")  # noqa: PTH110 - False for a name that cannot be
             and not _holds_data(self.embedded_database_file)
         )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import yaml
 from pydantic import BaseModel
 from yaml.constructor import ConstructorError
+from yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from gateway.config.renamed import new_key, new_value
 from gateway.errors import ConfigError
@@ -28,6 +29,9 @@ _LIST: Final = "tag:yaml.org,2002:seq"
 _MAPPING: Final = "tag:yaml.org,2002:map"
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _UNFINISHED: Final = object()
+_SURELY_SHALLOW: Final = 2000
+"""Brackets, and characters of the longest line: a document is not much deeper than that."""
+_DEEPEST: Final = 100
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C parser where libyaml is built in: ten times as fast
@@ -100,24 +104,51 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 def read_yaml(path: Path) -> dict[str, Any]:
     """One YAML mapping, or ``ConfigError`` with file, line and column."""
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader, made stricter
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         msg = f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
         raise ConfigError(msg) from error
+    return parse_yaml(text, source=str(path))
+
+
+def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
+    """The same for a text; ``source`` names it."""
+    try:
+        _check_depth(text)
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, made stricter
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = (
-            getattr(error, "problem", None)
-            or getattr(error, "reason", None)
-            or "what looks like a date or a number is none; write it in quotes"
-        )
-        msg = f"{path}{where}: not valid YAML: {problem}"
+        msg = f"{source}{where}: not valid YAML: {_problem(error)}"
         raise ConfigError(msg) from error
     if not isinstance(document, dict):
-        msg = f"{path}: must hold a mapping of keys to values"
+        msg = f"{source}: must hold a mapping of keys to values"
         raise ConfigError(msg)
     return document
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return (
+        getattr(error, "problem", None)
+        or getattr(error, "reason", None)
+        or "what looks like a date or a number is none; write it in quotes"
+    )
+
+
+def _check_depth(text: str) -> None:
+    """Building nodes takes the C stack, and the process with it where there are ten thousands in
+    one another. Raises ``RecursionError``. Documents that cannot be so deep are not looked at.
+    """
+    longest = max(map(len, text.splitlines()), default=0)
+    if text.count("[") + text.count("{") + longest <= _SURELY_SHALLOW:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise RecursionError
 
 
 _WHOLE_SECTIONS = frozenset({"model_type", "model_attributes_type", "dict_type"})
@@ -234,4 +265,4 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
         yield from _models(argument)
 
 
-__all__ = ["explain_validation", "read_yaml"]
+__all__ = ["explain_validation", "parse_yaml", "read_yaml"]

@@ -306,6 +306,11 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
             lambda p: p.show("ingress: {}\ningress: {}\n"),
         ),
         Mistake(
+            "brackets that nobody closed, thousands of them",
+            "gateway.yaml: not valid YAML: nested too deeply",
+            lambda p: p.show("a: " + "[" * 50_000),
+        ),
+        Mistake(
             "a key that does not exist",
             "gateway.yaml: redis.uri: unknown key (allowed: ca_file, min_replicas, url)",
             _config(redis={"uri": SECRET}),
@@ -907,6 +912,11 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
                 *("--server", "https://127.0.0.1:1", "--ca", "gateway.yaml", "tenants", "list"),
                 GATEWAY_ADMIN_KEY=f"gwa_{'a' * 43}",
             ),
+        ),
+        Mistake(
+            "an argument in another encoding",
+            "gateway: an argument is not UTF-8 text",
+            _command("admin-keys", "revoke", "-c", "gateway.yaml", "caf\udce9"),
         ),
         Mistake(
             "a health check of nothing",

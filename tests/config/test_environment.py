@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from copy import deepcopy
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from gateway.config.environment import is_service_link
+from gateway.config.environment import _keys, is_service_link, variable
 from gateway.config.model import Config, load_config
 from gateway.database.engine import open_database
 from gateway.errors import ConfigError
@@ -232,3 +235,45 @@ def test_no_message_quotes_a_part_of_a_secret_url(tmp_path: Path, what: str, pas
 def test_an_ipv4_network_written_within_ipv6_is_the_ipv4_network(tmp_path: Path) -> None:
     loaded = load(tmp_path, ingress={"trusted_proxies": ["::ffff:10.0.0.0/104", "::1/128"]})
     assert loaded.ingress.trusted_proxies == ("10.0.0.0/8", "::1/128")
+
+
+NASTY: tuple[Any, ...] = (
+    *(
+        None,
+        True,
+        -1,
+        10**30,
+        float("inf"),
+        "",
+        "x",
+        "\0",
+        "a" * 5000,
+        [],
+        [None],
+        {"a": None},
+        "[",
+    ),
+    *("https://[::1", "unix:", "file:\0", "env:", "redis+cluster://,,", "999999999999d", "::/200"),
+)
+"""Values of every kind, for files."""
+NASTY_TEXTS = ("[", "{", "{}", "[1]", "x,y", "\udcff", "a" * 5000, "[" * 5000)
+
+
+def test_whatever_is_written_at_a_key_is_taken_or_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never a traceback: ``load_config`` raises nothing else. The values take turns."""
+    monkeypatch.chdir(tmp_path)
+    values, texts = cycle(NASTY), cycle(NASTY_TEXTS)
+    for path in _keys(Config, ()):
+        for value in islice(values, 3):
+            document = deepcopy(SMALLEST)
+            place = document
+            for part in path[:-1]:
+                place = place.setdefault(part, {})
+            place[path[-1]] = value
+            with contextlib.suppress(ConfigError):
+                assert load(tmp_path, **document).key_file is not None
+        with monkeypatch.context() as environment, contextlib.suppress(ConfigError):
+            environment.setenv(variable(".".join(path)), next(texts))
+            assert load(tmp_path).makes_key_ring is not None

@@ -17,7 +17,9 @@ from gateway.runtime.config_check import requirement_states
 from gateway.sessions.connection import connect
 from gateway.sessions.key_adoption import KeyAdoption
 from gateway.sessions.store_requirements import requirements
+from gateway.sessions.store_rights import kept
 from tests.sessions import servers
+from tests.sessions.acl import documented_rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -324,3 +326,30 @@ async def test_config_check_says_all_that_is_wrong_first_and_on_lines_of_their_o
         server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
         server.ask("CONFIG", "SET", "appendonly", "yes")
         assert all(finding.ok for finding in await findings(path))
+
+        # As a user of its own, with the rights that the manual has, and with one less.
+        url = f"redis://gateway:PASSWORD@127.0.0.1:{server.port}"
+        for rule, missing in (
+            ((), ""),
+            (("-publish",), "PUBLISH"),
+            (("resetchannels",), "SUBSCRIBE"),
+        ):
+            server.ask("ACL", "SETUSER", "gateway", "on", ">PASSWORD", *documented_rights(), *rule)
+            of_its_own = {each.name: each for each in await findings(configuration(tmp_path, url))}
+            assert of_its_own["redis rights"].ok is not bool(missing)
+            assert missing in of_its_own["redis rights"].detail
+            assert of_its_own["redis users"].ok, "it may not look"
+        configuration(tmp_path, f"redis://127.0.0.1:{server.port}")
+        told = {each.name: each for each in await findings(path)}
+        assert not told["redis users"].ok, "an administrator sees that no file has the user"
+        aclfile = tmp_path / "users.acl"
+        users = {"default": "", "gateway": "user gateway on #abc ~gw:* +@all"}
+        for content, ok in (
+            (users["gateway"], True),
+            ("user gateway on >PASSWORD ~gw:*", True),
+            ("user gateway on #abc ~gw:* +get", False),
+            ("user other on", False),
+        ):
+            aclfile.write_text(f"{content}\n", encoding="utf-8")
+            assert kept("127.0.0.1:6379", users, str(aclfile), "").ok is ok
+        assert kept("redis.internal:6379", users, str(aclfile), "").ok, "not on this machine"
