@@ -31,6 +31,7 @@ from gateway.errors import PeerError, UnavailableError
 from gateway.login.authorize import Destination, choose_provider, is_prefetch, send_to_cognito
 from gateway.login.middleware import page
 from gateway.login.request import BrowserError, parse_any
+from gateway.pages.support import group_words
 from gateway.pages.texts import TrialLack, TrialStep
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def _judge(
     asked = _start_page(browser)
     decision = _decide(browser, tenant, asked, accepted)
     result.allowed, result.reason = isinstance(decision, Allow), decision.reason
-    result.missing += _missing(decision)
+    result.missing += _missing(tenant, decision)
     result.steps.append((TrialStep.DECISION, _ms(decided), result.allowed, decision.reason.value))
 
 
@@ -285,14 +286,18 @@ def _start_page(browser: Browser) -> AuthRequest:
     )
 
 
-def _missing(decision: Decision) -> list[tuple[TrialLack, str]]:
+def _missing(tenant: Tenant, decision: Decision) -> list[tuple[TrialLack, str]]:
     if decision.reason is Reason.TENANT_INACTIVE:
         return [(TrialLack.ACTIVE, "")]
     if not isinstance(decision, Deny):
         return []
+    groups = group_words(tenant.branding.labeled(decision.groups))
     return [
-        (lack, ", ".join(names))
-        for lack, names in ((TrialLack.GROUPS, decision.groups), (TrialLack.ROLES, decision.roles))
+        (lack, names)
+        for lack, names in (
+            (TrialLack.GROUPS, groups),
+            (TrialLack.ROLES, ", ".join(decision.roles)),
+        )
         if names
     ]
 

@@ -28,13 +28,13 @@ from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 
 from gateway.core.model import Branding
 from gateway.pages.language import LANGUAGES
-from gateway.pages.support import place_of, support_of
+from gateway.pages.support import group_words, place_of, support_of
 from gateway.pages.texts import MONTHS, explain
 from gateway.pages.theme import palette
 from gateway.pages.user_agent import parse_user_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from types import CodeType
 
     from jinja2.bccache import Bucket
@@ -303,7 +303,7 @@ def _environment(language: str) -> Environment:
     )
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]  # added by the extension at run time
     environment.filters.update(
-        group_words=_group_words,
+        group_words=group_words,
         iso=_iso,
         place=place_of,
         short=_short,
@@ -327,13 +327,6 @@ def _iso(epoch_s: int) -> str:
 
 def _short(request_id: str) -> str:
     return request_id if len(request_id) <= _SHOWN_WHOLE else request_id[-SHORT_ID_CHARACTERS:]
-
-
-def _group_words(groups: Iterable[tuple[str, str]]) -> str:
-    """For whoever grants membership: what the person read, and what the identity provider calls
-    it.
-    """
-    return ", ".join(f"{label} ({name})" if label else name for name, label in groups)
 
 
 def _logo(branding: Branding) -> str:

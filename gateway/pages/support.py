@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _EMAIL = re.compile(r"[^\s@/?#:]+@[^\s@/?#:]+\.[^\s@/?#:]+")
 MAX_VALUE_CHARACTERS: Final = 300
@@ -53,6 +53,13 @@ def place_of(url: str) -> str:
     """``url`` without its query and fragment, which may hold what is nobody else's business."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}" if parts.netloc else parts.path
+
+
+def group_words(groups: Iterable[tuple[str, str]]) -> str:
+    """For whoever grants membership: what the person read, and what the identity provider calls
+    it.
+    """
+    return ", ".join(f"{label} ({name})" if label else name for name, label in groups)
 
 
 def _line(text: str) -> str:

@@ -18,8 +18,9 @@ from playwright.sync_api import expect
 from gateway.pages import standalone
 from gateway.pages.render import PAGES, Pages
 from tests.browser.test_walk import sign_in
-from tests.pages.samples import ACME, PRODUCT, PRODUCT_BRANDING, REQUEST_ID
+from tests.pages.samples import ACME, PRODUCT, PRODUCT_BRANDING, REQUEST_ID, VALUES
 from tests.pages.screenshots import everything, serve, sheet
+from tests.pages.test_render import EVIL, poisoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -171,6 +172,21 @@ def test_times_are_those_of_the_browser_and_complete_without_scripts(chromium: B
         expect(page.locator("time").first).to_have_text("21 Sep 2026, 14:13 UTC")
         open_sheet(page, "app_password")
         expect(page.get_by_role("button", name="Copy")).to_be_hidden()
+
+
+def test_markup_in_any_value_is_text_in_a_browser(chromium: Browser) -> None:
+    """The policy has nothing to stop: see ``tab``."""
+    tenant = replace(ACME, name=EVIL, branding=replace(ACME.branding, support=EVIL))
+    drawn = Pages(product=EVIL)
+    sheets = {
+        name: sheet(drawn, name, tenant=tenant, **{k: poisoned(v) for k, v in VALUES[name].items()})
+        for name in PAGES
+    }
+    with tab(chromium, sheets) as page:
+        for name in sheets:
+            open_sheet(page, name)
+            assert page.locator("img:not(header img), [onerror], body script ~ *").count() == 0
+            assert EVIL.partition("<script>")[2] in page.locator("body").inner_text(), name
 
 
 def test_no_other_script_runs_on_a_page_that_has_one(chromium: Browser) -> None:

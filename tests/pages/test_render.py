@@ -155,7 +155,7 @@ def test_a_missing_or_unexpected_value_is_an_error(name: str) -> None:
             )
 
 
-def poisoned(value: object) -> object:
+def poisoned(value: object) -> Any:
     match value:
         case Reason() | TrialStep() | TrialLack() | bool() | int() | float():
             return value
