@@ -165,7 +165,7 @@ def poisoned(value: object) -> Any:
             return tuple(poisoned(item) for item in value)
         case SessionView() | AppPasswordView() | Offer():
             fields = {f.name: poisoned(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            return type(value)(**fields)  # type: ignore[arg-type]  # the fields of that very type
+            return type(value)(**fields)
         case _:
             return value
 
