@@ -113,7 +113,7 @@ class Living:
         """Another admin process over the same database: what the first one had in memory is
         gone.
         """
-        world, fetch = self.world, Fetch(self.world.http)
+        world, fetch = self.world, Fetch(self.world.http, sleep=at_once)
         graph = GraphClient(fetch, clock=self.clock)
         cursors = Cursors(world.database, world.committer)
         subscriptions = Subscriptions(
@@ -161,6 +161,10 @@ class Living:
             return {r.resource: r for r in await connection.execute(select(graph_subscriptions))}
 
 
+async def at_once(_: float) -> None:
+    """Another attempt without the wait before it."""
+
+
 @contextlib.asynccontextmanager
 async def living_hooks(
     database: Database, *, brake: BrakeLimits | None = None
@@ -172,7 +176,7 @@ async def living_hooks(
     async with contextlib.AsyncExitStack() as stack:
         cloud = await stack.enter_async_context(DemoCloud(clock=clock, new_key=spare_keys()))
         http: aiohttp.ClientSession = await stack.enter_async_context(client_session())
-        fetch = Fetch(http)
+        fetch = Fetch(http, sleep=at_once)
         graph = GraphClient(fetch, clock=clock)
         rooms: dict[str, Any] = {}
 

@@ -19,7 +19,7 @@ from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.connection_error import why_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 TIMEOUT_S = 15.0
 MAX_BYTES = 16 * 1024 * 1024
@@ -54,11 +54,16 @@ class Reply:
 
 class Fetch:
     """``http`` is guarded (``gateway.http.ssrf_guard``): an address that it does not permit is a
-    ``PeerError``.
+    ``PeerError``. ``sleep`` waits between attempts.
     """
 
-    def __init__(self, http: aiohttp.ClientSession) -> None:
-        self._http = http
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._http, self._sleep = http, sleep
 
     async def call(
         self,
@@ -82,6 +87,7 @@ class Fetch:
             ),
             stop=stop_after_attempt(attempts),
             wait=wait_exponential_jitter(multiplier=0.2, max=2.0),
+            sleep=self._sleep,
             reraise=True,
         )
         async for attempt in waiting:
