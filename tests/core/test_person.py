@@ -10,10 +10,11 @@ import pytest
 
 import gateway.core
 from gateway.core.decide import Trace
-from gateway.core.model import AuthRequest
+from gateway.core.model import AuthRequest, Branding, ProviderKind
 from gateway.core.paging import Page
 from gateway.core.person import Account, Person
 from gateway.core.rules import _Node
+from tests.core.build import provider
 
 VALUES = sorted(
     {
@@ -45,3 +46,13 @@ def test_what_a_login_or_a_directory_does_not_say_is_empty() -> None:
     assert Account(enabled=False).email == ""
     last: Page[str] = Page(())
     assert last.position is None
+
+
+def test_a_provider_is_called_by_its_vendor_or_where_that_says_nothing_by_its_label() -> None:
+    assert provider(kind=ProviderKind.OKTA, label="Sign in").known_as == "Okta"
+    assert provider(kind=ProviderKind.OIDC, label="Staff").known_as == "Staff"
+
+
+def test_a_group_has_the_label_that_it_was_given_or_none() -> None:
+    branding = Branding(group_labels=(("6f2c", "Sales"),))
+    assert branding.labeled(["6f2c", "admins"]) == (("6f2c", "Sales"), ("admins", ""))
