@@ -1,7 +1,8 @@
 """A world in which every task can be held between a command, its reply and the use of that reply.
 
-The shipped cache, leases, login, revocation, acknowledgement and markers run on a real Valkey; only
-the clock, the push channel and the moments at which things happen belong to the test. Each command
+The shipped check server, cache, leases, login, revocation, acknowledgement and markers run on a
+real Valkey; only the clock, the push channel, the wire of a check, and the moments at which things
+happen belong to the test. Each command
 of an actor waits twice: before it is sent and before its reply is used. ``History`` keeps account
 of what was promised, and notes every broken promise.
 """
@@ -14,13 +15,10 @@ import contextlib
 import time
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from multidict import CIMultiDict
-
-from gateway.check.dialects import RawRequest
 from gateway.check.handler import Checks, _Decided
-from gateway.check.response import CheckResponse
+from gateway.check.server import CheckConnection, CheckServer
 from gateway.config.model import Config
 from gateway.core.decision import Allow
 from gateway.core.reason import Reason
@@ -48,6 +46,7 @@ from gateway.sessions.lease_client import LeaseClient
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.store import RedisSessions
 from gateway.sessions.watermarks import Watermarks, revocation_keys
+from tests.check.oracle import Unbounded, Wire
 from tests.sessions.conftest import CHILD, HOST, anybody, believe, identity, pending, tenant
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class Held:
     go: asyncio.Future[None]
 
 
-def _request(known: Known, number: str) -> RawRequest:
+def _request(known: Known, number: str) -> bytes:
     """As nginx asks: a program's request, so that an answer needs no page."""
     facts = {
         "Method": "GET",
@@ -96,14 +95,31 @@ def _request(known: Known, number: str) -> RawRequest:
         "Host": known.stored.session.host,
         "Uri": "/dav" if known.password else "/",
     }
-    headers = CIMultiDict({f"X-Forwarded-{name}": value for name, value in facts.items()})
+    headers = {f"X-Forwarded-{name}": value for name, value in facts.items()}
     held = (
         f"Basic {base64.b64encode(f'x:{known.password}'.encode()).decode()}"
         if known.password
         else f"{CONFIG.cookie.name}={known.stored.cookie.reveal()}"
     )
-    headers.update({"Authorization" if known.password else "Cookie": held, "X-Request-Id": number})
-    return RawRequest("GET", "/auth/nginx", headers, "127.0.0.1")
+    headers |= {
+        "Host": "gateway",
+        "Authorization" if known.password else "Cookie": held,
+        "X-Request-Id": number,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET /auth/nginx HTTP/1.1\r\n{lines}\r\n".encode("ascii")
+
+
+class Answering(Wire):
+    """The wire of one check, and whether its answer has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered = asyncio.Event()
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.answered.set()
 
 
 class Schedule:
@@ -132,7 +148,7 @@ class Schedule:
     async def settle(self) -> None:
         """Until nobody can go on without a word or the time."""
         quiet = 0
-        while quiet < 6:
+        while quiet < 8:
             await asyncio.sleep(0)
             quiet = 0 if self.executing else quiet + 1
 
@@ -452,7 +468,7 @@ class Worker:
         self.sessions.touches.used = lambda record, **_: None  # type: ignore[method-assign]  # idle times are not this world's
         self.sessions.uses.used = lambda session: None  # type: ignore[method-assign]  # nor is when something was used last
         self.tenants = Served()
-        self.checks = history.noting(self)
+        self.server = history.server_type(history.noting(self))
         self.pushes: list[str] = []
         self.tasks = [asyncio.get_running_loop().create_task(self.replica.run())]
 
@@ -469,8 +485,10 @@ class History:
         sessions_type: type[CachedSessions] = CachedSessions,
         acknowledgements_type: type[Acknowledgements] = Acknowledgements,
         checks_type: type[Checks] = Checks,
+        server_type: type[CheckServer] = CheckServer,
     ) -> None:
         self.real, self.ring = real, ring
+        self.server_type = server_type
         self.replica_type, self.sessions_type = replica_type, sessions_type
         self.checks_type = checks_type
         self.answered: dict[str, tuple[Decision, Tenant | None]] = {}
@@ -524,7 +542,13 @@ class History:
 
         class Noting(self.checks_type):  # type: ignore[name-defined,misc]  # the shipped class, or a mutant of it
             def _record(
-                self, dialect: Any, decision: Decision, decided: _Decided, request: Any, *rest: Any
+                self,
+                dialect: Any,
+                decision: Decision,
+                decided: _Decided,
+                request: Any,
+                *rest: Any,
+                **more: Any,
             ) -> None:
                 answered[request.request_id] = decision, decided.tenant
 
@@ -554,7 +578,7 @@ class History:
             *self.revoker._tasks,
         ]
         for w in self.workers:
-            running += w.replica._joining.values()
+            running += [*w.replica._joining.values(), *w.server.tasks]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -686,10 +710,10 @@ class History:
 
     async def _check(self, known: Known, worker: Worker, arrived_at: int) -> str:
         number = f"check-{self.moment()}"
-        answer = worker.checks(_request(known, number))
-        if not isinstance(answer, CheckResponse):
-            await answer
+        status = await self._ask(worker, _request(known, number))
         decision, decided_by = self.answered.pop(number)
+        if (status == b"200") is not isinstance(decision, Allow):
+            self.broken.append(f"{status!r} was written, and {decision.reason} decided")
         if decision.reason is Reason.STORE_UNAVAILABLE:
             return "503"
         if not isinstance(decision, Allow) or decision.session is None or decided_by is None:
@@ -718,6 +742,18 @@ class History:
                     f"{promise.generation}"
                 )
         return "allow"
+
+    async def _ask(self, worker: Worker, request: bytes) -> bytes:
+        """The status that the server wrote, in whichever turn of the loop."""
+        wire = Answering()
+        connection = CheckConnection(worker.server, cast("Any", Unbounded()), starting=None)
+        connection.connection_made(cast("Any", wire))
+        try:
+            connection.data_received(request)
+            await wire.answered.wait()
+        finally:
+            connection.connection_lost(None)
+        return bytes(wire.written).split(b" ")[1]
 
     def _kept(self, user: str, *, before: int) -> list[Promise]:
         return [

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.check.handler import Checks
+from gateway.check.response import CheckResponse
+from gateway.check.server import CheckServer
 from gateway.core.revocation import RevocationKind
 from gateway.keys import ring
 from gateway.revocation.acknowledgement import Acknowledgements
@@ -30,6 +32,7 @@ from tests.sessions.histories import AT, STALENESS_S, History, Known, MemoryReco
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from gateway.check.dialects import RawRequest
     from gateway.sessions.lease import Renewal
 
 RING = ring.generate()
@@ -306,6 +309,40 @@ class DecidedByOldTenants(Checks):
 
     async def _decide_by_current_tenants(self, request: Any) -> Any:
         return await self._decide(request, self._services.tenants.table)
+
+
+class AnswersAgain(CheckServer):
+    """What was answered to the same cookie is answered again."""
+
+    def __init__(self, handler: Any) -> None:
+        self._known: dict[str, Any] = {}
+        super().__init__(self._again)
+        self._shipped = handler
+
+    def _again(self, request: RawRequest) -> Any:
+        """The check decides, and is not asked for its answer."""
+        decided, cookie = self._shipped(request), "".join(request.headers.getall("Cookie", ()))
+        if isinstance(decided, CheckResponse):
+            return self._known.setdefault(cookie, decided)
+        return self._later(cookie, decided)
+
+    async def _later(self, cookie: str, decided: Any) -> Any:
+        return self._known.setdefault(cookie, await decided)
+
+
+async def answered_twice(w: History) -> None:
+    """Somebody is revoked between two checks that are answered from memory."""
+    alice = await w.login("alice")
+    for _ in range(2):
+        await w.check(alice, 0)
+        await w.flow("r0")
+    await w.revoke("alice")
+    await w.flow("admin")
+    await renew_fully(w)
+    await w.schedule.advance(0.1)
+    await w.flow("admin")
+    await w.check(alice, 0)
+    await w.flow("r0")
 
 
 async def older_tenants(w: History) -> None:
@@ -706,6 +743,11 @@ SCENES: dict[str, tuple[Any, dict[str, Any], Callable[[pytest.MonkeyPatch], None
     "acknowledgement not awaited": (impatient, {"acknowledgements_type": Impatient}, _nothing),
     "read used after its lease": (read_outside, {"sessions_type": ReadsAnywhere}, _nothing),
     "tenants from before the read": (older_tenants, {"checks_type": DecidedByOldTenants}, _nothing),
+    "answer of the server given again": (
+        answered_twice,
+        {"server_type": AnswersAgain},
+        _nothing,
+    ),
     "watermark not compared": (
         watermark,
         {},

@@ -46,7 +46,7 @@ class Outcome:
             f"{len(self.first)} people removed beside {self.background} deliveries in "
             f"{self.seconds:.1f} s; acknowledged {quantiles(self.ack)}; "
             f"hook to first deny {quantiles(self.first)}; hook to the last replica "
-            f"{quantiles(self.last)}"
+            f"{quantiles(self.last)} (goal: p99 {500 if self.background else 150} ms)"
         )
 
 
