@@ -232,6 +232,9 @@ def _cluster_node(directory: Path, node_timeout_ms: int) -> Server:
         "no",
         "--cluster-allow-replica-migration",
         "no",
+        # A machine that has no time for an election is no reason never to hold another one.
+        "--cluster-replica-validity-factor",
+        "0",
     )
 
 
