@@ -44,6 +44,7 @@ def command(config_path: str, role: str, workers: int) -> int:
             )
         from gateway.metrics import LOG_LINES_DROPPED  # noqa: PLC0415 - after the environment is set
         from gateway.runtime.serve import serve  # noqa: PLC0415 - as above
+        from gateway.runtime.service_manager import ServiceManager  # noqa: PLC0415 - as above
 
         write_in_background(dropped=LOG_LINES_DROPPED.inc)
         if config.development:
@@ -57,4 +58,10 @@ def command(config_path: str, role: str, workers: int) -> int:
                     )
                 ),
             )
-        return serve(Path(config_path), config, role=role, workers=workers)
+        return serve(
+            Path(config_path),
+            config,
+            ServiceManager.of(os.environ),
+            role=role,
+            workers=workers,
+        )

@@ -70,6 +70,7 @@ from gateway.sessions.rate_limit import AttemptCounter
 from gateway.sessions.recheck import Rechecks
 from gateway.sessions.tested_connections import TestedConnections
 from gateway.sessions.token_revocation import TokenRevocation
+from gateway.tenants.offload import woken
 from gateway.tenants.snapshot import (
     CHANNEL,
 )
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.core.tenants import TenantTable
     from gateway.http.listener import Listener
+    from gateway.runtime.service_manager import ServiceManager
     from gateway.sessions.api import TenantSource
     from gateway.sessions.connection import RedisClient
 
@@ -97,6 +99,10 @@ LISTENER: Mapping[str, Any] = {
     "tcp_keepalive": True,
 }
 STOP_GRACE_S = 5.0
+READY_LOOK_S, READY_WAIT_S = 0.02, 5.0
+"""How long the service manager waits for a dependency before it is told all the same: a replica
+that was ended because Redis is down would not be there when Redis is back.
+"""
 DATABASE_S, COGNITO_S = 2.0, 30.0
 """Between two questions for ``/readyz`` to what is well."""
 COLLECTED_AFTER = (5_000, 20, 20)
@@ -128,8 +134,11 @@ class Process:
     sockets: Mapping[str, socket.socket]
     limits: Mapping[str, int]
     redis_socket: str | None
+    manager: ServiceManager
     started: Callable[[], None]
     """Called once it serves."""
+    ready: Callable[[], None]
+    """Called once ``/readyz`` would say so, or ``READY_WAIT_S`` after it began to serve."""
     owns_sockets: Callable[[], bool]
     """Asked when it ends: whether the sockets end with it, or other workers go on accepting."""
     workers: Callable[[], Sequence[bool]] | None = None
@@ -259,11 +268,16 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
                 admin.mount(app)
             opening["admin"] = served("admin", app)
 
+        def status() -> str:
+            return f"Role {role.value} serves {tenants.count} tenants"
+
         def read_again() -> None:
+            process.manager.reloading()
             file.read_again()
             tenants.read_again()
             if stores is not None:
                 stores.publisher.read_again()
+            process.manager.ready(status())
 
         loop.add_signal_handler(signal.SIGHUP, read_again)
         # What is there now stays: the collector need not visit it again and again while checks wait
@@ -294,7 +308,12 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             ),
         )
         process.started()
-        await stop.wait()
+        await stack.enter_async_context(background_task(process.manager.keep_alive()))
+        if await _ready(known, stop):
+            process.ready()
+            process.manager.ready(status())
+            await stop.wait()
+        process.manager.stopping()
         _LOG.info("stopping", extra=fields(role=role.value))
         # Whoever asks is told to look elsewhere before anything closes; the probes' own listener is
         # the last.
@@ -305,6 +324,17 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             [listener for listener in listeners.values() if listener not in others],
             owns=process.owns_sockets,
         )
+
+
+async def _ready(known: Mapping[str, Known], stop: asyncio.Event) -> bool:
+    """Wait until a check would be answered, ``READY_WAIT_S`` at most. False where the process has
+    to end meanwhile.
+    """
+    ends_at = time.monotonic() + READY_WAIT_S
+    while not health.ready(known) and time.monotonic() < ends_at:
+        if await woken(stop, within_s=READY_LOOK_S):
+            return False
+    return True
 
 
 async def _services(

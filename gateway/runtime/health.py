@@ -60,6 +60,11 @@ def application(known: Mapping[str, Known]) -> web.Application:
     return app
 
 
+def ready(known: Mapping[str, Known]) -> bool:
+    """Whether ``/readyz`` answers 200."""
+    return all(state.ok for state in (ask() for ask in known.values()) if state.needed)
+
+
 async def healthz(request: Request) -> Response:  # noqa: ARG001 - a handler's signature
     """The event loop turns. Touches nothing else: a restart mends no dependency."""
     return web.json_response({"status": "ok"})

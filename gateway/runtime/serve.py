@@ -30,6 +30,7 @@ from gateway.log import fields, write_in_background
 from gateway.metrics import BUILD, LOG_LINES_DROPPED
 from gateway.runtime.app import Process, Role, run
 from gateway.runtime.open_files import connection_limits, raise_limit
+from gateway.runtime.service_manager import ServiceManager
 from gateway.runtime.supervisor import SharedFlags, Supervisor
 from gateway.sessions.embedded import EmbeddedValkey
 
@@ -57,14 +58,19 @@ class ProcessPlan:
     sockets: dict[str, socket.socket]
     limits: dict[str, int]
     """Connections, by listener."""
+    manager: ServiceManager
+    """Told by this process; a worker has one that nobody listens to."""
     started: Callable[[], None] = lambda: None
+    ready: Callable[[], None] = lambda: None
     owns_sockets: Callable[[], bool] = lambda: True
     """Whether the sockets end with this process: asked when it ends."""
     workers: Callable[[], Sequence[bool]] | None = None
     """Others serve the checks, and this one tells whether they do: of each, whether it serves."""
 
 
-def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
+def serve(
+    config_path: Path, config: Config, manager: ServiceManager, *, role: str, workers: int
+) -> int:
     """Run until SIGTERM or SIGINT. Exit code 0, or 1 if it could not go on."""
     if Role(role) is not Role.AUTH and importlib.util.find_spec("aioboto3") is None:
         raise ConfigError(
@@ -89,14 +95,14 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
         socket_path = store.socket_path if store is not None else None
         if workers == 1:
             return _serve_here(
-                ProcessPlan("gateway", Role(role), sockets, limits),
+                ProcessPlan("gateway", Role(role), sockets, limits, manager),
                 config_path,
                 config,
                 socket_path,
                 store,
             )
         plans = _plans(Role(role), workers, sockets, limits)
-        return _supervise(plans, config_path, config, socket_path, store)
+        return _supervise(plans, config_path, config, socket_path, store, manager)
     finally:
         for name, bound in sockets.items():
             unbind(bound, files.get(name))
@@ -114,13 +120,19 @@ def _plans(
     browsers = {name: sockets[name] for name in ("check", "public")}
     if role is Role.AUTH:
         browsers["admin"] = sockets["admin"]
+    nobody = ServiceManager()
     plans = [
-        ProcessPlan(f"worker-{number}", Role.AUTH, browsers, limits) for number in range(workers)
+        ProcessPlan(f"worker-{number}", Role.AUTH, browsers, limits, nobody)
+        for number in range(workers)
     ]
     if role is Role.ALL:
         plans.append(
             ProcessPlan(
-                "admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, limits
+                "admin",
+                Role.ADMIN,
+                {name: sockets[name] for name in ("admin", "hooks")},
+                limits,
+                nobody,
             )
         )
     return plans
@@ -222,7 +234,9 @@ def _serve_here(
                 plan.sockets,
                 plan.limits,
                 socket_path,
+                plan.manager,
                 plan.started,
+                plan.ready,
                 plan.owns_sockets,
                 plan.workers,
             )
@@ -246,6 +260,7 @@ def _supervise(
     config: Config,
     socket_path: str | None,
     store: EmbeddedValkey | None,
+    manager: ServiceManager,
 ) -> int:
     flags = SharedFlags()
     checking = [number for number, plan in enumerate(plans) if "check" in plan.sockets]
@@ -258,6 +273,7 @@ def _supervise(
             replace(
                 plans[number],
                 started=lambda: flags.started(number),
+                ready=lambda: flags.ready(number),
                 owns_sockets=lambda: flags.stopping,
                 workers=beside,
             ),
@@ -266,7 +282,7 @@ def _supervise(
             socket_path,
         )
 
-    return Supervisor([plan.name for plan in plans], flags, child).run(
+    return Supervisor([plan.name for plan in plans], flags, child, manager).run(
         store.ensure if store is not None else _nothing
     )
 

@@ -26,6 +26,8 @@ from gateway.metrics import WORKER_EXITS, begin_at_zero, worker_died
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.runtime.service_manager import ServiceManager
+
 _LOG = logging.getLogger(__name__)
 STOP_TIMEOUT_S: Final = 10.0
 RESTART_S: Final = 1.0
@@ -42,6 +44,8 @@ _STOPPING: Final = 0
 _SERVES: Final = 1
 """Of a worker, in its place; 0 before it has served for the first time."""
 _SERVED: Final = 2
+_READY: Final = 1024
+"""Where the flags of those begin who are ready; workers are 65 at most."""
 
 
 class SharedFlags:
@@ -62,13 +66,20 @@ class SharedFlags:
 
     @property
     def any_started(self) -> bool:
-        return any(self._page[_STOPPING + 1 :])
+        return any(self._page[_STOPPING + 1 : _READY])
 
     def serves(self, worker: int) -> bool:
         return self._page[_STOPPING + 1 + worker] == _SERVES
 
     def started(self, worker: int) -> None:
         self._page[_STOPPING + 1 + worker] = _SERVES
+
+    def ready(self, worker: int) -> None:
+        self._page[_READY + worker] = 1
+
+    def all_ready(self, workers: int) -> bool:
+        """Each has been ready once."""
+        return all(self._page[_READY : _READY + workers])
 
     def ended(self, worker: int) -> None:
         """Said by the supervisor, once it knows."""
@@ -92,8 +103,14 @@ class Supervisor:
     """``child`` is called in the forked process and never returns."""
 
     def __init__(
-        self, names: Sequence[str], flags: SharedFlags, child: Callable[[int], None]
+        self,
+        names: Sequence[str],
+        flags: SharedFlags,
+        child: Callable[[int], None],
+        manager: ServiceManager,
     ) -> None:
+        self._manager = manager
+        self._status = f"{len(names)} workers serve"
         self._waiting = [_Worker(number, name) for number, name in enumerate(names)]
         begin_at_zero(WORKER_EXITS, names)
         self._running: dict[int, _Worker] = {}
@@ -108,7 +125,8 @@ class Supervisor:
         """
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         signal.signal(signal.SIGINT, lambda *_: self._stop())
-        signal.signal(signal.SIGHUP, lambda *_: self._pass_on(signal.SIGHUP))
+        signal.signal(signal.SIGHUP, lambda *_: self._read_again())
+        told = False
         while self._running or (self._waiting and not self._flags.stopping):
             now = time.monotonic()
             if self._flags.stopping:
@@ -118,6 +136,10 @@ class Supervisor:
                 run_maintenance()
                 for worker in [waiting for waiting in self._waiting if waiting.due_at <= now]:
                     self._start(worker)
+                if not told and self._flags.all_ready(len(self._waiting) + len(self._running)):
+                    told = True
+                    self._manager.ready(self._status)
+            self._manager.alive()
             self._reap()
             time.sleep(_LOOK_S)
         return 2 if self._failed else 0
@@ -163,7 +185,13 @@ class Supervisor:
         if not self._flags.stopping:
             self._flags.stop()
             self._ends_at = time.monotonic() + STOP_TIMEOUT_S
+            self._manager.stopping()
         self._pass_on(signal.SIGTERM)
+
+    def _read_again(self) -> None:
+        self._manager.reloading()
+        self._pass_on(signal.SIGHUP)
+        self._manager.ready(self._status)
 
     def _pass_on(self, signum: int) -> None:
         for pid in list(self._running):

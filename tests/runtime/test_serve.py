@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -16,7 +17,7 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -35,9 +36,14 @@ if TYPE_CHECKING:
 def test_workers_share_the_listeners_and_the_metrics_and_leave_nothing(tmp_path: Path) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    with RunningWorld(
-        World(tmp_path / "world", replicas=2, workers=2, environment={"TMPDIR": str(temporary)})
-    ) as running:
+    environment = {"TMPDIR": str(temporary), "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with (
+        Told(tmp_path / "notify") as told,
+        RunningWorld(
+            World(tmp_path / "world", replicas=2, workers=2, environment=environment)
+        ) as running,
+    ):
+        until(lambda: told.facts() == ["READY=1", "READY=1"])  # each supervisor, and no worker
         for _ in range(8):
             assert running.check("acme.localhost").status == 401
         folders = set(temporary.glob("gateway-metrics-*"))
@@ -54,6 +60,29 @@ def test_workers_share_the_listeners_and_the_metrics_and_leave_nothing(tmp_path:
             time.sleep(0.05)
         assert counted in text
     assert set(temporary.glob("gateway-metrics-*")) == set()
+
+
+class Told:
+    """A service manager's end of ``NOTIFY_SOCKET``; collects what it is told."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.setblocking(False)
+        self._facts: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def facts(self, *, but: str = "") -> list[str]:
+        """The first line of each datagram so far, without those that say ``but``."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._facts.append(self._socket.recv(4096).decode().partition("\n")[0])
+        return [fact for fact in self._facts if fact != but]
 
 
 @dataclass
@@ -269,7 +298,14 @@ def test_idle_connections_of_one_listener_cost_the_others_nothing(tmp_path: Path
     """With a hard limit of 512 descriptors: more idle connections than that at the public
     listener.
     """
-    with serving(tmp_path, open_files=512) as gateway:
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+    with (
+        Told(tmp_path / "notify") as told,
+        serving(tmp_path, open_files=512, environment=environment) as gateway,
+    ):
+        until(lambda: told.facts().count("WATCHDOG=1") >= 2)
+        gateway.process.send_signal(signal.SIGHUP)
+        until(lambda: told.facts(but="WATCHDOG=1") == ["READY=1", "RELOADING=1", "READY=1"])
         cookie = gateway.log_in()
         limits = Path(f"/proc/{gateway.process.pid}/limits").read_text()
         assert re.search(r"Max open files +512 +512", limits), "the soft limit is raised"
@@ -305,6 +341,9 @@ def test_idle_connections_of_one_listener_cost_the_others_nothing(tmp_path: Path
             client.close()
         assert gateway.log.count('"accept_failed"') == 1
         assert gateway.metric('gateway_accept_errors_total{listener="public"}') > 0
+        told.facts()  # its queue holds ten
+        assert gateway.stop() == 0
+        assert told.facts(but="WATCHDOG=1")[3:] == ["STOPPING=1"]
 
 
 def test_a_wrong_configuration_at_the_first_start_ends_everything_with_its_message(
@@ -333,3 +372,11 @@ def test_a_unix_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
         client.connect(f"{tmp_path}/check.sock")
     unbind(new, identity(new))
     assert not (tmp_path / "check.sock").exists()
+
+
+def test_a_port_refuses_connections_until_somebody_serves_there() -> None:
+    """So a proxy goes on to a replica that does; in a queue the request would wait."""
+    bound = bind("127.0.0.1:0", key="listen.check")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(bound.getsockname(), timeout=1)
+    bound.close()

@@ -10,12 +10,14 @@ import time
 
 import pytest
 
+from gateway.runtime.service_manager import ServiceManager
 from gateway.runtime.supervisor import SharedFlags, Supervisor, _cause
 
 SCRIPT = """
 import os, sys, time, logging, signal
 from gateway.runtime import supervisor
 from gateway.log import configure
+from gateway.runtime.service_manager import ServiceManager
 from gateway.runtime.supervisor import SharedFlags, Supervisor
 configure("json", "info")
 supervisor.RESTART_S = supervisor._LOOK_S = 0.01
@@ -41,7 +43,8 @@ def tend():
     looks += 1
     if looks == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGTERM)
-print(Supervisor([f"worker-{n}" for n in range(len(codes))], flags, child).run(tend), flush=True)
+names = [f"worker-{n}" for n in range(len(codes))]
+print(Supervisor(names, flags, child, ServiceManager()).run(tend), flush=True)
 """
 
 
@@ -128,7 +131,7 @@ def test_a_signal_that_comes_while_a_worker_is_forked_reaches_it_too() -> None:
     def child(_: int) -> None:
         time.sleep(60)
 
-    supervisor = Supervisor(["worker-0"], flags, child)
+    supervisor = Supervisor(["worker-0"], flags, child, ServiceManager())
     fork, before = os.fork, signal.getsignal(signal.SIGTERM)
 
     def interrupted() -> int:
