@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import secrets
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
@@ -39,6 +40,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from gateway.config.owned_files import create
 from gateway.database import sql_error
 from gateway.database.clock import DatabaseClock
 from gateway.database.crypt import Crypt
@@ -506,7 +508,8 @@ def _own(path: Path) -> None:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600, exist_ok=True)
+        if not path.exists():
+            os.close(create(path, flags=0))
     except OSError as error:
         msg = f"state_dir: {path.parent}: cannot be written: {error.strerror}"
         raise ConfigError(msg) from error

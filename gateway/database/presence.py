@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
+from gateway.config.owned_files import create
 from gateway.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class FileLock:
 
     def _open(self) -> int:
         try:
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return create(self.path, flags=0)
         except OSError as error:
             msg = f"{self.path}: cannot be opened: {error.strerror}"
             raise ConfigError(msg) from error

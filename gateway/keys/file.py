@@ -17,11 +17,13 @@ import contextlib
 import fcntl
 import logging
 import os
+import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.config.file_stamp import stamp
+from gateway.config.owned_files import create
 from gateway.errors import ConfigError
 from gateway.keys import ring as keys
 from gateway.keys.assertion import PUBLISHED_BEFORE_S
@@ -179,10 +181,9 @@ def editing(path: Path) -> Iterator[Callable[[KeyRing], None]]:
     """Alone with the file; call what is given to replace it whole (0600, never half-written)."""
 
     def save(ring: KeyRing) -> None:
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+        temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
         try:
-            temporary.touch(mode=0o600)
-            with temporary.open("w", encoding="ascii") as file:
+            with os.fdopen(create(temporary), "w", encoding="ascii") as file:
                 file.write(keys.dump(ring))
                 file.flush()
                 os.fsync(file.fileno())
@@ -193,9 +194,7 @@ def editing(path: Path) -> Iterator[Callable[[KeyRing], None]]:
             raise ConfigError(msg) from error
 
     try:
-        lock = os.open(
-            path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        lock = create(path.with_name(f"{path.name}.lock"), flags=0)
     except OSError as error:
         msg = f"{path}: the key ring cannot be written: {error.strerror}"
         raise ConfigError(msg) from error

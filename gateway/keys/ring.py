@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from gateway.config.owned_files import create as create_file
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -188,9 +189,9 @@ def _load(path: Path, *, create: bool) -> KeyRing:
             msg = f"{path}: the key ring is missing (key_ring.file); all replicas share one"
             raise ConfigError(msg) from None
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        temporary.touch(mode=0o600, exist_ok=True)
-        temporary.write_text(dump(generate()), encoding="ascii")
+        temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+        with os.fdopen(create_file(temporary), "w", encoding="ascii") as file:
+            file.write(dump(generate()))
         try:
             os.link(temporary, path)
         except FileExistsError:
