@@ -6,10 +6,14 @@ the demo.
 
 The names end in ``.localhost`` and carry the server's port; use ``demo.net.client_session`` to
 reach them without a resolver that knows RFC 6761.
+
+``python -m demo.cloud`` runs it alone (``demo/cloud_command.py``), with names and certificates of
+your own if you like: to try a production set-up without an AWS account.
 """
 
 from __future__ import annotations
 
+import sys
 import uuid
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -27,10 +31,11 @@ from demo.idp.okta_like import okta_like
 from demo.idp.saml import SamlFace
 from demo.idp.scim_client import ScimClient
 from demo.jose import NewKey, SigningKey
-from demo.net import Bound, bind, client_session, serve
+from demo.net import Bound, bind, bind_origin, client_session, serve
 from demo.timeline import TimeLine
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
@@ -111,8 +116,22 @@ class Ports:
     globex_entra: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Origins of one's own instead of ``http://*.localhost:PORT``: each is listened on where its
+    name leads. ``issuer``: of Cognito's tokens, at the same address.
+    """
+
+    cognito: str
+    issuer: str
+    okta: str
+    entra: str
+
+
 class DemoCloud:
-    """Starts on entry, stops on exit. With ``people=False`` it has a pool and no customers."""
+    """Starts on entry, stops on exit. With ``people=False`` it has a pool and no customers, with
+    ``connected=False`` customers whom the pool does not know yet.
+    """
 
     def __init__(
         self,
@@ -120,9 +139,15 @@ class DemoCloud:
         clock: Clock = system_clock,
         ports: Ports | None = None,
         people: bool = True,
+        connected: bool = True,
+        origins: Origins | None = None,
+        tls: ssl.SSLContext | None = None,
         new_key: NewKey = SigningKey.generate,
     ) -> None:
         self.clock = clock
+        self._connected = connected
+        self._origins = origins
+        self._tls = tls
         self.customers: dict[str, Customer] = {}
         self.time_lines: list[TimeLine] = []
         self._ports = ports or Ports()
@@ -135,10 +160,12 @@ class DemoCloud:
     async def __aenter__(self) -> Self:
         try:
             self._http = await self._stack.enter_async_context(client_session(timeout_s=5))
-            bound = bind(self._ports.cognito)
+            mine = self._origins
+            bound = bind(self._ports.cognito) if mine is None else await bind_origin(mine.cognito)
             self.cognito = Cognito(
-                pool_id=POOL_ID,
-                url=bound.url("cognito.localhost"),
+                pool_id=mine.issuer.rpartition("/")[2] if mine else POOL_ID,
+                url=mine.cognito if mine else bound.url("cognito.localhost"),
+                issuer=mine.issuer if mine else None,
                 port=bound.port,
                 clock=self.clock,
                 http=self._http,
@@ -164,7 +191,11 @@ class DemoCloud:
 
     async def _settle_people(self) -> None:
         okta = await self.add_idp(
-            "acme-okta", kind="okta", host="okta.localhost", port=self._ports.acme_okta
+            "acme-okta",
+            kind="okta",
+            host="okta.localhost",
+            port=self._ports.acme_okta,
+            origin=self._origins.okta if self._origins else None,
         )
         okta.server.directory.add_person(
             "alice@acme.test", name="Alice Adams", groups=("app-users", "admins")
@@ -177,11 +208,12 @@ class DemoCloud:
             host="entra.localhost",
             port=self._ports.globex_entra,
             tenant_id=GLOBEX_TENANT_ID,
+            origin=self._origins.entra if self._origins else None,
         )
         entra.server.directory.add_person(
             "carol@globex.test", name="Carol Clark", groups=("app-users",)
         )
-        for customer in (okta, entra):
+        for customer in (okta, entra) if self._connected else ():
             self.connect(customer)
 
     # -- customers
@@ -196,13 +228,14 @@ class DemoCloud:
         tenant_id: str | None = None,
         issuer: str = "",
         saml: bool = False,
+        origin: str | None = None,
     ) -> Customer:
-        """Start a customer's IdP at ``{host}`` (``{name}.localhost`` unless given) and register
-        Cognito there. ``issuer``: Okta's path, "/" for a slash at its end. ``saml``: it speaks SAML
-        too.
+        """Start a customer's IdP at ``{host}`` (``{name}.localhost`` unless given), or at an origin
+        of one's own, and register Cognito there. ``issuer``: Okta's path, "/" for a slash at its
+        end. ``saml``: it speaks SAML too.
         """
-        bound = bind(port)
-        origin = bound.url(host or f"{name}.localhost")
+        bound = bind(port) if origin is None else await bind_origin(origin)
+        origin = origin or bound.url(host or f"{name}.localhost")
         okta, graph = None, None
         if kind == "okta":
             server = okta_like(
@@ -346,5 +379,12 @@ class DemoCloud:
         return self.time_lines
 
     async def _serve(self, app: Any, bound: Bound) -> None:
-        runner = await serve(app, bound)
+        runner = await serve(app, bound, tls=self._tls)
         self._stack.push_async_callback(runner.cleanup)
+
+
+if __name__ == "__main__":
+    # Here, so that nothing that imports the cloud imports its command.
+    from demo.cloud_command import main
+
+    sys.exit(main())

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class LocalhostResolver(AbstractResolver):
@@ -67,12 +72,12 @@ class Bound:
         return f"http://{host}:{self.port}"
 
 
-def bind(port: int = 0) -> Bound:
-    """Listen on 127.0.0.1; port 0 takes a free one."""
+def bind(port: int = 0, address: str = "127.0.0.1") -> Bound:
+    """Listen on an IPv4 address; port 0 takes a free one."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind(("127.0.0.1", port))
+        listening.bind((address, port))
         listening.listen(128)
     except OSError:
         listening.close()
@@ -80,11 +85,24 @@ def bind(port: int = 0) -> Bound:
     return Bound(listening, listening.getsockname()[1])
 
 
-async def serve(app: web.Application, bound: Bound) -> web.AppRunner:
+async def bind_origin(origin: str) -> Bound:
+    """Listen where the name of an origin leads on this machine (``/etc/hosts``), at its port."""
+    url = URL(origin)
+    resolver = LocalhostResolver()
+    try:
+        found = await resolver.resolve(url.host or "", url.port or 0, socket.AF_INET)
+    finally:
+        await resolver.close()
+    return bind(url.port or 0, found[0]["host"])
+
+
+async def serve(
+    app: web.Application, bound: Bound, *, tls: ssl.SSLContext | None = None
+) -> web.AppRunner:
     """Start an application on a bound socket; the caller cleans the runner up, which closes the
     socket.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    await web.SockSite(runner, bound.socket).start()
+    await web.SockSite(runner, bound.socket, ssl_context=tls).start()
     return runner

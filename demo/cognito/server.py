@@ -35,8 +35,11 @@ class Cognito:
         clock: Clock,
         http: ClientSession,
         new_key: NewKey = SigningKey.generate,
+        issuer: str | None = None,
     ) -> None:
         self.url = url
+        self.issuer = issuer or f"{url}/{pool_id}"
+        """Of the pool's tokens; its documents are served at its path, whatever the host."""
         self.endpoint_url = f"http://127.0.0.1:{port}"
         """Where boto finds the API: by address, since its resolver may not know ``*.localhost``."""
         self.pool = Pool(pool_id, clock, new_key)
@@ -52,10 +55,6 @@ class Cognito:
         TokenSide(self.pool, domain=url, issuer=self.issuer, faults=self.faults).add_routes(
             self.app
         )
-
-    @property
-    def issuer(self) -> str:
-        return f"{self.url}/{self.pool.pool_id}"
 
     @property
     def idp_callback(self) -> str:

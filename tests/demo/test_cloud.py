@@ -6,17 +6,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from demo.clock import MovableClock
-from demo.cloud import GLOBEX_TENANT_ID, POOL_ID, DemoCloud, Ports
+from demo.cloud import GLOBEX_TENANT_ID, POOL_ID, DemoCloud, Origins, Ports
+from demo.cloud_command import describe
 from demo.net import LocalhostResolver, bind, client_session
+from demo.processes import free_port
 from tests.demo.relying_party import query, relying_party
 from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.browserless import Person
 
 
@@ -116,3 +122,41 @@ def test_movable_clock_moves() -> None:
     clock.advance(50)
     now[0] += 1
     assert clock() == 151.0
+
+
+async def test_it_has_names_and_certificates_of_ones_own(tmp_path: Path) -> None:
+    """As for a production set-up: https, an issuer elsewhere, and nothing in the pool yet."""
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=x"
+    names = "subjectAltName=DNS:*.aws.localhost,DNS:*.okta.localhost"
+    made = await asyncio.create_subprocess_exec(
+        *new.split(), "-addext", names, "-keyout", key, "-out", chain, stderr=subprocess.DEVNULL
+    )
+    assert await made.wait() == 0
+    trusted = ssl.create_default_context(cafile=chain)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(chain, key)
+    ports = [free_port() for _ in range(3)]
+    origins = Origins(
+        f"https://pool.aws.localhost:{ports[0]}",
+        f"https://idp.aws.localhost:{ports[0]}/eu-west-1_AbCdEf123",
+        f"https://acme.okta.localhost:{ports[1]}",
+        f"https://entra.okta.localhost:{ports[2]}",
+    )
+    async with (
+        DemoCloud(origins=origins, tls=tls, connected=False, new_key=spare_keys()) as cloud,
+        client_session(timeout_s=5) as http,
+    ):
+        assert cloud.cognito.pool.pool_id == "eu-west-1_AbCdEf123"
+        assert cloud.cognito.pool.providers == {}
+        facts = describe(cloud)
+        for issuer in (
+            facts["cognito"]["issuer"],
+            *(customer["provider"]["oidc_issuer"] for customer in facts["customers"].values()),
+        ):
+            async with http.get(
+                f"{issuer}/.well-known/openid-configuration", ssl=trusted
+            ) as answer:
+                document = await answer.json()
+            assert document["issuer"] == issuer
+            assert document["token_endpoint"].startswith("https://")
