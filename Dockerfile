@@ -15,10 +15,11 @@ RUN /opt/build/bin/python -m hatchling build -t wheel && /opt/gateway/bin/pip in
 
 FROM python:${PYTHON}
 # Nobody's home: the only place it may write is the volume. Run it with a read-only root file system.
-RUN useradd --system --uid 10001 --home-dir /var/lib/gateway --shell /usr/sbin/nologin gateway \
- && install -d -o gateway -g gateway -m 0700 /var/lib/gateway
+# Any other uid may run it too, if its group is 0 (OpenShift): such a uid has no name, so HOME is told.
+RUN useradd --system --uid 10001 --gid 0 --home-dir /var/lib/gateway --shell /usr/sbin/nologin gateway \
+ && install -d -o gateway -g 0 -m 0770 /var/lib/gateway
 COPY --from=build /opt/gateway /opt/gateway
-ENV PATH=/opt/gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+ENV HOME=/var/lib/gateway PATH=/opt/gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     GATEWAY_CONFIG=/etc/gateway/gateway.yaml GATEWAY_STATE_DIR=/var/lib/gateway \
     GATEWAY_LISTEN__CHECK=0.0.0.0:8081 GATEWAY_LISTEN__PUBLIC=0.0.0.0:8080 GATEWAY_LISTEN__HOOKS=0.0.0.0:8083 GATEWAY_LISTEN__ADMIN=0.0.0.0:8082
 USER 10001

@@ -187,6 +187,13 @@ def test_it_runs_as_nobody_in_particular_and_writes_to_its_volume_only() -> None
     assert environment()["PYTHONDONTWRITEBYTECODE"] == "1"
 
 
+def test_a_uid_without_a_name_may_write_to_the_volume_by_its_group() -> None:
+    """OpenShift chooses the uid, and group 0."""
+    made = next(rest for word, rest in stage(1) if word == "RUN")
+    assert "--gid 0 " in made and "-g 0 -m 0770 /var/lib/gateway" in made
+    assert environment()["HOME"] == dict(stage(1))["VOLUME"]
+
+
 def test_its_addresses_are_configuration_and_are_exposed() -> None:
     known = {variable(key.path) for key in keys(Config)} | {"GATEWAY_CONFIG"}
     assert {name for name in environment() if name.startswith("GATEWAY_")} <= known
