@@ -287,7 +287,7 @@ def command_lines() -> list[tuple[str, str]]:
         for block in re.findall(
             r"^```\w*\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
         ):
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 match = re.match(r"(?:\$ )?gateway ((?!\[)[a-z].*)", line)
                 if match and "…" not in line:
                     found.append(
@@ -326,9 +326,9 @@ def test_a_command_in_the_documentation_is_one_that_the_parser_takes(page: str, 
 
 
 def test_the_configuration_in_the_guide_is_valid(tmp_path: Path) -> None:
-    (block,) = re.findall(
+    block = re.findall(
         r"```yaml\n(.*?)```", (OPERATOR / "production.md").read_text(encoding="utf-8"), re.DOTALL
-    )
+    )[0]
     for secret, value in (
         ("ingress_key", "k" * 32),
         ("redis_url", "rediss://valkey.internal:6379"),
@@ -336,7 +336,7 @@ def test_the_configuration_in_the_guide_is_valid(tmp_path: Path) -> None:
     ):
         (tmp_path / secret).write_text(value, encoding="utf-8")
     (tmp_path / "gateway.yaml").write_text(
-        block.replace("/run/secrets", str(tmp_path)), encoding="utf-8"
+        block.replace("/etc/gateway/secrets", str(tmp_path)), encoding="utf-8"
     )
     config = load_config(tmp_path / "gateway.yaml")
     assert config.login_host == "login.example.com"
