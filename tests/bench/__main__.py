@@ -138,7 +138,10 @@ _PROXY_HEAD: Final = (
 
 def tables(found: Mapping[str, Any]) -> str:
     """Markdown."""
-    lines = [f"{found['date']}, {found['machine']}, Python {found['python']}."]
+    lines = [
+        f"{found['date']}, {found['machine']}, Python {found['python']}, load average of other work "
+        f"{found['load_average']}."
+    ]
     if found["rows"]:
         lines += [
             "",
@@ -214,7 +217,7 @@ def main() -> None:
     parser.add_argument("subject", nargs="?", choices=SUBJECTS, help="of a profile")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS)
     parser.add_argument("--seconds", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", action="store_true")
     parser.add_argument("--compare", help="URL, or a command that serves --url")

@@ -120,7 +120,9 @@ class Clocks:
             after = self.read()
             found.append(
                 {
-                    who: (after[who] - before[who] - self._idle[who] * elapsed) / len(each) * 1e3
+                    who: max(0.0, after[who] - before[who] - self._idle[who] * elapsed)
+                    / len(each)
+                    * 1e3
                     for who in after
                 }
             )
