@@ -138,10 +138,8 @@ _PROXY_HEAD: Final = (
 
 def tables(found: Mapping[str, Any]) -> str:
     """Markdown."""
-    lines = [
-        f"{found['date']}, {found['machine']}, Python {found['python']}, load average of other work "
-        f"{found['load_average']}."
-    ]
+    where = f"{found['date']}, {found['machine']}, Python {found['python']}"
+    lines = [f"{where}, load average of other work {found['load_average']}."]
     if found["rows"]:
         lines += [
             "",
