@@ -103,12 +103,25 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """One YAML mapping, or ``ConfigError`` with file, line and column."""
+    return parse_yaml(text_of(path, read_raw(path)), source=str(path))
+
+
+def read_raw(path: Path) -> bytes:
+    """All bytes of a file, or ``ConfigError``."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except (OSError, ValueError) as error:
-        msg = f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+        msg = f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'no such name'}"
         raise ConfigError(msg) from error
-    return parse_yaml(text, source=str(path))
+
+
+def text_of(path: Path, raw: bytes) -> str:
+    """Of what was read of ``path``; or ``ConfigError``."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"{path}: cannot be read: not UTF-8"
+        raise ConfigError(msg) from error
 
 
 def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
@@ -265,4 +278,4 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
         yield from _models(argument)
 
 
-__all__ = ["explain_validation", "parse_yaml", "read_yaml"]
+__all__ = ["explain_validation", "parse_yaml", "read_raw", "read_yaml", "text_of"]

@@ -15,19 +15,20 @@ import asyncio
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
 from gateway.background import forever
-from gateway.config.yaml import explain_validation, read_yaml
+from gateway.config.yaml import explain_validation, parse_yaml, read_raw, text_of
 from gateway.core.tenants import TenantTable, same_names
 from gateway.errors import ConfigError
 from gateway.log import fields
 from gateway.metrics import TENANT_CONFIG_ERRORS
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.offload import in_background, woken
+from gateway.tenants.remembered import key_of
 from gateway.tenants.secrets import complete
 from gateway.tenants.snapshot_record import Builder, record_of
 from gateway.tenants.validation import conflicts, problems
@@ -37,9 +38,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config.model import Config
+    from gateway.tenants.remembered import Known, RememberedFiles
     from gateway.tenants.snapshot_record import Record
 
 SUFFIXES = (".yaml", ".yml")
+MANY = 100
+"""Files that were parsed: from here on it is worth a tenth of a second to remember them all."""
 POLL_S = 0.25
 SLOWEST_POLL_S = 0.6
 """A change is live within a second; a folder of ten thousand files takes 20 to 40 ms to look at."""
@@ -58,21 +62,31 @@ class _Loaded:
     """The last good one; None where there never was."""
     provisioned: bool
     problem: str
+    key: bytes = b""
+    """Of its bytes, see ``remembered``; empty where another reading may say something else."""
 
 
 def parse_document(path: Path) -> TenantDocument:
     """One file by itself; a secret may be ``***``. Raises ``ConfigError`` with file, key, value and
     what is allowed, one line for each mistake.
     """
+    return _parsed(path, read_raw(path))
+
+
+def _parsed(path: Path, raw: bytes) -> TenantDocument:
     try:
-        return TenantDocument.model_validate(read_yaml(path))
+        return TenantDocument.model_validate(parse_yaml(text_of(path, raw), source=str(path)))
     except ValidationError as error:
         raise ConfigError(explain_validation(str(path), error, TenantDocument)) from error
 
 
 def parse_file(path: Path, config: Config) -> TenantDocument:
     """One file that this gateway can serve. Raises ``ConfigError``."""
-    tenant = parse_document(path)
+    return _served(path, read_raw(path), config)
+
+
+def _served(path: Path, raw: bytes, config: Config) -> TenantDocument:
+    tenant = _parsed(path, raw)
     try:
         complete(tenant)
     except ValueError as error:
@@ -153,9 +167,15 @@ def _clashes(records: Mapping[Path, Record], config: Config) -> list[str]:
 class TenantFiles:
     """The folder as records. ``refresh`` is synchronous and slow: call it in a thread."""
 
-    def __init__(self, folder: Path, config: Config) -> None:
+    def __init__(
+        self, folder: Path, config: Config, remembered: RememberedFiles | None = None
+    ) -> None:
         self._folder = folder
         self._config = config
+        self._remembered = remembered
+        self._known: Known = {}
+        """What the files said before the start, during it."""
+        self._parsed = 0
         self._seen: dict[str, Stamp] = {}
         self._scan_s = 0.0
         self._abandoned = False
@@ -175,7 +195,10 @@ class TenantFiles:
 
     def load(self) -> None:
         """First time. Raises ``ConfigError``."""
+        if self._remembered is not None:
+            self._known = self._remembered.read()
         self.refresh(everything=True)
+        self._known = {}
         if self.problems:
             raise ConfigError("\n".join(self.problems))
 
@@ -205,6 +228,7 @@ class TenantFiles:
             )
             return False
         loaded_now: dict[str, _Loaded] = {}
+        self._parsed = 0
         for name, stamp in sorted(seen.items()):
             if self._abandoned:
                 return False
@@ -215,6 +239,8 @@ class TenantFiles:
                 else self._load(self._folder / name, stamp, before)
             )
         self._loaded = loaded_now
+        if self._parsed >= MANY:
+            self._remember()
         wrong = [loaded.problem for loaded in self._loaded.values() if loaded.problem]
         records = {
             name: loaded.record
@@ -245,7 +271,14 @@ class TenantFiles:
 
     def _load(self, path: Path, stamp: Stamp, before: _Loaded | None) -> _Loaded:
         try:
-            document = parse_file(path, self._config)
+            raw = read_raw(path)
+            key = key_of(raw)
+            if before is not None and key and before.key == key:
+                return replace(before, stamp=stamp)
+            if (known := self._known.get(key)) is not None:
+                return _Loaded(stamp, *known, "", key)
+            document = _served(path, raw, self._config)
+            self._parsed += 1
         except ConfigError as error:
             return _Loaded(
                 stamp,
@@ -253,7 +286,15 @@ class TenantFiles:
                 before.provisioned if before else False,
                 str(error),
             )
-        return _Loaded(stamp, record_of(document, None), document.client == "managed", "")
+        return _Loaded(stamp, record_of(document, None), document.client == "managed", "", key)
+
+    def _remember(self) -> None:
+        if self._remembered is not None:
+            self._remembered.write(
+                (loaded.key, loaded.record, loaded.provisioned)
+                for loaded in self._loaded.values()
+                if loaded.key and loaded.record is not None
+            )
 
 
 class FileTenants:

@@ -37,6 +37,7 @@ from gateway.metrics import TASK_FAILURES
 from gateway.tenants import snapshot
 from gateway.tenants.files import TenantFiles, complain
 from gateway.tenants.offload import in_background, woken
+from gateway.tenants.remembered import RememberedFiles
 from gateway.tenants.restriction import narrowed
 from gateway.tenants.snapshot import Manifest, OtherKeyRingError, Sealer, SnapshotError
 from gateway.tenants.snapshot_record import with_credentials
@@ -111,7 +112,7 @@ class Publisher:
         self._end = end
         self._clock = clock
         self._files = (
-            TenantFiles(config.tenants.directory, config)
+            TenantFiles(config.tenants.directory, config, RememberedFiles(config, ring))
             if config.tenants.directory is not None
             else None
         )
