@@ -104,6 +104,8 @@ class Gateway:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     started_s: float = 0.0
     started_mb: dict[str, float] = field(default_factory=dict)
+    _of_role: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Ports. They stay at a restart: another configuration would have all files read again."""
 
     @property
     def folder(self) -> Path:
@@ -121,7 +123,9 @@ class Gateway:
     def _launch(self, roles: Sequence[str]) -> None:
         before = time.monotonic()
         for role in roles:
-            ports = {name: free_port() for name in ("check", "public", "hooks", "admin")}
+            ports = self._of_role.setdefault(
+                role, {name: free_port() for name in ("check", "public", "hooks", "admin")}
+            )
             if role != "admin":
                 self.ports = ports
             config = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -20,8 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pytest
+from aiohttp import web
 
 from demo.world import World
+from gateway.errors import ConfigError
+from gateway.http.listener import listening
 from gateway.runtime.dependencies import stopping_state
 from gateway.runtime.serve import bind, identity, unbind
 from tests.sessions.conftest import HOST
@@ -380,3 +384,26 @@ def test_a_port_refuses_connections_until_somebody_serves_there() -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(bound.getsockname(), timeout=1)
     bound.close()
+
+
+async def test_a_tcp_socket_refuses_until_somebody_can_serve() -> None:
+    """Two processes may have bound one port by then: the second learns it when it begins to."""
+    first = bind("127.0.0.1:0", key="listen.check")
+    host, port = first.getsockname()
+    second = bind(f"{host}:{port}", key="listen.check")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, port)
+    async with listening(web.ServerRunner(web.Server(_answered)), first, name="check"):
+        _, writer = await asyncio.open_connection(host, port)
+        writer.close()
+        with pytest.raises(ConfigError, match=rf"^listen\.check: cannot listen on {host}:{port}: "):
+            async with listening(web.ServerRunner(web.Server(_answered)), second, name="check"):
+                pass
+        with pytest.raises(ConfigError, match="Address already in use"):
+            bind(f"{host}:{port}", key="listen.check")
+    first.close()
+    second.close()
+
+
+async def _answered(_: web.BaseRequest) -> web.Response:
+    return web.Response(status=204)
