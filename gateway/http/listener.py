@@ -201,6 +201,17 @@ class AiohttpConnection(web.RequestHandler):
         return finished
 
 
+def cannot_listen(error: OSError) -> str:
+    """Why, and what to do."""
+    return {
+        errno.EADDRINUSE: "another process, or another of the listeners, has that port",
+        errno.EADDRNOTAVAIL: "this machine has no such address",
+        errno.EACCES: "permission denied (a port below 1024 needs CAP_NET_BIND_SERVICE; a socket a "
+        "folder that this user may write)",
+        errno.ENOENT: "there is no such folder",
+    }.get(error.errno or 0, error.strerror or "the path of a socket has at most 107 bytes")
+
+
 class Listener:
     """Accepts from one bound socket; the socket stays its owner's."""
 
@@ -262,7 +273,7 @@ class Listener:
                 self._bound.listen(BACKLOG)
             except OSError as error:
                 host, port = self._bound.getsockname()[:2]
-                msg = f"listen.{self.name}: cannot listen on {host}:{port}: {error.strerror}"
+                msg = f"listen.{self.name}: cannot listen on {host}:{port}: {cannot_listen(error)}"
                 raise ConfigError(msg) from error
         # ``accept`` asks until nobody waits: on a blocking socket that would be the end of this
         # loop.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from gateway.background import forever
 from gateway.errors import ConfigError, GatewayError
-from gateway.http.listener import BACKLOG
+from gateway.http.listener import BACKLOG, cannot_listen
 from gateway.keys import ring
 from gateway.log import fields, write_in_background
 from gateway.metrics import BUILD, LOG_LINES_DROPPED
@@ -35,7 +35,7 @@ from gateway.runtime.supervisor import SharedFlags, Supervisor
 from gateway.sessions.embedded import EmbeddedValkey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.config.model import Config
 
@@ -88,6 +88,7 @@ def serve(
     try:
         for name in LISTENERS[Role(role)]:
             sockets[name] = bind(getattr(config.listen, name), key=f"listen.{name}")
+            _refuse_twice(name, sockets)
             files[name] = identity(sockets[name])
             _LOG.info(
                 "listening", extra=fields(listener=name, address=_address(sockets[name]), role=role)
@@ -145,24 +146,42 @@ def bind(address: str, *, key: str) -> socket.socket:
     asks another replica. A Unix socket does: it takes the place of a predecessor's, and who
     connects waits for the moment that it takes.
     """
+    is_path = address.startswith("unix:")
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    bound = socket.socket(socket.AF_UNIX if is_path else family, socket.SOCK_STREAM)
     try:
-        if address.startswith("unix:"):
+        if is_path:
             path = address.removeprefix("unix:")
             _take_away(Path(path), key=key)
-            bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             bound.bind(path)
             os.chmod(path, 0o660)  # noqa: PTH101 - the ingress' group may connect
             bound.listen(BACKLOG)
         else:
-            host, _, port = address.rpartition(":")
-            family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-            bound = socket.socket(family, socket.SOCK_STREAM)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((host.strip("[]"), int(port)))
         bound.setblocking(False)
-    except OSError as error:
+    except (OSError, ConfigError) as error:
+        bound.close()
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"{key}: cannot listen on {address}: {cannot_listen(error)}") from error
     return bound
+
+
+def _refuse_twice(name: str, sockets: Mapping[str, socket.socket]) -> None:
+    """The system lets two sockets have one port until one listens; that is too late for a message.
+    Raises ``ConfigError``.
+    """
+    new = sockets[name]
+    for other, bound in sockets.items():
+        if other == name or socket.AF_UNIX in {new.family, bound.family}:
+            continue
+        (host, port), (taken, taken_port) = new.getsockname()[:2], bound.getsockname()[:2]
+        if port == taken_port and (host == taken or {host, taken} & {"0.0.0.0", "::"}):  # noqa: S104 - compared, not bound
+            why = cannot_listen(OSError(errno.EADDRINUSE, ""))
+            msg = f"listen.{name}: cannot listen on {_address(new)}: {why}"
+            raise ConfigError(msg)
 
 
 def _take_away(path: Path, *, key: str) -> None:
@@ -174,17 +193,6 @@ def _take_away(path: Path, *, key: str) -> None:
             msg = f"{key}: {path} is there, and is no socket: it is left as it is"
             raise ConfigError(msg)
         path.unlink()
-
-
-def cannot_listen(error: OSError) -> str:
-    """Why, and what to do."""
-    return {
-        errno.EADDRINUSE: "another process, or another of the listeners, has that port",
-        errno.EADDRNOTAVAIL: "this machine has no such address",
-        errno.EACCES: "permission denied (a port below 1024 needs CAP_NET_BIND_SERVICE; a socket a "
-        "folder that this user may write)",
-        errno.ENOENT: "there is no such folder",
-    }.get(error.errno or 0, error.strerror or "the path of a socket has at most 107 bytes")
 
 
 def _address(bound: socket.socket) -> str:

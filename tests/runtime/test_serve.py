@@ -27,7 +27,7 @@ from demo.world import World
 from gateway.errors import ConfigError
 from gateway.http.listener import listening
 from gateway.runtime.dependencies import stopping_state
-from gateway.runtime.serve import bind, identity, unbind
+from gateway.runtime.serve import _refuse_twice, bind, identity, unbind
 from tests.sessions.conftest import HOST
 from tests.soak.floods import FLOODERS, TIMES_AS_LONG, Person, begin, begin_logins, flooding, p99
 from tests.support.gateway_process import ROOT, GatewayProcess, serving, until
@@ -399,7 +399,9 @@ async def test_a_tcp_socket_refuses_until_somebody_can_serve() -> None:
         with pytest.raises(ConfigError, match=rf"^listen\.check: cannot listen on {host}:{port}: "):
             async with listening(web.ServerRunner(web.Server(_answered)), second, name="check"):
                 pass
-        with pytest.raises(ConfigError, match="Address already in use"):
+        with pytest.raises(ConfigError, match="another of the listeners"):
+            _refuse_twice("hooks", {"check": first, "hooks": second})
+        with pytest.raises(ConfigError, match="another process, or another of the listeners"):
             bind(f"{host}:{port}", key="listen.check")
     first.close()
     second.close()
