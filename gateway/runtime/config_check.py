@@ -25,13 +25,14 @@ import aiohttp
 from gateway.config.types import is_loopback_name
 from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.http.client import client_session
+from gateway.http.listener import cannot_listen
 from gateway.keys import ring as keys
 from gateway.keys.file import is_in_memory
 from gateway.runtime import health
 from gateway.runtime.app import Role
 from gateway.runtime.dependencies import probe_cognito, probe_redis
 from gateway.runtime.health import DependencyState, Probe
-from gateway.runtime.serve import LISTENERS, cannot_listen
+from gateway.runtime.serve import LISTENERS
 from gateway.sessions.clock_offset import APART_S, CERTAIN_S, offset_s
 from gateway.sessions.connection import connect, parse_url
 from gateway.tenants.files import read_folder
