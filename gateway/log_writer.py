@@ -216,6 +216,15 @@ class BackgroundHandler(logging.Handler):
         """None: the writer has its own."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As the library's, which from Python 3.13 on takes the lock without asking whether there
+        is one. A filter may give another record in the place of this one, from 3.12 on.
+        """
+        found: object = self.filter(record)
+        if found:
+            self.emit(found if isinstance(found, logging.LogRecord) else record)
+        return bool(found)
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self.format(record)
