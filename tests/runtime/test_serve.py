@@ -378,14 +378,6 @@ def test_a_unix_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "check.sock").exists()
 
 
-def test_a_port_refuses_connections_until_somebody_serves_there() -> None:
-    """So a proxy goes on to a replica that does; in a queue the request would wait."""
-    bound = bind("127.0.0.1:0", key="listen.check")
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(bound.getsockname(), timeout=1)
-    bound.close()
-
-
 async def test_a_tcp_socket_refuses_until_somebody_can_serve() -> None:
     """Two processes may have bound one port by then: the second learns it when it begins to."""
     first = bind("127.0.0.1:0", key="listen.check")
