@@ -389,7 +389,8 @@ class Play:
     def any_uid(self) -> None:
         """As OpenShift runs the image: a uid without a name, group 0, and the volume's folder."""
         state = Path("/srv/state")
-        state.mkdir(mode=0o770)
+        state.mkdir()
+        state.chmod(0o770)  # whatever the umask
         (state / "gateway.yaml").write_text(ANY_UID)
         shell(
             "cd /srv/state\nenv -i PATH=$PATH HOME=/srv/state "
