@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 import traceback
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +327,11 @@ def main(arguments: list[str]) -> int:
     ENABLED.mkdir(exist_ok=True)
     try:
         if verb == "daemon-reload":
+            return 0
+        if verb == "list-units":
+            for record in sorted(STATE.glob("*.json")):
+                if any(fnmatch(record.stem, name) for name in names) and Unit(record.stem).state():
+                    print(f"{record.stem}.service loaded active running")
             return 0
         for unit in [Unit(name) for name in names if "*" not in name]:
             if verb in {"enable", "disable"}:
