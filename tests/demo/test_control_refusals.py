@@ -54,7 +54,16 @@ REFUSED_PROVIDERS: dict[str, tuple[dict[str, Any], str, str]] = {
         "InvalidParameterException",
         "twice",
     ),
-    "a SAML provider": ({"ProviderType": "SAML"}, "InvalidParameterException", "OIDC"),
+    "a kind that the demo lacks": (
+        {"ProviderType": "Facebook"},
+        "InvalidParameterException",
+        "OIDC and SAML",
+    ),
+    "SAML without metadata": (
+        {"ProviderType": "SAML"},
+        "InvalidParameterException",
+        "At least one of the MetadataURL or MetadataFile should be provided.",
+    ),
     "a reserved name": ({"ProviderName": "Google"}, "DuplicateProviderException", "Google"),
     "identifier pattern": (
         {"IdpIdentifiers": ["a/b"]},
