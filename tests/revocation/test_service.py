@@ -657,6 +657,7 @@ async def test_what_a_crash_left_unacknowledged_is_acknowledged_on_start(
     revoker: StoreRevoker, record: SqlRevocations, database: Database
 ) -> None:
     status = await revoker.revoke(request())
+    await revoker.close()  # its acknowledgement is on record
     async with database.write() as connection:
         await connection.execute(update(revocations).values(acknowledged_at=None, replicas=None))
     assert await revoker.acknowledge_open() == 1
@@ -767,6 +768,7 @@ async def test_one_that_does_not_open_is_left_out_of_what_is_read_and_stays_open
     assert (await revoker.revoke(request(Who(user="u3")))).id == told[3], (
         "who repeats it goes on with it"
     )
+    await revoker.close()
     assert await revoker.acknowledge_open() == 2
     assert await record.unacknowledged() == []
 
@@ -967,6 +969,7 @@ async def test_a_revocation_holds_the_record_for_its_script_and_never_while_repl
         for n in range(10)
     ]
     assert {status.id for status in again} < {one.status.id for one in waiting}
+    await unconfirmed.close()
     # The others' do not.
     assert await unconfirmed.acknowledge_open() == 10
     assert await record.unacknowledged() == []
