@@ -213,7 +213,7 @@ async def test_given_up_it_is_kept_and_can_be_sent_again(world: World, app: App)
     await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
     await drained(world, app, 5)
     async with asyncio.timeout(20):
-        while [state for _, state, _ in await world.messages()] != ["failed"]:
+        while [state for _, state, _ in await world.messages()] != ["failed"]:  # noqa: ASYNC110 - nothing signals it
             await asyncio.sleep(0.01)
     records = OutboxRecords(
         world.database, world.committer, clock=world.clock, wake=world.outbox.wake
