@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from redis.crc import key_slot
 
+from gateway.background import end
 from gateway.config.model import Redis as RedisSettings
 from gateway.core.model import Secret
 from gateway.core.revocation import Who
@@ -125,9 +126,7 @@ async def gateway(cluster: servers.Cluster, ring: keys.KeyRing) -> AsyncIterator
         await until(lambda: made.replica.hearing)
         yield made
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         await made.acknowledgements.close()
         await made.sessions.touches.close()
         for redis in (made.redis, made.admin_link):
