@@ -110,6 +110,7 @@ async def test_what_was_before_is_not_told(world: World) -> None:
     )
     await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed")
     await world.okta(okta_delivery(okta_event("user.session.clear")))
+    await world.settled()
     world.clock.ahead += 3600
     told = await setup.activity("acme", "acme-okta", since=world.clock() - 60)
     assert (told.taken, told.refused, told.last_event, told.verdict) == ((), (), None, "nothing")
