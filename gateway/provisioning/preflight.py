@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 _PROVIDER_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])")
 _IDENTIFIER = re.compile(r"[\w\s+=.@-]{1,40}")
 _GUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-_ENTRA_SHARED = frozenset({"common", "organizations", "consumers"})
+_ENTRA_SHARED = frozenset(
+    {"common", "organizations", "consumers", "9188040d-6c67-4c5b-b112-36a304b66dad"}
+)
+"""The last is the directory of all personal Microsoft accounts."""
 _CUSTOM_PER_POOL = 50
 _CALLBACKS_PER_CLIENT = 100
 _SCOPES_PER_CLIENT = 50
@@ -93,7 +96,7 @@ def _check_entra(path: str) -> str | None:
     directory, _, version = path.strip("/").partition("/")
     if directory.lower() in _ENTRA_SHARED:
         return (
-            f"{directory} stands for every Microsoft customer: use the directory's own id, "
+            f"{directory} stands for more than one Microsoft customer: use the directory's own id, "
             "https://login.microsoftonline.com/<directory id>/v2.0"
         )
     if not _GUID.fullmatch(directory):

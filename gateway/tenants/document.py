@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -236,6 +237,13 @@ class HookDocument(Model):
     api_url: BaseUrl | None = None
 
 
+GOOGLE_ISSUER = "https://accounts.google.com"
+
+
+def _is_googles(issuer: str | None) -> bool:
+    return issuer is not None and urlsplit(issuer).hostname == "accounts.google.com"
+
+
 class ProviderDocument(Model):
     """One identity provider, by the name that Cognito knows it by. ``email_trust: tenant_idp``
     needs an ``issuer`` and another kind than ``cognito``; of a SAML provider, its ``entity_id``.
@@ -257,6 +265,12 @@ class ProviderDocument(Model):
         saml = self.kind is ProviderKind.SAML
         if (self.issuer if saml else self.entity_id) is not None:
             msg = "a provider of kind saml has an entity_id and no issuer; every other none"
+            raise ValueError(msg)
+        if (self.kind is ProviderKind.GOOGLE) != _is_googles(self.issuer):
+            msg = (
+                f"issuer {GOOGLE_ISSUER} and kind: google need each other: it is everybody's, and "
+                "only that kind asks which organization an account belongs to"
+            )
             raise ValueError(msg)
         if self.email_trust is EmailTrust.TENANT_IDP and (
             self.kind is ProviderKind.COGNITO or (self.entity_id if saml else self.issuer) is None

@@ -88,8 +88,22 @@ OFFLINE = [
         "common issuer",
         {"oidc_issuer": "https://login.microsoftonline.com/common/v2.0"},
         (
-            "providers.initech-entra.oidc_issuer: common stands for every Microsoft customer: "
-            "use the directory's own id, https://login.microsoftonline.com/<directory id>/v2.0"
+            "providers.initech-entra.oidc_issuer: common stands for more than one Microsoft "
+            "customer: use the directory's own id, "
+            "https://login.microsoftonline.com/<directory id>/v2.0"
+        ),
+    ),
+    (
+        "personal accounts",
+        {
+            "oidc_issuer": (
+                "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0"
+            )
+        },
+        (
+            "providers.initech-entra.oidc_issuer: 9188040d-6c67-4c5b-b112-36a304b66dad stands for "
+            "more than one Microsoft customer: use the directory's own id, "
+            "https://login.microsoftonline.com/<directory id>/v2.0"
         ),
     ),
     (

@@ -216,9 +216,13 @@ async def test_what_is_wrong_with_metadata_is_said_in_a_sentence(bench: Bench) -
         ({"kind": "okta", "entity_id": "urn:acme"}, "has an entity_id and no issuer"),
         ({"kind": "saml", "email_trust": "tenant_idp"}, "tenant_idp needs a provider"),
         ({"kind": "saml", "entity_id": "urn: acme"}, "String should match pattern"),
+        ({"kind": "oidc", "issuer": "https://accounts.google.com"}, "need each other"),
+        ({"kind": "oidc", "issuer": "https://accounts.google.com/"}, "need each other"),
+        ({"kind": "google", "issuer": "https://acme.okta.com"}, "need each other"),
+        ({"kind": "google"}, "need each other"),
     ],
 )
-def test_a_saml_provider_of_a_document_has_an_entity_id_and_no_issuer(
+def test_a_provider_of_a_document_says_whom_it_believes(
     entry: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=re.escape(message)):
