@@ -196,7 +196,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     _row(
         "attribute_required",
-        text=r"attributes required|attribute mapping required",
+        text=r"attributes required|attribute mapping required|the attribute is required",
         shown="attributes required: [email]",
         cause=(
             "the pool requires an attribute that the identity provider did not send or that is "
@@ -206,6 +206,26 @@ SYMPTOMS: tuple[Symptom, ...] = (
             "identity provider in Cognito → AttributeMapping and authorize_scopes; identity "
             "provider: the claim in the ID token"
         ),
+    ),
+    _row(
+        "saml_response",
+        text=r"invalid saml response|saml response processing|invalid relaystate",
+        shown="Invalid SAML response received: SAML Assertion signature is invalid.",
+        cause=(
+            "Cognito refused the SAML provider's response: its certificate is not in the metadata "
+            "that Cognito read last, or audience, recipient or time are wrong"
+        ),
+        setting=(
+            "identity provider: entity ID and ACS URL (docs/operator/saml.md); Cognito: PUT the "
+            "provider again, so that the metadata are read anew"
+        ),
+    ),
+    _row(
+        "saml_metadata",
+        text=r"unable to contact the configured provider",
+        shown="Unable to contact the configured provider",
+        cause="Cognito cannot read the SAML provider's metadata",
+        setting="identity provider in Cognito → MetadataURL: public, https, port 443 or 80",
     ),
     _row(
         "idp_id_token",

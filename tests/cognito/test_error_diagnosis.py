@@ -37,6 +37,18 @@ from gateway.cognito.error_diagnosis import CODES, SYMPTOMS, UNKNOWN, diagnose
             "attribute_unwritable",
         ),
         ("invalid_request", "Bad id_token issuer", "idp_id_token"),
+        (
+            "server_error",
+            "Invalid SAML response received: SAML Assertion signature is invalid. ",
+            "saml_response",
+        ),
+        (
+            "server_error",
+            "Invalid SAML response received: Invalid user attributes: The attribute is required",
+            "attribute_required",
+        ),
+        ("invalid_request", "Invalid relayState from identity provider", "saml_response"),
+        ("server_error", "Unable to contact the configured provider", "saml_metadata"),
         ("invalid_request", "The provider acme-okta does not exist", "provider_missing"),
         ("invalid_request", "PreSignUp failed with error no.", "trigger"),
         ("invalid_request", "", "invalid_request"),
