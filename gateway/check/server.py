@@ -268,9 +268,10 @@ class CheckConnection(asyncio.Protocol):
             self._transport.close()
 
     def give_up(self, error: BaseException) -> None:
-        """Of what it asked nothing can be answered any more."""
+        """Of what it asked nothing more can be answered."""
         self._listener.fault(error, detail="Error answering a connection")
         self._queue.clear()
+        self.write_answers()
         self.force_close()
 
     @property
