@@ -29,6 +29,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from gateway.background import fault
 from gateway.core.person import Person
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.errors import UnavailableError
@@ -477,6 +478,9 @@ class StoreRevoker:
                 source=line.request.source,
                 error=str(error),
             )
+            self._left_open.set()
+        except Exception as error:  # noqa: BLE001 - logged; on record it is open, and is carried on
+            fault("revocation_not_carried_on", error, tenant=line.request.tenant)
             self._left_open.set()
         finally:
             del self._unnoted[line.id]

@@ -705,6 +705,25 @@ async def test_one_that_cannot_be_carried_on_keeps_none_of_the_others_open(
     assert await revoker.status(told[2].id) is None, "nothing is kept for ever because of them"
 
 
+async def test_whatever_keeps_an_acknowledgement_off_the_record_is_told_and_made_up_for(
+    revoker: StoreRevoker,
+    record: SqlRevocations,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise LookupError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(record, "acknowledged", fails)
+        status = await revoker.revoke(request())
+        await revoker.close()
+    assert status.acknowledged_ms is not None, "it is in force, whatever the record says"
+    assert [one.message for one in caplog.records].count("revocation_not_carried_on") == 1
+    assert await revoker.acknowledge_open() == 1
+    assert await record.unacknowledged() == []
+
+
 async def test_one_that_does_not_open_is_left_out_of_what_is_read_and_stays_open_on_record(
     revoker: StoreRevoker,
     record: SqlRevocations,
