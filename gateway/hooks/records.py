@@ -4,6 +4,7 @@ again. No payload, no person.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import select, update
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 
-class SqlRecords(Generic[V]):
+class SqlRecords(ABC, Generic[V]):
     """One table with the columns ``number``, ``id``, ``tenant`` and ``state``. ``wake`` is called
     when there is something to do again.
     """
@@ -89,17 +90,17 @@ class SqlRecords(Generic[V]):
     def _of_tenant(self, tenant: str) -> Sequence[ColumnElement[bool]]:
         return (self.table.c.tenant == tenant,)
 
-    def _view(self, row: Any) -> V:
-        raise NotImplementedError
+    @abstractmethod
+    def _view(self, row: Any) -> V: ...
 
+    @abstractmethod
     def _replayable(self) -> ColumnElement[bool]:
         """Which rows may be done again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _new_again(self) -> Mapping[str, Any]:
         """What makes a row one that waits to be done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _why_not(self, record: V) -> str:
         """Why a row is not replayable."""
-        raise NotImplementedError
