@@ -358,6 +358,8 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
         N_("Ask your IT department to complete your account, then try again."),
         help=True,
     ),
+    "saml_response": _WRONG_SET_UP,
+    "saml_metadata": _NO_ANSWER,
     "idp_id_token": _WRONG_SET_UP,
     "provider_missing": _WRONG_SET_UP,
     "trigger": Text(
