@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import settings
 
 from demo.world import World
 from tests.support.browserless import Person
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 # AWS's library would ask the machine for the credentials of its role.
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+# A busy machine takes longer; a property is about what comes out.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 pytest_plugins = ["tests.order"]
 

@@ -185,12 +185,12 @@ async def test_no_cursor_is_a_fault_or_an_outage(
                 body,
             )
 
-        @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=50, suppress_health_check=list(HealthCheck))
         @given(st.sampled_from(sorted(lists)), raw_cursors)
         def any_text(operation: str, cursor: str) -> None:
             asyncio.run_coroutine_threadsafe(ask(operation, cursor), loop).result(60)
 
-        @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=50, suppress_health_check=list(HealthCheck))
         @given(st.sampled_from(sorted(lists)), hostile_positions)
         def well_formed(operation: str, position: str) -> None:
             asyncio.run_coroutine_threadsafe(

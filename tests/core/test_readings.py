@@ -538,7 +538,7 @@ def rules_about(draw: st.DrawFn) -> tuple[list[tuple[str, dict[str, object]]], s
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(rules_about(), st.sampled_from(sorted(KINDS)))
 @example(([("/a/**", {"public": True}), ("/a/b", {"deny": True})], "/a/B"), "ignore_case")
 @example(([("/**/*.b", {"public": True}), ("/a", {"deny": True})], "/a.b"), "suffixes")
@@ -706,7 +706,7 @@ HOSTS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.tuples(PATTERNS | st.sampled_from(["/**", "/a/**"]), st.sampled_from(WAYS), HOSTS),

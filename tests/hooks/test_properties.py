@@ -73,14 +73,12 @@ def mutations(sample: Any) -> st.SearchStrategy[Any]:
 refusal = contextlib.suppress(DeliveryRejectedError)
 
 
-@settings(deadline=None)
 @given(mutations(okta_delivery(okta_event("group.user_membership.remove", group="00g1"))))
 def test_okta_parses_or_refuses(document: Any) -> None:
     with refusal:
         okta.parse_delivery(json.dumps(document).encode("utf-8", "surrogatepass"))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_parse_or_are_refused(body: bytes) -> None:
     with refusal:
@@ -97,7 +95,6 @@ def test_bytes_parse_or_are_refused(body: bytes) -> None:
         )
 
 
-@settings(deadline=None)
 @given(mutations(load("graph_group_member_removed.json")) | mutations(load("graph_lifecycle.json")))
 def test_graph_parses_or_refuses(document: Any) -> None:
     body = json.dumps(document).encode("utf-8", "surrogatepass")
@@ -107,7 +104,7 @@ def test_graph_parses_or_refuses(document: Any) -> None:
         entra.parse_lifecycle(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     mutations(load("okta_caep_session_revoked.json")),
     st.dictionaries(
@@ -150,7 +147,6 @@ def test_signed_messages_parse_or_are_refused(claims: Any, changes: dict[str, An
         )
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(max_size=12) | st.sampled_from(["userName", "active", "members", "displayName"]),
@@ -183,7 +179,6 @@ events = st.builds(
 received = st.integers(95, 120).map(float)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(events, received), max_size=8).flatmap(
         lambda base: st.tuples(st.just(base), st.permutations(base + base[:3]))

@@ -210,7 +210,6 @@ def test_no_history_breaks_a_promise(server: servers.Server) -> None:
     case.settings = settings(
         max_examples=EXAMPLES,
         stateful_step_count=50,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         derandomize=True,
         database=None,
