@@ -87,6 +87,12 @@ class Lease:
     with the clock.
     """
     used_at: float = -inf
+    awaited: int = -1
+    """Number of the last event applied whose confirmation somebody may wait for: a fence. Of
+    sessions that ended, nobody does: the fence comes after.
+    """
+    unapplied: int = -1
+    """The highest number of a push that came while this joins."""
     refused: str = field(default="", repr=False)
     """Why the last renewal was not granted."""
 
@@ -143,13 +149,25 @@ class Lease:
         return True
 
     def heard(self, number: int, event: Event) -> bool:
-        """A push. False where a renewal is wanted to learn what is missing."""
-        if self.applied is None or number <= self.applied:
-            return True
-        if number != self.applied + 1:
+        """A push. Whether a renewal is wanted at once: to confirm it, or to learn what is
+        missing.
+        """
+        if self.applied is None:
+            self.unapplied = max(self.unapplied, number)
             return False
+        if number <= self.applied:
+            return False
+        if number != self.applied + 1:
+            return True
         self._apply(number, event)
-        return True
+        return self.awaited == number
+
+    def owes(self, told: int | None) -> bool:
+        """Whether another renewal is wanted at once, after one that said ``told``."""
+        if self.applied is None:
+            return False
+        unapplied, self.unapplied = self.unapplied, -1
+        return unapplied > self.applied or (told is not None and self.awaited > told)
 
     def _apply(self, number: int, event: Event) -> None:
         self.epoch += 1
@@ -158,12 +176,14 @@ class Lease:
             case SessionsEnded(digests):
                 self.memory.end(digests)
             case Everything():
+                # Perhaps words of a later version, which waits for an answer.
+                self.awaited = number
                 self.memory.empty(self.bucket)
             case Narrowed(generation):
                 self.demanded = max(self.demanded, generation)
                 self._extend(self.ends)
             case Fence():
-                pass
+                self.awaited = number
 
     def _extend(self, ends: float) -> None:
         self.ends = max(self.ends, ends)
@@ -180,6 +200,7 @@ class Lease:
         self.epoch += 1
         self.incarnation += 1
         self.applied = None
+        self.awaited = self.unapplied = -1
         self.marker = ""
         self.demanded = 0
         self.memory.empty(self.bucket)

@@ -276,12 +276,7 @@ class LeaseClient:
 
     def _renewed(self, lease: Lease, renewal: Renewal, row: Sequence[Any], sent_at: float) -> None:
         lease.renewed(renewal, _renewed(row), sent_at=sent_at, now=self._monotonic())
-        if (
-            renewal.applied is not None
-            and lease.applied is not None
-            and lease.applied > renewal.applied
-        ):
-            # Somebody waits to hear that this was applied.
+        if lease.owes(renewal.applied):
             self._wanted.add(lease.bucket)
             self._wake.set()
 
@@ -366,11 +361,12 @@ class LeaseClient:
     # ------------------------------------------------------------------------------
 
     def heard(self, message: str) -> None:
-        """A push came. Applied, it is confirmed at once."""
+        """A push came. What somebody waits for is confirmed at once; what ended meanwhile, with
+        it.
+        """
         push = parse_push(message)
         lease = None if push is None else self.leases.get(push.bucket)
-        if push is not None and lease is not None and lease.applied is not None:
-            lease.heard(push.number, push.event)
+        if push is not None and lease is not None and lease.heard(push.number, push.event):
             self._wanted.add(push.bucket)
             self._wake.set()
 

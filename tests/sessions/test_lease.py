@@ -78,7 +78,7 @@ def test_a_renewal_does_not_apply_twice_what_a_push_brought_meanwhile(
     lease: Lease, memory: Memory
 ) -> None:
     renewal = lease.renewal(105.0)
-    assert lease.heard(6, SessionsEnded((A,)))
+    lease.heard(6, SessionsEnded((A,)))
     assert lease.renewed(renewal, answer(6, SessionsEnded((A,))), sent_at=105.0, now=105.1)
     assert (memory.dropped, lease.applied) == ([A], 6)
 
@@ -94,14 +94,14 @@ def test_pushes_may_be_ahead_of_a_renewal(lease: Lease) -> None:
 def test_a_push_out_of_order_is_not_applied_and_asks_for_a_renewal(
     lease: Lease, memory: Memory
 ) -> None:
-    assert not lease.heard(7, SessionsEnded((A,)))
+    assert lease.heard(7, SessionsEnded((A,)))
     assert (lease.applied, memory.dropped) == (5, [])
     assert lease.renewal(105.0).applied == 5
 
 
 def test_a_push_that_is_old_is_nothing_new(lease: Lease, memory: Memory) -> None:
     epoch = lease.epoch
-    assert lease.heard(5, SessionsEnded((A,)))
+    assert not lease.heard(5, SessionsEnded((A,)))
     assert (lease.epoch, memory.dropped) == (epoch, [])
 
 
@@ -173,7 +173,24 @@ def test_events_while_joining_are_brought_by_the_next_renewal(memory: Memory) ->
     renewal = lease.renewal(100.0)
     lease.heard(6, SessionsEnded((A,)))
     assert lease.renewed(renewal, answer(5), sent_at=100.0, now=100.1)
+    assert lease.owes(renewal.applied), "at once: a fence may be among them"
     assert lease.renewal(101.0).applied == 5
+    assert not lease.owes(5), "once: numbers of another server may never be reached"
+
+
+def test_only_what_somebody_waits_for_is_confirmed_at_once(lease: Lease) -> None:
+    events: list[Event] = [SessionsEnded((A,)), Narrowed(3), Fence(), Everything()]
+    wanted = [lease.heard(number, event) for number, event in enumerate(events, 6)]
+    assert wanted == [False, False, True, True]
+    assert not lease.heard(10, SessionsEnded((A,)))
+    assert [lease.owes(told) for told in (7, 8, 9, 10)] == [True, True, False, False]
+
+
+def test_what_was_awaited_of_an_earlier_server_is_owed_to_nobody(lease: Lease) -> None:
+    lease.heard(6, Fence())
+    lease.lapse()
+    assert lease.renewed(lease.renewal(105.0), answer(2), sent_at=105.0, now=105.1)
+    assert not lease.owes(2)
 
 
 @pytest.mark.parametrize(

@@ -493,6 +493,25 @@ async def test_a_revocation_is_acknowledged_when_every_lease_holder_confirmed(
         assert took < STALENESS_S / RENEWALS_IN_STALENESS
 
 
+async def test_a_revocation_costs_each_worker_one_renewal(
+    worker: Worker, stored: SessionCreated, redis: RedisClient, ring: keys.KeyRing
+) -> None:
+    workers = (worker, Worker(worker.redis, ring, "two"))
+    for each in workers:
+        each.replica._interval_s = 3600.0  # none but what is wanted
+    async with running(*workers):
+        for each in workers:
+            assert await each.get(stored) == stored.session
+        await until(lambda: all(not w.replica._rounds and not w.replica._wanted for w in workers))
+        before = [w.replica._beat for w in workers]
+        await RedisLogout(redis, ring).end(stored)
+        await until(lambda: all(w.cached(stored) is MISS for w in workers))
+        assert [w.replica._beat for w in workers] == before, "a push was confirmed to nobody"
+        await acknowledgements(redis).confirm("acme", Reports(), server=await server_of(redis))
+        await until(lambda: all(not w.replica._rounds and not w.replica._wanted for w in workers))
+        assert [w.replica._beat - b for w, b in zip(workers, before, strict=True)] == [1, 1]
+
+
 RENEWALS_IN_STALENESS = 5
 
 
