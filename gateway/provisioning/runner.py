@@ -27,6 +27,7 @@ from gateway.log import fields
 from gateway.metrics import PROVISIONING_RUNS, begin_at_zero
 from gateway.provisioning.credentials import RegistryRejectedError
 from gateway.provisioning.deletion import deleting
+from gateway.provisioning.failure_setting import setting_of
 from gateway.provisioning.runs import (
     ACTIVE,
     FINISHED,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from gateway.cognito.pool import Pool
     from gateway.core.json_types import Json
     from gateway.provisioning.credentials import Registrar
-    from gateway.provisioning.runs import Journal, Run
+    from gateway.provisioning.runs import Action, Journal, Run
     from gateway.provisioning.steps import Work
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,21 @@ class Failed:
 
 
 Outcome = Done | Failed | Busy
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why the works of a run ended early; fields as of ``Failed``."""
+
+    code: str
+    message: str
+    by: str
+    action: Action | None = None
+    """Of the step that failed."""
+
+
+def _deposed(error: DeposedError) -> _Failure:
+    return _Failure("interrupted", str(error), "deposed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +167,7 @@ class Provisioning:
         except DeposedError as deposed:
             # Whoever has the run now finishes or undoes it by the journal, in which everything
             # stands that was done here.
-            return await self._failed(run, tenant, kind, ("interrupted", str(deposed), "deposed"))
+            return await self._failed(run, tenant, kind, _deposed(deposed))
         try:
             return done if following is None else await self._delete(done, following)
         except DeposedError:
@@ -187,12 +203,17 @@ class Provisioning:
             await self._failed(following.id, following.tenant, following.kind, failure)
             return replace(done, deleting=following.id)
 
-    async def _failed(
-        self, run: str, tenant: str, kind: RunKind, failure: tuple[str, str, str]
-    ) -> Failed:
-        code, message, by = failure
+    async def _failed(self, run: str, tenant: str, kind: RunKind, failure: _Failure) -> Failed:
+        code, message, by = failure.code, failure.message, failure.by
         log.warning(
-            "provision_failed", extra=fields(tenant=tenant, run=run, code=code, cause=message)
+            "provision_failed",
+            extra=fields(
+                tenant=tenant,
+                run=run,
+                code=code,
+                cause=message,
+                setting=setting_of(code, failure.action),
+            ),
         )
         if by == "deposed":
             state = RunState.RUNNING if kind in FINISHED else RunState.UNDOING
@@ -213,8 +234,8 @@ class Provisioning:
         run: str,
         tenant: str,
         works: Callable[[Steps], AsyncIterator[Work]],
-    ) -> tuple[str, str, str] | None:
-        """None when all is done; else code, message and by whom."""
+    ) -> _Failure | None:
+        """None when all is done."""
         steps = Steps(
             self.pool,
             self.registrar,
@@ -231,7 +252,7 @@ class Provisioning:
                     run, number, work.action, work.resource, undo=work.undo, before=work.before
                 )
             except DeposedError as deposed:
-                return "interrupted", str(deposed), "deposed"
+                return _deposed(deposed)
             try:
                 learned = await work.perform()
             except (CognitoRejectedError, RegistryRejectedError) as refused:
@@ -241,14 +262,15 @@ class Provisioning:
                     StepState.REFUSED,
                     error={"code": refused.code, "message": str(refused)},
                 )
-                return (
+                return _Failure(
                     refused.code,
                     str(refused),
                     "cognito" if isinstance(refused, CognitoRejectedError) else "registry",
+                    work.action,
                 )
             except UnavailableError as unanswered:
                 # Stays ``intended``: it may have happened.
-                return "unavailable", str(unanswered), "nobody"
+                return _Failure("unavailable", str(unanswered), "nobody", work.action)
             try:
                 await self.journal.settle(
                     run, number, StepState.DONE, undo={**work.undo, **learned}
@@ -265,7 +287,7 @@ class Provisioning:
                     self.clock(),
                 )
                 await self._undoing().undo(tenant, done)
-                return "interrupted", str(deposed), "deposed"
+                return _deposed(deposed)
         return None
 
     async def _in_force(self, tenant: str, run: str) -> bool:

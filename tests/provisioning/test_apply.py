@@ -403,7 +403,9 @@ async def test_one_run_at_a_time_per_tenant(bench: Bench) -> None:
     )
 
 
-async def test_a_refusal_names_cognitos_own_message_and_leaves_nothing(bench: Bench) -> None:
+async def test_a_refusal_names_cognitos_own_message_and_leaves_nothing(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.cloud.cognito.control.state.quotas.clients = 0
     outcome = await bench.apply()
     assert isinstance(outcome, Failed)
@@ -413,4 +415,14 @@ async def test_a_refusal_names_cognitos_own_message_and_leaves_nothing(bench: Be
         RunState.ROLLED_BACK,
     )
     assert outcome.message == "Maximum number of user pool clients (0) reached."
+    (told,) = [
+        vars(record)["gateway_fields"]
+        for record in caplog.records
+        if record.message == "provision_failed"
+    ]
+    assert (told["code"], told["cause"], told["setting"]) == (
+        outcome.code,
+        outcome.message,
+        "the pool's quota at AWS (Service Quotas), then cognito.quotas",
+    )
     assert await bench.left_behind() == {}
