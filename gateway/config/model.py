@@ -234,6 +234,8 @@ class Database(Model):
     """SQL of the admin role: ``embedded`` is SQLite in ``state_dir``."""
 
     url: SecretValue = Field(default_factory=lambda: Secret("embedded"))
+    ca_file: FilePath | None = None
+    """Who signs PostgreSQL's certificate, which is then verified."""
 
     @field_validator("url")
     @classmethod

@@ -46,6 +46,7 @@ from gateway.database.clock import DatabaseClock
 from gateway.database.crypt import Crypt
 from gateway.database.key_check import KeyCheck, check_keys
 from gateway.database.migrate import VERSION_TABLE, Age, Schema, problem, schema_of, upgrade
+from gateway.database.postgresql_tls import postgresql_tls, with_mode
 from gateway.database.presence import (
     IN_MAINTENANCE,
     LOCK_NUMBER,
@@ -421,6 +422,7 @@ def open_database(
     url = sql_error.parse_url(config.database.url.reveal())
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, keys, patience)
+    url, tls = postgresql_tls(url, config.database.ca_file)
     try:
         engine = create_async_engine(
             url,
@@ -432,6 +434,7 @@ def open_database(
             connect_args={
                 "timeout": CONNECT_S,
                 "command_timeout": patience.statement_s + ANSWER_MARGIN_S,
+                **tls,
             },
         )
     except (SQLAlchemyError, TypeError, ValueError) as error:
@@ -455,7 +458,7 @@ def warnings_of(config: Config) -> tuple[str, ...]:
     if config.embedded_database:
         return ()
     url = sql_error.parse_url(config.database.url.reveal())
-    return sql_error.warnings(url)
+    return sql_error.warnings(with_mode(url, config.database.ca_file))
 
 
 def insert_new(database: Database, table: Table) -> Any:

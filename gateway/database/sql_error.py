@@ -35,7 +35,7 @@ _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "veri
 _OPTIONS: Final = frozenset({"ssl", "host", "port", "target_session_attrs"})
 _OF_OTHERS: Final = {
     "sslmode": f"is called ssl here (one of {', '.join(_SSL_MODES)})",
-    "sslrootcert": "is not known: set PGSSLROOTCERT in the environment instead",
+    "sslrootcert": "is not known: set database.ca_file instead",
     "sslcert": "is not known: set PGSSLCERT in the environment instead",
     "sslkey": "is not known: set PGSSLKEY in the environment instead",
     "options": "is not known; the gateway sets what it needs itself",
@@ -90,9 +90,9 @@ def reason(error: BaseException) -> str:
     if "root certificate file" in text or "sslrootcert" in text:
         return (
             "ssl=verify-ca and ssl=verify-full need the authority's certificate: set "
-            "PGSSLROOTCERT in the environment"
+            "database.ca_file"
         )
-    found = why(cause, trust="PGSSLROOTCERT in the environment")
+    found = why(cause, trust="database.ca_file")
     if found != UNKNOWN:
         return found
     if "connection was closed" in text or "connection_lost" in text or "is closed" in text:

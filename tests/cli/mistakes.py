@@ -164,11 +164,11 @@ class Place:
 
         return self.plain(_said(lambda: asyncio.run(ask())))
 
-    def sql(self, url: str) -> str:
+    def sql(self, url: str, **more: Any) -> str:
         """What the database says."""
 
         async def ask() -> None:
-            self.write({"database": {"url": url}, "key_ring": {"file": "keys.json"}})
+            self.write({"database": {"url": url, **more}, "key_ring": {"file": "keys.json"}})
             database = open_database(load_config(self.folder / "gateway.yaml"), list)
             try:
                 await database.ping()
@@ -179,8 +179,10 @@ class Place:
             patched.chdir(self.folder)
             return self.plain(_said(lambda: asyncio.run(ask())))
 
-    def at_postgres(self, rest: str, login: str = "gateway") -> str:
-        return self.sql(f"postgresql+asyncpg://{login}@127.0.0.1:{self.postgres.port}/{rest}")
+    def at_postgres(self, rest: str, login: str = "gateway", ca_file: Path | None = None) -> str:
+        more = {} if ca_file is None else {"ca_file": str(ca_file)}
+        url = f"postgresql+asyncpg://{login}@127.0.0.1:{self.postgres.port}/{rest}"
+        return self.sql(url, **more)
 
     def ring(self, content: str, mode: int = 0o600) -> str:
         path = self.folder / "keys.json"
@@ -680,9 +682,20 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         ),
         Mistake(
             "`ssl=verify-full` without the authority",
-            "ssl=verify-ca and ssl=verify-full need the authority's certificate: set PGSSLROOTCERT "
-            "in the environment",
+            "ssl=verify-ca and ssl=verify-full need the authority's certificate: set "
+            "database.ca_file",
             lambda p: p.at_postgres("postgres?ssl=verify-full"),
+        ),
+        Mistake(
+            "`ca_file` with a mode that verifies nothing",
+            "database.ca_file: the certificate would not be verified with ssl=require in "
+            "database.url: leave ssl out, or write one of verify-full, verify-ca",
+            lambda p: p.at_postgres("postgres?ssl=require", ca_file=p.certificate[0]),
+        ),
+        Mistake(
+            "`ca_file` that is not PEM",
+            "database.ca_file: /etc/gateway/gateway.yaml: holds no certificate (PEM)",
+            lambda p: p.at_postgres("postgres", ca_file=p.write({})),
         ),
         Mistake(
             "an unknown option",
