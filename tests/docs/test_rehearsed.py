@@ -1,5 +1,5 @@
 """What the operators' pages mark as rehearsed is what the rehearsal does, and nothing else; the
-rehearsal itself needs root, and runs by ``scripts/production-rehearsal``.
+rehearsal itself needs root, and runs by ``scripts/production-rehearsal`` and ``tests/rehearsal``.
 """
 
 from __future__ import annotations

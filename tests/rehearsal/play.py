@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.rehearsal.pages import blocks
-from tests.rehearsal.visitors import Visitor, ask, log_in, serve_app
+from tests.rehearsal.visitors import (
+    Visitor,
+    ask,
+    browse_in,
+    log_in,
+    serve_app,
+    trust_in_chromium,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,6 +165,7 @@ class Play:
             "install -m 0600 /root/ca/proxy.key /etc/ssl/example/key.pem\n"
             "install -m 0644 /root/ca/proxy.pem /etc/ssl/example/chain.pem"
         )
+        trust_in_chromium(Path("/root/ca/ca.pem"))
 
     def start_cloud(self) -> None:
         described = Path("/root/cloud.json")
@@ -206,9 +214,6 @@ class Play:
             },
         )
         self.write("/etc/gateway/environment")
-        # The stand-in's API has a certificate of the private CA.
-        with Path("/etc/gateway/environment").open("a") as file:
-            file.write("AWS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt\n")
         Path("/etc/gateway/admin.environment").write_text(
             "AWS_ACCESS_KEY_ID=AKIAREHEARSAL\nAWS_SECRET_ACCESS_KEY=rehearsal\n"
         )
@@ -247,7 +252,7 @@ class Play:
     def login(self) -> None:
         if ask("acme.example.com")[0] not in {302, 401, 403}:
             raise StepError("somebody without a session got in")
-        self.cookie = asyncio.run(log_in("acme.example.com", "alice@acme.test"))
+        self.cookie = browse_in("acme.example.com", "alice@acme.test")
         status, body = ask(
             "acme.example.com", self.cookie, {"X-Auth-Request-Email": "mallory@acme.test"}
         )
@@ -472,7 +477,7 @@ def steps(play: Play, *, short: bool) -> None:
     play.step("start, admin keys", play.start)
     play.step("first customer", play.first_customer)
     play.step("reverse proxy", play.proxy)
-    play.step("login over TLS", play.login)
+    play.step("login over TLS, in Chromium", play.login)
     play.step("second customer by one call", play.second_customer)
     play.step("header by API", play.header_by_api)
     if not short:

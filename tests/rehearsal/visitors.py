@@ -1,9 +1,11 @@
-"""Who uses the application meanwhile: an app that shows what it receives, a person who signs in,
-and requests all the time whose failures are counted.
+"""Who uses the application meanwhile: an app that shows what it receives, people who sign in (in
+Chromium, which trusts the pages' CA, and by a client that is quicker), and requests all the time
+whose failures are counted.
 """
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import ssl
@@ -12,7 +14,10 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from playwright.sync_api import Error, expect, sync_playwright
 
 from tests.support.browserless import Person
 
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
 
 COOKIE = "__Host-gw"
 PAUSE_S = 0.03
+CHROMIUM: Final = "/usr/bin/chromium"
+POLICY: Final = Path("/etc/chromium/policies/managed/rehearsal.json")
+ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic")
+"""Chromium has no sandbox of its own for root."""
 
 
 class App(BaseHTTPRequestHandler):
@@ -55,6 +64,39 @@ async def log_in(host: str, email: str) -> str:
             f"{page.status} {page.url}\n{page.text[:800]}"
         )
         return person.cookies(host)[COOKIE]
+
+
+def trust_in_chromium(authority: Path) -> None:
+    """As an organization does it on its people's machines: by policy. ``authority``: PEM."""
+    der = ssl.PEM_cert_to_DER_cert(authority.read_text())
+    POLICY.parent.mkdir(parents=True, exist_ok=True)
+    POLICY.write_text(json.dumps({"CACertificates": [base64.b64encode(der).decode()]}))
+
+
+def browse_in(host: str, email: str) -> str:
+    """As ``log_in``, in Chromium. Raises ``AssertionError`` where it does not arrive."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
+        try:
+            context = browser.new_context()
+            context.set_default_timeout(60_000)
+            page = context.new_page()
+            page.goto(f"https://{host}/")
+            page.fill("input[name=email]", email)
+            page.fill("input[name=password]", "demo")
+            page.locator("button, input[type=submit]").first.click()
+            expect(page).to_have_url(f"https://{host}/", timeout=60_000)
+            shown = json.loads(page.inner_text("body"))
+            assert shown["x-auth-request-email"] == email, shown
+            return next(
+                cookie["value"]
+                for cookie in context.cookies(f"https://{host}/")
+                if cookie["name"] == COOKIE
+            )
+        except Error as error:
+            raise AssertionError(str(error)) from error
+        finally:
+            browser.close()
 
 
 def ask(host: str, cookie: str = "", extra: Mapping[str, str] | None = None) -> tuple[int, bytes]:
