@@ -120,6 +120,13 @@ class Federation:
             **claims,
         }
 
+    def _issuers(self, provider: IdentityProvider) -> list[str]:
+        """The spellings of its issuer that count."""
+        issuer = provider.detail("oidc_issuer") or ""
+        if not self._pool.behaviour.issuer_slash_ignored:
+            return [issuer]
+        return [issuer.removesuffix("/"), f"{issuer.removesuffix('/')}/"]
+
     # -- the calls
 
     async def _endpoints(self, provider: IdentityProvider) -> Endpoints:
@@ -129,13 +136,12 @@ class Federation:
                 str(named[0]), str(named[1]), str(named[2]), provider.detail("attributes_url")
             )
         issuer = (provider.detail("oidc_issuer") or "").removesuffix("/")
+        accepted = self._issuers(provider)
         failure = f"{provider.name} Error - invalid discovery document"
         document = await self._get_json(
             f"{issuer}/.well-known/openid-configuration", failure=failure, unreachable=failure
         )
-        if document.get("issuer") not in (issuer, f"{issuer}/"):
-            # AWS's instructions for Auth0, whose issuer ends in a slash, give Cognito the form
-            # without.
+        if document.get("issuer") not in accepted:
             raise SignInError(failure)
         try:
             return Endpoints(
@@ -198,7 +204,7 @@ class Federation:
                 key.key,
                 algorithms=["RS256"],
                 audience=provider.detail("client_id"),
-                issuer=[str(provider.detail("oidc_issuer")), f"{provider.detail('oidc_issuer')}/"],
+                issuer=self._issuers(provider),
                 options={
                     "require": ["iss", "aud", "exp", "iat", "sub"],
                     "verify_exp": False,

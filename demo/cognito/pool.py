@@ -283,6 +283,27 @@ class Behaviour:
     """1: classic hosted pages, ``prompt`` ignored. 2: ``prompt`` obeyed, and no pages for a client
     without a style.
     """
+    issuer_slash_ignored: bool = True
+    """A slash at the end of an issuer counts for nothing: AWS's instructions for Auth0, whose
+    issuer ends in one, give Cognito the form without. False: issuers are compared letter by letter,
+    and a provider may be made with either form.
+    """
+    claim_kept_when_absent: bool = True
+    """A claim that the provider left out leaves the stored attribute as it is (developer guide).
+    False: the attribute goes.
+    """
+    tier: str = "ESSENTIALS"
+    """The pool's feature plan: ``LITE``, ``ESSENTIALS`` or ``PLUS``."""
+    rotation_in_lite: bool = False
+    """Not known: a pool of the plan Lite has refresh token rotation."""
+    username_search_ignores_case: bool = False
+    """The API reference of ListUsers says that a search for usernames regards case, the developer
+    guide that no search does.
+    """
+    lists_begin_empty: bool = False
+    """The first page of a list is empty, and has a token: a list ends where there is no token."""
+    listed_after_s: float = 0.0
+    """How long ListUsers does not show a new profile that AdminGetUser shows."""
     unseen_s: float = 0.0
     """How long a client or provider that the API created stays unseen by everything but uniqueness;
     a minute is possible.
@@ -349,6 +370,10 @@ class Pool:
         )
         self.users[user.username] = user
         return user
+
+    def is_listed(self, user: User) -> bool:
+        """Whether ListUsers shows the profile by now."""
+        return user.created + self.behaviour.listed_after_s <= self.clock()
 
     def hide(self, kind: str, name: str) -> None:
         """Let a new client or provider be found only after the pool's delay."""

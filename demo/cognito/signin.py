@@ -51,7 +51,13 @@ def sign_in(
             raise SignInError(
                 f"user.{name}: Attribute value is longer than {attribute.max_length} characters.\n"
             )
-    known = {**(user.attributes if user else {}), **mapped}
+    absent = (
+        set()
+        if pool.behaviour.claim_kept_when_absent
+        else {name for name in provider.mapping if name not in mapped and client.may_write(name)}
+    )
+    kept = {n: v for n, v in (user.attributes if user else {}).items() if n not in absent}
+    known = {**kept, **mapped}
     missing = sorted(
         name
         for name, found in pool.schema.items()
@@ -72,7 +78,7 @@ def sign_in(
             idp_issuer=claims.get("saml:issuer"),
         )
         pool.users[username] = user
-    user.attributes.update(mapped)
+    user.attributes = known
     user.modified = now
     return user
 

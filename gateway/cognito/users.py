@@ -10,6 +10,7 @@ out, this keeps the pool's side in step.
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
@@ -20,6 +21,7 @@ from gateway.core.canonical import address_spellings, canonical_id
 from gateway.core.groups import parse_groups
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from typing import Any
 
     from gateway.cognito.api import CognitoApi
@@ -32,6 +34,10 @@ _NO_GROUPS = "[]"
 documented.
 """
 _PAGE = 60
+_MAX_USERNAME = 128
+"""Characters of ``Username``: letters, marks, symbols, numbers and punctuation (API model)."""
+_MAX_FILTER = 256
+"""Characters of ListUsers' ``Filter`` (API model)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class CognitoUsers:
         )
 
     async def _get(self, username: str) -> dict[str, Any] | None:
+        if not _can_be_a_username(username):
+            return None
         try:
             return await self._api.call("AdminGetUser", idempotent=True, Username=username)
         except CognitoRejectedError as refused:
@@ -140,21 +148,14 @@ class CognitoUsers:
         self, provider: str, group: str, *, url_decode_groups: bool
     ) -> tuple[str, ...]:
         """Everybody of the provider whose stored groups hold ``group`` or cannot be read. Reads all
-        of the provider's people, 60 at a time.
+        of the provider's people, 60 at a time, whole profiles: asked for ``custom:groups`` alone,
+        Cognito fails as long as one user of the pool has none.
         """
         names: list[str] = []
-        token: str | None = None
-        while True:
-            more = {"PaginationToken": token} if token else {}
-            answer = await self._api.call(
-                "ListUsers",
-                idempotent=True,
-                Filter=f'username ^= "{provider}_"',
-                Limit=_PAGE,
-                AttributesToGet=[GROUPS],
-                **more,
-            )
-            for user in answer.get("Users", ()):
+        # A pool that ignores case has the provider's name in lower case, and a search for user
+        # names may regard case.
+        for prefix in dict.fromkeys((provider, provider.lower())):
+            async for user in self._listed(f'username ^= "{prefix}_"'):
                 stored = next(
                     (
                         str(a.get("Value", ""))
@@ -166,31 +167,32 @@ class CognitoUsers:
                 groups = parse_groups(stored, url_decode_groups=url_decode_groups)
                 if groups is None or canonical_id(group) in map(canonical_id, groups):
                     names.append(str(user["Username"]))
-            token = answer.get("PaginationToken")
-            if not token:
-                return tuple(names)
+        return tuple(dict.fromkeys(names))
 
     async def _search(self, attribute: str, value: str) -> list[str]:
         if '"' in value or "\\" in value or not value.isprintable():
             return []
-        found: list[str] = []
+        if len(value) > _MAX_FILTER - len(f'{attribute} = ""'):
+            return []
+        return [str(user["Username"]) async for user in self._listed(f'{attribute} = "{value}"')]
+
+    async def _listed(self, filter_text: str) -> AsyncIterator[dict[str, Any]]:
+        """Over all pages. A page may be empty and not the last."""
         token: str | None = None
         while True:
             more = {"PaginationToken": token} if token else {}
             answer = await self._api.call(
-                "ListUsers",
-                idempotent=True,
-                Filter=f'{attribute} = "{value}"',
-                Limit=_PAGE,
-                AttributesToGet=[attribute],
-                **more,
+                "ListUsers", idempotent=True, Filter=filter_text, Limit=_PAGE, **more
             )
-            found += [str(user["Username"]) for user in answer.get("Users", ())]
+            for user in answer.get("Users", ()):
+                yield user
             token = answer.get("PaginationToken")
             if not token:
-                return found
+                return
 
     async def _do(self, operation: str, username: str, **more: object) -> bool:
+        if not _can_be_a_username(username):
+            return False
         try:
             await self._api.call(operation, idempotent=True, Username=username, **more)
         except CognitoRejectedError as refused:
@@ -198,6 +200,15 @@ class CognitoUsers:
                 return False
             raise
         return True
+
+
+def _can_be_a_username(text: str) -> bool:
+    """Whether Cognito takes it as ``Username``. Who is named by anything else is not in the pool,
+    and asking would fail all that is asked for together with it.
+    """
+    return 0 < len(text) <= _MAX_USERNAME and all(
+        unicodedata.category(character)[0] in "LMSNP" for character in text
+    )
 
 
 def _as_before(stored: str, names: list[str], *, url_decode_groups: bool) -> str:

@@ -237,3 +237,43 @@ async def test_a_group_is_looked_for_among_everybody_of_one_provider(
         "acme-okta_69",
     )
     assert await users.with_group("acme-okta", "nobody", url_decode_groups=True) == ()
+
+
+async def test_somebody_without_groups_and_a_page_without_people_hide_nobody(
+    users: CognitoUsers, cloud: DemoCloud
+) -> None:
+    """ListUsers fails where it is asked for a custom attribute that one user of the pool has not,
+    and a page without anybody may have a next one (API reference).
+    """
+    pool = cloud.cognito.pool
+    pool.behaviour.lists_begin_empty = True
+    pool.add_user("acme-okta_1", password="", email="a@acme.test", **{GROUPS: "[admins]"})
+    pool.add_user("acme-okta_2", password="", email="b@acme.test")
+    pool.add_user("operator", password="")
+    assert await users.with_group("acme-okta", "admins", url_decode_groups=True) == ("acme-okta_1",)
+    assert await users.usernames("b@acme.test") == ("acme-okta_2",)
+
+
+@pytest.mark.parametrize("ignores_case", [False, True])
+async def test_a_group_is_found_under_a_provider_whose_name_the_pool_keeps_in_lower_case(
+    users: CognitoUsers, cloud: DemoCloud, *, ignores_case: bool
+) -> None:
+    """A search for user names regards case or not: AWS says both."""
+    pool = cloud.cognito.pool
+    pool.case_sensitive, pool.behaviour.username_search_ignores_case = False, ignores_case
+    pool.add_user("Acme-Okta_1", password="", email="a@acme.test", **{GROUPS: "[admins]"})
+    assert await users.with_group("Acme-Okta", "admins", url_decode_groups=True) == ("acme-okta_1",)
+
+
+@pytest.mark.parametrize(
+    "name", ["acme-okta_john smith", f"acme-okta_{'x' * 119}", "acme-okta_a\u200bb"]
+)
+async def test_who_has_a_name_that_cognito_takes_of_nobody_is_nobody(
+    users: CognitoUsers, cloud: DemoCloud, name: str
+) -> None:
+    """Cognito refuses the call, and with it the rest of what was to be done for that person."""
+    assert await users.find(name) is None
+    for perform in WRITES.values():
+        assert await perform(users, name) is False
+    assert await users.usernames(f"{'x' * 250}@acme.test") == ()
+    assert cloud.cognito.control.calls == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from demo.cloud import POOL_ID
+from demo.cloud import POOL_ID, DemoCloud
 from tests.demo.aws import OKTA, refused
 from tests.demo.relying_party import RelyingParty, query
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def test_profile_shows_identities_as_text_and_custom_attributes_cannot_be_searched(
-    app: RelyingParty, aws: Any, person: Person
+    cloud: DemoCloud, app: RelyingParty, aws: Any, person: Person
 ) -> None:
     claims = app.verified((await app.log_in(person, "alice@acme.test"))["id_token"])
     found = await aws.list_users(UserPoolId=POOL_ID, Filter='email = "alice@acme.test"')
@@ -22,12 +22,19 @@ async def test_profile_shows_identities_as_text_and_custom_attributes_cannot_be_
     for text in (
         'email = "ALICE@Acme.Test"',
         'email ^= "ALICE@"',
-        f'username ^= "{claims["cognito:username"].upper()[:8]}"',
+        f'username ^= "{claims["cognito:username"][:8]}"',
+        'cognito:user_status = "external_provider"',
+        'status = "Enabled"',
     ):
         assert claims["cognito:username"] in [
             user["Username"]
             for user in (await aws.list_users(UserPoolId=POOL_ID, Filter=text))["Users"]
         ], text
+    for text in (f'username ^= "{claims["cognito:username"].upper()[:8]}"', 'status = "enabled"'):
+        assert (await aws.list_users(UserPoolId=POOL_ID, Filter=text))["Users"] == [], text
+    cloud.cognito.pool.behaviour.username_search_ignores_case = True
+    shouted = f'username ^= "{claims["cognito:username"].upper()[:8]}"'
+    assert (await aws.list_users(UserPoolId=POOL_ID, Filter=shouted))["Users"]
     profile = await aws.admin_get_user(UserPoolId=POOL_ID, Username=claims["cognito:username"])
     attributes = {pair["Name"]: pair["Value"] for pair in profile["UserAttributes"]}
     assert (
@@ -71,7 +78,7 @@ async def test_disabled_person_neither_resumes_nor_signs_in_until_enabled(
 
 
 async def test_attribute_updated_to_blank_is_gone(
-    app: RelyingParty, aws: Any, person: Person
+    cloud: DemoCloud, app: RelyingParty, aws: Any, person: Person
 ) -> None:
     username = app.verified((await app.log_in(person, "alice@acme.test"))["id_token"])[
         "cognito:username"
@@ -93,13 +100,14 @@ async def test_attribute_updated_to_blank_is_gone(
         assert code == "InvalidParameterException"
     profile = await aws.admin_get_user(UserPoolId=POOL_ID, Username=username)
     assert {"Name": "name", "Value": "Alice Adams"} in profile["UserAttributes"], "all or none"
-    sub = next(pair["Value"] for pair in profile["UserAttributes"] if pair["Name"] == "sub")
+    own = cloud.cognito.pool.add_user("operator", password="demo", name="Olga")
+    federated = next(p["Value"] for p in profile["UserAttributes"] if p["Name"] == "sub")
     await aws.admin_update_user_attributes(
-        UserPoolId=POOL_ID, Username=sub, UserAttributes=[{"Name": "name", "Value": "Alice"}]
+        UserPoolId=POOL_ID, Username=own.sub, UserAttributes=[{"Name": "name", "Value": "Olga O."}]
     )
-    assert {"Name": "name", "Value": "Alice"} in (
-        await aws.admin_get_user(UserPoolId=POOL_ID, Username=sub)
-    )["UserAttributes"]
+    assert own.attributes["name"] == "Olga O."
+    code, _ = await refused(aws.admin_get_user(UserPoolId=POOL_ID, Username=federated))
+    assert code == "UserNotFoundException", "the sub stands for an own user of the pool only"
 
 
 async def test_revoke_token_needs_the_clients_secret_and_no_signature(

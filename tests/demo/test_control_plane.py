@@ -189,9 +189,10 @@ async def test_quotas_are_hard(cloud: DemoCloud, aws: Any) -> None:
         aws.create_managed_login_branding(
             UserPoolId=POOL_ID, ClientId=client_id, UseCognitoProvidedValues=True
         ),
-        aws.add_custom_attributes(UserPoolId=POOL_ID, CustomAttributes=[attribute]),
     ):
         assert (await refused(call))[0] == "LimitExceededException"
+    added = aws.add_custom_attributes(UserPoolId=POOL_ID, CustomAttributes=[attribute])
+    assert (await refused(added))[0] == "InvalidParameterException", "the model has no other"
 
 
 async def test_client_has_one_style_and_it_goes_with_the_client(aws: Any, cloud: DemoCloud) -> None:
@@ -238,9 +239,10 @@ async def test_what_is_not_there_is_not_found(aws: Any) -> None:
         aws.describe_user_pool_client(UserPoolId=POOL_ID, ClientId="nobody"),
         aws.delete_identity_provider(UserPoolId=POOL_ID, ProviderName="nobody"),
         aws.get_identity_provider_by_identifier(UserPoolId=POOL_ID, IdpIdentifier="nobody.test"),
-        aws.revoke_token(Token="x", ClientId="nobody"),
     ):
         assert (await refused(call))[0] == "ResourceNotFoundException"
+    unknown = aws.revoke_token(Token="x", ClientId="nobody")
+    assert (await refused(unknown))[0] == "UnauthorizedException", "the model has no other"
     assert (await refused(aws.list_user_pool_clients(UserPoolId=POOL_ID, NextToken="nonsense")))[
         0
     ] == "InvalidParameterException"

@@ -93,7 +93,9 @@ def list_user_pool_clients(state: ControlState, request: dict[str, Any]) -> dict
         for client_id, client in sorted(pool.clients.items())
         if pool.visible_client(client_id)
     ]
-    shown, following = page(seen, size=request.get("MaxResults"), token=request.get("NextToken"))
+    shown, following = page(
+        pool, seen, size=request.get("MaxResults"), token=request.get("NextToken")
+    )
     return {
         "UserPoolClients": [
             {"ClientId": client.client_id, "UserPoolId": pool.pool_id, "ClientName": client.name}
@@ -109,6 +111,11 @@ def _settings(request: dict[str, Any]) -> dict[str, Any]:
         for name, value in request.items()
         if name not in _NOT_SETTINGS and value is not None
     }
+    if not given.get("RefreshTokenValidity", True):
+        # "You can't set RefreshTokenValidity to 0": it becomes the default, in days.
+        units = dict(given.get("TokenValidityUnits") or {})
+        given["TokenValidityUnits"] = {**units, **({"RefreshToken": "days"} if units else {})}
+        del given["RefreshTokenValidity"]
     return {**DEFAULTS, **given}
 
 
@@ -140,6 +147,16 @@ def _check(state: ControlState, pool: Pool, client: AppClient) -> None:
     _check_attributes(pool, client)
     _check_validity(client)
     _check_auth_flows(client)
+    behaviour = pool.behaviour
+    if (
+        client.rotation_grace_s is not None
+        and behaviour.tier == "LITE"
+        and not behaviour.rotation_in_lite
+    ):
+        raise ApiError(
+            "FeatureUnavailableInTierException",
+            "Refresh token rotation is not available in the feature plan of this user pool.",
+        )
 
 
 def _check_providers(pool: Pool, client: AppClient) -> None:

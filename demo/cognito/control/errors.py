@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+COMMON_ERRORS = frozenset(
+    {
+        "AccessDeniedException",
+        "InternalFailure",
+        "MissingAuthenticationToken",
+        "NotAuthorized",
+        "SerializationException",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "UnknownOperationException",
+        "ValidationError",
+    }
+)
+"""What any operation may answer beside the errors of its own in the service model (API reference,
+Common Errors).
+"""
+
 
 class ApiError(Exception):
     """An AWS error: ``code`` is the exception's name in the service model, ``status`` 400 unless

@@ -13,10 +13,10 @@ import botocore.session
 from aiohttp import ClientSession, web
 
 from demo.cognito.control import branding, clients, pools, providers, users
-from demo.cognito.control.errors import ApiError, invalid, throttled
+from demo.cognito.control.errors import COMMON_ERRORS, ApiError, invalid, throttled
 from demo.cognito.control.faults import Call, CallFaults
 from demo.cognito.control.state import ACCOUNT_ID, ControlState
-from demo.cognito.control.validation import check
+from demo.cognito.control.validation import check, violations
 from demo.cognito.saml import MetadataRefusedError, fetch, read_metadata
 
 if TYPE_CHECKING:
@@ -147,7 +147,12 @@ class ControlPlane:
         await self.faults.strike(operation, request, after=False)
         check(model.input_shape, body)
         await self._fetch_metadata(body)
-        answer = run(self.state, body)
+        try:
+            answer = run(self.state, body)
+        except ApiError as refusal:
+            _hold_to_errors(model, refusal)
+            raise
+        _hold_to_output(model, answer)
         await self.faults.strike(operation, request, after=True)
         return answer
 
@@ -182,6 +187,32 @@ class ControlPlane:
         if len(recent) >= RATES.get(operation, DEFAULT_RATE):
             raise throttled()
         recent.append(now)
+
+
+def _hold_to_errors(model: Any, refusal: ApiError) -> None:
+    """A refusal that AWS has not for this operation would be a fault of the stand-in."""
+    allowed = {shape.name for shape in model.error_shapes} | COMMON_ERRORS
+    if refusal.code not in allowed:
+        msg = f"{model.name} has no {refusal.code} in AWS's model"
+        raise AssertionError(msg)
+
+
+def _hold_to_output(model: Any, answer: dict[str, Any]) -> None:
+    """As ``_hold_to_errors``, of what is answered: no member more, none missing, each in its
+    bounds. AWS's own phone_number_verified is longer than its model lets a name be.
+    """
+    shape = model.output_shape
+    members = shape.members if shape is not None else {}
+    broken = [f"{name} is not in the model" for name in answer if name not in members]
+    if shape is not None:
+        broken += [
+            text
+            for text in violations(shape, answer, path="")
+            if "phone_number_verified" not in text
+        ]
+    if broken:
+        msg = f"{model.name} answered what AWS's model does not allow: {broken}"
+        raise AssertionError(msg)
 
 
 def _response(status: int, body: dict[str, Any], *, error: str | None = None) -> web.Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from demo.cognito.attributes import MAX_LENGTH, SchemaAttribute
-from demo.cognito.control.errors import invalid, limit_exceeded
+from demo.cognito.control.errors import invalid
 from demo.cognito.control.state import ACCOUNT_ID, ControlState
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def describe_user_pool(state: ControlState, request: dict[str, Any]) -> dict[str
             "MfaConfiguration": "OFF",
             "DeletionProtection": "ACTIVE",
             "Domain": state.domain_prefix,
-            "UserPoolTier": "ESSENTIALS",
+            "UserPoolTier": pool.behaviour.tier,
         }
     }
 
@@ -63,7 +63,8 @@ def add_custom_attributes(state: ControlState, request: dict[str, Any]) -> dict[
         added[attribute.name] = attribute
     custom = sum(attribute.is_custom for attribute in pool.schema.values())
     if custom + len(added) > state.quotas.custom_attributes:
-        raise limit_exceeded(
+        # The model gives this operation no LimitExceededException.
+        raise invalid(
             f"A user pool has at most {state.quotas.custom_attributes} custom attributes."
         )
     pool.schema.update(added)

@@ -46,7 +46,12 @@ def create_identity_provider(state: ControlState, request: dict[str, Any]) -> di
         "ProviderType": kind,
         "ProviderDetails": _details(state, kind, request["ProviderDetails"]),
         "AttributeMapping": _mapping(pool, kind, request.get("AttributeMapping") or {}),
-        "IdpIdentifiers": _identifiers(pool, request.get("IdpIdentifiers") or [], owner=name),
+        "IdpIdentifiers": _identifiers(
+            pool,
+            request.get("IdpIdentifiers") or [],
+            owner=name,
+            code="DuplicateProviderException",
+        ),
     }
     now = pool.clock()
     pool.providers[name] = provider = IdentityProvider(name, settings, created=now, modified=now)
@@ -72,7 +77,10 @@ def update_identity_provider(state: ControlState, request: dict[str, Any]) -> di
         settings["AttributeMapping"] = _mapping(pool, provider.kind, request["AttributeMapping"])
     if request.get("IdpIdentifiers") is not None:
         settings["IdpIdentifiers"] = _identifiers(
-            pool, request["IdpIdentifiers"], owner=provider.name
+            pool,
+            request["IdpIdentifiers"],
+            owner=provider.name,
+            code="InvalidParameterException",
         )
     updated = replace(provider, settings=settings, modified=pool.clock())
     pool.providers[provider.name] = updated
@@ -91,7 +99,9 @@ def list_identity_providers(state: ControlState, request: dict[str, Any]) -> dic
     seen = [
         provider for name, provider in sorted(pool.providers.items()) if pool.visible_provider(name)
     ]
-    shown, following = page(seen, size=request.get("MaxResults"), token=request.get("NextToken"))
+    shown, following = page(
+        pool, seen, size=request.get("MaxResults"), token=request.get("NextToken")
+    )
     return {
         "Providers": [
             {
@@ -170,7 +180,7 @@ def _oidc_details(state: ControlState, given: Mapping[str, str]) -> dict[str, st
     for name in ("oidc_issuer", "authorize_url", "token_url", "attributes_url", "jwks_uri"):
         if name in given:
             _check_url(state, name, given[name])
-    if given["oidc_issuer"].endswith("/"):
+    if given["oidc_issuer"].endswith("/") and state.pool.behaviour.issuer_slash_ignored:
         raise invalid("Invalid ProviderDetails: oidc_issuer must not end with a slash")
     return {"attributes_url_add_attributes": "false", **given}
 
@@ -216,14 +226,14 @@ def _mapping(pool: Pool, kind: str, given: Mapping[str, str]) -> dict[str, str]:
     return dict(given) if kind == "SAML" else {"username": "sub", **given}
 
 
-def _identifiers(pool: Pool, given: list[str], *, owner: str) -> list[str]:
+def _identifiers(pool: Pool, given: list[str], *, owner: str, code: str) -> list[str]:
+    """``code``: of the refusal, since an update has no DuplicateProviderException."""
     if len(set(given)) != len(given):
         raise invalid("IdpIdentifiers contains a value twice.")
     for identifier in given:
         holder = pool.provider_by_identifier(identifier)
         if holder is not None and holder.name != owner:
             raise ApiError(
-                "DuplicateProviderException",
-                f"Identifier {identifier} already exists in user pool {pool.pool_id}",
+                code, f"Identifier {identifier} already exists in user pool {pool.pool_id}"
             )
     return list(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,13 +76,17 @@ def _existing_client(client_id: str, found: AppClient | None) -> AppClient:
 
 
 def page(
-    items: Sequence[T], *, size: int | None, token: str | None
+    pool: Pool, items: Sequence[T], *, size: int | None, token: str | None, asked: str = ""
 ) -> tuple[Sequence[T], str | None]:
-    """One page and the token of the next; a token nobody gave out is refused."""
-    start = 0
+    """One page and the token of the next. A token that nobody gave out is refused, and one of
+    another question: it is for "the same parameters" only.
+    """
+    mark = hashlib.sha256(asked.encode()).hexdigest()[:16]
+    start, empty = 0, pool.behaviour.lists_begin_empty and bool(items)
     if token is not None:
-        if not token.startswith("page-") or not token[5:].isdigit():
+        word, _, of = token.partition(".")
+        if not word.startswith("page-") or not word[5:].isdecimal() or of != mark:
             raise invalid("Invalid pagination token given.")
-        start = int(token[5:])
-    end = start + (size or MAX_PAGE)
-    return items[start:end], f"page-{end}" if end < len(items) else None
+        start, empty = int(word[5:]), False
+    end = start if empty else start + (size or MAX_PAGE)
+    return items[start:end], f"page-{end}.{mark}" if end < len(items) else None

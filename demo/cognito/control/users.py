@@ -9,10 +9,12 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from demo.cognito.control.errors import ApiError, invalid, not_found
+from demo.cognito.control.errors import ApiError, invalid
 from demo.cognito.control.state import ControlState, page
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from demo.cognito.pool import Pool, User
 
 SEARCHABLE = frozenset(
@@ -47,12 +49,23 @@ def admin_get_user(state: ControlState, request: dict[str, Any]) -> dict[str, An
 
 
 def list_users(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    """Of an attribute that is asked for, everybody shown must have a value, and of a custom one
+    everybody in the pool (API reference of ListUsers, AttributesToGet).
+    """
     pool = state.pool_of(request)
-    found = [
-        user for _, user in sorted(pool.users.items()) if _fits(user, request.get("Filter") or "")
-    ]
-    shown, following = page(found, size=request.get("Limit"), token=request.get("PaginationToken"))
+    asked = request.get("Filter") or ""
+    listed = [user for _, user in sorted(pool.users.items()) if pool.is_listed(user)]
+    found = [user for user in listed if _fits(pool, user, asked)]
+    shown, following = page(
+        pool,
+        found,
+        size=request.get("Limit"),
+        token=request.get("PaginationToken"),
+        asked=asked,
+    )
     wanted = request.get("AttributesToGet")
+    for name in wanted or ():
+        _check_values(pool, name, shown if name in SEARCHABLE else listed)
     return {
         "Users": [
             {
@@ -125,7 +138,8 @@ def revoke_token(state: ControlState, request: dict[str, Any]) -> dict[str, Any]
     pool = state.pool
     client = pool.clients.get(request["ClientId"])
     if client is None:
-        raise not_found(f"User pool client {request['ClientId']} does not exist.")
+        # The model gives this operation no ResourceNotFoundException.
+        raise ApiError("UnauthorizedException", "Client does not exist.")
     if client.secret and not hmac.compare_digest(client.secret, request.get("ClientSecret", "")):
         raise ApiError("UnauthorizedException", "Client secret does not match.")
     if not client.revocation_enabled:
@@ -141,9 +155,11 @@ def revoke_token(state: ControlState, request: dict[str, Any]) -> dict[str, Any]
 
 
 def _user(pool: Pool, username: str) -> User:
-    """By username, or by ``sub``, which the API takes in its place."""
+    """By username; one of the pool's own also by ``sub``, a federated one not (API reference of
+    AdminGetUser, Username).
+    """
     user = pool.users.get(pool.fold(username)) or next(
-        (u for u in pool.users.values() if u.sub == username), None
+        (u for u in pool.users.values() if u.sub == username and u.provider is None), None
     )
     if user is None:
         raise ApiError("UserNotFoundException", "User does not exist.")
@@ -164,7 +180,14 @@ def _attributes(user: User) -> list[dict[str, str]]:
     return [{"Name": name, "Value": value} for name, value in pairs.items()]
 
 
-def _fits(user: User, text: str) -> bool:
+def _check_values(pool: Pool, name: str, users: Sequence[User]) -> None:
+    if name not in pool.schema:
+        raise invalid(f"One or more requested attributes do not exist: [{name}]")
+    if any(name != "sub" and name not in user.attributes for user in users):
+        raise invalid(f"Not all users have a value of the requested attribute {name}.")
+
+
+def _fits(pool: Pool, user: User, text: str) -> bool:
     if not text.strip():
         return True
     parsed = _FILTER.fullmatch(text)
@@ -179,7 +202,12 @@ def _fits(user: User, text: str) -> bool:
         "cognito:user_status": user.status,
         "status": "Enabled" if user.enabled else "Disabled",
     }
-    # "Searches for users and groups by attribute value aren't case sensitive" (API reference of
-    # ListUsers, Filter).
-    value, wanted = special.get(name, user.attributes.get(name, "")).casefold(), wanted.casefold()
+    # The API reference of ListUsers marks these two as case-sensitive, and the developer guide says
+    # that no search is; of every other attribute both are content with that.
+    value = special.get(name, user.attributes.get(name, ""))
+    exact = name == "status" or (
+        name == "username" and not pool.behaviour.username_search_ignores_case
+    )
+    if not exact:
+        value, wanted = value.casefold(), wanted.casefold()
     return value == wanted if operator == "=" else value.startswith(wanted)
