@@ -1,4 +1,6 @@
-"""Logins as browsers really begin them, and where each of them ends."""
+"""Logins as browsers really begin them, and where each of them ends: tabs, windows, downloads and
+the back button.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.support.world import RunningWorld
 
+WHOLE_BROWSER = True
 behind_nginx = pytest.mark.parametrize("fronted", ["nginx"], indirect=True)
 
 
@@ -326,3 +329,12 @@ def test_whoever_is_refused_comes_back_to_the_page_as_somebody_else(
     sign_in(page, "alice@acme.test")
     signed_in(page)
     assert page.url == origin + "/reports?year=2026"
+
+
+def test_the_back_button_after_a_login_ends_in_the_app(fronted: RunningWorld, page: Page) -> None:
+    page.goto(fronted.world.url("acme.localhost") + "/start")
+    sign_in(page, "alice@acme.test")
+    expect(page.locator("#person")).to_be_visible()
+    page.go_back()
+    page.go_forward()
+    expect(page.locator("#person")).to_contain_text("alice@acme.test")

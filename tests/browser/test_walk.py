@@ -45,7 +45,7 @@ def test_the_app_sees_every_managed_header_and_not_our_cookie(
         for row in page.locator("#headers tr").all()
     }
     assert headers["x-auth-request-email"] == "alice@acme.test"
-    assert headers["x-auth-request-groups"] == "app-users,admins"
+    assert sorted(headers["x-auth-request-groups"].split(",")) == ["admins", "app-users"]
     assert headers["x-auth-request-tenant"] == "acme"
     assert headers["remote-user"] == "alice@acme.test"
     assert headers["x-auth-request-jwt"].count(".") == 2
@@ -101,15 +101,6 @@ def test_two_tabs_sign_in_and_each_arrives(fronted: RunningWorld, profile: Brows
     expect(second).to_have_url(fronted.world.url("acme.localhost") + "/two")
     first.reload()
     expect(first.locator("#person")).to_contain_text("alice@acme.test")
-
-
-def test_the_back_button_after_a_login_ends_in_the_app(fronted: RunningWorld, page: Page) -> None:
-    page.goto(fronted.world.url("acme.localhost") + "/start")
-    sign_in(page, "alice@acme.test")
-    expect(page.locator("#person")).to_be_visible()
-    page.go_back()
-    page.go_forward()
-    expect(page.locator("#person")).to_contain_text("alice@acme.test")
 
 
 def test_a_fetch_without_a_session_gets_json_and_no_redirect(

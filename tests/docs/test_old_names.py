@@ -36,20 +36,21 @@ def _pairs(before: str, now: str) -> Iterator[tuple[str, str]]:
     yield from zip(old, new if len(new) >= len(old) else new * len(old), strict=False)
 
 
-def old_names() -> dict[str, re.Pattern[str]]:
+def old_names() -> list[tuple[str, re.Pattern[str]]]:
+    """Each with a text that whatever it matches contains."""
+
     def variable(key: str) -> str:
         return f"GATEWAY_{key.upper().replace('.', '__')}"
 
     names = [*GATEWAY_KEYS, *map(variable, GATEWAY_KEYS), "rules_" + "next", "form_" + "decode"]
     names += [f"{place.rpartition('.')[2]}: {value}" for place, value in VALUES]
     names += ["replace: true", "session: false"]
-    patterns = {name: re.compile(rf"(?<![\w.]){re.escape(name)}(?![\w(])") for name in names}
+    patterns = [(name, re.compile(rf"(?<![\w.]){re.escape(name)}(?![\w(])")) for name in names]
     for metric in renamed("metric before"):
         base = metric.removesuffix("_total")
-        patterns[metric] = re.compile(rf"\b{base}(?:_total|_bucket|_sum|_count)?\b")
-    for event in renamed("log event before").keys() - PLAIN_WORDS:
-        patterns[event] = re.compile(rf"\b{event}\b")
-    return patterns
+        patterns.append((base, re.compile(rf"\b{base}(?:_total|_bucket|_sum|_count)?\b")))
+    events = renamed("log event before").keys() - PLAIN_WORDS
+    return [*patterns, *((event, re.compile(rf"\b{event}\b")) for event in events)]
 
 
 def test_the_changelog_names_what_was_renamed() -> None:
@@ -76,7 +77,8 @@ def test_no_old_name_is_left() -> None:
         text = path.read_text("utf-8")
         left += [
             f"{name}:{text.count(chr(10), 0, found.start()) + 1}: {found[0]}"
-            for pattern in patterns.values()
+            for contained, pattern in patterns
+            if contained in text  # in a hundredth of the pattern's time
             for found in pattern.finditer(text)
         ]
     assert left == []
