@@ -260,6 +260,15 @@ class Style:
     created: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of the pool; who is in it, each user knows."""
+
+    name: str
+    description: str
+    created: float
+
+
 @dataclass(slots=True)
 class Behaviour:
     """Where the vendor's behaviour is not attested, a switch; a gateway has to be safe with each
@@ -324,6 +333,9 @@ class Pool:
     users: dict[str, User] = field(default_factory=dict)
     resource_scopes: set[str] = field(default_factory=set)
     styles: dict[str, Style] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Further members of DescribeUserPool: password policy, MFA, sign-up."""
     codes: dict[str, Code] = field(default_factory=dict)
     refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict)
     sessions: dict[str, BrowserSession] = field(default_factory=dict)

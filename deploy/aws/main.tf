@@ -77,6 +77,12 @@ data "aws_iam_policy_document" "admin_role" {
     actions   = jsondecode(file("${path.module}/admin-role-policy.json")).Statement[0].Action
     resources = [aws_cognito_user_pool.this.arn]
   }
+
+  statement {
+    sid       = "GatewayAdminRoleDomains"
+    actions   = jsondecode(file("${path.module}/admin-role-policy.json")).Statement[1].Action
+    resources = ["*"] # of a domain, IAM knows no resource
+  }
 }
 
 resource "aws_iam_role_policy" "admin_role" {

@@ -96,6 +96,8 @@ def verify(*, tenant: str, fix: bool, as_json: bool) -> int:
         _say_steps(step for step in found["steps"] if step["verb"] != "keep")
         for problem in found["problems"]:
             say(f"  {problem}")
+        for note in found["notes"]:
+            say(f"  note: {note}")
         say(
             "as it was provisioned"
             if found["clean"]

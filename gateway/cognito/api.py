@@ -45,13 +45,21 @@ OPERATIONS = frozenset(
         "AdminGetUser",
         "AdminUpdateUserAttributes",
         "AdminUserGlobalSignOut",
+        "CreateGroup",
         "CreateIdentityProvider",
+        "CreateManagedLoginBranding",
         "CreateUserPoolClient",
+        "DeleteGroup",
         "DeleteIdentityProvider",
+        "DeleteManagedLoginBranding",
         "DeleteUserPoolClient",
         "DescribeIdentityProvider",
+        "DescribeManagedLoginBrandingByClient",
         "DescribeUserPool",
         "DescribeUserPoolClient",
+        "DescribeUserPoolDomain",
+        "GetGroup",
+        "ListGroups",
         "ListIdentityProviders",
         "ListUserPoolClients",
         "ListUsers",
@@ -60,6 +68,9 @@ OPERATIONS = frozenset(
     }
 )
 """Everything that is ever called; the IAM policy lists exactly these."""
+
+OF_NO_POOL = frozenset({"DescribeUserPoolDomain"})
+"""Takes no pool's id; IAM grants it for all pools or for none."""
 
 PER_SECOND = 5.0
 """Cognito's quota per operation and pool for clients and providers; people's operations have 25 and
@@ -193,7 +204,7 @@ class CognitoApi:
         outcome = "ok"
         try:
             answer: dict[str, Any] = await getattr(self._client, _method(operation))(
-                UserPoolId=self._pool_id, **request
+                **({} if operation in OF_NO_POOL else {"UserPoolId": self._pool_id}), **request
             )
         except ClientError as error:
             outcome = str(error.response.get("Error", {}).get("Code", "unknown"))

@@ -25,6 +25,10 @@ READS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("AdminGetUser", {"Username": NOBODY}),
     ("DescribeUserPoolClient", {"ClientId": NOBODY}),
     ("DescribeIdentityProvider", {"ProviderName": NOBODY}),
+    ("DescribeManagedLoginBrandingByClient", {"ClientId": NOBODY}),
+    ("DescribeUserPoolDomain", {"Domain": NOBODY}),
+    ("GetGroup", {"GroupName": NOBODY}),
+    ("ListGroups", {"Limit": 1}),
 )
 """Every operation of the policy that reads."""
 _SIGNED_WRONGLY: Final = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})

@@ -17,6 +17,8 @@ from gateway.core.model import ProviderKind, Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.cognito.pool_users import PoolGroup, PoolSettings, PoolUsers, SignInPages
+
 POOL_USERS = "COGNITO"
 """How a client names the pool's own users among its identity providers."""
 GROUPS, ROLES, OID, IDP_IAT = "custom:groups", "custom:roles", "custom:oid", "custom:idp_iat"
@@ -236,6 +238,8 @@ class Wanted:
     tenant: str
     providers: tuple[WantedProvider, ...]
     client: WantedClient
+    users: PoolUsers | None = None
+    """The pool's own, where they were provisioned for the tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +298,11 @@ class Actual:
     """Of the whole pool; None where nothing of the sort is missing, so that nobody has counted."""
     retired: tuple[ActualClient, ...] = ()
     """Replaced ones that are still accepted."""
+    settings: PoolSettings | None = None
+    pages: SignInPages | None = None
+    """None where nobody asked: no client of the tenant signs in the pool's own users."""
+    group: PoolGroup | None = None
+    """The tenant's members' group, where it was asked for and exists."""
 
 
 def same_issuer(one: str, other: str) -> bool:

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 from gateway.cognito import shapes
 from gateway.cognito.api import CognitoRejectedError
+from gateway.cognito.pool_users import PoolGroup, SignInPages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from gateway.cognito.api import CognitoApi
     from gateway.cognito.desired import Actual, ActualClient, ActualProvider
     from gateway.config.model import CognitoQuotas
 
 NOT_FOUND = "ResourceNotFoundException"
+_NOT_ALLOWED = "AccessDeniedException"
 _PAGE = 60
 """Cognito's own maximum."""
 COUNTED_FOR_S = 60.0
@@ -45,9 +48,17 @@ class Pool:
         self._counted: dict[str, tuple[int, float]] = {}
         """Operation that lists → how many there were, and when."""
 
-    async def actual(self, *, providers: Iterable[str], clients: Sequence[str]) -> Actual:
+    async def actual(
+        self,
+        *,
+        providers: Iterable[str],
+        clients: Sequence[str],
+        group: str | None = None,
+        pages: bool = False,
+    ) -> Actual:
         """As far as it concerns providers of these names and these clients, of which the first is
-        the one that logins begin with.
+        the one that logins begin with. ``group``: a members' group. ``pages``: what the clients
+        need on the pages on which the pool's own users sign in.
         """
         described = (await self.api.call("DescribeUserPool", idempotent=True))["UserPool"]
         names = tuple(providers)
@@ -63,7 +74,82 @@ class Pool:
             if len(found) < len(names)
             else None,
             client_count=await self.client_count() if current is None else None,
+            pages=await self._pages(described, (current, *retired)) if pages else None,
+            group=None if group is None else await self.group(group),
         )
+
+    async def _pages(
+        self, described: Mapping[str, Any], clients: Sequence[ActualClient | None]
+    ) -> SignInPages:
+        versions = [
+            await self._pages_version(str(domain))
+            for domain in (described.get("Domain"), described.get("CustomDomain"))
+            if domain
+        ]
+        styled = [
+            client.client_id
+            for client in clients
+            if client is not None and await self.style_of(client.client_id) is not None
+        ]
+        known = [version for version in versions if version is not None]
+        return SignInPages(
+            max(known) if known and len(known) == len(versions) else None, frozenset(styled)
+        )
+
+    async def _pages_version(self, domain: str) -> int | None:
+        """None where the domain does not say, or the gateway may not ask."""
+        try:
+            answer = await self.api.call("DescribeUserPoolDomain", idempotent=True, Domain=domain)
+        except CognitoRejectedError as refused:
+            if refused.code == _NOT_ALLOWED:
+                return None
+            raise
+        version = answer.get("DomainDescription", {}).get("ManagedLoginVersion")
+        return version if isinstance(version, int) else None
+
+    async def style_of(self, client_id: str) -> str | None:
+        """The id of the client's managed login style."""
+        try:
+            answer = await self.api.call(
+                "DescribeManagedLoginBrandingByClient", idempotent=True, ClientId=client_id
+            )
+        except CognitoRejectedError as refused:
+            if refused.code == NOT_FOUND:
+                return None
+            raise
+        return str(answer["ManagedLoginBranding"]["ManagedLoginBrandingId"])
+
+    async def delete_style(self, style_id: str) -> None:
+        await self._delete("DeleteManagedLoginBranding", ManagedLoginBrandingId=style_id)
+
+    async def group(self, name: str) -> PoolGroup | None:
+        try:
+            answer = await self.api.call("GetGroup", idempotent=True, GroupName=name)
+        except CognitoRejectedError as refused:
+            if refused.code == NOT_FOUND:
+                return None
+            raise
+        return PoolGroup(name, str(answer["Group"].get("Description", "")))
+
+    async def groups_of_tenant(self, members: str) -> tuple[str, ...]:
+        """Names of all groups of the tenant whose ``members`` group it is, that one last."""
+        found: list[str] = []
+        token: str | None = None
+        while True:
+            more = {"NextToken": token} if token else {}
+            answer = await self.api.call("ListGroups", idempotent=True, Limit=_PAGE, **more)
+            found += [
+                name
+                for each in answer.get("Groups", ())
+                if (name := str(each["GroupName"])) == members or name.startswith(f"{members}/")
+            ]
+            token = answer.get("NextToken")
+            if not token:
+                return tuple(sorted(found, reverse=True))
+
+    async def delete_group(self, name: str) -> None:
+        """Nobody is in it any more."""
+        await self._delete("DeleteGroup", GroupName=name)
 
     async def provider(self, name: str) -> ActualProvider | None:
         try:

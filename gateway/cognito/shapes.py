@@ -22,6 +22,7 @@ from gateway.cognito.desired import (
     SamlConnection,
     same_issuer,
 )
+from gateway.cognito.pool_users import read_settings
 from gateway.core.model import Secret
 
 if TYPE_CHECKING:
@@ -310,4 +311,5 @@ def read_pool(
         client,
         case_sensitive,
         retired=retired,
+        settings=read_settings(described),
     )

@@ -14,6 +14,7 @@ from gateway.core.canonical import account_address, canonical_id
 from gateway.core.groups import parse_groups
 from gateway.core.hosts import email_domain
 from gateway.core.model import EmailTrust, Identity, ProviderKind
+from gateway.core.pool_groups import own_groups
 from gateway.core.reason import Reason
 
 if TYPE_CHECKING:
@@ -133,13 +134,17 @@ def accept(
     warnings: list[str] = []
     groups = _names(claims, "custom:groups", provider, warnings)
     if provider.kind is ProviderKind.COGNITO:
-        # Cognito adds <pool>_<provider> by itself; it says nothing about what a person may do.
-        listed = claims.get("cognito:groups")
-        groups = (
-            _canonical(g for g in listed if isinstance(g, str) and not g.startswith(f"{pool_id}_"))
-            if isinstance(listed, list)
-            else ()
-        )
+        listed = _pool_groups(claims, pool_id)
+        members = provider.members_group
+        if members and members not in listed:
+            # Cognito leaves the claim out of tokens of people in no group.
+            return Refusal(
+                Reason.EMAIL_DOMAIN,
+                f"provider {provider.name} has members_only, and the user is not in the pool's "
+                f"group {members}",
+                sub,
+            )
+        groups = _canonical(own_groups(members, listed) if members else listed)
     identity = Identity(
         sub=sub,
         email=account_address(email, domain),
@@ -171,6 +176,14 @@ def accept(
         or _says(claims, "custom:groups", provider),
         says_roles=_says(claims, "custom:roles", provider),
     )
+
+
+def _pool_groups(claims: Mapping[str, object], pool_id: str) -> tuple[str, ...]:
+    """Cognito adds <pool>_<provider> by itself; it says nothing about what a person may do."""
+    listed = claims.get("cognito:groups")
+    if not isinstance(listed, list):
+        return ()
+    return tuple(g for g in listed if isinstance(g, str) and not g.startswith(f"{pool_id}_"))
 
 
 def _is_of_organization(claims: Mapping[str, object], tenant: Tenant, provider: Provider) -> bool:

@@ -89,6 +89,10 @@ class Provider:
     domains: frozenset[str]
     email_trust: EmailTrust
     url_decode_groups: bool = True
+    members_group: str = ""
+    """Of the pool's own users: the Cognito group that makes one of them the tenant's, or "" where
+    every user of ``domains`` is.
+    """
 
     @property
     def known_as(self) -> str:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.provisioning.pool_users import recalled_users
 from gateway.provisioning.preflight import PreflightProblem
+from gateway.provisioning.request import PoolUsersBody
 from gateway.tenants.bound_keys import PROVISIONED, Authority, operators_changes
 from gateway.tenants.document import TenantDocument
 
@@ -35,7 +37,7 @@ BODY_FIELDS: Mapping[str, Authority] = {
 PROVIDER_FIELDS: Mapping[str, Authority] = {
     # the pool's: a name of one's choice could be the one that another customer is about to get
     "name": _OPERATOR,
-    "kind": _TENANT,
+    "kind": _TENANT,  # but for "cognito": a group and one of twenty styles of the pool
     "client_id": _TENANT,
     "client_secret": _TENANT,
     "oidc_issuer": _TENANT,
@@ -104,11 +106,13 @@ def _operators_words(body: ProvisionBody, document: Json, known: Sequence[Json])
             "name": set(listed),
             "domains": {frozenset(listed[n].get("domains") or ()) for n in names & listed.keys()},
             "identifiers": {
-                tuple(provisioned[n]["identifiers"]) for n in names & provisioned.keys()
+                tuple(provisioned[n].get("identifiers", ())) for n in names & provisioned.keys()
             },
-            "scopes": {tuple(provisioned[n]["scopes"]) for n in names & provisioned.keys()},
+            "scopes": {tuple(provisioned[n].get("scopes", ())) for n in names & provisioned.keys()},
             "attributes": set(),
         }
+        if isinstance(provider, PoolUsersBody) and recalled_users(known) is None:
+            yield f"providers.{number}.kind"
         yield from (
             f"providers.{number}.{name}"
             for name in _not_standing(provider, PROVIDER_FIELDS, theirs)

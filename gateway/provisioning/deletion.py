@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.core.model import ProviderKind
+from gateway.provisioning.pool_user_steps import PoolUserSteps
 from gateway.provisioning.runs import RunKind
 
 if TYPE_CHECKING:
@@ -32,7 +34,13 @@ async def destroying(steps: Steps, tenant: str, request: Json) -> AsyncIterator[
     for client_id in request.get("clients", ()):
         yield steps.delete_client(tenant, str(client_id))
     for provider in request.get("providers", ()):
-        yield steps.delete_provider(tenant, str(provider["name"]), mark=str(provider["marker"]))
+        yield _delete_provider(steps, tenant, provider)
+
+
+def _delete_provider(steps: Steps, tenant: str, provider: Json) -> Work:
+    if provider.get("kind") == ProviderKind.COGNITO:
+        return PoolUserSteps(steps.pool, steps.run).delete_groups(tenant)
+    return steps.delete_provider(tenant, str(provider["name"]), mark=str(provider["marker"]))
 
 
 async def retiring(steps: Steps, tenant: str, retire: Json) -> AsyncIterator[Work]:
@@ -41,4 +49,4 @@ async def retiring(steps: Steps, tenant: str, retire: Json) -> AsyncIterator[Wor
     for client_id in retire["clients"]:
         yield steps.delete_client(tenant, str(client_id))
     for provider in retire["providers"]:
-        yield steps.delete_provider(tenant, str(provider["name"]), mark=str(provider["marker"]))
+        yield _delete_provider(steps, tenant, provider)

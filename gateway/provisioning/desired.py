@@ -23,12 +23,15 @@ from gateway.cognito.desired import (
     scopes_for,
     writable,
 )
+from gateway.cognito.pool_users import PoolUsers
 from gateway.config.types import parse_duration
 from gateway.core.model import ProviderKind, Secret
+from gateway.core.pool_groups import members_group
 from gateway.provisioning.discovery import looks_like
-from gateway.provisioning.plan import Difference, Resource, Step, Verb
+from gateway.provisioning.plan_rows import Difference, Resource, Step, Verb
+from gateway.provisioning.pool_users import remembered_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
-from gateway.provisioning.request import SamlProviderBody
+from gateway.provisioning.request import PoolUsersBody, SamlProviderBody
 from gateway.provisioning.saml_metadata import SamlMetadata
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.folder_plan import differences
@@ -54,20 +57,29 @@ class Recognised:
     name: str
     kind: ProviderKind
     issuer: str | None
-    body: OidcProviderBody | SamlProviderBody = field(repr=False)
-    connection: Connection
+    body: OidcProviderBody | SamlProviderBody | PoolUsersBody = field(repr=False)
+    connection: Connection | PoolUsers
 
 
 def recognise(
     body: ProvisionBody,
     tenant: str,
     published: Sequence[Mapping[str, object] | SamlMetadata | None],
+    *,
+    taken: frozenset[str] = frozenset(),
 ) -> tuple[Recognised, ...]:
     """``published``: discovery documents and SAML metadata in the body's order, None where there is
-    none.
+    none. ``taken``: names of which the pool's own users get none.
     """
     found: list[Recognised] = []
     for provider, read in zip(body.all_providers, published, strict=True):
+        if isinstance(provider, PoolUsersBody):
+            name = provider.name or _name(
+                tenant, ProviderKind.COGNITO, {*taken, *(r.name for r in found)}
+            )
+            users = PoolUsers(name, members_group(tenant))
+            found.append(Recognised(name, ProviderKind.COGNITO, None, provider, users))
+            continue
         if isinstance(provider, SamlProviderBody):
             name = provider.name or _name(tenant, ProviderKind.SAML, {r.name for r in found})
             metadata = read if isinstance(read, SamlMetadata) else None
@@ -143,9 +155,11 @@ def tenant_document(
     existing: Mapping[str, Any] | None,
     *,
     shared_hosts: bool,
+    known: Sequence[Json] = (),
 ) -> tuple[Json, tuple[PreflightProblem, ...]]:
     """What the registry shall hold. The body wins over what exists, and its providers are all there
-    are besides the pool's own users; other things that it leaves out stay.
+    are; other things that it leaves out stay, and so do the pool's own users where they were not
+    provisioned (``known``: what was).
     """
     document: Json = dict(
         existing or {"id": tenant, "name": tenant, "hosts": [], "allowed_roles": "any"}
@@ -174,17 +188,27 @@ def tenant_document(
         findings.append(invalid("hosts", "needed: this gateway has no shared hosts"))
     before = {p["name"]: p for p in document.get("providers", ())}
     named = [{**before.get(provider.name, {}), **_entry(provider)} for provider in providers]
-    own = [
-        p
-        for p in before.values()
-        if p["kind"] == ProviderKind.COGNITO and p["name"] not in {n["name"] for n in named}
-    ]
+    own = unprovisioned_users(existing, known)
+    if any(provider.kind is ProviderKind.COGNITO for provider in providers):
+        own = []
     document["providers"] = named + own
     return document, tuple(findings)
 
 
+def unprovisioned_users(existing: Mapping[str, Any] | None, known: Sequence[Json]) -> list[Json]:
+    """The entry of a tenant's document for the pool's own users that somebody wrote there."""
+    provisioned = {e["name"] for e in known}
+    return [
+        p
+        for p in (existing or {}).get("providers", ())
+        if p["kind"] == ProviderKind.COGNITO and p["name"] not in provisioned
+    ]
+
+
 def _entry(provider: Recognised) -> Json:
     entry: Json = {"name": provider.name, "kind": str(provider.kind), "issuer": provider.issuer}
+    if isinstance(provider.connection, PoolUsers):
+        entry["members_only"] = True
     if isinstance(provider.connection, SamlConnection):
         entry["entity_id"] = provider.connection.entity_id
     if provider.body.label:
@@ -233,7 +257,13 @@ def wanted_providers(
             identifiers=p.body.identifiers,
         )
         for p in providers
+        if not isinstance(p.connection, PoolUsers) and not isinstance(p.body, PoolUsersBody)
     )
+
+
+def wanted_users(providers: Sequence[Recognised]) -> PoolUsers | None:
+    """The pool's own, where the body names them."""
+    return next((p.connection for p in providers if isinstance(p.connection, PoolUsers)), None)
 
 
 def wanted(
@@ -243,6 +273,7 @@ def wanted(
     config: Config,
     *,
     required: frozenset[str],
+    users: PoolUsers | None,
 ) -> Wanted:
     """The providers to look after, and the client that uses them and all others of the document."""
     origins = (
@@ -266,7 +297,7 @@ def wanted(
         write=writable(mapped, required),
         refresh_days=_days(document, config),
     )
-    return Wanted(tenant, tuple(providers), client)
+    return Wanted(tenant, tuple(providers), client, users)
 
 
 def _days(document: Mapping[str, Any], config: Config) -> int:
@@ -278,7 +309,7 @@ def _days(document: Mapping[str, Any], config: Config) -> int:
     return max(1, math.ceil(absolute.total_seconds() / 86_400))
 
 
-def remembered(providers: Sequence[WantedProvider], *, keep_secrets: bool) -> list[Json]:
+def remembered(target: Wanted, *, keep_secrets: bool) -> list[Json]:
     """For the journal, so that a later look knows what was wanted."""
     return [
         {
@@ -288,8 +319,8 @@ def remembered(providers: Sequence[WantedProvider], *, keep_secrets: bool) -> li
             "mapping": dict(p.mapping),
             "identifiers": list(p.identifiers),
         }
-        for p in providers
-    ]
+        for p in target.providers
+    ] + remembered_users(target.users)
 
 
 def _remembered(connection: Connection, *, keep_secrets: bool) -> Json:
@@ -327,6 +358,7 @@ def recalled(entries: Sequence[Json]) -> tuple[WantedProvider, ...]:
             identifiers=tuple(e["identifiers"]),
         )
         for e in entries
+        if e["kind"] != ProviderKind.COGNITO
     )
 
 

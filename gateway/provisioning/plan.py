@@ -12,13 +12,10 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from gateway.cognito.desired import (
     CUSTOM_ATTRIBUTES,
-    POOL_USERS,
     OidcConnection,
     SamlConnection,
 )
@@ -29,6 +26,8 @@ from gateway.cognito.shapes import (
     saml_differences,
 )
 from gateway.core.model import ProviderKind
+from gateway.provisioning.plan_rows import Difference, Plan, Resource, Step, Verb
+from gateway.provisioning.pool_users import users_notes, users_steps
 from gateway.provisioning.preflight import PreflightProblem, check_pool, check_quotas
 
 if TYPE_CHECKING:
@@ -45,69 +44,6 @@ if TYPE_CHECKING:
     from gateway.config.model import CognitoQuotas
 
 SECRET_SHOWN = "***"
-
-
-class Verb(StrEnum):
-    """What a step does with its resource."""
-
-    ADD = "add"
-    CREATE = "create"
-    CHANGE = "change"
-    ADOPT = "adopt"
-    KEEP = "keep"
-    REMOVE = "remove"
-
-
-class Resource(StrEnum):
-    """What a step is about."""
-
-    ATTRIBUTES = "attributes"
-    PROVIDER = "provider"
-    CLIENT = "client"
-    TENANT = "tenant"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One setting, as it is and as it shall be; secrets as ``***``."""
-
-    setting: str
-    now: object
-    wanted: object
-
-    def __str__(self) -> str:
-        return f"{self.setting}: {_shown(self.now)} → {_shown(self.wanted)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One row of the plan."""
-
-    verb: Verb
-    resource: Resource
-    name: str
-    why: str
-    differences: tuple[Difference, ...] = ()
-
-    @property
-    def does(self) -> bool:
-        return self.verb is not Verb.KEEP
-
-    def __str__(self) -> str:
-        return f"{self.verb:7} {self.resource} {self.name}: {self.why}"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """``problems`` keep it from being applied; ``notes`` are for the person who reads it."""
-
-    steps: tuple[Step, ...]
-    problems: tuple[PreflightProblem, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def changes(self) -> tuple[Step, ...]:
-        return tuple(s for s in self.steps if s.does)
 
 
 def plan(
@@ -150,6 +86,9 @@ def plan(
             continue
         steps.append(_provider(provider, found, adopted=provider.name not in known))
     steps += [_leaving(name, mark) for name, mark in (leaving or {}).items()]
+    own, against = users_steps(wanted, actual, known=known, adopt=adopt)
+    problems += against
+    steps += [step for step in own if step.resource is Resource.GROUP]
     steps.append(_client(wanted.client, actual.client, adopted=adopt_client))
     steps += [
         _retired(
@@ -159,11 +98,14 @@ def plan(
         )
         for client_id in retired
     ]
+    steps += [step for step in own if step.resource is Resource.STYLE]
     made = [step.resource for step in steps if step.verb is Verb.CREATE]
     problems += check_quotas(
         actual, quotas, clients=made.count(Resource.CLIENT), providers=made.count(Resource.PROVIDER)
     )
-    return Plan(tuple(steps), tuple(problems), _notes(wanted, actual))
+    return Plan(
+        tuple(steps), tuple(problems), (*_notes(wanted, actual), *users_notes(wanted, actual))
+    )
 
 
 def _other_type(wanted: WantedProvider, found: ActualProvider, pool_id: str) -> PreflightProblem:
@@ -363,11 +305,6 @@ def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
             "the pool ignores case in user names: subjects that differ in case only would "
             "be one person (it can only be chosen when a pool is made)"
         )
-    if POOL_USERS in wanted.client.providers:
-        notes.append(
-            "the pool's own users sign in on Cognito's page: with managed login (version "
-            "2) the client needs a style there, of which a pool has at most 20"
-        )
     for provider in wanted.providers:
         found = actual.providers.get(provider.name)
         if (
@@ -387,9 +324,3 @@ def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "(unset)"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -27,11 +27,16 @@ from gateway.provisioning.desired import (
     required_attributes,
     tenant_document,
     tenant_step,
+    unprovisioned_users,
     wanted,
     wanted_providers,
+    wanted_users,
 )
 from gateway.provisioning.discovery import Discovered
-from gateway.provisioning.plan import Plan, Resource, Verb, plan
+from gateway.provisioning.plan import plan
+from gateway.provisioning.plan_rows import Plan, Resource, Verb
+from gateway.provisioning.pool_user_steps import PoolUserSteps
+from gateway.provisioning.pool_users import has_pool_users
 from gateway.provisioning.preflight import (
     PreflightProblem,
     check_discovery,
@@ -39,7 +44,7 @@ from gateway.provisioning.preflight import (
     check_provider,
     invalid,
 )
-from gateway.provisioning.request import OidcProviderBody, SamlProviderBody
+from gateway.provisioning.request import OidcProviderBody, PoolUsersBody, SamlProviderBody
 from gateway.provisioning.saml_metadata import MetadataError, SamlMetadata, read_metadata
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.validation import problems
@@ -212,6 +217,8 @@ class Proposer:
             body,
             tenant,
             [d.document if isinstance(d, Discovered) else d for d in discovered],
+            # With another name, nobody whom it let in before stays signed in.
+            taken=frozenset(p["name"] for p in unprovisioned_users(basis.document, basis.known)),
         )
         found = [
             *unreachable,
@@ -228,7 +235,12 @@ class Proposer:
             check_provider(p, development=self.config.development) for p in providers
         )
         document, missing = tenant_document(
-            tenant, body, recognised, basis.document, shared_hosts=bool(self.config.shared_hosts)
+            tenant,
+            body,
+            recognised,
+            basis.document,
+            shared_hosts=bool(self.config.shared_hosts),
+            known=basis.known,
         )
         found += missing
         # A message about a field that is wrong in itself says more than the registry's about the
@@ -250,9 +262,12 @@ class Proposer:
         self, tenant: str, body: ProvisionBody, basis: Basis, desired: _Desired
     ) -> Proposal:
         credentials, adopted = basis.credentials, _adopted(body, basis)
+        users = wanted_users(desired.recognised)
         actual = await self.pool.actual(
             providers=[p.name for p in desired.providers],
             clients=credentials.client_ids if credentials else [adopted] if adopted else (),
+            group=None if users is None else users.group,
+            pages=has_pool_users(desired.document),
         )
         if adopted is not None and (actual.client is None or actual.client.secret is None):
             return _rejected(
@@ -271,6 +286,7 @@ class Proposer:
             wanted_providers(desired.recognised, required=required),
             self.config,
             required=required,
+            users=users,
         )
         leave = leaving(desired.recognised, basis.document, basis.known)
         proposed = plan(
@@ -290,7 +306,7 @@ class Proposer:
         request: Json = {
             "providers": [
                 {"marker": marks.get(e["name"]), **e}
-                for e in remembered(target.providers, keep_secrets=body.keep_secrets)
+                for e in remembered(target, keep_secrets=body.keep_secrets)
             ]
         }
         if not await self.bases.unchanged(tenant, basis):
@@ -317,8 +333,10 @@ class Proposer:
         findings: list[PreflightProblem] = []
 
         async def one(
-            number: int, provider: OidcProviderBody | SamlProviderBody
+            number: int, provider: OidcProviderBody | SamlProviderBody | PoolUsersBody
         ) -> Discovered | SamlMetadata | None:
+            if isinstance(provider, PoolUsersBody):
+                return None
             if isinstance(provider, SamlProviderBody):
                 return await metadata(number, provider)
             issuer = provider.oidc_issuer
@@ -465,8 +483,14 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
             yield steps.create_provider(provider)
         elif step.differences:
             yield steps.update_provider(provider, found)
+    users = PoolUserSteps(steps.pool, steps.run)
+    if target.users is not None and actual.group is None:
+        yield users.create_group(target.users)
     if actual.client is None:
         yield steps.create_client(target.client, tenant=proposal.tenant)
+    for step in proposal.plan.changes:
+        if step.resource is Resource.STYLE:
+            yield users.create_style(step.name or steps.credentials_made().client_id)
     changed = {
         s.name
         for s in proposal.plan.steps

@@ -70,14 +70,25 @@ class SamlProviderBody(_ProviderBody):
         return self
 
 
+class PoolUsersBody(_Body):
+    """The pool's own users: those whom the tenant's members' group holds. ``name`` is derived."""
+
+    kind: Literal["cognito"]
+    name: Text | None = None
+    label: Annotated[str, Field(max_length=80), VISIBLE] = ""
+    domains: Annotated[frozenset[EmailDomain], Field(max_length=500)] | None = None
+
+
 def _form(body: object) -> str:
-    """Which of the two a provider is, by its kind alone."""
+    """Which of the three a provider is, by its kind alone."""
     kind = body.get("kind") if isinstance(body, dict) else getattr(body, "kind", None)
-    return "(saml)" if kind == "saml" else "(oidc)"
+    return {"saml": "(saml)", "cognito": "(cognito)"}.get(str(kind), "(oidc)")
 
 
 ProviderBody = Annotated[
-    Annotated[OidcProviderBody, Tag("(oidc)")] | Annotated[SamlProviderBody, Tag("(saml)")],
+    Annotated[OidcProviderBody, Tag("(oidc)")]
+    | Annotated[SamlProviderBody, Tag("(saml)")]
+    | Annotated[PoolUsersBody, Tag("(cognito)")],
     Discriminator(_form),
 ]
 
@@ -118,6 +129,9 @@ class ProvisionBody(_Body):
                 raise ValueError(msg)
         if self.provider is None and self.providers is None:
             msg = "provider, or providers for several, is needed"
+            raise ValueError(msg)
+        if sum(isinstance(each, PoolUsersBody) for each in self.all_providers) > 1:
+            msg = "a pool has its own users once: one provider of kind cognito"
             raise ValueError(msg)
         return self
 

@@ -20,7 +20,9 @@ from gateway.errors import GatewayError
 from gateway.log import fields
 from gateway.provisioning.deletion import retiring
 from gateway.provisioning.desired import describe, recalled, required_attributes, wanted
-from gateway.provisioning.plan import Resource, Step, Verb
+from gateway.provisioning.plan_rows import Resource, Step, Verb
+from gateway.provisioning.pool_user_steps import PoolUserSteps
+from gateway.provisioning.pool_users import has_pool_users
 from gateway.provisioning.preflight import PreflightProblem, check_quotas
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import RunKind
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from typing import Any
 
-    from gateway.cognito.desired import ActualClient, WantedClient
+    from gateway.cognito.desired import Actual, WantedClient
     from gateway.config.model import Config
     from gateway.provisioning.credentials import ClientCredentials
     from gateway.provisioning.proposal import BasisReader
@@ -72,7 +74,9 @@ class Rotation:
                     f"(gateway provision retire {tenant})"
                 ),
             )
-        actual = await self.provisioning.pool.actual(providers=(), clients=[held.client_id])
+        actual = await self.provisioning.pool.actual(
+            providers=(), clients=[held.client_id], pages=has_pool_users(document)
+        )
         room = replace(actual, client_count=await self.provisioning.pool.client_count())
         if (
             full := next(
@@ -87,6 +91,7 @@ class Rotation:
             remembered,
             self.config,
             required=required_attributes(actual.attributes.values()),
+            users=None,
         )
         retires_at = self.provisioning.clock() + longest_session_s(document, self.config) + SPARE_S
         until = datetime.fromtimestamp(retires_at, UTC).isoformat(timespec="minutes")
@@ -98,7 +103,7 @@ class Rotation:
         )
         return await self.provisioning.run(
             tenant,
-            lambda steps: _rotating(steps, tenant, target.client, actual.client, held, retires_at),
+            lambda steps: _rotating(steps, tenant, target.client, actual, held, retires_at),
             run=self.provisioning.new_run(),
             kind=RunKind.ROTATE,
             actor=actor,
@@ -164,11 +169,14 @@ async def _rotating(
     steps: Steps,
     tenant: str,
     client: WantedClient,
-    like: ActualClient | None,
+    actual: Actual,
     held: ClientCredentials,
     retires_at: float,
 ) -> AsyncIterator[Work]:
-    yield steps.create_client(client, tenant=tenant, like=like)
+    yield steps.create_client(client, tenant=tenant, like=actual.client)
+    if actual.pages is not None and actual.pages.need_style:
+        users = PoolUserSteps(steps.pool, steps.run)
+        yield users.create_style(steps.credentials_made().client_id)
     yield steps.put_credentials(
         tenant, lambda: held.replaced_by(steps.credentials_made(), retires_at=retires_at), held
     )

@@ -71,6 +71,9 @@ class Action(StrEnum):
     DELETE_CREDENTIALS = "delete_credentials"
     DELETE_CLIENT = "delete_client"
     DELETE_PROVIDER = "delete_provider"
+    CREATE_GROUP = "create_group"
+    CREATE_STYLE = "create_style"
+    DELETE_GROUPS = "delete_groups"
 
 
 @dataclass(frozen=True, slots=True)

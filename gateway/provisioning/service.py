@@ -11,7 +11,9 @@ from gateway.cognito.desired import OidcConnection, marker
 from gateway.provisioning.credentials import retired_ids
 from gateway.provisioning.deletion import destroying
 from gateway.provisioning.desired import describe, recalled, required_attributes, wanted
-from gateway.provisioning.plan import Resource, Step, Verb, plan
+from gateway.provisioning.plan import plan
+from gateway.provisioning.plan_rows import Resource, Step, Verb
+from gateway.provisioning.pool_users import has_pool_users, recalled_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.proposal import BasisReader, Proposal, Proposer, works
 from gateway.provisioning.rotation import Rotation
@@ -42,6 +44,7 @@ class Drift:
     steps: tuple[Step, ...]
     problems: tuple[PreflightProblem, ...]
     fixed: Outcome | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -92,16 +95,19 @@ class Onboarding:
         created = {
             s.name
             for s in proposal.plan.steps
-            if s.resource is Resource.PROVIDER and s.verb is Verb.CREATE
+            if s.resource in {Resource.PROVIDER, Resource.GROUP} and s.verb is Verb.CREATE
         }
         request = {
             "providers": [
-                {**e, "marker": marker(run, e["name"])} if e["name"] in created else e
+                {**e, "marker": marker(run, e["name"])}
+                if e["name"] in created or e.get("group") in created
+                else e
                 for e in proposal.request["providers"]
             ]
         }
+        kinds = {e["name"]: e["kind"] for e in basis.known}
         ours = [
-            {"name": name, "marker": mark}
+            {"name": name, "marker": mark, "kind": kinds.get(name)}
             for name, mark in proposal.leaving.items()
             if mark is not None
         ]
@@ -132,9 +138,12 @@ class Onboarding:
         if latest is None or document is None:
             return None
         providers = recalled(latest.request.get("providers", ()))
+        users = recalled_users(latest.request.get("providers", ()))
         actual = await self.provisioning.pool.actual(
             providers=[p.name for p in providers],
             clients=credentials.client_ids if credentials else (),
+            group=None if users is None else users.group,
+            pages=has_pool_users(document),
         )
         target = wanted(
             tenant,
@@ -142,22 +151,24 @@ class Onboarding:
             providers,
             self.config,
             required=required_attributes(actual.attributes.values()),
+            users=users,
         )
         found = plan(
             target,
             actual,
             quotas=self.config.cognito.quotas,
-            known=frozenset(p.name for p in providers),
+            known=frozenset(e["name"] for e in latest.request.get("providers", ())),
             retired=retired_ids(credentials),
         )
         drift = [*found.problems, *_irreparable(providers, actual, credentials)]
         steps = found.steps
         if not fix or drift or not found.changes:
-            return Drift(tenant, latest.id, steps, tuple(drift))
+            return Drift(tenant, latest.id, steps, tuple(drift), notes=found.notes)
         proposal = Proposal(
             tenant, found, None, None, target, actual, credentials, latest.request, basis=basis
         )
-        return Drift(tenant, latest.id, steps, (), await self.apply(proposal, actor=actor))
+        fixed = await self.apply(proposal, actor=actor)
+        return Drift(tenant, latest.id, steps, (), fixed, notes=found.notes)
 
     async def rotate(
         self,
@@ -217,7 +228,7 @@ class Onboarding:
         if latest is None and credentials is None:
             return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
         ours = [
-            {"name": p["name"], "marker": p["marker"]}
+            {"name": p["name"], "marker": p["marker"], "kind": p["kind"]}
             for p in (latest.request.get("providers", ()) if latest else ())
             if p.get("marker")
         ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cognito import shapes
 from gateway.cognito.api import CognitoRejectedError, UnansweredError
-from gateway.cognito.desired import client_name, marker
+from gateway.cognito.desired import POOL_USERS, client_name, marker
 from gateway.provisioning.credentials import ClientCredentials, RegistryRejectedError
 from gateway.provisioning.runs import Action
 
@@ -56,7 +56,7 @@ class Steps:
         sleep: Callable[[float], Awaitable[None]],
         visible_s: float,
     ) -> None:
-        self._pool, self._registrar, self.run = pool, registrar, run
+        self.pool, self._registrar, self.run = pool, registrar, run
         self._clock, self._sleep, self._visible_s = clock, sleep, visible_s
         self._made: ClientCredentials | None = None
 
@@ -70,7 +70,7 @@ class Steps:
     def add_attributes(self, names: tuple[str, ...]) -> Work:
         async def perform() -> Json:
             try:
-                await self._pool.api.call(
+                await self.pool.api.call(
                     "AddCustomAttributes",
                     idempotent=False,
                     CustomAttributes=shapes.custom_attributes(names),
@@ -78,7 +78,7 @@ class Steps:
             except (CognitoRejectedError, UnansweredError):
                 # Another run may have added them first, or this call did before its answer was
                 # lost.
-                present = (await self._pool.actual(providers=(), clients=())).attributes
+                present = (await self.pool.actual(providers=(), clients=())).attributes
                 if not set(names) <= set(present):
                     raise
             return {}
@@ -92,7 +92,7 @@ class Steps:
             request = shapes.create_provider(wanted, marker=mark)
             for attempt in range(_CREATE_PROVIDER_ATTEMPTS):
                 try:
-                    await self._pool.api.call("CreateIdentityProvider", idempotent=False, **request)
+                    await self.pool.api.call("CreateIdentityProvider", idempotent=False, **request)
                 except UnansweredError:
                     # Repeating is safe: names are unique, and the marker tells whose it is.
                     if attempt + 1 == _CREATE_PROVIDER_ATTEMPTS:
@@ -114,13 +114,13 @@ class Steps:
     async def _is_ours(self, name: str, mark: str) -> bool:
         """The pool says the name is taken: wait until it can be seen by whom."""
         until = self._clock() + self._visible_s
-        while (found := await self._pool.provider(name)) is None and self._clock() < until:
+        while (found := await self.pool.provider(name)) is None and self._clock() < until:
             await self._sleep(_LOOK_EVERY_S)
         return found is not None and mark in found.identifiers
 
     def update_provider(self, wanted: WantedProvider, found: ActualProvider) -> Work:
         async def perform() -> Json:
-            await self._pool.api.call(
+            await self.pool.api.call(
                 "UpdateIdentityProvider", idempotent=True, **shapes.update_provider(wanted, found)
             )
             return {}
@@ -158,7 +158,7 @@ class Steps:
         while True:
             try:
                 described: dict[str, Any] = (
-                    await self._pool.api.call("CreateUserPoolClient", idempotent=False, **request)
+                    await self.pool.api.call("CreateUserPoolClient", idempotent=False, **request)
                 )["UserPoolClient"]
             except CognitoRejectedError as refused:
                 # A provider made a moment ago cannot be seen by every part of Cognito at once.
@@ -186,10 +186,10 @@ class Steps:
         """
         until = self._clock() + min(self._visible_s, 5 * _LOOK_EVERY_S)
         while True:
-            ids = await self._pool.clients_named(name)
+            ids = await self.pool.clients_named(name)
             if ids:
                 described: dict[str, Any] = (
-                    await self._pool.api.call(
+                    await self.pool.api.call(
                         "DescribeUserPoolClient", idempotent=True, ClientId=ids[0]
                     )
                 )["UserPoolClient"]
@@ -200,7 +200,7 @@ class Steps:
 
     def update_client(self, wanted: WantedClient, found: ActualClient) -> Work:
         async def perform() -> Json:
-            await self._pool.api.call(
+            await self.pool.api.call(
                 "UpdateUserPoolClient", idempotent=True, **shapes.update_client(wanted, found)
             )
             return {}
@@ -255,7 +255,7 @@ class Steps:
         knows it.
         """
         until = self._clock() + self._visible_s
-        while await self._pool.client(client_id) is None:
+        while await self.pool.client(client_id) is None:
             if self._clock() >= until:
                 msg = f"Cognito does not show the new client {client_id}"
                 raise UnansweredError(msg)
@@ -294,10 +294,15 @@ class Steps:
 
     def delete_client(self, tenant: str, client_id: str) -> Work:
         async def perform() -> Json:
-            found = await self._pool.client(client_id)
+            found = await self.pool.client(client_id)
             if found is not None and not found.name.startswith(client_name(tenant, "")):
                 return {"kept": "the gateway did not make it"}
-            await self._pool.delete_client(client_id)
+            if found is not None and POOL_USERS in found.strings("SupportedIdentityProviders"):
+                # Whether it goes with the client is not documented, and a pool has twenty.
+                style = await self.pool.style_of(client_id)
+                if style is not None:
+                    await self.pool.delete_style(style)
+            await self.pool.delete_client(client_id)
             return {}
 
         return Work(Action.DELETE_CLIENT, client_id, perform)
@@ -307,11 +312,11 @@ class Steps:
             owner = await self._registrar.owner_of(name)
             if owner not in {None, tenant}:
                 return {"kept": f"tenant {owner} uses it"}
-            found = await self._pool.provider(name)
+            found = await self.pool.provider(name)
             if found is not None and mark not in found.identifiers:
                 return {"kept": "it is not the one that the gateway made"}
             if found is not None:
-                await self._pool.delete_provider(name)
+                await self.pool.delete_provider(name)
             return {}
 
         return Work(Action.DELETE_PROVIDER, name, perform)

@@ -18,6 +18,7 @@ from gateway.cognito.api import CognitoRejectedError
 from gateway.cognito.pool import NOT_FOUND
 from gateway.log import fields
 from gateway.provisioning.credentials import ClientCredentials
+from gateway.provisioning.pool_user_steps import undo_group, undo_style
 from gateway.provisioning.runs import Action, StepState
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Undoing:
                 return await self._provider(step, waited=waited)
             case Action.CREATE_CLIENT:
                 return await self._client(step, waited=waited)
+            case Action.CREATE_GROUP:
+                return await undo_group(self._pool, step, waited=waited)
+            case Action.CREATE_STYLE:
+                return await undo_style(self._pool, step, waited=waited)
             case Action.UPDATE_PROVIDER | Action.UPDATE_CLIENT:
                 await self._restore(step)
             case Action.PUT_TENANT:

@@ -55,6 +55,7 @@ FIELDS: Mapping[str, Authority] = {
     "providers[].domains": _OPERATOR,
     "providers[].email_trust": _OPERATOR,
     "providers[].url_decode_groups": _OPERATOR,
+    "providers[].members_only": _OPERATOR,  # without it the domain alone admits
     "providers[].hooks.secrets": _TENANT,
     "providers[].hooks.directory_id": _TENANT,
     "providers[].hooks.client_id": _TENANT,

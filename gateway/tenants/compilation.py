@@ -19,6 +19,7 @@ from gateway.core.model import (
     SessionLimits,
     Tenant,
 )
+from gateway.core.pool_groups import members_group
 from gateway.core.rule import BearerRule, Rule
 from gateway.tenants.document import (
     NEVER_OF_A_RULE,
@@ -136,6 +137,7 @@ def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
         domains,
         trust,
         document.url_decode_groups,
+        members_group(tenant.id) if document.members_only else "",
     )
 
 

@@ -248,6 +248,7 @@ class ProviderDocument(Model):
     """One identity provider, by the name that Cognito knows it by. ``email_trust: tenant_idp``
     needs an ``issuer`` and another kind than ``cognito``; of a SAML provider, its ``entity_id``.
     Only people whose Google account belongs to one of ``domains`` sign in with kind ``google``.
+    ``members_only``, of kind ``cognito``: only users of the pool's group ``tenants/TENANT`` do.
     """
 
     name: Annotated[str, Field(pattern=PROVIDER_NAME)]
@@ -258,10 +259,14 @@ class ProviderDocument(Model):
     domains: Annotated[frozenset[EmailDomain], Field(max_length=MAX_NAMES)] | None = None
     email_trust: EmailTrust | None = None
     url_decode_groups: bool = True
+    members_only: bool = False
     hooks: HookDocument = HookDocument()
 
     @model_validator(mode="after")
     def _trust(self) -> ProviderDocument:
+        if self.members_only and self.kind is not ProviderKind.COGNITO:
+            msg = "members_only is for kind: cognito: it names a group of the pool's own users"
+            raise ValueError(msg)
         saml = self.kind is ProviderKind.SAML
         if (self.issuer if saml else self.entity_id) is not None:
             msg = "a provider of kind saml has an entity_id and no issuer; every other none"

@@ -88,7 +88,14 @@ def _provider_narrows(old: dict[str, Any], new: Mapping[str, dict[str, Any]]) ->
     now = new.get(old["name"])
     if now is None or any(
         old[key] != now[key]
-        for key in ("kind", "issuer", "entity_id", "email_trust", "url_decode_groups")
+        for key in (
+            "kind",
+            "issuer",
+            "entity_id",
+            "email_trust",
+            "url_decode_groups",
+            "members_only",
+        )
     ):
         return True
     if old["domains"] == now["domains"] or now["domains"] is None:

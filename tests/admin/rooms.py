@@ -16,7 +16,7 @@ from gateway.hooks.activity import HookActivity
 from gateway.hooks.setup import SetupInstructions
 from gateway.hooks.views import DeliveryView, MessageView
 from gateway.provisioning.credentials import ClientCredentials
-from gateway.provisioning.plan import Plan, Resource, Step, Verb
+from gateway.provisioning.plan_rows import Plan, Resource, Step, Verb
 from gateway.provisioning.proposal import Proposal
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import Run, RunKind, RunState

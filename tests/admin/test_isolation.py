@@ -96,6 +96,7 @@ CHANGES: dict[str, Any] = {
     "providers[].domains": ["acme.test"],
     "providers[].email_trust": "verified_claim",
     "providers[].url_decode_groups": False,
+    "providers[].members_only": True,
     "providers[].hooks.secrets": [OTHER_SECRET],
     "providers[].hooks.directory_id": "other",
     "providers[].hooks.client_id": "other",
@@ -193,10 +194,12 @@ def changed(path: str, value: Any, stored: dict[str, Any] = STORED) -> dict[str,
     at[last] = deepcopy(value)
     if path == "client":
         document |= {"client_id": None, "client_secret": None}
-    if path in {"providers[].kind", "providers[].entity_id"}:
+    if path in {"providers[].kind", "providers[].entity_id", "providers[].members_only"}:
         document["providers"][0]["issuer"] = None
     if path == "providers[].entity_id":
         document["providers"][0]["kind"] = "saml"
+    if path == "providers[].members_only":
+        document["providers"][0]["kind"] = "cognito"
     return document
 
 

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.admin.problem import Code
 from gateway.config.types import HeaderSetting
-from gateway.provisioning.request import OidcProviderBody, ProvisionBody, SamlProviderBody
+from gateway.provisioning.request import (
+    OidcProviderBody,
+    PoolUsersBody,
+    ProvisionBody,
+    SamlProviderBody,
+)
 from gateway.tenants.document import (
     AppPasswordsDocument,
     BearerDocument,
@@ -94,6 +99,7 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
         SamlProviderBody,
         {"kind": "saml", "metadata_url": "https://acme.okta.com/metadata"},
     ),
+    "PoolUsersBody": (PoolUsersBody, {"kind": "cognito"}),
 }
 
 

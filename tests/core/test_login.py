@@ -10,6 +10,7 @@ import pytest
 from gateway.core.headers import identity_headers
 from gateway.core.login import FRESH_S, MAX_GROUPS, Accepted, Refusal, accept, is_fresh
 from gateway.core.model import EmailTrust, HeaderSpec, ProviderKind
+from gateway.core.pool_groups import tenants_of
 from gateway.core.reason import Reason
 from tests.core.build import NOW, provider, session, tenant
 
@@ -172,6 +173,66 @@ def test_the_pools_own_users_have_no_identities_and_groups_of_their_own() -> Non
     assert (made.identity.groups, made.identity.idp_subject) == (("staff",), "s")
     assert accepted({**base, "cognito:groups": "staff"}, provider=own).identity.groups == ()
     assert isinstance(result({**base, "identities": CLAIMS["identities"]}, provider=own), Refusal)
+
+
+MEMBERS = provider(
+    "own",
+    ProviderKind.COGNITO,
+    email_trust=EmailTrust.VERIFIED_CLAIM,
+    members_group="tenants/acme",
+)
+
+
+@pytest.mark.parametrize(
+    ("listed", "member"),
+    [
+        (["tenants/acme"], True),
+        (["other", "tenants/acme", f"{POOL}_x"], True),
+        (None, False),
+        ([], False),
+        ("tenants/acme", False),
+        (["tenants/acme2"], False),
+        (["tenants/acme/admins"], False),
+        (["tenants/globex", "tenants/globex/tenants/acme"], False),
+        (["Tenants/acme", "tenants/ACME", " tenants/acme", "tenants/acme/"], False),
+        ([["tenants/acme"]], False),
+    ],
+)
+def test_a_user_of_the_pool_is_the_tenants_only_by_the_group_of_exactly_that_tenant(
+    listed: object, member: bool
+) -> None:
+    claims = {"identities": None, "email_verified": True, "cognito:groups": listed}
+    made = result(claims, provider=MEMBERS)
+    assert isinstance(made, Accepted) is member
+    if isinstance(made, Refusal):
+        assert (made.reason, made.denied) == (Reason.EMAIL_DOMAIN, CLAIMS["sub"])
+        assert "tenants/acme" in made.detail
+    # Being a member opens no other lock.
+    others: tuple[dict[str, Any], ...] = (
+        {"email": "eve@globex.test"},
+        {"email_verified": False},
+        {"identities": [{}]},
+    )
+    for wrong in others:
+        assert isinstance(result({**claims, **wrong}, provider=MEMBERS), Refusal)
+
+
+def test_a_user_of_the_pool_has_the_groups_of_their_tenant_and_no_others() -> None:
+    listed = [
+        "tenants/acme",
+        "tenants/acme/admins",
+        "tenants/acme/a/b",
+        "tenants/acme2/owners",
+        "tenants/globex/admins2",
+        "tenants/globex",
+        "staff",
+        f"{POOL}_acme-okta",
+    ]
+    claims = {"identities": None, "email_verified": True, "cognito:groups": listed}
+    assert accepted(claims, provider=MEMBERS).identity.groups == ("admins", "a/b")
+    assert tenants_of(listed) == {"acme", "globex"}
+    # A federated person's groups are the provider's, whatever Cognito lists.
+    assert accepted({"cognito:groups": listed, "custom:groups": "[x]"}).identity.groups == ("x",)
 
 
 def test_a_list_that_was_cut_off_is_none_and_told() -> None:

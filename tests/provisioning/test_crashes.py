@@ -43,6 +43,11 @@ COGNITO_STEPS = {
     "create_provider": "CreateIdentityProvider",
     "create_client": "CreateUserPoolClient",
 }
+POOL_USER_STEPS = {
+    "create_group": "CreateGroup",
+    "create_style": "CreateManagedLoginBranding",
+}
+"""In ``test_pool_users``."""
 UPDATES = {"update_provider": "UpdateIdentityProvider", "update_client": "UpdateUserPoolClient"}
 
 
@@ -341,12 +346,13 @@ async def run_cell(
     point: str,
     *,
     kind: str = "create",
+    provider: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     cognito = bench.cloud.cognito
     customer = bench.cloud.customers.get("one-idp") or await bench.cloud.add_idp(
         "one-idp", kind="okta"
     )
-    provider = {
+    provider = provider or {
         "client_id": customer.app.client_id,
         "client_secret": customer.app.client_secret,
         "oidc_issuer": customer.issuer,
@@ -581,5 +587,5 @@ def test_every_operation_that_changes_something_is_in_the_matrix() -> None:
     from gateway.cognito.api import OPERATIONS as OURS
 
     changing = {o for o in OURS if o.startswith(("Add", "Create", "Update"))}
-    assert changing == {*COGNITO_STEPS.values(), *UPDATES.values()}
+    assert changing == {*COGNITO_STEPS.values(), *POOL_USER_STEPS.values(), *UPDATES.values()}
     assert set(OPERATIONS) >= OURS

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from aiohttp import ClientSession, web
 
-from demo.cognito.control import branding, clients, pools, providers, users
+from demo.cognito.control import branding, clients, groups, pools, providers, users
 from demo.cognito.control.errors import COMMON_ERRORS, ApiError, invalid, throttled
 from demo.cognito.control.faults import Call, CallFaults
 from demo.cognito.control.state import ACCOUNT_ID, ControlState
@@ -31,9 +31,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "AdminGetUser": users.admin_get_user,
     "AdminUpdateUserAttributes": users.admin_update_user_attributes,
     "AdminUserGlobalSignOut": users.admin_user_global_sign_out,
+    "CreateGroup": groups.create_group,
     "CreateIdentityProvider": providers.create_identity_provider,
     "CreateManagedLoginBranding": branding.create_managed_login_branding,
     "CreateUserPoolClient": clients.create_user_pool_client,
+    "DeleteGroup": groups.delete_group,
     "DeleteIdentityProvider": providers.delete_identity_provider,
     "DeleteManagedLoginBranding": branding.delete_managed_login_branding,
     "DeleteUserPoolClient": clients.delete_user_pool_client,
@@ -43,7 +45,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "DescribeUserPool": pools.describe_user_pool,
     "DescribeUserPoolClient": clients.describe_user_pool_client,
     "DescribeUserPoolDomain": pools.describe_user_pool_domain,
+    "GetGroup": groups.get_group,
     "GetIdentityProviderByIdentifier": providers.get_identity_provider_by_identifier,
+    "ListGroups": groups.list_groups,
     "ListIdentityProviders": providers.list_identity_providers,
     "ListUserPoolClients": clients.list_user_pool_clients,
     "ListUsers": users.list_users,
@@ -97,6 +101,11 @@ class ControlPlane:
         """The operations that the caller's policy allows; ``None`` allows all."""
         self._model = _service_model()
         self._recent: dict[str, deque[float]] = {}
+
+    @property
+    def known_operations(self) -> frozenset[str]:
+        """Every operation that the stand-in has."""
+        return frozenset(OPERATIONS)
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_post("/", self.handle)

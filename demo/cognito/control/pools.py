@@ -28,6 +28,18 @@ def describe_user_pool(state: ControlState, request: dict[str, Any]) -> dict[str
             "DeletionProtection": "ACTIVE",
             "Domain": state.domain_prefix,
             "UserPoolTier": pool.behaviour.tier,
+            "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": True},
+            "Policies": {
+                "PasswordPolicy": {
+                    "MinimumLength": 8,
+                    "RequireUppercase": True,
+                    "RequireLowercase": True,
+                    "RequireNumbers": True,
+                    "RequireSymbols": False,
+                    "TemporaryPasswordValidityDays": 7,
+                }
+            },
+            **pool.settings,
         }
     }
 

@@ -26,6 +26,7 @@ class Quotas:
     providers: int = 300
     styles: int = 20
     custom_attributes: int = 50
+    groups: int = 10_000
 
 
 @dataclass(slots=True)

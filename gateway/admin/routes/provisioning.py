@@ -19,7 +19,7 @@ from gateway.provisioning.runs import Busy, RunState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.provisioning.plan import Plan
+    from gateway.provisioning.plan_rows import Plan
     from gateway.provisioning.preflight import PreflightProblem
     from gateway.provisioning.proposal import Proposal
     from gateway.provisioning.runner import Outcome
@@ -71,7 +71,7 @@ class StepAnswer(AnswerModel):
     """One row of a plan."""
 
     verb: Literal["add", "create", "change", "adopt", "keep", "remove"]
-    resource: Literal["attributes", "provider", "client", "tenant"]
+    resource: Literal["attributes", "provider", "client", "tenant", "group", "style"]
     name: str
     why: str
     changes: list[ChangeAnswer]
@@ -120,6 +120,7 @@ class DriftAnswer(AnswerModel):
     clean: bool
     steps: list[StepAnswer]
     problems: list[str]
+    notes: list[str]
     run: str | None
 
 
@@ -270,6 +271,7 @@ class ProvisioningRoutes:
                 clean=drift.clean,
                 steps=steps,
                 problems=[str(p) for p in drift.problems],
+                notes=list(drift.notes),
                 run=run,
             )
         )
@@ -401,6 +403,7 @@ def done(outcome: Outcome) -> Done:
         code = {
             "LimitExceededException": Code.QUOTA_REACHED,
             "DuplicateProviderException": Code.EXISTS,
+            "GroupExistsException": Code.EXISTS,
         }.get(outcome.code, Code.COGNITO_REFUSED)
         raise Problem(code, outcome.message, extra={**extra, "cognito_error": outcome.code})
     raise Problem(Code.UNAVAILABLE, outcome.message, extra=extra)
