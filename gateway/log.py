@@ -13,9 +13,9 @@ import math
 import re
 import sys
 import time
+from collections import OrderedDict
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
@@ -270,7 +270,7 @@ class JsonEvent:
         self._fixed = _picker([n for n, name in enumerate(names) if name not in varying])
         self._vary = _picker([names.index(name) for name in varying])
         self._prefixes = [f', "{name}": ' for name in varying]
-        self._templates = lru_cache(maxsize=2048)(self._template)
+        self._templates: OrderedDict[_Values, str] = OrderedDict()
         self._second, self._stamp = -1, ""
 
     def line(self, created: float, values: _Values) -> str:
@@ -285,7 +285,13 @@ class JsonEvent:
             self._second = second
             self._stamp = f'{{"time": "{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.'
         fixed = self._fixed(values)
-        template = self._template(fixed) if _is_long(fixed) else self._templates(fixed)
+        template = self._templates.get(fixed)
+        if template is None:
+            template = self._template(fixed)
+            if not _is_long(fixed):
+                self._templates[fixed] = template
+                if len(self._templates) > _MAX_TEMPLATES:
+                    self._templates.popitem(last=False)
         body = template % tuple(
             [
                 "" if value is None else prefix + _json_value(value)
@@ -307,8 +313,11 @@ class JsonEvent:
 
 
 _Values = tuple[str | float | None, ...]
+_MAX_TEMPLATES = 2048
 _MAX_REMEMBERED = 1024
 """Characters of all values of a line that is remembered; with the number of lines, some 10 MB."""
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]*").fullmatch
+"""Most IDs and paths: nothing to escape, and no credential without two dots, as a JWT has them."""
 
 
 def _picker(places: Sequence[int]) -> Callable[[_Values], _Values]:
@@ -328,8 +337,8 @@ def _json_value(value: str | float) -> str:
 
 
 def _json_text(text: str) -> str:
-    if len(text) <= MAX_TEXT and text.isascii() and text.isalnum():
-        return f'"{text}"'  # as most ids are: nothing to escape, and no credential is one word
+    if len(text) <= MAX_TEXT and _PLAIN(text) and text.count(".") < 2:
+        return f'"{text}"'
     encoded = _ENCODE(shown(text))
     return encoded if encoded.isascii() and encoded.isprintable() else _on_one_line(encoded)
 

@@ -45,6 +45,7 @@ PURE = {
     "core": {"idna", "gateway.core", "gateway.errors"},
     "check/dialects": {"gateway.core", "gateway.errors", "gateway.check.dialects"},
     "check/dialects/names": {"multidict"},
+    "check/dialects/facts": {"multidict", "gateway.core", "gateway.check.dialects"},
     **{
         f"hooks/{name}": {
             "jwt",

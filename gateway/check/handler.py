@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from math import inf
 from time import monotonic, perf_counter
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from gateway.check.dialects import Dialect, RawRequest
+    from gateway.check.dialects.responses import HeaderList
     from gateway.check.services import Services
     from gateway.config.model import Log
     from gateway.core.decision import Decision
@@ -68,7 +69,9 @@ _LOG = logging.getLogger(__name__)
 PREFIX = "/auth/"
 _BY_PATH = {**{PREFIX + name: dialect for name, dialect in ENDPOINTS.items()}, **PATHS}
 _MAX_HEADS = 5_000
-"""An identity head may be 12 kB: at most 60 MB in a worker."""
+"""An identity head may be 12 kB: at most 60 MB in a worker, and as much again with answers."""
+_MAX_KEPT_OWN_BYTES: Final = 4 * 1024
+_REASONS = {reason: reason.value for reason in Reason}
 _KINDS = {Allow: "allow", Login: "login", Deny: "deny"}
 _NOT_FOUND: Final = CheckResponse(404)
 
@@ -115,16 +118,29 @@ class _Credentials(NamedTuple):
     more: NextCredentials | None = NextCredentials()
 
 
-class _Head(NamedTuple):
+@dataclass(slots=True)
+class _Head:
     """The managed headers of an allow, as lines, with what they were made of; good until ``until``
     (UTC epoch seconds). ``lines`` is None where they are too large.
     """
 
-    session: Session | None
-    tenant: Tenant
-    signed_with: int
-    until: float
     lines: bytes | None
+    session: Session | None = None
+    tenant: Tenant | None = None
+    signed_with: int = 0
+    until: float = -inf
+    answered: tuple[HeaderList, CheckResponse] | None = None
+    """The last answer, and what of the client's own is in it: a browser's stays the same."""
+
+    def answer(self, own: HeaderList) -> CheckResponse:
+        """With ``own`` of the client's."""
+        if self.answered is not None and self.answered[0] == own:
+            return self.answered[1]
+        lines = header_lines(own)
+        response = CheckResponse(200, (self.lines or b"") + lines)
+        if len(lines) <= _MAX_KEPT_OWN_BYTES:
+            self.answered = own, response
+        return response
 
 
 _NOBODY: Final = _Credentials()
@@ -197,13 +213,13 @@ class Checks:
         """No await in here: tenants, session and what is answered are of one moment."""
         decision, tenant = decided.decision, decided.tenant
         if isinstance(decision, Allow) and tenant is not None and parsed is not None:
-            lines = self._head_lines(tenant, parsed, decision)
+            head = self._head(tenant, parsed, decision)
             own = dialect.clients_own(parsed)
-            if lines is not None and own is not None:
-                response = CheckResponse(200, lines + header_lines(own))
+            if head.lines is not None and own is not None:
+                response = head.answer(own)
                 self._record(dialect, decision, decided, parsed, started)
                 return response
-            if lines is None:
+            if head.lines is None:
                 decision = Deny(Reason.IDENTITY_TOO_LARGE)
         if parsed is not None and not parsed.request_id and not isinstance(decision, Allow):
             # Not every ingress numbers its requests; a person who asks for help needs a number that
@@ -490,13 +506,13 @@ class Checks:
             page_headers=told.headers,
         )
 
-    def _head_lines(self, tenant: Tenant, request: AuthRequest, allowed: Allow) -> bytes | None:
+    def _head(self, tenant: Tenant, request: AuthRequest, allowed: Allow) -> _Head:
         """The managed headers, built once per session, host and half minute rather than once per
-        check; of a token, each time that it was judged. None where they are too large.
+        check; of a token, each time that it was judged.
         """
         services, session, now = self._services, allowed.session, self._services.clock()
         if allowed.machine is not None:
-            return self._machine_lines(tenant, request, allowed, allowed.machine, now)
+            return _Head(self._machine_lines(tenant, request, allowed, allowed.machine, now))
         # Of nobody, one for each tenant: no session is called "".
         key = (session.digest, request.host) if session is not None else ("", tenant.id)
         known, signed_with = self._heads.get(key), services.assertions.ring_number
@@ -507,9 +523,8 @@ class Checks:
             and known.signed_with == signed_with
             and known.until > now
         ):
-            if known.session is not session:  # read again; the next comparison is of one object
-                self._heads[key] = known._replace(session=session)
-            return known.lines
+            known.session = session  # read again, maybe; the next comparison is of one object
+            return known
         until = inf if session is None else now + HEAD_LIFE_S
         assertion = ""
         if session is not None and needs_assertion(tenant):
@@ -523,10 +538,10 @@ class Checks:
             tenant, None if session is None else session.identity, assertion=assertion
         )
         lines = None if headers is None else header_lines(headers)
-        self._heads[key] = _Head(session, tenant, signed_with, until, lines)
+        head = self._heads[key] = _Head(lines, session, tenant, signed_with, until)
         if len(self._heads) > _MAX_HEADS:
             self._heads.popitem(last=False)
-        return lines
+        return head
 
     def _machine_lines(
         self,
@@ -572,7 +587,7 @@ class Checks:
             tenant_label(tenant.id) if tenant else "",
             dialect.name,
             kind,
-            decision.reason.value,
+            _REASONS[decision.reason],
             seconds=seconds,
         )
         if would is not None and type(would) is type(decision) and would.reason is decision.reason:
@@ -596,7 +611,7 @@ class Checks:
             request.method if request else None,
             request.path if request else None,
             kind,
-            decision.reason.value,
+            _REASONS[decision.reason],
             identity.sub if identity else None,
             (identity.provider or None) if identity else None,
             round(seconds * 1000, 3),
@@ -607,7 +622,7 @@ class Checks:
             _KINDS[type(would)] if would else None,
             would.reason.value if would else None,
         )
-        poll = _poll(decision, request)
+        poll = None if ordinary else _poll(decision, request)
         if poll is None or self._repeats.is_first(poll, record, now=now):
             self._records.add(record)
 

@@ -48,6 +48,12 @@ class Head(Protocol):
     @property
     def headers(self) -> CIMultiDictProxy[str]: ...
     @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The same lines as they stood on the wire; decoded as UTF-8, undecodable bytes as lone
+        surrogates, they are ``headers``.
+        """
+
+    @property
     def should_close(self) -> bool:
         """The client asks for it, by ``Connection`` or by its version."""
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import ClientPayloadError, web
 
 from gateway.check.dialects import DIALECTS, PATHS, Malformed, Verdict
+from gateway.check.dialects.names import X_FORWARDED_URI
 from gateway.check.handler import PREFIX
 from gateway.check.response import CheckResponse, encode
 from gateway.check.trusted_peer import KEY_HEADER
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from multidict import CIMultiDictProxy
 
-    from gateway.check.dialects import Dialect, Headers, RawRequest
+    from gateway.check.dialects import Dialect, RawRequest
     from gateway.check.handler import Checks
     from gateway.check.trusted_peer import Trust
     from gateway.core.model import AuthRequest
@@ -84,7 +85,8 @@ class ProbedChecks:
         self._clock = clock
 
     def __call__(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
-        nonce = nonce_in(request.raw_path) or nonce_in(_first(request.headers, "X-Forwarded-Uri"))
+        uris = request.headers.getall(X_FORWARDED_URI, ())
+        nonce = nonce_in(request.raw_path) or (nonce_in(uris[0]) if uris else None)
         if nonce is None or not is_ours(self._keys(), nonce, now=self._clock()):
             return self._checks(request)
         path, _, _ = request.raw_path.partition("?")
@@ -141,10 +143,6 @@ class ProbedChecks:
                 asked,
             )
         )
-
-
-def _first(headers: Headers, name: str) -> str:
-    return next(iter(headers.getall(name, ())), "")
 
 
 def canary_headers(managed: Sequence[str], *, large: bool) -> tuple[tuple[str, str], ...]:

@@ -224,8 +224,10 @@ class CheckConnection(asyncio.Protocol):
         self._parser = RequestParser(self._loop)
         self._transport: asyncio.Transport | None = None
         self._address = ""
-        self._queue: deque[tuple[Head, object] | CheckResponse] = deque()
-        """What was read and is not answered yet; a response stands for what could not be read."""
+        self._queue: deque[tuple[Head, bool] | CheckResponse] = deque()
+        """What was read and is not answered yet, each with whether what follows is no request; a
+        response stands for what could not be read.
+        """
         self._task: asyncio.Task[None] | None = None
         """Answers the request that was taken from the queue last."""
         self._unparsed = False
@@ -334,15 +336,19 @@ class CheckConnection(asyncio.Protocol):
             return False
         try:
             messages = self._parser.feed(data)
-            self._measure(data, complete=bool(messages))
+            if messages and data.endswith(_HEAD_END):
+                self._head_bytes, self._head_end = 0, b""
+            else:
+                self._measure(data, complete=bool(messages))
         except NotHttpError as error:
             self._listener.not_http(str(error), (self._address,))
             self._queue.append(_TOO_LONG if error.too_long else _BAD_REQUEST)
             self._last_came = True
             return True
-        for message in messages:
-            self._queue.append(message)
-            if _is_last(*message):
+        for head, token in messages:
+            last = head.upgrade or has_body(token)
+            self._queue.append((head, last))
+            if last:
                 self._last_came, self._head_bytes = True, 0
                 return True
         self._unparsed = len(self._queue) >= MAX_PIPELINED
@@ -354,9 +360,6 @@ class CheckConnection(asyncio.Protocol):
         """The head that has begun; what came before a head in the same bytes counts with it. Raises
         ``NotHttpError`` where it is too long.
         """
-        if complete and data.endswith(_HEAD_END):
-            self._head_bytes, self._head_end = 0, b""
-            return
         self._head_end = (self._head_end + data[-len(_HEAD_END) :])[-len(_HEAD_END) :]
         if complete:
             if data:
@@ -400,7 +403,7 @@ class CheckConnection(asyncio.Protocol):
             if isinstance(item, CheckResponse):
                 self._write(item, None, last=True)
                 return
-            head, token = item
+            head, last = item
             self._parser.consumed()
             self.unused = False
             refused = _refused(head)
@@ -409,12 +412,13 @@ class CheckConnection(asyncio.Protocol):
                 return
             try:
                 response = self._server.handler(
-                    RawRequest(head.method, head.path, head.headers, self._address)
+                    RawRequest(
+                        head.method, head.path, head.headers, self._address, head.raw_headers
+                    )
                 )
             except Exception as error:  # noqa: BLE001 - whatever it is, one request's fault is no other's
                 self._fault(error, head)
                 return
-            last = _is_last(head, token)
             if not isinstance(response, CheckResponse):
                 self._task = self._loop.create_task(self._answer_later(response, head, last=last))
                 self._server.tasks.add(self._task)
@@ -499,11 +503,6 @@ class CheckConnection(asyncio.Protocol):
         self._keepalive = self._loop.call_at(
             max(at, self._loop.time() + 1.0), self._close_if_silent
         )
-
-
-def _is_last(head: Head, token: object) -> bool:
-    """Whether what follows is no request."""
-    return head.upgrade or has_body(token)
 
 
 def _refused(head: Head) -> CheckResponse | None:

@@ -216,14 +216,12 @@ def _policy_denial(
         groups = None if rule.groups is not None or rule.any_group else groups
         roles = None if rule.roles is not None or rule.any_role else roles
     rules_own = (None, None) if rule is None else (rule.groups, rule.roles)
-    for reason, kind, held, wanted, whose in (
-        (Reason.GROUP_MISSING, "groups", identity.groups, groups, "tenant's groups"),
-        (Reason.GROUP_MISSING, "groups", identity.groups, rules_own[0], "rule's groups"),
-        (Reason.ROLE_MISSING, "roles", identity.roles, roles, "tenant's roles"),
-        (Reason.ROLE_MISSING, "roles", identity.roles, rules_own[1], "rule's roles"),
-    ):
-        if wanted is not None and not _one_of(wanted, held, trace, whose):
-            return Deny(reason, Missing(kind, wanted))
+    for wanted, whose in ((groups, "tenant's groups"), (rules_own[0], "rule's groups")):
+        if wanted is not None and not _one_of(wanted, identity.groups, trace, whose):
+            return Deny(Reason.GROUP_MISSING, Missing("groups", wanted))
+    for wanted, whose in ((roles, "tenant's roles"), (rules_own[1], "rule's roles")):
+        if wanted is not None and not _one_of(wanted, identity.roles, trace, whose):
+            return Deny(Reason.ROLE_MISSING, Missing("roles", wanted))
     return None
 
 

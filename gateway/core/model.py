@@ -375,16 +375,18 @@ class AuthRequest:
     one would take three times as long to make, and one is made at every check.
     """
 
-    scheme: str
-    host: str
-    """Canonical: lower case, no port, no trailing dot; A-labels."""
-    method: str
     path: str
     """Canonical path as the upstream sees it (see ``core.paths``)."""
     ambiguous: bool
     """Two readers could take the path for different ones; never matched against rules."""
     original_uri: str
     """Raw path and query, for coming back after the login."""
+    request_id: str
+    """For the log only; validated shape."""
+    scheme: str
+    host: str
+    """Canonical: lower case, no port, no trailing dot; A-labels."""
+    method: str
     kind: RequestKind
     html: bool
     """The client would show an HTML answer to a person."""
@@ -400,8 +402,6 @@ class AuthRequest:
     """A true CORS preflight: OPTIONS with Origin and Access-Control-Request-Method."""
     client: str
     """For the log only."""
-    request_id: str
-    """For the log only; validated shape."""
     destination: Destination | None = None
     """None without the header."""
     depth: str = ""

@@ -133,6 +133,13 @@ class Oracle:
 
     def _answer(self, request: RawRequest) -> CheckResponse:
         headers = list(cast("Any", request.headers).items())
+        lines = [
+            tuple(text.decode("utf-8", "surrogateescape") for text in line)
+            for line in request.lines
+        ]
+        if lines != headers:
+            msg = "the lines are not the headers"
+            raise AssertionError(msg)
         told = digest(request.method, request.raw_path, headers)
         return CheckResponse(200, f"X-Digest: {told}\r\n".encode())
 

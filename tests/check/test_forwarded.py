@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
-from gateway.check.dialects import Malformed
-from gateway.check.dialects.forwarded import MAX_COOKIE_CHARS, names_html
+from gateway.check.dialects import DIALECTS, Malformed
+from gateway.check.dialects.facts import MAX_REMEMBERED_BYTES, NOT_READ, Facts, RememberedFacts
+from gateway.check.dialects.forwarded import (
+    _BELOW,
+    _FORWARDED,
+    MAX_COOKIE_CHARS,
+    MalformedError,
+    _read_forwarded,
+    names_html,
+)
 from gateway.core import authorization
 from gateway.core.model import AuthRequest, Destination, RequestKind
 from gateway.core.reason import Reason
-from tests.ingress.checks import Pairs, ask, forwarded
+from tests.ingress.checks import COOKIE, Pairs, ask, forwarded, lines, raw_request
+
+if TYPE_CHECKING:
+    from gateway.check.dialects import Headers
 
 FORWARDED_DIALECTS = ["nginx", "traefik", "caddy", "haproxy"]
 dialects = pytest.mark.parametrize("dialect", FORWARDED_DIALECTS)
@@ -559,3 +572,107 @@ def test_no_bytes_make_a_parser_raise_or_hand_on_what_a_header_cannot_carry(
     assert found.original_uri.startswith("/")
     assert found.other_cookies.isprintable()
     assert not any(0xD800 <= ord(character) <= 0xDFFF for character in found.path)
+
+
+# --- what is remembered ---------------------------------------------------------------------------
+
+SESSION = ("Cookie", f"a=1; {COOKIE}=s1")
+
+
+def counting(**options: int) -> tuple[RememberedFacts, list[object]]:
+    """And what was read by it."""
+    reads: list[object] = []
+
+    def read(headers: Headers, method: str, cookie_name: str) -> Facts:
+        reads.append(headers)
+        return _read_forwarded(headers, method, cookie_name)
+
+    return RememberedFacts(read, **options), reads
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_everything_that_decides_is_part_of_what_facts_are_remembered_by(dialect: str) -> None:
+    """One request, then the same with one line more, less or other: each as if it came first."""
+    base = [*forwarded(SESSION, ("Accept", "text/html")), ("Host", "app.acme.test")]
+    ask(dialect, base, raw_path=f"/auth/{dialect}/p")
+    for changed in (
+        ("X-Forwarded-Method", "DELETE"),
+        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Host", "app.globex.test"),
+        ("Host", "app.globex.test"),
+        ("Cookie", f"{COOKIE}=s2"),
+        ("Accept", "image/png"),
+        ("X-Forwarded-For", "192.0.2.7"),
+        ("Authorization", "Bearer t"),
+        ("Destination", "/elsewhere"),
+        ("Depth", "0"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-Fetch-Mode", "cors"),
+        ("Sec-Fetch-Dest", "iframe"),
+        ("Sec-Fetch-Site", "none"),
+        ("Sec-Purpose", "prefetch"),
+        ("X-Requested-With", "XMLHttpRequest"),
+        ("Origin", "https://app.acme.test"),
+        ("Access-Control-Request-Method", "PUT"),
+        ("X-Forwarded-Uri", "/other"),
+        ("X-Request-Id", "r-2"),
+    ):
+        name = changed[0]
+        for pairs in (
+            [*base, changed],
+            [*base, (name.lower(), changed[1])],
+            [pair for pair in base if pair[0] != name],
+            [changed if pair[0] == name else pair for pair in base],
+        ):
+            for method in ("GET", "PUT"):
+                ask(dialect, pairs, method=method, raw_path=f"/auth/{dialect}/q")
+
+
+@pytest.mark.parametrize("remembered", [_FORWARDED, _BELOW])
+def test_no_fact_is_read_from_a_line_that_is_left_out(remembered: RememberedFacts) -> None:
+    read: set[str] = set()
+
+    class Noting(CIMultiDict[str]):
+        def getall(self, key: str, default: Any = ()) -> Any:
+            read.add(key.lower())
+            return super().getall(key, default)
+
+    for method in ("GET", "POST", "OPTIONS", "MOVE"):
+        headers = Noting([*forwarded(method=method), ("Host", "app.acme.test")])
+        remembered._read(headers, method, COOKIE)
+    assert {"cookie", "authorization", "x-forwarded-for", "depth"} <= read
+    assert not read & {name.decode().lower() for name in NOT_READ}
+
+
+def test_what_differs_with_every_request_and_decides_nothing_is_no_other_request() -> None:
+    facts, reads = counting()
+    for number in range(4):
+        noise = [("User-Agent", f"b/{number}"), ("referer", f"/{number}"), ("X-Request-Id", "1")]
+        pairs = [*forwarded(SESSION, uri=f"/{number}"), *noise]
+        facts.facts(raw_request(pairs)._replace(lines=lines(pairs)), COOKIE)
+    assert len(reads) == 2, "the first time, and the one at which it was remembered"
+
+
+def test_memory_of_facts_has_an_end() -> None:
+    facts, reads = counting(max_entries=2)
+
+    def ask_with(*extra: tuple[str, str]) -> int:
+        pairs, before = forwarded(*extra), len(reads)
+        facts.facts(raw_request(pairs)._replace(lines=lines(pairs)), COOKIE)
+        return len(reads) - before
+
+    def asked(*numbers: int) -> list[int]:
+        return [ask_with(("Cookie", f"a={n}")) for n in numbers]
+
+    assert asked(1, 1, 1, 2, 2, 2) == [1, 1, 0, 1, 1, 0]
+    assert asked(3, 4, 5, 3, 4, 5) == [1] * 6, "there is no room for three"
+    assert asked(1, 2) == [0, 0], "so nobody took the place of another"
+    assert asked(6, 6, 6, 2, 1) == [1, 1, 0, 0, 1], "the oldest made room for one"
+    large = ("Cookie", f"a={'x' * MAX_REMEMBERED_BYTES}")
+    assert [ask_with(large) for _ in range(3)] == [1, 1, 1]
+    malformed = forwarded(host="a..b")
+    for _ in range(3):
+        before = len(reads)
+        with pytest.raises(MalformedError):
+            facts.facts(raw_request(malformed)._replace(lines=lines(malformed)), COOKIE)
+        assert len(reads) == before + 1

@@ -21,6 +21,7 @@ from gateway.errors import UnavailableError
 from gateway.keys import ring as keys
 from gateway.sessions.api import MISS
 from tests.core.build import rule
+from tests.ingress.checks import lines
 from tests.ingress.stand import ACME, COOKIE, KEY, Stand, identity
 from tests.ingress.stand import session as session_of
 
@@ -74,7 +75,7 @@ def request(path: str = "/p", *, endpoint: str = "nginx", **more: str) -> RawReq
     }
     raw_path = f"/auth/envoy{path}" if endpoint == "envoy" else f"/auth/{endpoint}"
     headers = CIMultiDictProxy(CIMultiDict(pairs))
-    return RawRequest("GET", raw_path, headers, "127.0.0.1")
+    return RawRequest("GET", raw_path, headers, "127.0.0.1", lines(pairs.items()))
 
 
 def at_once(checks: Checks, asked: RawRequest) -> CheckResponse:
@@ -238,3 +239,16 @@ async def test_without_its_store_each_check_is_one_line_and_the_outage_one_a_sec
     events = [record.getMessage() for record in caplog.records]
     assert (events.count("check"), events.count("store_unavailable")) == (50, 1)
     assert len(events) == 51
+
+
+async def test_what_the_app_gets_of_the_clients_own_is_this_requests(stand: Remembering) -> None:
+    checks = Checks(stand.services())
+    stand.sign_in("alice", identity("alice@acme.test"))
+    for theme in ("dark", "light", "dark", "x" * 5_000, "dark"):
+        cookies = f"theme={theme}; {COOKIE}=alice"
+        for more in ({}, {"Authorization": "Basic eDp5"}, {"Authorization": "Basic eDp6"}, {}):
+            answer = at_once(checks, request(Cookie=cookies, **more))
+            assert header(answer, "Cookie") == f"theme={theme}"
+            given = more.get("Authorization", "")
+            assert answer.lines.count(b"Authorization: ") == bool(given)
+            assert given == "" or header(answer, "Authorization") == given

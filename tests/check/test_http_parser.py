@@ -35,6 +35,7 @@ async def test_a_head_is_handed_out_as_it_stood_on_the_wire(parser: RequestParse
     assert head.headers.getall("x-0", ()) == ["\udcff v", "w"]
     assert head.headers.getall("X-Absent", ()) == ()
     assert list(head.headers) == ["Host", "X-0", "x-0"] and len(head.headers) == 3
+    assert head.raw_headers == ((b"Host", b"h"), (b"X-0", b"\xff v"), (b"x-0", b"w"))
     assert not (head.should_close or head.upgrade or head.chunked or has_body(token))
     assert is_http_1(head) and not is_http_1_0(head)
 

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.check.dialects.forwarded import RawRequest, parse_forwarded
+from gateway.check.dialects import RawRequest
+from gateway.check.dialects.forwarded import parse_forwarded
 from gateway.core.decide import decide, match
 from gateway.core.decision import Allow, Deny, Login
 from gateway.core.explain import (

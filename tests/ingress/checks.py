@@ -21,11 +21,20 @@ Pairs = list[tuple[str, str]]
 def raw_request(
     pairs: Iterable[tuple[str, str]], *, method: str = "GET", raw_path: str = "/auth/x"
 ) -> RawRequest:
+    """Without its lines: nothing is remembered of it."""
     return RawRequest(
         method=method,
         raw_path=raw_path,
         headers=CIMultiDictProxy(CIMultiDict(list(pairs))),
         peer="127.0.0.1",
+    )
+
+
+def lines(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:
+    """As they stood on the wire."""
+    return tuple(
+        (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+        for name, value in pairs
     )
 
 
@@ -53,6 +62,13 @@ def ask(
     method: str = "GET",
     raw_path: str = "/auth/x",
 ) -> AuthRequest | Malformed:
-    return DIALECTS[dialect].parse(
-        raw_request(pairs, method=method, raw_path=raw_path), cookie_name=COOKIE
-    )
+    """Asked four times: by one of which nothing is remembered, by one that may be new, by one that
+    came before, and by one that is remembered.
+    """
+    pairs = list(pairs)
+    plain = raw_request(pairs, method=method, raw_path=raw_path)
+    found = DIALECTS[dialect].parse(plain, cookie_name=COOKIE)
+    with_lines = plain._replace(lines=lines(pairs))
+    for _ in range(3):
+        assert DIALECTS[dialect].parse(with_lines, cookie_name=COOKIE) == found
+    return found

@@ -29,7 +29,8 @@ from multidict import CIMultiDict
 
 from gateway.admin.parsing import parse_json
 from gateway.admin.redaction import redacted
-from gateway.check.dialects.forwarded import RawRequest, names_html, parse_forwarded
+from gateway.check.dialects import RawRequest
+from gateway.check.dialects.forwarded import names_html, parse_forwarded
 from gateway.check.trusted_peer import Trust
 from gateway.cognito.error_diagnosis import SYMPTOMS, diagnose
 from gateway.config.model import Ingress

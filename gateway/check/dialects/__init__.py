@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.check.dialects.caddy import Caddy
 from gateway.check.dialects.envoy import Envoy
-from gateway.check.dialects.forwarded import Headers, Malformed, RawRequest
+from gateway.check.dialects.forwarded import Malformed
 from gateway.check.dialects.haproxy import HAProxy
 from gateway.check.dialects.nginx import Nginx, NginxPage
 from gateway.check.dialects.oauth2_proxy import PATH, OAuth2Proxy
+from gateway.check.dialects.raw_request import Headers, RawRequest
 from gateway.check.dialects.responses import Answer, Verdict
 from gateway.check.dialects.traefik import Traefik
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.check.dialects.forwarded import Malformed, RawRequest, parse_below
+from gateway.check.dialects.forwarded import Malformed, parse_below
 from gateway.check.dialects.responses import (
     Answer,
     HeaderList,
@@ -22,6 +22,7 @@ from gateway.check.dialects.responses import (
 )
 
 if TYPE_CHECKING:
+    from gateway.check.dialects.raw_request import RawRequest
     from gateway.core.model import AuthRequest
 
 PREFIX = "/auth/envoy"

@@ -16,8 +16,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final
 
+from gateway.check.dialects.facts import Facts, RememberedFacts
 from gateway.check.dialects.names import (
     ACCEPT,
     ACCESS_CONTROL_REQUEST_METHOD,
@@ -52,29 +53,9 @@ from gateway.core.request_id import parse_request_id
 from gateway.core.webdav import parse_depth, parse_destination
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-
-class Headers(Protocol):
-    """Case-insensitive multi-value headers, as aiohttp hands them out."""
-
-    def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]: ...
-    def __iter__(self) -> Iterator[str]:
-        """The name of each line."""
-
-    def __len__(self) -> int: ...
-
-
-class RawRequest(NamedTuple):
-    """The check request itself. ``raw_path`` is byte-faithful: undecoded, undecodable bytes as lone
-    surrogates.
-    """
-
-    method: str
-    raw_path: str
-    headers: Headers
-    peer: str
-    """Address of the TCP peer; "" at a Unix socket."""
+    from gateway.check.dialects.raw_request import Headers, RawRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +98,8 @@ def parse_forwarded(request: RawRequest, *, cookie_name: str) -> AuthRequest | M
     """For proxies that tell method, scheme, host and URI in ``X-Forwarded-*``."""
     headers = request.headers
     try:
-        return _build(
-            request,
-            method=_once(headers, X_FORWARDED_METHOD),
-            scheme=_once(headers, X_FORWARDED_PROTO),
-            host=_once(headers, X_FORWARDED_HOST),
-            uri=_once(headers, X_FORWARDED_URI),
-            cookie_name=cookie_name,
-        )
+        facts = _FORWARDED.facts(request, cookie_name)
+        return _build(headers, facts, _once(headers, X_FORWARDED_URI))
     except MalformedError as error:
         method = next(iter(headers.getall(X_FORWARDED_METHOD, ())), "")
         return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(headers, method))
@@ -137,9 +112,10 @@ def parse_either(request: RawRequest, *, cookie_name: str) -> AuthRequest | Malf
     """
     try:
         method, scheme, host, uri = _agreed(request.headers)
-        return _build(
-            request, method=method, scheme=scheme, host=host, uri=uri, cookie_name=cookie_name
+        facts = _facts(
+            request.headers, method=method, scheme=scheme, host=host, cookie_name=cookie_name
         )
+        return _build(request.headers, facts, uri)
     except MalformedError as error:
         return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(request.headers, "GET"))
 
@@ -183,14 +159,8 @@ def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRe
     """For proxies that send the client's own request line with ``prefix`` put before the path."""
     headers, path = request.headers, request.raw_path
     try:
-        return _build(
-            request,
-            method=request.method,
-            scheme=_once(headers, X_FORWARDED_PROTO),
-            host=_once(headers, HOST),
-            uri=path.removeprefix(prefix) if path.startswith(prefix) else "",
-            cookie_name=cookie_name,
-        )
+        facts = _BELOW.facts(request, cookie_name)
+        return _build(headers, facts, path.removeprefix(prefix) if path.startswith(prefix) else "")
     except MalformedError as error:
         return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(headers, request.method))
 
@@ -203,11 +173,27 @@ def _once(headers: Headers, name: str) -> str:
     return values[0]
 
 
-def _build(
-    request: RawRequest, *, method: str, scheme: str, host: str, uri: str, cookie_name: str
-) -> AuthRequest:
-    """Canonical request from the facts that a decision rests on, as the wire had them. Raises
-    ``MalformedError``.
+def _build(headers: Headers, facts: Facts, uri: str) -> AuthRequest:
+    """``uri``: path and query as the wire had them. Raises ``MalformedError``."""
+    plain = is_plain(uri)
+    if not uri.startswith("/") or (not plain and _REFUSED.search(uri)):
+        raise MalformedError(f"URI {_shown(uri)}")
+    path = canonical(uri.partition("?")[0])
+    if path is None:
+        raise MalformedError(f"path {_shown(uri)}")
+    numbers = headers.getall(X_REQUEST_ID, ())
+    return AuthRequest(
+        path[0],
+        path[1],
+        uri if plain else _NOT_ASCII.sub(_percent_encoded, uri),
+        parse_request_id(",".join(numbers)) if numbers else "",
+        *facts,
+    )
+
+
+def _facts(headers: Headers, *, method: str, scheme: str, host: str, cookie_name: str) -> Facts:
+    """All that is said beside the URI and the request's ID, canonical; ``method``, ``scheme`` and
+    ``host`` as the wire had them. Raises ``MalformedError``.
     """
     if method not in _USUAL_METHODS and not _METHOD.fullmatch(method):
         raise MalformedError(f"method {_shown(method)}")
@@ -216,29 +202,20 @@ def _build(
         raise MalformedError(f"scheme {_shown(scheme)}")
     if canonical_host is None:
         raise MalformedError(f"host {_shown(host)}")
-    plain = is_plain(uri)
-    if not uri.startswith("/") or (not plain and _REFUSED.search(uri)):
-        raise MalformedError(f"URI {_shown(uri)}")
-    path = canonical(uri.partition("?")[0])
-    if path is None:
-        raise MalformedError(f"path {_shown(uri)}")
-    get = request.headers.getall
+    get = headers.getall
     accept = get(ACCEPT, ())
-    kind = request_kind(request.headers, method)
+    kind = request_kind(headers, method)
     cookie_lines = get(COOKIE, ())
     cookie_chars = sum(map(len, cookie_lines))
     if cookie_chars > MAX_COOKIE_CHARS:
         raise MalformedError(f"Cookie of more than {MAX_COOKIE_CHARS} bytes")
     cookies, other_cookies = parted(cookie_lines, cookie_name)
     credentials = authorization.read(get(AUTHORIZATION, ()))
-    clients, numbers = get(X_FORWARDED_FOR, ()), get(X_REQUEST_ID, ())
-    return AuthRequest(
+    clients = get(X_FORWARDED_FOR, ())
+    return Facts(
         scheme=known_scheme,
         host=canonical_host,
         method=method,
-        path=path.path,
-        ambiguous=path.ambiguous,
-        original_uri=uri if plain else _NOT_ASCII.sub(_percent_encoded, uri),
         kind=kind,
         html=kind is not RequestKind.OTHER or names_html(accept),
         cookies=cookies,
@@ -248,7 +225,6 @@ def _build(
         and len(get(ORIGIN, ())) == 1
         and len(get(ACCESS_CONTROL_REQUEST_METHOD, ())) == 1,
         client=_address(",".join(clients).rpartition(",")[2].strip()) if clients else "",
-        request_id=parse_request_id(",".join(numbers)) if numbers else "",
         destination=parse_destination(get(DESTINATION, ()), method=method, host=canonical_host),
         depth=parse_depth(get(DEPTH, ())),
         websocket=method in _OPENS_SOCKET and len(get(SEC_WEBSOCKET_VERSION, ())) == 1,
@@ -256,8 +232,32 @@ def _build(
         authorization=credentials.passed
         if cookie_chars + len(credentials.passed) <= MAX_COOKIE_CHARS
         else "",
-        prompts=prompts(request.headers),
+        prompts=prompts(headers),
     )
+
+
+def _read_forwarded(headers: Headers, _: str, cookie_name: str) -> Facts:
+    return _facts(
+        headers,
+        method=_once(headers, X_FORWARDED_METHOD),
+        scheme=_once(headers, X_FORWARDED_PROTO),
+        host=_once(headers, X_FORWARDED_HOST),
+        cookie_name=cookie_name,
+    )
+
+
+def _read_below(headers: Headers, method: str, cookie_name: str) -> Facts:
+    return _facts(
+        headers,
+        method=method,
+        scheme=_once(headers, X_FORWARDED_PROTO),
+        host=_once(headers, HOST),
+        cookie_name=cookie_name,
+    )
+
+
+_FORWARDED: Final = RememberedFacts(_read_forwarded)
+_BELOW: Final = RememberedFacts(_read_below)
 
 
 def request_kind(headers: Headers, method: str) -> RequestKind:
@@ -314,7 +314,7 @@ def prompts(headers: Headers) -> bool:
 def names_html(accept_lines: Sequence[str]) -> bool:
     """``text/html`` by name; ``*/*`` is what scripts and command-line clients send."""
     return any(
-        _names_html_once(line) if len(line) <= _MAX_REMEMBERED else _names_html(line)
+        _names_html_once(line) if len(line) <= _MAX_ACCEPT else _names_html(line)
         for line in accept_lines
     )
 
@@ -327,7 +327,7 @@ def _names_html(line: str) -> bool:
     )
 
 
-_MAX_REMEMBERED = 256
+_MAX_ACCEPT = 256
 """Characters of an Accept line that is remembered: browsers send some fifty different ones."""
 _names_html_once = lru_cache(maxsize=512)(_names_html)
 

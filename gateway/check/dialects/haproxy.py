@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.check.dialects.forwarded import Malformed, RawRequest, parse_forwarded
+from gateway.check.dialects.forwarded import Malformed, parse_forwarded
 from gateway.check.dialects.responses import Answer, HeaderList, Verdict, passed_through
 
 if TYPE_CHECKING:
+    from gateway.check.dialects.raw_request import RawRequest
     from gateway.core.model import AuthRequest
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.check.dialects.forwarded import Malformed, RawRequest, parse_forwarded
+from gateway.check.dialects.forwarded import Malformed, parse_forwarded
 from gateway.check.dialects.responses import (
     Answer,
     HeaderList,
@@ -27,6 +27,7 @@ from gateway.core.decision import Allow, Login
 from gateway.core.reason import Reason
 
 if TYPE_CHECKING:
+    from gateway.check.dialects.raw_request import RawRequest
     from gateway.check.dialects.responses import HeaderList
     from gateway.core.model import AuthRequest
 
