@@ -23,6 +23,7 @@ from gateway.cognito.desired import (
     scopes_for,
     writable,
 )
+from gateway.cognito.oidc_presets import CLAIMS, EXTRA_SCOPES
 from gateway.cognito.pool_users import PoolUsers
 from gateway.config.types import parse_duration
 from gateway.core.model import ProviderKind, Secret
@@ -31,7 +32,7 @@ from gateway.provisioning.discovery import looks_like
 from gateway.provisioning.plan_rows import Difference, Resource, Step, Verb
 from gateway.provisioning.pool_users import remembered_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
-from gateway.provisioning.request import PoolUsersBody, SamlProviderBody
+from gateway.provisioning.request import OidcProviderBody, PoolUsersBody, SamlProviderBody
 from gateway.provisioning.saml_metadata import SamlMetadata
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.folder_plan import differences
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from gateway.cognito.desired import Attribute, Connection
     from gateway.config.model import Config
-    from gateway.provisioning.request import OidcProviderBody, ProvisionBody
+    from gateway.provisioning.request import ProvisionBody
 
 Json = dict[str, Any]
 CALLBACK = "/_auth/callback"
@@ -68,8 +69,8 @@ def recognise(
     *,
     taken: frozenset[str] = frozenset(),
 ) -> tuple[Recognised, ...]:
-    """``published``: discovery documents and SAML metadata in the body's order, None where there is
-    none. ``taken``: names of which the pool's own users get none.
+    """``published``: discovery documents and SAML metadata in the body's order, or None.
+    ``taken``: names that the pool's own users do not get.
     """
     found: list[Recognised] = []
     for provider, read in zip(body.all_providers, published, strict=True):
@@ -77,15 +78,13 @@ def recognise(
             name = provider.name or _name(
                 tenant, ProviderKind.COGNITO, {*taken, *(r.name for r in found)}
             )
-            users = PoolUsers(name, members_group(tenant))
-            found.append(Recognised(name, ProviderKind.COGNITO, None, provider, users))
+            own = PoolUsers(name, members_group(tenant))
+            found.append(Recognised(name, ProviderKind.COGNITO, None, provider, own))
             continue
         if isinstance(provider, SamlProviderBody):
             name = provider.name or _name(tenant, ProviderKind.SAML, {r.name for r in found})
-            metadata = read if isinstance(read, SamlMetadata) else None
-            found.append(
-                Recognised(name, ProviderKind.SAML, None, provider, _saml(provider, metadata))
-            )
+            saml = _saml(provider, read if isinstance(read, SamlMetadata) else None)
+            found.append(Recognised(name, ProviderKind.SAML, None, provider, saml))
             continue
         document = None if isinstance(read, SamlMetadata) else read
         kind = (
@@ -95,6 +94,9 @@ def recognise(
             or ProviderKind(looks_like(document or {}) or "oidc")
         )
         offered = (document or {}).get("scopes_supported")
+        usual = scopes_for(
+            kind, offered=frozenset(map(str, offered)) if isinstance(offered, list) else None
+        )
         name = provider.name or _name(tenant, kind, {r.name for r in found})
         spelled = (document or {}).get("issuer")
         issuer = (
@@ -112,11 +114,7 @@ def recognise(
                     provider.oidc_issuer,
                     provider.client_id,
                     provider.client_secret,
-                    provider.scopes
-                    or scopes_for(
-                        kind,
-                        offered=frozenset(map(str, offered)) if isinstance(offered, list) else None,
-                    ),
+                    provider.scopes or (*usual, *EXTRA_SCOPES[provider.preset]),
                 ),
             )
         )
@@ -252,6 +250,7 @@ def wanted_providers(
                     preset=p.body.preset if isinstance(p.body, SamlProviderBody) else None,
                     required=required,
                 ),
+                **(CLAIMS[p.body.preset] if isinstance(p.body, OidcProviderBody) else {}),
                 **p.body.attributes,
             },
             identifiers=p.body.identifiers,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from gateway.cognito.desired import SamlPreset
+from gateway.cognito.oidc_presets import OidcPreset
 from gateway.config.model import SecretValue  # noqa: TC001 - pydantic reads annotations when the class is made
 from gateway.config.types import VISIBLE, Token
 from gateway.tenants.document import EmailDomain, GroupName, HostPattern  # noqa: TC001 - likewise
@@ -38,7 +39,7 @@ class _ProviderBody(_Body):
 
 class OidcProviderBody(_ProviderBody):
     """One OpenID Connect provider as its administrator hands it over. ``name`` and ``kind`` are
-    derived unless given.
+    derived unless given. ``preset``, of kind ``oidc``: whose names its claims have.
     """
 
     kind: Literal["okta", "entra", "google", "oidc"] | None = None
@@ -46,6 +47,14 @@ class OidcProviderBody(_ProviderBody):
     client_secret: SecretValue
     oidc_issuer: Annotated[str, Field(min_length=1, max_length=512), VISIBLE]
     scopes: Annotated[tuple[Text, ...], Field(max_length=50)] | None = None
+    preset: OidcPreset = OidcPreset.OTHER
+
+    @model_validator(mode="after")
+    def _preset(self) -> OidcProviderBody:
+        if self.preset is not OidcPreset.OTHER and self.kind not in {None, "oidc"}:
+            msg = f"preset is for kind: oidc; {self.kind} has claims of its own"
+            raise ValueError(msg)
+        return self
 
 
 class SamlProviderBody(_ProviderBody):

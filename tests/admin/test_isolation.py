@@ -366,6 +366,7 @@ PROVIDER_WISHES: dict[str, Any] = {
     "identifiers": ["globex.test"],
     "scopes": ["openid", "offline_access"],
     "attributes": {"custom:plan": "plan"},
+    "preset": "zitadel",
 }
 
 
