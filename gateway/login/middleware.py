@@ -67,7 +67,6 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     except UnavailableError as error:
         reason, cause, setting = Reason.STORE_UNAVAILABLE, str(error), STORE
         response = page(request, "unavailable", None, status=503, seconds=RETRY_AFTER_S)
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -80,6 +79,8 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         cause, setting = f"a mistake in the gateway: {type(error).__name__}", FAULT
         _fault(error, listener="public", path=request.path[:256])
         response = page(request, "unavailable", None, status=500, seconds=RETRY_AFTER_S)
+    if response.status == 503:
+        response.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     record = record_of(request)
     told: dict[str, str | float | None] = {
         "request_id": record.request_id,

@@ -59,7 +59,8 @@ processes.
 """
 CHECK_S = 1.0
 """Of Redis' generation: after a fail-over or FLUSHALL the snapshot is back within this."""
-
+REPAIR_S = 10.0
+"""Between two writings of a snapshot that somebody cannot read."""
 CLOSED_S = 10.0
 """When a tenant that does not open is looked at again: a key is missing, and may be given back."""
 _ENDING_AT_ONCE = 8
@@ -127,6 +128,7 @@ class Publisher:
         self._withheld: frozenset[str] = frozenset()
         """Those that did not when it was published last."""
         self._open_again_at = 0.0
+        self._repair_again_at = 0.0
         """When to look at them again (monotonic seconds)."""
         self._revision = -1
         self._sent_revision = -1
@@ -522,8 +524,10 @@ class Publisher:
                 if self._manifest is not None and self._manifest.digests == wanted.digests
                 else {}
             )
+        damaged = await self._is_damaged(there)
         if (
             self._manifest is None
+            or damaged
             or there < self.generation
             or self._manifest != wanted
             or self._sealer.is_retired(self._manifest.sealed_with)
@@ -532,7 +536,7 @@ class Publisher:
                 self._closed or (await self._database.revision())[0] != revision
             ):
                 return  # read first: the next look is soon
-            await self._write(served, wanted, there)
+            await self._write(served, wanted, there, whole=damaged)
         self._is_anothers = False
         if "claims" not in self._problems:
             self._sent_revision = max(self._sent_revision, revision)
@@ -593,11 +597,27 @@ class Publisher:
         except SnapshotError:
             return None
 
-    async def _write(self, records: dict[str, Record], wanted: Manifest, there: int) -> None:
+    async def _is_damaged(self, there: int) -> bool:
+        """Whether somebody cannot read the snapshot ``there``. Not again and again: what does not
+        help once would keep every replica reading.
+        """
+        if (
+            there == 0
+            or await snapshot.unreadable_generation(self._store) != there
+            or time.monotonic() < self._repair_again_at
+        ):
+            return False
+        self._repair_again_at = time.monotonic() + REPAIR_S
+        return True
+
+    async def _write(
+        self, records: dict[str, Record], wanted: Manifest, there: int, *, whole: bool
+    ) -> None:
+        """``whole``: records that should be there already, too."""
         by_digest = {record.digest: record for record in records.values()}
         present = await snapshot.present(self._store)
         # Who starts later must open all of it, and the key that wrote the last one goes one day.
-        again = self._manifest is None or self._manifest.sealed_with != self._sealer.kid
+        again = whole or self._manifest is None or self._manifest.sealed_with != self._sealer.kid
         missing = by_digest.keys() - (set() if again else present)
         await snapshot.write_records(
             self._store, self._sealer, (by_digest[digest] for digest in missing)

@@ -4,6 +4,7 @@ and small to change.
 ``gw:{tenants}:generation``  number of the manifest: the cheap thing to poll
 ``gw:{tenants}:manifest``    sealed: generation, format, and the digest of each tenant's record
 ``gw:{tenants}:records``     hash, digest → sealed record
+``gw:{tenants}:unreadable``  generation that a process could not read, for a minute
 
 Rules:
 - A record is named by the digest of what it says, so a changed tenant is one new record, and a
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
 GENERATION: Final = "gw:{tenants}:generation"
 MANIFEST: Final = "gw:{tenants}:manifest"
 RECORDS: Final = "gw:{tenants}:records"
+UNREADABLE: Final = "gw:{tenants}:unreadable"
 CHANNEL: Final = "gw:tenants"
 """The new generation is published here."""
+_UNREADABLE_S: Final = 60
+"""Who cannot read it says so again and again; after a restart of all of them nobody remembers."""
 _NONCE_BYTES: Final = 12
 _SEALED_BYTES: Final = _NONCE_BYTES + 16
 """At least: with AES-GCM's tag."""
@@ -69,6 +73,10 @@ class SnapshotError(Exception):
 
 class MissingError(SnapshotError):
     """There is none."""
+
+
+class DamagedError(SnapshotError):
+    """It was written by us, and is not whole any more: writing it once more helps."""
 
 
 class OtherKeyRingError(SnapshotError):
@@ -126,7 +134,7 @@ class Sealer:
         kid, _, rest = sealed.partition(b".")
         if len(rest) < _SEALED_BYTES:
             msg = f"{name.partition(' ')[0]} does not open: it is cut off, or was not written by us"
-            raise SnapshotError(msg)
+            raise DamagedError(msg)
         try:
             return self._key(kid.decode("ascii", "replace")).decrypt(
                 rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], name.encode("ascii")
@@ -136,7 +144,7 @@ class Sealer:
                 f"{name.partition(' ')[0]} does not open: it was not written by a gateway with "
                 "this key ring"
             )
-            raise SnapshotError(msg) from error
+            raise DamagedError(msg) from error
 
     def _key(self, kid: str) -> AESGCM:
         derived = self._derived.get(kid)
@@ -165,8 +173,23 @@ async def snapshot_key_id(store: Store) -> str:
 
 async def stored_generation(store: Store) -> int:
     """0 where there is none, or nonsense."""
-    found = await store.command("GET", GENERATION)
+    return _number(await store.command("GET", GENERATION))
+
+
+def _number(found: bytes | None) -> int:
     return int(found) if found is not None and found.isdigit() and len(found) < 17 else 0
+
+
+async def say_unreadable(store: Store, generation: int) -> None:
+    """So that the admin role writes all of it once more: it would see nothing itself, since it
+    keeps what it wrote.
+    """
+    await store.command("SET", UNREADABLE, generation, "EX", _UNREADABLE_S)
+
+
+async def unreadable_generation(store: Store) -> int:
+    """Of a snapshot that a process could not read lately; 0 where there is none."""
+    return _number(await store.command("GET", UNREADABLE))
 
 
 async def read_manifest(store: Store, sealer: Sealer) -> Manifest | None:
@@ -195,7 +218,7 @@ def _open_manifest(sealer: Sealer, sealed: bytes) -> Manifest:
         )
     except (ValueError, KeyError, TypeError) as error:
         msg = "the manifest is not one"
-        raise SnapshotError(msg) from error
+        raise DamagedError(msg) from error
 
 
 async def write_manifest(store: Store, sealer: Sealer, manifest: Manifest, *, over: int) -> bool:
@@ -263,7 +286,7 @@ async def read_records(store: Store, digests: Iterable[str]) -> dict[str, bytes]
         for name, sealed in zip(names, await store.command("HMGET", RECORDS, *names), strict=True):
             if sealed is None:
                 msg = "a record that the manifest names is missing"
-                raise SnapshotError(msg)
+                raise DamagedError(msg)
             found[name] = sealed
     return found
 
@@ -278,9 +301,9 @@ def open_records(sealer: Sealer, sealed: Mapping[str, bytes]) -> dict[str, Recor
             record = decode(sealer.open(value, name=f"record {digest}"))
         except (ValueError, TypeError) as error:
             msg = "a record is not one"
-            raise SnapshotError(msg) from error
+            raise DamagedError(msg) from error
         if record.digest != digest:
             msg = "a record is not the one that was asked for"
-            raise SnapshotError(msg)
+            raise DamagedError(msg)
         records[digest] = record
     return records

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,14 @@ from gateway.metrics import TASK_FAILURES
 from gateway.tenants.files import FileTenants, complain
 from gateway.tenants.offload import in_background, settled, woken
 from gateway.tenants.snapshot import (
+    DamagedError,
     MissingError,
     Sealer,
     SnapshotError,
     open_records,
     read_manifest,
     read_records,
+    say_unreadable,
     stored_generation,
 )
 from gateway.tenants.snapshot_record import Builder
@@ -194,6 +197,8 @@ class SnapshotTenants:
         except (SnapshotError, UnavailableError) as error:
             swapped = False
             self.problems = (str(error),)
+            if isinstance(error, DamagedError):
+                await self._say_unreadable()
             if isinstance(error, SnapshotError):
                 self._shut = "" if isinstance(error, MissingError) else str(error)
             elif self._shut:
@@ -219,13 +224,13 @@ class SnapshotTenants:
         manifest = await read_manifest(self._store, self._sealer)
         if manifest is None:
             msg = f"Redis names snapshot {generation} and does not hold it"
-            raise SnapshotError(msg)
+            raise DamagedError(msg)
         if manifest.generation <= self.generation:
             msg = (
                 f"Redis holds snapshot {manifest.generation}, older than {self.generation}, "
                 "which is being served"
             )
-            raise SnapshotError(msg)
+            raise DamagedError(msg)
         sealed = await read_records(
             self._store,
             [digest for digest in manifest.digests.values() if digest not in self._records],
@@ -241,6 +246,11 @@ class SnapshotTenants:
         )
         self._tell(table)
         return True
+
+    async def _say_unreadable(self) -> None:
+        """Whoever serves another snapshot goes on with it; who has just started has none."""
+        with contextlib.suppress(UnavailableError):
+            await say_unreadable(self._store, await stored_generation(self._store))
 
     def _tell(self, table: TenantTable) -> None:
         self._changed(table)

@@ -530,6 +530,7 @@ async def refused(person: Person, url: str, expected: int = 400) -> Page:
     assert urlsplit(page.url).path == "/_auth/callback"
     assert COOKIE not in person.cookies(page.host)
     assert "request" in page.text.lower()
+    assert (page.headers.header("Retry-After") is not None) == (expected == 503)
     return page
 
 

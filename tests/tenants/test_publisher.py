@@ -37,7 +37,7 @@ from tests.database.postgres import Postgres
 from tests.tenants.samples import sample, write
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
     from pathlib import Path
 
     from gateway.database.engine import Database
@@ -307,6 +307,62 @@ async def test_an_emptied_redis_gets_its_snapshot_back(rig: Rig) -> None:
     await rig.redis.command("FLUSHALL")
     await until(lambda: replica.generation > generation)
     assert serves(replica, "acme.example.com")
+
+
+async def break_manifest(redis: RedisClient) -> None:
+    await redis.command("SET", snapshot.MANIFEST, "nonsense")
+
+
+async def break_records(redis: RedisClient) -> None:
+    for digest in await redis.command("HKEYS", snapshot.RECORDS):
+        await redis.command("HSET", snapshot.RECORDS, digest, "nonsense")
+
+
+async def change_a_byte(redis: RedisClient) -> None:
+    sealed = await redis.command("GET", snapshot.MANIFEST)
+    await redis.command("SET", snapshot.MANIFEST, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+
+
+async def lose_manifest(redis: RedisClient) -> None:
+    await redis.command("DEL", snapshot.MANIFEST)
+
+
+async def lose_records(redis: RedisClient) -> None:
+    await redis.command("DEL", snapshot.RECORDS)
+
+
+@pytest.mark.parametrize(
+    "damage", [break_manifest, break_records, change_a_byte, lose_manifest, lose_records]
+)
+async def test_a_snapshot_that_a_replica_cannot_read_is_written_once_more(
+    rig: Rig, damage: Callable[[RedisClient], Awaitable[None]]
+) -> None:
+    """Its number is still there, so that the publisher itself would see nothing, and a replica that
+    starts had no tenants until somebody changed one.
+    """
+    await rig.started()
+    served = await rig.replica()
+    generation = served.generation
+    await damage(rig.redis)
+    starting = await rig.replica()
+    assert not starting.ready
+    await until(lambda: starting.ready and not starting.problems)
+    assert serves(starting, "acme.example.com")
+    await until(lambda: served.generation == starting.generation > generation)
+
+
+async def test_a_snapshot_that_nobody_can_read_is_not_written_again_and_again(rig: Rig) -> None:
+    await rig.started()
+    generation = rig.publisher.generation
+    await snapshot.say_unreadable(rig.redis, generation)
+    await until(lambda: rig.publisher.generation > generation)
+    repaired = rig.publisher.generation
+    await snapshot.say_unreadable(rig.redis, repaired)
+    await rig.put(doc("globex"))  # what is changed is published all the same
+    await until(lambda: rig.publisher.generation > repaired)
+    newest = rig.publisher.generation
+    await snapshot.say_unreadable(rig.redis, newest)
+    assert not await rig.publisher._is_damaged(newest)
 
 
 async def test_no_mistake_of_ours_ends_the_publishing_or_the_serving(
