@@ -29,6 +29,7 @@ ENDS: Final = "GATEWAY_TESTS_END"
 SLOW: Final = (
     "tests/admin/test_description.py",
     "tests/browser/",
+    "tests/chaos/test_chaos.py",
     "tests/demo/test_run.py",
     "tests/docs/test_revocation_model.py",
     "tests/hooks/test_exactly_once.py",
