@@ -30,6 +30,7 @@ HARMLESS = frozenset(
 )
 """What a tenant shows, is told or sends: nobody is let in or kept out by it."""
 _ANY = "any"
+_UNSAID = object()
 
 
 def narrowed(
@@ -87,7 +88,8 @@ def _field_narrows(name: str, old: Any, new: Any) -> bool:
 def _provider_narrows(old: dict[str, Any], new: Mapping[str, dict[str, Any]]) -> bool:
     now = new.get(old["name"])
     if now is None or any(
-        old[key] != now[key]
+        # A record of another release may lack one: what is not known counts as narrower.
+        old.get(key, _UNSAID) != now.get(key, _UNSAID)
         for key in (
             "kind",
             "issuer",

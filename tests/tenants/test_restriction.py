@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +122,19 @@ def test_every_field_of_the_document_is_judged_or_known_to_be_harmless() -> None
         "app_passwords",
     }
     assert judged | HARMLESS == set(TenantDocument.model_fields)
+
+
+def test_members_only_narrows_and_what_another_release_did_not_know_does() -> None:
+    pool = {"name": "own", "kind": "cognito"}
+    everybody = record(providers=[*PROVIDERS, pool])
+    members = record(providers=[*PROVIDERS, {**pool, "members_only": True}])
+    assert narrows(everybody, members)
+    body = json.loads(zlib.decompress(everybody.body))
+    for provider in body["document"]["providers"]:
+        del provider["members_only"]
+    older = replace(everybody, body=zlib.compress(json.dumps(body).encode()), digest="older")
+    assert narrows(older, everybody)
+    assert narrows(older, members)
 
 
 def test_a_tenant_that_is_gone_was_narrowed_and_a_new_one_was_not() -> None:
