@@ -140,6 +140,10 @@ SCOPES: Mapping[ProviderKind, tuple[str, ...]] = {
     ProviderKind.OIDC: ("openid", "profile", "email"),
     ProviderKind.GOOGLE: ("openid", "profile", "email"),
 }
+UNDECIDING = frozenset({"name", "preferred_username"})
+"""Of the mappings, what nothing is decided by. The rest is never left out: a pool keeps the value
+of an attribute that is mapped no longer, and an old group would count for ever.
+"""
 GROUPS_SCOPE = "groups"
 """Added for Okta where its discovery offers it: the org server does; a custom authorization server
 only if told to.
@@ -240,6 +244,8 @@ class Wanted:
     client: WantedClient
     users: PoolUsers | None = None
     """The pool's own, where they were provisioned for the tenant."""
+    custom_attributes: tuple[str, ...] = CUSTOM_ATTRIBUTES
+    """That the pool shall have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,11 +333,15 @@ def mapping_for(
     *,
     preset: SamlPreset | None = None,
     required: frozenset[str] = frozenset(),
+    only_needed: bool = False,
 ) -> Mapping[str, str]:
     """The kind's mapping, and each required attribute of the pool from the standard claim of the
-    same name. ``preset``: whose SAML attributes they are.
+    same name. ``preset``: whose SAML attributes they are. ``only_needed``: nothing that only
+    applications read.
     """
     usual = MAPPINGS[kind] if preset is None else SAML_MAPPINGS[preset]
+    if only_needed:
+        usual = {name: claim for name, claim in usual.items() if name not in UNDECIDING}
     return {
         **usual,
         **{

@@ -353,6 +353,11 @@ UNKNOWN = Diagnosis(
 )
 CODES: tuple[str, ...] = (*dict.fromkeys(s.diagnosis.code for s in SYMPTOMS), UNKNOWN.code)
 
+PROVIDER_DOWN: frozenset[str] = frozenset({"idp_unreachable", "saml_metadata"})
+"""Codes of a login that failed since the identity provider did not answer, whoever the person
+is.
+"""
+
 
 def diagnose(error: str, description: str) -> Diagnosis:
     """``error`` and ``error_description`` of a redirect, or of the token endpoint's answer (empty

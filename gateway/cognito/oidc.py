@@ -78,7 +78,7 @@ class CognitoRelyingParty:
         """The authorization request. ``identity_provider`` is always sent, so Cognito never shows a
         page of its own choosing.
         """
-        provider = tenant.provider(pending.provider)
+        provider = tenant.configured_provider(pending.provider)
         parameters = {
             "redirect_uri": pending.redirect_uri,
             "scope": " ".join(tenant.scopes),

@@ -10,6 +10,8 @@ Rules:
   a session would not let in there: it is asked for all that a session is, and for its scope.
 - A WebDAV request acts on more than its path: ``Destination``, and what is below a collection, meet
   the rules, too.
+- What a provider asks for of those who sign in with it counts beside what the tenant asks for, and
+  no rule replaces it.
 - Whatever the cookie says, tenant and host of the session are compared with those of the request
   (invariant 2).
 """
@@ -26,7 +28,15 @@ from gateway.core.rules import NO_RULE, Match, acts_below, combined
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
-    from gateway.core.model import AppPassword, AuthRequest, Identity, MachineToken, Session, Tenant
+    from gateway.core.model import (
+        AppPassword,
+        AuthRequest,
+        Identity,
+        MachineToken,
+        Provider,
+        Session,
+        Tenant,
+    )
     from gateway.core.rule import Rule
     from gateway.core.rules import CompiledRules, HostRules
 
@@ -178,8 +188,14 @@ def _session_refusal(
     if session.expires_at <= now:
         return Reason.SESSION_EXPIRED
     if tenant.provider(session.identity.provider) is None:
-        return Reason.REAUTHENTICATE
+        return _without_provider(tenant, session.identity)
     return None
+
+
+def _without_provider(tenant: Tenant, identity: Identity) -> Reason:
+    """Why nobody is signed in by the provider that vouched for them."""
+    inactive = tenant.configured_provider(identity.provider) is not None
+    return Reason.PROVIDER_INACTIVE if inactive else Reason.REAUTHENTICATE
 
 
 def _first_denial(
@@ -198,24 +214,23 @@ def _first_denial(
 def _policy_denial(
     tenant: Tenant, rule: Rule | None, identity: Identity, trace: Trace | None
 ) -> Deny | None:
-    """E-mail domain always; the tenant's groups and roles unless the rule replaces them; then the
-    rule's own.
+    """E-mail domain always, and what the provider asks for; the tenant's groups and roles unless
+    the rule replaces them; then the rule's own.
     """
-    provider = tenant.provider(identity.provider)
-    domain_ok = (
-        provider is not None
-        and identity.email_domain in provider.domains
-        and identity.email_domain in tenant.email_domains
-    )
-    if trace is not None:
-        trace.add("e-mail domain", domain_ok, identity.email_domain)
-    if not domain_ok:
+    provider, domain = tenant.provider(identity.provider), identity.email_domain
+    if provider is None or domain not in provider.domains or domain not in tenant.email_domains:
+        if trace is not None:
+            trace.add("e-mail domain", passed=False, detail=_foreign(tenant, provider, domain))
         return _DENY[Reason.EMAIL_DOMAIN]
+    if trace is not None:
+        trace.add("e-mail domain", passed=True, detail=domain)
     groups, roles = tenant.allowed_groups, tenant.allowed_roles
     if rule is not None and rule.override_tenant_groups:
         groups = None if rule.groups is not None or rule.any_group else groups
         roles = None if rule.roles is not None or rule.any_role else roles
     rules_own = (None, None) if rule is None else (rule.groups, rule.roles)
+    if provider.asks_more and (denial := _asked_by(provider, identity, trace)) is not None:
+        return denial
     for wanted, whose in ((groups, "tenant's groups"), (rules_own[0], "rule's groups")):
         if wanted is not None and not _one_of(wanted, identity.groups, trace, whose):
             return Deny(Reason.GROUP_MISSING, Missing("groups", wanted))
@@ -223,6 +238,28 @@ def _policy_denial(
         if wanted is not None and not _one_of(wanted, identity.roles, trace, whose):
             return Deny(Reason.ROLE_MISSING, Missing("roles", wanted))
     return None
+
+
+def _asked_by(provider: Provider, identity: Identity, trace: Trace | None) -> Deny | None:
+    """The denial by what a provider asks of those who sign in with it."""
+    for reason, kind, held, wanted in (
+        (Reason.GROUP_MISSING, "groups", identity.groups, provider.groups),
+        (Reason.ROLE_MISSING, "roles", identity.roles, provider.roles),
+    ):
+        whose = f"{kind} of provider {provider.name}"
+        if wanted is not None and not _one_of(wanted, held, trace, whose):
+            return Deny(reason, Missing(kind, wanted))
+    return None
+
+
+def _foreign(tenant: Tenant, provider: Provider | None, domain: str) -> str:
+    """Whose domain it is not, of one that was refused."""
+    whose = (
+        "the tenant"
+        if provider is None or domain not in tenant.email_domains
+        else f"provider {provider.name}"
+    )
+    return f"{domain} is none of {whose}'s"
 
 
 def _one_of(wanted: frozenset[str], held: tuple[str, ...], trace: Trace | None, whose: str) -> bool:
@@ -309,6 +346,8 @@ def _decide_bearer(
         rule.roles is not None or (tenant.allowed_roles is not None and not rule.any_role)
     ):
         verdict, detail = False, "a person's token carries no roles, and roles are wanted here"
+    elif machine.is_persons and (why := _providers_refusal(tenant, machine)):
+        verdict, detail = False, why
     else:
         verdict, detail = True, machine.client_id
     if trace is not None:
@@ -320,6 +359,25 @@ def _decide_bearer(
     if trace is not None:
         trace.add("identity", passed=True, detail=_arrives_as(machine, identity))
     return Allow(Reason.BEARER, machine=machine, identity=identity)
+
+
+def _providers_refusal(tenant: Tenant, machine: MachineToken) -> str:
+    """What of the provider that their last login used keeps a person's token out; "" where nothing
+    does. Of somebody whom nobody looked up, any of the tenant's may be it.
+    """
+    person = machine.person
+    if person is None:
+        concerned = tenant.providers
+    elif (provider := tenant.provider(person.provider)) is not None:
+        concerned = (provider,)
+    else:
+        return f"provider {person.provider}: {_without_provider(tenant, person).value}"
+    asking = next((p.name for p in concerned if p.asks_more), None)
+    return (
+        ""
+        if asking is None
+        else f"a person's token carries no groups or roles, and provider {asking} asks for some"
+    )
 
 
 def _arrives_as(machine: MachineToken, identity: tuple[tuple[str, str], ...]) -> str:

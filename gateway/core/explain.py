@@ -163,14 +163,10 @@ def explain(
         )
     request = _request(hypothesis, host, path)
     _trace_restrictions(hypothesis, restrictions, trace)
-    token = _token(hypothesis, restrictions)
-    person = (
-        _session(tenant, hypothesis, restrictions, host, domain, now=now, trace=trace)
-        if hypothesis.client is None
-        else None
-    )
-    # A program that sends a password has no cookie.
-    session = person if hypothesis.app_password_path is None else None
+    person = _session(tenant, hypothesis, restrictions, host, domain, now=now, trace=trace)
+    token = _token(hypothesis, restrictions, person)
+    # A program that sends a token or a password has no cookie.
+    session = person if hypothesis.client is None and hypothesis.app_password_path is None else None
     password = _app_password(tenant, hypothesis.app_password_path, person, trace)
     matched = match(tenant, request)
     decision = decide(
@@ -231,13 +227,20 @@ def _trace_restrictions(
         trace.add("blocks", passed=True, detail=restrictions.unknown)
 
 
-def _token(hypothesis: Hypothesis, restrictions: ActiveRestrictions) -> MachineToken | None:
+def _token(
+    hypothesis: Hypothesis, restrictions: ActiveRestrictions, person: Session | None
+) -> MachineToken | None:
     """Valid, but for what stands against its person."""
     if hypothesis.client is None or (hypothesis.email is not None and restrictions.block):
         return None
-    person = "" if hypothesis.email is None else "hypothetical"
+    sub = "" if hypothesis.email is None else "hypothetical"
     return MachineToken(
-        hypothesis.client, frozenset(hypothesis.scopes), sub=person, username=person, auth_time=0
+        hypothesis.client,
+        frozenset(hypothesis.scopes),
+        sub=sub,
+        username=sub,
+        auth_time=0,
+        person=None if person is None else person.identity,
     )
 
 
@@ -343,14 +346,12 @@ def _session(
     provider = hypothesis.provider
     if provider is None:
         provider = next(
-            (p.name for p in tenant.providers if domain in p.domains),
-            tenant.providers[0].name if tenant.providers else "",
+            (p.name for p in tenant.configured if domain in p.domains),
+            next((p.name for p in tenant.configured), ""),
         )
-        trace.add("login", passed=True, detail=f"taken to be through {provider}")
+        _trace_login(tenant, provider, f"taken to be through {provider}", trace)
     else:
-        trace.add(
-            "login", passed=tenant.provider(provider) is not None, detail=f"through {provider}"
-        )
+        _trace_login(tenant, provider, f"through {provider}", trace)
     taken = {group for group, _ in restrictions.groups}
     identity = Identity(
         sub="hypothetical",
@@ -376,6 +377,15 @@ def _session(
         created_at=moment,
         expires_at=moment + tenant.session.absolute_s,
         client_id=tenant.client_id,
+    )
+
+
+def _trace_login(tenant: Tenant, provider: str, detail: str, trace: Trace) -> None:
+    inactive = any(p.name == provider for p in tenant.inactive_providers)
+    trace.add(
+        "login",
+        passed=tenant.provider(provider) is not None,
+        detail=f"{detail}, which is not active" if inactive else detail,
     )
 
 

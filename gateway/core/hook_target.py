@@ -39,10 +39,13 @@ class HookTarget:
     matter to the app.
     """
     allowed_groups: frozenset[str] | None
-    """Both canonical (``core.canonical``), as events write groups."""
+    provider_groups: frozenset[str] | None = None
+    """What this provider asks for beside ``allowed_groups``. All canonical (``core.canonical``), as
+    events write groups.
+    """
 
     def __post_init__(self) -> None:
-        for name in ("groups_used", "allowed_groups"):
+        for name in ("groups_used", "allowed_groups", "provider_groups"):
             names = getattr(self, name)
             object.__setattr__(
                 self, name, None if names is None else frozenset(map(canonical_id, names))

@@ -159,9 +159,13 @@ def accept(
         oid=canonical_id(_printable(claims, "custom:oid")),
         claims=_extra_claims(claims, tenant),
     )
-    if not groups and provider.kind is ProviderKind.ENTRA and tenant.allowed_groups is not None:
+    if (
+        not groups
+        and provider.kind is ProviderKind.ENTRA
+        and (tenant.allowed_groups is not None or provider.groups is not None)
+    ):
         warnings.append(
-            "no groups came, and the tenant asks for some (Entra sends none of those who "
+            "no groups came, and some are asked for (Entra sends none of those who "
             "are in more than 200: send groups assigned to the application)"
         )
     if len(groups) > MAX_GROUPS:

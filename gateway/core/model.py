@@ -79,7 +79,8 @@ class EmailTrust(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One identity provider of a tenant. ``domains`` (A-labels) routes a typed e-mail here and
-    binds the claim afterwards.
+    binds the claim afterwards. None in ``groups`` or ``roles`` is the word ``any``; what they ask
+    for is asked beside the tenant's own, and no rule replaces it.
     """
 
     name: str
@@ -93,6 +94,19 @@ class Provider:
     """Of the pool's own users: the Cognito group that makes one of them the tenant's, or "" where
     every user of ``domains`` is.
     """
+    groups: frozenset[str] | None = None
+    roles: frozenset[str] | None = None
+    hidden: bool = False
+    """No choice shows it: only a link, an e-mail address or its own tile leads there."""
+
+    def __post_init__(self) -> None:
+        for name in ("groups", "roles"):
+            object.__setattr__(self, name, canonical_ids(getattr(self, name)))
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether it asks for groups or roles of its own."""
+        return self.groups is not None or self.roles is not None
 
     @property
     def known_as(self) -> str:
@@ -184,6 +198,7 @@ class Tenant:
     client_secret: Secret
     scopes: tuple[str, ...]
     providers: tuple[Provider, ...]
+    """Those that people may be signed in with, in the order of the choice."""
     rules: tuple[Rule, ...]
     shadow_rules: tuple[Rule, ...]
     headers: tuple[HeaderSpec, ...]
@@ -212,6 +227,18 @@ class Tenant:
     them.
     """
     app_passwords: AppPasswordLimits = field(default_factory=AppPasswordLimits)
+    inactive_providers: tuple[Provider, ...] = ()
+    """The tenant's too, but nobody is signed in with one: to a check and to a login it is as if
+    they were not there.
+    """
+    default_provider: str = ""
+    """Name of the one that a login begins with where nothing says otherwise; "": the person
+    chooses.
+    """
+    fallback_providers: tuple[str, ...] = ()
+    """Names of those that are offered, in this order, when a login fails since another one is
+    down.
+    """
     takes_app_passwords: bool = field(init=False, compare=False)
     """Whether any rule does, those of ``shadow_rules`` too."""
     compiled: CompiledRules = field(init=False, repr=False, compare=False)
@@ -245,7 +272,16 @@ class Tenant:
         """As Cognito knows them: its names are the pool's, and each is one tenant's. The pool's own
         users are nobody's alone, and have none.
         """
-        return tuple(p.name for p in self.providers if p.kind is not ProviderKind.COGNITO)
+        return tuple(p.name for p in self.configured if p.kind is not ProviderKind.COGNITO)
+
+    @property
+    def configured(self) -> tuple[Provider, ...]:
+        """Every provider, the inactive ones last."""
+        return (*self.providers, *self.inactive_providers)
+
+    def configured_provider(self, name: str) -> Provider | None:
+        """As ``provider``, of the inactive ones too: for what signs nobody in."""
+        return next((p for p in self.configured if p.name == name), None)
 
     def client(self, client_id: str) -> AppClient | None:
         """The one of that id, if it is this tenant's still."""
@@ -254,7 +290,7 @@ class Tenant:
         return next((c for c in self.retired if c.client_id == client_id), None)
 
     def provider(self, name: str) -> Provider | None:
-        """The provider of that exact name (Cognito's names are case-sensitive)."""
+        """The active provider of that exact name (Cognito's names are case-sensitive)."""
         for provider in (
             self.providers
         ):  # a comprehension costs three times as much, and this is asked twice a check

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 
 def groups_that_count(tenant: Tenant) -> frozenset[str] | None:
-    """Groups that the tenant's policy names, in ``shadow_rules`` too. None where it names none:
-    then any may matter to the application.
+    """Groups that the tenant's policy names, in ``shadow_rules`` and of its providers too. None
+    where it names none: then any may matter to the application.
     """
     named = set(tenant.allowed_groups or ())
+    for provider in tenant.configured:
+        named |= provider.groups or set()
     for rule in (*tenant.rules, *tenant.shadow_rules):
         if isinstance(rule.groups, frozenset):
             named |= rule.groups

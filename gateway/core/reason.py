@@ -21,6 +21,7 @@ class Reason(StrEnum):
     WRONG_TENANT = "wrong_tenant"
     WRONG_HOST = "wrong_host"
     TENANT_INACTIVE = "tenant_inactive"
+    PROVIDER_INACTIVE = "provider_inactive"
     UNKNOWN_HOST = "unknown_host"
     GROUP_MISSING = "group_missing"
     ROLE_MISSING = "role_missing"

@@ -86,9 +86,12 @@ class Around:
     blocked: bool = False
     lost: frozenset[str] = frozenset()
 
-    def access(self, allowed: frozenset[str] | None) -> bool:
+    def access(self, target: HookTarget) -> bool:
         """Whether this person may come in, as far as this source has said anything."""
-        return not self.blocked and (allowed is None or not allowed <= self.lost)
+        return not self.blocked and all(
+            wanted is None or not wanted <= self.lost
+            for wanted in (target.allowed_groups, target.provider_groups)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -579,10 +582,7 @@ def _notice(event: HookEvent, target: HookTarget, found: Found, around: Around) 
         after = replace(
             around, lost=around.lost | spellings if refuses else around.lost - spellings
         )
-    before_access, after_access = (
-        around.access(target.allowed_groups),
-        after.access(target.allowed_groups),
-    )
+    before_access, after_access = around.access(target), after.access(target)
     if before_access != after_access:
         kind = "user.restored" if after_access else "user.deprovisioned"
     elif event.group is not None and (

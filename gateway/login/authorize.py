@@ -42,25 +42,55 @@ class Destination:
     browser: str = ""
 
 
-def choose_provider(tenant: Tenant, *, wanted: str, hint: str) -> Provider | None:
-    """The named one, the only one, or the only one whose domains hold the hint; None: the person
-    chooses.
+def choose_provider(
+    tenant: Tenant, *, wanted: str, hint: str, ask: bool = False
+) -> Provider | None:
+    """The named one, the only one whose domains hold the hint, the tenant's default, or the only
+    one that is shown; None: the person chooses. ``ask``: the default is not taken.
+
+    A named one that is not active is as if nobody had named it.
     """
-    if wanted:
-        provider = tenant.provider(wanted)
-        if provider is None:
-            raise BrowserError(
-                Reason.BAD_REQUEST,
-                400,
-                cause="provider is not one of this tenant's",
-                tenant=tenant,
-            )
-        return provider
-    if len(tenant.providers) == 1:
-        return tenant.providers[0]
+    if wanted and tenant.configured_provider(wanted) is None:
+        raise BrowserError(
+            Reason.BAD_REQUEST,
+            400,
+            cause="provider is not one of this tenant's",
+            tenant=tenant,
+        )
+    if not tenant.providers:
+        raise BrowserError(
+            Reason.PROVIDER_INACTIVE, 403, cause="no provider is active", tenant=tenant
+        )
+    named = tenant.provider(wanted)
+    if named is not None:
+        return named
     domain = email_domain(hint) if hint else None
     fitting = [p for p in tenant.providers if domain is not None and domain in p.domains]
-    return fitting[0] if len(fitting) == 1 else None
+    if len(fitting) == 1:
+        return fitting[0]
+    default = tenant.provider(tenant.default_provider)
+    if default is not None and not ask and (domain is None or default in fitting):
+        return default
+    shown = choices(tenant)
+    return shown[0] if len(shown) == 1 else None
+
+
+def choices(tenant: Tenant) -> tuple[Provider, ...]:
+    """Among which a person chooses: those that are not hidden, or all where every one is."""
+    return tuple(p for p in tenant.providers if not p.hidden) or tenant.providers
+
+
+def fallback(tenant: Tenant, failed: Provider, *, hint: str) -> tuple[Provider, ...]:
+    """What is offered when ``failed`` is down: of the tenant's fallback providers those that vouch
+    for the typed address.
+    """
+    domain = email_domain(hint) if hint else None
+    others = map(tenant.provider, tenant.fallback_providers)
+    return tuple(
+        p
+        for p in others
+        if p is not None and p is not failed and (domain is None or domain in p.domains)
+    )
 
 
 async def send_to_cognito(

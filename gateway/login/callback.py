@@ -14,13 +14,13 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from gateway.check.page_links import provider_sign_out
-from gateway.cognito.error_diagnosis import diagnose
+from gateway.cognito.error_diagnosis import PROVIDER_DOWN, diagnose
 from gateway.core.login import Refusal, accept
 from gateway.core.reason import Reason
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.login import connection_test, email_prompt, person_change
-from gateway.login.authorize import Destination, is_prefetch
+from gateway.login.authorize import Destination, fallback, is_prefetch
 from gateway.login.former_sessions import end_denied, end_former_session, end_outdated
 from gateway.login.login_host import hand_over
 from gateway.login.loop_guard import count_return
@@ -122,7 +122,28 @@ class _Attempt:
         retry = await login_link(browser, tenant=tenant, return_to=pending.return_to, switch=True)
         status = 503 if code == "cognito_down" else 400 if reason is Reason.IDP_ERROR else 403
         return BrowserError(
-            reason, status, code=code, cause=cause, setting=setting, retry=retry, tenant=tenant
+            reason,
+            status,
+            code=code,
+            cause=cause,
+            setting=setting,
+            retry=retry,
+            others=await self._fallback() if code in PROVIDER_DOWN else (),
+            tenant=tenant,
+        )
+
+    async def _fallback(self) -> tuple[tuple[str, str], ...]:
+        """Labels and login addresses of the tenant's other providers, for whoever was typed."""
+        link = await login_link(self.browser, tenant=self.tenant, return_to=self.pending.return_to)
+        if link is None:
+            return ()
+        return tuple(
+            (
+                other.label,
+                f"{link}{'&' if '?' in link else '?'}"
+                + urlencode({"provider": other.name, "login_hint": self.pending.hint}),
+            )
+            for other in fallback(self.tenant, self.provider, hint=self.pending.hint)
         )
 
 

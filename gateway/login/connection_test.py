@@ -28,7 +28,7 @@ from gateway.core.model import AuthRequest, RequestKind, Session
 from gateway.core.reason import Reason
 from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
-from gateway.login.authorize import Destination, choose_provider, is_prefetch, send_to_cognito
+from gateway.login.authorize import Destination, is_prefetch, send_to_cognito
 from gateway.login.middleware import page
 from gateway.login.request import BrowserError, parse_any
 from gateway.pages.support import group_words
@@ -69,7 +69,7 @@ async def start(request: web.Request) -> web.StreamResponse:
             cause="no test link of ours for this host, or it was used, or it is too old",
         )
     browser.record.tenant = tenant.id
-    provider = choose_provider(tenant, wanted=browser.parameter("provider"), hint="")
+    provider = _tested(tenant, browser.parameter("provider"))
     if provider is None:
         choices = [
             (
@@ -77,13 +77,25 @@ async def start(request: web.Request) -> web.StreamResponse:
                 p.known_as,
                 f"{signed_link.PATH}?{urlencode({'token': token, 'provider': p.name})}",
             )
-            for p in tenant.providers
+            for p in tenant.configured
         ]
         return page(request, "chooser", tenant, choices=choices, change=None)
     response = await send_to_cognito(
         browser, tenant, provider, Destination(f"{browser.origin}/"), prompt="login", test=found[1]
     )
     return await _looked_ahead(browser, tenant, provider, found[1], response)
+
+
+def _tested(tenant: Tenant, wanted: str) -> Provider | None:
+    """The named one, or the only one, active or not; None: the person chooses."""
+    if not wanted:
+        return tenant.configured[0] if len(tenant.configured) == 1 else None
+    provider = tenant.configured_provider(wanted)
+    if provider is None:
+        raise BrowserError(
+            Reason.BAD_REQUEST, 400, cause="provider is not one of this tenant's", tenant=tenant
+        )
+    return provider
 
 
 async def _looked_ahead(
@@ -144,7 +156,7 @@ async def finish(
     """The callback of a login whose purpose is a test."""
     services, pending = browser.services, taken.pending
     tenant = services.tenants.table.by_id(pending.tenant)
-    provider = tenant.provider(pending.provider) if tenant is not None else None
+    provider = tenant.configured_provider(pending.provider) if tenant is not None else None
     if tenant is None or provider is None or not await services.trials.spend(pending.test):
         raise BrowserError(
             Reason.LOGIN_STATE,
@@ -166,7 +178,7 @@ async def finish(
         tokens = await _exchange(browser, tenant, pending, code, result)
         # Cognito took its time: what is told is what holds now.
         tenant = services.tenants.table.by_id(pending.tenant)
-        provider = tenant.provider(pending.provider) if tenant is not None else None
+        provider = tenant.configured_provider(pending.provider) if tenant is not None else None
         if tenant is None or provider is None:
             raise BrowserError(
                 Reason.LOGIN_STATE,
@@ -289,6 +301,8 @@ def _start_page(browser: Browser) -> AuthRequest:
 def _missing(tenant: Tenant, decision: Decision) -> list[tuple[TrialLack, str]]:
     if decision.reason is Reason.TENANT_INACTIVE:
         return [(TrialLack.ACTIVE, "")]
+    if decision.reason is Reason.PROVIDER_INACTIVE:
+        return [(TrialLack.PROVIDER_ACTIVE, "")]
     if not isinstance(decision, Deny):
         return []
     groups = group_words(tenant.branding.labeled(decision.groups))

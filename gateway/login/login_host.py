@@ -23,6 +23,7 @@ from gateway.login.authorize import (
     BROWSER_ID,
     Destination,
     bind,
+    choices,
     choose_provider,
     is_prefetch,
     send_to_cognito,
@@ -113,7 +114,7 @@ async def start(browser: Browser) -> web.StreamResponse:
             response = await hand_over(browser, present[0], present[1], destination)
             remember_sender(response, browser, destination.host)
             return response
-    provider = choose_provider(tenant, wanted=wanted, hint=hint)
+    provider = choose_provider(tenant, wanted=wanted, hint=hint, ask=switch)
     if provider is None:
         own = {
             k: browser.parameter(k)
@@ -127,16 +128,16 @@ async def start(browser: Browser) -> web.StreamResponse:
                 reauthenticate.PARAMETER,
             )
         }
-        choices = [
+        offered = [
             (
                 p.label,
                 p.known_as,
                 "/_auth/login?"
                 + urlencode({k: v for k, v in {**own, "provider": p.name}.items() if v}),
             )
-            for p in tenant.providers
+            for p in choices(tenant)
         ]
-        return page(browser.request, "chooser", tenant, choices=choices, change=None)
+        return page(browser.request, "chooser", tenant, choices=offered, change=None)
     if anew:
         response = reauthenticate.begin(
             browser, tenant, provider, host=destination.host, browser_id=destination.browser

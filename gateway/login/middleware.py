@@ -154,6 +154,7 @@ def error_page(request: web.Request, error: BrowserError) -> web.Response:
         reason=error.reason,
         code=error.code,
         retry=error.retry,
+        others=error.others,
         change=change,
         start=_start(request),
     )

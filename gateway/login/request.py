@@ -231,7 +231,8 @@ class Browser:
 
 class BrowserError(Exception):
     """Ends in the error page. ``code`` is a login error of ``cognito.troubleshooting``; ``cause``
-    and ``setting`` are for the log; ``retry`` is a URL of ours.
+    and ``setting`` are for the log; ``retry`` is a URL of ours, and ``others`` are labels and URLs
+    of ours, of other ways to sign in.
     """
 
     def __init__(
@@ -241,6 +242,7 @@ class BrowserError(Exception):
         *,
         code: str = "",
         retry: str | None = None,
+        others: tuple[tuple[str, str], ...] = (),
         cause: str = "",
         setting: str = "",
         tenant: Tenant | None = None,
@@ -250,6 +252,7 @@ class BrowserError(Exception):
         self.status = status
         self.code = code
         self.retry = retry
+        self.others = others
         self.cause = cause
         self.setting = setting
         self.tenant = tenant

@@ -16,7 +16,13 @@ from gateway.core.reason import Reason
 from gateway.core.returns import MAX_RETURN_CHARACTERS, is_too_long, safe_return
 from gateway.core.tenants import HostKind
 from gateway.login import email_prompt, login_host, reauthenticate
-from gateway.login.authorize import Destination, choose_provider, is_prefetch, send_to_cognito
+from gateway.login.authorize import (
+    Destination,
+    choices,
+    choose_provider,
+    is_prefetch,
+    send_to_cognito,
+)
 from gateway.login.loop_guard import count_return
 from gateway.login.middleware import page, redirect
 from gateway.login.page_links import is_named
@@ -119,14 +125,14 @@ async def _go(
 ) -> web.Response:
     if browser.services.config.login_host is not None:
         named = (
-            choose_provider(tenant, wanted=wanted, hint=hint)
+            choose_provider(tenant, wanted=wanted, hint=hint, ask=switch)
             if wanted or (hint and len(tenant.providers) > 1)
             else None
         )
         return login_host.to_login_host(
             browser, tenant, named, return_to=return_to, hint=hint, switch=switch, anew=anew
         )
-    provider = choose_provider(tenant, wanted=wanted, hint=hint)
+    provider = choose_provider(tenant, wanted=wanted, hint=hint, ask=switch)
     if provider is None:
         more = {
             "rd": return_to,
@@ -134,20 +140,20 @@ async def _go(
             "switch": "1" if switch else "",
             reauthenticate.PARAMETER: "1" if anew else "",
         }
-        choices = [
+        offered = [
             (
                 p.label,
                 p.known_as,
                 "/_auth/login?"
                 + urlencode({k: v for k, v in {"provider": p.name, **more}.items() if v}),
             )
-            for p in tenant.providers
+            for p in choices(tenant)
         ]
         return page(
             browser.request,
             "chooser",
             tenant,
-            choices=choices,
+            choices=offered,
             change=change_address(browser.origin, return_to) if browser.tenant is None else None,
         )
     if anew:

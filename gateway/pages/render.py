@@ -85,7 +85,7 @@ PAGES: Final[Mapping[str, Page]] = {
     # A login that did not work, and every other refusal that is told in the browser: Reason,
     # PeerError code or "", URL to try again or None; change: URL to type another e-mail address on
     # a shared host, or None; start: URL of the application's start page, or None.
-    "error": Page(frozenset({"reason", "code", "retry", "change", "start"}), script=True),
+    "error": Page(frozenset({"reason", "code", "retry", "others", "change", "start"}), script=True),
     # Signed in but not allowed here. email: who (or ""); groups: (name, label or "") of which one
     # would do; roles: likewise, names; rule: the path glob that decided (or ""); return_to: where
     # "sign in as someone else" leads back to. That form posts to /_auth/logout with ``again`` =

@@ -159,6 +159,12 @@ REASONS: Final[Mapping[Reason, Text]] = {
         again=False,
         help=True,
     ),
+    Reason.PROVIDER_INACTIVE: Text(
+        N_("This way to sign in is switched off"),
+        N_("Your organization's sign-in that you used is switched off at the moment."),
+        N_("Sign in in another way, if one is offered, or ask your support contact."),
+        help=True,
+    ),
     Reason.UNKNOWN_HOST: Text(
         N_("Nothing is served at this address"),
         N_("No organization uses this address."),
@@ -405,6 +411,7 @@ class TrialLack(StrEnum):
     """What a test of a connection found missing; ``names`` are the tenant's own."""
 
     ACTIVE = N_("active: true in the tenant; until then nobody has access")
+    PROVIDER_ACTIVE = N_("active: true in the provider; until then nobody signs in with it")
     GROUPS = N_("any one of the groups: %(names)s")
     ROLES = N_("any one of the roles: %(names)s")
     IDP_IAT = N_(

@@ -33,6 +33,9 @@ BODY_FIELDS: Mapping[str, Authority] = {
     "adopt": _OPERATOR,
     "adopt_client": _OPERATOR,
     "keep_secrets": _TENANT,
+    "default_provider": _TENANT,
+    "fallback_providers": _TENANT,
+    "custom_attributes": _OPERATOR,  # the pool's, for ever
 }
 PROVIDER_FIELDS: Mapping[str, Authority] = {
     # the pool's: a name of one's choice could be the one that another customer is about to get
@@ -50,6 +53,11 @@ PROVIDER_FIELDS: Mapping[str, Authority] = {
     # whoever it signs in may be sent to a page of somebody else's choice, without having asked
     "idp_initiated": _OPERATOR,
     "label": _TENANT,
+    "active": _TENANT,  # bound_changes: only to false
+    "hidden": _TENANT,
+    "groups": _TENANT,
+    "roles": _TENANT,
+    "only_attributes": _OPERATOR,  # headers of the gateway's own may be made of what it leaves out
     "domains": _OPERATOR,
     # the pool's: Cognito would send another customer's people to this provider
     "identifiers": _OPERATOR,

@@ -12,6 +12,7 @@ from gateway.cognito.desired import (
     CUSTOM_ATTRIBUTES,
     POOL_USERS,
     READABLE_STANDARD,
+    UNDECIDING,
     OidcConnection,
     SamlConnection,
     Wanted,
@@ -172,6 +173,10 @@ def tenant_document(
         document["email_domains"] = sorted(body.domains)
     if body.allowed_groups is not None:
         document["allowed_groups"] = body.allowed_groups
+    if body.default_provider is not None:
+        document["default_provider"] = body.default_provider
+    if body.fallback_providers is not None:
+        document["fallback_providers"] = list(body.fallback_providers)
     if not document.get("email_domains"):
         findings.append(
             invalid(
@@ -190,6 +195,7 @@ def tenant_document(
     if any(provider.kind is ProviderKind.COGNITO for provider in providers):
         own = []
     document["providers"] = named + own
+    _forget_leaving(document, body)
     return document, tuple(findings)
 
 
@@ -203,6 +209,16 @@ def unprovisioned_users(existing: Mapping[str, Any] | None, known: Sequence[Json
     ]
 
 
+def _forget_leaving(document: Json, body: ProvisionBody) -> None:
+    """A provider that the tenant had and has not any more is none of those that it named before."""
+    names = {p["name"] for p in document["providers"]}
+    if body.default_provider is None and document.get("default_provider") not in names:
+        document["default_provider"] = None
+    if body.fallback_providers is None:
+        kept = [name for name in document.get("fallback_providers", ()) if name in names]
+        document["fallback_providers"] = kept
+
+
 def _entry(provider: Recognised) -> Json:
     entry: Json = {"name": provider.name, "kind": str(provider.kind), "issuer": provider.issuer}
     if isinstance(provider.connection, PoolUsers):
@@ -211,8 +227,15 @@ def _entry(provider: Recognised) -> Json:
         entry["entity_id"] = provider.connection.entity_id
     if provider.body.label:
         entry["label"] = provider.body.label
-    if provider.body.domains is not None:
-        entry["domains"] = sorted(provider.body.domains)
+    body = provider.body
+    if body.domains is not None:
+        entry["domains"] = sorted(body.domains)
+    for name, said in (("active", body.active), ("hidden", body.hidden)):
+        if said is not None:
+            entry[name] = said
+    for name, names in (("groups", body.groups), ("roles", body.roles)):
+        if names is not None:
+            entry[name] = names if names == "any" else sorted(set(names))
     return entry
 
 
@@ -249,8 +272,9 @@ def wanted_providers(
                     p.kind,
                     preset=p.body.preset if isinstance(p.body, SamlProviderBody) else None,
                     required=required,
+                    only_needed=p.body.only_attributes,
                 ),
-                **(CLAIMS[p.body.preset] if isinstance(p.body, OidcProviderBody) else {}),
+                **(_claims(p.body) if isinstance(p.body, OidcProviderBody) else {}),
                 **p.body.attributes,
             },
             identifiers=p.body.identifiers,
@@ -258,6 +282,15 @@ def wanted_providers(
         for p in providers
         if not isinstance(p.connection, PoolUsers) and not isinstance(p.body, PoolUsersBody)
     )
+
+
+def _claims(body: OidcProviderBody) -> Mapping[str, str]:
+    """What the preset maps otherwise than the kind does."""
+    return {
+        name: claim
+        for name, claim in CLAIMS[body.preset].items()
+        if not (body.only_attributes and name in UNDECIDING)
+    }
 
 
 def wanted_users(providers: Sequence[Recognised]) -> PoolUsers | None:
@@ -273,6 +306,7 @@ def wanted(
     *,
     required: frozenset[str],
     users: PoolUsers | None,
+    custom_attributes: Sequence[str] = (),
 ) -> Wanted:
     """The providers to look after, and the client that uses them and all others of the document."""
     origins = (
@@ -291,12 +325,25 @@ def wanted(
         logout_urls=tuple(f"{o}{SIGNED_OUT}" for o in origins),
         scopes=tuple(document.get("scopes") or ("openid",)),
         read=tuple(
-            dict.fromkeys([*READABLE_STANDARD, *CUSTOM_ATTRIBUTES, *sorted(mapped - {"username"})])
+            dict.fromkeys(
+                [
+                    *READABLE_STANDARD,
+                    *CUSTOM_ATTRIBUTES,
+                    *custom_attributes,
+                    *sorted(mapped - {"username"}),
+                ]
+            )
         ),
-        write=writable(mapped, required),
+        write=writable(mapped | frozenset(custom_attributes), required),
         refresh_days=_days(document, config),
     )
-    return Wanted(tenant, tuple(providers), client, users)
+    return Wanted(
+        tenant,
+        tuple(providers),
+        client,
+        users,
+        tuple(dict.fromkeys((*CUSTOM_ATTRIBUTES, *custom_attributes))),
+    )
 
 
 def _days(document: Mapping[str, Any], config: Config) -> int:

@@ -14,11 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.cognito.desired import (
-    CUSTOM_ATTRIBUTES,
-    OidcConnection,
-    SamlConnection,
-)
+from gateway.cognito.desired import OidcConnection, SamlConnection
 from gateway.cognito.shapes import (
     client_settings,
     provider_details,
@@ -65,7 +61,7 @@ def plan(
     gateway made. ``adopt_client``: its client was made by somebody else.
     """
     problems: list[PreflightProblem] = list(check_pool(wanted, actual))
-    steps: list[Step] = [_attributes(actual)]
+    steps: list[Step] = [_attributes(wanted.custom_attributes, actual)]
     for provider in wanted.providers:
         found = actual.providers.get(provider.name)
         if found is not None and provider.name not in known and not adopt:
@@ -117,13 +113,13 @@ def _other_type(wanted: WantedProvider, found: ActualProvider, pool_id: str) -> 
     )
 
 
-def _attributes(actual: Actual) -> Step:
-    missing = [name for name in CUSTOM_ATTRIBUTES if name not in actual.attributes]
+def _attributes(names: Sequence[str], actual: Actual) -> Step:
+    missing = [name for name in names if name not in actual.attributes]
     if not missing:
         return Step(
             Verb.KEEP,
             Resource.ATTRIBUTES,
-            ", ".join(CUSTOM_ATTRIBUTES),
+            ", ".join(names),
             "the pool has them, and they can be changed by each login",
         )
     return Step(

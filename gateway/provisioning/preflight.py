@@ -152,7 +152,7 @@ def _check_oidc(
 
 def check_pool(wanted: Wanted, actual: Actual) -> Iterator[PreflightProblem]:
     """Whether this pool can hold what is wanted."""
-    for name in CUSTOM_ATTRIBUTES:
+    for name in wanted.custom_attributes:
         attribute = actual.attributes.get(name)
         if attribute is None:
             continue
@@ -168,7 +168,11 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[PreflightProblem]:
             yield invalid(
                 f"pool attribute {name}", f"is a {attribute.data_type}, and has to be a String"
             )
-        elif attribute.max_length is not None and attribute.max_length < ATTRIBUTE_CHARACTERS:
+        elif (
+            name in CUSTOM_ATTRIBUTES
+            and attribute.max_length is not None
+            and attribute.max_length < ATTRIBUTE_CHARACTERS
+        ):
             yield invalid(
                 f"pool attribute {name}",
                 (
@@ -183,7 +187,7 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[PreflightProblem]:
             "is not mutable: every second login would fail with 'Attribute cannot be updated'",
         )
     custom = sum(name.startswith("custom:") for name in actual.attributes)
-    missing = sum(name not in actual.attributes for name in CUSTOM_ATTRIBUTES)
+    missing = sum(name not in actual.attributes for name in wanted.custom_attributes)
     if custom + missing > _CUSTOM_PER_POOL:
         yield PreflightProblem(
             "quota",
@@ -195,7 +199,7 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[PreflightProblem]:
             ),
         )
     for provider in wanted.providers:
-        yield from _check_mapping(provider, actual)
+        yield from _check_mapping(provider, actual, frozenset(wanted.custom_attributes))
     yield from _check_idp_initiated(wanted)
     if len(wanted.client.scopes) > _SCOPES_PER_CLIENT:
         yield PreflightProblem(
@@ -235,7 +239,9 @@ def check_quotas(
             )
 
 
-def _check_mapping(provider: WantedProvider, actual: Actual) -> Iterator[PreflightProblem]:
+def _check_mapping(
+    provider: WantedProvider, actual: Actual, added: frozenset[str]
+) -> Iterator[PreflightProblem]:
     where = f"providers.{provider.name}.attributes"
     for name, attribute in actual.attributes.items():
         if attribute.required and name != "sub" and name not in provider.mapping:
@@ -244,8 +250,9 @@ def _check_mapping(provider: WantedProvider, actual: Actual) -> Iterator[Preflig
                 f"the pool requires {name}, and nothing is mapped to it: say which claim holds it",
             )
     for name in provider.mapping:
-        if name != "username" and name not in actual.attributes and name not in CUSTOM_ATTRIBUTES:
-            yield invalid(where, f"{name} is not an attribute of the pool")
+        if name != "username" and name not in actual.attributes and name not in added:
+            hint = "; custom_attributes adds it, for ever" if name.startswith("custom:") else ""
+            yield invalid(where, f"{name} is not an attribute of the pool{hint}")
 
 
 def _check_idp_initiated(wanted: Wanted) -> Iterator[PreflightProblem]:

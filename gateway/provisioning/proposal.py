@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gateway.cognito.desired import CUSTOM_ATTRIBUTES, kind_of_issuer
+from gateway.cognito.desired import kind_of_issuer
 from gateway.config.yaml import explain_validation
 from gateway.errors import PeerError
 from gateway.provisioning.bound_keys import bound_changes, bound_findings
@@ -96,6 +96,11 @@ class Basis:
     def known(self) -> Sequence[Json]:
         """The providers that were provisioned for the tenant, each with our mark if we made it."""
         return tuple(self.latest.request.get("providers", ())) if self.latest is not None else ()
+
+    @property
+    def custom_attributes(self) -> Sequence[str]:
+        """That were declared before: the pool has them, and the client reads them."""
+        return self.latest.request.get("custom_attributes", ()) if self.latest is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +285,7 @@ class Proposer:
                 ),
             )
         required = required_attributes(actual.attributes.values())
+        custom = tuple(dict.fromkeys((*basis.custom_attributes, *body.custom_attributes)))
         target = wanted(
             tenant,
             desired.document,
@@ -287,6 +293,7 @@ class Proposer:
             self.config,
             required=required,
             users=users,
+            custom_attributes=custom,
         )
         leave = leaving(desired.recognised, basis.document, basis.known)
         proposed = plan(
@@ -307,7 +314,8 @@ class Proposer:
             "providers": [
                 {"marker": marks.get(e["name"]), **e}
                 for e in remembered(target, keep_secrets=body.keep_secrets)
-            ]
+            ],
+            "custom_attributes": list(custom),
         }
         if not await self.bases.unchanged(tenant, basis):
             # The customer's server and the pool set the pace of all this.
@@ -473,7 +481,7 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
     target, actual = proposal.wanted, proposal.actual
     if target is None or actual is None:
         return
-    missing = tuple(n for n in CUSTOM_ATTRIBUTES if n not in actual.attributes)
+    missing = tuple(n for n in target.custom_attributes if n not in actual.attributes)
     if missing:
         yield steps.add_attributes(missing)
     verbs = {s.name: s for s in proposal.plan.steps if s.resource is Resource.PROVIDER}

@@ -12,7 +12,7 @@ from gateway.cognito.desired import SamlPreset
 from gateway.cognito.oidc_presets import OidcPreset
 from gateway.config.model import SecretValue  # noqa: TC001 - pydantic reads annotations when the class is made
 from gateway.config.types import VISIBLE, Token
-from gateway.tenants.document import EmailDomain, GroupName, HostPattern  # noqa: TC001 - likewise
+from gateway.tenants.document import EmailDomain, GroupName, HostPattern
 
 MAX_METADATA = 131_072
 """Characters, as Cognito takes them."""
@@ -25,16 +25,33 @@ class _Body(BaseModel):
     )
 
 
-class _ProviderBody(_Body):
-    """``attributes``: further pool attributes → claims, or SAML attributes, on top of the usual
-    mapping.
+Groups = Annotated[tuple[GroupName, ...], Field(max_length=500)] | Literal["any"]
+CustomAttribute = Annotated[str, Field(pattern=r"^custom:[A-Za-z0-9_-]{1,20}$")]
+
+
+class _Settings(_Body):
+    """``active``, ``hidden``, ``domains``, ``groups`` and ``roles`` are those of the tenant's
+    document; what is left out stays as it is there.
     """
 
     name: Text | None = None
     label: Annotated[str, Field(max_length=80), VISIBLE] = ""
+    active: bool | None = None
+    hidden: bool | None = None
     domains: Annotated[frozenset[EmailDomain], Field(max_length=500)] | None = None
+    groups: Groups | None = None
+    roles: Groups | None = None
+
+
+class _ProviderBody(_Settings):
+    """``attributes``: further pool attributes → claims, or SAML attributes, on top of the usual
+    mapping. ``only_attributes``: of the usual ones only those by which the gateway decides, so that
+    names of people come only where ``attributes`` has them.
+    """
+
     identifiers: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
     attributes: Annotated[dict[Text, Text], Field(max_length=60)] = {}
+    only_attributes: bool = False
 
 
 class OidcProviderBody(_ProviderBody):
@@ -79,17 +96,16 @@ class SamlProviderBody(_ProviderBody):
         return self
 
 
-class PoolUsersBody(_Body):
+class PoolUsersBody(_Settings):
     """The pool's own users: those whom the tenant's members' group holds. ``name`` is derived."""
 
     kind: Literal["cognito"]
-    name: Text | None = None
-    label: Annotated[str, Field(max_length=80), VISIBLE] = ""
-    domains: Annotated[frozenset[EmailDomain], Field(max_length=500)] | None = None
 
 
 def _form(body: object) -> str:
-    """Which of the three a provider is, by its kind alone."""
+    """Which of the three a provider is, by its kind alone; or an entry that holds one."""
+    if isinstance(body, ProviderEntry) or (isinstance(body, dict) and "provider" in body):
+        return "(entry)"
     kind = body.get("kind") if isinstance(body, dict) else getattr(body, "kind", None)
     return {"saml": "(saml)", "cognito": "(cognito)"}.get(str(kind), "(oidc)")
 
@@ -102,20 +118,83 @@ ProviderBody = Annotated[
 ]
 
 
+class ProviderEntry(_Body):
+    """A provider with the group and the domain of those who sign in with it."""
+
+    provider: ProviderBody
+    group: GroupName | None = None
+    groups: Groups | None = None
+    allowed_domain: EmailDomain | None = None
+    email_domains: Annotated[frozenset[EmailDomain], Field(min_length=1, max_length=500)] | None = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> ProviderEntry:
+        _either(self, ("group", "groups"), ("allowed_domain", "email_domains"))
+        for name, said in (("groups", self.all_groups), ("domains", self.domains)):
+            if said is not None and getattr(self.provider, name) is not None:
+                msg = f"{name} of the provider are said twice"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def all_groups(self) -> tuple[str, ...] | Literal["any"] | None:
+        return self.groups if self.group is None else (self.group,)
+
+    @property
+    def domains(self) -> frozenset[str] | None:
+        return _domains(self.email_domains, self.allowed_domain)
+
+    @property
+    def body(self) -> OidcProviderBody | SamlProviderBody | PoolUsersBody:
+        """The provider, with what the entry says of it."""
+        said = {"groups": self.all_groups, "domains": self.domains}
+        return self.provider.model_copy(
+            update={name: value for name, value in said.items() if value is not None}
+        )
+
+
+ListedProvider = Annotated[
+    Annotated[OidcProviderBody, Tag("(oidc)")]
+    | Annotated[SamlProviderBody, Tag("(saml)")]
+    | Annotated[PoolUsersBody, Tag("(cognito)")]
+    | Annotated[ProviderEntry, Tag("(entry)")],
+    Discriminator(_form),
+]
+
+
+def _either(body: _Body, *pairs: tuple[str, str]) -> None:
+    for singular, plural in pairs:
+        if getattr(body, singular) is not None and getattr(body, plural) is not None:
+            msg = f"either {singular} or {plural}"
+            raise ValueError(msg)
+
+
+def _domains(several: frozenset[str] | None, one: str | None) -> frozenset[str] | None:
+    return several or (None if one is None else frozenset({one}))
+
+
 class ProvisionBody(_Body):
     """``provider`` or ``providers``; ``group`` or ``groups`` (or ``any``); ``allowed_domain`` or
-    ``email_domains``.
+    ``email_domains``. Of entries ``{provider, group, allowed_domain}`` in ``providers``, each group
+    and domain is its provider's, and the tenant has those of all, unless it names its own.
 
     What is left out is taken from the tenant where it exists already. ``hosts`` may be left out
     where shared hosts exist. ``adopt`` takes over providers that are in the pool already,
     ``adopt_client`` the app client of that id. ``keep_secrets`` keeps the identity providers'
     secrets, encrypted, so that ``verify --fix`` can make a deleted provider again.
+    ``custom_attributes`` are added to the pool where they are missing, and cannot be removed again.
     """
 
     provider: ProviderBody | None = None
-    providers: Annotated[tuple[ProviderBody, ...], Field(min_length=1, max_length=20)] | None = None
+    providers: Annotated[tuple[ListedProvider, ...], Field(min_length=1, max_length=20)] | None = (
+        None
+    )
+    default_provider: Text | None = None
+    fallback_providers: Annotated[tuple[Text, ...], Field(max_length=20)] | None = None
     group: GroupName | None = None
-    groups: Annotated[tuple[GroupName, ...], Field(max_length=500)] | Literal["any"] | None = None
+    groups: Groups | None = None
     allowed_domain: EmailDomain | None = None
     email_domains: Annotated[frozenset[EmailDomain], Field(min_length=1, max_length=500)] | None = (
         None
@@ -125,17 +204,16 @@ class ProvisionBody(_Body):
     adopt: bool = False
     adopt_client: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]{1,128}$")] | None = None
     keep_secrets: bool = False
+    custom_attributes: Annotated[tuple[CustomAttribute, ...], Field(max_length=20)] = ()
 
     @model_validator(mode="after")
     def _one_of_each(self) -> ProvisionBody:
-        for singular, plural in (
+        _either(
+            self,
             ("provider", "providers"),
             ("group", "groups"),
             ("allowed_domain", "email_domains"),
-        ):
-            if getattr(self, singular) is not None and getattr(self, plural) is not None:
-                msg = f"either {singular} or {plural}"
-                raise ValueError(msg)
+        )
         if self.provider is None and self.providers is None:
             msg = "provider, or providers for several, is needed"
             raise ValueError(msg)
@@ -145,8 +223,13 @@ class ProvisionBody(_Body):
         return self
 
     @property
-    def all_providers(self) -> tuple[ProviderBody, ...]:
-        return self.providers or ((self.provider,) if self.provider is not None else ())
+    def all_providers(self) -> tuple[OidcProviderBody | SamlProviderBody | PoolUsersBody, ...]:
+        listed = self.providers or ((self.provider,) if self.provider is not None else ())
+        return tuple(p.body if isinstance(p, ProviderEntry) else p for p in listed)
+
+    @property
+    def entries(self) -> tuple[ProviderEntry, ...]:
+        return tuple(p for p in self.providers or () if isinstance(p, ProviderEntry))
 
     @property
     def allowed_groups(self) -> list[str] | Literal["any"] | None:
@@ -155,10 +238,18 @@ class ProvisionBody(_Body):
             return "any"
         if self.groups is not None:
             return sorted(set(self.groups))
-        return None if self.group is None else [self.group]
+        return self._entries_groups() if self.group is None else [self.group]
+
+    def _entries_groups(self) -> list[str] | Literal["any"] | None:
+        """Of all entries together, where each provider is one that says which."""
+        said = [entry.all_groups for entry in self.entries]
+        if not said or len(said) != len(self.providers or ()) or None in said:
+            return None
+        if "any" in said:
+            return "any"
+        return sorted({group for groups in said for group in groups or ()})
 
     @property
     def domains(self) -> frozenset[str] | None:
-        return self.email_domains or (
-            None if self.allowed_domain is None else frozenset({self.allowed_domain})
-        )
+        entries = frozenset(d for entry in self.entries for d in entry.domains or ())
+        return _domains(self.email_domains, self.allowed_domain) or entries or None

@@ -92,6 +92,7 @@ class Rotation:
             self.config,
             required=required_attributes(actual.attributes.values()),
             users=None,
+            custom_attributes=latest.request.get("custom_attributes", ()),
         )
         retires_at = self.provisioning.clock() + longest_session_s(document, self.config) + SPARE_S
         until = datetime.fromtimestamp(retires_at, UTC).isoformat(timespec="minutes")
@@ -107,7 +108,10 @@ class Rotation:
             run=self.provisioning.new_run(),
             kind=RunKind.ROTATE,
             actor=actor,
-            request={"providers": latest.request.get("providers", [])},
+            request={
+                "providers": latest.request.get("providers", []),
+                "custom_attributes": latest.request.get("custom_attributes", []),
+            },
             plan=[describe(planned)],
             stands=lambda: self.bases.unchanged(tenant, basis),
         )
@@ -159,6 +163,9 @@ class Rotation:
             actor=actor,
             request={
                 "providers": latest.request.get("providers", []) if latest is not None else [],
+                "custom_attributes": latest.request.get("custom_attributes", [])
+                if latest is not None
+                else [],
                 "retire": leaving,
             },
             plan=[],

@@ -103,7 +103,8 @@ class Onboarding:
                 if e["name"] in created or e.get("group") in created
                 else e
                 for e in proposal.request["providers"]
-            ]
+            ],
+            "custom_attributes": proposal.request.get("custom_attributes", []),
         }
         kinds = {e["name"]: e["kind"] for e in basis.known}
         ours = [
@@ -152,6 +153,7 @@ class Onboarding:
             self.config,
             required=required_attributes(actual.attributes.values()),
             users=users,
+            custom_attributes=latest.request.get("custom_attributes", ()),
         )
         found = plan(
             target,

@@ -520,7 +520,7 @@ class PoolPeople:
             return
         for overlay in standing:
             done = True
-            for provider in tenant.providers:
+            for provider in tenant.configured:
                 if provider.name in tenant.provider_names and request.who.provider in (
                     None,
                     provider.name,
@@ -621,7 +621,8 @@ def _request_of(request: RevocationRequest, overlay: Standing) -> RevocationRequ
 def _form_decode(tenant: Tenant | None, username: str) -> bool:
     found = (
         next(
-            (p for p in tenant.providers if username.lower().startswith(f"{p.name}_".lower())), None
+            (p for p in tenant.configured if username.lower().startswith(f"{p.name}_".lower())),
+            None,
         )
         if tenant is not None
         else None

@@ -68,6 +68,7 @@ MAX_OPEN: Final = 1000
 revocation of its own.
 """
 TENANT_DELETED: Final = "the tenant was deleted"
+PROVIDER_LEFT: Final = "the provider was removed or is not active"
 MAX_USERS: Final = 20_000
 """Usernames recorded with one revocation (about a megabyte). Those beyond, of a whole tenant, are
 not signed out of Cognito; here they are.
@@ -400,6 +401,20 @@ class StoreRevoker:
         await self._watermarks.confirm(request.tenant, server=given.server)
         line.acknowledged_ms = self._since(line)
         self._note_beside(line)
+
+    async def end_provider(self, tenant: str, provider: str) -> None:
+        """Everything that those have who signed in with it, acknowledged. Repeats harmlessly;
+        raises ``UnavailableError``.
+        """
+        await self.revoke(
+            RevocationRequest(
+                tenant,
+                Who(provider=provider),
+                RevocationKind.END_SESSIONS,
+                PROVIDER_LEFT,
+                "registry",
+            )
+        )
 
     async def end_tenant(self, tenant: str, *, lift_until: float) -> None:
         """Everything that a tenant's people have, acknowledged; then blocks and overlays imposed

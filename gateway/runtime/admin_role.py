@@ -144,7 +144,14 @@ async def admin_stores(
         await revoker.end_tenant(tenant, lift_until=await tenants.removed_at(tenant))
 
     publisher = Publisher(
-        tenants, redis, ring, config, narrow=narrow, end=end_tenant, clock=database.clock
+        tenants,
+        redis,
+        ring,
+        config,
+        narrow=narrow,
+        end=end_tenant,
+        end_provider=revoker.end_provider,
+        clock=database.clock,
     )
     await publisher.start()
     markers = Markers(

@@ -50,6 +50,10 @@ FIELDS: Mapping[str, Authority] = {
     "providers[].name": _OPERATOR,
     "providers[].kind": _OPERATOR,
     "providers[].label": _TENANT,
+    "providers[].active": _LOWER,  # switched off by an operator, it would switch itself on
+    "providers[].hidden": _TENANT,
+    "providers[].groups": _TENANT,
+    "providers[].roles": _TENANT,
     "providers[].issuer": _OPERATOR,
     "providers[].entity_id": _OPERATOR,
     "providers[].domains": _OPERATOR,
@@ -63,6 +67,8 @@ FIELDS: Mapping[str, Authority] = {
     "providers[].hooks.audience": _TENANT,
     "providers[].hooks.api_token": _TENANT,
     "providers[].hooks.api_url": _OPERATOR,  # the gateway calls it, in hooks.private_networks too
+    "default_provider": _TENANT,
+    "fallback_providers": _TENANT,
     "paths.ignore_case": _OPERATOR,  # how the operator's application reads them
     "paths.windows": _OPERATOR,
     "paths.unicode": _OPERATOR,
@@ -147,7 +153,10 @@ def _providers(
 ) -> Iterator[tuple[str, object, object]]:
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
-        if old is None or new is None:
+        if new is None and old is not None and not old.active:
+            # Left out and sent again, it would be active.
+            yield "providers[].active", False, True
+        elif old is None or new is None:
             yield "providers[]", old, new
         else:
             yield from _differences(old, new, "providers[].")

@@ -27,6 +27,7 @@ from gateway.tenants.document import (
     ProviderDocument,
     RuleDocument,
     TenantDocument,
+    provider_domains,
 )
 
 if TYPE_CHECKING:
@@ -66,6 +67,13 @@ def compile_tenant(
     own_clients = frozenset({client_id, *(client.client_id for client in retired)})
     spoken = speaks_for(headers)
     rules = tuple(_rule(rule, own_clients, spoken) for rule in document.rules)
+    domains = provider_domains(
+        document.email_domains, {p.name: p.domains for p in document.providers}
+    )
+    active, inactive = (
+        tuple(_provider(p, document, domains[p.name]) for p in document.providers if p.active is on)
+        for on in (True, False)
+    )
     limits = document.session
     absolute = limits.max_lifetime or config.session.max_lifetime
     return Tenant(
@@ -80,7 +88,10 @@ def compile_tenant(
         client_id=client_id,
         client_secret=client_secret,
         scopes=document.scopes,
-        providers=tuple(_provider(p, document) for p in document.providers),
+        providers=active,
+        inactive_providers=inactive,
+        default_provider=document.default_provider or "",
+        fallback_providers=document.fallback_providers,
         rules=rules,
         shadow_rules=tuple(_rule(rule, own_clients, spoken) for rule in document.shadow_rules),
         headers=headers,
@@ -120,7 +131,9 @@ def _idle_counts(document: IdleCountsDocument, absolute: timedelta) -> IdleCount
     )
 
 
-def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
+def _provider(
+    document: ProviderDocument, tenant: TenantDocument, domains: frozenset[str]
+) -> Provider:
     trust = document.email_trust
     if trust is None:
         # Google's issuer is everybody's.
@@ -128,7 +141,6 @@ def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
             document.issuer is not None or document.entity_id is not None
         )
         trust = EmailTrust.TENANT_IDP if own_issuer else EmailTrust.VERIFIED_CLAIM
-    domains = tenant.email_domains if document.domains is None else document.domains
     return Provider(
         document.name,
         document.kind,
@@ -138,6 +150,9 @@ def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
         trust,
         document.url_decode_groups,
         members_group(tenant.id) if document.members_only else "",
+        document.groups,
+        document.roles,
+        document.hidden,
     )
 
 
@@ -149,6 +164,8 @@ def _default_label(document: ProviderDocument, tenant: TenantDocument) -> str:
 
 def _policy_groups(document: TenantDocument) -> frozenset[str]:
     named = set(document.allowed_groups or ())
+    for provider in document.providers:
+        named |= provider.groups or set()
     for rule in document.rules:
         if isinstance(rule.groups, frozenset):
             named |= rule.groups

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -48,6 +48,9 @@ from gateway.core.model import (
     Secret,
 )
 from gateway.core.readings import PathReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 TENANT_ID = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
 PROVIDER_NAME = r"^[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])$"
@@ -244,19 +247,27 @@ def _is_googles(issuer: str | None) -> bool:
     return issuer is not None and urlsplit(issuer).hostname == "accounts.google.com"
 
 
+ProviderName = Annotated[str, Field(pattern=PROVIDER_NAME)]
+
+
 class ProviderDocument(Model):
     """One identity provider, by the name that Cognito knows it by. ``email_trust: tenant_idp``
     needs an ``issuer`` and another kind than ``cognito``; of a SAML provider, its ``entity_id``.
     Only people whose Google account belongs to one of ``domains`` sign in with kind ``google``.
     ``members_only``, of kind ``cognito``: only users of the pool's group ``tenants/TENANT`` do.
+    Without ``domains`` it has those of the tenant that no other provider names.
     """
 
-    name: Annotated[str, Field(pattern=PROVIDER_NAME)]
+    name: ProviderName
     kind: ProviderKind
     label: Annotated[str, Field(max_length=80), VISIBLE] = ""
     issuer: IssuerUrl | None = None
     entity_id: EntityId | None = None
+    active: bool = True
+    hidden: bool = False
     domains: Annotated[frozenset[EmailDomain], Field(max_length=MAX_NAMES)] | None = None
+    groups: Annotated[Names, Field(json_schema_extra={"default": "any"})] = None
+    roles: Annotated[Names, Field(json_schema_extra={"default": "any"})] = None
     email_trust: EmailTrust | None = None
     url_decode_groups: bool = True
     members_only: bool = False
@@ -465,7 +476,8 @@ class TenantDocument(Model):
 
     Either ``client_id`` with ``client_secret``, or ``client: managed`` with neither. ``scopes``
     contain ``openid``, and never ``aws.cognito.signin.user.admin``. Providers have different names,
-    and ``domains`` within ``email_domains``. At least one host, a wildcard only with
+    and ``domains`` within ``email_domains``; ``default_provider`` and ``fallback_providers`` name
+    some of them. At least one host, a wildcard only with
     ``login_host``, and ``headers`` only of ``tenant_headers``, as the gateway's configuration has
     them.
     """
@@ -487,6 +499,8 @@ class TenantDocument(Model):
     providers: Annotated[
         tuple[ProviderDocument, ...], Field(min_length=1, max_length=MAX_PROVIDERS)
     ]
+    default_provider: ProviderName | None = None
+    fallback_providers: Annotated[tuple[ProviderName, ...], Field(max_length=MAX_PROVIDERS)] = ()
     paths: PathsDocument = PathsDocument()
     rules: Rules = ()
     shadow_rules: Rules = ()
@@ -533,11 +547,38 @@ class TenantDocument(Model):
                     "email_domains"
                 )
                 raise ValueError(msg)
+        _check_named_providers(self)
         _check_spelling(self)
         _check_stars(self)
         _check_rule_hosts(self)
         _check_machines(self)
         return self
+
+
+def _check_named_providers(document: TenantDocument) -> None:
+    names, fallback = {p.name for p in document.providers}, document.fallback_providers
+    if document.default_provider is not None and document.default_provider not in names:
+        msg = f"default_provider: {document.default_provider} is none of providers"
+        raise ValueError(msg)
+    if unknown := sorted(set(fallback) - names):
+        msg = f"fallback_providers: {', '.join(unknown)} not in providers"
+        raise ValueError(msg)
+    if len(set(fallback)) != len(fallback):
+        msg = "fallback_providers: one is named twice"
+        raise ValueError(msg)
+
+
+def provider_domains(
+    email_domains: Iterable[str], named: Mapping[str, Iterable[str] | None]
+) -> dict[str, frozenset[str]]:
+    """Which e-mail domains each provider vouches for. ``named``: by its name, what it names itself;
+    None for the rest, which are the tenant's that no provider names, an inactive one either.
+    """
+    taken = frozenset(domain for domains in named.values() for domain in domains or ())
+    rest = frozenset(email_domains) - taken
+    return {
+        name: rest if domains is None else frozenset(domains) for name, domains in named.items()
+    }
 
 
 def _check_spelling(document: TenantDocument) -> None:

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 
 def groups_named(document: TenantDocument) -> frozenset[str] | None:
-    """Groups that the tenant's policy mentions, in ``shadow_rules`` too. None where it mentions
-    none: then any may matter to the app.
+    """Groups that the tenant's policy mentions, in ``shadow_rules`` and of its providers too. None
+    where it mentions none: then any may matter to the app.
     """
     named = set(document.allowed_groups or ())
+    for provider in document.providers:
+        named |= provider.groups or set()
     for rule in (*document.rules, *document.shadow_rules):
         if isinstance(rule.groups, frozenset):
             named |= rule.groups
@@ -48,6 +50,7 @@ def hook_targets(document: TenantDocument) -> tuple[HookTarget, ...]:
             audience=p.hooks.audience,
             groups_used=groups,
             allowed_groups=document.allowed_groups,
+            provider_groups=p.groups,
         )
         for p in document.providers
     )

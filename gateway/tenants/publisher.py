@@ -38,13 +38,13 @@ from gateway.tenants import snapshot
 from gateway.tenants.files import TenantFiles, complain
 from gateway.tenants.offload import in_background, woken
 from gateway.tenants.remembered import RememberedFiles
-from gateway.tenants.restriction import narrowed
+from gateway.tenants.restriction import left_providers, narrowed
 from gateway.tenants.snapshot import Manifest, OtherKeyRingError, Sealer, SnapshotError
 from gateway.tenants.snapshot_record import with_credentials
 from gateway.tenants.validation import conflicts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from gateway.config.model import Config
     from gateway.keys.ring import KeyRing
@@ -83,6 +83,17 @@ _KEY_RING = (
 log = logging.getLogger(__name__)
 
 
+def _left(
+    lost: Iterable[str], before: Mapping[str, Record], after: Mapping[str, Record]
+) -> dict[str, frozenset[str]]:
+    """Of tenants that were narrowed and are still there."""
+    return {
+        tenant: names
+        for tenant in lost
+        if tenant in after and (names := left_providers(before.get(tenant), after[tenant]))
+    }
+
+
 class Publisher:
     """One per admin process. Several may run: they read the same SQL and the same files."""
 
@@ -97,13 +108,15 @@ class Publisher:
             [Collection[str], int, Callable[[Collection[str]], None]], Awaitable[None]
         ],
         end: Callable[[str], Awaitable[None]],
+        end_provider: Callable[[str, str], Awaitable[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``narrow`` returns when no replica answers for these tenants by an older snapshot than
         this generation any more, and tells of each when it holds for it.
 
-        ``end`` ends everything that a tenant's people have, and returns when that is acknowledged.
-        Both raise ``UnavailableError``.
+        ``end`` ends everything that a tenant's people have, and returns when that is acknowledged;
+        ``end_provider`` what those have who signed in with one provider of it. All raise
+        ``UnavailableError``.
         """
         self._database = database
         self._store = store
@@ -111,6 +124,7 @@ class Publisher:
         self._config = config
         self._narrow = narrow
         self._end = end
+        self._end_provider = end_provider
         self._clock = clock
         self._files = (
             TenantFiles(config.tenants.directory, config, RememberedFiles(config, ring))
@@ -155,6 +169,10 @@ class Publisher:
         self._unconfirmed: dict[str, int] = {}
         """Tenants that were narrowed → by which generation; not every replica is known to obey it
         yet.
+        """
+        self._left: dict[str, frozenset[str]] = {}
+        """Of tenants: providers that nobody is signed in with any more, and whose sessions are not
+        known to be ended yet.
         """
         self._being_confirmed: set[str] = set()
         self._wake = asyncio.Event()
@@ -280,8 +298,14 @@ class Publisher:
                     del self._unconfirmed[tenant]
             self._to_confirm.set()
 
+        def obeyed(tenants: Collection[str]) -> None:
+            confirmed([tenant for tenant in tenants if tenant not in self._left])
+
         try:
-            await self._narrow(frozenset(waiting), generation, confirmed)
+            await self._narrow(frozenset(waiting), generation, obeyed)
+            # No replica begins a session with them any more.
+            for tenant in self._left.keys() & waiting.keys():
+                await self._end_left(tenant)
             confirmed(waiting)
         except UnavailableError as error:
             log.warning(
@@ -296,6 +320,14 @@ class Publisher:
             TASK_FAILURES.labels("tenants_not_confirmed").inc()
         finally:
             self._being_confirmed -= waiting.keys()
+
+    async def _end_left(self, tenant: str) -> None:
+        """So that they are not there again when a provider is."""
+        for provider in sorted(self._left[tenant]):
+            await self._end_provider(tenant, provider)
+            self._left[tenant] -= {provider}
+        if not self._left[tenant]:
+            del self._left[tenant]
 
     async def _record_obeyed(self) -> None:
         """For whoever waits here, and in SQL for commands: one number for all tenants, and another
@@ -513,7 +545,9 @@ class Publisher:
         adopted = there > self.generation
         if adopted:
             # A predecessor's, or another admin process': adopted if it says the same.
-            self._unconfirmed |= dict.fromkeys(await self._narrowed_by_another(records), there)
+            lost = await self._narrowed_by_another(records)
+            self._unconfirmed |= dict.fromkeys(lost, there)
+            await self._note_left(lost, {}, records)
             self._manifest, self._ended, self._is_anothers = await self._found(), set(), True
         served, wanted = await in_background(self._wanted, records)
         ending = wanted.ending
@@ -639,6 +673,7 @@ class Publisher:
             narrowed, self._sent, records, unknown=before.digests if before is not None else {}
         )
         self._unconfirmed |= dict.fromkeys(lost, generation)
+        await self._note_left(lost, self._sent, records)
         self._sent = records
         keep = set(by_digest) | (set(before.digests.values()) if before is not None else set())
         await snapshot.drop_records(self._store, present - keep)
@@ -651,6 +686,12 @@ class Publisher:
                 narrowed=len(lost),
             ),
         )
+
+    async def _note_left(
+        self, lost: Iterable[str], before: Mapping[str, Record], after: Mapping[str, Record]
+    ) -> None:
+        for tenant, names in (await in_background(_left, lost, before, after)).items():
+            self._left[tenant] = self._left.get(tenant, frozenset()) | names
 
     def _note(self, kind: str, problems: tuple[str, ...]) -> None:
         if problems:

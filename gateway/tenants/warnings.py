@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from gateway.tenants.document import provider_domains
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -82,9 +84,9 @@ def _warnings(document: TenantDocument) -> Iterator[str]:
         yield "email_domains: is empty, so nobody has access"
     if not document.providers:
         yield "providers: is empty, so nobody can sign in"
-    for provider in document.providers:
-        if provider.domains is not None and not provider.domains:
-            yield f"providers.{provider.name}.domains: is empty, so nobody has access through it"
+    elif not any(provider.active for provider in document.providers):
+        yield "providers: none is active, so nobody can sign in"
+    yield from _of_providers(document)
     for name, names in (
         ("allowed_groups", document.allowed_groups),
         ("allowed_roles", document.allowed_roles),
@@ -95,6 +97,32 @@ def _warnings(document: TenantDocument) -> Iterator[str]:
         for number, rule in enumerate(rules):
             if why := _lets_nobody_in(rule):
                 yield f"{name}.{number}: {rule.path} gives nobody access ({why})"
+
+
+def _of_providers(document: TenantDocument) -> Iterator[str]:
+    domains = provider_domains(
+        document.email_domains, {p.name: p.domains for p in document.providers}
+    )
+    for provider in document.providers:
+        where = f"providers.{provider.name}"
+        if provider.domains is not None and not provider.domains:
+            yield f"{where}.domains: is empty, so nobody has access through it"
+        elif not domains[provider.name] and document.email_domains:
+            yield (
+                f"{where}.domains: is not set, and other providers name every domain of "
+                "email_domains, so nobody has access through it"
+            )
+        for name, names in (("groups", provider.groups), ("roles", provider.roles)):
+            if names is not None and not names:
+                yield (
+                    f"{where}.{name}: is empty, so nobody has access through it; write any to "
+                    "require none"
+                )
+        if not provider.active and provider.name in (
+            document.default_provider,
+            *document.fallback_providers,
+        ):
+            yield f"{where}: is not active, so nothing leads to it"
 
 
 def _lets_nobody_in(rule: RuleDocument) -> str:

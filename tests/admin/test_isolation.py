@@ -91,6 +91,12 @@ CHANGES: dict[str, Any] = {
     "providers[].name": "globex-okta",
     "providers[].kind": "cognito",
     "providers[].label": "Sign in",
+    "providers[].active": False,
+    "providers[].hidden": True,
+    "providers[].groups": ["app-users"],
+    "providers[].roles": ["auditor"],
+    "default_provider": "acme-okta",
+    "fallback_providers": ["acme-okta"],
     "providers[].issuer": "https://other.okta.com",
     "providers[].entity_id": "urn:other",
     "providers[].domains": ["acme.test"],
@@ -133,6 +139,11 @@ TENANTS_OWN = {
     "allowed_groups",
     "allowed_roles",
     "providers[].label",
+    "providers[].hidden",
+    "providers[].groups",
+    "providers[].roles",
+    "default_provider",
+    "fallback_providers",
     "providers[].hooks.secrets",
     "providers[].hooks.directory_id",
     "providers[].hooks.client_id",
@@ -145,13 +156,26 @@ TENANTS_OWN = {
     "branding.group_labels",
 }
 """Said here again: whoever opens a field to tenants says it twice."""
-TENANTS_OWN_BODY = {"provider", "providers", "group", "groups", "name", "keep_secrets"}
+TENANTS_OWN_BODY = {
+    "provider",
+    "providers",
+    "default_provider",
+    "fallback_providers",
+    "group",
+    "groups",
+    "name",
+    "keep_secrets",
+}
 TENANTS_OWN_PROVIDER = {
     "kind",
     "client_id",
     "client_secret",
     "oidc_issuer",
     "label",
+    "active",
+    "hidden",
+    "groups",
+    "roles",
     "metadata_url",
     "metadata",
     "preset",
@@ -161,6 +185,7 @@ TENANTS_OWN_PROVIDER = {
 }
 HIGHER: dict[str, Any] = {
     "active": True,
+    "providers[].active": True,
     "session.idle_timeout": "1h",
     "session.idle_counts.websocket": "2h",
     "session.max_lifetime": "13h",
@@ -273,10 +298,14 @@ async def test_a_bound_key_changes_what_is_its_tenants_and_nothing_else(
 
 @pytest.mark.parametrize("path", HIGHER)
 async def test_a_bound_key_raises_no_limit_and_wakes_no_tenant(api: Api, path: str) -> None:
-    assert (await api.call("PUT", "/tenants/acme", json={**STORED, "active": False})).status == 201
+    stored = {
+        **STORED,
+        "active": False,
+        "providers": [{**STORED["providers"][0], "active": False}],
+    }
+    assert (await api.call("PUT", "/tenants/acme", json=stored)).status == 201
     own = await api.key(Scope.TENANTS_WRITE, tenant="acme")
-    stored = {**STORED, "active": False}
-    for value in (HIGHER[path], *([None] if path != "active" else [])):
+    for value in (HIGHER[path], *([None] if not path.endswith("active") else [])):
         answer = await api.call(
             "PUT",
             "/tenants/acme",
@@ -354,6 +383,9 @@ WISHES: dict[str, Any] = {
     "adopt": True,
     "adopt_client": "9zzglobex",
     "keep_secrets": True,
+    "default_provider": "acme-okta",
+    "fallback_providers": ["acme-okta"],
+    "custom_attributes": ["custom:plan"],
 }
 PROVIDER_WISHES: dict[str, Any] = {
     "name": "globex-okta",
@@ -367,6 +399,11 @@ PROVIDER_WISHES: dict[str, Any] = {
     "scopes": ["openid", "offline_access"],
     "attributes": {"custom:plan": "plan"},
     "preset": "zitadel",
+    "only_attributes": True,
+    "active": False,
+    "hidden": True,
+    "groups": ["app-users"],
+    "roles": ["auditor"],
 }
 
 
@@ -382,7 +419,18 @@ SAML_WISHES: dict[str, Any] = {
     "idp_initiated": True,
     **{
         name: PROVIDER_WISHES[name]
-        for name in ("name", "label", "domains", "identifiers", "attributes")
+        for name in (
+            "name",
+            "label",
+            "active",
+            "hidden",
+            "domains",
+            "groups",
+            "roles",
+            "identifiers",
+            "attributes",
+            "only_attributes",
+        )
     },
 }
 
@@ -447,6 +495,16 @@ def test_what_stands_already_may_be_said_again() -> None:
 def test_a_bound_key_provisions_no_tenant_that_is_not_there() -> None:
     (finding,) = bound_findings(ProvisionBody.model_validate(BODY), None, ())
     assert finding.kind == "bound"
+
+
+def test_an_inactive_provider_is_not_left_out_to_come_back_active() -> None:
+    first, second = (
+        {"name": name, "kind": "okta", "issuer": "https://acme.okta.com"} for name in ("one", "two")
+    )
+    stored = {**STORED, "providers": [{**first, "active": False}, second]}
+    before = show(TenantDocument.model_validate(stored))
+    found = bound_changes(before, {**before, "providers": before["providers"][1:]})
+    assert [f.where for f in found] == ["providers[].active"]
 
 
 def test_the_document_that_would_come_of_it_is_judged_as_well() -> None:

@@ -382,6 +382,26 @@ def test_the_app_hears_of_access_as_a_whole(
     assert (notice.type if notice else None) == told
 
 
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"Sales"}, "user.deprovisioned"),
+        (set(), "user.group_removed"),
+        (None, "user.group_removed"),
+    ],
+    ids=["the provider's only group", "a provider without any", "no group of the provider"],
+)
+def test_a_group_that_only_the_provider_asks_for_is_access_too(
+    own: set[str] | None, told: str
+) -> None:
+    target = replace(
+        TARGET, allowed_groups=None, provider_groups=None if own is None else frozenset(own)
+    )
+    removed = event(Effect.GROUP_REMOVED, group=SALES)
+    notice = plan(removed, target=target, kept=None, received_at=20.0, found=Found((BOB,))).notice
+    assert (notice.type if notice else None) == told
+
+
 def test_late_deactivation_still_ends_sessions() -> None:
     kept = Kept(AccountState(refused=False, at=15.0), event(Effect.LIFT, at=15.0))
     planned = plan(

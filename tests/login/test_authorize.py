@@ -8,9 +8,18 @@ from typing import Any, cast
 import pytest
 from multidict import CIMultiDict
 
+from gateway.core.model import ProviderKind
 from gateway.core.reason import Reason
-from gateway.login.authorize import LOGINS_AT_MOST, Destination, send_to_cognito
+from gateway.login.authorize import (
+    LOGINS_AT_MOST,
+    Destination,
+    choices,
+    choose_provider,
+    fallback,
+    send_to_cognito,
+)
 from gateway.login.request import Browser, BrowserError
+from tests.core.build import provider, tenant
 
 
 class BegunError(Exception):
@@ -98,3 +107,90 @@ async def test_the_store_is_told_whose_login_it_keeps(client: str, known: bool) 
             Destination("http://acme.localhost/"),
         )
     assert told == [client]
+
+
+OKTA = provider()
+ENTRA = provider("acme-entra", ProviderKind.ENTRA, domains=frozenset({"acme.org"}))
+HIDDEN = provider("acme-ping", ProviderKind.OIDC, domains=frozenset({"acme.net"}), hidden=True)
+ALL = (OKTA, ENTRA, HIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "chosen"),
+    [
+        ({"providers": ALL}, {}, None),
+        ({"providers": ALL}, {"wanted": "acme-ping"}, HIDDEN),
+        ({"providers": ALL}, {"hint": "a@acme.net"}, HIDDEN),
+        ({"providers": (OKTA, HIDDEN)}, {}, OKTA),
+        ({"providers": (HIDDEN,)}, {}, HIDDEN),
+        ({"providers": ALL, "default_provider": "acme-entra"}, {}, ENTRA),
+        ({"providers": ALL, "default_provider": "acme-entra"}, {"hint": "a@acme.com"}, OKTA),
+        ({"providers": ALL, "default_provider": "acme-entra"}, {"hint": "a@else.com"}, None),
+        ({"providers": ALL, "default_provider": "acme-entra"}, {"ask": True}, None),
+        ({"providers": ALL, "default_provider": "acme-entra"}, {"wanted": "acme-okta"}, OKTA),
+        (
+            {"providers": (OKTA, HIDDEN), "inactive_providers": (ENTRA,)},
+            {"wanted": "acme-entra"},
+            OKTA,
+        ),
+        (
+            {
+                "providers": (OKTA, HIDDEN),
+                "inactive_providers": (ENTRA,),
+                "default_provider": "acme-entra",
+            },
+            {},
+            OKTA,
+        ),
+    ],
+    ids=[
+        "several: the person chooses",
+        "a hidden one by its link",
+        "a hidden one by its domain",
+        "one that is shown",
+        "a hidden one that is the only one",
+        "the default",
+        "the address before the default",
+        "an address of nobody's domain is not the default's",
+        "somebody else: the default is not taken",
+        "a link before the default",
+        "a link to one that is inactive is none",
+        "an inactive default is none",
+    ],
+)
+def test_where_a_login_begins(changes: dict[str, Any], asked: dict[str, Any], chosen: Any) -> None:
+    assert choose_provider(tenant(**changes), **{"wanted": "", "hint": "", **asked}) is chosen
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted", "reason"),
+    [
+        ({"providers": (), "inactive_providers": ALL}, "", Reason.PROVIDER_INACTIVE),
+        ({"providers": (), "inactive_providers": ALL}, "acme-okta", Reason.PROVIDER_INACTIVE),
+        ({"providers": ALL}, "globex-okta", Reason.BAD_REQUEST),
+    ],
+)
+def test_where_none_begins(changes: dict[str, Any], wanted: str, reason: Reason) -> None:
+    with pytest.raises(BrowserError) as refused:
+        choose_provider(tenant(**changes), wanted=wanted, hint="")
+    assert refused.value.reason is reason
+
+
+def test_a_hidden_provider_is_no_choice_unless_all_are() -> None:
+    assert choices(tenant(providers=ALL)) == (OKTA, ENTRA)
+    assert choices(tenant(providers=(HIDDEN,))) == (HIDDEN,)
+
+
+@pytest.mark.parametrize(
+    ("hint", "offered"),
+    [("", (HIDDEN, OKTA)), ("a@acme.com", (OKTA,)), ("a@acme.org", ())],
+    ids=["nobody was typed", "whoever they vouch for", "nobody that they vouch for"],
+)
+def test_a_fallback_is_offered_to_those_whom_it_may_sign_in(
+    hint: str, offered: tuple[Any, ...]
+) -> None:
+    at = tenant(
+        providers=ALL,
+        fallback_providers=("acme-ping", "acme-gone", "acme-okta", "acme-entra"),
+    )
+    assert fallback(at, ENTRA, hint=hint) == offered

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+import yaml
 
 from demo.world import World
+from tests.login.test_connection_test import api_of
 from tests.support.browserless import Form, Page, Person, as_page, forgotten_at
+from tests.support.gateway_process import until
 from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
@@ -493,6 +498,79 @@ async def test_a_providers_domains_are_enforced_after_the_login(
     assert (page.status, path(page)) == (403, "/_auth/callback")
     assert parse_qs(urlsplit(page.url).query)["state"]
     assert f"{COOKIE}-at-hooli" not in person.cookies(LOGIN)
+
+
+@contextmanager
+def hooli_with(central: RunningWorld, **changes: Any) -> Iterator[None]:
+    """Its file with these keys; ``inactive`` names a provider."""
+    file = central.world.directory / "config" / "tenants" / "hooli.yaml"
+    written = file.read_text("utf-8")
+    document = yaml.safe_load(written)
+    inactive = changes.pop("inactive", "")
+    for provider in document["providers"]:
+        provider["active"] = provider["name"] != inactive
+    file.write_text(yaml.safe_dump({**document, **changes}), "utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(written, "utf-8")
+
+
+async def test_a_provider_that_is_made_inactive_ends_its_sessions_for_good(
+    central: RunningWorld, person: Person
+) -> None:
+    hooli = "hooli.localhost"
+    page = await person.open(login(central, hooli, provider="hooli-entra"))
+    await person.submit(page, {"email": "frank@hooli-labs.test", "password": "demo"})
+    cookie = person.cookies(hooli)[COOKIE]
+    assert central.check(hooli, cookie=cookie).status == 200
+
+    def franks() -> list[Any]:
+        listed = api_of(central).get("/sessions", tenant="hooli")["items"]
+        return [one for one in listed if one["provider"] == "hooli-entra"]
+
+    assert franks()
+    with hooli_with(central, inactive="hooli-entra"):
+        until(lambda: central.check(hooli, cookie=cookie).status == 401)
+        until(lambda: not franks())
+        page = await person.open(login(central, hooli, provider="hooli-entra"))
+        assert page.host == "hooli-okta.localhost", "the only one that is active"
+    async with asyncio.timeout(20), Person() as other:
+        start = login(central, hooli, provider="hooli-entra")
+        while (await other.open(start)).host != "hooli-entra.localhost":
+            pass
+    assert central.check(hooli, cookie=cookie).status == 401, "active again, and nothing is back"
+
+
+async def test_another_provider_is_offered_when_one_is_down(
+    central: RunningWorld, person: Person
+) -> None:
+    def down() -> str:
+        return urlencode(
+            {
+                "error": "invalid_request",
+                "error_description": "Timeout occurred in calling IdP token endpoint",
+            }
+        )
+
+    async def failed() -> Page:
+        started = await person.open(
+            login(central, "hooli.localhost", provider="hooli-entra"), follow=False
+        )
+        while "/oauth2/authorize" not in (location := started.headers.header("Location") or ""):
+            started = await person.open(location, follow=False)
+        state = parse_qs(urlsplit(location).query)["state"][0]
+        callback = f"{central.world.url(LOGIN)}/_auth/callback?state={state}&{down()}"
+        return await person.open(callback)
+
+    page = await failed()
+    assert "Hooli staff" not in [label.strip() for label, _ in page.links]
+    with hooli_with(central, fallback_providers=["hooli-okta"]):
+        async with asyncio.timeout(10):
+            while "Hooli staff" not in [label.strip() for label, _ in (await failed()).links]:
+                pass
+        page = await person.click(await failed(), "Hooli staff")
+        assert page.host == "hooli-okta.localhost"
 
 
 async def test_rules_open_the_public_path_and_guard_the_admin_path(

@@ -52,6 +52,7 @@ VALUES: Final[dict[str, dict[str, Any]]] = {
         "reason": Reason.IDP_ERROR,
         "code": "not_assigned",
         "retry": "/_auth/login?rd=%2F",
+        "others": (("Sign in with Google", "/_auth/login?provider=acme-google"),),
         "change": "/_auth/login?change=1",
         "start": "/",
     },

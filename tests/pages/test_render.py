@@ -372,7 +372,7 @@ def test_an_e_mail_problem_is_tied_to_its_field() -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_a_page_without_a_link_speaks_of_none(reason: Reason) -> None:
     html = pages.render(
-        "error", None, "en", reason=reason, code="", retry=None, change=None, start=None
+        "error", None, "en", reason=reason, code="", retry=None, others=(), change=None, start=None
     )
     assert not re.search(r"one click|Sign in to go on|Sign in again to go on", html)
     with_link = pages.render(
@@ -382,6 +382,7 @@ def test_a_page_without_a_link_speaks_of_none(reason: Reason) -> None:
         reason=reason,
         code="",
         retry="/_auth/login",
+        others=(),
         change=None,
         start="/start",
     )

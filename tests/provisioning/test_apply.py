@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 
 from gateway.cognito.desired import CUSTOM_ATTRIBUTES
-from gateway.provisioning.request import OidcProviderBody
+from gateway.provisioning.request import OidcProviderBody, ProvisionBody
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Busy, RunKind, RunState
 from tests.provisioning.bench import Bench
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from gateway.provisioning.request import ProvisionBody
+PROVIDER = {"client_id": "0oa", "client_secret": "s", "oidc_issuer": "https://initech.okta.com"}
 
 
 @pytest.fixture
@@ -426,3 +427,129 @@ async def test_a_refusal_names_cognitos_own_message_and_leaves_nothing(
         "the pool's quota at AWS (Service Quotas), then cognito.quotas",
     )
     assert await bench.left_behind() == {}
+
+
+async def test_the_entries_of_the_documented_plural_body_hold_group_and_domain_of_each(
+    bench: Bench,
+) -> None:
+    okta, entra = (
+        dict(
+            zip(
+                ("client_id", "client_secret", "oidc_issuer"),
+                (customer.app.client_id, customer.app.client_secret, customer.issuer),
+                strict=True,
+            )
+        )
+        for customer in (
+            await bench.cloud.add_idp("initech-one", kind="okta"),
+            await bench.cloud.add_idp("initech-two", kind="entra"),
+        )
+    )
+    body = ProvisionBody.model_validate(
+        {
+            "providers": [
+                {"provider": okta, "group": "Staff", "allowed_domain": "initech.test"},
+                {"provider": entra, "group": "3f2b8c1e", "allowed_domain": "initech.example"},
+            ],
+            "hosts": ["initech.localhost"],
+        }
+    )
+    assert isinstance(await bench.apply(body=body), Done)
+    stored = await bench.tenants.get("initech")
+    assert stored is not None
+    assert set(stored.document.allowed_groups or ()) == {"Staff", "3f2b8c1e"}
+    assert stored.document.email_domains == {"initech.test", "initech.example"}
+    assert {
+        p.name: (set(p.groups or ()), set(p.domains or ())) for p in stored.document.providers
+    } == {
+        "initech-okta": ({"Staff"}, {"initech.test"}),
+        "initech-entra": ({"3f2b8c1e"}, {"initech.example"}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("entries", "groups", "domains"),
+    [
+        ([{"group": "a"}, {}], None, None),
+        ([{"group": "a"}, {"groups": "any"}], "any", None),
+        ([{"groups": ["b", "a"]}, {"group": "c"}], ["a", "b", "c"], None),
+        ([{"allowed_domain": "a.test"}, {"email_domains": ["b.test"]}], None, {"a.test", "b.test"}),
+    ],
+)
+def test_what_entries_come_to_for_the_tenant(
+    entries: list[dict[str, object]], groups: object, domains: object
+) -> None:
+    listed = [{"provider": PROVIDER, **entry} for entry in entries]
+    body = ProvisionBody.model_validate({"providers": listed})
+    assert (body.allowed_groups, body.domains) == (groups, domains)
+    own = ProvisionBody.model_validate(
+        {"providers": listed, "groups": ["x"], "email_domains": ["x.test"]}
+    )
+    assert (own.allowed_groups, own.domains) == (["x"], frozenset({"x.test"}))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"group": "a", "groups": ["b"]},
+        {"allowed_domain": "a.test", "email_domains": ["b.test"]},
+        {"provider": {"groups": ["b"]}, "group": "a"},
+        {"provider": {"domains": ["b.test"]}, "allowed_domain": "a.test"},
+    ],
+)
+def test_an_entry_says_each_thing_once(entry: dict[str, dict[str, object]]) -> None:
+    provider = {**PROVIDER, **entry.get("provider", {})}
+    with pytest.raises(ValidationError):
+        ProvisionBody.model_validate({"providers": [{**entry, "provider": provider}]})
+
+
+async def test_declared_attributes_are_added_for_ever_and_the_client_has_them(bench: Bench) -> None:
+    body = await bench.body(custom_attributes=["custom:department"])
+    provider = body.all_providers[0].model_copy(
+        update={"attributes": {"custom:department": "dept"}, "only_attributes": True}
+    )
+    body = body.model_copy(update={"provider": provider})
+    proposal = await bench.service.propose("initech", body, update=False)
+    step = proposal.plan.steps[0]
+    assert (str(step.verb), step.name) == ("add", "custom:department")
+    assert "cannot remove" in step.why
+    assert isinstance(await bench.service.apply(proposal, actor="test"), Done)
+    pool = bench.cloud.cognito.pool
+    assert pool.schema["custom:department"].mutable
+    (client,) = pool.clients.values()
+    assert client.may_read("custom:department") and client.may_write("custom:department")
+    mapping = pool.providers["initech-okta"].mapping
+    assert mapping["custom:department"] == "dept"
+    assert "name" not in mapping and "preferred_username" not in mapping
+    assert {"email", "custom:groups", "custom:idp_iat"} <= set(mapping), "what decides stays"
+    found = await bench.service.verify("initech", fix=False, actor="test")
+    assert found is not None and not [s for s in found.steps if s.differences]
+    # Said once, it stays: the pool has it, and the client reads it.
+    again = await bench.service.propose(
+        "initech", body.model_copy(update={"custom_attributes": ()}), update=True
+    )
+    assert not again.problems and not again.plan.changes
+
+
+async def test_an_attribute_that_nobody_declared_is_refused_with_what_would_add_it(
+    bench: Bench,
+) -> None:
+    body = await bench.body()
+    provider = body.all_providers[0].model_copy(update={"attributes": {"custom:floor": "floor"}})
+    proposal = await bench.service.propose(
+        "initech", body.model_copy(update={"provider": provider}), update=False
+    )
+    assert [p.message for p in proposal.problems] == [
+        "custom:floor is not an attribute of the pool; custom_attributes adds it, for ever"
+    ]
+
+
+async def test_a_provider_that_leaves_is_no_default_any_more(bench: Bench) -> None:
+    named = await bench.body(default_provider="initech-okta", fallback_providers=["initech-okta"])
+    assert isinstance(await bench.apply(body=named), Done)
+    other = await bench.body(idp="initech-two", kind="entra")
+    assert isinstance(await bench.apply(body=other, update=True), Done)
+    stored = await bench.tenants.get("initech")
+    assert stored is not None
+    assert stored.document.default_provider is None
+    assert stored.document.fallback_providers == ()

@@ -77,6 +77,7 @@ class Rig:
         self.folder = folder
         self.narrowed: list[tuple[list[str], int]] = []
         self.ended: list[str] = []
+        self.left: list[tuple[str, str]] = []
         self.gate = asyncio.Event()
         """Closed: some replica does not obey yet."""
         self.gate.set()
@@ -101,7 +102,19 @@ class Rig:
             await self.ending.wait()
             self.ended.append(tenant)
 
-        return Publisher(self.tenants, self.redis, ring, self.config, narrow=narrow, end=end_tenant)
+        async def end_provider(tenant: str, provider: str) -> None:
+            await self.ending.wait()
+            self.left.append((tenant, provider))
+
+        return Publisher(
+            self.tenants,
+            self.redis,
+            ring,
+            self.config,
+            narrow=narrow,
+            end=end_tenant,
+            end_provider=end_provider,
+        )
 
     async def started(self) -> Rig:
         await self.publisher.start()
@@ -704,6 +717,62 @@ async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(
         await database.close()
     finally:
         server.remove()
+
+
+OWN = ("one", "two", "three")
+
+
+def providers(*, inactive: tuple[str, ...] = (), of: tuple[str, ...] = OWN) -> dict[str, Any]:
+    return {
+        "providers": [
+            {
+                "name": f"globex-{name}",
+                "kind": "okta",
+                "issuer": f"https://{name}.okta.example.com",
+                "active": name not in inactive,
+            }
+            for name in of
+        ]
+    }
+
+
+async def test_sessions_of_a_provider_end_when_it_is_removed_or_not_active_any_more(
+    rig: Rig,
+) -> None:
+    await rig.put(doc("globex", **providers(inactive=("three",))))
+    await rig.started()
+    rig.gate.clear()
+    await rig.put(
+        doc("globex", **providers(inactive=("one", "three"), of=("one", "three"))), version=1
+    )
+    await until(lambda: bool(rig.narrowed))
+    assert rig.left == [], "a replica may begin a session with it still"
+    revision, _ = await rig.tenants.revision()
+    rig.ending.clear()
+    rig.gate.set()
+    with pytest.raises(UnavailableError):
+        await rig.publisher.published(revision, timeout_s=0.2, tenant="globex")
+    rig.ending.set()
+    await rig.publisher.published(revision, timeout_s=5, tenant="globex")
+    assert sorted(rig.left) == [("globex", "globex-one"), ("globex", "globex-two")]
+    rig.left.clear()
+    await rig.put(doc("globex", **providers(of=("one", "three"))), version=2)
+    revision, _ = await rig.tenants.revision()
+    await rig.publisher.published(revision, timeout_s=5, tenant="globex")
+    assert rig.left == [], "nothing ends when one is active again"
+
+
+async def test_what_was_to_end_with_a_provider_is_ended_after_a_restart(rig: Rig) -> None:
+    await rig.put(doc("globex", **providers()))
+    await rig.started()
+    rig.gate.clear()
+    await rig.put(doc("globex", **providers(inactive=("one",))), version=1)
+    await until(lambda: bool(rig.narrowed))
+    await rig.close()
+    rig.gate.set()
+    rig.publisher = rig.new_publisher()
+    await rig.started()
+    await until(lambda: rig.left == [("globex", "globex-one")])
 
 
 async def test_a_narrowing_counts_as_done_when_every_replica_obeys(rig: Rig) -> None:

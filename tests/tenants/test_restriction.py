@@ -56,6 +56,20 @@ NARROWER: dict[str, dict[str, Any]] = {
         "providers": [{**PROVIDERS[0], "issuer": "https://three.example.com"}, PROVIDERS[1]]
     },
     "a provider's domain less": {"providers": [{**PROVIDERS[0], "domains": []}, PROVIDERS[1]]},
+    "a provider that is not active": {
+        "providers": [{**PROVIDERS[0], "active": False}, PROVIDERS[1]]
+    },
+    "groups of a provider": {"providers": [{**PROVIDERS[0], "groups": ["one"]}, PROVIDERS[1]]},
+    "roles of a provider": {"providers": [PROVIDERS[0], {**PROVIDERS[1], "roles": ["r"]}]},
+    "a domain that another provider names": {
+        "providers": [{**PROVIDERS[0], "domains": ["acme.test", "acme.example"]}, PROVIDERS[1]]
+    },
+    "a provider more that names a domain": {
+        "providers": [
+            *PROVIDERS,
+            {"name": "three", "kind": "cognito", "domains": ["acme.example"]},
+        ]
+    },
     "a provider bound to domains": {
         "providers": [PROVIDERS[0], {**PROVIDERS[1], "domains": ["acme.test"]}]
     },
@@ -76,8 +90,10 @@ WIDER: dict[str, dict[str, Any]] = {
     "a provider more": {"providers": [*PROVIDERS, {"name": "three", "kind": "cognito"}]},
     "providers in another order": {"providers": PROVIDERS[::-1]},
     "a provider's domain more": {
-        "providers": [{**PROVIDERS[0], "domains": ["acme.test", "acme.example"]}, PROVIDERS[1]]
+        "providers": [PROVIDERS[0], {**PROVIDERS[1], "domains": ["acme.test", "acme.example"]}]
     },
+    "a hidden provider": {"providers": [{**PROVIDERS[0], "hidden": True}, PROVIDERS[1]]},
+    "where a login begins": {"default_provider": "two", "fallback_providers": ["one"]},
     "a provider for all domains": {
         "providers": [PROVIDERS[1], {k: v for k, v in PROVIDERS[0].items() if k != "domains"}]
     },
@@ -103,6 +119,20 @@ def test_what_only_gives_does_not(change: dict[str, Any]) -> None:
 def test_any_group_to_a_list_narrows_and_back_does_not() -> None:
     assert narrows(record(allowed_groups="any"), record())
     assert not narrows(record(), record(allowed_groups="any"))
+
+
+@pytest.mark.parametrize(
+    ("key", "wide", "narrow"),
+    [("active", True, False), ("groups", "any", ["one"]), ("roles", ["a", "b"], ["a"])],
+)
+def test_what_a_provider_takes_away_narrows_and_what_it_gives_does_not(
+    key: str, wide: Any, narrow: Any
+) -> None:
+    before, after = (
+        record(providers=[{**PROVIDERS[0], key: value}, PROVIDERS[1]]) for value in (wide, narrow)
+    )
+    assert narrows(before, after)
+    assert not narrows(after, before)
 
 
 def test_every_field_of_the_document_is_judged_or_known_to_be_harmless() -> None:
