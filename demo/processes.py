@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
+"""Of a process that lives; on a machine with 30 others at work a gateway took 30 s."""
 
 
 _HELD: Final[deque[socket.socket]] = deque()

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from demo.world import World
 from tests.support.browserless import Person
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 # A busy machine takes longer; a property is about what comes out.
-settings.register_profile("suite", deadline=None)
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 pytest_plugins = ["tests.order"]
