@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
+from demo.processes import stop_process
 from demo.world import World
 from gateway.keys import ring as keys
 from tests.database.postgres import Postgres
@@ -222,10 +223,13 @@ def test_an_admin_role_alone_is_not_ready_without_sql(
     """It answers 503 to every hook then, and a load balancer may know of another."""
     number = len(running.world.gateways)
     running.run(running.world._start_gateway(number, role="admin"))
-    postgres.stop()
     try:
-        until(lambda: readiness(running, number)[0] == 503)
-        assert not database_answers(running)
-    finally:
-        postgres.start()
-    until(lambda: readiness(running, number)[0] == 200)
+        postgres.stop()
+        try:
+            until(lambda: readiness(running, number)[0] == 503)
+            assert not database_answers(running)
+        finally:
+            postgres.start()
+        until(lambda: readiness(running, number)[0] == 200)
+    finally:  # it answers no check, and others ask every gateway
+        running.run(stop_process(running.world.gateways.pop().process))
