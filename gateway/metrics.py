@@ -156,6 +156,12 @@ RECONCILE_SKIPPED = Counter(
     ["source"],
     registry=REGISTRY,
 )
+SIGN_INS_RECORDED = Counter(
+    "gateway_sign_ins_recorded",
+    "Logins that the admin role took from Redis.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 WEBHOOK_DELIVERIES = Counter(
     "gateway_webhook_deliveries", "Messages to tenants' apps.", ["outcome"], registry=REGISTRY
 )
@@ -266,6 +272,8 @@ FAULTS: Final = (
     "reconcile_fault",
     "revocation_feed_does_not_open",
     "revocation_not_carried_on",
+    "sign_in_not_recorded",
+    "sign_ins_fault",
     "snapshot_fault",
     "tenant_not_ended",
     "tenants_fault",

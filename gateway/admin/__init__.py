@@ -21,6 +21,7 @@ from gateway.admin.dispatch import Edge, dispatcher, problems_for_everything
 from gateway.admin.openapi import openapi_document
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
 from gateway.admin.routes.hooks import HookRoutes
+from gateway.admin.routes.people import PeopleRoutes
 from gateway.admin.routes.provisioning import ProvisioningRoutes
 from gateway.admin.routes.records import AuditRoutes, ExplainRoutes
 from gateway.admin.routes.revocations import RevocationRoutes
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from gateway.admin.routes.revocations import IsTenant
     from gateway.core.hook_target import HookTarget
     from gateway.database.audit import AuditLog
+    from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
     from gateway.hooks.views import DeliveryRecords, MessageRecords
     from gateway.provisioning.service import Onboarding
@@ -90,6 +92,7 @@ class AdminServices:
     hook_setup: HookSetup | None = None
     deliveries: DeliveryRecords | None = None
     messages: MessageRecords | None = None
+    people: PeopleRegister | None = None
     hook_targets: Callable[[str], Sequence[HookTarget]] = _no_targets
     """Of a tenant, one for each provider: what can still lift its blocks."""
     is_tenant: IsTenant = _whoever
@@ -146,6 +149,8 @@ def admin_routes(
         routes += DeliveryRoutes(services.deliveries).routes()
     if services.messages is not None:
         routes += MessageRoutes(services.messages).routes()
+    if services.people is not None:
+        routes += PeopleRoutes(services.people, services.is_tenant).routes()
     return (*routes, *services.more)
 
 

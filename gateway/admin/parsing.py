@@ -196,6 +196,7 @@ POSITIONS: Mapping[str, re.Pattern[str]] = {
     "list_app_passwords": re.compile(r"[0-9]{1,3}:[0-9]{1,9}"),
     "list_blocks": re.compile(rf"{_TIME} [A-Za-z0-9_-]{{1,64}}"),
     "list_audit": re.compile(r"[0-9]{1,18}"),
+    "list_people": re.compile(r"[0-9a-f]{32}"),
     "list_deliveries": re.compile(r"[0-9]{1,18}"),
     "list_messages": re.compile(r"[0-9]{1,18}"),
 }

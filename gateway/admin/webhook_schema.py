@@ -4,13 +4,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import copy
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from gateway.admin.route import AnswerModel
+from gateway.core.hook_target import OPT_IN
 
-EVENTS = {
+VERSION: Final = 1
+"""Of every message. A member that is added is no new version: receivers ignore what they do not
+know.
+"""
+PROFILED: Final = frozenset({"user.created", "user.updated", "user.signed_in"})
+"""Messages of a login, with ``profile``."""
+EVENTS: Final = {
+    "user.created": "A person signed in for the first time",
+    "user.updated": "A login says something else of a person than the one before",
+    "user.signed_in": "A person signed in; sent only where the tenant's webhook names it",
     "user.deprovisioned": "A person no longer has access",
     "user.restored": "A person has access again",
     "user.group_removed": "A person lost a group; access as a whole did not change",
@@ -58,10 +69,21 @@ class WebhookGroup(AnswerModel):
     name: str
 
 
+class WebhookProfile(AnswerModel):
+    """What the login said. ``changed``: members of the API's row that differ from before."""
+
+    name: str
+    preferred_username: str
+    username: str
+    groups: list[str]
+    roles: list[str]
+    changed: list[str]
+
+
 class WebhookData(AnswerModel):
     tenant: str
     provider: str
-    cause: Literal["account", "group", "operator", "tenant"]
+    cause: Literal["account", "group", "operator", "tenant", "sign_in"]
     source: str
     source_event: str
     event_time: float | None
@@ -70,6 +92,7 @@ class WebhookData(AnswerModel):
     identifiers: WebhookIdentifiers
     group: WebhookGroup | None
     revocation: str
+    profile: WebhookProfile | None = Field(default=None, description="of a login only")
 
 
 class WebhookMessage(AnswerModel):
@@ -78,3 +101,55 @@ class WebhookMessage(AnswerModel):
     type: str = Field(json_schema_extra={"enum": [*sorted(EVENTS)]})
     timestamp: str
     data: WebhookData
+
+
+class WebhookEventRow(AnswerModel):
+    """One type of message. ``message``: JSON Schema (2020-12) of the body, or of ``type``,
+    ``timestamp`` (``time``) and ``data`` of a CloudEvents envelope.
+    """
+
+    type: str
+    version: int
+    summary: str
+    opt_in: bool = Field(description="sent only where the tenant's `webhook.events` names it")
+    message: dict[str, Any]
+
+
+class WebhookCatalog(AnswerModel):
+    items: list[WebhookEventRow]
+
+
+def catalog() -> WebhookCatalog:
+    """Every type of message, with the schema of exactly that one."""
+    whole = WebhookMessage.model_json_schema(mode="serialization")
+    return WebhookCatalog(
+        items=[
+            WebhookEventRow(
+                type=event,
+                version=VERSION,
+                summary=summary,
+                opt_in=event in OPT_IN,
+                message=_schema_of(event, whole),
+            )
+            for event, summary in sorted(EVENTS.items())
+        ]
+    )
+
+
+def _schema_of(event: str, whole: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:gateway:webhook:{event}:{VERSION}",
+        **copy.deepcopy(whole),
+    }
+    schema["properties"]["type"] = {"const": event}
+    data = schema["$defs"]["WebhookData"]
+    if event in PROFILED:
+        data["properties"]["profile"] = {"$ref": "#/$defs/WebhookProfile"}
+        data["required"] = [*data["required"], "profile"]
+    else:
+        del data["properties"]["profile"], schema["$defs"]["WebhookProfile"]
+    for model in (schema, *schema["$defs"].values()):
+        # What a later release adds is no mistake of the message.
+        model["additionalProperties"] = True
+    return schema

@@ -37,6 +37,7 @@ COMMANDS = {
     "revocations": ("gateway.cli.revocations", "Follow revocations until every replica obeys."),
     "provision": ("gateway.cli.provision", "Create and check a tenant's resources in Cognito."),
     "policy": ("gateway.cli.policy", "Explain the decision for a request."),
+    "people": ("gateway.cli.people", "Show who signed in at a tenant's applications."),
     "sessions": ("gateway.cli.sessions", "List and end sessions."),
     "app-passwords": ("gateway.cli.app_passwords", "List and revoke users' app passwords."),
     "blocks": ("gateway.cli.blocks", "Block users, and unblock them."),

@@ -91,18 +91,38 @@ def secret(*, tenant: str | None, provider: str | None) -> None:
 
 @command.group("webhooks", cls=Group)
 def webhooks() -> None:
-    """What the tenants' applications were told of people who left and came back."""
+    """What the tenants' applications were told of their people."""
 
 
 @webhooks.command("list")
 @api_options
 @click.option("--tenant", help="Only this tenant's.")
 @click.option("--state", type=click.Choice(["new", "sent", "failed"]), help="failed: given up.")
+@click.option("--event", help="Only this type of message, such as user.created.")
+@click.option("--since", type=float, help="Made at this time or later (UTC epoch seconds).")
+@click.option("--until", type=float, help="Made before this time (UTC epoch seconds).")
 @click.option("--limit", default=PAGE, show_default=True, help="How many.")
 @json_option
-def list_webhooks(*, tenant: str | None, state: str | None, limit: int, as_json: bool) -> None:
+def list_webhooks(
+    *,
+    tenant: str | None,
+    state: str | None,
+    event: str | None,
+    since: float | None,
+    until: float | None,
+    limit: int,
+    as_json: bool,
+) -> None:
     """Newest first."""
-    found = api().pages("/hooks/webhooks", tenant=tenant, state=state, limit=limit)
+    found = api().pages(
+        "/hooks/webhooks",
+        tenant=tenant,
+        state=state,
+        event=event,
+        since=since,
+        until=until,
+        limit=limit,
+    )
     if as_json:
         say_json(found)
         return

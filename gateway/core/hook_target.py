@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gateway.core.canonical import canonical_id
 
@@ -56,6 +56,24 @@ class HookTarget:
         return self.tenant, self.provider
 
 
+WebhookEvent = Literal[
+    "group.removed",
+    "group.restored",
+    "tenant.blocked",
+    "tenant.deleted",
+    "tenant.unblocked",
+    "user.created",
+    "user.deprovisioned",
+    "user.group_added",
+    "user.group_removed",
+    "user.restored",
+    "user.signed_in",
+    "user.updated",
+]
+OPT_IN = frozenset({"user.signed_in"})
+"""Types of messages that an app is sent only where its tenant names them: one for each login."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebhookTarget:
     """Where a tenant's app hears of its people. ``secrets``: the first signs too, so that both
@@ -65,3 +83,11 @@ class WebhookTarget:
     tenant: str
     url: str
     secrets: tuple[Secret, ...] = field(repr=False)
+    events: frozenset[str] | None = None
+    """Types of messages; None: all but ``OPT_IN``."""
+    cloud_events: bool = False
+    """Messages are CloudEvents."""
+
+    def wants(self, event: str) -> bool:
+        """Whether the app is sent messages of this type."""
+        return event in self.events if self.events is not None else event not in OPT_IN

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0001"
+REVISION = "0002"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -320,6 +320,38 @@ overlay_exemptions = Table(
     Column("given_at", Float, nullable=False),
     UniqueConstraint("tenant", "alias", "group_name", "source"),
     Index(None, "tenant", "group_name", "source"),
+)
+
+# --- people -------------------------------------------------------------------------------------
+
+people = Table(
+    "people",  # who signed in, as the last login said (``hooks.people_register``)
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(40), nullable=False),
+    Column("key", String(64), nullable=False),  # digest of tenant and Cognito's sub
+    sealed("document"),  # JSON: names, addresses, groups
+    Column("status", String(20), nullable=False),  # active, blocked, deprovisioned: of the next two
+    Column("deprovisioned", Integer, nullable=False),  # 1: by the identity provider
+    Column("blocked", Integer, nullable=False),  # 1: by an operator
+    Column("status_at", Float, nullable=False),  # when either was last said; 0: never
+    Column("last_began", BigInteger, nullable=False),  # the login's time of the tenant's clock, µs
+    Column("first_seen_at", Float, nullable=False),
+    Column("last_sign_in_at", Float, nullable=False),
+    UniqueConstraint("tenant", "key"),
+    Index(None, "tenant", "id"),
+    Index(None, "tenant", "status", "id"),
+    Index(None, "last_sign_in_at"),
+)
+
+people_names = Table(
+    "people_names",  # by what they are found: digests of user, address, provider's ids and groups
+    metadata,
+    Column("person", String(36), ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("tenant", String(40), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Index(None, "tenant", "name", "person"),
 )
 
 # --- hooks --------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ class InboxRecords(SqlRecords[DeliveryView]):
     noun = "delivery"
     table = hook_inbox
     columns = _COLUMNS
+    kind = hook_inbox.c.type
+    time = hook_inbox.c.received_at
 
     async def release_held(self, *, tenant: str, provider: str | None) -> int:
         """Apply what the brake held, all of it."""

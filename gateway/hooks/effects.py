@@ -95,12 +95,27 @@ class Around:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """What the tenant's app is told: ``user.deprovisioned``, ``user.restored``,
-    ``user.group_removed``, ``user.group_added``, and of everybody at once ``group.removed``,
-    ``group.restored``, ``tenant.blocked``, ``tenant.unblocked``, ``tenant.deleted``.
+class Profile:
+    """What a login says of a person besides their names. ``changed``: what differs from the one
+    before, by the name of the API.
+    """
 
-    ``cause``: account, group, operator, tenant.
+    name: str
+    preferred_username: str
+    username: str
+    groups: tuple[str, ...]
+    roles: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the tenant's app is told: ``user.created``, ``user.updated``, ``user.signed_in``,
+    ``user.deprovisioned``, ``user.restored``, ``user.group_removed``, ``user.group_added``, and of
+    everybody at once ``group.removed``, ``group.restored``, ``tenant.blocked``,
+    ``tenant.unblocked``, ``tenant.deleted``.
+
+    ``cause``: account, group, operator, tenant, sign_in.
     """
 
     type: str
@@ -111,6 +126,8 @@ class Notice:
     event_time: float | None
     user: str = ""
     """Cognito's ``sub`` of the person, where that is all that was named."""
+    profile: Profile | None = None
+    """Of a login."""
 
 
 @dataclass(frozen=True, slots=True)

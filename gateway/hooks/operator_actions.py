@@ -189,7 +189,7 @@ class ByHand:
     async def _notice(self, recorded: Recorded, people: Sequence[Person]) -> Notice | None:
         request, lifted = recorded.status.request, recorded.kind == LIFT
         who, at = request.who, recorded.status.received_at
-        if who.session is not None or self._outbox.silent(request.tenant):
+        if who.session is not None:
             return None
         if request.group_overlay is not None or who.group is not None:
             group = Group(name=request.group_overlay or who.group or "")

@@ -32,6 +32,9 @@ class SqlRecords(ABC, Generic[V]):
     noun: str
     table: Table
     columns: Sequence[ColumnElement[Any]]
+    kind: ColumnElement[Any]
+    """What it is about, and when it came."""
+    time: ColumnElement[Any]
 
     def __init__(
         self,
@@ -47,14 +50,30 @@ class SqlRecords(ABC, Generic[V]):
         self._wake = wake
 
     async def page(
-        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
+        self,
+        *,
+        tenant: str | None,
+        state: str | None,
+        position: str | None,
+        limit: int,
+        event: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
     ) -> Page[V]:
-        """Newest first. ``position``: the number of the last row seen."""
+        """Newest first. ``position``: the number of the last row seen. ``since`` and ``until``: UTC
+        epoch seconds.
+        """
         query = select(*self.columns).order_by(self.table.c.number.desc()).limit(limit + 1)
         if tenant is not None:
             query = query.where(*self._of_tenant(tenant))
         if state is not None:
             query = query.where(self.table.c.state == state)
+        if event is not None:
+            query = query.where(self.kind == event)
+        if since is not None:
+            query = query.where(self.time >= since)
+        if until is not None:
+            query = query.where(self.time < until)
         if position is not None:
             query = query.where(self.table.c.number < int(position))
         async with self._database.read() as connection:

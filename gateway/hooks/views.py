@@ -32,7 +32,15 @@ class Records(Protocol[V]):
     """Rows as operators see them, newest first."""
 
     async def page(
-        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
+        self,
+        *,
+        tenant: str | None,
+        state: str | None,
+        position: str | None,
+        limit: int,
+        event: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
     ) -> Page[V]: ...
 
     async def find(self, id_: str, /) -> V | None: ...

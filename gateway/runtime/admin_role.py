@@ -38,8 +38,10 @@ from gateway.revocation.service import StoreRevoker
 from gateway.runtime.health import DependencyState
 from gateway.runtime.hooks_role import hook_role
 from gateway.sessions.directory import StoreDirectory
+from gateway.sessions.leader import RedisLeader
 from gateway.sessions.lease_client import steady
 from gateway.sessions.probes import RedisProbes
+from gateway.sessions.sign_ins import SignIns
 from gateway.sessions.tested_connections import TestedConnections
 from gateway.sessions.watermarks import Watermarks
 from gateway.tenants.admin_records import RegistryRecords
@@ -184,12 +186,18 @@ async def admin_role(
     directory = StoreDirectory(redis, ring)
     signed_in = SignedIn(directory, ring)
     targets = RecordedHookTargets(lambda: stores.publisher.records)
+    # Only to spare work: what two processes record is recorded once.
+    sign_in_leader = RedisLeader(redis, name="sign_ins", holder=secrets.token_hex(8))
+    stack.push_async_callback(_resign, sign_in_leader)
     hooks = await hook_role(
         config,
         database,
         targets=targets,
         revoker=stores.revoker,
         people=signed_in,
+        sign_ins=SignIns(redis, ring),
+        tenants=lambda: stores.publisher.records,
+        leads=sign_in_leader.lead,
         clock=clock,
         monotonic=time.monotonic,
         stack=stack,
@@ -243,6 +251,7 @@ async def admin_role(
         hook_setup=hooks.setup,
         deliveries=hooks.deliveries,
         messages=hooks.messages,
+        people=hooks.people,
         more=DoctorRoutes(
             RedisProbes(redis),
             keys=sealing,
@@ -301,7 +310,7 @@ async def _onboarding(
     return onboarding
 
 
-async def _resign(leader: Leader) -> None:
+async def _resign(leader: Leader | RedisLeader) -> None:
     with contextlib.suppress(UnavailableError):
         await leader.resign()
 

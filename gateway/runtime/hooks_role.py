@@ -20,6 +20,7 @@ from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
 from gateway.hooks.issuer_keys import IssuerKeys
 from gateway.hooks.operator_actions import ByHand
+from gateway.hooks.people_register import PeopleRegister
 from gateway.hooks.receive import application
 from gateway.hooks.receive.services import HookServices
 from gateway.hooks.reconcile.cursors import Cursors
@@ -34,13 +35,14 @@ from gateway.hooks.retention import Retention
 from gateway.hooks.scim.store import ScimStore
 from gateway.hooks.scim.usage import ScimLimits
 from gateway.hooks.setup import HookSetup
+from gateway.hooks.sign_in_recorder import SignInRecorder
 from gateway.hooks.webhooks.messages import OutboxRecords
 from gateway.hooks.webhooks.outbox import Outbox
 from gateway.http.ssrf_guard import guarded_session
 from gateway.revocation.records import SqlRevocations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Collection
     from contextlib import AsyncExitStack
 
     from aiohttp import web
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from gateway.database.engine import Database
     from gateway.hooks.api import HookTargets, People
     from gateway.sessions.api import Revoker
+    from gateway.sessions.sign_ins import SignIns
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class HookRole:
     deliveries: InboxRecords
     setup: HookSetup
     messages: OutboxRecords
+    people: PeopleRegister
     leader: Callable[[str], Leader]
     """Which of several admin processes does the periodic work of a name."""
 
@@ -72,6 +76,9 @@ async def hook_role(
     targets: HookTargets,
     revoker: Revoker,
     people: People,
+    sign_ins: SignIns,
+    tenants: Callable[[], Collection[str]],
+    leads: Callable[[], Awaitable[bool]],
     clock: Callable[[], float],
     monotonic: Callable[[], float],
     stack: AsyncExitStack,
@@ -89,7 +96,8 @@ async def hook_role(
         )
     )
     inbox = Inbox(database, committer, holder=holder)
-    outbox = Outbox(database, committer, targets=targets, http=http, clock=clock)
+    register = PeopleRegister(database)
+    outbox = Outbox(database, committer, targets=targets, http=http, clock=clock, register=register)
     url = config.hooks.url.rstrip("/") if config.hooks.url is not None else None
     fetch = Fetch(http)
     graph = GraphClient(fetch, clock=clock)
@@ -156,6 +164,9 @@ async def hook_role(
         outbox,
         applier,
         by_hand,
+        SignInRecorder(
+            sign_ins, register, committer, outbox, tenants=tenants, leads=leads, clock=clock
+        ),
         reconciliation,
         Retention(committer, clock=clock),
     ):
@@ -176,5 +187,6 @@ async def hook_role(
         InboxRecords(database, committer, clock=clock, wake=applier.wake),
         setup,
         OutboxRecords(database, committer, clock=clock, wake=outbox.wake),
+        register,
         leader=lambda name: Leader(database, committer, name=name, holder=holder, clock=clock),
     )

@@ -21,7 +21,8 @@ began, ``a`` HMACs of all names, ``d`` sealed record;
 as long as that user's ``k`` ``gw:{2a7}:p:<digest>``   hash, a pending login: ``p`` sealed, ``b``
 began, ``k`` digest of the binding cookie, ``t`` taken ``gw:{2a7}:t:<digest>``   hash, a ticket:
 ``p`` sealed, ``k`` digest of the binding, ``h`` host ``gw:{2a7}:c:<tenant>``   the tenant's clock,
-µs ``gw:{2a7}:l``            hash, leases: replica → incarnation, last event applied (or ``-``),
+µs ``gw:{2a7}:v``            list, logins that are not on record yet: tenant and sealed rest
+``gw:{2a7}:l``            hash, leases: replica → incarnation, last event applied (or ``-``),
 beat ``gw:{2a7}:n``, ``…:e``   number of the last event, and the list of the last 256 ``gw:{2a7}:m``
 marker: ``f`` (probation) or ``s`` (trusted), replication id of the primary it was written for,
 nonce

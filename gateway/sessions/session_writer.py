@@ -11,7 +11,7 @@ from gateway.core.login import FRESH_S
 from gateway.core.model import Secret, Session
 from gateway.core.reason import Reason
 from gateway.errors import UnavailableError
-from gateway.sessions import app_passwords, bearer_links, codec, seal
+from gateway.sessions import app_passwords, bearer_links, codec, seal, sign_ins
 from gateway.sessions.aliases import AliasIndex, overlaid, parse_overlay
 from gateway.sessions.api import SessionCreated, SessionRefused
 from gateway.sessions.codec import Display, Record
@@ -100,6 +100,10 @@ class FinishLoginArgs:
     """Sealed: as whom app passwords of this person arrive from now on; empty where none are
     taken.
     """
+    sign_in: bytes = b""
+    """The entry of ``sign_ins``; empty for a child."""
+    sign_ins_at_most: int = 0
+    sign_ins_life_s: int = 0
 
 
 FINISH_LOGIN = Script.load("finish_login", FinishLoginArgs)
@@ -304,6 +308,9 @@ class SessionWriter:
             )
             if login.takes_app_passwords
             else b"",
+            sign_in=sign_ins.entry(sign_ins.of_session(session), key=key, entropy=entropy),
+            sign_ins_at_most=sign_ins.MAX_WAITING,
+            sign_ins_life_s=sign_ins.LIFE_S,
         )
 
 

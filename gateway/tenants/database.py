@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select, update
 
 from gateway.core.model import AppClient, Secret
+from gateway.core.webhook_body import body_of
 from gateway.database.audit import AuditRecord, say, write_within
 from gateway.database.schema import (
     client_credentials,
@@ -317,6 +318,8 @@ class TenantDatabase:
         target = webhook_target(gone.document)
         if target is None:
             return
+        if not target.wants("tenant.deleted"):
+            return
         now, message = self._clock(), f"msg_{uuid.uuid4().hex}"
         body = {
             "type": "tenant.deleted",
@@ -355,7 +358,7 @@ class TenantDatabase:
                 created_at=now,
                 state="new",
                 next_at=now,
-                payload=sealed("payload", json.dumps(body, separators=(",", ":"))),
+                payload=sealed("payload", body_of(body, target, message_id=message[:36])),
                 target=sealed("target", where),
             )
         )

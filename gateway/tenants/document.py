@@ -39,6 +39,7 @@ from gateway.config.types import (
 )
 from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
 from gateway.core.glob import MAX_GLOB_CHARACTERS, check_glob
+from gateway.core.hook_target import WebhookEvent  # noqa: TC001 - pydantic reads annotations
 from gateway.core.hosts import canonical_host, includes
 from gateway.core.idle_counts import MAX_EXCLUDES
 from gateway.core.model import (
@@ -455,11 +456,16 @@ class AppPasswordsDocument(Model):
 
 
 class WebhookDocument(Model):
-    """Where the tenant's app hears of people who were deprovisioned or restored."""
+    """Where the tenant's app hears of its people. ``events``: which messages it is sent; without
+    it all but ``user.signed_in``. ``format``: the body as documented, or a CloudEvents envelope
+    around it.
+    """
 
     url: Url
     secret: SigningSecret
     previous_secret: SigningSecret | None = None
+    events: Annotated[tuple[WebhookEvent, ...], Field(min_length=1, max_length=40)] | None = None
+    format: Literal["standard", "cloudevents"] = "standard"
 
 
 class BrandingDocument(Look):

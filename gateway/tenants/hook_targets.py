@@ -102,7 +102,13 @@ def webhook_target(document: TenantDocument) -> WebhookTarget | None:
     previous = (
         (document.webhook.previous_secret,) if document.webhook.previous_secret is not None else ()
     )
-    return WebhookTarget(document.id, document.webhook.url, (document.webhook.secret, *previous))
+    return WebhookTarget(
+        document.id,
+        document.webhook.url,
+        (document.webhook.secret, *previous),
+        frozenset(document.webhook.events) if document.webhook.events is not None else None,
+        document.webhook.format == "cloudevents",
+    )
 
 
 class RecordedHookTargets:

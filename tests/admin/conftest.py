@@ -24,6 +24,7 @@ from tests.admin.rooms import (
     Messages,
     Onboardings,
     Probes,
+    Register,
     Revocations,
     Sessions,
     Tenants,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
     from pytest_aiohttp.plugin import AiohttpClient
 
+    from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
     from gateway.provisioning.service import Onboarding
     from gateway.tenants.batch import TenantBatches
@@ -124,6 +126,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         explainer=Explanations(),
         deliveries=Deliveries(),
         messages=Messages(),
+        people=cast("PeopleRegister", Register()),
         hook_setup=cast("HookSetup", Desk()),
         more=DoctorRoutes(
             Probes(),

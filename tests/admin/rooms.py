@@ -13,6 +13,7 @@ from gateway.core.model import AppClient, Secret
 from gateway.core.paging import Page
 from gateway.core.revocation import RevocationRequest, RevocationStatus, Who
 from gateway.hooks.activity import HookActivity
+from gateway.hooks.people_register import KnownPerson
 from gateway.hooks.setup import SetupInstructions
 from gateway.hooks.views import DeliveryView, MessageView
 from gateway.provisioning.credentials import ClientCredentials
@@ -243,7 +244,7 @@ class Deliveries:
     )
 
     async def page(
-        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
+        self, *, tenant: str | None, state: str | None, position: str | None, limit: int, **_: Any
     ) -> Page[DeliveryView]:
         return Page(
             [
@@ -278,7 +279,7 @@ class Messages:
     )
 
     async def page(
-        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
+        self, *, tenant: str | None, state: str | None, position: str | None, limit: int, **_: Any
     ) -> Page[MessageView]:
         return Page(
             [
@@ -294,6 +295,34 @@ class Messages:
     async def replay(self, message: str) -> MessageView | Rejected:
         self.stored[message] = replace(self.stored[message], state="new", error="")
         return self.stored[message]
+
+
+class Register:
+    """One person, of acme."""
+
+    person = KnownPerson(
+        "0" * 32,
+        "acme",
+        "u1",
+        "alice@acme.test",
+        "acme-okta_alice",
+        "alice",
+        "Alice",
+        "acme-okta",
+        ("app-users",),
+        (),
+        "00u1",
+        "",
+        "active",
+        1.0,
+        2.0,
+    )
+
+    async def page(self, *, tenant: str, **_: Any) -> Page[KnownPerson]:
+        return Page([self.person] if tenant == "acme" else [])
+
+    async def find(self, tenant: str, person: str) -> KnownPerson | None:
+        return self.person if (tenant, person) == ("acme", "u1") else None
 
 
 class Desk:

@@ -79,6 +79,8 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "list_sessions": (Scope.SESSIONS_READ, "GET", "/sessions?tenant=acme", None, 200, NOBODY),
     "get_session": (Scope.SESSIONS_READ, "GET", "/sessions/acme-1", None, 200, HIDDEN),
     "end_session": (Scope.SESSIONS_REVOKE, "DELETE", "/sessions/acme-1", None, 200, HIDDEN),
+    "list_people": (Scope.SESSIONS_READ, "GET", "/tenants/acme/users", None, 200, NOBODY),
+    "get_person": (Scope.SESSIONS_READ, "GET", "/tenants/acme/users/u1", None, 200, NOBODY),
     "list_app_passwords": (
         Scope.SESSIONS_READ,
         "GET",
@@ -140,6 +142,7 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
         NOBODY,
     ),
     "replay_delivery": (Scope.HOOKS, "POST", "/hooks/deliveries/d1/replay", None, 200, HIDDEN),
+    "list_webhook_events": (Scope.HOOKS, "GET", "/webhook-events", None, 200, FILTERED),
     "list_messages": (Scope.HOOKS, "GET", "/hooks/webhooks?tenant=acme", None, 200, NOBODY),
     "get_message": (Scope.HOOKS, "GET", "/hooks/webhooks/msg_1", None, 200, HIDDEN),
     "replay_message": (Scope.HOOKS, "POST", "/hooks/webhooks/msg_1/replay", None, 200, HIDDEN),

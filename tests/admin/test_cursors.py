@@ -23,6 +23,7 @@ from gateway.admin.parsing import write_cursor
 from gateway.database.group_commit import GroupCommitter
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.deliveries import InboxRecords
+from gateway.hooks.people_register import PeopleRegister
 from gateway.hooks.webhooks.messages import OutboxRecords
 from gateway.provisioning.journal import SqlJournal
 from gateway.sessions.directory import StoreDirectory
@@ -144,6 +145,7 @@ async def services(
         blocks=Restrictions(database),
         deliveries=InboxRecords(database, committer, clock=clock, wake=nothing),
         messages=OutboxRecords(database, committer, clock=clock, wake=nothing),
+        people=PeopleRegister(database),
     )
 
 
@@ -164,6 +166,7 @@ async def test_no_cursor_is_a_fault_or_an_outage(
         "list_audit",
         "list_deliveries",
         "list_messages",
+        "list_people",
     }
     application = web.Application()
     application.add_subapp(PREFIX, admin_application(services))

@@ -323,6 +323,7 @@ LISTS = {
     "list_audit": "/audit",
     "list_deliveries": "/hooks/deliveries",
     "list_messages": "/hooks/webhooks",
+    "list_people": "/tenants/acme/users",
 }
 MADE_UP = [
     "",
@@ -391,6 +392,7 @@ async def test_a_cursor_that_no_list_gave_out_is_refused_before_anything_is_look
         ("list_audit", "7"),
         ("list_deliveries", "7"),
         ("list_messages", "7"),
+        ("list_people", "0123456789abcdef0123456789abcdef"),
     ],
 )
 def test_a_cursor_of_every_list_comes_back_as_it_was(operation: str, position: str) -> None:

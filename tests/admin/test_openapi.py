@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tests.admin.conftest import Api
 
 COPY = Path(__file__).parents[2] / "docs/operator/openapi.json"
+CATALOG = COPY.parents[1] / "user" / "webhook-events.json"
 
 
 async def _served(api: Api) -> dict[str, Any]:
@@ -69,6 +70,16 @@ async def test_the_copy_in_docs_is_what_is_served(api: Api) -> None:
     if os.environ.get("UPDATE_DOCS"):
         COPY.write_text(text, encoding="utf-8")
     assert COPY.read_text(encoding="utf-8") == text
+
+
+async def test_the_catalog_of_messages_in_docs_is_what_is_served(api: Api) -> None:
+    """Written anew with ``UPDATE_DOCS=1``."""
+    async with await api.call("GET", "/webhook-events") as response:
+        assert response.status == 200
+        text = json.dumps(await response.json(), indent=1, sort_keys=True) + "\n"
+    if os.environ.get("UPDATE_DOCS"):
+        CATALOG.write_text(text, encoding="utf-8")
+    assert CATALOG.read_text(encoding="utf-8") == text
 
 
 def test_every_problem_code_is_documented() -> None:

@@ -38,6 +38,8 @@ class Key:
     default: object
 
 
+MOST_WORDS = 10
+"""Of a cell; more are where the key's description links to."""
 SAME_AS: dict[str, str] = {"shadow_rules": "list of rules"}
 """Keys whose own keys are documented elsewhere."""
 
@@ -104,6 +106,8 @@ def _type(schema: dict[str, Any], root: dict[str, Any]) -> str:
             return _type(root["$defs"][ref.rpartition("/")[2]], root)
         case {"enum": allowed}:
             words = [value for value in allowed if value != "unset"]
+            if len(words) > MOST_WORDS:
+                return f"names, {len(words)} of them"
             return (
                 f"the word `{words[0]}`"
                 if len(words) == 1

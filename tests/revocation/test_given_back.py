@@ -357,17 +357,22 @@ async def test_whoever_is_taken_out_and_given_back_comes_in_again(
     assert not await logs_in(running, ACME, email, "/admin/x")
 
 
+def heard(running: RunningWorld) -> list[tuple[str, dict[str, Any]]]:
+    """Ids and bodies of the messages, less those of sign-ins."""
+    received = dict(running.world.legacy.received).items()
+    return [(name, body) for name, body in received if body["data"]["cause"] != "sign_in"]
+
+
 def told(running: RunningWorld, email: str = "") -> list[tuple[str, str]]:
-    """Type and cause of the messages that name somebody, or (no address) that name nobody; each is
-    as it is described.
+    """Type and cause of the messages that name somebody, or (no address) that name nobody, less
+    those of sign-ins; each is as it is described.
     """
-    bodies = dict(running.world.legacy.received)
-    for body in bodies.values():
+    for body in dict(running.world.legacy.received).values():
         WebhookMessage.model_validate(body)
         assert body["type"] in EVENTS
     return [
         (body["type"], body["data"]["cause"])
-        for body in bodies.values()
+        for _, body in heard(running)
         if (
             email in body["data"]["identifiers"]["email"]
             if email
@@ -421,7 +426,7 @@ async def test_the_application_hears_what_an_operator_did_and_whom_a_directory_d
     )
     users = [
         body["data"]["users"]
-        for _, body in running.world.legacy.received
+        for _, body in heard(running)
         if blocked in body["data"]["identifiers"]["email"]
     ]
     assert [[user["user"] for user in one] for one in users] == [
@@ -454,11 +459,7 @@ async def test_the_application_hears_what_an_operator_did_and_whom_a_directory_d
     )
     running.run(entra.delete(away))
     until(lambda: ("user.deprovisioned", "account") in told(running, gone))
-    (body,) = [
-        body
-        for _, body in running.world.legacy.received
-        if gone in body["data"]["identifiers"]["email"]
-    ]
+    (body,) = [body for _, body in heard(running) if gone in body["data"]["identifiers"]["email"]]
     assert body["data"]["identifiers"] == {
         "user": [pool_user(running, gone).sub],
         "idp_subject": [pool_user(running, gone).username.partition("_")[2]],

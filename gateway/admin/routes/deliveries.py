@@ -14,6 +14,8 @@ from gateway.admin.listing import RecordHandlers, list_page
 from gateway.admin.problem import Code
 from gateway.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 from gateway.admin.routes.records import Tenant  # noqa: TC001 - pydantic reads annotations when the class is made
+from gateway.admin.webhook_schema import WebhookCatalog, catalog
+from gateway.core.hook_target import WebhookEvent  # noqa: TC001 - pydantic reads annotations when the class is made
 
 if TYPE_CHECKING:
     from gateway.hooks.views import DeliveryRecords, DeliveryView, MessageRecords, MessageView
@@ -58,8 +60,15 @@ class HeldAnswer(AnswerModel):
 
 
 class MessagesQuery(PageQuery):
+    """``event``: a type of message. ``since`` and ``until``: when it was made, in UTC epoch
+    seconds.
+    """
+
     tenant: Tenant | None = None
     state: Literal["new", "sent", "failed"] | None = None
+    event: WebhookEvent | None = None
+    since: Annotated[float, Field(ge=0, le=1e11)] | None = None
+    until: Annotated[float, Field(ge=0, le=1e11)] | None = None
 
 
 class MessageRow(AnswerModel):
@@ -162,14 +171,32 @@ class MessageRoutes:
         return await list_page(
             "list_messages",
             query,
-            partial(self.messages.page, tenant=query.tenant, state=query.state),
+            partial(
+                self.messages.page,
+                tenant=query.tenant,
+                state=query.state,
+                event=query.event,
+                since=query.since,
+                until=query.until,
+            ),
             row=_message,
             model=MessageList,
         )
 
+    async def list_events(self, _call: Call) -> Answer:
+        return Answer(catalog())
+
     def routes(self) -> tuple[Route, ...]:
         one = RecordHandlers(self.messages, "message", _message)
         return (
+            Route(
+                "list_webhook_events",
+                "GET",
+                "/webhook-events",
+                "Every type of message, with its JSON Schema",
+                self.list_events,
+                {200: WebhookCatalog},
+            ),
             Route(
                 "list_messages",
                 "GET",

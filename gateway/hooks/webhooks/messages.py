@@ -41,6 +41,8 @@ class OutboxRecords(SqlRecords[MessageView]):
     noun = "message"
     table = webhooks_outbox
     columns = _COLUMNS
+    kind = webhooks_outbox.c.event
+    time = webhooks_outbox.c.created_at
 
     def _of_tenant(self, tenant: str) -> Sequence[ColumnElement[bool]]:
         # What a deleted tenant's application is told is no business of who has its id now.

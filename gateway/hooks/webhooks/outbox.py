@@ -26,14 +26,16 @@ import uuid
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
-from sqlalchemy import and_, case, exists, func, insert, select, update
+from sqlalchemy import and_, case, exists, func, select, update
 
 from gateway.background import background_task, fault
 from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
+from gateway.core.webhook_body import body_of, content_type
+from gateway.database.engine import insert_new
 from gateway.database.schema import webhooks_outbox
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.connection_error import why
@@ -128,8 +130,13 @@ class Origin:
     """The sender's own name of it."""
 
 
-def render(notice: Notice, origin: Origin, *, now: float, revocation: str) -> str:
-    """The body: what happened to whom, by every name that the app may know the person by."""
+def message_id_of(*parts: str) -> str:
+    """The id of the one message that can come of this."""
+    return f"msg_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
+
+
+def render(notice: Notice, origin: Origin, *, now: float, revocation: str) -> dict[str, Any]:
+    """What happened to whom, by every name that the app may know the person by."""
     subject = notice.subject
     document: dict[str, Any] = {
         "type": notice.type,
@@ -156,7 +163,9 @@ def render(notice: Notice, origin: Origin, *, now: float, revocation: str) -> st
             "revocation": revocation,
         },
     }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    if notice.profile is not None:
+        document["data"]["profile"] = asdict(notice.profile)
+    return document
 
 
 def identifiers(notice: Notice) -> dict[str, list[str]]:
@@ -176,6 +185,14 @@ def identifiers(notice: Notice) -> dict[str, list[str]]:
     return {kind: list(values) for kind, values in found.items()}
 
 
+class Register(Protocol):
+    """Who hears of every notice, whether an app does or not."""
+
+    async def told(
+        self, connection: AsyncConnection, notice: Notice, origin: Origin, *, now: float
+    ) -> None: ...
+
+
 class Outbox:
     """Messages of all tenants, in SQL. ``running`` sends them."""
 
@@ -187,6 +204,7 @@ class Outbox:
         targets: HookTargets,
         http: aiohttp.ClientSession,
         clock: Callable[[], float],
+        register: Register | None = None,
     ) -> None:
         begin_at_zero(WEBHOOK_DELIVERIES, ["sent", "retried", "failed"])
         self._database = database
@@ -194,6 +212,7 @@ class Outbox:
         self._targets = targets
         self._http = http
         self._clock = clock
+        self._register = register
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -212,14 +231,22 @@ class Outbox:
         lane: str,
         revocation: str,
         now: float,
+        message_id: str = "",
     ) -> None:
-        """In the transaction of the caller; nothing for tenants without a webhook."""
-        if self.silent(origin.tenant):
+        """In the transaction of the caller: in the register of people, and as a message where the
+        tenant's app wants it. ``message_id``: of what may be added again, and is one message then.
+        """
+        if self._register is not None:
+            await self._register.told(connection, notice, origin, now=now)
+        target = self._targets.webhook(origin.tenant)
+        if target is None or not target.wants(notice.type):
             return
-        message_id = f"msg_{uuid.uuid4().hex[:32]}"[:36]
-        body = render(notice, origin, now=now, revocation=revocation)
+        message_id = message_id or f"msg_{uuid.uuid4().hex[:32]}"[:36]
+        document = render(notice, origin, now=now, revocation=revocation)
+        body = body_of(document, target, message_id=message_id)
         await connection.execute(
-            insert(webhooks_outbox).values(
+            insert_new(self._database, webhooks_outbox)
+            .values(
                 id=message_id,
                 tenant=origin.tenant,
                 lane=lane,
@@ -230,7 +257,11 @@ class Outbox:
                 payload=self._database.crypt.seal(
                     body, table="webhooks_outbox", row=message_id, column="payload"
                 ),
+                attempts=0,
+                held_until=0.0,
+                error="",
             )
+            .on_conflict_do_nothing(index_elements=["id"])
         )
 
     def running(self) -> AbstractAsyncContextManager[None]:
@@ -406,7 +437,7 @@ class Outbox:
         """Why it was not taken; empty when it was."""
         timestamp = int(self._clock())
         headers = {
-            "Content-Type": "application/json",
+            "Content-Type": content_type(message.body),
             "User-Agent": "cognito-gateway",
             "webhook-id": message.id,
             "webhook-timestamp": str(timestamp),

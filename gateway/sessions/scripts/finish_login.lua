@@ -108,6 +108,12 @@ if parent == '' then
     local time, by = tonumber(shown[1] or '0'), tonumber(shown[2] or '0')
     if tonumber(args.idp_iat) > time or (tonumber(args.idp_iat) == time and began > by) then redis.call('HSET', link, 'i', args.idp_iat, 'j', args.began) end
   end
+  -- For whoever has SQL. Where nobody reads it, it does not grow for ever.
+  local told = prefix .. 'v'
+  if redis.call('LLEN', told) < tonumber(args.sign_ins_at_most) then
+    redis.call('RPUSH', told, args.sign_in)
+    redis.call('EXPIRE', told, args.sign_ins_life_s)
+  end
 else
   -- A host that is visited again leaves a dead member behind. Of more living ones than a browser needs, those that were used the longest
   -- ago make room (a use renews the time to live): their hosts hand over again, unseen, when they are next visited. The parent stays.

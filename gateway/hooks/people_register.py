@@ -1,0 +1,376 @@
+"""Everybody whom a tenant's application may know: who signed in, with which groups, and whether
+access was taken away since.
+
+Rules:
+- A row for each user of Cognito's, made by the first login. What a login says replaces what an
+  earlier one said, by the tenant's clock; one that is recorded late, or again, changes nothing.
+- The application hears of it in the transaction that writes the row: ``user.created`` once,
+  ``user.updated`` where something differs, ``user.signed_in`` for each login. Ids of messages
+  follow from the login's, so that what is recorded again is no second message.
+- Access is what the application was last told of this person (``user.deprovisioned``,
+  ``user.restored``); a login that began clearly later proves that it is back.
+- Personal data are sealed. People are found by digests of the tenant and a name or group.
+- Whoever has not been seen for ``KEPT_S`` is forgotten; the next login is a first one.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import and_, delete, exists, or_, select, update
+
+from gateway.core.paging import Page
+from gateway.core.person import Person
+from gateway.database.engine import insert_new
+from gateway.database.schema import people, people_names
+from gateway.errors import ConfigError
+from gateway.hooks.effects import Notice, Profile
+from gateway.hooks.event import Subject
+from gateway.hooks.inbox import digest
+from gateway.hooks.webhooks.outbox import Origin, identifiers, message_id_of
+from gateway.sessions.aliases import normal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.database.engine import Database
+    from gateway.hooks.webhooks.outbox import Outbox
+    from gateway.sessions.sign_ins import SignIn
+
+KEPT_S: Final = 400 * 86_400.0
+FORGOTTEN_AT_ONCE: Final = 500
+CLOCKS_S: Final = 60.0
+"""How far the clocks of two machines may differ: a login within that time of the end of access
+proves nothing.
+"""
+STATUSES: Final = ("active", "blocked", "deprovisioned")
+_PROFILE: Final = (
+    "email",
+    "username",
+    "preferred_username",
+    "name",
+    "provider",
+    "groups",
+    "roles",
+    "idp_subject",
+    "oid",
+)
+_COLUMNS: Final = (
+    people.c.id,
+    people.c.tenant,
+    people.c.document,
+    people.c.status,
+    people.c.first_seen_at,
+    people.c.last_sign_in_at,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPerson:
+    """One row. Times are UTC epoch seconds."""
+
+    id: str
+    tenant: str
+    user: str
+    email: str
+    username: str
+    preferred_username: str
+    name: str
+    provider: str
+    groups: tuple[str, ...]
+    roles: tuple[str, ...]
+    idp_subject: str
+    oid: str
+    status: str
+    first_seen_at: float
+    last_sign_in_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleFilter:
+    """Whom a list is about; None: everybody."""
+
+    email: str | None = None
+    group: str | None = None
+    status: str | None = None
+
+
+class PeopleRegister:
+    """The rows of all tenants. Methods with a connection are part of the caller's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- what is recorded ---
+
+    async def signed_in(
+        self, connection: AsyncConnection, sign_in: SignIn, *, outbox: Outbox, now: float
+    ) -> None:
+        """Record one login, whether it was recorded before or not."""
+        key = digest(sign_in.tenant, "user", sign_in.user)
+        fresh = secrets.token_hex(16)
+        made = await connection.execute(
+            insert_new(self._database, people)
+            .values(
+                id=fresh,
+                tenant=sign_in.tenant,
+                key=key,
+                document=self._sealed(fresh, sign_in),
+                status="active",
+                deprovisioned=0,
+                blocked=0,
+                status_at=0.0,
+                last_began=sign_in.began,
+                first_seen_at=float(sign_in.at),
+                last_sign_in_at=float(sign_in.at),
+            )
+            .on_conflict_do_nothing(index_elements=["tenant", "key"])
+            .returning(people.c.id)
+        )
+        changed: tuple[str, ...] = ()
+        first = made.first() is not None
+        if first:
+            await self._name(connection, fresh, sign_in)
+        else:
+            changed = await self._seen_again(connection, key, sign_in)
+        types = ["user.created"] if first else ["user.updated"] if changed else []
+        for type_ in (*types, "user.signed_in"):
+            await outbox.add(
+                connection,
+                _notice(type_, sign_in, changed if type_ == "user.updated" else ()),
+                Origin(sign_in.tenant, sign_in.provider, "sign_in", "sign_in"),
+                lane=digest(sign_in.tenant, "person", sign_in.user),
+                revocation="",
+                now=now,
+                message_id=message_id_of(sign_in.id, type_),
+            )
+
+    async def _seen_again(
+        self, connection: AsyncConnection, key: str, sign_in: SignIn
+    ) -> tuple[str, ...]:
+        """What differs from before; nothing where a later login is on record, or this one."""
+        mine = (people.c.tenant == sign_in.tenant, people.c.key == key)
+        row = (await connection.execute(select(people).where(*mine).with_for_update())).first()
+        if row is None or row.last_began >= sign_in.began:
+            return ()
+        before = self._opened(row)
+        after = asdict(sign_in)
+        changed = tuple(
+            name for name in _PROFILE if before is None or _plain(before[name]) != after[name]
+        )
+        values: dict[str, Any] = {
+            "last_began": sign_in.began,
+            "last_sign_in_at": float(sign_in.at),
+        }
+        if changed:
+            values["document"] = self._sealed(row.id, sign_in)
+        if sign_in.at > row.status_at + CLOCKS_S:
+            values |= {"status": "active", "deprovisioned": 0, "blocked": 0}
+        await connection.execute(update(people).where(people.c.id == row.id).values(**values))
+        if changed:
+            await self._name(connection, row.id, sign_in)
+        return changed
+
+    async def _name(self, connection: AsyncConnection, person: str, sign_in: SignIn) -> None:
+        """By what this person is found from now on."""
+        await connection.execute(delete(people_names).where(people_names.c.person == person))
+        names = {
+            name_digest(sign_in.tenant, kind, value)
+            for kind, value in (
+                ("user", sign_in.user),
+                ("email", sign_in.email),
+                ("idp_subject", sign_in.idp_subject),
+                ("oid", sign_in.oid),
+                *(("group", group) for group in sign_in.groups),
+            )
+            if value
+        }
+        await connection.execute(
+            people_names.insert(),
+            [
+                {
+                    "person": person,
+                    "name": name,
+                    "tenant": sign_in.tenant,
+                    "provider": sign_in.provider,
+                }
+                for name in sorted(names)
+            ],
+        )
+
+    async def told(
+        self, connection: AsyncConnection, notice: Notice, origin: Origin, *, now: float
+    ) -> None:
+        """What the application is told of somebody's access, whether it listens or not."""
+        if notice.type not in {"user.deprovisioned", "user.restored"}:
+            return
+        names = _names_of(notice, origin.tenant)
+        if not names:
+            return
+        gone = int(notice.type == "user.deprovisioned")
+        named = select(people_names.c.person).where(
+            people_names.c.tenant == origin.tenant, people_names.c.name.in_(names)
+        )
+        if origin.provider:
+            named = named.where(people_names.c.provider == origin.provider)
+        rows = (
+            await connection.execute(
+                select(people.c.id, people.c.deprovisioned, people.c.blocked)
+                .where(people.c.id.in_(named))
+                .order_by(people.c.id)
+                .with_for_update()
+            )
+        ).all()
+        for row in rows:
+            by_operator = notice.cause == "operator"
+            blocked = gone if by_operator else row.blocked
+            deprovisioned = row.deprovisioned if by_operator else gone
+            await connection.execute(
+                update(people)
+                .where(people.c.id == row.id)
+                .values(
+                    blocked=blocked,
+                    deprovisioned=deprovisioned,
+                    status="blocked" if blocked else "deprovisioned" if deprovisioned else "active",
+                    status_at=now,
+                )
+            )
+
+    async def forget(self, connection: AsyncConnection, *, now: float) -> int:
+        """Who has not been seen for ``KEPT_S``, some at once; how many that were."""
+        old = (
+            select(people.c.id)
+            .where(people.c.last_sign_in_at < now - KEPT_S)
+            .limit(FORGOTTEN_AT_ONCE)
+        )
+        gone = (await connection.execute(old)).scalars().all()
+        await connection.execute(delete(people).where(people.c.id.in_(gone)))
+        return len(gone)
+
+    # --- what is read ---
+
+    async def page(
+        self, *, tenant: str, wanted: PeopleFilter, position: str | None, limit: int
+    ) -> Page[KnownPerson]:
+        """By id. ``position``: the id of the last row seen. Raises ``UnavailableError``."""
+        query = _wanted(tenant, wanted).order_by(people.c.id).limit(limit + 1)
+        if position is not None:
+            query = query.where(people.c.id > position)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return Page(
+            [self._view(row) for row in rows[:limit]],
+            str(rows[limit - 1].id) if len(rows) > limit else None,
+        )
+
+    async def find(self, tenant: str, person: str) -> KnownPerson | None:
+        """By the row's id, or by ``X-Auth-Request-User``. Raises ``UnavailableError``."""
+        key = digest(tenant, "user", person)
+        query = select(*_COLUMNS).where(
+            people.c.tenant == tenant, or_(people.c.id == person, people.c.key == key)
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else self._view(row)
+
+    def _view(self, row: Any) -> KnownPerson:
+        """One that does not open with the keys that are here is shown without what is sealed."""
+        fields = self._opened(row) or {
+            "user": "",
+            **dict.fromkeys(_PROFILE, ""),
+            "groups": (),
+            "roles": (),
+        }
+        return KnownPerson(
+            id=row.id,
+            tenant=row.tenant,
+            status=row.status,
+            first_seen_at=row.first_seen_at,
+            last_sign_in_at=row.last_sign_in_at,
+            **{name: _plain(value) for name, value in fields.items()},
+        )
+
+    def _sealed(self, person: str, sign_in: SignIn) -> str:
+        fields = asdict(sign_in)
+        text = json.dumps({name: fields[name] for name in ("user", *_PROFILE)})
+        return self._database.crypt.seal(text, table="people", row=person, column="document")
+
+    def _opened(self, row: Any) -> dict[str, Any] | None:
+        try:
+            text = self._database.crypt.open(
+                row.document, table="people", row=row.id, column="document"
+            ).reveal()
+        except ConfigError:
+            return None
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+
+def name_digest(tenant: str, kind: str, value: str) -> str:
+    """By which a person is found: ``user``, ``email``, ``idp_subject``, ``oid`` or ``group``."""
+    return digest(tenant, "person", kind, normal(kind, value))
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _wanted(tenant: str, wanted: PeopleFilter) -> Select[Any]:
+    query = select(*_COLUMNS).where(people.c.tenant == tenant)
+    if wanted.status is not None:
+        query = query.where(people.c.status == wanted.status)
+    for kind, value in (("email", wanted.email), ("group", wanted.group)):
+        if value is not None:
+            query = query.where(_has(tenant, name_digest(tenant, kind, value)))
+    return query
+
+
+def _has(tenant: str, name: str) -> ColumnElement[bool]:
+    return exists().where(
+        and_(
+            people_names.c.tenant == tenant,
+            people_names.c.name == name,
+            people_names.c.person == people.c.id,
+        )
+    )
+
+
+def _names_of(notice: Notice, tenant: str) -> list[str]:
+    """Accounts where they are known; else ids; an address only where there is nothing else, since
+    it has owners one after another.
+    """
+    if notice.people:
+        return [name_digest(tenant, "user", person.user) for person in notice.people]
+    found = identifiers(notice)
+    ids = [(kind, value) for kind in ("user", "idp_subject", "oid") for value in found[kind]]
+    return [
+        name_digest(tenant, kind, value)
+        for kind, value in ids or [("email", value) for value in found["email"]]
+    ]
+
+
+def _notice(type_: str, sign_in: SignIn, changed: Sequence[str]) -> Notice:
+    who = sign_in
+    return Notice(
+        type_,
+        "sign_in",
+        Subject(idp_subject=who.idp_subject, oid=who.oid, email=who.email),
+        (Person(who.user, who.email, who.idp_subject, who.oid),),
+        None,
+        float(who.at),
+        user=who.user,
+        profile=Profile(
+            who.name,
+            who.preferred_username,
+            who.username,
+            who.groups,
+            who.roles,
+            tuple(changed),
+        ),
+    )
