@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,8 +164,20 @@ def main(arguments: Sequence[str]) -> int:
     with ThreadPoolExecutor(options.jobs) as pool:
         found = list(pool.map(judged, chosen))
     survivors = [mutant for mutant, why in found if why]
-    print(f"{len(chosen)} mutants, {len(survivors)} survive")
+    print(summary(chosen, survivors))
     return 1 if survivors else 0
+
+
+def summary(chosen: Sequence[Mutant], survivors: Sequence[Mutant]) -> str:
+    """A table by guarantee, those with survivors first, and the sum."""
+    made = Counter(mutant.guarantee for mutant in chosen)
+    left = Counter(mutant.guarantee for mutant in survivors)
+    lines = [f"{'mutants':>7} {'fall':>5} {'survive':>7}  guarantee"]
+    lines += [
+        f"{count:7} {count - left[name]:5} {left[name]:7}  {name}"
+        for name, count in sorted(made.items(), key=lambda item: (-left[item[0]], item[0]))
+    ]
+    return "\n".join([*lines, f"{len(chosen)} mutants, {len(survivors)} survive"])
 
 
 def problems(mutants: Sequence[Mutant], known: Mapping[str, Sequence[str]]) -> list[str]:
