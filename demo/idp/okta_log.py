@@ -74,6 +74,7 @@ def log_event(event: DirectoryEvent) -> dict[str, Any]:
         "device": None,
         "actor": actor,
         "outcome": {"result": "SUCCESS", "reason": None},
+        "request": {"ipChain": []},
         "target": targets,
         "transaction": {"type": "WEB", "id": okta_id("") + "AAA", "detail": {}},
         "debugContext": {"debugData": {}},

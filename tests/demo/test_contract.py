@@ -4,13 +4,18 @@ say, it says nothing that the original could not.
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from demo.cloud import POOL_ID, DemoCloud
 from demo.cognito.control import plane
 from demo.cognito.control.errors import ApiError
+from demo.idp.okta_log import log_event
+from demo.net import client_session
 from tests.demo.aws import CLIENT, OKTA, refused
 
 if TYPE_CHECKING:
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 
     from demo.clock import MovableClock
     from demo.cognito.control.state import ControlState
+    from demo.idp.directory import DirectoryEvent
 
 
 def answering(answer: dict[str, Any]) -> Callable[..., dict[str, Any]]:
@@ -148,3 +154,91 @@ async def test_a_slash_at_the_end_of_an_issuer_is_refused_or_kept(
     cloud.cognito.pool.behaviour.issuer_slash_ignored = False
     made = await aws.create_identity_provider(UserPoolId=POOL_ID, **with_slash)
     assert made["IdentityProvider"]["ProviderDetails"]["oidc_issuer"] == "https://acme.test/"
+
+
+# --- OpenID providers -----------------------------------------------------------------------------
+
+REQUIRED_METADATA = (
+    "issuer",
+    "authorization_endpoint",
+    "token_endpoint",
+    "jwks_uri",
+    "response_types_supported",
+    "subject_types_supported",
+    "id_token_signing_alg_values_supported",
+)
+"""OpenID Connect Discovery 1.0 §3; all of these have the code flow."""
+
+
+async def test_every_provider_publishes_what_discovery_requires(cloud: DemoCloud) -> None:
+    issuers = [cloud.cognito.issuer, *(c.issuer for c in cloud.customers.values())]
+    async with client_session() as http:
+        for issuer in issuers:
+            async with http.get(f"{issuer}/.well-known/openid-configuration") as answer:
+                assert (answer.status, answer.content_type) == (200, "application/json")
+                document = await answer.json()
+            assert [name for name in REQUIRED_METADATA if not document.get(name)] == [], issuer
+            assert document["issuer"] == issuer, "letter by letter (§4.3)"
+            assert "code" in document["response_types_supported"]
+            assert "RS256" in document["id_token_signing_alg_values_supported"]
+            assert set(document["subject_types_supported"]) <= {"public", "pairwise"}
+            async with http.get(document["jwks_uri"]) as answer:
+                keys = (await answer.json())["keys"]
+            for key in keys:
+                # RFC 7517 §4, RFC 7518 §6.3.1; Cognito picks a key by its kid.
+                assert {"kty", "kid", "n", "e"} <= key.keys() and "d" not in key, issuer
+            assert len({key["kid"] for key in keys}) == len(keys)
+
+
+# --- Okta's System Log ----------------------------------------------------------------------------
+
+OKTA_SCHEMAS: dict[str, dict[str, str]] = yaml.safe_load(
+    (Path(__file__).parents[1] / "data" / "okta-log-event.yaml").read_text("utf-8")
+)
+NOT_IN_THE_SPECIFICATION = {"device", "insertionTimestamp"}
+"""Deliveries of event hooks have them, always null."""
+
+
+def departures(value: Any, schema: str) -> list[str]:
+    """Members that are missing, too many or of another type; null stands for any."""
+    found: list[str] = []
+    members = OKTA_SCHEMAS[schema]
+    found += [f"{schema}.{name} is missing" for name in members.keys() - value.keys()]
+    extra = value.keys() - members.keys() - NOT_IN_THE_SPECIFICATION
+    found += [f"{schema}.{name} is not specified" for name in extra]
+    for name, kind in members.items():
+        item = value.get(name)
+        if item is None:
+            continue
+        if kind in OKTA_SCHEMAS:
+            found += departures(item, kind)
+        elif kind.startswith("array of "):
+            of = kind.removeprefix("array of ")
+            found += [each for one in item for each in departures(one, of)]
+        elif kind == "date-time":
+            datetime.fromisoformat(item)
+        elif not isinstance(item, {"string": str, "object": dict}[kind]):
+            found.append(f"{schema}.{name} is no {kind}")
+    return found
+
+
+async def test_every_event_of_the_system_log_is_one_of_oktas(cloud: DemoCloud) -> None:
+    directory = cloud.customers["acme-okta"].server.directory
+    events: list[DirectoryEvent] = []
+
+    async def keep(event: DirectoryEvent) -> None:
+        events.append(event)
+
+    directory.listeners.append(keep)
+    bob = directory.by_email("bob@acme.test")
+    assert bob is not None
+    (group,) = directory.groups_of(bob)
+    await directory.remove_from_group(bob, group)
+    await directory.add_to_group(bob, group)
+    for change in (directory.suspend, directory.unsuspend, directory.deactivate):
+        await change(bob)
+    await directory.signed_out(bob)
+    await directory.delete_group(group)
+    told = [log_event(event) for event in events]
+    assert {len(event["target"]) for event in told} == {0, 1, 2}
+    assert [text for event in told for text in departures(event, "LogEvent")] == []

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from demo.cognito.pool import Pool
 
+LISTED = 50
 REQUIRED_DETAILS = ("client_id", "attributes_request_method", "authorize_scopes", "oidc_issuer")
 _SAML_CHOICES = {
     "IDPSignout": ("true", "false"),
@@ -99,9 +100,9 @@ def list_identity_providers(state: ControlState, request: dict[str, Any]) -> dic
     seen = [
         provider for name, provider in sorted(pool.providers.items()) if pool.visible_provider(name)
     ]
-    shown, following = page(
-        pool, seen, size=request.get("MaxResults"), token=request.get("NextToken")
-    )
+    # The request may say 60, and the answer holds 50 at most (API model).
+    size = min(request.get("MaxResults") or LISTED, LISTED)
+    shown, following = page(pool, seen, size=size, token=request.get("NextToken"))
     return {
         "Providers": [
             {
