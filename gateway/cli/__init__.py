@@ -52,6 +52,7 @@ COMMANDS = {
     ),
     "admin-keys": ("gateway.cli.admin_keys", "Bearer keys of the admin API."),
     "ingress": ("gateway.cli.ingress", "Render an ingress configuration, or probe a live one."),
+    "doctor": ("gateway.cli.doctor", "Examine the Cognito user pool."),
 }
 """Name of the group → module that defines ``command``, and its one line of help."""
 
@@ -243,7 +244,7 @@ def cli() -> None:
 
     Commands about tenants, people and hooks ask the gateway on this machine, over the socket in its
     state_dir, or the one that --server names. The others (serve, config, keys, admin-keys,
-    database, health, ingress) work on this machine's files.
+    database, health, ingress, doctor) work on this machine's files.
     """
 
 

@@ -483,3 +483,31 @@ async def test_jwks_of_the_idp_names_its_key(cloud: DemoCloud) -> None:
         keys = (await response.json())["keys"]
     assert [key["kid"] for key in keys] == [cloud.customers["acme-okta"].server.key.kid]
     assert keys[0]["alg"] == "RS256" and "d" not in keys[0]
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+async def test_a_slash_of_an_issuer_counts_or_not(
+    cloud: DemoCloud, app: RelyingParty, person: Person, *, ignored: bool
+) -> None:
+    cloud.cognito.pool.behaviour.issuer_slash_ignored = ignored
+    details: Any = cloud.cognito.pool.providers["acme-okta"].settings["ProviderDetails"]
+    assert "code" in query(await person.log_in(app.authorize_url(), "alice@acme.test"))
+    details["oidc_issuer"] += "/"
+    person.forget("cognito.localhost")
+    answer = query(await person.open(app.authorize_url()))
+    assert ("code" in answer) is ignored, answer
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_claim_that_is_left_out_stays_or_goes(
+    cloud: DemoCloud, app: RelyingParty, person: Person, *, kept: bool
+) -> None:
+    cloud.cognito.pool.behaviour.claim_kept_when_absent = kept
+    mapping: Any = cloud.cognito.pool.providers["acme-okta"].settings["AttributeMapping"]
+    mapping["custom:hd"] = "preferred_username"
+    first = app.verified((await app.log_in(person, "alice@acme.test"))["id_token"])
+    assert "custom:hd" in first
+    mapping["custom:hd"] = "hd"
+    person.forget("cognito.localhost")
+    again = app.verified((await app.redeem(await person.open(app.authorize_url())))[1]["id_token"])
+    assert ("custom:hd" in again) is kept

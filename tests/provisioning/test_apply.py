@@ -553,3 +553,17 @@ async def test_a_provider_that_leaves_is_no_default_any_more(bench: Bench) -> No
     assert stored is not None
     assert stored.document.default_provider is None
     assert stored.document.fallback_providers == ()
+
+
+async def test_a_plan_without_rotation_gets_nothing_and_one_with_it_everything(
+    bench: Bench,
+) -> None:
+    """Whether Cognito's plan Lite has refresh token rotation is not documented."""
+    pool = bench.cloud.cognito.pool
+    pool.behaviour.tier = "LITE"
+    outcome = await bench.apply()
+    assert isinstance(outcome, Failed)
+    assert "Refresh token rotation is not available" in str(outcome)
+    assert (pool.clients, pool.providers) == ({}, {})
+    pool.behaviour.rotation_in_lite = True
+    assert isinstance(await bench.apply(), Done)

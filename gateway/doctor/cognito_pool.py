@@ -1,0 +1,261 @@
+"""``gateway doctor cognito``: asks the pool, and without ``--provision`` only reads."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.cognito import shapes
+from gateway.cognito.api import CognitoRejectedError, UnansweredError
+from gateway.cognito.desired import HD, IDP_IAT, WantedClient
+from gateway.cognito.pool import Pool
+from gateway.doctor import cognito_findings as judge
+from gateway.doctor.cognito_findings import GATEWAY_PREFIX, TRIAL_PREFIX, unchecked, unexpected
+from gateway.errors import GatewayError
+from gateway.http.client import request_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    import aiohttp
+
+    from gateway.cognito.api import CognitoApi
+    from gateway.cognito.desired import ActualClient, ActualProvider
+    from gateway.config.model import Config
+    from gateway.doctor.cognito_findings import PoolFinding
+
+AT_MOST: Final = 50
+"""Providers and clients that are described: five calls a second are allowed."""
+PROFILES: Final = 20
+"""Of each provider, one page."""
+_PAGE: Final = 60
+_DISCOVERY: Final = "/.well-known/openid-configuration"
+_NOT_ASKED: Final = "needs --provision --login PROVIDER and a browser"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialClient:
+    """An app client that exists for one examination."""
+
+    client: ActualClient
+    callback: str
+    rotates: bool
+    """Whether Cognito let it have refresh token rotation."""
+
+
+@dataclass(slots=True)
+class PoolDoctor:
+    """``guarded``: for addresses that the pool names. Findings are in ``findings``, in order."""
+
+    api: CognitoApi
+    http: aiohttp.ClientSession
+    guarded: aiohttp.ClientSession
+    config: Config
+    findings: list[PoolFinding] = field(default_factory=list)
+    providers: dict[str, ActualProvider] = field(default_factory=dict)
+
+    async def read(self) -> None:
+        """All that is known without changing anything."""
+        await self._pool()
+        cognito = self.config.cognito
+        await self._issuer(
+            "issuer of the pool", cognito.effective_issuer, "gateway.yaml", self.http
+        )
+        for provider in self.providers.values():
+            await self._provider(provider)
+        await self._clients()
+
+    def not_tried(self) -> None:
+        """What only a login shows, where there was none."""
+        for name in (
+            "resumption without identity_provider",
+            "resumption with identity_provider",
+            "auth_time of a resumed login",
+            "refresh token rotation",
+        ):
+            self.findings.append(unchecked(name, _NOT_ASKED))
+
+    async def _pool(self) -> None:
+        try:
+            answer = await self.api.call("DescribeUserPool", idempotent=True)
+            names = await self._listed("ListIdentityProviders", "Providers", "ProviderName")
+            await self._describe_providers(names)
+        except GatewayError as error:
+            self.findings.append(unchecked("pool", str(error)))
+            return
+        described = answer["UserPool"]
+        attributes = shapes.read_attributes(described)
+        self.findings += [
+            judge.plan(described),
+            judge.user_names(described),
+            *judge.schema(attributes),
+            judge.required(attributes, list(self.providers.values())),
+            judge.quota(
+                "identity providers",
+                len(names),
+                self.config.cognito.quotas.providers,
+                "providers",
+            ),
+        ]
+        if len(names) > AT_MOST:
+            left = f"the first {AT_MOST} of {len(names)} were examined"
+            self.findings.append(unchecked("other identity providers", left))
+
+    async def _describe_providers(self, names: Sequence[str]) -> None:
+        pool = Pool(self.api, self.config.cognito.quotas)
+        for name in names[:AT_MOST]:
+            found = await pool.provider(name)
+            if found is not None:
+                self.providers[name] = found
+
+    async def _listed(self, operation: str, member: str, name: str) -> list[str]:
+        found: list[str] = []
+        token: str | None = None
+        while True:
+            more = {"NextToken": token} if token else {}
+            answer = await self.api.call(operation, idempotent=True, MaxResults=_PAGE, **more)
+            found += [str(item[name]) for item in answer.get(member, ())]
+            token = answer.get("NextToken")
+            if not token:
+                return found
+
+    async def _issuer(self, name: str, issuer: str, who: str, http: aiohttp.ClientSession) -> None:
+        url = issuer.removesuffix("/") + _DISCOVERY
+        try:
+            status, document = await request_json(http, "GET", url, what="discovery")
+        except GatewayError as error:
+            self.findings.append(unchecked(name, str(error)))
+            return
+        self.findings.append(
+            judge.issuer(name, issuer, document, who=who)
+            if status == 200
+            else unchecked(name, f"discovery of {issuer} answers {status}")
+        )
+
+    async def _provider(self, provider: ActualProvider) -> None:
+        name = provider.name
+        if provider.type == "OIDC" and (issuer := provider.details.get("oidc_issuer")):
+            await self._issuer(f"{name}: issuer", issuer, "the pool", self.guarded)
+        self.findings.append(judge.freshness(provider))
+        try:
+            profiles = await self._profiles(name)
+        except GatewayError as error:
+            self.findings.append(unchecked(f"{name}: profiles", str(error)))
+            return
+        for attribute in (IDP_IAT, HD):
+            if attribute in provider.mapping:
+                self.findings.append(judge.stored(name, profiles, attribute))
+        if HD in provider.mapping:
+            self.findings.append(judge.absent_hd(name))
+
+    async def _profiles(self, provider: str) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = []
+        for prefix in dict.fromkeys((provider, provider.lower())):
+            answer = await self.api.call(
+                "ListUsers", idempotent=True, Filter=f'username ^= "{prefix}_"', Limit=PROFILES
+            )
+            found += [
+                {str(a.get("Name")): str(a.get("Value", "")) for a in user.get("Attributes", ())}
+                for user in answer.get("Users", ())
+            ]
+        return found
+
+    async def _clients(self) -> None:
+        pool = Pool(self.api, self.config.cognito.quotas)
+        try:
+            listed = await self._clients_by_name()
+            self.findings.append(
+                judge.quota(
+                    "app clients", len(listed), self.config.cognito.quotas.clients, "clients"
+                )
+            )
+            ours = [i for i, name in listed.items() if name.startswith(GATEWAY_PREFIX)]
+            for client_id in ours[:AT_MOST]:
+                found = await pool.client(client_id)
+                if found is not None:
+                    self.findings += judge.client(found, self.providers)
+        except GatewayError as error:
+            self.findings.append(unchecked("app clients", str(error)))
+            return
+        if len(ours) > AT_MOST:
+            left = f"the first {AT_MOST} of {len(ours)} were examined"
+            self.findings.append(unchecked("other app clients", left))
+        left_over = [name for name in listed.values() if name.startswith(TRIAL_PREFIX)]
+        if left_over:
+            said = f"{', '.join(left_over)}: left by an interrupted run, deleted with --provision"
+            self.findings.append(unexpected("temporary app clients", said))
+
+    async def _clients_by_name(self) -> dict[str, str]:
+        """Id → name, of all of the pool."""
+        found: dict[str, str] = {}
+        token: str | None = None
+        while True:
+            more = {"NextToken": token} if token else {}
+            answer = await self.api.call(
+                "ListUserPoolClients", idempotent=True, MaxResults=_PAGE, **more
+            )
+            found |= {str(c["ClientId"]): str(c["ClientName"]) for c in answer["UserPoolClients"]}
+            token = answer.get("NextToken")
+            if not token:
+                return found
+
+    # -- what changes the pool, and changes it back
+
+    @asynccontextmanager
+    async def trial(
+        self,
+        provider: str,
+        callback: str,
+        *,
+        random: Callable[[int], str] = secrets.token_hex,
+    ) -> AsyncIterator[TrialClient]:
+        """A client for ``provider`` alone, as provisioning makes it; deleted at the end, with those
+        that earlier runs left. Raises ``CognitoRejectedError`` and ``UnansweredError``.
+        """
+        name = f"{TRIAL_PREFIX}{random(6)}"
+        try:
+            yield await self._made(name, provider, callback)
+        finally:
+            await self._delete_trials()
+
+    async def _made(self, name: str, provider: str, callback: str) -> TrialClient:
+        wanted = WantedClient((provider,), (callback,), (callback,))
+        request = shapes.create_client(wanted, name=name, like=None)
+        try:
+            made = await self._created(request)
+        except CognitoRejectedError as refused:
+            if refused.code != "FeatureUnavailableInTierException":
+                raise
+            said = (
+                "the pool's plan has none (FeatureUnavailableInTierException): gateway provision "
+            )
+            advice = "cannot make app clients here. Move the pool to Essentials"
+            self.findings.append(unexpected("rotation in this plan", said + advice))
+            made = await self._created(
+                {
+                    **{k: v for k, v in request.items() if k != "RefreshTokenRotation"},
+                    "ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+                }
+            )
+            return TrialClient(made, callback, rotates=False)
+        said = "an app client with refresh token rotation was made"
+        self.findings.append(judge.verified("rotation in this plan", said))
+        return TrialClient(made, callback, rotates=True)
+
+    async def _created(self, request: dict[str, Any]) -> ActualClient:
+        answer = await self.api.call("CreateUserPoolClient", idempotent=False, **request)
+        return shapes.read_client(answer["UserPoolClient"])
+
+    async def _delete_trials(self) -> None:
+        """All of them: one whose creation went unanswered has no id here."""
+        pool = Pool(self.api, self.config.cognito.quotas)
+        try:
+            listed = await self._clients_by_name()
+            for client_id, name in listed.items():
+                if name.startswith(TRIAL_PREFIX):
+                    await pool.delete_client(client_id)
+        except (CognitoRejectedError, UnansweredError) as error:
+            said = f"{error}: delete those whose names begin with {TRIAL_PREFIX} by hand"
+            self.findings.append(unexpected("temporary app clients", said))
