@@ -316,7 +316,7 @@ _Values = tuple[str | float | None, ...]
 _MAX_TEMPLATES = 2048
 _MAX_REMEMBERED = 1024
 """Characters of all values of a line that is remembered; with the number of lines, some 10 MB."""
-_PLAIN = re.compile(r"[A-Za-z0-9/._-]*").fullmatch
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]*")
 """Most IDs and paths: nothing to escape, and no credential without two dots, as a JWT has them."""
 
 
@@ -337,7 +337,7 @@ def _json_value(value: str | float) -> str:
 
 
 def _json_text(text: str) -> str:
-    if len(text) <= MAX_TEXT and _PLAIN(text) and text.count(".") < 2:
+    if len(text) <= MAX_TEXT and _PLAIN.fullmatch(text) and text.count(".") < 2:
         return f'"{text}"'
     encoded = _ENCODE(shown(text))
     return encoded if encoded.isascii() and encoded.isprintable() else _on_one_line(encoded)
