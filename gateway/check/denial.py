@@ -118,6 +118,7 @@ def _page(
         "retry": asked.location or None,
         "change": change,
         "start": "/",
+        "others": (),
     }
 
 
