@@ -93,6 +93,7 @@ def _page(
             "retry": None,
             "change": None,
             "start": "/",
+            "others": (),
         }
     if isinstance(decision, Login) and request.kind is RequestKind.FRAME:
         return "frame", {"login": asked.location}
