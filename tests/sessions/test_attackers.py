@@ -39,6 +39,8 @@ async def dump(redis: RedisClient) -> dict[bytes, object]:
                 found[key] = await redis.command("HGETALL", key)
             case b"zset":
                 found[key] = await redis.command("ZRANGE", key, 0, -1)
+            case b"list":
+                found[key] = await redis.command("LRANGE", key, 0, -1)
             case other:
                 raise AssertionError(other)
     return found
