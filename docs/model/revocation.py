@@ -30,7 +30,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,13 +109,12 @@ class Replica(NamedTuple):
     pushes: frozenset[int]
 
 
-class State(NamedTuple):
-    """Everything. ``phase``: 0 idle, 1 executed, 2 on record, 3 listed, 4 confirmed, 5
-    acknowledged. ``recorded`` stays when the revoker begins again.
+class Shared(NamedTuple):
+    """Everything but the replicas. ``phase``: 0 idle, 1 executed, 2 on record, 3 listed, 4
+    confirmed, 5 acknowledged. ``recorded`` stays when the revoker begins again.
     """
 
     stores: tuple[Primary, Primary]
-    replicas: tuple[Replica, ...]
     isolated: bool
     promoted: bool
     restored: bool
@@ -131,6 +131,28 @@ class State(NamedTuple):
     probation: int
 
 
+class View(NamedTuple):
+    """What the next step of a replica depends on, besides the replica. ``late``: a check that
+    arrives now arrives after the acknowledgement. ``elsewhere``: the events that primary 1 has.
+    """
+
+    store: Primary
+    cut: bool
+    restored: bool
+    late: bool
+    promoted: bool
+    elsewhere: int
+
+
+SharedStep = tuple[str, Shared, int]
+"""Name, what follows, and the number of the event that is pushed to the replicas that hear
+``where``; 0 for none.
+"""
+
+ReplicaStep = tuple[str, Replica, Primary, bool]
+"""Name, the replica that follows, its former primary's store, and ``restored``."""
+
+
 class Violation(NamedTuple):
     """A way to allow after the acknowledgement."""
 
@@ -145,11 +167,7 @@ class Completed(NamedTuple):
     states: int
 
 
-def _put(items: tuple[Replica, ...], i: int, item: Replica) -> tuple[Replica, ...]:
-    return (*items[:i], item, *items[i + 1 :])
-
-
-def _store(s: State, where: int, store: Primary) -> tuple[Primary, Primary]:
+def _store(s: Shared, where: int, store: Primary) -> tuple[Primary, Primary]:
     return (store, s.stores[1]) if where == 0 else (s.stores[0], store)
 
 
@@ -175,38 +193,46 @@ def _apply(r: Replica, upto: int, revoked: int) -> Replica:
     return r._replace(applied=upto, cached=r.cached and not hit, read=read)
 
 
-def replica_steps(s: State, i: int, off: frozenset[str]) -> Iterator[tuple[str, State]]:
+def view(s: Shared, primary: int, off: frozenset[str]) -> View:
+    """What a replica of ``primary`` sees."""
+    return View(
+        store=s.stores[primary],
+        cut=primary == 0 and s.isolated,
+        restored=s.restored,
+        late=s.phase == 5,
+        promoted=s.promoted,
+        elsewhere=s.stores[1].seq if "record" in off else 0,
+    )
+
+
+def replica_steps(r: Replica, i: int, v: View, off: frozenset[str]) -> Iterator[ReplicaStep]:
     """What replica ``i`` may do next, and what may happen to its messages."""
-    r = s.replicas[i]
-    store = s.stores[r.primary]
-    cut = r.primary == 0 and s.isolated
-    believed = r.primary == 0 or s.restored or "marker" in off
+    store = v.store
+    believed = r.primary == 0 or v.restored or "marker" in off
 
-    others = s[2:]
-
-    def become(r: Replica, stores: tuple[Primary, Primary] = s.stores) -> State:
-        return State(stores, _put(s.replicas, i, r), *others)
+    def become(r: Replica, store: Primary = store) -> tuple[Replica, Primary, bool]:
+        return r, store, v.restored
 
     # A miss: send a direct read. ``late`` says that this check arrived after the acknowledgement.
     if r.read is None and (r.lease > 0 or "read_inside_lease" in off) and believed:
         yield (
             f"r{i} sends a read to {r.primary}",
-            become(r._replace(read=(None, False, s.phase == 5))),
+            *become(r._replace(read=(None, False, v.late))),
         )
     if r.read is not None:
         value, crossed, late = r.read
         if value is None:
             yield (
                 f"{r.primary} executes the read of r{i}",
-                become(r._replace(read=(store.present, crossed, late))),
+                *become(r._replace(read=(store.present, crossed, late))),
             )
         elif crossed and "fill_guarded" not in off:
-            yield f"r{i} discards a read that crossed an epoch", become(r._replace(read=None))
+            yield f"r{i} discards a read that crossed an epoch", *become(r._replace(read=None))
         else:
             filled = r.cached or (value and r.lease > 0)
             yield (
                 f"r{i} answers {'allow' if value else 'no'} from a read{' (late)' if late else ''}",
-                become(r._replace(read=None, cached=filled)),
+                *become(r._replace(read=None, cached=filled)),
             )
 
     # Renewals. A lapsed replica joins again as a new incarnation.
@@ -216,22 +242,22 @@ def replica_steps(s: State, i: int, off: frozenset[str]) -> Iterator[tuple[str, 
             if "apply_before_confirm" in off and r.applied >= 0
             else r.applied
         )
-        yield f"r{i} sends a renewal", become(r._replace(renewal=(None, LEASE, confirmed)))
+        yield f"r{i} sends a renewal", *become(r._replace(renewal=(None, LEASE, confirmed)))
     if r.renewal is not None:
         upto, left, confirmed = r.renewal
         if upto is None:
             leases = (*store.leases[:i], confirmed, *store.leases[i + 1 :])
             yield (
                 f"{r.primary} executes the renewal of r{i}",
-                become(
+                *become(
                     r._replace(renewal=(store.seq, left, JOINING)),
-                    stores=_store(s, r.primary, store._replace(leases=leases)),
+                    store=store._replace(leases=leases),
                 ),
             )
-        elif cut and "renewal_waits" not in off:
+        elif v.cut and "renewal_waits" not in off:
             yield (
                 f"r{i}: the renewal was not confirmed by replicas of {r.primary}",
-                become(r._replace(renewal=None)),
+                *become(r._replace(renewal=None)),
             )
         else:
             lease = LEASE if "count_from_send" in off else left
@@ -243,43 +269,42 @@ def replica_steps(s: State, i: int, off: frozenset[str]) -> Iterator[tuple[str, 
                 after = _apply(r, upto, store.revoked)._replace(
                     renewal=None, lease=max(lease, r.lease)
                 )
-            yield f"r{i} renewed for {lease}", become(after)
+            yield f"r{i} renewed for {lease}", *become(after)
 
     # Pushes.
     for n in r.pushes:
         rest = r._replace(pushes=r.pushes - {n})
-        yield f"push {n} to r{i} is lost", become(rest)
+        yield f"push {n} to r{i} is lost", *become(rest)
         if n <= r.applied or r.applied == JOINING:
-            yield f"r{i} ignores push {n}", become(rest)
+            yield f"r{i} ignores push {n}", *become(rest)
         elif n == r.applied + 1:
-            yield f"r{i} applies push {n}", become(_apply(rest, n, store.revoked))
+            yield f"r{i} applies push {n}", *become(_apply(rest, n, store.revoked))
         elif "gap_detected" in off:
             read = r.read if r.read is None else (r.read[0], True, r.read[2])
             yield (
                 f"r{i} overlooks a gap before push {n}",
-                become(rest._replace(applied=n, cached=r.cached and n != store.revoked, read=read)),
+                *become(
+                    rest._replace(applied=n, cached=r.cached and n != store.revoked, read=read)
+                ),
             )
         else:
-            yield f"r{i} sees a gap before push {n}", become(_fresh_incarnation(rest, frozenset()))
+            yield f"r{i} sees a gap before push {n}", *become(_fresh_incarnation(rest, frozenset()))
 
-    if s.promoted and r.primary == 0:
+    if v.promoted and r.primary == 0:
         moved = become(
             _fresh_incarnation(r, frozenset())._replace(primary=1, read=None, pushes=frozenset())
         )
-        yield f"r{i} moves to 1", moved
-        if "record" in off and s.stores[1].seq >= r.applied:
-            yield (
-                f"r{i} moves to 1 and finds all that it knows there",
-                moved._replace(restored=True),
-            )
+        yield f"r{i} moves to 1", *moved
+        if "record" in off and v.elsewhere >= r.applied:
+            yield f"r{i} moves to 1 and finds all that it knows there", moved[0], store, True
     if r.lease > 0 or r.cached:
         yield (
             f"r{i} restarts",
-            become(Replica(1 if s.promoted else 0, 0, JOINING, False, None, None, frozenset())),
+            *become(Replica(1 if v.promoted else 0, 0, JOINING, False, None, None, frozenset())),
         )
 
 
-def revoker_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
+def revoker_steps(s: Shared, off: frozenset[str]) -> Iterator[SharedStep]:
     """Delete and push, record, list by a fence, confirm the fence by WAIT, wait, acknowledge; and
     start again on the other primary.
     """
@@ -287,30 +312,28 @@ def revoker_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
     believed = s.where == 0 or s.restored
     cut = s.where == 0 and s.isolated
 
-    def event(*, revoked: bool) -> tuple[tuple[Primary, Primary], tuple[Replica, ...]]:
+    def event(*, revoked: bool) -> tuple[tuple[Primary, Primary], int]:
         n = store.seq + 1
         after = store._replace(
             seq=n, present=store.present and not revoked, revoked=n if revoked else store.revoked
         )
-        heard = tuple(
-            r._replace(pushes=r.pushes | {n}) if r.primary == s.where else r for r in s.replicas
-        )
-        return _store(s, s.where, after), heard
+        return _store(s, s.where, after), n
 
     if not s.noise and believed:
-        stores, heard = event(revoked=False)
+        stores, pushed = event(revoked=False)
         confirmed = not cut
         probation = STALENESS if s.where == 1 and s.probation < 0 and confirmed else s.probation
         yield (
             "another event",
-            s._replace(stores=stores, replicas=heard, noise=True, probation=probation),
+            s._replace(stores=stores, noise=True, probation=probation),
+            pushed,
         )
     if s.phase == 0 and believed:
         early = frozenset(i for i, c in enumerate(store.leases) if c != ABSENT)
         if "list_after_delete" in off and s.wait == -1:
-            yield "the revoker lists too early", s._replace(holders=early, wait=-2)
+            yield "the revoker lists too early", s._replace(holders=early, wait=-2), 0
             return
-        stores, heard = event(revoked=True)
+        stores, pushed = event(revoked=True)
         confirmed = "wait_after_record" in off and not cut
         if confirmed and s.where == 0 and not s.promoted:
             stores = (stores[0], stores[1]._replace(present=False))
@@ -319,22 +342,22 @@ def revoker_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
             f"revoked on {s.where}",
             s._replace(
                 stores=stores,
-                replicas=heard,
                 phase=1,
                 wait=-1,
                 holders=holders,
                 confirmed=confirmed,
             ),
+            pushed,
         )
     if s.phase == 1:
-        yield "the revocation is on record", s._replace(phase=2, recorded=True)
+        yield "the revocation is on record", s._replace(phase=2, recorded=True), 0
     if s.phase == 2 or (s.phase == 1 and "record_before_ack" in off):
         holders = (
             s.holders
             if "list_after_delete" in off
             else frozenset(i for i, c in enumerate(store.leases) if c != ABSENT)
         )
-        yield "the revoker lists lease holders", s._replace(phase=3, holders=holders)
+        yield "the revoker lists lease holders", s._replace(phase=3, holders=holders), 0
     if s.phase == 3 and (not cut or "revoke_waits" in off or s.confirmed):
         # WAIT succeeded: the replica, if there still is one, has it.
         stores = s.stores
@@ -342,76 +365,69 @@ def revoker_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
             stores = (s.stores[0], s.stores[1]._replace(present=False))
         probation = STALENESS if s.where == 1 and s.probation < 0 else s.probation
         wait = STALENESS - 1 if "staleness_covers_lease" in off else STALENESS
-        yield "durable", s._replace(phase=4, wait=wait, stores=stores, probation=probation)
+        after = s._replace(phase=4, wait=wait, stores=stores, probation=probation)
+        yield "durable", after, 0
     if s.phase == 4:
         waiting = {
             i for i in s.holders if store.leases[i] < store.revoked and store.leases[i] != ABSENT
         }
         known = s.where == 0 or s.probation == 0 or "primary_on_probation" in off
         if "ack_awaited" in off or ((not waiting or s.wait <= 0) and known):
-            yield "acknowledged", s._replace(phase=5, wait=-1, holders=frozenset())
+            yield "acknowledged", s._replace(phase=5, wait=-1, holders=frozenset()), 0
     if s.promoted and s.where == 0 and s.phase in {0, 1, 2, 3}:
         yield (
             "the revoker moves to 1 and starts again",
             s._replace(where=1, phase=0, wait=-1, holders=frozenset(), confirmed=False),
+            0,
         )
         if "same_server" in off and s.phase in {1, 2} and s.restored:
-            yield "the revoker goes on at 1", s._replace(where=1)
+            yield "the revoker goes on at 1", s._replace(where=1), 0
 
 
-def world_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
-    """Time, isolation, promotion, restoration."""
-    replicas = []
-    for r in s.replicas:
-        aged = (
-            r
-            if r.renewal is None
-            else r._replace(renewal=(r.renewal[0], max(0, r.renewal[1] - 1), r.renewal[2]))
-        )
-        if r.lease > 0:
-            aged = aged._replace(lease=r.lease - 1)
-            if aged.lease == 0:
-                aged = _fresh_incarnation(aged, off)
-        replicas.append(aged)
-    yield (
-        "tick",
-        s._replace(
-            replicas=tuple(replicas),
-            wait=s.wait - 1 if s.wait > 0 else s.wait,
-            probation=s.probation - 1 if s.probation > 0 else s.probation,
-        ),
+def aged(r: Replica, off: frozenset[str]) -> Replica:
+    """A tick later."""
+    after = r
+    if r.renewal is not None:
+        after = r._replace(renewal=(r.renewal[0], max(0, r.renewal[1] - 1), r.renewal[2]))
+    if r.lease > 0:
+        after = after._replace(lease=r.lease - 1)
+        if after.lease == 0:
+            after = _fresh_incarnation(after, off)
+    return after
+
+
+def tick(s: Shared) -> Shared:
+    """A tick later; the replicas are ``aged``."""
+    return s._replace(
+        wait=s.wait - 1 if s.wait > 0 else s.wait,
+        probation=s.probation - 1 if s.probation > 0 else s.probation,
     )
+
+
+def expiry_steps(s: Shared, off: frozenset[str]) -> Iterator[SharedStep]:
+    """Only without ``no_ttl``."""
     if "no_ttl" in off:
-        for where in (0, 1):
-            store = s.stores[where]
+        for where, store in enumerate(s.stores):
             for i, lease in enumerate(store.leases):
                 if lease != ABSENT:
-                    yield (
-                        "the store's clock expires a lease",
-                        s._replace(
-                            stores=_store(
-                                s,
-                                where,
-                                store._replace(
-                                    leases=(*store.leases[:i], ABSENT, *store.leases[i + 1 :])
-                                ),
-                            )
-                        ),
-                    )
+                    leases = (*store.leases[:i], ABSENT, *store.leases[i + 1 :])
+                    after = s._replace(stores=_store(s, where, store._replace(leases=leases)))
+                    yield "the store's clock expires a lease", after, 0
 
 
-def failover_steps(s: State) -> Iterator[tuple[str, State]]:
+def failover_steps(s: Shared) -> Iterator[SharedStep]:
     """Primary 0 is cut off from its replica but not from clients; 1 is promoted; an admin role
     restores 1 from the record.
     """
     if not s.isolated:
-        yield "0 is isolated", s._replace(isolated=True)
+        yield "0 is isolated", s._replace(isolated=True), 0
     if s.isolated and not s.promoted:
-        yield "1 is promoted", s._replace(promoted=True)
+        yield "1 is promoted", s._replace(promoted=True), 0
         older = Primary(present=True, seq=0, revoked=0, leases=s.stores[1].leases)
         yield (
             "1 is promoted with an older copy of the data",
             s._replace(promoted=True, stores=(s.stores[0], older)),
+            0,
         )
     if s.promoted and not s.restored:
         store = s.stores[1]
@@ -430,49 +446,175 @@ def failover_steps(s: State) -> Iterator[tuple[str, State]]:
                     ),
                 ),
             ),
+            0,
         )
 
 
-def canonical(s: State) -> State:
-    """Forget what can no longer matter, so that states that behave alike are one state; ``s``
-    itself where that is nothing.
+def relevant_pushes(r: Replica) -> Replica:
+    """Forget the pushes that can no longer matter."""
+    if not r.pushes:
+        return r
+    return r._replace(pushes=frozenset([n for n in r.pushes if n > r.applied >= 0]))
+
+
+def relevant(s: Shared, *, moved: bool) -> Shared:
+    """Forget what can no longer matter, so that states that behave alike are one state.
+    ``moved``: every replica is at primary 1.
     """
-    replicas = s.replicas
-    if any(r.pushes for r in replicas):
-        replicas = tuple(
-            [
-                r._replace(pushes=frozenset([n for n in r.pushes if n > r.applied >= 0]))
-                for r in replicas
-            ]
-        )
-    nobody = (ABSENT,) * len(replicas)
     zero, one = s.stores
-    if (s.where == 1 or s.phase == 5) and zero.leases != nobody:
+    nobody = (ABSENT,) * len(zero.leases)
+    if s.where == 1 or s.phase == 5:
         zero = zero._replace(leases=nobody)
     if s.phase == 5:
-        if one.leases != nobody:
-            one = one._replace(leases=nobody)
-        if s.probation != -1:
-            s = s._replace(probation=-1)
-    if s.promoted and s.where == 1 and all(r.primary == 1 for r in replicas):
+        one = one._replace(leases=nobody)
+        s = s._replace(probation=-1)
+    if s.promoted and s.where == 1 and moved:
         zero = Primary(present=False, seq=0, revoked=0, leases=nobody)
-    if len(replicas) > 1 and not s.holders and all(len(set(p.leases)) == 1 for p in (zero, one)):
-        replicas = tuple(sorted(replicas, key=repr))
-    if zero is s.stores[0] and one is s.stores[1] and replicas is s.replicas:
-        return s
-    return State((zero, one), replicas, *s[2:])
+    return s._replace(stores=(zero, one))
 
 
-def violation(s: State) -> str | None:
-    """A cached or a direct allow that this state makes possible after the acknowledgement."""
-    if s.phase != 5:
-        return None
-    for i, r in enumerate(s.replicas):
-        if r.cached and r.lease > 0:
-            return f"r{i} may allow from its cache"
-        if r.read is not None and r.read[0] is True and r.read[2] and not r.read[1]:
-            return f"r{i} may allow a check that arrived after the acknowledgement, from a read"
+def interchangeable(s: Shared) -> bool:
+    """Nothing tells the replicas apart, so that their order does not matter."""
+    return not s.holders and all(len(set(store.leases)) == 1 for store in s.stores)
+
+
+def violation(r: Replica, i: int) -> str | None:
+    """A cached or a direct allow that replica ``i`` makes possible after the acknowledgement."""
+    if r.cached and r.lease > 0:
+        return f"r{i} may allow from its cache"
+    if r.read is not None and r.read[0] is True and r.read[2] and not r.read[1]:
+        return f"r{i} may allow a check that arrived after the acknowledgement, from a read"
     return None
+
+
+State = tuple[int, ...]
+"""The number of what is shared, then the number of each replica."""
+
+Came = dict[State, tuple[State, str] | None]
+"""Where each state was first reached from, and by which step."""
+
+
+T = TypeVar("T")
+
+
+class Numbers(Generic[T]):
+    """Each value has a number, so that comparing and hashing it costs nothing."""
+
+    def __init__(self) -> None:
+        self.values: list[T] = []
+        self._numbers: dict[T, int] = {}
+
+    def of(self, value: T) -> int:
+        number = self._numbers.setdefault(value, len(self.values))
+        if number == len(self.values):
+            self.values.append(value)
+        return number
+
+
+class Steps:
+    """The steps from each state. A step is worked out once for all the states in which what it
+    depends on is the same: a few thousand contexts and replicas make up all of them.
+    """
+
+    def __init__(self, *, failover: bool, off: frozenset[str]) -> None:
+        self._failover, self._off = failover, off
+        self._shared: Numbers[Shared] = Numbers()
+        self._replicas: Numbers[Replica] = Numbers()
+        self._views: Numbers[View] = Numbers()
+        # Each function of numbers only, asked millions of times.
+        self._view = cache(self._find_view)
+        self._of_shared = cache(self._find_of_shared)
+        self._of_replica = cache(self._find_of_replica)
+        self._after = cache(self._find_after)
+        self._relevant = cache(self._find_relevant)
+        self._heard = cache(self._find_heard)
+        self._aged = cache(self._find_aged)
+        self._primary = cache(lambda r: self._replicas.values[r].primary)
+        self._late = cache(lambda s: self._shared.values[s].phase == 5)
+        self._interchangeable = cache(lambda s: interchangeable(self._shared.values[s]))
+        self._spelled = cache(lambda r: repr(self._replicas.values[r]))
+        self._violation = cache(lambda r, i: violation(self._replicas.values[r], i))
+
+    def state(self, shared: Shared, replicas: tuple[Replica, ...]) -> State:
+        return self._state(self._shared.of(shared), [self._replicas.of(r) for r in replicas])
+
+    def __call__(self, state: State) -> list[tuple[str, State]]:
+        s, *replicas = state
+        ticked, others = self._of_shared(s)
+        found = [("tick", self._state(ticked, [self._aged(r) for r in replicas]))]
+        for name, after, event in others:
+            heard = [self._heard(r, s, event) for r in replicas] if event else replicas
+            found.append((name, self._state(after, heard)))
+        for i, r in enumerate(replicas):
+            primary = self._primary(r)
+            for name, became, change in self._of_replica(r, i, self._view(s, primary)):
+                after = s if change is None else self._after(s, primary, change)
+                found.append(
+                    (name, self._state(after, [*replicas[:i], became, *replicas[i + 1 :]]))
+                )
+        return found
+
+    def violation(self, state: State) -> str | None:
+        if not self._late(state[0]):
+            return None
+        return next(filter(None, map(self._violation, state[1:], range(len(state)))), None)
+
+    def _state(self, s: int, replicas: list[int]) -> State:
+        moved = True
+        for r in replicas:
+            if self._primary(r) == 0:
+                moved = False
+        s = self._relevant(s, moved)
+        if len(replicas) > 1 and self._interchangeable(s):
+            return (s, *sorted(replicas, key=self._spelled))
+        return (s, *replicas)
+
+    def _find_view(self, s: int, primary: int) -> int:
+        return self._views.of(view(self._shared.values[s], primary, self._off))
+
+    def _find_of_shared(self, s: int) -> tuple[int, list[tuple[str, int, int]]]:
+        shared = self._shared.values[s]
+        steps = [*expiry_steps(shared, self._off), *revoker_steps(shared, self._off)]
+        if self._failover:
+            steps += failover_steps(shared)
+        return self._shared.of(tick(shared)), [
+            (name, self._shared.of(after), event) for name, after, event in steps
+        ]
+
+    def _find_of_replica(
+        self, r: int, i: int, v: int
+    ) -> list[tuple[str, int, tuple[Primary, bool] | None]]:
+        seen = self._views.values[v]
+        return [
+            (
+                name,
+                self._replicas.of(relevant_pushes(after)),
+                None if (store, restored) == (seen.store, seen.restored) else (store, restored),
+            )
+            for name, after, store, restored in replica_steps(
+                self._replicas.values[r], i, seen, self._off
+            )
+        ]
+
+    def _find_after(self, s: int, primary: int, change: tuple[Primary, bool]) -> int:
+        shared = self._shared.values[s]
+        store, restored = change
+        return self._shared.of(
+            shared._replace(stores=_store(shared, primary, store), restored=restored)
+        )
+
+    def _find_relevant(self, s: int, moved: bool) -> int:  # noqa: FBT001 - a key of the cache
+        return self._shared.of(relevant(self._shared.values[s], moved=moved))
+
+    def _find_heard(self, r: int, s: int, event: int) -> int:
+        replica = self._replicas.values[r]
+        if replica.primary != self._shared.values[s].where:
+            return r
+        heard = replica._replace(pushes=replica.pushes | {event})
+        return self._replicas.of(relevant_pushes(heard))
+
+    def _find_aged(self, r: int) -> int:
+        return self._replicas.of(relevant_pushes(aged(self._replicas.values[r], self._off)))
 
 
 def explore(
@@ -481,9 +623,8 @@ def explore(
     """Visit every state. ``off`` names the guards that a mutant lacks."""
     store = Primary(present=True, seq=0, revoked=0, leases=(ABSENT,) * replicas)
     nobody = Replica(0, 0, JOINING, False, None, None, frozenset())
-    start = State(
+    shared = Shared(
         (store, store),
-        (nobody,) * replicas,
         False,
         False,
         False,
@@ -496,41 +637,35 @@ def explore(
         -1,
         -1,
     )
-    parent: dict[State, tuple[State, str] | None] = {start: None}
+    steps = Steps(failover=failover, off=off)
+    start = steps.state(shared, (nobody,) * replicas)
+    came: Came = {start: None}
     frontier = [start]
     while frontier:
         following: list[State] = []
-        for s in frontier:
-            steps = [*world_steps(s, off), *revoker_steps(s, off)]
-            if failover:
-                steps += failover_steps(s)
-            for i in range(replicas):
-                steps += replica_steps(s, i, off)
-            for name, t in steps:
-                if t in parent:
+        for state in frontier:
+            for name, after in steps(state):
+                if after in came:
                     continue
-                after = canonical(t)
-                if after is not t and after in parent:
-                    continue
-                parent[after] = (s, name)
-                bad = violation(after)
+                came[after] = (state, name)
+                bad = steps.violation(after)
                 if bad is not None:
-                    return Violation(bad, _trace(parent, after), len(parent))
-                if len(parent) > limit:
+                    return Violation(bad, _trace(came, after), len(came))
+                if len(came) > limit:
                     msg = f"more than {limit} states"
                     raise RuntimeError(msg)
                 following.append(after)
         frontier = following
-    return Completed(len(parent))
+    return Completed(len(came))
 
 
-def _trace(parent: dict[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:
+def _trace(came: Came, state: State) -> tuple[str, ...]:
     steps: list[str] = []
-    came = parent[state]
-    while came is not None:
-        state, name = came
+    before = came[state]
+    while before is not None:
+        state, name = before
         steps.append(name)
-        came = parent[state]
+        before = came[state]
     return tuple(reversed(steps))
 
 
