@@ -16,7 +16,6 @@ ELSEWHERE = {
     "core/client_header_names.py": "core/test_client_headers.py",  # a table
     "core/decision.py": "core/test_decide.py",  # values
     "core/idle_counts.py": "core/test_activity.py",  # values
-    "core/pool_groups.py": "core/test_login.py",  # names
     "core/reason.py": "core/test_decide.py",  # a vocabulary
     "core/rule.py": "core/test_rules.py",  # values
     "core/model.py": "core/test_decide.py",  # values
