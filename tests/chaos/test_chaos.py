@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.soak.chaos.history import Ended, FaultInjected, SessionStarted, read
 
 if TYPE_CHECKING:
@@ -53,10 +51,6 @@ def _mentions(process: Path, folder: Path) -> bool:
         return False
 
 
-@pytest.mark.xfail(
-    reason="open fault: with seed 1, checks were allowed after an acknowledgment in 2 of 3 runs",
-    strict=False,
-)
 def test_a_deployment_under_faults_keeps_what_it_promises(tmp_path: Path) -> None:
     status, printed, history = chaos(
         tmp_path, "--minutes", "0.75", "--seed", "1", "--bound", "90", "--faults", *FAULTS
@@ -72,10 +66,11 @@ def test_a_deployment_under_faults_keeps_what_it_promises(tmp_path: Path) -> Non
 
 
 def test_an_acknowledgment_that_does_not_wait_is_found(tmp_path: Path) -> None:
-    for attempt in range(4):  # a busy machine asks too seldom in the moments that count
+    """By what replicas allow whose way to Redis is slow: these seeds' schedules begin with it."""
+    for seed in (20, 45, 58):  # one mostly does; a busy machine asks too seldom when it counts
         status, printed, _history = chaos(
-            tmp_path / str(attempt),
-            *("--minutes", "0.25", "--seed", str(attempt + 1), "--bound", "90"),
+            tmp_path / str(seed),
+            *("--minutes", "0.3", "--seed", str(seed), "--bound", "90"),
             *("--faults", "silence", "delay"),
             *("--mutant", "acknowledge-without-waiting"),
         )

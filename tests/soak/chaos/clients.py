@@ -575,13 +575,13 @@ class Clients:
             async with self._ending("scim", "user", "globex", user.name, lasting=True) as one:
                 await self._click("globex-entra", user, "deactivate")
                 await self.provision_by_scim()
-                await self._nothing_is_new()
+                await self.settled()
                 one.acknowledged = now()
                 await self.gone(user)
             sent = now()
             await self._click("globex-entra", user, "activate")
             await self.provision_by_scim()
-            await self._nothing_is_new()
+            await self.settled()
             await self.gone(user)
             self.history.add(Lifted(one.name, sent, now()))
 
@@ -598,7 +598,7 @@ class Clients:
                 return
             await asyncio.sleep(0.5)
 
-    async def _nothing_is_new(self) -> None:
+    async def settled(self) -> None:
         """Every event of the provider that was accepted until now has been applied."""
         numbers: list[int] | None = None
         while numbers is None or numbers:

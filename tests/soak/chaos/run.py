@@ -160,6 +160,9 @@ class Run:
                 await self.clients.log_in_at_last(user)
 
         async with asyncio.timeout(FIRST_LOGINS_S):
+            # A provider tells of nobody whom it has never provisioned, when they are deactivated.
+            await self.clients.provision_by_scim()
+            await self.clients.settled()
             await asyncio.gather(*map(one, self.clients.users))
 
     async def _strike(self, plan: Planned) -> None:
