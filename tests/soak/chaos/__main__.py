@@ -27,7 +27,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--seed", type=int, help="without one: another one each time, printed")
     parser.add_argument("--bound", type=float, default=45.0, help="of a recovery, in seconds")
-    parser.add_argument("--faults", nargs="*", default=[], metavar="KIND", help="only of these")
+    parser.add_argument(
+        "--faults",
+        nargs="*",
+        default=[],
+        metavar="KIND",
+        help="only of these; KIND: TARGET for one place",
+    )
     parser.add_argument("--mutant", choices=MUTANTS, default="", help="a fault that must be found")
     parser.add_argument("--keep", type=Path, help="a new folder for history and logs")
     return parser.parse_args()
@@ -45,9 +51,11 @@ def main() -> int:
     install(str(Machine(there / "machine").path))
     from tests.soak.chaos import faults, run
 
-    unknown = set(arguments.faults) - faults.BY_NAME.keys()
-    if unknown:
-        sys.stderr.write(f"no such fault: {unknown}; there are {', '.join(faults.BY_NAME)}\n")
+    try:
+        for each in arguments.faults:
+            faults.named(each)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
         return 2
     options = run.Options(
         seconds=arguments.minutes * 60,

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -439,6 +439,19 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("hooks cut", "cloud", ("hooks",), hooks_cut),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
+
+
+def named(text: str) -> Kind:
+    """``KIND``, or ``KIND: TARGET`` of one that strikes only there. Raises ``ValueError``."""
+    name, _, target = (part.strip() for part in text.partition(":"))
+    kind = BY_NAME.get(name)
+    if kind is None:
+        msg = f"no such fault: {name}; there are {', '.join(BY_NAME)}"
+        raise ValueError(msg)
+    if target and target not in kind.targets:
+        msg = f"{name} has no target {target}; there are {', '.join(kind.targets)}"
+        raise ValueError(msg)
+    return replace(kind, targets=(target,)) if target else kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import asyncpg
 from tests.soak.chaos import checker
 from tests.soak.chaos.clients import PEOPLE, PROBE_USER, TENANTS, Asked, Clients, Ingress
 from tests.soak.chaos.deployment import AUTHS, Deployment
-from tests.soak.chaos.faults import BY_NAME, KINDS, schedule
+from tests.soak.chaos.faults import KINDS, named, schedule
 from tests.soak.chaos.history import (
     AllHealed,
     Check,
@@ -120,7 +120,7 @@ class Run:
 
     def plan(self) -> list[Planned]:
         """The schedule: the same for a seed, however long it takes to get through it."""
-        wanted = [BY_NAME[name] for name in self.options.kinds] or list(KINDS)
+        wanted = [named(each) for each in self.options.kinds] or list(KINDS)
         kinds = [kind for kind in wanted if self.deployment.small_disks or not kind.root]
         for kind in wanted:
             if kind not in kinds:
