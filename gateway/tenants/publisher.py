@@ -18,7 +18,7 @@ Rules:
 - A tenant that is gone takes its sessions with it: they are ended once nobody serves it any more,
   and before that nobody is served under its id again. The manifest remembers what is to be ended,
   so a process that dies in between leaves it to the next. What cannot be ended yet delays nobody
-  but who deleted it.
+  but who deleted it. So it is with a provider of a tenant that is gone, or not active any more.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from gateway.tenants.snapshot_record import with_credentials
 from gateway.tenants.validation import conflicts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
     from gateway.config.model import Config
     from gateway.keys.ring import KeyRing
@@ -81,17 +81,6 @@ _KEY_RING = (
 )
 
 log = logging.getLogger(__name__)
-
-
-def _left(
-    lost: Iterable[str], before: Mapping[str, Record], after: Mapping[str, Record]
-) -> dict[str, frozenset[str]]:
-    """Of tenants that were narrowed and are still there."""
-    return {
-        tenant: names
-        for tenant in lost
-        if tenant in after and (names := left_providers(before.get(tenant), after[tenant]))
-    }
 
 
 class Publisher:
@@ -170,9 +159,9 @@ class Publisher:
         """Tenants that were narrowed → by which generation; not every replica is known to obey it
         yet.
         """
-        self._left: dict[str, frozenset[str]] = {}
-        """Of tenants: providers that nobody is signed in with any more, and whose sessions are not
-        known to be ended yet.
+        self._left_ended: set[tuple[str, str, int]] = set()
+        """Of ``_manifest.left``: tenant, provider and generation, where this process has ended the
+        sessions since.
         """
         self._being_confirmed: set[str] = set()
         self._wake = asyncio.Event()
@@ -290,6 +279,9 @@ class Publisher:
                 await self._record_obeyed()
 
     async def _confirm_these(self, waiting: Mapping[str, int], generation: int) -> None:
+        # As this generation has it: what goes later may still be signed in with.
+        left = {tenant: names for tenant in waiting if (names := self._left(tenant))}
+
         def confirmed(tenants: Collection[str]) -> None:
             for tenant in tenants:
                 self._being_confirmed.discard(tenant)
@@ -299,13 +291,13 @@ class Publisher:
             self._to_confirm.set()
 
         def obeyed(tenants: Collection[str]) -> None:
-            confirmed([tenant for tenant in tenants if tenant not in self._left])
+            confirmed([tenant for tenant in tenants if tenant not in left])
 
         try:
             await self._narrow(frozenset(waiting), generation, obeyed)
             # No replica begins a session with them any more.
-            for tenant in self._left.keys() & waiting.keys():
-                await self._end_left(tenant)
+            for tenant, providers in left.items():
+                await self._end_left(tenant, providers)
             confirmed(waiting)
         except UnavailableError as error:
             log.warning(
@@ -321,13 +313,12 @@ class Publisher:
         finally:
             self._being_confirmed -= waiting.keys()
 
-    async def _end_left(self, tenant: str) -> None:
+    async def _end_left(self, tenant: str, left: Mapping[str, int]) -> None:
         """So that they are not there again when a provider is."""
-        for provider in sorted(self._left[tenant]):
+        for provider, since in sorted(left.items()):
             await self._end_provider(tenant, provider)
-            self._left[tenant] -= {provider}
-        if not self._left[tenant]:
-            del self._left[tenant]
+            self._left_ended.add((tenant, provider, since))
+            self.wake()
 
     async def _record_obeyed(self) -> None:
         """For whoever waits here, and in SQL for commands: one number for all tenants, and another
@@ -404,6 +395,15 @@ class Publisher:
 
     def _left_to_end(self) -> frozenset[str]:
         return self._manifest.ending - self._ended if self._manifest is not None else frozenset()
+
+    def _left(self, tenant: str) -> dict[str, int]:
+        """As ``Manifest.left`` has it."""
+        there = self._manifest.left.get(tenant, {}) if self._manifest is not None else {}
+        return {
+            name: since
+            for name, since in there.items()
+            if (tenant, name, since) not in self._left_ended
+        }
 
     def _is_obeyed(self, revision: int, tenant: str | None) -> bool:
         """And what went with this revision, or after it, has ended. ``tenant``: nobody else's
@@ -547,17 +547,15 @@ class Publisher:
             # A predecessor's, or another admin process': adopted if it says the same.
             lost = await self._narrowed_by_another(records)
             self._unconfirmed |= dict.fromkeys(lost, there)
-            await self._note_left(lost, {}, records)
-            self._manifest, self._ended, self._is_anothers = await self._found(), set(), True
-        served, wanted = await in_background(self._wanted, records)
+            found = await self._found()
+            self._sent = await self._found_records(found, records) if found is not None else {}
+            self._unconfirmed |= dict.fromkeys(found.left if found is not None else (), there)
+            self._manifest, self._ended, self._is_anothers = found, set(), True
+        else:
+            lost = frozenset()
+        served, wanted = await in_background(self._wanted, records, lost)
         ending = wanted.ending
         self._ending_since = {tenant: self._ending_since.get(tenant, revision) for tenant in ending}
-        if adopted:
-            self._sent = (
-                served
-                if self._manifest is not None and self._manifest.digests == wanted.digests
-                else {}
-            )
         damaged = await self._is_damaged(there)
         if (
             self._manifest is None
@@ -580,8 +578,12 @@ class Publisher:
         if ending:
             self._to_end.set()
 
-    def _wanted(self, records: dict[str, Record]) -> tuple[dict[str, Record], Manifest]:
-        """Who is to be served, and the manifest that says so."""
+    def _wanted(
+        self, records: dict[str, Record], lost: Collection[str]
+    ) -> tuple[dict[str, Record], Manifest]:
+        """Who is to be served, and the manifest that says so. ``lost``: tenants of which something
+        was taken, by whom nobody knows.
+        """
         removals = {
             tenant: self._removals[tenant]
             for tenant in sorted(records.keys() & self._removals.keys())
@@ -593,7 +595,20 @@ class Publisher:
             {tenant: record.digest for tenant, record in served.items()},
             {tenant: count for tenant, count in removals.items() if tenant not in ending},
             ending,
+            dict(self._leaving(served, lost)),
         )
+
+    def _leaving(
+        self, served: Mapping[str, Record], lost: Collection[str]
+    ) -> Iterator[tuple[str, dict[str, int]]]:
+        """As ``Manifest.left`` has it; 0 is the generation that is about to be written."""
+        before = self._manifest.digests if self._manifest is not None else dict.fromkeys(lost, "")
+        for tenant in served.keys() & before.keys():
+            left = self._left(tenant)
+            if served[tenant].digest != before[tenant]:
+                left |= dict.fromkeys(left_providers(self._sent.get(tenant), served[tenant]), 0)
+            if left:
+                yield tenant, left
 
     def _ending(self, records: Mapping[str, Record], removals: Mapping[str, int]) -> frozenset[str]:
         """Ids under which somebody was served who is not there any more, or another one is, until
@@ -631,6 +646,22 @@ class Publisher:
         except SnapshotError:
             return None
 
+    async def _found_records(
+        self, found: Manifest, records: Mapping[str, Record]
+    ) -> dict[str, Record]:
+        """What somebody else published of the tenants in ``records``, as far as it can be read:
+        what a tenant had before it was changed is known from there alone.
+        """
+        there = {tenant: found.digests[tenant] for tenant in found.digests.keys() & records.keys()}
+        same = {t: records[t] for t, digest in there.items() if records[t].digest == digest}
+        changed = {tenant: there[tenant] for tenant in there.keys() - same.keys()}
+        try:
+            sealed = await snapshot.read_records(self._store, changed.values())
+            opened = await in_background(snapshot.open_records, self._sealer, sealed)
+        except SnapshotError:
+            return same
+        return same | {tenant: opened[digest] for tenant, digest in changed.items()}
+
     async def _is_damaged(self, there: int) -> bool:
         """Whether somebody cannot read the snapshot ``there``. Not again and again: what does not
         help once would keep every replica reading.
@@ -663,17 +694,26 @@ class Publisher:
             generation = await self._database.next_generation(at_least=at_least)
         except UnavailableError:
             generation = at_least + 1
-        manifest = replace(wanted, generation=generation, sealed_with=self._sealer.kid)
+        left = {
+            tenant: {name: since or generation for name, since in providers.items()}
+            for tenant, providers in wanted.left.items()
+        }
+        manifest = replace(wanted, generation=generation, left=left, sealed_with=self._sealer.kid)
         if not await snapshot.write_manifest(self._store, self._sealer, manifest, over=there):
             msg = f"another admin process published a snapshot above {there} meanwhile"
             raise SnapshotError(msg)
         before, self._manifest = self._manifest, manifest
         self._ended &= manifest.ending
+        self._left_ended &= {
+            (tenant, name, since)
+            for tenant, providers in manifest.left.items()
+            for name, since in providers.items()
+        }
         lost = await in_background(
             narrowed, self._sent, records, unknown=before.digests if before is not None else {}
         )
-        self._unconfirmed |= dict.fromkeys(lost, generation)
-        await self._note_left(lost, self._sent, records)
+        leaving = {tenant for tenant in left if generation in left[tenant].values()}
+        self._unconfirmed |= dict.fromkeys(lost | leaving, generation)
         self._sent = records
         keep = set(by_digest) | (set(before.digests.values()) if before is not None else set())
         await snapshot.drop_records(self._store, present - keep)
@@ -686,12 +726,6 @@ class Publisher:
                 narrowed=len(lost),
             ),
         )
-
-    async def _note_left(
-        self, lost: Iterable[str], before: Mapping[str, Record], after: Mapping[str, Record]
-    ) -> None:
-        for tenant, names in (await in_background(_left, lost, before, after)).items():
-            self._left[tenant] = self._left.get(tenant, frozenset()) | names
 
     def _note(self, kind: str, problems: tuple[str, ...]) -> None:
         if problems:

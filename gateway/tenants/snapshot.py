@@ -97,6 +97,10 @@ class Manifest:
     """Ids that were taken out, and whose sessions are not known to have ended yet: nobody is served
     under them before.
     """
+    left: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of ids in ``digests``: names of providers whose sessions are not known to have ended yet, and
+    the generation since which nobody signs in with them.
+    """
     sealed_with: str = field(default="", compare=False)
     """Id of the key that sealed it in Redis, and its records."""
 
@@ -214,9 +218,10 @@ def _open_manifest(sealer: Sealer, sealed: bytes) -> Manifest:
             digests,
             dict(header["removals"]),
             frozenset(header["ending"]),
+            {tenant: dict(providers) for tenant, providers in header["left"].items()},
             key_id_of(sealed),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = "the manifest is not one"
         raise DamagedError(msg) from error
 
@@ -240,6 +245,7 @@ def _seal_manifest(sealer: Sealer, manifest: Manifest) -> bytes:
             "generation": manifest.generation,
             "removals": manifest.removals,
             "ending": sorted(manifest.ending),
+            "left": manifest.left,
         }
     )
     plain = "\n".join(

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,6 +116,9 @@ class Rig:
             end=end_tenant,
             end_provider=end_provider,
         )
+
+    def has_sent(self, revision: int) -> bool:
+        return self.publisher._sent_revision >= revision
 
     async def started(self) -> Rig:
         await self.publisher.start()
@@ -773,6 +777,69 @@ async def test_what_was_to_end_with_a_provider_is_ended_after_a_restart(rig: Rig
     rig.publisher = rig.new_publisher()
     await rig.started()
     await until(lambda: rig.left == [("globex", "globex-one")])
+
+
+async def test_a_removed_provider_is_remembered_over_a_restart(rig: Rig) -> None:
+    await rig.put(doc("globex", **providers()))
+    await rig.started()
+    rig.ending.clear()
+    await rig.put(doc("globex", **providers(of=("two", "three"))), version=1)
+    await until(lambda: bool(rig.narrowed))
+    await rig.close()
+    rig.ending.set()
+    await rig.put(doc("globex", **providers()), version=2)
+    rig.publisher = rig.new_publisher()
+    await rig.started()
+    await until(lambda: rig.left == [("globex", "globex-one")])
+
+    async def is_remembered() -> bool:
+        manifest = await snapshot.read_manifest(rig.redis, snapshot.Sealer(ring))
+        return manifest is None or bool(manifest.left)
+
+    async with asyncio.timeout(10):
+        while await is_remembered():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
+    await rig.close()
+    rig.left.clear()
+    rig.publisher = rig.new_publisher()
+    await rig.started()
+    await rig.put(doc("globex", hosts=["other.example.com"], **providers()), version=3)
+    revision, _ = await rig.tenants.revision()
+    await rig.publisher.published(revision, timeout_s=5, tenant="globex")
+    assert rig.left == [], "once is enough"
+
+
+async def test_a_provider_that_was_removed_while_no_admin_process_ran_loses_its_sessions(
+    rig: Rig,
+) -> None:
+    await rig.put(doc("globex", **providers()))
+    await rig.started()
+    await rig.close()
+    await rig.put(doc("globex", **providers(of=("two", "three"))), version=1)
+    rig.publisher = rig.new_publisher()
+    await rig.started()
+    await until(lambda: rig.left == [("globex", "globex-one")])
+
+
+async def test_a_provider_that_leaves_again_while_it_ends_is_ended_again(rig: Rig) -> None:
+    await rig.put(doc("globex", **providers()))
+    await rig.started()
+    rig.ending.clear()
+    await rig.put(doc("globex", **providers(of=("two", "three"))), version=1)
+    await until(lambda: bool(rig.narrowed))
+    for version, of in ((2, OWN), (3, ("two", "three"))):
+        await rig.put(doc("globex", **providers(of=of)), version=version)
+        revision, _ = await rig.tenants.revision()
+        await until(partial(rig.has_sent, revision))
+    rig.gate.clear()
+    rig.ending.set()
+    await until(lambda: len(rig.left) == 1)
+    revision, _ = await rig.tenants.revision()
+    with pytest.raises(UnavailableError):
+        await rig.publisher.published(revision, timeout_s=0.2, tenant="globex")
+    rig.gate.set()
+    await rig.publisher.published(revision, timeout_s=5, tenant="globex")
+    assert rig.left == [("globex", "globex-one")] * 2
 
 
 async def test_a_narrowing_counts_as_done_when_every_replica_obeys(rig: Rig) -> None:
