@@ -19,6 +19,7 @@ from aiohttp import web
 
 from demo.cognito import pages
 from demo.cognito.authorize import AuthorizeRequest, ErrorPage, SendBack, parse
+from demo.cognito.passwords import Outcome, check_password, conforms
 from demo.cognito.pool import COGNITO, BrowserSession, Code, Pool, User
 from demo.cognito.signin import SignInError, sign_in
 
@@ -61,6 +62,7 @@ class HostedSide:
         route.add_post("/saml2/idpresponse", wrap("saml_response", self.saml_response))
         route.add_get("/login", wrap("login", self.login_page))
         route.add_post("/login", wrap("login", self.login))
+        route.add_post("/newPassword", wrap("login", self.new_password))
         route.add_get("/logout", wrap("logout", self.logout))
         route.add_get("/error", self.error_page)
 
@@ -252,15 +254,55 @@ class HostedSide:
             return pages.error(
                 "The form has expired. Go back to the application and try again.", status=403
             )
-        user = self._pool.users.get(self._pool.fold(str(form.get("username", ""))))
-        given = str(form.get("password", "")).encode()
+        outcome, user = check_password(
+            self._pool, str(form.get("username", "")), str(form.get("password", ""))
+        )
+        if user is not None and outcome is Outcome.SIGNED_IN:
+            return self._signed_in(asked, user, provider=COGNITO)
+        if user is not None and outcome in {Outcome.NEW_PASSWORD, Outcome.RESET_REQUIRED}:
+            return self._ask_for_new_password(request, user, csrf=cookie)
+        return self._show_login(request, wrong=True)
+
+    def _ask_for_new_password(
+        self, request: web.Request, user: User, *, csrf: str, problem: str = ""
+    ) -> web.Response:
+        """Who was invited chooses a password; who was reset shows the code, too."""
+        token = secrets.token_urlsafe(32)
+        self._pool.password_changes[token] = user.username
+        return pages.new_password(
+            action="/newPassword?" + urlencode(dict(request.query)),
+            csrf=csrf,
+            token=token,
+            needs_code=user.own_status == "RESET_REQUIRED",
+            problem=problem,
+        )
+
+    async def new_password(self, request: web.Request) -> web.StreamResponse:
+        asked = parse(self._pool, request.query)
+        form = await request.post()
+        cookie = request.cookies.get(self._browser_cookie, "")
+        username = self._pool.password_changes.pop(str(form.get("token", "")), "")
+        user = self._pool.users.get(username)
         if (
-            user is None
-            or user.password is None
-            or not hmac.compare_digest(user.password.encode(), given)
-            or not user.enabled
+            isinstance(asked, ErrorPage | SendBack)
+            or user is None
+            or not cookie
+            or not hmac.compare_digest(cookie.encode(), str(form.get("_csrf", "")).encode())
         ):
+            return pages.error("The form has expired. Go back to the application and try again.")
+        password = str(form.get("password", ""))
+        problem = conforms(self._pool, password)
+        code = str(form.get("code", ""))
+        if user.own_status == "RESET_REQUIRED" and not hmac.compare_digest(
+            code.encode(), user.reset_code.encode()
+        ):
+            problem = "Invalid verification code provided, please try again."
+        if not user.enabled:
             return self._show_login(request, wrong=True)
+        if problem:
+            return self._ask_for_new_password(request, user, csrf=cookie, problem=problem)
+        user.password, user.password_set_at = password, self._pool.clock()
+        user.own_status, user.reset_code = "CONFIRMED", ""
         return self._signed_in(asked, user, provider=COGNITO)
 
     def _signed_in(self, asked: AuthorizeRequest, user: User, *, provider: str) -> web.Response:

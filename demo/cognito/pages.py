@@ -22,6 +22,16 @@ _LOGIN = Template("""
 <button>Sign in</button>
 </form>{% endif %}
 """)  # noqa: E501 - one text, as it is
+_NEW_PASSWORD = Template("""
+{% if problem %}<p class="alert" role="alert">{{ problem }}</p>{% endif %}
+<form method="post" action="{{ action }}">
+<input type="hidden" name="_csrf" value="{{ csrf }}">
+<input type="hidden" name="token" value="{{ token }}">
+{% if needs_code %}<label>Verification code <input name="code" required></label>{% endif %}
+<label>New password <input name="password" type="password" autocomplete="new-password"></label>
+<button>Change password</button>
+</form>
+""")
 _ERROR = Template('<p class="alert" role="alert">{{ message }}</p>')
 
 BRAND = "Demo Cognito"
@@ -40,6 +50,21 @@ def login(
         csrf=csrf,
         hint=hint,
         wrong=wrong,
+    )
+
+
+def new_password(
+    *, action: str, csrf: str, token: str, needs_code: bool, problem: str
+) -> web.Response:
+    """What who was invited, or reset, sees after the password that they were given."""
+    return _NEW_PASSWORD.respond(
+        title="Change password",
+        brand=BRAND,
+        action=action,
+        csrf=csrf,
+        token=token,
+        needs_code=needs_code,
+        problem=problem,
     )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from demo.clock import Clock
+    from demo.cognito.passwords import Failures
     from demo.jose import SigningKey
 
 COGNITO = "COGNITO"
@@ -177,10 +178,14 @@ class User:
     idp_issuer: str | None = None
     """The entity id of a SAML provider; Cognito shows no issuer of an OIDC provider."""
     modified: float = 0.0
+    own_status: str = "CONFIRMED"
+    """Of one of the pool's own: also FORCE_CHANGE_PASSWORD, RESET_REQUIRED, UNCONFIRMED."""
+    password_set_at: float = 0.0
+    reset_code: str = field(default="", repr=False)
 
     @property
     def status(self) -> str:
-        return "EXTERNAL_PROVIDER" if self.provider else "CONFIRMED"
+        return "EXTERNAL_PROVIDER" if self.provider else self.own_status
 
     def identities(self) -> list[dict[str, Any]]:
         """The ``identities`` claim: every member but ``issuer`` is a string, booleans and times
@@ -269,6 +274,15 @@ class Group:
     created: float
 
 
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What Cognito would send. ``kind``: invitation (a temporary password) or reset (a code)."""
+
+    address: str
+    kind: str
+    secret: str = field(repr=False)
+
+
 @dataclass(slots=True)
 class Behaviour:
     """Where the vendor's behaviour is not attested, a switch; a gateway has to be safe with each
@@ -340,6 +354,12 @@ class Pool:
     refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict)
     sessions: dict[str, BrowserSession] = field(default_factory=dict)
     behaviour: Behaviour = field(default_factory=Behaviour)
+    outbox: list[Mail] = field(default_factory=list)
+    mail_fails: bool = False
+    failures: dict[str, Failures] = field(default_factory=dict)
+    """Wrong passwords in a row, by user name."""
+    password_changes: dict[str, str] = field(default_factory=dict)
+    """Of a page that asks for a new password: its token and the user name."""
     keys: tuple[SigningKey, SigningKey] = field(init=False)
     """ID tokens are signed with the first, access tokens with the second; both are published."""
     created: float = field(init=False)

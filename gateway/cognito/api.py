@@ -43,6 +43,7 @@ OPERATIONS = frozenset(
         "AdminDisableUser",
         "AdminEnableUser",
         "AdminGetUser",
+        "AdminListGroupsForUser",
         "AdminUpdateUserAttributes",
         "AdminUserGlobalSignOut",
         "CreateGroup",

@@ -23,6 +23,7 @@ READS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("ListIdentityProviders", {"MaxResults": 1}),
     ("ListUsers", {"Limit": 1, "Filter": f'username = "{NOBODY}"'}),
     ("AdminGetUser", {"Username": NOBODY}),
+    ("AdminListGroupsForUser", {"Username": NOBODY}),
     ("DescribeUserPoolClient", {"ClientId": NOBODY}),
     ("DescribeIdentityProvider", {"ProviderName": NOBODY}),
     ("DescribeManagedLoginBrandingByClient", {"ClientId": NOBODY}),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.cognito.api import CognitoApi
 
 _GONE = frozenset({"UserNotFoundException", "ResourceNotFoundException"})
+_FEDERATED = "EXTERNAL_PROVIDER"
 _UNENCODED = ".-*_"
 """What Cognito leaves as it is when it writes a list into an attribute."""
 _NO_GROUPS = "[]"
@@ -51,6 +52,8 @@ class PoolUser:
     sub: str
     email: str
     oid: str
+    own: bool = False
+    """One of the pool's own, whom no identity provider vouches for."""
 
 
 class CognitoUsers:
@@ -76,7 +79,34 @@ class CognitoUsers:
             attributes.get("sub", ""),
             attributes.get("email", ""),
             attributes.get(OID, ""),
+            answer.get("UserStatus", _FEDERATED) != _FEDERATED,
         )
+
+    async def groups_of(self, username: str) -> tuple[str, ...]:
+        """Names of the pool's groups that they are in; none of somebody who is not there."""
+        return tuple([str(group["GroupName"]) async for group in self._groups(username)])
+
+    async def _groups(self, username: str) -> AsyncIterator[dict[str, Any]]:
+        token: str | None = None
+        while _can_be_a_username(username):
+            more = {"NextToken": token} if token else {}
+            try:
+                answer = await self._api.call(
+                    "AdminListGroupsForUser",
+                    idempotent=True,
+                    Username=username,
+                    Limit=_PAGE,
+                    **more,
+                )
+            except CognitoRejectedError as refused:
+                if refused.code in _GONE:
+                    return
+                raise
+            for group in answer.get("Groups", ()):
+                yield group
+            token = answer.get("NextToken")
+            if not token:
+                return
 
     async def _get(self, username: str) -> dict[str, Any] | None:
         if not _can_be_a_username(username):

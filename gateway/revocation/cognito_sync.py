@@ -23,6 +23,8 @@ Rules:
 - What waits is bounded, for each tenant and in all. What finds no room is not dropped: the record
   has it, and is read again from there when there is room.
 - A revocation that does not open keeps no other from being followed; it is followed once it opens.
+- Of the pool's own users, those are meant whose groups are this tenant's and no other's. Who is
+  another tenant's user too is kept out by the gateway, and left alone in the pool.
 - A start repeats what a crash may have left undone: blocks and overlays of the last day, every
   lift. Sign-outs are not repeated: they would end what the person has begun since.
 """
@@ -41,6 +43,8 @@ from typing import TYPE_CHECKING
 from gateway.background import fault
 from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.core.canonical import canonical_address, canonical_id, id_spellings
+from gateway.core.model import ProviderKind
+from gateway.core.pool_groups import tenants_of
 from gateway.database.leader import LEASE_S
 from gateway.errors import UnavailableError
 from gateway.log import fields
@@ -51,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
     from gateway.cognito.users import CognitoUsers, PoolUser
-    from gateway.core.model import Tenant
+    from gateway.core.model import Provider, Tenant
     from gateway.core.revocation import RevocationRequest, Who
     from gateway.core.tenants import TenantTable
     from gateway.revocation.api import DisabledUsers, Recorded, RevocationRecord, Standing
@@ -477,6 +481,11 @@ class PoolPeople:
     def _is_meant(self, who: Who, user: PoolUser, tenant_id: str) -> bool:
         """Whether a block by these names is against this user."""
         tenant = self._table().by_id(tenant_id)
+        if user.own:
+            own = _own_provider(tenant, who)
+            if who.provider is not None and own is None:
+                return False
+            return _is_named(who, user, subject=user.sub)
         names = [] if tenant is None else sorted(tenant.provider_names, key=len, reverse=True)
         provider = next(
             (
@@ -489,13 +498,7 @@ class PoolPeople:
         if who.provider is not None and provider != who.provider:
             return False
         subject = user.username[len(provider) + 1 :] if provider is not None else ""
-        same = (
-            who.user is not None and who.user == canonical_id(user.sub),
-            who.idp_subject is not None and who.idp_subject == canonical_id(subject),
-            who.oid is not None and who.oid == canonical_id(user.oid),
-            who.email is not None and who.email == canonical_address(user.email),
-        )
-        return any(same)
+        return _is_named(who, user, subject=subject)
 
     async def _clear_again(self, job: _Job, request: RevocationRequest) -> None:
         standing = [s for s in await self._standing_of(request) if s.group is not None]
@@ -567,7 +570,7 @@ class PoolPeople:
 
     async def _usernames(self, job: _Job) -> tuple[str, ...]:
         """``{provider}_{subject}`` is Cognito's own rule; an address is looked up, among this
-        tenant's providers only.
+        tenant's providers and the pool's own users that are this tenant's alone.
         """
         who, tenant = job.who, self._table().by_id(job.tenant)
         # Only names that are this tenant's alone (core.tenants.claims): the first part of a pool
@@ -577,26 +580,30 @@ class PoolPeople:
             if tenant is not None
             else []
         )
-        names = list(await self._record.users_of(job.revocation))
         prefixes = tuple(f"{provider}_".lower() for provider in providers)
+        names = [
+            name
+            for name in await self._record.users_of(job.revocation)
+            if name.lower().startswith(prefixes) or not await self._is_shared(name, job.tenant)
+        ]
+        own = _own_provider(tenant, who)
         if who.user is not None:
-            names += [
-                name
-                for name in await self._users.usernames_of_sub(who.user)
-                if name.lower().startswith(prefixes)
-            ]
+            names += await self._only(
+                await self._users.usernames_of_sub(who.user), prefixes, own, job.tenant
+            )
         if who.idp_subject is not None:
             names += [
                 f"{provider}_{subject}"
                 for provider in providers
                 for subject in id_spellings(who.idp_subject)
             ]
+            if own is not None:
+                found = await self._users.usernames_of_sub(who.idp_subject)
+                names += await self._only(found, (), own, job.tenant)
         if who.email is not None:
-            found = [
-                name
-                for name in await self._users.usernames(who.email)
-                if name.lower().startswith(prefixes)
-            ]
+            found = await self._only(
+                await self._users.usernames(who.email), prefixes, own, job.tenant
+            )
             if len(found) > 1:
                 # A recycled address: which of them was meant, nobody can say, and the gateway's own
                 # block does not need to know.
@@ -607,6 +614,61 @@ class PoolPeople:
             else:
                 names += found
         return tuple(dict.fromkeys(names))
+
+    async def _only(
+        self,
+        names: Sequence[str],
+        prefixes: tuple[str, ...],
+        own: Provider | None,
+        tenant: str,
+    ) -> tuple[str, ...]:
+        """Of Cognito's users, those of the tenant's providers, and the pool's own whose groups are
+        this tenant's and no other's.
+        """
+        return tuple(
+            [
+                name
+                for name in names
+                if name.lower().startswith(prefixes)
+                or (own is not None and await self._own_users_tenants(name) == frozenset((tenant,)))
+            ]
+        )
+
+    async def _is_shared(self, name: str, tenant: str) -> bool:
+        """Whether this is another tenant's user too: then nothing is done to them in the pool."""
+        return bool((await self._own_users_tenants(name) or frozenset()) - {tenant})
+
+    async def _own_users_tenants(self, name: str) -> frozenset[str] | None:
+        """None for whom an identity provider vouches for, and for nobody."""
+        user = await self._users.find(name)
+        if user is None or not user.own:
+            return None
+        return tenants_of(await self._users.groups_of(user.username))
+
+
+def _own_provider(tenant: Tenant | None, who: Who) -> Provider | None:
+    """By which the pool's own users sign in to the tenant, if it can be meant."""
+    if tenant is None:
+        return None
+    return next(
+        (
+            p
+            for p in tenant.configured
+            if p.kind is ProviderKind.COGNITO and who.provider in (None, p.name)
+        ),
+        None,
+    )
+
+
+def _is_named(who: Who, user: PoolUser, *, subject: str) -> bool:
+    """``subject``: the user's at their identity provider."""
+    same = (
+        who.user is not None and who.user == canonical_id(user.sub),
+        who.idp_subject is not None and who.idp_subject == canonical_id(subject),
+        who.oid is not None and who.oid == canonical_id(user.oid),
+        who.email is not None and who.email == canonical_address(user.email),
+    )
+    return any(same)
 
 
 def _names_a_person(who: Who) -> bool:

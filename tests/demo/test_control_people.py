@@ -162,3 +162,101 @@ async def test_update_of_a_provider_replaces_what_is_given_and_keeps_the_rest(aw
     assert (await refused(aws.update_identity_provider(**request, AttributeMapping=wrong)))[
         0
     ] == "InvalidParameterException"
+
+
+INVITED: dict[str, Any] = {
+    "UserPoolId": POOL_ID,
+    "Username": "bob@acme.test",
+    "UserAttributes": [
+        {"Name": "email", "Value": "bob@acme.test"},
+        {"Name": "email_verified", "Value": "true"},
+    ],
+    "DesiredDeliveryMediums": ["EMAIL"],
+}
+
+
+async def test_who_is_invited_gets_a_password_by_mail_and_only_once_more_until_they_sign_in(
+    cloud: DemoCloud, aws: Any
+) -> None:
+    pool = cloud.cognito.pool
+    shown = (await aws.admin_create_user(**INVITED))["User"]
+    assert (shown["UserStatus"], shown["Enabled"]) == ("FORCE_CHANGE_PASSWORD", True)
+    (mail,) = pool.outbox
+    assert (mail.address, mail.secret) == ("bob@acme.test", pool.users["bob@acme.test"].password)
+    assert (await refused(aws.admin_create_user(**INVITED)))[0] == "UsernameExistsException"
+    await aws.admin_create_user(**INVITED, MessageAction="RESEND")
+    assert pool.outbox[-1].secret != mail.secret
+    await aws.admin_set_user_password(
+        UserPoolId=POOL_ID, Username="bob@acme.test", Password="Passw0rd-1", Permanent=True
+    )
+    again = aws.admin_create_user(**INVITED, MessageAction="RESEND")
+    assert (await refused(again))[0] == "UnsupportedUserStateException"
+
+
+async def test_what_a_pool_makes_of_names_and_passwords(cloud: DemoCloud, aws: Any) -> None:
+    pool = cloud.cognito.pool
+    weak = {**INVITED, "MessageAction": "SUPPRESS", "TemporaryPassword": "short"}
+    assert (await refused(aws.admin_create_user(**weak)))[0] == "InvalidPasswordException"
+    pool.settings = {"AliasAttributes": ["email"]}
+    code, text = await refused(aws.admin_create_user(**INVITED))
+    assert (code, "email format" in text) == ("InvalidParameterException", True)
+    pool.settings = {"UsernameAttributes": ["email"]}
+    shown = (await aws.admin_create_user(**INVITED))["User"]
+    assert shown["Username"] != "bob@acme.test"
+    for name in (shown["Username"], "bob@acme.test"):
+        found = await aws.admin_get_user(UserPoolId=POOL_ID, Username=name)
+        assert found["Username"] == shown["Username"]
+    assert (await refused(aws.admin_create_user(**INVITED)))[0] == "UsernameExistsException"
+    sms = {**INVITED, "Username": "eve@acme.test", "UserAttributes": []}
+    del sms["DesiredDeliveryMediums"]
+    assert (await refused(aws.admin_create_user(**sms)))[0] == "InvalidParameterException"
+    assert len(pool.users) == 1, "nobody is left of a refused invitation"
+
+
+async def test_a_reset_asks_for_a_verified_address_and_somebody_who_signed_in(
+    cloud: DemoCloud, aws: Any
+) -> None:
+    pool = cloud.cognito.pool
+    await aws.admin_create_user(**INVITED)
+    who = {"UserPoolId": POOL_ID, "Username": "bob@acme.test"}
+    assert (await refused(aws.admin_reset_user_password(**who)))[0] == "NotAuthorizedException"
+    await aws.admin_set_user_password(**who, Password="Passw0rd-1", Permanent=True)
+    pool.users["bob@acme.test"].attributes["email_verified"] = "false"
+    assert (await refused(aws.admin_reset_user_password(**who)))[0] == "InvalidParameterException"
+    pool.users["bob@acme.test"].attributes["email_verified"] = "true"
+    await aws.admin_reset_user_password(**who)
+    found = await aws.admin_get_user(**who)
+    assert found["UserStatus"] == "RESET_REQUIRED"
+    await aws.admin_delete_user(**who)
+    assert (await refused(aws.admin_get_user(**who)))[0] == "UserNotFoundException"
+
+
+async def test_members_of_a_group_are_listed_page_by_page(cloud: DemoCloud, aws: Any) -> None:
+    pool = cloud.cognito.pool
+    group = {"UserPoolId": POOL_ID, "GroupName": "tenants/acme"}
+    code, _ = await refused(aws.list_users_in_group(**group))
+    assert code == "ResourceNotFoundException"
+    await aws.create_group(**group)
+    names = [f"user-{number}" for number in range(3)]
+    for name in names:
+        pool.add_user(name, password="demo")
+        await aws.admin_add_user_to_group(**group, Username=name)
+    found, token = [], None
+    while True:
+        page = await aws.list_users_in_group(
+            **group, Limit=2, **({"NextToken": token} if token else {})
+        )
+        found += [user["Username"] for user in page["Users"]]
+        token = page.get("NextToken")
+        if token is None:
+            break
+    assert found == names
+    await aws.admin_remove_user_from_group(**group, Username="user-0")
+    listed = await aws.admin_list_groups_for_user(UserPoolId=POOL_ID, Username="user-1")
+    assert [g["GroupName"] for g in listed["Groups"]] == ["tenants/acme"]
+    listed = await aws.admin_list_groups_for_user(UserPoolId=POOL_ID, Username="user-0")
+    assert listed["Groups"] == []
+    code, _ = await refused(
+        aws.admin_add_user_to_group(UserPoolId=POOL_ID, GroupName="nobody", Username="user-0")
+    )
+    assert code == "ResourceNotFoundException"

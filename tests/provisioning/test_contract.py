@@ -108,6 +108,7 @@ async def everything(bench: Bench) -> None:
     assert await users.sign_out("initech-okta_00u1")
     assert await users.disable("initech-okta_00u1")
     assert await users.enable("initech-okta_00u1")
+    assert await users.groups_of("initech-okta_00u1") == ()
     assert isinstance(await bench.service.destroy("initech", actor="test"), Done)
 
 

@@ -59,6 +59,8 @@ class Pool:
         self.gone: set[str] = set()
         self.groups: dict[str, set[str]] = {}
         self.unreadable: set[str] = set()
+        self.own: dict[str, tuple[str, ...]] = {}
+        """The pool's own users, with the groups that they are in."""
 
     def __getattr__(self, name: str) -> Any:
         async def call(*words: str, **_: object) -> bool:
@@ -87,8 +89,12 @@ class Pool:
                 f"sub-{username}",
                 address,
                 self.oids.get(username, ""),
+                username in self.own,
             )
         )
+
+    async def groups_of(self, username: str) -> tuple[str, ...]:
+        return self.own.get(username, ())
 
     async def with_group(
         self, provider: str, group: str, *, url_decode_groups: bool
@@ -604,6 +610,85 @@ async def test_what_a_tenant_calls_the_pools_own_users_begins_nobodys_name(who: 
         of=own,
     )
     assert done == []
+
+
+OWN = tenant(
+    providers=(provider("acme-okta"), provider("acme-cognito", kind=ProviderKind.COGNITO)),
+)
+"""A tenant of which the pool's own users may be, too."""
+MEMBER, BOTH, FOREIGN, NOBODYS = "bob-own", "bob-both", "bob-globex", "bob-nobodys"
+OWN_USERS = {
+    MEMBER: ("tenants/acme", "tenants/acme/admins"),
+    BOTH: ("tenants/acme", "tenants/globex"),
+    FOREIGN: ("tenants/globex",),
+    NOBODYS: ("editors",),
+}
+
+
+def own_pool(**more: Any) -> Pool:
+    pool = Pool(**more)
+    pool.own = OWN_USERS
+    return pool
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        lambda name: Who(user=f"sub-{name}"),
+        lambda name: Who(idp_subject=f"sub-{name}"),
+        lambda name: Who(idp_subject=f"sub-{name}", provider="acme-cognito"),
+        lambda _: Who(email="bob@acme.com"),
+        lambda _: Who(email="bob@acme.com", provider="acme-cognito"),
+    ],
+    ids=["sub", "subject", "subject of the provider", "address", "address of the provider"],
+)
+async def test_a_block_disables_the_pools_own_user_who_is_this_tenants_and_no_other(
+    names: Callable[[str], Who],
+) -> None:
+    for name in OWN_USERS:
+        who = names(name)
+        done, _, _ = await follow(
+            own_pool(addresses={"bob@acme.com": (name,)}),
+            Record([recorded(who, "block")], [block(who)]),
+            of=OWN,
+        )
+        done = [step for step in done if step[1] in OWN_USERS]
+        assert done == ([("disable", name)] if name == MEMBER else []), name
+
+
+async def test_whose_sessions_ended_is_left_alone_in_the_pool_if_another_tenants_too() -> None:
+    """They were signed in here, and blocked here; the pool would keep them out everywhere."""
+    who = Who(email="bob@acme.com")
+    for name in OWN_USERS:
+        done, _, _ = await follow(
+            own_pool(),
+            Record([recorded(who, "end_sessions")]),
+            of=OWN,
+            users={"r1": (name, "acme-okta_1")},
+        )
+        alone = [] if name in {BOTH, FOREIGN} else [("sign_out", name)]
+        assert done == [*alone, ("sign_out", "acme-okta_1")], name
+
+
+async def test_a_tenant_without_users_of_the_pool_means_none_of_them() -> None:
+    who = Who(user=f"sub-{MEMBER}")
+    done, _, _ = await follow(own_pool(), Record([recorded(who, "block")], [block(who)]))
+    assert done == []
+
+
+async def test_a_user_of_the_pool_whom_another_block_is_against_stays_disabled() -> None:
+    for other in (
+        Who(user=f"sub-{MEMBER}"),
+        Who(idp_subject=f"sub-{MEMBER}", provider="acme-cognito"),
+    ):
+        pool = own_pool(disabled=[MEMBER])
+        record = Record([], [replace(block(other), id="c")])
+        disabled = Disabled(record, DisabledUser("b", "acme", MEMBER))
+        done, _, _ = await follow(pool, record, disabled=disabled, of=OWN)
+        assert ("enable", MEMBER) not in done, other
+        record.standing_now.clear()
+        done, _, _ = await follow(pool, record, disabled=disabled, of=OWN)
+        assert ("enable", MEMBER) in done, other
 
 
 async def test_an_address_means_people_of_this_tenants_providers_only() -> None:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from aiohttp import ClientSession, web
 
-from demo.cognito.control import branding, clients, groups, pools, providers, users
+from demo.cognito.control import (
+    branding,
+    clients,
+    groups,
+    own_users,
+    pools,
+    providers,
+    users,
+)
 from demo.cognito.control.errors import COMMON_ERRORS, ApiError, invalid, throttled
 from demo.cognito.control.faults import Call, CallFaults
 from demo.cognito.control.state import ACCOUNT_ID, ControlState
@@ -26,9 +34,16 @@ Operation = Callable[[ControlState, dict[str, Any]], dict[str, Any]]
 
 OPERATIONS: Mapping[str, Operation] = {
     "AddCustomAttributes": pools.add_custom_attributes,
+    "AdminAddUserToGroup": own_users.admin_add_user_to_group,
+    "AdminCreateUser": own_users.admin_create_user,
+    "AdminDeleteUser": own_users.admin_delete_user,
     "AdminDisableUser": users.admin_disable_user,
     "AdminEnableUser": users.admin_enable_user,
     "AdminGetUser": users.admin_get_user,
+    "AdminListGroupsForUser": own_users.admin_list_groups_for_user,
+    "AdminRemoveUserFromGroup": own_users.admin_remove_user_from_group,
+    "AdminResetUserPassword": own_users.admin_reset_user_password,
+    "AdminSetUserPassword": own_users.admin_set_user_password,
     "AdminUpdateUserAttributes": users.admin_update_user_attributes,
     "AdminUserGlobalSignOut": users.admin_user_global_sign_out,
     "CreateGroup": groups.create_group,
@@ -51,6 +66,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "ListIdentityProviders": providers.list_identity_providers,
     "ListUserPoolClients": clients.list_user_pool_clients,
     "ListUsers": users.list_users,
+    "ListUsersInGroup": own_users.list_users_in_group,
     "RevokeToken": users.revoke_token,
     "UpdateIdentityProvider": providers.update_identity_provider,
     "UpdateUserPoolClient": clients.update_user_pool_client,
@@ -59,15 +75,23 @@ OPERATIONS: Mapping[str, Operation] = {
 RATES: Mapping[str, int] = {
     **dict.fromkeys(
         (
+            "AdminAddUserToGroup",
+            "AdminDeleteUser",
             "AdminDisableUser",
             "AdminEnableUser",
+            "AdminRemoveUserFromGroup",
             "AdminUpdateUserAttributes",
             "AdminUserGlobalSignOut",
         ),
         25,
     ),
+    "AdminCreateUser": 50,
     "AdminGetUser": 120,
+    "AdminListGroupsForUser": 50,
+    "AdminResetUserPassword": 30,
+    "AdminSetUserPassword": 25,
     "ListUsers": 30,
+    "ListUsersInGroup": 30,
     "RevokeToken": 120,
 }
 """Calls per second per operation where it is not ``DEFAULT_RATE``."""

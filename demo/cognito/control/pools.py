@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from demo.cognito.attributes import MAX_LENGTH, SchemaAttribute
 from demo.cognito.control.errors import invalid
 from demo.cognito.control.state import ACCOUNT_ID, ControlState
+from demo.cognito.passwords import POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,16 +30,7 @@ def describe_user_pool(state: ControlState, request: dict[str, Any]) -> dict[str
             "Domain": state.domain_prefix,
             "UserPoolTier": pool.behaviour.tier,
             "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": True},
-            "Policies": {
-                "PasswordPolicy": {
-                    "MinimumLength": 8,
-                    "RequireUppercase": True,
-                    "RequireLowercase": True,
-                    "RequireNumbers": True,
-                    "RequireSymbols": False,
-                    "TemporaryPasswordValidityDays": 7,
-                }
-            },
+            "Policies": {"PasswordPolicy": POLICY},
             **pool.settings,
         }
     }

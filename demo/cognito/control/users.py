@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from demo.cognito.control.errors import ApiError, invalid
 from demo.cognito.control.state import ControlState, page
+from demo.cognito.passwords import user_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +38,10 @@ _FILTER = re.compile(r'\s*"?([\w:]+)"?\s*(\^?=)\s*"((?:[^"\\]|\\.)*)"\s*')
 
 
 def admin_get_user(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
-    user = _user(state.pool_of(request), request["Username"])
+    user = existing_user(state.pool_of(request), request["Username"])
     return {
         "Username": user.username,
-        "UserAttributes": _attributes(user),
+        "UserAttributes": attribute_pairs(user),
         "UserCreateDate": user.created,
         "UserLastModifiedDate": user.modified or user.created,
         "Enabled": user.enabled,
@@ -71,7 +72,9 @@ def list_users(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
             {
                 "Username": user.username,
                 "Attributes": [
-                    pair for pair in _attributes(user) if wanted is None or pair["Name"] in wanted
+                    pair
+                    for pair in attribute_pairs(user)
+                    if wanted is None or pair["Name"] in wanted
                 ],
                 "UserCreateDate": user.created,
                 "UserLastModifiedDate": user.modified or user.created,
@@ -87,14 +90,14 @@ def list_users(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
 def admin_user_global_sign_out(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
     """Every refresh token dies; the hosted pages' cookie does not."""
     pool = state.pool_of(request)
-    pool.revoke_user(_user(pool, request["Username"]).username)
+    pool.revoke_user(existing_user(pool, request["Username"]).username)
     return {}
 
 
 def admin_disable_user(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
     """Tokens die and no sign-in succeeds until the profile is enabled again."""
     pool = state.pool_of(request)
-    user = _user(pool, request["Username"])
+    user = existing_user(pool, request["Username"])
     user.enabled = False
     user.modified = pool.clock()
     pool.revoke_user(user.username)
@@ -103,7 +106,7 @@ def admin_disable_user(state: ControlState, request: dict[str, Any]) -> dict[str
 
 def admin_enable_user(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
     pool = state.pool_of(request)
-    user = _user(pool, request["Username"])
+    user = existing_user(pool, request["Username"])
     user.enabled = True
     user.modified = pool.clock()
     return {}
@@ -112,7 +115,7 @@ def admin_enable_user(state: ControlState, request: dict[str, Any]) -> dict[str,
 def admin_update_user_attributes(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
     """All or none; a blank value takes the attribute away."""
     pool = state.pool_of(request)
-    user = _user(pool, request["Username"])
+    user = existing_user(pool, request["Username"])
     changes = {given["Name"]: given.get("Value", "") for given in request["UserAttributes"]}
     for name, value in changes.items():
         attribute = pool.schema.get(name)
@@ -154,19 +157,17 @@ def revoke_token(state: ControlState, request: dict[str, Any]) -> dict[str, Any]
     return {}
 
 
-def _user(pool: Pool, username: str) -> User:
-    """By username; one of the pool's own also by ``sub``, a federated one not (API reference of
-    AdminGetUser, Username).
+def existing_user(pool: Pool, username: str) -> User:
+    """By username; one of the pool's own also by ``sub`` and by an alias, a federated one not (API
+    reference of AdminGetUser, Username).
     """
-    user = pool.users.get(pool.fold(username)) or next(
-        (u for u in pool.users.values() if u.sub == username and u.provider is None), None
-    )
+    user = user_of_name(pool, username)
     if user is None:
         raise ApiError("UserNotFoundException", "User does not exist.")
     return user
 
 
-def _attributes(user: User) -> list[dict[str, str]]:
+def attribute_pairs(user: User) -> list[dict[str, str]]:
     """As the API shows them: ``identities`` is JSON in a string, with a real boolean and number in
     it.
     """
