@@ -114,6 +114,10 @@ TCP_USER_TIMEOUT_S = 10.0
 """PostgreSQL drops a client that acknowledges no data: its machine is gone, and nobody closed the
 connection.
 """
+RETURN_S = 5.0
+"""How long ``close`` waits for connections that are being given back: PostgreSQL may be silent for
+a statement's time, and a busy machine slow. One that takes longer is left open.
+"""
 REFUSED_S = 5.0
 """For so long after a write that was refused the database counts as one that takes none. Serving
 processes write every few seconds at least.
@@ -124,6 +128,7 @@ _CHANGED = (
 )
 _PREPARING_S = 60.0
 """How long a start waits for another one that is making the schema."""
+_PREPARING_PAUSE_S = 0.05
 
 
 class BusyError(UnavailableError):
@@ -171,6 +176,8 @@ class Database:
         self._monotonic = monotonic
         self._refused: ReadOnlyError | None = None
         self._refused_at = 0.0
+        self._returning: set[asyncio.Task[None]] = set()
+        """Connections on their way back to the pool; whoever used one may be gone."""
         self._writer = Writer(self._transaction, patience_s=patience.writer_s)
         self.crypt = Crypt(keys)
         self.clock = DatabaseClock(self.read, shared=self.is_postgresql)
@@ -257,7 +264,10 @@ class Database:
         try:
             yield connection
         finally:
-            await asyncio.shield(connection.close())
+            returning = asyncio.create_task(connection.close())
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+            await asyncio.shield(returning)
 
     async def _lock(self, connection: AsyncConnection, name: str) -> None:
         if self.is_postgresql:
@@ -281,10 +291,11 @@ class Database:
         while True:
             try:
                 await self._prepare()
-            except BusyError:
+            except UnavailableError as error:
                 # Another process is making it.
-                if asyncio.get_running_loop().time() >= until:
+                if not _is_locked(error) or asyncio.get_running_loop().time() >= until:
                     raise
+                await asyncio.sleep(_PREPARING_PAUSE_S)  # SQLite may say so at once
             else:
                 break
         await self.clock.measure()
@@ -321,7 +332,7 @@ class Database:
         that is altered is dropped and made again; they are checked at the end. Raises
         ``ConfigError`` where somebody is connected.
         """
-        await self._engine.dispose()
+        await self._dispose()
         if self._session.lock is not None and not self._session.lock.take():
             raise ConfigError(in_use("on this machine"))
         try:
@@ -403,9 +414,18 @@ class Database:
             raise ReadOnlyError(str(self._refused))
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._dispose()
         if self._session.lock is not None:
             self._session.lock.close()
+
+    async def _dispose(self) -> None:
+        """Close every connection. One that comes back later would be kept by a pool that nobody
+        has: those on their way are waited for, ``RETURN_S`` at most.
+        """
+        until = self._monotonic() + RETURN_S
+        while (pending := {*self._returning, *self._writer.tasks}) and self._monotonic() < until:
+            await asyncio.wait(pending, timeout=until - self._monotonic())
+        await self._engine.dispose()
 
 
 def open_database(
@@ -633,6 +653,13 @@ def _takes_no_writes(error: BaseException | None) -> bool:
     if isinstance(error, sqlite3.Error):
         return (getattr(error, "sqlite_errorcode", 0) & _SQLITE_PRIMARY) in _SQLITE_READ_ONLY
     return getattr(error, "sqlstate", None) in _READ_ONLY
+
+
+def _is_locked(error: UnavailableError) -> bool:
+    """Whether another process's transaction is in the way."""
+    cause = getattr(error.__cause__, "orig", error.__cause__)
+    code = getattr(cause, "sqlite_errorcode", 0) & _SQLITE_PRIMARY
+    return isinstance(error, BusyError) or code == sqlite3.SQLITE_BUSY
 
 
 def _says(where: str, error: BaseException) -> str:

@@ -75,7 +75,8 @@ class Writer:
         self._busy = False
         self._urgent: deque[_Waiting] = deque()
         self._others: deque[_Waiting] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """Shared transactions from their begin to their commit."""
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[AsyncConnection]:
@@ -97,8 +98,8 @@ class Writer:
             loop = asyncio.get_running_loop()
             shared = _Shared(loop.create_future(), loop.create_future())
             task = loop.create_task(self._carry(shared))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
         try:
             connection = await asyncio.shield(shared.begun)
             async with _part(shared, connection):

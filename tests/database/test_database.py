@@ -3,12 +3,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import sqlite3
 import stat
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import event, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.admin.dispatch import SETTLE_S
@@ -53,6 +54,36 @@ async def test_every_table_is_made_and_json_comes_back_as_written(database: Data
         assert (await connection.execute(select(admin_keys.c.scopes))).scalar_one() == ["operator"]
         for table in metadata.sorted_tables:
             await connection.execute(select(func.count()).select_from(table))
+
+
+async def test_a_connection_that_is_on_its_way_back_is_closed_with_the_others(
+    database: Database,
+) -> None:
+    """Also where its user was cancelled meanwhile, as at the end of a background task."""
+    returning, go_on = asyncio.Event(), asyncio.Event()
+
+    @event.listens_for(database._engine.sync_engine.pool, "reset")
+    def _slow(connection: Any, _record: object, _state: object) -> None:
+        returning.set()
+        connection.run_async(lambda _: go_on.wait())
+
+    used: list[Any] = []
+
+    async def read() -> None:
+        async with database.read() as connection:
+            used.append((await connection.get_raw_connection()).driver_connection)
+
+    reading = asyncio.create_task(read())
+    await returning.wait()
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    closing = asyncio.create_task(database.close())
+    ended, _ = await asyncio.wait([closing], timeout=0.1)
+    assert not ended
+    go_on.set()
+    await closing
+    [driver] = used
+    assert driver.is_closed() if database.is_postgresql else driver._connection is None
 
 
 async def test_a_failed_write_leaves_nothing(database: Database) -> None:
@@ -109,6 +140,24 @@ def test_processes_that_start_at_once_make_the_schema_once(
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
+
+
+async def test_a_start_waits_for_another_one_that_makes_the_schema(tmp_path: Path) -> None:
+    """On a slow disk that takes longer than a writer waits for another's transaction."""
+    config = config_with(tmp_path / "state")
+    config.embedded_database_file.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(config.embedded_database_file)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN EXCLUSIVE")
+        database = open_database(
+            config, database_keys(), patience=Patience(statement_s=1.0, writer_s=0.01)
+        )
+        preparing = asyncio.create_task(database.prepare())
+        ended, _ = await asyncio.wait([preparing], timeout=0.2)
+        assert not ended
+        other.execute("COMMIT")
+        await preparing
+    await database.close()
 
 
 async def test_the_embedded_database_is_private(tmp_path: Path) -> None:
