@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, tuple_, update
 
 from gateway.database.schema import row_columns, row_name, sealed_columns
+from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
@@ -23,11 +24,27 @@ table.
 """
 
 
+NAMED = 10
+"""Cells that an error names, of those that do not open."""
+
+
 async def reencrypt(database: Database) -> int:
-    """Number of cells written again. Raises ``ConfigError`` for one that does not open,
-    ``UnavailableError``.
+    """Number of cells written again. Raises ``UnavailableError``, and ``ConfigError`` where cells
+    do not open: they stay as they are, and all others have been written by then.
     """
-    return sum([await _column(database, table, column) for table, column in sealed_columns()])
+    closed: list[str] = []
+    written = sum(
+        [await _column(database, table, column, closed) for table, column in sealed_columns()]
+    )
+    if closed:
+        more = f"\nand {len(closed) - NAMED} more" if len(closed) > NAMED else ""
+        msg = (
+            f"{len(closed)} of the stored secrets do not open, and stay as they are; all others "
+            "are encrypted with the new key. Give those again, or put their key back into the "
+            "key ring, then run this command again:\n" + "\n".join(closed[:NAMED]) + more
+        )
+        raise ConfigError(msg)
+    return written
 
 
 async def kids_in_use(database: Database) -> frozenset[str]:
@@ -45,7 +62,8 @@ async def kids_in_use(database: Database) -> frozenset[str]:
     return frozenset(found)
 
 
-async def _column(database: Database, table: Table, column: Column[Any]) -> int:
+async def _column(database: Database, table: Table, column: Column[Any], closed: list[str]) -> int:
+    """``closed``: takes a line for each cell that does not open."""
     keys, names = tuple(table.primary_key.columns), row_columns(table)
     written, after = 0, None
     while True:
@@ -63,7 +81,12 @@ async def _column(database: Database, table: Table, column: Column[Any]) -> int:
                 key, sealed, named = row[: len(keys)], row[len(keys)], row[len(keys) + 1 :]
                 if not database.crypt.is_current(sealed):
                     cell = {"table": table.name, "row": row_name(named), "column": column.name}
-                    fresh = database.crypt.seal(database.crypt.open(sealed, **cell), **cell)
+                    try:
+                        plain = database.crypt.open(sealed, **cell)
+                    except ConfigError as error:
+                        closed.append(str(error))
+                        continue
+                    fresh = database.crypt.seal(plain, **cell)
                     # Only over what was read: who wrote meanwhile wrote under the new key.
                     here = [name == value for name, value in zip(keys, key, strict=True)]
                     await connection.execute(

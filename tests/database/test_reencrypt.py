@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from gateway.database.engine import Database, open_database
 from gateway.database.reencrypt import kids_in_use, reencrypt
@@ -88,6 +88,28 @@ async def test_a_cell_whose_key_is_gone_is_named(database: Database, ring: Ring)
     ring.keys = keys.generate().database
     with pytest.raises(ConfigError, match=r"encrypted with key .*, which is not in the key ring"):
         await reencrypt(database)
+
+
+async def test_a_damaged_cell_keeps_no_other_one_under_the_old_key(
+    database: Database, ring: Ring
+) -> None:
+    await fill(database, rows=12)
+    table, column = next(iter(sealed_columns()))
+    async with database.write() as connection:
+        sealed = (await connection.execute(select(column))).scalars().first()
+        assert sealed is not None
+        await connection.execute(update(table).values({column.name: sealed}))
+    old = ring.keys[0].kid
+    ring.rotate()
+    with pytest.raises(ConfigError, match=r"11 of the stored secrets do not open") as refused:
+        await reencrypt(database)
+    assert str(refused.value).count("does not open") == 10
+    assert str(refused.value).endswith("and 1 more")
+    assert sealed not in str(refused.value)
+    async with database.read() as connection:
+        for _, each in sealed_columns():
+            kids = [s.partition(".")[0] for s in (await connection.execute(select(each))).scalars()]
+            assert kids.count(old) == (11 if each is column else 0)
 
 
 async def test_a_ring_that_opens_nothing_is_refused_and_one_that_lacks_a_key_is_told(
