@@ -99,6 +99,7 @@ LISTENER: Mapping[str, Any] = {
     "tcp_keepalive": True,
 }
 STOP_GRACE_S = 5.0
+ALIVE_S = 1.0
 READY_LOOK_S, READY_WAIT_S = 0.02, 5.0
 """How long the service manager waits for a dependency before it is told all the same: a replica
 that was ended because Redis is down would not be there when Redis is back.
@@ -141,6 +142,8 @@ class Process:
     """Called once ``/readyz`` would say so, or ``READY_WAIT_S`` after it began to serve."""
     owns_sockets: Callable[[], bool]
     """Asked when it ends: whether the sockets end with it, or other workers go on accepting."""
+    alive: Callable[[], None]
+    """Called every ``ALIVE_S`` seconds while the event loop turns."""
     workers: Callable[[], Sequence[bool]] | None = None
     """Of other processes that serve the checks, for which this one's ``/readyz`` speaks: of each,
     whether it serves.
@@ -308,6 +311,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             ),
         )
         process.started()
+        await stack.enter_async_context(background_task(_keep_alive(process)))
         await stack.enter_async_context(background_task(process.manager.keep_alive()))
         if await _ready(known, stop):
             process.ready()
@@ -324,6 +328,13 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             [listener for listener in listeners.values() if listener not in others],
             owns=process.owns_sockets,
         )
+
+
+async def _keep_alive(process: Process) -> None:
+    """Until cancelled."""
+    while True:
+        process.alive()
+        await asyncio.sleep(ALIVE_S)
 
 
 async def _ready(known: Mapping[str, Known], stop: asyncio.Event) -> bool:

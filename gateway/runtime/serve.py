@@ -64,6 +64,7 @@ class ProcessPlan:
     ready: Callable[[], None] = lambda: None
     owns_sockets: Callable[[], bool] = lambda: True
     """Whether the sockets end with this process: asked when it ends."""
+    alive: Callable[[], None] = lambda: None
     workers: Callable[[], Sequence[bool]] | None = None
     """Others serve the checks, and this one tells whether they do: of each, whether it serves."""
 
@@ -246,6 +247,7 @@ def _serve_here(
                 plan.started,
                 plan.ready,
                 plan.owns_sockets,
+                plan.alive,
                 plan.workers,
             )
             await run(config, process, config_path=config_path)
@@ -283,6 +285,7 @@ def _supervise(
                 started=lambda: flags.started(number),
                 ready=lambda: flags.ready(number),
                 owns_sockets=lambda: flags.stopping,
+                alive=lambda: flags.alive(number),
                 workers=beside,
             ),
             config_path,

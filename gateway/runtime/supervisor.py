@@ -3,6 +3,8 @@ but the log's.
 
 - A worker that ends is started again: after a second, and twice as long after each further failure,
   up to half a minute. The others go on.
+- A worker whose event loop stands still is ended and replaced: the ingress keeps its connections,
+  and would ask it again and again.
 - Exit code 2 (the configuration is wrong) ends everything only before anything has served: at the
   first start an operator waits for the message. Later the same code means that a file is away for a
   moment, and whoever serves must go on serving.
@@ -37,7 +39,12 @@ RESTART_S: Final = 1.0
 RESTART_LONGEST_S: Final = 30.0
 HEALTHY_S: Final = 60.0
 """A worker that ran for so long has recovered from what its predecessor died of."""
+STUCK_S: Final = 30.0
+"""A worker that has served and gives no sign of life for so long is ended. Only time in which the
+supervisor ran counts: a machine that was suspended ends nobody.
+"""
 _LOOK_S: Final = 0.05
+_LONGEST_LOOK_S: Final = 1.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _STOPPING: Final = 0
 """Place in the shared page; those of the workers follow."""
@@ -46,6 +53,8 @@ _SERVES: Final = 1
 _SERVED: Final = 2
 _READY: Final = 1024
 """Where the flags of those begin who are ready; workers are 65 at most."""
+_ALIVE: Final = 2048
+"""Where the counters of their signs of life begin."""
 
 
 class SharedFlags:
@@ -81,6 +90,14 @@ class SharedFlags:
         """Each has been ready once."""
         return all(self._page[_READY : _READY + workers])
 
+    def alive(self, worker: int) -> None:
+        """A sign of life."""
+        self._page[_ALIVE + worker] = (self._page[_ALIVE + worker] + 1) % 256
+
+    def signs_of_life(self, worker: int) -> int:
+        """Another number than before, if there was one since."""
+        return self._page[_ALIVE + worker]
+
     def ended(self, worker: int) -> None:
         """Said by the supervisor, once it knows."""
         if self.serves(worker):
@@ -97,6 +114,11 @@ class _Worker:
     started_at: float = 0.0
     due_at: float = 0.0
     """Monotonic seconds; meaningful while it does not run."""
+    signs: int = 0
+    """As ``SharedFlags.signs_of_life`` had it last."""
+    silent_s: float | None = None
+    """Since its last sign of life; None before its first."""
+    is_stuck: bool = False
 
 
 class Supervisor:
@@ -126,9 +148,11 @@ class Supervisor:
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         signal.signal(signal.SIGINT, lambda *_: self._stop())
         signal.signal(signal.SIGHUP, lambda *_: self._read_again())
-        told = False
+        told, looked = False, time.monotonic()
         while self._running or (self._waiting and not self._flags.stopping):
             now = time.monotonic()
+            self._end_stuck(min(now - looked, _LONGEST_LOOK_S))
+            looked = now
             if self._flags.stopping:
                 if now > self._ends_at:
                     self._pass_on(signal.SIGKILL)
@@ -148,6 +172,8 @@ class Supervisor:
         # A signal that came between the fork and what follows would reach neither the worker nor
         # anybody who knows its number.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        worker.signs, worker.silent_s = self._flags.signs_of_life(worker.number), None
+        worker.is_stuck = False
         try:
             pid = os.fork()
         except OSError as error:
@@ -179,6 +205,18 @@ class Supervisor:
         if self._flags.stopping:
             # Another thread of this process took the signal, which blocks none.
             self._pass_on(signal.SIGTERM)
+
+    def _end_stuck(self, passed_s: float) -> None:
+        for pid, worker in self._running.items():
+            signs = self._flags.signs_of_life(worker.number)
+            if signs != worker.signs:
+                worker.signs, worker.silent_s = signs, 0.0
+            elif worker.silent_s is not None and not worker.is_stuck:
+                worker.silent_s += passed_s
+                if worker.silent_s >= STUCK_S:
+                    worker.is_stuck = True
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
 
     def _stop(self) -> None:
         """Also within a signal handler."""
@@ -234,12 +272,17 @@ class Supervisor:
             extra=fields(
                 worker=worker.name,
                 exit_code=code,
-                cause=_cause(code),
+                cause=_STUCK if worker.is_stuck else _cause(code),
                 ran_s=round(ran_s, 1),
                 failures=worker.backoff.failures,
                 again_in_s=wait_s,
             ),
         )
+
+
+_STUCK: Final = (
+    f"its event loop stood still for {STUCK_S:.0f} s, and it was ended; please report a fault"
+)
 
 
 def _cause(code: int) -> str:

@@ -227,6 +227,25 @@ def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(
     assert "the key ring is missing" in str(log.events("config_invalid")[0]["error"])
 
 
+IMPATIENT = (
+    "from gateway.__main__ import main; from gateway.runtime import supervisor; "
+    "supervisor.STUCK_S = 5; main()"
+)
+
+
+def test_a_worker_that_stands_still_is_replaced_and_no_other_one(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=2, program=("-c", IMPATIENT)) as gateway:
+        before = gateway.workers()
+        assert len(before) == 3
+        victim = before[0]
+        os.kill(victim, signal.SIGSTOP)
+        until(lambda: "stood still" in gateway.log)
+        until(lambda: len(gateway.workers()) == 3)
+        assert set(before) - set(gateway.workers()) == {victim}
+        until(lambda: gateway.check() == 401)
+        assert gateway.log.count('"event": "worker_died"') == 1
+
+
 def test_a_flood_of_logins_is_not_noticed_by_whoever_is_signed_in(
     piped: tuple[GatewayProcess, Log],
 ) -> None:

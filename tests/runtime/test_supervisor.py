@@ -11,7 +11,7 @@ import time
 import pytest
 
 from gateway.runtime.service_manager import ServiceManager
-from gateway.runtime.supervisor import SharedFlags, Supervisor, _cause
+from gateway.runtime.supervisor import STUCK_S, SharedFlags, Supervisor, _cause
 
 SCRIPT = """
 import os, sys, time, logging, signal
@@ -21,6 +21,7 @@ from gateway.runtime.service_manager import ServiceManager
 from gateway.runtime.supervisor import SharedFlags, Supervisor
 configure("json", "info")
 supervisor.RESTART_S = supervisor._LOOK_S = 0.01
+supervisor.STUCK_S = 0.5
 codes = [int(code) for code in sys.argv[1].split(",")]
 fork, without = os.fork, int(sys.argv[3])
 def scarce():
@@ -35,6 +36,9 @@ def child(number):
     code = codes[number]
     if code < 0:
         flags.started(number)
+        for _ in range(-code if code < -1 else 0):
+            flags.alive(number)
+            time.sleep(0.02)
         time.sleep(60)
     os._exit(code)
 looks = 0
@@ -49,8 +53,9 @@ print(Supervisor(names, flags, child, ServiceManager()).run(tend), flush=True)
 
 
 def supervised(codes: str, *, looks: int = 60, without: int = 0) -> tuple[str, list[str]]:
-    """Exit code of the supervisor, and what it logged. A worker with a code below zero serves; any
-    other ends at once with its code. ``without``: how many forks fail first.
+    """Exit code of the supervisor, and what it logged. A worker with a code below zero serves, and
+    gives as many signs of life where it is below -1; any other ends at once with its code.
+    ``without``: how many forks fail first.
     """
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT, codes, str(looks), str(without)],
@@ -83,6 +88,36 @@ def test_a_worker_that_dies_again_and_again_is_started_less_and_less_often() -> 
         for line in died
     ]
     assert waits == [0.01 * 2**n for n in range(len(died))]
+
+
+def test_a_worker_that_stands_still_is_ended_and_started_again() -> None:
+    code, died = supervised("-2,-1,-200", looks=120)
+    assert code == "0"
+    assert died and {'"worker": "worker-0"' in line for line in died} == {True}, (
+        "one has never served, one goes on"
+    )
+    assert all("stood still" in line and '"exit_code": -9' in line for line in died)
+
+
+def test_silence_is_counted_from_the_last_sign_of_life() -> None:
+    flags = SharedFlags()
+    supervisor = Supervisor(["worker-0"], flags, lambda _: None, ServiceManager())
+    worker = supervisor._waiting.pop()
+    killed: list[int] = []
+    supervisor._running[os.getpid()] = worker
+    flags.alive(worker.number)
+    supervisor._end_stuck(0.0)
+    assert worker.silent_s == 0.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "kill", lambda pid, _: killed.append(pid))
+        for _ in range(int(STUCK_S) - 1):
+            supervisor._end_stuck(1.0)
+        flags.alive(worker.number)
+        supervisor._end_stuck(1.0)
+        assert not killed
+        for _ in range(int(STUCK_S) * 2):
+            supervisor._end_stuck(1.0)
+    assert killed == [os.getpid()], "once"
 
 
 def test_a_machine_without_processes_is_asked_again_and_ends_nothing() -> None:

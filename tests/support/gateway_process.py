@@ -27,7 +27,7 @@ from gateway.sessions.store import RedisSessions
 from tests.sessions.conftest import HOST, Login, tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
 LISTENERS = ("check", "public", "admin", "hooks")
@@ -177,6 +177,7 @@ def serving(
     open_files: int | None = None,
     environment: dict[str, str] | None = None,
     tenants: str = TENANT,
+    program: Sequence[str] = ("-m", "gateway"),
 ) -> Iterator[GatewayProcess]:
     """Both roles. ``open_files``: hard limit of descriptors. Leaving kills what is left."""
     (folder / "state").mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -192,8 +193,7 @@ def serving(
 
     command = [
         sys.executable,
-        "-m",
-        "gateway",
+        *program,
         "serve",
         "-c",
         str(folder / "gateway.yaml"),
