@@ -19,15 +19,11 @@ import asyncio
 import json
 import logging
 import math
-import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
-
 from gateway.core.canonical import canonical_id
-from gateway.database.engine import insert_new
-from gateway.database.schema import directory_members, hook_standing, overlays
+from gateway.database.schema import directory_members
 from gateway.errors import PeerError
 from gateway.hooks.effects import groups_that_count
 from gateway.hooks.event import (
@@ -43,9 +39,9 @@ from gateway.hooks.event import (
     optional,
     text,
 )
-from gateway.hooks.inbox import about_key, lane_key
 from gateway.hooks.reconcile.cursors import page_of
 from gateway.hooks.reconcile.fetch import said
+from gateway.hooks.reconcile.known_members import EVERYBODY, KnownMembers, new_reading
 from gateway.hooks.sources.entra import MISSING, removed
 from gateway.log import fields
 from gateway.metrics import RECONCILE_SKIPPED
@@ -62,13 +58,12 @@ if TYPE_CHECKING:
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.reconcile.cursors import Cursors
     from gateway.hooks.reconcile.graph_client import GraphClient
+    from gateway.hooks.reconcile.known_members import Refused
 
 QUERIES = {
     "users": "/users/delta?$select=id,accountEnabled",
     "groups": "/groups/delta?$select=displayName,members",
 }
-EVERYBODY = ""
-"""``group_id`` of the rows that stand for the directory's users themselves."""
 MAX_PAGES = 10_000
 
 log = logging.getLogger(__name__)
@@ -126,6 +121,7 @@ class GraphDelta:
         self._cursors = cursors
         self._inbox = inbox
         self._names = names
+        self._members = KnownMembers(database)
         self._stored = stored
         self._clock = clock
 
@@ -166,7 +162,7 @@ class GraphDelta:
                     raise PeerError(
                         "malformed_answer", f"Graph refuses a full reading: {said(reply)}"
                     )
-                reading = _Reading(start, _new_name())
+                reading = _Reading(start, new_reading())
                 await self._cursors.keep(target, page_of(resource), reading.text())
                 continue
             document = reply.document if isinstance(reply.document, dict) else {}
@@ -192,7 +188,11 @@ class GraphDelta:
                     ),
                 )
             if reading.full and last:
-                seen.vanished = await self._unseen(target, resource, reading.name) - seen.there
+                users = directory_members.c.group_id == EVERYBODY
+                vanished = await self._members.unseen(
+                    target, users if resource == "users" else ~users, reading=reading.name
+                )
+                seen.vanished = vanished - seen.there
             following = None if last else _Reading(str(onward), reading.name)
             found += await self._write(
                 target,
@@ -252,26 +252,8 @@ class GraphDelta:
         return (
             _Reading(cursor.text)
             if cursor is not None and cursor.text
-            else _Reading(start, _new_name())
+            else _Reading(start, new_reading())
         )
-
-    async def _unseen(self, target: HookTarget, resource: str, name: str) -> set[tuple[str, str]]:
-        """Who is known, and was not seen by the full reading of this name."""
-        where = [
-            directory_members.c.tenant == target.tenant,
-            directory_members.c.provider == target.provider,
-            directory_members.c.reading != name,
-        ]
-        where.append(
-            directory_members.c.group_id == EVERYBODY
-            if resource == "users"
-            else directory_members.c.group_id != EVERYBODY
-        )
-        async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(directory_members.c.group_id, directory_members.c.member).where(*where)
-            )
-            return {(row.group_id, row.member) for row in rows}
 
     async def _write(
         self,
@@ -290,21 +272,13 @@ class GraphDelta:
         }
 
         async def news_of(connection: AsyncConnection) -> tuple[list[HookEvent], list[HookEvent]]:
-            refused = await self._refused(connection, target)
+            refused = await self._members.refused(connection, target, Source.ENTRA)
             unknown = [
                 event
                 for event in missing
-                if not (
-                    {
-                        (lane_key(target, event), about_key(event.group)),
-                        (_group_lane(target, event), about_key(event.group)),
-                    }
-                    & refused
-                )
+                if not (refused.holds(target, event) or refused.holds_for_all(target, event))
             ]
-            return _news(
-                target, events, refused, await self._taken_from_everybody(connection, target)
-            ), unknown
+            return _news(target, events, refused), unknown
 
         async with self._database.read() as reading_first:
             changed, unknown = await news_of(reading_first)
@@ -328,7 +302,7 @@ class GraphDelta:
                 await self._inbox.write_those(connection, target, prepared, news)
             # Of those who are refused already, nothing more is to be found out.
             gone = seen.gone | (seen.vanished - {missing[event] for event in unknown})
-            await self._remember(connection, target, seen.there, gone, name=reading.name)
+            await self._members.remember(connection, target, seen.there, gone, reading=reading.name)
             if following is None:
                 await self._cursors.put(connection, target, resource, end, read_at=asked_at)
                 await self._cursors.drop(connection, target, page_of(resource))
@@ -352,113 +326,15 @@ class GraphDelta:
             self._stored()
         return found
 
-    async def _refused(
-        self, connection: AsyncConnection, target: HookTarget
-    ) -> set[tuple[str, str]]:
-        """Lane and ``about`` of what this source refuses."""
-        rows = await connection.execute(
-            select(hook_standing.c.lane, hook_standing.c.about).where(
-                hook_standing.c.tenant == target.tenant,
-                hook_standing.c.provider == target.provider,
-                hook_standing.c.source == Source.ENTRA.value,
-                hook_standing.c.refused == 1,
-            )
-        )
-        return {(row.lane, row.about) for row in rows}
 
-    async def _taken_from_everybody(
-        self, connection: AsyncConnection, target: HookTarget
-    ) -> frozenset[str]:
-        """Names and ids of deleted groups that are not believed again: who is added to another
-        group of the name has it.
-        """
-        this = (
-            overlays.c.tenant == target.tenant,
-            overlays.c.source == Source.ENTRA.value,
-            overlays.c.everybody == 1,
-            overlays.c.lifted_at.is_(None),
-            overlays.c.cleared_at.is_(None),
-        )
-        return frozenset(
-            (await connection.execute(select(overlays.c.group_name).where(*this))).scalars()
-        )
-
-    async def _remember(
-        self,
-        connection: AsyncConnection,
-        target: HookTarget,
-        there: set[tuple[str, str]],
-        gone: set[tuple[str, str]],
-        *,
-        name: str,
-    ) -> None:
-        """``name``: of the full reading that saw them, "" for a change."""
-        rows = [
-            {
-                "tenant": target.tenant,
-                "provider": target.provider,
-                "group_id": group,
-                "member": member,
-                "reading": name,
-            }
-            for group, member in sorted(there)
-        ]
-        for start in range(0, len(rows), 500):
-            statement = insert_new(self._database, directory_members).values(
-                rows[start : start + 500]
-            )
-            keys = ["tenant", "provider", "group_id", "member"]
-            await connection.execute(
-                statement.on_conflict_do_update(index_elements=keys, set_={"reading": name})
-                if name
-                else statement.on_conflict_do_nothing()
-            )
-        mine = (
-            directory_members.c.tenant == target.tenant,
-            directory_members.c.provider == target.provider,
-        )
-        for group, member in sorted(gone):
-            await connection.execute(
-                delete(directory_members).where(
-                    *mine,
-                    directory_members.c.group_id == group,
-                    directory_members.c.member == member,
-                )
-            )
-
-
-def _new_name() -> str:
-    return uuid.uuid4().hex
-
-
-def _news(
-    target: HookTarget,
-    events: Iterable[HookEvent],
-    refused: set[tuple[str, str]],
-    taken: frozenset[str],
-) -> list[HookEvent]:
-    """Without what this source's standing says already. ``taken``: groups that were taken from
-    everybody.
-    """
-    gives_back = {Effect.LIFT, Effect.LOOK_UP_MEMBERSHIP}
-
-    def is_news(event: HookEvent) -> bool:
-        if event.effect is Effect.LOOK_UP_ACCOUNT or (
-            (lane_key(target, event), about_key(event.group)) in refused
-        ) is (event.effect in gives_back):
-            return True
-        return (
-            event.effect is Effect.LOOK_UP_MEMBERSHIP
-            and event.group is not None
-            and not taken.isdisjoint(event.group.spellings)
-        )
-
-    news = [event for event in events if is_news(event)]
+def _news(target: HookTarget, events: Iterable[HookEvent], refused: Refused) -> list[HookEvent]:
+    """Without what this source's standing says already."""
     # A delta, too, may still say what was true before the notification that refused: the applier
     # asks again, later.
     return [
         replace(e, effect=Effect.LOOK_UP_ACCOUNT, event_time=None) if e.effect is Effect.LIFT else e
-        for e in news
+        for e in events
+        if e.effect is Effect.LOOK_UP_ACCOUNT or refused.is_news(target, e)
     ]
 
 
@@ -558,11 +434,6 @@ def _group(
             )
         )
     return events
-
-
-def _group_lane(target: HookTarget, event: HookEvent) -> str:
-    """Where it stands that the event's group was deleted."""
-    return lane_key(target, replace(event, subject=None)) if event.group is not None else ""
 
 
 def _missing(group: str, member: str) -> HookEvent:
