@@ -25,6 +25,8 @@ from demo.cognito.pool import AppClient, IdentityProvider, random_id
 from demo.cognito.server import Cognito
 from demo.idp.console import Console
 from demo.idp.entra_like import entra_like
+from demo.idp.google_directory import GoogleDirectory
+from demo.idp.google_like import google_like
 from demo.idp.graph import Graph
 from demo.idp.okta_events import OktaEvents
 from demo.idp.okta_like import okta_like
@@ -76,10 +78,22 @@ MAPPINGS: Mapping[str, Mapping[str, str]] = {
         "custom:oid": "oid",
         "custom:idp_iat": "iat",
     },
+    "google": {
+        "username": "sub",
+        "email": "email",
+        "email_verified": "email_verified",
+        "name": "name",
+        "custom:hd": "hd",
+        "custom:idp_iat": "iat",
+    },
 }
-UPSTREAM_SCOPES = {"okta": "openid profile email groups", "entra": "openid profile email"}
+UPSTREAM_SCOPES = {
+    "okta": "openid profile email groups",
+    "entra": "openid profile email",
+    "google": "openid profile email",
+}
 
-Kind = Literal["okta", "entra"]
+Kind = Literal["okta", "entra", "google"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +102,7 @@ class Customer:
     Cognito.
 
     An Okta-like one sends event hooks and keeps a System Log (``okta``); an Entra-like one has a
-    Graph (``graph``).
+    Graph (``graph``), a Google-like one a Directory API (``google``).
     """
 
     name: str
@@ -99,6 +113,7 @@ class Customer:
     console: Console
     okta: OktaEvents | None = None
     graph: Graph | None = None
+    google: GoogleDirectory | None = None
     saml: SamlFace | None = None
     """Where the IdP speaks SAML too; Cognito is registered there."""
 
@@ -236,7 +251,7 @@ class DemoCloud:
         """
         bound = bind(port) if origin is None else await bind_origin(origin)
         origin = origin or bound.url(host or f"{name}.localhost")
-        okta, graph = None, None
+        okta, graph, google = None, None, None
         if kind == "okta":
             server = okta_like(
                 name,
@@ -248,6 +263,12 @@ class DemoCloud:
             )
             okta = OktaEvents(server, self._http, clock=self.clock)
             outbox, panel = okta.outbox, okta.panel
+        elif kind == "google":
+            server = google_like(
+                name, origin=origin, port=bound.port, clock=self.clock, new_key=self._new_key
+            )
+            google = GoogleDirectory(server, self._http, clock=self.clock)
+            outbox, panel = google.channels.outbox, google.channels.panel
         else:
             tenant_id = tenant_id or str(uuid.uuid4())
             server = entra_like(
@@ -278,6 +299,7 @@ class DemoCloud:
             console=console,
             okta=okta,
             graph=graph,
+            google=google,
             saml=self._saml_face(server) if saml else None,
         )
         self.customers[name] = customer

@@ -38,6 +38,7 @@ LONG_MODULES: Final = {
     "hooks/inbox.py": "the statements of one table, which have to agree about its states",
     "hooks/receive/scim.py": "one handler for each operation of SCIM",
     "hooks/reconcile/graph_delta.py": "one reading: pages, tokens, what changed, what is new",
+    "hooks/reconcile/google_reading.py": "one reading: pages, tokens, members, what is new",
     "hooks/scim/filter.py": "a grammar: scanner, parser, evaluation",
     "hooks/scim/resources.py": "users and groups, read and written in one place",
     "hooks/scim/store.py": "the operations of one transaction",

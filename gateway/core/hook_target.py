@@ -43,6 +43,10 @@ class HookTarget:
     """What this provider asks for beside ``allowed_groups``. All canonical (``core.canonical``), as
     events write groups.
     """
+    service_account: Secret | None = None
+    """Google: the key of a service account, as JSON text; it reads the directory."""
+    admin_email: str | None = None
+    """Google: the administrator for whom it reads; None where it has an admin role of its own."""
 
     def __post_init__(self) -> None:
         for name in ("groups_used", "allowed_groups", "provider_groups"):

@@ -65,6 +65,10 @@ VENDORS = {
     ProviderKind.GOOGLE: "Google",
 }
 """What people call the sign-in of a kind; the other kinds say nothing about it."""
+GOOGLE_DIRECTORY_KINDS = frozenset({ProviderKind.GOOGLE, ProviderKind.SAML, ProviderKind.OIDC})
+"""How users of Google Workspace may sign in: by Google's OpenID Connect, or through an application
+of theirs; the directory behind is the same.
+"""
 
 
 class EmailTrust(StrEnum):

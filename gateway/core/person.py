@@ -24,3 +24,5 @@ class Account:
 
     enabled: bool
     email: str = ""
+    names: tuple[tuple[str, str], ...] = ()
+    """What else tokens may call the user, where the directory tells (``event.Subject.names``)."""

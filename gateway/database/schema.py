@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0002"
+REVISION = "0003"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -496,6 +496,36 @@ graph_subscriptions = Table(
     Column("renewed_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
     UniqueConstraint("tenant", "provider", "resource"),
+)
+
+directory_channels = Table(
+    "directory_channels",  # push channels of Google's Directory API, one for each kind of change
+    metadata,
+    Column("id", String(64), primary_key=True),  # ours
+    Column("tenant", String(40), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("event", String(40), nullable=False),
+    Column("resource", String(256), nullable=False),  # Google's, needed to stop it
+    Column(
+        "made_for", String(64), nullable=False
+    ),  # digest of address, credential and secret: another one means making it again
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index(None, "tenant", "provider"),
+)
+
+directory_addresses = Table(
+    # whose an address is, as the last reading of a Google directory told: one that moves on is
+    # given up by whoever had it before
+    "directory_addresses",
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("provider", String(32), primary_key=True),
+    Column("address", String(64), primary_key=True),  # digest
+    Column("member", String(128), nullable=False),
+    Column("is_primary", Integer, nullable=False),  # 1: what the user is called now; 0: an alias
+    sealed("value"),
+    Index(None, "tenant", "provider", "member"),
 )
 
 directory_cursors = Table(

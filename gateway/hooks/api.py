@@ -48,12 +48,12 @@ class Directory(Protocol):
     ``UnavailableError``.
     """
 
-    async def account(self, target: HookTarget, oid: str) -> Account | None:
+    async def account(self, target: HookTarget, user: str) -> Account | None:
         """None: the directory does not know the person, which it also says of people who were just
         created.
         """
 
-    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool | None:
+    async def is_member(self, target: HookTarget, user: str, group_id: str) -> bool | None:
         """None: the directory does not know the person (see ``account``)."""
 
     async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
@@ -65,3 +65,11 @@ class Directory(Protocol):
 
     async def lifecycle(self, target: HookTarget, subscription: str, kind: str) -> None:
         """React to what the provider says about one of its subscriptions."""
+
+    async def known_names(self, target: HookTarget, user: str) -> tuple[tuple[str, str], ...]:
+        """What tokens may call a user who is not in the directory any more, as far as readings
+        told; empty for a directory whose ids are in tokens.
+        """
+
+    async def has_another_owner(self, target: HookTarget, email: str, user: str) -> bool:
+        """Whether the directory has told that the address is another user's."""

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.canonical import canonical_address, canonical_id
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
-from gateway.hooks.event import BY_HAND, Effect, Group, HookEvent, Subject
+from gateway.hooks.event import BY_HAND, Effect, Group, HookEvent, Source, Subject
 from gateway.hooks.ordering import REFUSES, AccountState, Transition, effective_time, reduce
 
 if TYPE_CHECKING:
@@ -535,7 +535,7 @@ def _exemptions(event: HookEvent, target: HookTarget) -> tuple[RevocationRequest
     subject, group = event.subject, event.group
     if (
         subject is None
-        or subject.record
+        or (subject.record and event.source is Source.SCIM)
         or group is None
         or not group.id
         or event.event_time is None

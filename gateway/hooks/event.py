@@ -71,6 +71,7 @@ class Source(StrEnum):
 
     OKTA = "okta"
     ENTRA = "entra"
+    GOOGLE = "google"
     SCIM = "scim"
     BACKCHANNEL = "backchannel"
     SSF = "ssf"

@@ -56,12 +56,10 @@ class Names:
 
     def complete(self, group: Group) -> Group:
         """The group as an event names it, with what else it is and was called."""
-        others = dict.fromkeys(name for name in (self.current, *self.former) if name != group.name)
-        return (
-            Group(group.id, group.name, tuple(others))
-            if group.name
-            else Group(group.id, self.current, self.former)
-        )
+        name = group.name or self.current
+        others = dict.fromkeys((self.current, *self.former, *group.former))
+        others.pop(name, None)
+        return Group(group.id, name, tuple(others))
 
 
 def group_key(target: HookTarget, source: Source, group_id: str) -> str:

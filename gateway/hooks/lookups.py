@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.effects import Found, groups_that_count, is_another
-from gateway.hooks.event import Effect, HookEvent, Source
+from gateway.hooks.event import Effect, HookEvent, Source, Subject
 from gateway.hooks.inbox import about_key, lane_key
 from gateway.hooks.ordering import effective_time
-from gateway.hooks.sources.entra import MISSING
+from gateway.hooks.sources import entra, google
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.core.person import Person
     from gateway.hooks.api import Directory, People
     from gateway.hooks.effects import EffectPlan, Kept, Notice
-    from gateway.hooks.event import Group, Subject
+    from gateway.hooks.event import Group
     from gateway.hooks.group_names import Names
     from gateway.hooks.inbox import Inbox, Pending
     from gateway.hooks.scim.people import ScimPeople
@@ -39,6 +39,8 @@ created; longer keeps in who was deleted for good where no notification and no r
 
 ABSENT = "users/not-found"
 """Type of an event that the look-up of an unknown person makes."""
+AGREED = frozenset({entra.MISSING, google.MISSING, google.DELETED})
+"""Types of events that say themselves what a look-up then says again."""
 
 
 class Postponed(Exception):  # noqa: N818 - not an error: a directory is asked again at ``until``
@@ -135,23 +137,52 @@ class Lookups:
         if known is not None and known.state.refused and asked_at < known.state.at + SETTLE_S:
             raise Postponed(known.state.at + SETTLE_S)
         if event.group is None:
-            account = await self.ask().account(target, event.subject.oid)
-            if account is None:
-                _wait_for_second_answer(pending, asked_at)
-                return replace(event, type=ABSENT, effect=Effect.BLOCK, event_time=asked_at)
-            return replace(
-                event, effect=Effect.LIFT if account.enabled else Effect.BLOCK, event_time=asked_at
-            )
-        member = await self.ask().is_member(target, event.subject.oid, event.group.id)
+            return await self._account(target, pending, event, event.subject, asked_at)
+        user = event.subject.oid or event.subject.record
+        member = await self.ask().is_member(target, user, event.group.id)
         if not member:
             # Somebody said that there is a change; where it was an addition, this is the answer
             # from before it.
             _wait_for_second_answer(pending, asked_at)
         if member and event.group is not None:
             await self._settled_deletion(target, event, asked_at)
+        if event.subject.record:
+            names = await self.ask().known_names(target, user)
+            event = replace(event, subject=event.subject.joined(Subject.of_record(user, names)))
         return replace(
             event,
             effect=Effect.GROUP_ADDED if member else Effect.GROUP_REMOVED,
+            event_time=asked_at,
+        )
+
+    async def _account(
+        self,
+        target: HookTarget,
+        pending: Pending,
+        event: HookEvent,
+        subject: Subject,
+        asked_at: float,
+    ) -> HookEvent:
+        user = subject.oid or subject.record
+        account = await self.ask().account(target, user)
+        if account is None:
+            _wait_for_second_answer(pending, asked_at)
+            names = await self.ask().known_names(target, user) if subject.record else ()
+            return replace(
+                event,
+                type=ABSENT,
+                effect=Effect.BLOCK,
+                subject=subject.joined(Subject.of_record(subject.record, names)),
+                event_time=asked_at,
+            )
+        if account.enabled and subject.record and asked_at < pending.received_at + SETTLE_S:
+            # The answer may be from before the change that was told.
+            raise Postponed(pending.received_at + SETTLE_S)
+        return replace(
+            event,
+            effect=Effect.LIFT if account.enabled else Effect.BLOCK,
+            # As the directory names the user now: what was given up is nobody's to give back.
+            subject=Subject.of_record(subject.record, account.names) if account.names else subject,
             event_time=asked_at,
         )
 
@@ -184,7 +215,8 @@ class Lookups:
                     else ()
                 ):
                     if kind == "email" and (
-                        is_another(subject, one) or await self._has_a_record(target, subject, one)
+                        is_another(subject, one)
+                        or await self._is_anothers(target, event, one, value)
                     ):
                         others.add(value)
                     else:
@@ -192,6 +224,19 @@ class Lookups:
             if people:
                 return Found(tuple(people.values()), by_address=kinds == ("email",))
         return Found(by_address=bool(subject.email), others=frozenset(others))
+
+    async def _is_anothers(
+        self, target: HookTarget, event: HookEvent, person: Person, email: str
+    ) -> bool:
+        """Whether the source itself says that the address is another one's."""
+        subject = event.subject or Subject()
+        if event.source is Source.SCIM:
+            return await self._has_a_record(target, subject, person)
+        return bool(
+            subject.record
+            and event.source is Source.GOOGLE
+            and await self.ask().has_another_owner(target, email, subject.record)
+        )
 
     async def _has_a_record(self, target: HookTarget, subject: Subject, person: Person) -> bool:
         """Whether the sender keeps another, active record of somebody who is signed in with an
@@ -244,5 +289,5 @@ def _wait_for_second_answer(pending: Pending, asked_at: float) -> None:
     """Raises ``Postponed`` unless the event says the same as the answer, or is old enough for it
     to be a second one.
     """
-    if pending.event.type != MISSING and asked_at < pending.received_at + ABSENT_S:
+    if pending.event.type not in AGREED and asked_at < pending.received_at + ABSENT_S:
         raise Postponed(pending.received_at + ABSENT_S)

@@ -100,6 +100,9 @@ def setup_instructions(target: HookTarget, url: str | None) -> SetupInstructions
             "entra lifecycle": f"{base}/hooks/entra/{where}/lifecycle",
             **addresses,
         }
+    if target.service_account is not None or target.kind is ProviderKind.GOOGLE:
+        # Opened by the gateway itself: nobody enters it anywhere.
+        addresses = {"google": f"{base}/hooks/google/{where}", **addresses}
     events = tuple(sorted(okta.EFFECTS)) if target.kind is ProviderKind.OKTA else ()
     return SetupInstructions(
         target.tenant,
@@ -135,6 +138,10 @@ def _missing(target: HookTarget, url: str | None) -> dict[str, str]:
             for name, value in needed.items()
             if not value
         }
+    if target.kind is ProviderKind.GOOGLE and target.service_account is None:
+        found["providers[].hooks.service_account"] = (
+            "reads the users and groups of the Workspace directory, and hears of their changes"
+        )
     if target.kind in {ProviderKind.OKTA, ProviderKind.OIDC} and target.client_id is None:
         found["providers[].hooks.client_id"] = (
             "audience of back-channel logout tokens, and this application's assignments"

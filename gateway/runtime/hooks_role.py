@@ -24,7 +24,12 @@ from gateway.hooks.people_register import PeopleRegister
 from gateway.hooks.receive import application
 from gateway.hooks.receive.services import HookServices
 from gateway.hooks.reconcile.cursors import Cursors
+from gateway.hooks.reconcile.directories import Directories, GoogleDirectory
 from gateway.hooks.reconcile.fetch import Fetch
+from gateway.hooks.reconcile.google_addresses import GoogleAddresses
+from gateway.hooks.reconcile.google_channels import GoogleChannels
+from gateway.hooks.reconcile.google_client import GoogleClient
+from gateway.hooks.reconcile.google_reading import GoogleReading
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.graph_delta import GraphDelta
 from gateway.hooks.reconcile.okta_backfill import OktaBackfill
@@ -104,6 +109,9 @@ async def hook_role(
     cursors = Cursors(database, committer)
     names = GroupNames(database)
     subscriptions = Subscriptions(database, committer, graph, cursors, url=url, clock=clock)
+    google = GoogleClient(fetch, clock=clock)
+    addresses = GoogleAddresses(database)
+    google_directory = GoogleDirectory(database, google, cursors, addresses, clock=clock)
     quota = config.hooks.scim
     scim = ScimStore(
         database,
@@ -128,26 +136,47 @@ async def hook_role(
         targets=targets,
         revoker=revoker,
         people=people,
-        directory=subscriptions,
+        directory=Directories(subscriptions, google_directory),
         outbox=outbox,
         clock=clock,
         brake=brake,
     )
+    readers = (
+        GraphDelta(
+            database,
+            committer,
+            graph,
+            cursors,
+            inbox,
+            names,
+            subscriptions,
+            stored=applier.wake,
+            clock=clock,
+        ),
+        OktaBackfill(fetch, committer, cursors, inbox, names, stored=applier.wake, clock=clock),
+        GoogleReading(
+            database,
+            committer,
+            google,
+            cursors,
+            inbox,
+            names,
+            addresses,
+            GoogleChannels(database, committer, google, cursors, url=url, clock=clock),
+            stored=applier.wake,
+            clock=clock,
+        ),
+    )
     reconciliation = Reconciliation(
         leader=Leader(database, committer, name="reconciliation", holder=holder, clock=clock),
         targets=targets,
-        subscriptions=subscriptions,
-        delta=GraphDelta(
-            database, committer, graph, cursors, inbox, names, stored=applier.wake, clock=clock
-        ),
-        backfill=OktaBackfill(
-            fetch, committer, cursors, inbox, names, stored=applier.wake, clock=clock
-        ),
+        readers=readers,
         cursors=cursors,
         applier=applier,
         interval_s=config.hooks.reconcile_interval.total_seconds(),
         clock=clock,
     )
+    subscriptions.wake = google_directory.wake = reconciliation.wake
     activity_counter = ActivityCounter(database, committer, clock=clock)
     by_hand = ByHand(
         SqlRevocations(database),

@@ -66,6 +66,8 @@ FIELDS: Mapping[str, Authority] = {
     "providers[].hooks.client_secret": _TENANT,
     "providers[].hooks.audience": _TENANT,
     "providers[].hooks.api_token": _TENANT,
+    "providers[].hooks.service_account": _TENANT,
+    "providers[].hooks.admin_email": _TENANT,
     "providers[].hooks.api_url": _OPERATOR,  # the gateway calls it, in hooks.private_networks too
     "default_provider": _TENANT,
     "fallback_providers": _TENANT,

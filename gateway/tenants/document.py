@@ -43,12 +43,14 @@ from gateway.core.hook_target import WebhookEvent  # noqa: TC001 - pydantic read
 from gateway.core.hosts import canonical_host, includes
 from gateway.core.idle_counts import MAX_EXCLUDES
 from gateway.core.model import (
+    GOOGLE_DIRECTORY_KINDS,
     AppPasswordLimits,
     EmailTrust,
     ProviderKind,
     Secret,
 )
 from gateway.core.readings import PathReader
+from gateway.core.service_account import ServiceAccountKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -227,9 +229,35 @@ MAX_HOOK_SECRETS = 4
 """Two while rotating; every delivery is compared with each."""
 
 
+def _service_account_key(secret: Secret) -> Secret:
+    if secret.reveal() != REDACTED and ServiceAccountKey.parse(secret) is None:
+        msg = (
+            "the JSON key of a Google service account, as text: type, client_email, "
+            "private_key_id and private_key"
+        )
+        raise ValueError(msg)
+    return secret
+
+
+ServiceAccountSecret = Annotated[
+    SecretValue,
+    AfterValidator(_service_account_key),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": (
+                "the JSON key of a Google service account, as text, env:NAME or file:PATH; *** "
+                "keeps the one that is stored"
+            ),
+        }
+    ),
+]
+
+
 class HookDocument(Model):
     """How this provider's events are recognised. ``secrets``: two during rotation; ``api_token``:
-    reads Okta's System Log.
+    reads Okta's System Log; ``service_account``: reads a Google Workspace directory, for the
+    administrator ``admin_email`` where it has no admin role of its own.
     """
 
     secrets: Annotated[tuple[SigningSecret, ...], Field(max_length=MAX_HOOK_SECRETS)] = ()
@@ -238,6 +266,10 @@ class HookDocument(Model):
     client_secret: SecretValue | None = None
     audience: Token | None = None
     api_token: SecretValue | None = None
+    service_account: ServiceAccountSecret | None = None
+    admin_email: (
+        Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), VISIBLE] | None
+    ) = None
     api_url: BaseUrl | None = None
 
 
@@ -276,6 +308,12 @@ class ProviderDocument(Model):
 
     @model_validator(mode="after")
     def _trust(self) -> ProviderDocument:
+        if self.hooks.service_account is not None and self.kind not in GOOGLE_DIRECTORY_KINDS:
+            msg = "hooks.service_account is for kind: google, saml or oidc"
+            raise ValueError(msg)
+        if self.hooks.admin_email is not None and self.hooks.service_account is None:
+            msg = "hooks.admin_email needs service_account: it reads for that administrator"
+            raise ValueError(msg)
         if self.members_only and self.kind is not ProviderKind.COGNITO:
             msg = "members_only is for kind: cognito: it names a group of the pool's own users"
             raise ValueError(msg)

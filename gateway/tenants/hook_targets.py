@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.hook_target import HookTarget, WebhookTarget
-from gateway.core.model import ProviderKind
+from gateway.core.model import GOOGLE_DIRECTORY_KINDS, ProviderKind
 from gateway.errors import UnavailableError
 from gateway.tenants.offload import in_background
 from gateway.tenants.snapshot_record import document_of
@@ -51,6 +51,8 @@ def hook_targets(document: TenantDocument) -> tuple[HookTarget, ...]:
             groups_used=groups,
             allowed_groups=document.allowed_groups,
             provider_groups=p.groups,
+            service_account=p.hooks.service_account,
+            admin_email=p.hooks.admin_email,
         )
         for p in document.providers
     )
@@ -66,6 +68,9 @@ def can_say(target: HookTarget, source: str) -> bool:
     }
     source = source.partition(":")[0]
     kinds = _SPEAKERS[source]
+    if source == "google":
+        # Its pushes come through channels that the service account opens.
+        return target.kind in GOOGLE_DIRECTORY_KINDS and target.service_account is not None
     return (kinds is None or target.kind in kinds) and (
         bool(target.secrets) or source in _SIGNED or readable.get(source, False)
     )
@@ -84,6 +89,7 @@ _FEDERATED = frozenset(ProviderKind) - {ProviderKind.COGNITO}
 _SPEAKERS: Mapping[str, frozenset[ProviderKind] | None] = {
     "okta": frozenset({ProviderKind.OKTA}),
     "entra": frozenset({ProviderKind.ENTRA}),
+    "google": GOOGLE_DIRECTORY_KINDS,
     "scim": None,
     "backchannel": _FEDERATED,
     "ssf": _FEDERATED,

@@ -74,7 +74,8 @@ def keepable(stored: TenantDocument | None, wanted: TenantDocument) -> dict[str,
     for provider in wanted.providers:
         if before.get(provider.name, _addresses(provider)) != _addresses(provider):
             moved |= {
-                f"providers.{provider.name}.hooks.{name}" for name in ("client_secret", "api_token")
+                f"providers.{provider.name}.hooks.{name}"
+                for name in ("client_secret", "api_token", "service_account")
             }
     return {path: secret for path, secret in secrets_of(stored).items() if path not in moved}
 

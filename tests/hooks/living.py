@@ -18,7 +18,12 @@ from gateway.database.leader import Leader
 from gateway.database.schema import graph_subscriptions
 from gateway.hooks.group_names import GroupNames
 from gateway.hooks.reconcile.cursors import Cursors
+from gateway.hooks.reconcile.directories import Directories, GoogleDirectory
 from gateway.hooks.reconcile.fetch import Fetch
+from gateway.hooks.reconcile.google_addresses import GoogleAddresses
+from gateway.hooks.reconcile.google_channels import GoogleChannels
+from gateway.hooks.reconcile.google_client import GoogleClient
+from gateway.hooks.reconcile.google_reading import GoogleReading
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.graph_delta import GraphDelta
 from gateway.hooks.reconcile.okta_backfill import OktaBackfill
@@ -50,6 +55,7 @@ class Living:
     subscriptions: Subscriptions
     delta: GraphDelta
     backfill: OktaBackfill
+    google: GoogleReading
     cursors: Cursors
     reconciliation: Reconciliation
     clock: MovableClock
@@ -99,9 +105,7 @@ class Living:
         return Reconciliation(
             leader=leader,
             targets=self.world.targets,
-            subscriptions=self.subscriptions,
-            delta=self.delta,
-            backfill=self.backfill,
+            readers=(self.delta, self.backfill, self.google),
             cursors=self.cursors,
             applier=self.world.applier,
             interval_s=interval_s,
@@ -136,6 +140,7 @@ class Living:
                 cursors,
                 world.inbox,
                 names,
+                subscriptions,
                 stored=world.applier.wake,
                 clock=self.clock,
             ),
@@ -149,6 +154,8 @@ class Living:
                 clock=self.clock,
             ),
         )
+        google = GoogleClient(fetch, clock=self.clock)
+        made.google = google_reading(world, google, cursors, self.google._channels._url)
         made.reconciliation = made.schedule(PLACES, interval_s=INTERVAL_S)
         return made
 
@@ -159,6 +166,25 @@ class Living:
     async def rows(self) -> dict[str, Any]:
         async with self.world.database.read() as connection:
             return {r.resource: r for r in await connection.execute(select(graph_subscriptions))}
+
+
+def google_reading(
+    world: World, google: GoogleClient, cursors: Cursors, url: str | None
+) -> GoogleReading:
+    return GoogleReading(
+        world.database,
+        world.committer,
+        google,
+        cursors,
+        world.inbox,
+        GroupNames(world.database),
+        GoogleAddresses(world.database),
+        GoogleChannels(
+            world.database, world.committer, google, cursors, url=url, clock=world.clock
+        ),
+        stored=world.applier.wake,
+        clock=world.clock,
+    )
 
 
 async def at_once(_: float) -> None:
@@ -180,18 +206,23 @@ async def living_hooks(
         graph = GraphClient(fetch, clock=clock)
         rooms: dict[str, Any] = {}
 
-        def ask(committer: GroupCommitter, url: str) -> Subscriptions:
+        google = GoogleClient(fetch, clock=clock)
+
+        def ask(committer: GroupCommitter, url: str) -> Directories:
+            rooms["url"] = url.replace("127.0.0.1", "gateway.localhost")
             rooms["cursors"] = Cursors(database, committer)
             rooms["subscriptions"] = Subscriptions(
                 database,
                 committer,
                 graph,
                 rooms["cursors"],
-                url=url.replace("127.0.0.1", "gateway.localhost"),
+                url=rooms["url"],
                 clock=clock,
             )
-            found: Subscriptions = rooms["subscriptions"]
-            return found
+            rooms["google"] = GoogleDirectory(
+                database, google, rooms["cursors"], GoogleAddresses(database), clock=clock
+            )
+            return Directories(rooms["subscriptions"], rooms["google"])
 
         world = await stack.enter_async_context(
             hooks_world(database, http, clock=clock, ask=ask, brake=brake)
@@ -222,9 +253,11 @@ async def living_hooks(
             rooms["cursors"],
             world.inbox,
             GroupNames(database),
+            rooms["subscriptions"],
             stored=world.applier.wake,
             clock=clock,
         )
+        reading = google_reading(world, google, rooms["cursors"], rooms["url"])
         backfill = OktaBackfill(
             fetch,
             world.committer,
@@ -238,20 +271,20 @@ async def living_hooks(
         reconciliation = Reconciliation(
             leader=leader,
             targets=world.targets,
-            subscriptions=rooms["subscriptions"],
-            delta=delta,
-            backfill=backfill,
+            readers=(delta, backfill, reading),
             cursors=rooms["cursors"],
             applier=world.applier,
             interval_s=INTERVAL_S,
             clock=clock,
         )
+        rooms["subscriptions"].wake = rooms["google"].wake = reconciliation.wake
         yield Living(
             cloud,
             world,
             rooms["subscriptions"],
             delta,
             backfill,
+            reading,
             rooms["cursors"],
             reconciliation,
             clock,

@@ -200,4 +200,7 @@ async def test_a_scim_client_that_asks_is_seen_and_what_it_does_not_find_is_no_r
 @pytest.mark.parametrize("source", Source)
 def test_of_every_source_it_is_known_whose_hooks_it_comes_from(source: Source) -> None:
     """Else nobody learns that only an operator lifts what a provider said that is gone."""
-    assert any(can_say(target, source.value) for target in (okta_target(), entra_target()))
+    google = replace(
+        okta_target(), kind=ProviderKind.GOOGLE, service_account=Secret("its key, as JSON")
+    )
+    assert any(can_say(target, source.value) for target in (okta_target(), entra_target(), google))

@@ -214,17 +214,23 @@ class FakeDirectory:
             msg = "Graph is down"
             raise UnavailableError(msg)
 
-    async def account(self, target: HookTarget, oid: str) -> Account | None:
+    async def account(self, target: HookTarget, user: str) -> Account | None:
         self._up()
         return (
-            Account(self.accounts.get(oid, False), self.emails.get(oid, ""))
-            if oid in self.accounts or oid in self.emails
+            Account(self.accounts.get(user, False), self.emails.get(user, ""))
+            if user in self.accounts or user in self.emails
             else None
         )
 
-    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool | None:
+    async def is_member(self, target: HookTarget, user: str, group_id: str) -> bool | None:
         self._up()
-        return (oid, group_id) in self.members
+        return (user, group_id) in self.members
+
+    async def known_names(self, target: HookTarget, user: str) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    async def has_another_owner(self, target: HookTarget, email: str, user: str) -> bool:
+        return False
 
     async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
         self._up()

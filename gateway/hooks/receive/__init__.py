@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.hooks.receive.delivery import MAX_BODY_BYTES, Reception, answering
 from gateway.hooks.receive.entra import EntraRoutes
+from gateway.hooks.receive.google import GoogleRoutes
 from gateway.hooks.receive.okta import OktaRoutes
 from gateway.hooks.receive.scim import ScimRoutes, problem
 from gateway.hooks.receive.signed_token import SignedTokenRoutes
@@ -24,6 +25,7 @@ def routes(services: HookServices) -> list[web.RouteDef]:
     return [
         *OktaRoutes(reception).routes(),
         *EntraRoutes(reception).routes(),
+        *GoogleRoutes(reception).routes(),
         *SignedTokenRoutes(reception).routes(),
         *ScimRoutes(reception).routes(),
     ]

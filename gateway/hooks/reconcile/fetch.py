@@ -33,14 +33,20 @@ too late.
 """
 
 
+UNNAMED_S = 60.0
+"""How long a provider is left alone that does not say for how long."""
+
+
 class ThrottledError(UnavailableError):
     """429: the provider is to be left alone for ``after_s``. Graph lengthens it for those who ask
     again before.
     """
 
-    def __init__(self, after_s: float) -> None:
+    def __init__(self, after_s: float, *, named_s: float = 0.0) -> None:
         super().__init__(f"the provider's API answered 429, not to be asked for {after_s:.0f} s")
         self.after_s = after_s
+        self.named_s = named_s
+        """What the provider itself said; 0: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,8 @@ class Fetch:
             msg = f"the provider's API cannot be reached ({why_at(url, error)})"
             raise UnavailableError(msg) from error
         if status == 429:
-            raise ThrottledError(_after_s(headers_of))
+            named_s = _named_s(headers_of)
+            raise ThrottledError(named_s or UNNAMED_S, named_s=named_s)
         if status >= 500:
             msg = f"the provider's API answered {status}"
             raise UnavailableError(msg)
@@ -142,17 +149,19 @@ class Fetch:
         return Reply(status, document, str(link["url"]) if link is not None else None)
 
 
-def _after_s(headers: Mapping[str, str]) -> float:
+def _named_s(headers: Mapping[str, str]) -> float:
     """``Retry-After`` in seconds (Graph), else ``X-Rate-Limit-Reset`` as a moment that ``Date`` is
-    compared with (Okta), else a minute.
+    compared with (Okta); 0: neither.
     """
     after, reset = headers.get("Retry-After", ""), headers.get("X-Rate-Limit-Reset", "")
-    seconds = 60.0
+    seconds = UNNAMED_S
     if after.isascii() and after.isdigit() and len(after) < 10:
         seconds = float(after)
     elif reset.isascii() and reset.isdigit() and len(reset) < 12:
         with contextlib.suppress(ValueError, TypeError):
             seconds = float(reset) - parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    else:
+        return 0.0
     return min(MAX_AFTER_S, max(1.0, seconds))
 
 

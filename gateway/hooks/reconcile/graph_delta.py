@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.canonical import canonical_id
+from gateway.core.model import ProviderKind
 from gateway.database.schema import directory_members
 from gateway.errors import PeerError
 from gateway.hooks.effects import groups_that_count
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from gateway.hooks.reconcile.cursors import Cursors
     from gateway.hooks.reconcile.graph_client import GraphClient
     from gateway.hooks.reconcile.known_members import Refused
+    from gateway.hooks.reconcile.subscriptions import Subscriptions
 
 QUERIES = {
     "users": "/users/delta?$select=id,accountEnabled",
@@ -103,6 +105,8 @@ class _Seen:
 class GraphDelta:
     """Reads one directory at a time into the inbox. ``stored`` wakes the applier."""
 
+    source = Source.ENTRA
+
     def __init__(
         self,
         database: Database,
@@ -111,6 +115,7 @@ class GraphDelta:
         cursors: Cursors,
         inbox: Inbox,
         names: GroupNames,
+        subscriptions: Subscriptions,
         *,
         stored: Callable[[], None],
         clock: Callable[[], float],
@@ -122,8 +127,16 @@ class GraphDelta:
         self._inbox = inbox
         self._names = names
         self._members = KnownMembers(database)
+        self._subscriptions = subscriptions
         self._stored = stored
         self._clock = clock
+
+    def resources(self, target: HookTarget) -> tuple[str, ...]:
+        graph = target.kind is ProviderKind.ENTRA and self._graph.configured(target)
+        return tuple(QUERIES) if graph else ()
+
+    async def maintain(self, target: HookTarget) -> None:
+        await self._subscriptions.maintain(target)
 
     def rest(self, target: HookTarget, *, until: float) -> None:
         self._graph.rest(target, until=until)

@@ -123,9 +123,21 @@ class KnownMembers:
         async with self._database.read() as connection:
             return set((await connection.execute(query)).scalars())
 
-    async def has(self, target: HookTarget, member: Member) -> bool:
-        """Raises ``UnavailableError``."""
+    async def of(self, target: HookTarget, group: str) -> set[str]:
+        """Known members of one group. Raises ``UnavailableError``."""
+        query = select(directory_members.c.member).where(
+            *_of(target), directory_members.c.group_id == group
+        )
+        async with self._database.read() as connection:
+            return set((await connection.execute(query)).scalars())
+
+    async def saw(self, target: HookTarget, member: Member, *, reading: str = "") -> bool:
+        """Whether the member is known; with ``reading``, whether this one saw it. Raises
+        ``UnavailableError``.
+        """
         query = select(directory_members.c.member).where(*_of(target), *_is(member))
+        if reading:
+            query = query.where(directory_members.c.reading == reading)
         async with self._database.read() as connection:
             return (await connection.execute(query)).first() is not None
 
@@ -161,6 +173,13 @@ class KnownMembers:
             )
         for member in sorted(gone):
             await connection.execute(delete(directory_members).where(*_of(target), *_is(member)))
+
+    async def forget_group(
+        self, connection: AsyncConnection, target: HookTarget, group: str
+    ) -> None:
+        await connection.execute(
+            delete(directory_members).where(*_of(target), directory_members.c.group_id == group)
+        )
 
 
 def new_reading() -> str:

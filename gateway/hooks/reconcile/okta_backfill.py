@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
+from gateway.core.model import ProviderKind
 from gateway.errors import PeerError
 from gateway.hooks.event import MAX_NAME, Delivery, EntryError, Group, Source, mapping, text
 from gateway.hooks.reconcile.cursors import page_of
@@ -54,6 +55,8 @@ log = logging.getLogger(__name__)
 class OktaBackfill:
     """Reads one organization at a time into the inbox. ``stored`` wakes the applier."""
 
+    source = Source.OKTA
+
     def __init__(
         self,
         fetch: Fetch,
@@ -80,6 +83,13 @@ class OktaBackfill:
     @staticmethod
     def configured(target: HookTarget) -> bool:
         return target.api_token is not None and bool(target.api_url or target.issuer)
+
+    def resources(self, target: HookTarget) -> tuple[str, ...]:
+        okta_log = target.kind is ProviderKind.OKTA and self.configured(target)
+        return (RESOURCE,) if okta_log else ()
+
+    async def maintain(self, target: HookTarget) -> None:
+        """An event hook is set up at Okta, and stays."""
 
     async def read(self, target: HookTarget, *, until: float = math.inf) -> tuple[int, bool]:
         """The number of events that no hook had delivered, and whether it came to the end.

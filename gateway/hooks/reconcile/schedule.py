@@ -22,19 +22,13 @@ import logging
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.background import background_task, doubling, end, fault
-from gateway.core.model import ProviderKind
 from gateway.database.leader import LEASE_S
 from gateway.errors import PeerError, UnavailableError
-from gateway.hooks.event import Source
-from gateway.hooks.reconcile import okta_backfill
 from gateway.hooks.reconcile.cursors import REST
 from gateway.hooks.reconcile.fetch import MAX_AFTER_S, ThrottledError
-from gateway.hooks.reconcile.graph_client import GraphClient
-from gateway.hooks.reconcile.graph_delta import QUERIES
-from gateway.hooks.reconcile.okta_backfill import OktaBackfill
 from gateway.log import fields
 from gateway.metrics import (
     RECONCILE_LAST_SUCCESS,
@@ -45,15 +39,14 @@ from gateway.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from gateway.core.hook_target import HookTarget
     from gateway.database.leader import Leader
     from gateway.hooks.api import HookTargets
     from gateway.hooks.applier import Applier
+    from gateway.hooks.event import Source
     from gateway.hooks.reconcile.cursors import Cursors, Progress
-    from gateway.hooks.reconcile.graph_delta import GraphDelta
-    from gateway.hooks.reconcile.subscriptions import Subscriptions
 
 TICK_S: Final = 5.0
 """How often to look for what became due: a gap seen by another replica, a new tenant."""
@@ -79,6 +72,31 @@ class Places:
 
 
 PLACES: Final = Places()
+
+
+class Reader(Protocol):
+    """Finds what no event told, at one kind of provider."""
+
+    @property
+    def source(self) -> Source: ...
+
+    def resources(self, target: HookTarget) -> tuple[str, ...]:
+        """What of this provider can be read, by the names of its cursors; none where it is not this
+        reader's.
+        """
+
+    async def maintain(self, target: HookTarget) -> None:
+        """Keep open what the provider tells its changes through. Raises ``UnavailableError``,
+        ``PeerError``; reading goes on without it.
+        """
+
+    async def read(self, target: HookTarget, *, until: float) -> tuple[int, bool]:
+        """The number of events found, and whether it came to the end; no further page after
+        ``until`` (seconds of the event loop). Raises ``UnavailableError``, ``PeerError``.
+        """
+
+    def rest(self, target: HookTarget, *, until: float) -> None:
+        """The provider asked another process to be left alone until then (UTC epoch seconds)."""
 
 
 @dataclass(slots=True)
@@ -109,9 +127,7 @@ class Reconciliation:
         *,
         leader: Leader,
         targets: HookTargets,
-        subscriptions: Subscriptions,
-        delta: GraphDelta,
-        backfill: OktaBackfill,
+        readers: Sequence[Reader],
         cursors: Cursors,
         applier: Applier,
         interval_s: float,
@@ -119,12 +135,10 @@ class Reconciliation:
         places: Places = PLACES,
     ) -> None:
         for counter in (RECONCILE_MISSED_EVENTS, RECONCILE_SKIPPED):
-            begin_at_zero(counter, [Source.OKTA.value, Source.ENTRA.value])
+            begin_at_zero(counter, [reader.source.value for reader in readers])
         self._leader = leader
         self._targets = targets
-        self._subscriptions = subscriptions
-        self._delta = delta
-        self._backfill = backfill
+        self._readers = tuple(readers)
         self._cursors = cursors
         self._applier = applier
         self._interval_s = interval_s
@@ -135,7 +149,10 @@ class Reconciliation:
         self._active: dict[asyncio.Task[None], _Schedule] = {}
         self._measured: frozenset[tuple[str, str]] = frozenset()
         """Labels of the providers whose last reading is among the metrics."""
-        subscriptions.wake = self._wake.set
+
+    def wake(self) -> None:
+        """Something is due before the schedule says so."""
+        self._wake.set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -223,7 +240,7 @@ class Reconciliation:
         schedule.knows_rest = True
         if told is not None and told.read_at > now:
             schedule.not_before = min(told.read_at, now + MAX_AFTER_S)
-            for reader in (self._delta, self._backfill):
+            if (reader := self._reader(schedule.target)) is not None:
                 reader.rest(schedule.target, until=schedule.not_before)
 
     def reading(self) -> list[HookTarget]:
@@ -254,14 +271,13 @@ class Reconciliation:
             wanted and now - schedule.began_at >= min(TICK_S, self._interval_s)
         )
 
-    @staticmethod
-    def _resources(target: HookTarget) -> tuple[str, ...]:
+    def _reader(self, target: HookTarget) -> Reader | None:
+        return next((reader for reader in self._readers if reader.resources(target)), None)
+
+    def _resources(self, target: HookTarget) -> tuple[str, ...]:
         """What of this provider can be read."""
-        if target.kind is ProviderKind.ENTRA and GraphClient.configured(target):
-            return tuple(QUERIES)
-        if target.kind is ProviderKind.OKTA and OktaBackfill.configured(target):
-            return (okta_backfill.RESOURCE,)
-        return ()
+        reader = self._reader(target)
+        return reader.resources(target) if reader is not None else ()
 
     async def _turn(self, schedule: _Schedule) -> None:
         """One provider's place. Never raises."""
@@ -273,9 +289,8 @@ class Reconciliation:
         try:
             async with asyncio.timeout(self._places.limit_s):
                 await self._applier.apply_overdue(target)
-                schedule.unfinished = (
-                    not await self._read(target) if self._resources(target) else False
-                )
+                reader = self._reader(target)
+                schedule.unfinished = reader is not None and not await self._read(reader, target)
         except ThrottledError as error:
             failed_for = error.after_s
             with contextlib.suppress(UnavailableError):
@@ -301,27 +316,26 @@ class Reconciliation:
             failed_for, doubling(TICK_S, schedule.failures, longest_s=self._interval_s)
         )
 
-    async def _read(self, target: HookTarget) -> bool:
+    async def _read(self, reader: Reader, target: HookTarget) -> bool:
         """Whether it came to the end. Raises ``PeerError``, ``UnavailableError``."""
         until = asyncio.get_running_loop().time() + self._places.turn_s
-        source = Source.ENTRA if target.kind is ProviderKind.ENTRA else Source.OKTA
-        if source is Source.ENTRA:
-            try:
-                await self._subscriptions.maintain(target)
-            except (PeerError, UnavailableError) as error:
-                log.warning(
-                    "graph_subscription_failed",
-                    extra=fields(tenant=target.tenant, provider=target.provider, error=str(error)),
-                )
-                if isinstance(error, ThrottledError):
-                    raise
-        found, finished = await (
-            self._delta.read(target, until=until)
-            if source is Source.ENTRA
-            else self._backfill.read(target, until=until)
-        )
+        try:
+            await reader.maintain(target)
+        except (PeerError, UnavailableError) as error:
+            log.warning(
+                "directory_push_failed",
+                extra=fields(
+                    tenant=target.tenant,
+                    provider=target.provider,
+                    source=reader.source.value,
+                    error=str(error),
+                ),
+            )
+            if isinstance(error, ThrottledError):
+                raise
+        found, finished = await reader.read(target, until=until)
         if found:
-            RECONCILE_MISSED_EVENTS.labels(source.value).inc(found)
+            RECONCILE_MISSED_EVENTS.labels(reader.source.value).inc(found)
             log.info(
                 "reconcile_found",
                 extra=fields(tenant=target.tenant, provider=target.provider, events=found),

@@ -203,11 +203,11 @@ class Subscriptions:
 
     # --- the rest of ``hooks.api.Directory`` ---
 
-    async def account(self, target: HookTarget, oid: str) -> Account | None:
-        return await self._graph.account(target, oid)
+    async def account(self, target: HookTarget, user: str) -> Account | None:
+        return await self._graph.account(target, user)
 
-    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool | None:
-        return await self._graph.is_member(target, oid, group_id)
+    async def is_member(self, target: HookTarget, user: str, group_id: str) -> bool | None:
+        return await self._graph.is_member(target, user, group_id)
 
     async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
         return (
