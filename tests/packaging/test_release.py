@@ -1,0 +1,119 @@
+"""What a release consists of, made from a clone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import tarfile
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: str, cwd: Path, **environment: str) -> str:
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With this checkout's virtual environments."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    run("scripts/venv", "release", cwd=ROOT)
+    folder = tmp_path_factory.mktemp("release") / "clone"
+    run("git", "clone", "--quiet", str(ROOT), str(folder), cwd=ROOT)
+    for name in (".venv", ".venv-release"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def test_a_release_has_what_it_says_and_takes_its_times_from_the_commit(
+    clone: Path, tmp_path: Path
+) -> None:
+    run("scripts/release", "build", str(tmp_path), cwd=clone, TZ="Pacific/Chatham")
+    lines = (tmp_path / "SHA256SUMS").read_text("utf-8").splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    files = {path.name: path for path in tmp_path.iterdir() if path.name != "SHA256SUMS"}
+    assert {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in files.items()} == sums
+    (wheel,) = (path for name, path in files.items() if name.endswith(".whl"))
+    (sdist,) = (path for name, path in files.items() if name.endswith(".tar.gz"))
+    committed = int(run("git", "log", "-1", "--format=%ct", cwd=clone))
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist()}
+        times = {info.date_time for info in archive.infolist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"gateway"}
+    moment = datetime.fromtimestamp(committed, UTC)
+    second = moment.second - moment.second % 2
+    assert times == {(*moment.timetuple()[:5], second)}, "zip knows even seconds"
+    with tarfile.open(sdist) as source:
+        assert {member.mtime for member in source} == {committed}
+    for lock in ("runtime", "auth"):
+        (listed,) = (path for name, path in files.items() if name.endswith(f"-{lock}.cdx.json"))
+        bill = json.loads(listed.read_text("utf-8"))
+        assert bill["bomFormat"] == "CycloneDX"
+        locked = re.findall(
+            r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)",
+            (clone / "requirements" / f"{lock}.txt").read_text("utf-8"),
+            re.MULTILINE,
+        )
+        found = {(part["name"], part["version"]) for part in bill["components"]}
+        assert found == set(locked)
+
+
+def test_a_tree_with_changes_is_not_released(clone: Path, tmp_path: Path) -> None:
+    (clone / "more.txt").write_text("not committed")
+    done = subprocess.run(
+        ["scripts/release", "build", str(tmp_path)],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (clone / "more.txt").unlink()
+    assert done.returncode == 2 and "commit first" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_without_an_entry_in_the_changelog_is_not_tagged(clone: Path) -> None:
+    done = subprocess.run(
+        ["scripts/release", "tag"], cwd=clone, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "CHANGELOG.md has no heading" in done.stderr
+    assert run("git", "tag", cwd=clone) == ""
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=str)
+def test_a_workflow_runs_scripts_of_this_repository(path: Path) -> None:
+    jobs = yaml.safe_load(path.read_text("utf-8"))["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    commands = [step["run"].split()[0] for step in steps if "run" in step]
+    assert commands
+    for command in commands:
+        assert command == "gh" or os.access(ROOT / command, os.X_OK), command
+    assert all("@v" in step["uses"] for step in steps if "uses" in step)
+
+
+def test_what_is_scheduled_is_what_soak_offers() -> None:
+    path = ROOT / ".github" / "workflows" / "scheduled.yml"
+    matrix = yaml.safe_load(path.read_text("utf-8"))["jobs"]["soak"]["strategy"]["matrix"]
+    offered = (ROOT / "scripts" / "soak").read_text("utf-8")
+    for command in matrix["command"]:
+        name = command.split()[0]
+        assert re.search(rf"^\s*(?:\w+\|)*{name}(?:\|\w+)*\)", offered, re.MULTILINE), name
