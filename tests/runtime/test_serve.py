@@ -128,6 +128,13 @@ class Log:
 
 @pytest.fixture(scope="module")
 def piped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayProcess, Log]]:
+    """For tests after which it still serves."""
+    with two_workers(tmp_path_factory.mktemp("piped")) as found:
+        yield found
+
+
+@contextmanager
+def two_workers(folder: Path) -> Iterator[tuple[GatewayProcess, Log]]:
     """Two workers and an admin process; their stderr is the smallest of pipes, as every service
     manager gives them one.
     """
@@ -135,7 +142,7 @@ def piped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayPro
     os.set_blocking(reader, False)
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     log = Log(reader)
-    with serving(tmp_path_factory.mktemp("piped"), workers=2, stderr=writer) as gateway:
+    with serving(folder, workers=2, stderr=writer) as gateway:
         os.close(writer)
         yield gateway, log
     os.close(reader)
@@ -266,12 +273,17 @@ def test_a_flood_of_logins_is_not_noticed_by_whoever_is_signed_in(
 
 
 def test_at_the_end_nobody_who_is_connected_is_lost_and_nobody_needs_a_reader_of_the_log(
-    piped: tuple[GatewayProcess, Log],
+    tmp_path: Path,
 ) -> None:
     """Clients that connect all the time, each once, through SIGTERM; a rolling restart sends them
     elsewhere once they are refused.
     """
-    gateway, _ = piped
+    with two_workers(tmp_path) as (gateway, _):
+        outcomes = visited_until_the_end(gateway)
+    assert {status: outcomes.count(status) for status in set(outcomes)}.keys() == {"200", "401"}
+
+
+def visited_until_the_end(gateway: GatewayProcess) -> list[str]:
     cookie = gateway.log_in("carol")
     outcomes: list[str] = []
     answered = threading.Event()
@@ -314,7 +326,7 @@ def test_at_the_end_nobody_who_is_connected_is_lost_and_nobody_needs_a_reader_of
     assert gateway.stop(within_s=12) == 0
     for visitor in visitors:
         visitor.join()
-    assert {status: outcomes.count(status) for status in set(outcomes)}.keys() == {"200", "401"}
+    return outcomes
 
 
 def test_idle_connections_of_one_listener_cost_the_others_nothing(tmp_path: Path) -> None:

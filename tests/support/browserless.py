@@ -9,6 +9,7 @@ because ``localhost`` is a top-level domain.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookies import CookieError, Morsel, SimpleCookie
@@ -82,6 +83,11 @@ class Page:
     def link(self, text: str) -> str:
         """The address of the first link whose text contains this."""
         return next(address for label, address in self.links if text in label)
+
+
+def _words(text: str) -> str:
+    """What a person would read of it."""
+    return " ".join(re.sub(r"(?s)<(script|style).*?</\1>|<[^>]*>", " ", text).split())
 
 
 def forgotten_at(page: Page) -> list[str]:
@@ -176,7 +182,7 @@ class Person:
         """
         page = await self.open(url)
         assert page.forms and "password" in page.forms[0].fields, (
-            f"no login form at {page.url}: {page.text[-400:]}"
+            f"no login form: {page.status} at {page.url}: {_words(page.text)}"
         )
         return await self.submit(page, {"email": email, "password": password})
 
