@@ -32,7 +32,7 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
-pytest_plugins = ["tests.order", "tests.unclosed"]
+pytest_plugins = ["tests.meter", "tests.order", "tests.unclosed"]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fast import ENDS, imports_of, module_of, pytest_runtest_setup, ranked
+from tests.fast import (
+    ENDS,
+    PROCESSORS_S,
+    ROOT,
+    SLOW,
+    UNKNOWN_S,
+    affordable,
+    imports_of,
+    module_of,
+    pytest_runtest_setup,
+    ranked,
+    selection,
+)
+from tests.meter import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +65,36 @@ def test_what_a_test_imports_is_read_from_its_text() -> None:
     glob = here.parent / "core" / "test_glob.py"
     assert imports_of([glob])["tests/core/test_glob.py"] >= {"gateway.core.glob"}
     assert module_of("gateway/core/__init__.py") == "gateway.core"
+
+
+def test_what_takes_too_long_is_left_out_and_what_changed_itself_is_run() -> None:
+    files = [f"tests/{name}.py" for name in ("first", "long", "changed", "unknown", "short")]
+    costs = {
+        "tests/first.py": (1.0, 0.6 * PROCESSORS_S),
+        "tests/long.py": (1.0, 0.5 * PROCESSORS_S),
+        "tests/changed.py": (1.0, 0.4 * PROCESSORS_S - UNKNOWN_S),
+        "tests/short.py": (99.0, 1.0),
+    }
+    assert affordable(files, costs, paths={"tests/changed.py"}) == [files[0], files[2], files[3]]
+    assert affordable(files, costs, paths={"tests/long.py"})[:2] == files[:2]
+
+
+ROOMS = sorted(path.parent.name for path in (ROOT / "gateway").glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_change_in_one_room_takes_a_minute_and_runs_the_tests_named_after_it(room: str) -> None:
+    costs, named = seconds(), set()
+    for module in sorted((ROOT / "gateway" / room).rglob("*.py")):
+        path = str(module.relative_to(ROOT))
+        chosen, _ = selection({path})
+        assert sum(costs.get(file, (0, UNKNOWN_S))[1] for file in chosen) <= PROCESSORS_S
+        mirror = f"tests/{Path(path).relative_to('gateway').with_name(f'test_{module.name}')}"
+        if (ROOT / mirror).exists() and not mirror.startswith(SLOW):
+            assert mirror in chosen
+            named.add(mirror)
+    folder = ROOT / "tests" / room
+    assert named or not set(folder.rglob("test_*.py"))
 
 
 def test_after_the_minute_no_test_begins(

@@ -1,18 +1,20 @@
-"""The order of the whole run: what takes long comes first."""
+"""The order of the whole run: drawn, and what takes long comes first."""
 
 from __future__ import annotations
 
-import random
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-import pytest
-
-from tests.order import ROOT, SECONDS, Recorder, longest_first, seconds
+from tests.meter import ROOT, Meter, processor_s, seconds
+from tests.order import longest_first, shuffled
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 class Item:
@@ -20,9 +22,12 @@ class Item:
         self.path, self.name = ROOT / file, name
 
 
-def ordered(files: dict[str, int], table: dict[str, float]) -> list[str]:
-    items = [Item(file, str(n)) for file, tests in files.items() for n in range(tests)]
-    found = longest_first(cast("list[pytest.Item]", items), table)
+def ordered(files: dict[str, int], table: dict[str, float], *, seed: str = "") -> list[str]:
+    items = cast(
+        "list[pytest.Item]",
+        [Item(file, str(n)) for file, tests in files.items() for n in range(tests)],
+    )
+    found = longest_first(shuffled(items, seed=seed) if seed else items, table, seed=seed)
     return [f"{item.path.relative_to(ROOT)} {item.name}" for item in found]
 
 
@@ -42,26 +47,59 @@ def test_every_file_of_the_table_is_there() -> None:
     assert [path for path in seconds() if not (ROOT / path).is_file()] == []
 
 
-def test_the_table_is_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_seed_draws_the_order_of_tests_and_of_files_that_take_about_as_long() -> None:
+    files = {f"tests/a/{n}.py": 3 for n in range(4)} | {f"tests/b/{n}.py": 3 for n in range(3)}
+    table = {"tests/a/0.py": 30.0, "tests/a/1.py": 30.0, "tests/a/2.py": 7.0}
+    orders = [ordered(files, table, seed=str(seed)) for seed in range(20)]
+    assert orders == [ordered(files, table, seed=str(seed)) for seed in range(20)]
+    for order in orders:
+        assert sorted(order) == sorted(ordered(files, table))
+        assert {row.split()[0] for row in order[:6]} == {"tests/a/0.py", "tests/a/1.py"}
+        assert {row.split()[0] for row in order[6:9]} == {"tests/a/2.py"}
+    for number in (0, 6, -1):
+        assert len({order[number] for order in orders}) > 1
+
+
+def test_the_table_is_what_was_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Of a run of some files: their rows; what is gone has none."""
     table = tmp_path / "seconds.txt"
-    monkeypatch.setattr("tests.order.SECONDS", table)
-    recorder = Recorder()
-    reports = [("tests/x.py", 4.0), ("tests/y.py", 30.0), ("tests/x.py", 2.0), ("tests/z.py", 4.9)]
-    random.shuffle(reports)
-    for number, (file, took) in enumerate(reports):
-        report = pytest.TestReport(
-            f"{file}::test_{number}", (file, 1, ""), {}, "passed", None, "call", duration=took
-        )
-        recorder.pytest_runtest_logreport(report)
-    recorder.pytest_sessionfinish()
-    assert table.read_text("utf-8") == "30 tests/y.py\n6 tests/x.py\n"
-    assert seconds() == {"tests/y.py": 30.0, "tests/x.py": 6.0}
+    table.write_text("90 9 tests/test_order.py\n80 8 tests/gone.py\n7 1 tests/test_map.py\n")
+    monkeypatch.setattr("tests.meter.SECONDS", table)
+    meter = Meter(request.config)
+    monkeypatch.delattr(request.config, "workeroutput", raising=False)
+    for node in (
+        SimpleNamespace(workeroutput={"seconds": {"tests/test_map.py": (4.0, 5.2)}}),
+        SimpleNamespace(workeroutput={"seconds": {"tests/test_map.py": (1.0, 2.0)}}),
+        SimpleNamespace(workeroutput={"seconds": {"tests/test_log.py": (1.9, 0.5)}}),
+        SimpleNamespace(),  # it was killed
+    ):
+        meter.pytest_testnodedown(node)
+    meter.pytest_sessionfinish()
+    assert table.read_text("utf-8") == "90 9 tests/test_order.py\n5 7 tests/test_map.py\n"
+    assert seconds() == {"tests/test_order.py": (90.0, 9.0), "tests/test_map.py": (5.0, 7.0)}
+
+
+def test_what_a_command_costs_counts_while_it_runs_and_afterwards() -> None:
+    before = processor_s(os.getpid())
+    busy = "import sys\nwhile __import__('time').process_time() < 0.3: pass\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{busy}print(flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        running = processor_s(os.getpid())
+    assert running >= before + 0.25
+    assert processor_s(os.getpid()) >= running
 
 
 def test_a_run_that_asks_for_it_has_this_order() -> None:
     """Whatever order the files are named in: a later one of the table's begins."""
-    rows = [path for path in SECONDS.read_text("utf-8").split()[1::2] if "/core/" in path]
-    long, short = rows[0], "tests/core/test_activity.py"
+    long = next(path for path in seconds() if "/docs/" in path)
+    short = "tests/core/test_activity.py"
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "--collect-only"]
     for options, first in (([], short), (["--longest-first"], long)):
         said = subprocess.run(

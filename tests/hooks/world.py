@@ -308,7 +308,14 @@ class World:
         async with asyncio.timeout(20):
             while (await self.inbox.backlog())[0]:
                 self.applier.wake()
-                await asyncio.sleep(0.01)
+                await self._next_end()
+
+    async def _next_end(self) -> None:
+        """Of a lane that is worked on; where there is none, the applier has a moment to begin."""
+        if lanes := list(self.applier._active):
+            await asyncio.wait(lanes, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await asyncio.sleep(0.01)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):

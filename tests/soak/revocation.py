@@ -62,7 +62,7 @@ SMALL = Size(
     revocations=15,
     disturbed=3,
     connections=4,
-    pause_s=0.002,
+    pause_s=0.01,
 )
 MARGIN_S = 0.25
 """Beyond a staleness, for everything that is not waiting."""
