@@ -1,5 +1,5 @@
-"""The whole stand-in cloud in one process: one Cognito pool, the customers' IdPs, and the people of
-the demo.
+"""The whole stand-in cloud in one process: Cognito's pool and further ones, the customers' IdPs,
+and the people of the demo.
 
     async with DemoCloud() as cloud:
         acme = cloud.add_client("acme", providers=["acme-okta"], callback_urls=[…], logout_urls=[…])
@@ -171,6 +171,7 @@ class DemoCloud:
         self._stack = AsyncExitStack()
         self._http: ClientSession
         self.cognito: Cognito
+        self.further_pools: dict[str, Cognito] = {}
 
     async def __aenter__(self) -> Self:
         try:
@@ -230,6 +231,26 @@ class DemoCloud:
         )
         for customer in (okta, entra) if self._connected else ():
             self.connect(customer)
+
+    async def add_pool(self, name: str, pool_id: str) -> Cognito:
+        """A further user pool at ``NAME.cognito.localhost``, with keys, clients, providers and
+        users of its own; applications that are registered from now on know its redirect URI too.
+        """
+        bound = bind()
+        made = Cognito(
+            pool_id=pool_id,
+            url=bound.url(f"{name}.cognito.localhost"),
+            port=bound.port,
+            clock=self.clock,
+            http=self._http,
+            # Two pools never have a key in common; spare ones are handed out from the first.
+            new_key=SigningKey.generate,
+        )
+        for attribute in CUSTOM_ATTRIBUTES:
+            made.pool.add_attribute(attribute)
+        await self._serve(made.app, bound)
+        self.further_pools[name] = made
+        return made
 
     # -- customers
 
@@ -294,7 +315,9 @@ class DemoCloud:
             name=name,
             kind=kind,
             server=server,
-            app=server.register(self.cognito.idp_callback),
+            app=server.register(
+                *(pool.idp_callback for pool in (self.cognito, *self.further_pools.values()))
+            ),
             port=bound.port,
             console=console,
             okta=okta,
@@ -308,7 +331,8 @@ class DemoCloud:
 
     def _saml_face(self, server: IdentityProviderServer) -> SamlFace:
         face = SamlFace(server, clock=self.clock, key=self._new_key().private)
-        face.applications[self.cognito.saml.entity_id] = self.cognito.saml.acs
+        for pool in (self.cognito, *self.further_pools.values()):
+            face.applications[pool.saml.entity_id] = pool.saml.acs
         return face
 
     def connect(self, customer: Customer, *, identifiers: Iterable[str] = ()) -> IdentityProvider:

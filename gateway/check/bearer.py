@@ -23,7 +23,7 @@ class Machines:
         self._sessions = sessions
 
     async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
-        machine = await self._relying_party.verify_access_token(token)
+        machine = await self._relying_party.verify_access_token(tenant, token)
         if machine is None or not machine.is_persons:
             return machine
         if not machine.sub:

@@ -14,6 +14,7 @@ import click
 
 from gateway.cli import Group, config_option, json_option, printable
 from gateway.config.model import load_config
+from gateway.core.model import DEFAULT_POOL
 
 if TYPE_CHECKING:
     from gateway.config.model import Config
@@ -50,9 +51,22 @@ def command() -> None:
     type=click.IntRange(0, 65535),
     help="With --login: where on localhost the browser comes back.",
 )
+@click.option(
+    "--pool",
+    default=DEFAULT_POOL,
+    show_default=True,
+    metavar="NAME",
+    help="The user pool to examine: one of cognito.pools.",
+)
 @json_option
 def cognito(
-    config_path: str, provision: bool, login_provider: str | None, port: int, as_json: bool
+    *,
+    config_path: str,
+    provision: bool,
+    login_provider: str | None,
+    port: int,
+    pool: str,
+    as_json: bool,
 ) -> int:
     """Check what AWS does not document: what is verified, what is not as expected, what could not
     be checked. Only reads, unless --provision is given. Uses this process' AWS credentials.
@@ -61,7 +75,12 @@ def cognito(
         msg = "--login needs an app client of its own: add --provision"
         raise click.UsageError(msg)
     config = load_config(Path(config_path))
-    findings = asyncio.run(examine(config, provision=provision, provider=login_provider, port=port))
+    if pool not in config.cognito.all_pools:
+        msg = f"--pool: one of {', '.join(config.cognito.all_pools)}"
+        raise click.UsageError(msg)
+    findings = asyncio.run(
+        examine(config, provision=provision, provider=login_provider, port=port, pool=pool)
+    )
     if as_json:
         click.echo(
             json.dumps(
@@ -76,9 +95,9 @@ def cognito(
 
 
 async def examine(
-    config: Config, *, provision: bool, provider: str | None, port: int
+    config: Config, *, provision: bool, provider: str | None, port: int, pool: str = DEFAULT_POOL
 ) -> list[PoolFinding]:
-    """Raises ``ConfigError`` where AWS's library or configuration is missing."""
+    """Of one pool. Raises ``ConfigError`` where AWS's library or configuration is missing."""
     from gateway.cognito.api import open_cognito  # noqa: PLC0415 - not needed to list the commands
     from gateway.doctor.cognito_pool import PoolDoctor  # noqa: PLC0415 - as above
     from gateway.http.client import client_session  # noqa: PLC0415 - as above
@@ -86,12 +105,12 @@ async def examine(
 
     networks = [ipaddress.ip_network(network) for network in config.hooks.private_networks]
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(open_cognito(config))
+        api = await stack.enter_async_context(open_cognito(config, pool=pool))
         http = await stack.enter_async_context(client_session(development=config.development))
         guarded = await stack.enter_async_context(
             guarded_session(development=config.development, networks=networks)
         )
-        doctor = PoolDoctor(api, http, guarded, config)
+        doctor = PoolDoctor(api, http, guarded, config, config.cognito.all_pools[pool])
         await doctor.read()
         if provision:
             await _try(doctor, provider, port)
@@ -113,7 +132,7 @@ async def _try(doctor: PoolDoctor, provider: str | None, port: int) -> None:
                 if provider is None:
                     return
                 click.echo(f"Open {origin}/ in a browser and sign in.", err=True)
-                login = LoginTrial(doctor.http, doctor.config.cognito.domain, trial, provider)
+                login = LoginTrial(doctor.http, doctor.user_pool.domain, trial, provider)
                 doctor.findings += await login.run(bound, within_s=LOGIN_S)
         except GatewayError as error:
             doctor.findings.append(unchecked("temporary app client", str(error)))

@@ -26,6 +26,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from gateway.core.model import DEFAULT_POOL
 from gateway.errors import ConfigError, PeerError, UnavailableError
 from gateway.http.connection_error import NO_TIME, UNKNOWN, at, why
 from gateway.log import fields
@@ -299,12 +300,13 @@ def _method(operation: str) -> str:
 async def open_cognito(
     config: Config,
     *,
+    pool: str = DEFAULT_POOL,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     read_s: float = READ_S,
     per_second: float = PER_SECOND,
     throttled_for_s: float = THROTTLED_FOR_S,
 ) -> AsyncIterator[CognitoApi]:
-    """A client of the configured pool. Credentials are boto's own business, except for a
+    """A client of the pool of that name. Credentials are boto's own business, except for a
     development endpoint, which takes any. Raises ``ConfigError`` where the library is missing, or
     AWS's own configuration is wrong.
     """
@@ -316,6 +318,7 @@ async def open_cognito(
         msg = "provisioning needs the AWS SDK: pip install 'cognito-gateway[aws]'"
         raise ConfigError(msg) from error
 
+    meant = config.cognito.all_pools[pool]
     settings = BotoConfig(
         retries={"total_max_attempts": 1},
         connect_timeout=CONNECT_S,
@@ -324,16 +327,16 @@ async def open_cognito(
     )
     anyone = (
         {"aws_access_key_id": "development", "aws_secret_access_key": "development"}
-        if config.development and config.cognito.endpoint_url
+        if config.development and meant.endpoint_url
         else {}
     )
     async with AsyncExitStack() as stack:
         try:
-            session = aioboto3.Session(region_name=config.cognito.region)
+            session = aioboto3.Session(region_name=meant.region)
             client = await stack.enter_async_context(
                 session.client(
                     "cognito-idp",
-                    endpoint_url=config.cognito.endpoint_url,
+                    endpoint_url=meant.endpoint_url,
                     config=settings,
                     **anyone,
                 )
@@ -349,7 +352,7 @@ async def open_cognito(
         )
         yield CognitoApi(
             client,
-            pool_id=config.cognito.user_pool_id,
+            pool_id=meant.user_pool_id,
             rate_limiter=rate_limiter,
             throttled_for_s=throttled_for_s,
         )

@@ -1,8 +1,8 @@
 """Cognito's OIDC side: where a login goes, what the code is worth, and whether a token is what it
 says.
 
-Every token is verified here and nowhere else. What is not checked in this file is not checked.
-Sources: OpenID Connect Core 1.0 §3.1.3.7; RFC 7636; RFC 8725; AWS "Verifying JSON web tokens".
+Signatures, issuers and times are verified in ``endpoint``, the rest of a token here, and neither
+anywhere else. Sources: OpenID Connect Core 1.0 §3.1.3.7; RFC 7636.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
-import jwt
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+from gateway.cognito.endpoint import PoolEndpoint, claimed_issuer
 from gateway.cognito.error_diagnosis import diagnose
 from gateway.cognito.relying_party import Tokens
 from gateway.core.model import MachineToken, ProviderKind, Secret
@@ -25,45 +25,45 @@ from gateway.errors import PeerError, UnavailableError
 from gateway.http.body import read_beginning
 from gateway.http.client import request_json
 from gateway.http.connection_error import why_at
-from gateway.http.jwks import KeySet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from gateway.cognito.endpoint import PoolAddress
     from gateway.core.model import AppClient, PendingLogin, Tenant
 
-LEEWAY_S = 30
-"""Clock difference to AWS that is forgiven."""
-MAX_TOKEN_LIFE_S = 86_400 + LEEWAY_S
-"""Cognito's own limit for ID and access tokens; a token that claims more did not come from
-there.
-"""
-MAX_TOKEN_CHARACTERS = 64 * 1024
 _PAGE_BYTES, _PAGE_WORDS = 64 * 1024, 200
 
 
 class CognitoRelyingParty:
-    """One per process; the tenant brings its own client, and during a rotation also those that were
-    replaced.
+    """One per process, for every pool; the tenant brings its own client, and during a rotation also
+    those that were replaced.
 
-    A code and a refresh token are good only with the client that they were made for, so whoever
-    asks says with which.
+    A code and a refresh token are good only with the client that they were made for, and at its
+    pool, so whoever asks says with which.
     """
 
     def __init__(
         self,
         client: aiohttp.ClientSession,
+        pools: Mapping[str, PoolAddress],
         *,
-        domain: str,
-        issuer: str,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
         self._client = client
-        self._domain = domain.rstrip("/")
-        self._issuer = issuer
-        self._clock = clock
-        self._keys = KeySet(client, f"{issuer}/.well-known/jwks.json", monotonic=monotonic)
+        self._pools = {
+            name: PoolEndpoint(client, address, clock=clock, monotonic=monotonic)
+            for name, address in pools.items()
+        }
+
+    def _pool(self, name: str) -> PoolEndpoint:
+        """Raises ``UnavailableError``: another replica may have a newer configuration."""
+        pool = self._pools.get(name)
+        if pool is None:
+            msg = f"user pool {name} is not in this process's cognito.pools"
+            raise UnavailableError(msg)
+        return pool
 
     def authorize_url(
         self,
@@ -76,7 +76,8 @@ class CognitoRelyingParty:
         prompt: str = "",
     ) -> str:
         """The authorization request. ``identity_provider`` is always sent, so Cognito never shows a
-        page of its own choosing.
+        page of its own choosing. Raises ``UnavailableError`` where this process does not know the
+        pool.
         """
         provider = tenant.configured_provider(pending.provider)
         parameters = {
@@ -96,7 +97,10 @@ class CognitoRelyingParty:
             },
         }
         uri: str = prepare_grant_uri(
-            f"{self._domain}/oauth2/authorize", pending.client_id, "code", **parameters
+            f"{self._pool(pending.pool).domain}/oauth2/authorize",
+            pending.client_id,
+            "code",
+            **parameters,
         )
         return uri
 
@@ -122,27 +126,32 @@ class CognitoRelyingParty:
             parts = urlsplit(location)
         except ValueError:
             return None
-        ours = f"{parts.scheme}://{parts.netloc}" in {"://", self._domain}
+        asked = urlsplit(authorize_url)
+        ours = (parts.scheme, parts.netloc) in {("", ""), (asked.scheme, asked.netloc)}
         return (
             (parse_qs(parts.query).get("error") or ["an error"])[0][:_PAGE_WORDS]
             if 300 <= status < 400 and ours and parts.path == "/error"
             else None
         )
 
-    def logout_url(self, tenant: Tenant, *, logout_uri: str) -> str:
-        """Cognito's /logout, which ends its own one-hour session and comes back to
-        ``logout_uri``.
+    def logout_url(self, tenant: Tenant, *, logout_uri: str, client_id: str = "") -> str:
+        """Cognito's /logout, which ends its own one-hour session and comes back to ``logout_uri``.
+        ``client_id``: of the session that ends; its pool is the one that has that session. Raises
+        ``UnavailableError`` where this process does not know the pool.
         """
+        former = tenant.client(client_id)
+        pool = tenant.pool if former is None else former.pool
+        client = tenant.client_id if former is None or pool == tenant.pool else former.client_id
         return (
-            f"{self._domain}/logout?"
-            f"{prepare_token_query(client_id=tenant.client_id, logout_uri=logout_uri)}"
+            f"{self._pool(pool).domain}/logout?"
+            f"{prepare_token_query(client_id=client, logout_uri=logout_uri)}"
         )
 
     async def exchange(self, tenant: Tenant, pending: PendingLogin, *, code: str) -> Tokens:
         """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError``
         when Cognito is down.
         """
-        client = _client(tenant, pending.client_id)
+        client = _client(tenant, pending.client_id, pool=pending.pool)
         body = prepare_token_request(
             "authorization_code",
             redirect_uri=pending.redirect_uri,
@@ -159,7 +168,11 @@ class CognitoRelyingParty:
                 "malformed_answer", "the token endpoint answered 200 without an ID token"
             )
         claims = await self.validate_id_token(
-            id_token, access_token=access_token, client_id=pending.client_id, nonce=pending.nonce
+            id_token,
+            access_token=access_token,
+            client_id=pending.client_id,
+            nonce=pending.nonce,
+            pool=pending.pool,
         )
         refresh = answer.get("refresh_token")
         return Tokens(claims, Secret(refresh) if isinstance(refresh, str) and refresh else None)
@@ -189,12 +202,12 @@ class CognitoRelyingParty:
         )
 
     async def validate_id_token(
-        self, token: str, *, access_token: str, client_id: str, nonce: str
+        self, token: str, *, access_token: str, client_id: str, nonce: str, pool: str
     ) -> dict[str, object]:
-        """Claims of a valid ID token for this client and this login;
+        """Claims of a valid ID token of this pool for this client and this login;
         ``PeerError("id_token_invalid")`` otherwise.
         """
-        claims = await self._verify(token, audience=client_id)
+        claims = await self._pool(pool).verify(token, audience=client_id)
         if claims is None or claims.get("token_use") != "id":
             raise PeerError(
                 "id_token_invalid",
@@ -211,11 +224,16 @@ class CognitoRelyingParty:
             raise PeerError("id_token_invalid", "at_hash does not match the access token")
         return claims
 
-    async def verify_access_token(self, token: str) -> MachineToken | None:
-        """Signature, iss, exp, token_use=access; None if it is not one of this pool's. Client and
-        scopes are the rule's business.
+    async def verify_access_token(self, tenant: Tenant, token: str) -> MachineToken | None:
+        """Signature, iss, exp, token_use=access; None if it is not one of the tenant's pools', or
+        of a client of the tenant that is in another pool. Client and scopes are the rule's
+        business.
         """
-        claims = await self._verify(token, audience=None)
+        issuer = claimed_issuer(token)
+        pool = next((name for name in tenant.pools if self._pool(name).issues(issuer)), None)
+        if pool is None:
+            return None
+        claims = await self._pool(pool).verify(token, audience=None)
         if claims is None or claims.get("token_use") != "access":
             return None
         client_id, sub, scope = claims.get("client_id"), claims.get("sub"), claims.get("scope", "")
@@ -227,6 +245,9 @@ class CognitoRelyingParty:
             or not isinstance(scope, str)
         ):
             return None
+        own = tenant.client(client_id)
+        if own is not None and own.pool != pool:
+            return None
         auth_time, username = claims.get("auth_time", 0), claims.get("username", "")
         if (
             not isinstance(auth_time, int)
@@ -236,16 +257,17 @@ class CognitoRelyingParty:
             return None
         person = sub if sub != client_id else ""
         return MachineToken(
-            client_id, frozenset(scope.split()), person, username or person, auth_time
+            client_id, frozenset(scope.split()), person, username or person, auth_time, pool=pool
         )
 
     async def revoke(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> None:
         """Revoke at Cognito; raises ``PeerError`` or ``UnavailableError``."""
         client = _client(tenant, client_id)
+        domain = self._pool(client.pool).domain
         body = prepare_token_query(token=refresh_token.reveal(), client_id=client.client_id)
         try:
             async with self._client.post(
-                f"{self._domain}/oauth2/revoke",
+                f"{domain}/oauth2/revoke",
                 data=body,
                 headers=_form_headers(client),
                 allow_redirects=False,
@@ -253,7 +275,7 @@ class CognitoRelyingParty:
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(
-                f"the revocation endpoint cannot be reached: {why_at(self._domain, error)}"
+                f"the revocation endpoint cannot be reached: {why_at(domain, error)}"
             ) from error
         if status >= 500:
             raise UnavailableError(f"the revocation endpoint answered {status}")
@@ -270,55 +292,10 @@ class CognitoRelyingParty:
         return await request_json(
             self._client,
             "POST",
-            f"{self._domain}/oauth2/token",
+            f"{self._pool(client.pool).domain}/oauth2/token",
             what="the token endpoint",
             data=body,
             headers=_form_headers(client),
-        )
-
-    async def _verify(self, token: str, *, audience: str | None) -> dict[str, Any] | None:
-        """Claims if signature (RS256, a published key), iss, aud, exp, iat and nbf hold; None
-        otherwise.
-        """
-        if len(token) > MAX_TOKEN_CHARACTERS:
-            return None
-        try:
-            header = jwt.get_unverified_header(token)
-            kid = header.get("kid")
-            if header.get("alg") != "RS256" or not isinstance(kid, str):
-                return None
-            key = await self._keys.get(kid)
-            if key is None:
-                return None
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                key,
-                algorithms=["RS256"],
-                audience=audience,
-                issuer=self._issuer,
-                leeway=LEEWAY_S,
-                options={
-                    "require": [
-                        "exp",
-                        "iat",
-                        "iss",
-                        "sub",
-                        "token_use",
-                        *(["aud"] if audience else []),
-                    ],
-                    "verify_aud": audience is not None,
-                    "strict_aud": audience is not None,
-                },
-            )
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
-            return None
-        now = self._clock()
-        exp, iat = claims["exp"], claims["iat"]
-        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (exp, iat))
-        return (
-            claims
-            if numbers and now - LEEWAY_S < exp <= now + MAX_TOKEN_LIFE_S and iat <= now + LEEWAY_S
-            else None
         )
 
 
@@ -341,12 +318,12 @@ def prepare_token_query(**parameters: str) -> str:
     return encoded
 
 
-def _client(tenant: Tenant, client_id: str) -> AppClient:
-    """Raises ``PeerError("client_gone")``: it was retired, and what was begun with it cannot go
-    on.
+def _client(tenant: Tenant, client_id: str, *, pool: str | None = None) -> AppClient:
+    """Raises ``PeerError("client_gone")``: it was retired, or is not of the ``pool`` with which the
+    login was begun, and what was begun with it cannot go on.
     """
     client = tenant.client(client_id)
-    if client is None:
+    if client is None or pool not in {None, client.pool}:
         raise PeerError(
             "client_gone", "the app client of this login or session is not the tenant's any more"
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.cognito import shapes
 from gateway.cognito.api import CognitoRejectedError
 from gateway.cognito.pool_users import PoolGroup, SignInPages
+from gateway.core.model import DEFAULT_POOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.cognito.api import CognitoApi
     from gateway.cognito.desired import Actual, ActualClient, ActualProvider
-    from gateway.config.model import CognitoQuotas
+    from gateway.config.user_pools import CognitoQuotas
 
 NOT_FOUND = "ResourceNotFoundException"
 _NOT_ALLOWED = "AccessDeniedException"
@@ -39,10 +40,12 @@ class Pool:
         api: CognitoApi,
         quotas: CognitoQuotas,
         *,
+        name: str = DEFAULT_POOL,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.api = api
-        self._quotas = quotas
+        self.name = name
+        self.quotas = quotas
         self._monotonic = monotonic
         self._counting = asyncio.Lock()
         self._counted: dict[str, tuple[int, float]] = {}
@@ -70,9 +73,7 @@ class Pool:
         retired = tuple(client for client in described_clients[1:] if client is not None)
         return replace(
             shapes.read_pool(described, providers=found, client=current, retired=retired),
-            provider_count=await self.count("ListIdentityProviders", quota=self._quotas.providers)
-            if len(found) < len(names)
-            else None,
+            provider_count=await self.provider_count() if len(found) < len(names) else None,
             client_count=await self.client_count() if current is None else None,
             pages=await self._pages(described, (current, *retired)) if pages else None,
             group=None if group is None else await self.group(group),
@@ -193,7 +194,15 @@ class Pool:
 
     async def client_count(self) -> int:
         """App clients of the whole pool, or its quota where there are that many."""
-        return await self.count("ListUserPoolClients", quota=self._quotas.clients)
+        return await self.count("ListUserPoolClients", quota=self.quotas.clients)
+
+    async def provider_count(self) -> int:
+        """The same of identity providers."""
+        return await self.count("ListIdentityProviders", quota=self.quotas.providers)
+
+    def forget_counts(self) -> None:
+        """Cognito has just said that there is no room."""
+        self._counted.clear()
 
     async def count(self, operation: str, *, quota: int) -> int:
         """Shared by those who ask at once, and for a minute; a full pool is counted again each

@@ -62,9 +62,11 @@ class RelyingParty(Protocol):
         ``PeerError`` or ``UnavailableError``.
         """
 
-    def logout_url(self, tenant: Tenant, *, logout_uri: str) -> str: ...
+    def logout_url(self, tenant: Tenant, *, logout_uri: str, client_id: str = "") -> str:
+        """``client_id``: of the session that ends."""
 
-    async def verify_access_token(self, token: str) -> MachineToken | None:
-        """Signature, iss, exp, token_use=access; None if it is not one of this pool's. Client and
-        scopes are the rule's business.
+    async def verify_access_token(self, tenant: Tenant, token: str) -> MachineToken | None:
+        """Signature, iss, exp, token_use=access; None if it is not one of the tenant's pools', or
+        of a client of the tenant that is in another pool. Client and scopes are the rule's
+        business.
         """

@@ -50,6 +50,7 @@ from gateway.config.types import (
     parse_network,
     scheme_of,
 )
+from gateway.config.user_pools import Cognito, UserPool, pool_key
 from gateway.config.yaml import explain_validation, read_yaml
 from gateway.core.model import Secret
 from gateway.errors import ConfigError
@@ -259,32 +260,6 @@ class Assertion(Model):
     groups: Literal["all", "referenced"] = "all"
 
 
-class CognitoQuotas(Model):
-    """How many a pool may hold, as AWS has granted it: both can be raised on request."""
-
-    clients: Annotated[int, Field(ge=1, le=10_000)] = 1000
-    providers: Annotated[int, Field(ge=1, le=1000)] = 300
-
-
-class Cognito(Model):
-    """The user pool that brokers every customer's identity provider."""
-
-    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", examples=["eu-north-1"])]
-    user_pool_id: Annotated[
-        str,
-        Field(pattern=r"^[\w-]+_[0-9a-zA-Z]+$", max_length=55, examples=["eu-north-1_AbCdEfGhI"]),
-    ]
-    domain: str
-    issuer: str | None = None
-    endpoint_url: str | None = None
-    quotas: CognitoQuotas = CognitoQuotas()
-
-    @property
-    def effective_issuer(self) -> str:
-        """``iss`` of the pool's tokens: configured, or derived from region and pool."""
-        return self.issuer or f"https://cognito-idp.{self.region}.amazonaws.com/{self.user_pool_id}"
-
-
 class SessionSettings(Model):
     """Life of a session. ``max_revocation_delay``: the longest time a replica may serve cached
     sessions without renewing its lease, and therefore the longest that a revocation can take.
@@ -485,21 +460,10 @@ class Config(BaseSettings):
                 "*.localhost only)"
             )
             raise ValueError(msg)
-        for key, url in (
-            ("cognito.domain", self.cognito.domain),
-            ("cognito.issuer", self.cognito.effective_issuer),
-            ("cognito.endpoint_url", self.cognito.endpoint_url),
-            ("hooks.url", self.hooks.url),
-        ):
-            if url is not None:
-                self._https(key, url)
-        region = self.cognito.user_pool_id.partition("_")[0]
-        if region != self.cognito.region and not self.development:
-            msg = (
-                f"cognito.user_pool_id: the pool is of region {region}, and cognito.region is "
-                f"{self.cognito.region}"
-            )
-            raise ValueError(msg)
+        if self.hooks.url is not None:
+            self._https("hooks.url", self.hooks.url)
+        for name, pool in self.cognito.all_pools.items():
+            self._check_pool(pool_key(name), pool)
         if self.login_host is not None and self.login_host in self.shared_hosts:
             msg = "login_host cannot be one of shared_hosts"
             raise ValueError(msg)
@@ -517,6 +481,22 @@ class Config(BaseSettings):
             )
             raise ValueError(msg)
         return self
+
+    def _check_pool(self, key: str, pool: UserPool) -> None:
+        for name, url in (
+            ("domain", pool.domain),
+            ("issuer", pool.effective_issuer),
+            ("endpoint_url", pool.endpoint_url),
+        ):
+            if url is not None:
+                self._https(f"{key}.{name}", url)
+        region = pool.user_pool_id.partition("_")[0]
+        if region != pool.region and not self.development:
+            msg = (
+                f"{key}.user_pool_id: the pool is of region {region}, and {key}.region is "
+                f"{pool.region}"
+            )
+            raise ValueError(msg)
 
     def _https(self, key: str, url: str) -> None:
         parts = urlsplit(url)

@@ -168,6 +168,10 @@ class Branding:
         return tuple((group, labels.get(group, "")) for group in groups)
 
 
+DEFAULT_POOL = "default"
+"""Name of the user pool that stands directly under ``cognito``."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppClient:
     """An app client of Cognito: codes, tokens and refresh tokens are good only with the one that
@@ -180,6 +184,8 @@ class AppClient:
     """UTC epoch seconds from which nothing made with it can be left; None for the one that logins
     begin with.
     """
+    pool: str = DEFAULT_POOL
+    """Name of the user pool that has it, for all its life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +249,8 @@ class Tenant:
     """Names of those that are offered, in this order, when a login fails since another one is
     down.
     """
+    pool: str = DEFAULT_POOL
+    """Name of the user pool of the client that logins begin with."""
     takes_app_passwords: bool = field(init=False, compare=False)
     """Whether any rule does, those of ``shadow_rules`` too."""
     compiled: CompiledRules = field(init=False, repr=False, compare=False)
@@ -272,6 +280,13 @@ class Tenant:
         return (self.client_id, *(c.client_id for c in self.retired)) if self.client_id else ()
 
     @property
+    def pools(self) -> tuple[str, ...]:
+        """Of every client whose tokens are this tenant's; the one that logins begin in comes first.
+        More than one only while a move from pool to pool is not over.
+        """
+        return tuple(dict.fromkeys((self.pool, *(c.pool for c in self.retired))))
+
+    @property
     def provider_names(self) -> tuple[str, ...]:
         """As Cognito knows them: its names are the pool's, and each is one tenant's. The pool's own
         users are nobody's alone, and have none.
@@ -290,7 +305,7 @@ class Tenant:
     def client(self, client_id: str) -> AppClient | None:
         """The one of that id, if it is this tenant's still."""
         if client_id and client_id == self.client_id:
-            return AppClient(self.client_id, self.client_secret)
+            return AppClient(self.client_id, self.client_secret, pool=self.pool)
         return next((c for c in self.retired if c.client_id == client_id), None)
 
     def provider(self, name: str) -> Provider | None:
@@ -486,6 +501,8 @@ class MachineToken:
     """Who it is, as their last login here said; None for client_credentials, and where nobody
     looked.
     """
+    pool: str = DEFAULT_POOL
+    """Name of the user pool that issued it."""
 
     @property
     def is_persons(self) -> bool:
@@ -555,3 +572,7 @@ class PendingLogin:
     """
     prompted: bool = False
     """Cognito's own session was ended for it, and Cognito told to ask the person."""
+    pool: str = DEFAULT_POOL
+    """Name of the user pool to which the browser was sent: code and tokens count from there
+    alone.
+    """

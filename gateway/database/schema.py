@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0003"
+REVISION = "0004"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -119,6 +119,7 @@ client_credentials = Table(
     Column(
         "retires_at", Float, nullable=True
     ),  # of a client that a rotation replaced: when it is deleted; null for the one in use
+    Column("pool", String(32), nullable=False, server_default="default"),  # of cognito.pools
     Column("updated_at", Float, nullable=False),
 )
 
@@ -264,7 +265,9 @@ disabled_users = Table(
     "disabled_users",
     metadata,
     Column("block", String(36), primary_key=True),  # ``blocks.id``
-    Column("user", String(64), primary_key=True, index=True),  # digest of the username
+    # digest of the username, with its pool unless that is the default
+    Column("user", String(64), primary_key=True, index=True),
+    Column("pool", String(32), nullable=False, server_default="default"),
     Column("tenant", String(40), nullable=False, index=True),
     sealed("username"),
     Column("disabled_at", Float, nullable=False),

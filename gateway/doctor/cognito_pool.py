@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.cognito.api import CognitoApi
     from gateway.cognito.desired import ActualClient, ActualProvider
     from gateway.config.model import Config
+    from gateway.config.user_pools import UserPool
     from gateway.doctor.cognito_findings import PoolFinding
 
 AT_MOST: Final = 50
@@ -53,15 +54,16 @@ class PoolDoctor:
     http: aiohttp.ClientSession
     guarded: aiohttp.ClientSession
     config: Config
+    user_pool: UserPool
+    """The one that is examined."""
     findings: list[PoolFinding] = field(default_factory=list)
     providers: dict[str, ActualProvider] = field(default_factory=dict)
 
     async def read(self) -> None:
         """All that is known without changing anything."""
         await self._pool()
-        cognito = self.config.cognito
         await self._issuer(
-            "issuer of the pool", cognito.effective_issuer, "gateway.yaml", self.http
+            "issuer of the pool", self.user_pool.effective_issuer, "gateway.yaml", self.http
         )
         for provider in self.providers.values():
             await self._provider(provider)
@@ -95,7 +97,7 @@ class PoolDoctor:
             judge.quota(
                 "identity providers",
                 len(names),
-                self.config.cognito.quotas.providers,
+                self.user_pool.quotas.providers,
                 "providers",
             ),
         ]
@@ -104,7 +106,7 @@ class PoolDoctor:
             self.findings.append(unchecked("other identity providers", left))
 
     async def _describe_providers(self, names: Sequence[str]) -> None:
-        pool = Pool(self.api, self.config.cognito.quotas)
+        pool = Pool(self.api, self.user_pool.quotas)
         for name in names[:AT_MOST]:
             found = await pool.provider(name)
             if found is not None:
@@ -163,13 +165,11 @@ class PoolDoctor:
         return found
 
     async def _clients(self) -> None:
-        pool = Pool(self.api, self.config.cognito.quotas)
+        pool = Pool(self.api, self.user_pool.quotas)
         try:
             listed = await self._clients_by_name()
             self.findings.append(
-                judge.quota(
-                    "app clients", len(listed), self.config.cognito.quotas.clients, "clients"
-                )
+                judge.quota("app clients", len(listed), self.user_pool.quotas.clients, "clients")
             )
             ours = [i for i, name in listed.items() if name.startswith(GATEWAY_PREFIX)]
             for client_id in ours[:AT_MOST]:
@@ -250,7 +250,7 @@ class PoolDoctor:
 
     async def _delete_trials(self) -> None:
         """All of them: one whose creation went unanswered has no id here."""
-        pool = Pool(self.api, self.config.cognito.quotas)
+        pool = Pool(self.api, self.user_pool.quotas)
         try:
             listed = await self._clients_by_name()
             for client_id, name in listed.items():

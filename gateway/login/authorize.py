@@ -135,6 +135,7 @@ async def send_to_cognito(
         for_browser=destination.browser,
         hint=hint.lower(),
         prompted=hopped and prompt == "login",
+        pool=tenant.pool,
     )
     begun = await services.sessions.start_login(pending, binding=browser.binding, client=client)
     browser.record.provider = provider.name

@@ -206,7 +206,8 @@ async def _exchange(attempt: _Attempt, answer: _Answer) -> Tokens:
     """Tokens for the code; raises what is wrong instead."""
     services = attempt.browser.services
     issuer = attempt.browser.parameter("iss")
-    if issuer and issuer != services.config.cognito.effective_issuer:
+    pool = services.config.cognito.all_pools.get(attempt.pending.pool)
+    if issuer and (pool is None or issuer not in pool.issuers):
         # RFC 9207: an answer that names another issuer belongs to a mix-up.
         raise await attempt.failed(
             Reason.IDP_ERROR,
@@ -240,9 +241,8 @@ async def _exchange(attempt: _Attempt, answer: _Answer) -> Tokens:
 async def _finish(attempt: _Attempt, tokens: Tokens) -> web.StreamResponse:
     browser, pending = attempt.browser, attempt.pending
     tenant, provider = attempt.tenant, attempt.provider
-    accepted = accept(
-        tokens.claims, tenant, provider, pool_id=browser.services.config.cognito.user_pool_id
-    )
+    pool = browser.services.config.cognito.all_pools[pending.pool]
+    accepted = accept(tokens.claims, tenant, provider, pool_id=pool.user_pool_id)
     if isinstance(accepted, Refusal):
         _throw_away(browser, pending, tokens)
         if accepted.denied:

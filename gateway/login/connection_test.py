@@ -187,7 +187,7 @@ async def finish(
                 tenant=tenant,
             )
         if tokens is not None:
-            _judge(browser, tenant, provider, tokens, result)
+            _judge(browser, tenant, provider, tokens, result, pool=pending.pool)
             await _throw_away(browser, tenant, pending, tokens, result)
     browser.record.reason = result.reason
     await services.trials.note(
@@ -228,15 +228,20 @@ async def _exchange(
 
 
 def _judge(
-    browser: Browser, tenant: Tenant, provider: Provider, tokens: Tokens, result: _Result
+    browser: Browser,
+    tenant: Tenant,
+    provider: Provider,
+    tokens: Tokens,
+    result: _Result,
+    *,
+    pool: str,
 ) -> None:
     """The claims by the function that logs people in, the identity by the one that decides
     checks.
     """
     started = perf_counter()
-    accepted = accept(
-        tokens.claims, tenant, provider, pool_id=browser.services.config.cognito.user_pool_id
-    )
+    pool_id = browser.services.config.cognito.all_pools[pool].user_pool_id
+    accepted = accept(tokens.claims, tenant, provider, pool_id=pool_id)
     if isinstance(accepted, Refusal):
         result.reason = accepted.reason
         result.groups = (

@@ -89,10 +89,11 @@ async def sign_out(
         (back or f"{browser.origin}/") if again else "",
     )
     apart = browser.services.config.login_host is None and person_change.clears(browser)
+    client_id = present[0].client_id if present else ""
     response = (
-        _by_leave(browser, resume, browser.host)
+        _by_leave(browser, resume, browser.host, client_id=client_id)
         if apart
-        else _through_cognito(browser, tenant, resume)
+        else _through_cognito(browser, tenant, resume, client_id=client_id)
     )
     drop_cookie(
         response,
@@ -104,9 +105,12 @@ async def sign_out(
     return response
 
 
-def _through_cognito(browser: Browser, tenant: Tenant | None, resume: Resume) -> web.Response:
+def _through_cognito(
+    browser: Browser, tenant: Tenant | None, resume: Resume, *, client_id: str
+) -> web.Response:
     """Cognito's /logout comes back to one registered address: of this host, or of the login host,
-    which is told first what to go on with.
+    which is told first what to go on with. ``client_id``: of the session that ended, "" where
+    there was none.
     """
     login_host = browser.services.config.login_host
     if tenant is None:
@@ -114,19 +118,25 @@ def _through_cognito(browser: Browser, tenant: Tenant | None, resume: Resume) ->
         drop_cookie(response, RESUME_COOKIE)
         return response
     if login_host is not None and browser.host != login_host:
-        return _by_leave(browser, resume, login_host)
+        return _by_leave(browser, resume, login_host, client_id=client_id)
     response = redirect(
         browser.services.relying_party.logout_url(
-            tenant, logout_uri=f"{browser.origin}/_auth/signed-out"
+            tenant, logout_uri=f"{browser.origin}/_auth/signed-out", client_id=client_id
         )
     )
     remember(response, browser, resume)
     return response
 
 
-def _by_leave(browser: Browser, resume: Resume, host: str) -> web.Response:
+def _by_leave(browser: Browser, resume: Resume, host: str, *, client_id: str) -> web.Response:
     signed = sign(browser.services.signing_keys, resume.tenant, "leave", resume.host)
-    query = {"tenant": signed, "host": resume.host, "what": resume.what, "rd": resume.return_to}
+    query = {
+        "tenant": signed,
+        "host": resume.host,
+        "what": resume.what,
+        "rd": resume.return_to,
+        "client": client_id,
+    }
     return redirect(
         f"{browser.services.config.origin(host)}/_auth/"
         f"leave?{urlencode({k: v for k, v in query.items() if v})}"
@@ -154,7 +164,11 @@ async def leave(request: web.Request) -> web.StreamResponse:
         raise BrowserError(Reason.BAD_REQUEST, 400)
     what = "login" if browser.parameter("what") == "login" else "signed_out"
     response = _through_cognito(
-        browser, tenant, Resume(what, tenant.id, host, browser.parameter("rd"))
+        browser,
+        tenant,
+        Resume(what, tenant.id, host, browser.parameter("rd")),
+        # Only a choice among the tenant's own clients.
+        client_id=browser.parameter("client"),
     )
     if browser.found is HostKind.LOGIN:
         drop_cookie(response, browser.session_cookie(tenant.id))

@@ -36,6 +36,7 @@ BODY_FIELDS: Mapping[str, Authority] = {
     "default_provider": _TENANT,
     "fallback_providers": _TENANT,
     "custom_attributes": _OPERATOR,  # the pool's, for ever
+    "pool": _OPERATOR,
 }
 PROVIDER_FIELDS: Mapping[str, Authority] = {
     # the pool's: a name of one's choice could be the one that another customer is about to get
@@ -101,6 +102,7 @@ def _operators_words(body: ProvisionBody, document: Json, known: Sequence[Json])
         "hosts": {frozenset(document.get("hosts", ()))},
         "email_domains": domains,
         "allowed_domain": domains,
+        "pool": {document.get("pool")},
     }
     yield from _not_standing(body, BODY_FIELDS, stands)
     provisioned, listed = (

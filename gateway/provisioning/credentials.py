@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.core.model import AppClient, Secret
+from gateway.core.model import DEFAULT_POOL, AppClient, Secret
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ class ClientCredentials:
     client_id: str
     client_secret: Secret
     retired: tuple[AppClient, ...] = ()
+    pool: str = DEFAULT_POOL
+    """Of the client that logins begin with."""
 
     @property
     def client_ids(self) -> tuple[str, ...]:
@@ -35,7 +37,11 @@ class ClientCredentials:
         return ClientCredentials(
             made.client_id,
             made.client_secret,
-            (*self.retired, AppClient(self.client_id, self.client_secret, retires_at)),
+            (
+                *self.retired,
+                AppClient(self.client_id, self.client_secret, retires_at, self.pool),
+            ),
+            made.pool,
         )
 
     def without(self, client_ids: Collection[str]) -> ClientCredentials:
@@ -48,28 +54,40 @@ class ClientCredentials:
     def sealable(self) -> Json:
         """With the secrets: only for what is sealed."""
         retired = [
-            [client.client_id, client.client_secret.reveal(), client.retires_at]
+            [client.client_id, client.client_secret.reveal(), client.retires_at, client.pool]
             for client in self.retired
         ]
         return {
             "client_id": self.client_id,
             "client_secret": self.client_secret.reveal(),
             "retired": retired,
+            "pool": self.pool,
         }
 
     @classmethod
     def unsealed(cls, sealable: Json) -> ClientCredentials:
         """Inverse of ``sealable``."""
         retired = tuple(
-            AppClient(client_id, Secret(secret), retires_at)
-            for client_id, secret, retires_at in sealable["retired"]
+            # Without a pool: of a run before there were several.
+            AppClient(client_id, Secret(secret), retires_at, *pool)
+            for client_id, secret, retires_at, *pool in sealable["retired"]
         )
-        return cls(sealable["client_id"], Secret(sealable["client_secret"]), retired)
+        return cls(
+            sealable["client_id"],
+            Secret(sealable["client_secret"]),
+            retired,
+            sealable.get("pool", DEFAULT_POOL),
+        )
+
+    def ids_in(self, pool: str) -> tuple[str, ...]:
+        """Of those that are in this pool, in the same order."""
+        clients = (AppClient(self.client_id, self.client_secret, pool=self.pool), *self.retired)
+        return tuple(client.client_id for client in clients if client.pool == pool)
 
 
 def retired_ids(credentials: ClientCredentials | None) -> tuple[str, ...]:
-    """Of the clients that a rotation replaced and that are accepted still."""
-    return credentials.client_ids[1:] if credentials is not None else ()
+    """Of the clients that a rotation replaced in the tenant's pool and that are accepted still."""
+    return credentials.ids_in(credentials.pool)[1:] if credentials is not None else ()
 
 
 class Registrar(Protocol):

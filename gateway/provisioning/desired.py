@@ -167,6 +167,8 @@ def tenant_document(
     findings = []
     if body.name is not None:
         document["name"] = body.name
+    if body.pool is not None:
+        document["pool"] = body.pool
     if body.hosts is not None:
         document["hosts"] = list(body.hosts)
     if body.domains is not None:

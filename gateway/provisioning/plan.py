@@ -21,7 +21,7 @@ from gateway.cognito.shapes import (
     provider_type,
     saml_differences,
 )
-from gateway.core.model import ProviderKind
+from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.provisioning.plan_rows import Difference, Plan, Resource, Step, Verb
 from gateway.provisioning.pool_users import users_notes, users_steps
 from gateway.provisioning.preflight import PreflightProblem, check_pool, check_quotas
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         WantedClient,
         WantedProvider,
     )
-    from gateway.config.model import CognitoQuotas
+    from gateway.config.user_pools import CognitoQuotas
 
 SECRET_SHOWN = "***"
 
@@ -47,6 +47,7 @@ def plan(
     actual: Actual,
     *,
     quotas: CognitoQuotas,
+    pool: str = DEFAULT_POOL,
     known: frozenset[str] = frozenset(),
     adopt: bool = False,
     retired: Sequence[str] = (),
@@ -96,9 +97,8 @@ def plan(
     ]
     steps += [step for step in own if step.resource is Resource.STYLE]
     made = [step.resource for step in steps if step.verb is Verb.CREATE]
-    problems += check_quotas(
-        actual, quotas, clients=made.count(Resource.CLIENT), providers=made.count(Resource.PROVIDER)
-    )
+    clients, providers = made.count(Resource.CLIENT), made.count(Resource.PROVIDER)
+    problems += check_quotas(actual, quotas, clients=clients, providers=providers, pool=pool)
     return Plan(
         tuple(steps), tuple(problems), (*_notes(wanted, actual), *users_notes(wanted, actual))
     )

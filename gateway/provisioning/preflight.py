@@ -17,14 +17,15 @@ from gateway.cognito.desired import (
     SamlConnection,
     same_issuer,
 )
+from gateway.config.user_pools import pool_key
 from gateway.core.hosts import is_localhost
-from gateway.core.model import ProviderKind
+from gateway.core.model import DEFAULT_POOL, ProviderKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gateway.cognito.desired import Actual, Wanted, WantedProvider
-    from gateway.config.model import CognitoQuotas
+    from gateway.config.user_pools import CognitoQuotas
 
 _PROVIDER_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])")
 _IDENTIFIER = re.compile(r"[\w\s+=.@-]{1,40}")
@@ -212,7 +213,12 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[PreflightProblem]:
 
 
 def check_quotas(
-    actual: Actual, quotas: CognitoQuotas, *, clients: int, providers: int
+    actual: Actual,
+    quotas: CognitoQuotas,
+    *,
+    clients: int,
+    providers: int,
+    pool: str = DEFAULT_POOL,
 ) -> Iterator[PreflightProblem]:
     """Whether there is room for so many new ones. What somebody else takes meanwhile Cognito
     refuses.
@@ -235,7 +241,7 @@ def check_quotas(
                 f"{count} of {quota} are there and {new} more "
                 f"{'is' if new == 1 else 'are'} needed: delete some that nobody uses, "
                 f"or have the quota raised (AWS Service Quotas, up to {ceiling}) and say "
-                f"so in cognito.quotas.{key}",
+                f"so in {pool_key(pool)}.quotas.{key}",
             )
 
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from gateway.cognito.desired import kind_of_issuer
 from gateway.config.yaml import explain_validation
+from gateway.core.model import DEFAULT_POOL
 from gateway.errors import PeerError
 from gateway.provisioning.bound_keys import bound_changes, bound_findings
 from gateway.provisioning.credentials import ClientCredentials, retired_ids
@@ -35,6 +36,7 @@ from gateway.provisioning.desired import (
 from gateway.provisioning.discovery import Discovered
 from gateway.provisioning.plan import plan
 from gateway.provisioning.plan_rows import Plan, Resource, Verb
+from gateway.provisioning.pool_choice import choose_pool
 from gateway.provisioning.pool_user_steps import PoolUserSteps
 from gateway.provisioning.pool_users import has_pool_users
 from gateway.provisioning.preflight import (
@@ -45,6 +47,7 @@ from gateway.provisioning.preflight import (
     invalid,
 )
 from gateway.provisioning.request import OidcProviderBody, PoolUsersBody, SamlProviderBody
+from gateway.provisioning.runs import carried
 from gateway.provisioning.saml_metadata import MetadataError, SamlMetadata, read_metadata
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.validation import problems
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from gateway.cognito.desired import Actual, Wanted, WantedProvider
-    from gateway.cognito.pool import Pool
+    from gateway.cognito.pools import Pools
     from gateway.config.model import Config
     from gateway.provisioning.credentials import Registrar
     from gateway.provisioning.desired import Recognised
@@ -123,6 +126,8 @@ class Proposal:
     """
     basis: Basis | None = field(default=None, repr=False)
     """What it was made from: if that has changed, it is not applied."""
+    pool: str = DEFAULT_POOL
+    """Where the tenant lives, or will."""
 
     @property
     def problems(self) -> tuple[PreflightProblem, ...]:
@@ -184,7 +189,7 @@ class Proposer:
 
     config: Config
     bases: BasisReader
-    pool: Pool
+    pools: Pools
     discovery: DiscoveryFetcher
     name_conflict: Callable[[TenantDocument], Awaitable[str | None]]
 
@@ -268,9 +273,21 @@ class Proposer:
     ) -> Proposal:
         credentials, adopted = basis.credentials, _adopted(body, basis)
         users = wanted_users(desired.recognised)
-        actual = await self.pool.actual(
-            providers=[p.name for p in desired.providers],
-            clients=credentials.client_ids if credentials else [adopted] if adopted else (),
+        names = [p.name for p in desired.providers]
+        chosen = await choose_pool(
+            self.pools,
+            said=body.pool or (basis.document or {}).get("pool"),
+            held=credentials,
+            providers=names,
+            adopt=body.adopt,
+            adopt_client=adopted,
+        )
+        if isinstance(chosen, PreflightProblem):
+            return _rejected(tenant, chosen)
+        pool = self.pools.named(chosen)
+        actual = await pool.actual(
+            providers=names,
+            clients=credentials.ids_in(chosen) if credentials else [adopted] if adopted else (),
             group=None if users is None else users.group,
             pages=has_pool_users(desired.document),
         )
@@ -299,7 +316,8 @@ class Proposer:
         proposed = plan(
             target,
             actual,
-            quotas=self.config.cognito.quotas,
+            quotas=pool.quotas,
+            pool=chosen,
             known=frozenset(e["name"] for e in basis.known),
             adopt=body.adopt,
             retired=retired_ids(credentials),
@@ -317,6 +335,7 @@ class Proposer:
             ],
             "custom_attributes": list(custom),
         }
+        request |= carried(basis.latest)
         if not await self.bases.unchanged(tenant, basis):
             # The customer's server and the pool set the pace of all this.
             return _rejected(tenant, PreflightProblem("conflict", "tenant", CHANGED_MEANWHILE))
@@ -331,6 +350,7 @@ class Proposer:
             request,
             leave,
             basis,
+            chosen,
         )
 
     async def _discover(
@@ -513,7 +533,9 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
         and proposal.credentials is None
     ):
         # Before the tenant's document stops naming it: there is no moment without a client.
-        adopted = ClientCredentials(actual.client.client_id, actual.client.secret)
+        adopted = ClientCredentials(
+            actual.client.client_id, actual.client.secret, pool=proposal.pool
+        )
         yield steps.put_credentials(proposal.tenant, lambda: adopted, None)
     if proposal.document is not None:
         yield steps.put_tenant(proposal.tenant, proposal.document, proposal.before)

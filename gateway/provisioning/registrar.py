@@ -86,7 +86,7 @@ class RegistryOfProvisioning:
         return (
             None
             if found is None
-            else ClientCredentials(found.client_id, found.client_secret, found.retired)
+            else ClientCredentials(found.client_id, found.client_secret, found.retired, found.pool)
         )
 
     async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
@@ -95,7 +95,12 @@ class RegistryOfProvisioning:
             return
         refused = await self._database.put_credentials(
             tenant,
-            Credentials(credentials.client_id, credentials.client_secret, credentials.retired),
+            Credentials(
+                credentials.client_id,
+                credentials.client_secret,
+                credentials.retired,
+                credentials.pool,
+            ),
             by=None,
         )
         if refused is not None:

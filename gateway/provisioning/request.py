@@ -12,6 +12,7 @@ from gateway.cognito.desired import SamlPreset
 from gateway.cognito.oidc_presets import OidcPreset
 from gateway.config.model import SecretValue  # noqa: TC001 - pydantic reads annotations when the class is made
 from gateway.config.types import VISIBLE, Token
+from gateway.config.user_pools import POOL_NAME
 from gateway.tenants.document import EmailDomain, GroupName, HostPattern
 
 MAX_METADATA = 131_072
@@ -185,6 +186,7 @@ class ProvisionBody(_Body):
     ``adopt_client`` the app client of that id. ``keep_secrets`` keeps the identity providers'
     secrets, encrypted, so that ``verify --fix`` can make a deleted provider again.
     ``custom_attributes`` are added to the pool where they are missing, and cannot be removed again.
+    ``pool`` is one of ``cognito.pools``, or ``default``; without it the first that has room.
     """
 
     provider: ProviderBody | None = None
@@ -205,6 +207,7 @@ class ProvisionBody(_Body):
     adopt_client: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]{1,128}$")] | None = None
     keep_secrets: bool = False
     custom_attributes: Annotated[tuple[CustomAttribute, ...], Field(max_length=20)] = ()
+    pool: Annotated[str, Field(pattern=POOL_NAME)] | None = None
 
     @model_validator(mode="after")
     def _one_of_each(self) -> ProvisionBody:

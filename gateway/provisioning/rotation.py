@@ -25,11 +25,11 @@ from gateway.provisioning.pool_user_steps import PoolUserSteps
 from gateway.provisioning.pool_users import has_pool_users
 from gateway.provisioning.preflight import PreflightProblem, check_quotas
 from gateway.provisioning.runner import Done
-from gateway.provisioning.runs import RunKind
+from gateway.provisioning.runs import RunKind, carried
 from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from typing import Any
 
     from gateway.cognito.desired import Actual, WantedClient
@@ -74,13 +74,14 @@ class Rotation:
                     f"(gateway provision retire {tenant})"
                 ),
             )
-        actual = await self.provisioning.pool.actual(
+        pool = self.provisioning.pools.named(held.pool)
+        actual = await pool.actual(
             providers=(), clients=[held.client_id], pages=has_pool_users(document)
         )
-        room = replace(actual, client_count=await self.provisioning.pool.client_count())
+        room = replace(actual, client_count=await pool.client_count())
         if (
             full := next(
-                check_quotas(room, self.config.cognito.quotas, clients=1, providers=0), None
+                check_quotas(room, pool.quotas, clients=1, providers=0, pool=held.pool), None
             )
         ) is not None:
             return full
@@ -111,19 +112,24 @@ class Rotation:
             request={
                 "providers": latest.request.get("providers", []),
                 "custom_attributes": latest.request.get("custom_attributes", []),
+                **carried(latest),
             },
             plan=[describe(planned)],
+            pool=held.pool,
             stands=lambda: self.bases.unchanged(tenant, basis),
         )
 
     async def retire(self, tenant: str, *, actor: str) -> Outcome | PreflightProblem:
         """Every replaced client of the tenant, now: its sessions go on here, and their refresh
-        tokens end.
+        tokens end. The outcome of the last pool, or of the first that is not done.
         """
         held = await self.provisioning.registrar.credentials(tenant)
         if held is None or not held.retired:
             return PreflightProblem("not_found", "client", f"{tenant} has no replaced client")
-        return await self._delete(tenant, held.client_ids[1:], actor=actor)
+        for outcome in [o async for o in self._delete(tenant, held, held.client_ids[1:], actor)]:
+            if not isinstance(outcome, Done):
+                break
+        return outcome
 
     async def retire_due(self) -> int:
         """Once: what no session can need any more. The number of tenants whose clients are gone."""
@@ -131,10 +137,10 @@ class Rotation:
         for tenant, client_ids in (
             await self.provisioning.registrar.clients_due_for_deletion(self.provisioning.clock())
         ).items():
-            ended += isinstance(
-                await self._delete(tenant, client_ids, actor="gateway"),
-                Done,
-            )
+            held = await self.provisioning.registrar.credentials(tenant)
+            if held is not None:
+                outcomes = [o async for o in self._delete(tenant, held, client_ids, "gateway")]
+                ended += all(isinstance(outcome, Done) for outcome in outcomes)
         return ended
 
     async def retire_forever(self) -> None:
@@ -147,14 +153,31 @@ class Rotation:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _delete(
+        self, tenant: str, held: ClientCredentials, client_ids: Sequence[str], actor: str
+    ) -> AsyncIterator[Outcome]:
+        """A run for each pool that has some of them."""
+        for pool in dict.fromkeys(client.pool for client in held.retired):
+            here = [name for name in client_ids if name in held.ids_in(pool)]
+            if here:
+                yield await self._delete_in(pool, tenant, held, here, actor=actor)
+
+    async def _delete_in(
         self,
+        pool: str,
         tenant: str,
-        client_ids: tuple[str, ...],
+        held: ClientCredentials,
+        client_ids: Sequence[str],
         *,
         actor: str,
     ) -> Outcome:
+        """With the last client in a pool where the tenant does not live any more, its providers
+        there go too.
+        """
         latest = await self.provisioning.journal.latest(tenant)
-        leaving = {"clients": list(client_ids), "providers": []}
+        former = dict(carried(latest).get("former", {}))
+        left = set(held.ids_in(pool)) - set(client_ids)
+        providers = [] if left or pool == held.pool else former.pop(pool, [])
+        leaving = {"clients": list(client_ids), "providers": providers}
         return await self.provisioning.run(
             tenant,
             lambda steps: retiring(steps, tenant, leaving),
@@ -167,8 +190,10 @@ class Rotation:
                 if latest is not None
                 else [],
                 "retire": leaving,
+                **({"former": former} if former else {}),
             },
             plan=[],
+            pool=pool,
         )
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from gateway.background import background_task
 from gateway.cognito.api import CognitoRejectedError
+from gateway.core.model import DEFAULT_POOL
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import PROVISIONING_RUNS, begin_at_zero
@@ -44,7 +45,7 @@ from gateway.provisioning.undo import Undoing
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from gateway.cognito.pool import Pool
+    from gateway.cognito.pools import Pools
     from gateway.core.json_types import Json
     from gateway.provisioning.credentials import Registrar
     from gateway.provisioning.runs import Action, Journal, Run
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 begin_at_zero(PROVISIONING_RUNS, ["busy", "recovered", *(state.value for state in RunState)])
 
+NO_ROOM = "LimitExceededException"
 BEAT_S = 8.0
 """How often a running run renews its hold of 30 s."""
 RECOVER_EVERY_S = 5.0
@@ -118,7 +120,7 @@ class Timing:
 class Provisioning:
     """``clock`` is UTC epoch seconds."""
 
-    pool: Pool
+    pools: Pools
     journal: Journal
     registrar: Registrar
     new_run: Callable[[], str]
@@ -136,6 +138,7 @@ class Provisioning:
         actor: str,
         request: Json,
         plan: Sequence[Json],
+        pool: str = DEFAULT_POOL,
         stands: Callable[[], Awaitable[bool]] | None = None,
         follow_up: Json | None = None,
     ) -> Outcome:
@@ -144,8 +147,10 @@ class Provisioning:
 
         ``stands`` is asked once no other run of the tenant can begin: whether what the works were
         planned from is still so. ``follow_up`` is the request of a run that deletes what is left
-        over (``RunKind.RETIRE``).
+        over (``RunKind.RETIRE``). All of it happens in ``pool``.
         """
+        where: Json = {} if pool == DEFAULT_POOL else {"pool": pool}
+        request, follow_up = {**request, **where}, follow_up and {**follow_up, **where}
         opened = await self.journal.open(
             run, tenant=tenant, kind=kind, actor=actor, request=request, plan=plan
         )
@@ -159,7 +164,7 @@ class Provisioning:
             async with self._held(run):
                 if stands is not None and not await stands():
                     return await self._outdated(run, tenant)
-                failure = await self._forward(run, tenant, works)
+                failure = await self._forward(run, tenant, works, pool=pool)
                 if failure is not None:
                     return await self._failed(run, tenant, kind, failure)
                 following = await self._concluded(run, follow_up)
@@ -196,6 +201,7 @@ class Provisioning:
                 following.id,
                 following.tenant,
                 lambda steps: deleting(steps, following.kind, following.tenant, following.request),
+                pool=following.pool,
             )
             if failure is None:
                 await self.journal.move(following.id, RunState.DONE)
@@ -234,16 +240,10 @@ class Provisioning:
         run: str,
         tenant: str,
         works: Callable[[Steps], AsyncIterator[Work]],
+        pool: str,
     ) -> _Failure | None:
         """None when all is done."""
-        steps = Steps(
-            self.pool,
-            self.registrar,
-            run=run,
-            clock=self.clock,
-            sleep=self.sleep,
-            visible_s=self.timing.visible_s,
-        )
+        steps = self._steps(run, pool)
         number = 0
         async for work in works(steps):
             number += 1
@@ -256,6 +256,8 @@ class Provisioning:
             try:
                 learned = await work.perform()
             except (CognitoRejectedError, RegistryRejectedError) as refused:
+                if refused.code == NO_ROOM:
+                    steps.pool.forget_counts()
                 await self.journal.settle(
                     run,
                     number,
@@ -286,7 +288,7 @@ class Provisioning:
                     work.before,
                     self.clock(),
                 )
-                await self._undoing().undo(tenant, done)
+                await self._undoing(pool).undo(tenant, done)
                 return _deposed(deposed)
         return None
 
@@ -302,8 +304,15 @@ class Provisioning:
             return False
         return True
 
-    def _undoing(self) -> Undoing:
-        return Undoing(self.pool, self.registrar, clock=self.clock, visible_s=self.timing.visible_s)
+    def _steps(self, run: str, pool: str) -> Steps:
+        where, visible_s = self.pools.named(pool), self.timing.visible_s
+        return Steps(
+            where, self.registrar, run=run, clock=self.clock, sleep=self.sleep, visible_s=visible_s
+        )
+
+    def _undoing(self, pool: str) -> Undoing:
+        where, visible_s = self.pools.named(pool), self.timing.visible_s
+        return Undoing(where, self.registrar, clock=self.clock, visible_s=visible_s)
 
     @contextlib.asynccontextmanager
     async def _held(self, run: str) -> AsyncIterator[None]:
@@ -327,7 +336,7 @@ class Provisioning:
         found = await self.journal.run(run)
         if found is None:
             return RunState.ROLLED_BACK
-        undoing, settled = self._undoing(), True
+        undoing, settled = self._undoing(found.pool), True
         for step in reversed(found.steps):
             if step.state in {StepState.REFUSED, StepState.UNDONE}:
                 continue
@@ -380,15 +389,8 @@ class Provisioning:
             await self.sleep(self.timing.recover_every_s)
 
     async def _finish(self, run: Run) -> RunState:
-        steps = Steps(
-            self.pool,
-            self.registrar,
-            run=run.id,
-            clock=self.clock,
-            sleep=self.sleep,
-            visible_s=self.timing.visible_s,
-        )
         try:
+            steps = self._steps(run.id, run.pool)
             async for work in deleting(steps, run.kind, run.tenant, run.request):
                 await work.perform()
             await self.journal.move(run.id, RunState.DONE)

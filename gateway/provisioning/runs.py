@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.model import DEFAULT_POOL
 from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -111,6 +112,19 @@ class Run:
     finished_at: float | None
     error: Json | None
     steps: Sequence[JournalStep] = ()
+
+    @property
+    def pool(self) -> str:
+        """Name of the user pool in which it makes and deletes."""
+        return str(self.request.get("pool", DEFAULT_POOL))
+
+
+def carried(latest: Run | None) -> Json:
+    """What each run hands on to the next of its tenant, beside what was provisioned: providers that
+    the gateway made in pools where the tenant does not live any more, by pool.
+    """
+    former = {} if latest is None else latest.request.get("former", {})
+    return {"former": former} if former else {}
 
 
 class DeposedError(UnavailableError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.cognito.desired import OidcConnection, marker
+from gateway.core.model import DEFAULT_POOL
 from gateway.provisioning.credentials import retired_ids
 from gateway.provisioning.deletion import destroying
 from gateway.provisioning.desired import describe, recalled, required_attributes, wanted
@@ -17,7 +18,7 @@ from gateway.provisioning.pool_users import has_pool_users, recalled_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.proposal import BasisReader, Proposal, Proposer, works
 from gateway.provisioning.rotation import Rotation
-from gateway.provisioning.runs import FINISHED, RunKind, RunState
+from gateway.provisioning.runs import FINISHED, RunKind, RunState, carried
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -74,7 +75,7 @@ class Onboarding:
     ) -> Proposal:
         """See ``Proposer.propose``."""
         proposer = Proposer(
-            self.config, self.bases, self.provisioning.pool, self.discovery, self.name_conflict
+            self.config, self.bases, self.provisioning.pools, self.discovery, self.name_conflict
         )
         return await proposer.propose(tenant, body, update=update, bound=bound)
 
@@ -105,6 +106,7 @@ class Onboarding:
                 for e in proposal.request["providers"]
             ],
             "custom_attributes": proposal.request.get("custom_attributes", []),
+            **carried(basis.latest),
         }
         kinds = {e["name"]: e["kind"] for e in basis.known}
         ours = [
@@ -120,6 +122,7 @@ class Onboarding:
             actor=actor,
             request=request,
             plan=[describe(s) for s in proposal.plan.steps],
+            pool=proposal.pool,
             stands=lambda: self.bases.unchanged(proposal.tenant, basis),
             follow_up={**request, "retire": {"clients": [], "providers": ours}} if ours else None,
         )
@@ -140,9 +143,11 @@ class Onboarding:
             return None
         providers = recalled(latest.request.get("providers", ()))
         users = recalled_users(latest.request.get("providers", ()))
-        actual = await self.provisioning.pool.actual(
+        lives_in = credentials.pool if credentials is not None else latest.pool
+        pool = self.provisioning.pools.named(lives_in)
+        actual = await pool.actual(
             providers=[p.name for p in providers],
-            clients=credentials.client_ids if credentials else (),
+            clients=credentials.ids_in(lives_in) if credentials else (),
             group=None if users is None else users.group,
             pages=has_pool_users(document),
         )
@@ -158,7 +163,8 @@ class Onboarding:
         found = plan(
             target,
             actual,
-            quotas=self.config.cognito.quotas,
+            quotas=pool.quotas,
+            pool=lives_in,
             known=frozenset(e["name"] for e in latest.request.get("providers", ())),
             retired=retired_ids(credentials),
         )
@@ -167,7 +173,16 @@ class Onboarding:
         if not fix or drift or not found.changes:
             return Drift(tenant, latest.id, steps, tuple(drift), notes=found.notes)
         proposal = Proposal(
-            tenant, found, None, None, target, actual, credentials, latest.request, basis=basis
+            tenant,
+            found,
+            None,
+            None,
+            target,
+            actual,
+            credentials,
+            latest.request,
+            basis=basis,
+            pool=lives_in,
         )
         fixed = await self.apply(proposal, actor=actor)
         return Drift(tenant, latest.id, steps, (), fixed, notes=found.notes)
@@ -229,6 +244,18 @@ class Onboarding:
         latest, credentials = basis.latest, basis.credentials
         if latest is None and credentials is None:
             return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
+        lives_in = credentials.pool if credentials else latest.pool if latest else DEFAULT_POOL
+        if credentials is not None and len(credentials.ids_in(lives_in)) < len(
+            credentials.client_ids
+        ):
+            return PreflightProblem(
+                "conflict",
+                "client",
+                (
+                    f"{tenant} was moved, and clients of its former pool are accepted still: "
+                    f"retire them first (gateway provision retire {tenant})"
+                ),
+            )
         ours = [
             {"name": p["name"], "marker": p["marker"], "kind": p["kind"]}
             for p in (latest.request.get("providers", ()) if latest else ())
@@ -247,6 +274,7 @@ class Onboarding:
             actor=actor,
             request=request,
             plan=[],
+            pool=lives_in,
             stands=lambda: self.bases.unchanged(tenant, basis),
         )
 

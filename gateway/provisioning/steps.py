@@ -148,7 +148,7 @@ class Steps:
             if client.secret is None:
                 msg = "Cognito returned a client without a secret"
                 raise CognitoRejectedError("NoClientSecret", msg)
-            self._made = ClientCredentials(client.client_id, client.secret)
+            self._made = ClientCredentials(client.client_id, client.secret, pool=self.pool.name)
             return {"name": name, "client_id": client.client_id}
 
         return Work(Action.CREATE_CLIENT, name, perform, undo={"name": name})

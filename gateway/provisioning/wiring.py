@@ -1,4 +1,4 @@
-"""The service over real parts: Cognito's API, the journal, the registry."""
+"""The service over real parts: Cognito's API of each pool, the journal, the registry."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from gateway.cognito.pool import Pool
+from gateway.cognito.pools import Pools
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.journal import SqlJournal
 from gateway.provisioning.registrar import RegistryOfProvisioning
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def onboarding_over(
     config: Config,
-    api: CognitoApi,
+    apis: Mapping[str, CognitoApi],
     database: Database,
     tenants: TenantDatabase,
     *,
@@ -36,7 +37,12 @@ def onboarding_over(
     registrar = RegistryOfProvisioning(tenants, files=files, in_force=in_force)
     journal = SqlJournal(database, holder=secrets.token_hex(8), clock=database.clock)
     provisioning = Provisioning(
-        Pool(api, config.cognito.quotas),
+        Pools(
+            {
+                name: Pool(apis[name], pool.quotas, name=name)
+                for name, pool in config.cognito.all_pools.items()
+            }
+        ),
         journal,
         registrar,
         new_run=lambda: secrets.token_hex(6),

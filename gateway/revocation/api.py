@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.model import DEFAULT_POOL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
@@ -91,11 +93,14 @@ class Lifted:
 
 @dataclass(frozen=True, slots=True)
 class DisabledUser:
-    """A Cognito user whom the gateway disabled because of one block."""
+    """A Cognito user whom the gateway disabled because of one block. ``pool``: the name of the user
+    pool; another one may have a user of the same name.
+    """
 
     block: str
     tenant: str
     username: str
+    pool: str = DEFAULT_POOL
 
 
 class Change(Protocol):
@@ -235,8 +240,8 @@ class DisabledUsers(Protocol):
         nothing enables. Repeats harmlessly.
         """
 
-    async def has(self, username: str) -> bool:
-        """Whether any block disabled this user."""
+    async def has(self, username: str, *, pool: str) -> bool:
+        """Whether any block disabled this user of this pool."""
 
     async def tenants_to_enable(self) -> Sequence[str]:
         """Tenants with users whose block was lifted."""

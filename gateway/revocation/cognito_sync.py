@@ -4,6 +4,8 @@ taken out of what is stored.
 Rules:
 - Nothing here holds the local effect up: the gateway's own watermarks, blocks and overlays already
   keep people out.
+- It is done in every pool in which the tenant has a client: while a tenant moves, the same person
+  is a user of two. A pool that does not answer does not keep the other.
 - The record is followed, so what another process revoked (a command, another admin process) is seen
   too.
 - Each write is derived from what stands in the record *when it runs*: a block lifted meanwhile
@@ -52,7 +54,7 @@ from gateway.revocation.api import LIFT, DisabledUser
 from gateway.revocation.unopened import Unopened
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from gateway.cognito.users import CognitoUsers, PoolUser
     from gateway.core.model import Provider, Tenant
@@ -161,7 +163,7 @@ class PoolPeople:
 
     def __init__(
         self,
-        users: CognitoUsers,
+        pools: Mapping[str, CognitoUsers],
         record: RevocationRecord,
         revoker: StoreRevoker,
         marks: Watermarks,
@@ -172,12 +174,12 @@ class PoolPeople:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         leads: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """``leads``: takes or renews the lead for ``LEASE_S``; None where there is no other
-        process. Raises ``UnavailableError``.
+        """``pools``: the users of each, by its name. ``leads``: takes or renews the lead for
+        ``LEASE_S``; None where there is no other process. Raises ``UnavailableError``.
         """
         self._leads = leads
-        self._users, self._record, self._revoker, self._marks, self._disabled = (
-            users,
+        self._pools, self._record, self._revoker, self._marks, self._disabled = (
+            pools,
             record,
             revoker,
             marks,
@@ -365,15 +367,41 @@ class PoolPeople:
         return False
 
     async def _once(self, job: _Job, request: RevocationRequest) -> None:
-        names = await self._usernames(job)
         standing = await self._standing_of(request)
         block = next((s for s in standing if s.group is None and _names_a_person(s.who)), None)
-        for name in names:
-            if block is not None:
-                await self._disable(name, block)
-            elif job.sign_out:
-                await self._users.sign_out(name)
-        await self._take_groups(names, standing, job.tenant)
+
+        async def once(pool: str) -> None:
+            names = await self._usernames(job, pool)
+            for name in names:
+                if block is not None:
+                    await self._disable(name, block, pool)
+                elif job.sign_out:
+                    await self._users(pool).sign_out(name)
+            await self._take_groups(names, standing, job.tenant, pool)
+
+        await self._in_each_pool(job.tenant, once)
+
+    def _users(self, pool: str) -> CognitoUsers:
+        """Raises ``UnansweredError``: another process may have a newer configuration."""
+        users = self._pools.get(pool)
+        if users is None:
+            msg = f"user pool {pool} is not in cognito.pools"
+            raise UnansweredError(msg)
+        return users
+
+    async def _in_each_pool(self, tenant_id: str, work: Callable[[str], Awaitable[None]]) -> None:
+        """In each of the tenant's pools; of a tenant that is gone nobody knows which they were. The
+        first error is raised at the end.
+        """
+        tenant = self._table().by_id(tenant_id)
+        failed: CognitoRejectedError | UnansweredError | None = None
+        for pool in tuple(self._pools) if tenant is None else tenant.pools:
+            try:
+                await work(pool)
+            except (CognitoRejectedError, UnansweredError) as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     async def _standing_of(self, request: RevocationRequest) -> Sequence[Standing]:
         """What stands against exactly these names: a mass removal is many such questions, so none
@@ -383,16 +411,16 @@ class PoolPeople:
             request.tenant, self._revoker.revocation_keys(request).marks
         )
 
-    async def _disable(self, name: str, block: Standing) -> None:
-        user = await self._users.find(name)
-        if user is None or not (user.enabled or await self._disabled.has(user.username)):
+    async def _disable(self, name: str, block: Standing, pool: str) -> None:
+        user = await self._users(pool).find(name)
+        if user is None or not (user.enabled or await self._disabled.has(user.username, pool=pool)):
             # Disabled by somebody else, who enables them: a lift of this block must not.
             return
         await self._disabled.add(
-            DisabledUser(block.id, block.tenant, user.username), at=self._clock()
+            DisabledUser(block.id, block.tenant, user.username, pool), at=self._clock()
         )
         if user.enabled:
-            await self._users.disable(user.username)
+            await self._users(pool).disable(user.username)
 
     def _enable_soon(self, tenant: str) -> None:
         if tenant in self._enabling:
@@ -442,7 +470,7 @@ class PoolPeople:
             for one, user in enabled:
                 block = next((b for b in blocks if self._is_meant(b.who, user, tenant)), None)
                 if block is not None:
-                    await self._disable(one.username, block)
+                    await self._disable(one.username, block, one.pool)
             last = page[-1]
         if failed is not None:
             raise failed
@@ -459,7 +487,7 @@ class PoolPeople:
         if await self._disabled.is_held(one):
             await self._disabled.remove(one)
             return None
-        user = await self._users.find(one.username)
+        user = await self._users(one.pool).find(one.username)
         block = (
             None
             if user is None
@@ -469,7 +497,7 @@ class PoolPeople:
             await self._disabled.move(one, block=block.id)
             return None
         if user is not None:
-            await self._users.enable(user.username)
+            await self._users(one.pool).enable(user.username)
         removed = await self._disabled.remove(one)
         if removed:
             _LOG.info(
@@ -507,8 +535,19 @@ class PoolPeople:
                 request, [s for s in standing if s.group == request.group_overlay]
             )
             return
-        names = await self._usernames(job)
-        if names and await self._take_groups(names, standing, job.tenant):
+        tenant = self._table().by_id(request.tenant)
+        done: list[bool] = []
+
+        async def clear(pool: str) -> None:
+            names = await self._usernames(job, pool)
+            if tenant is not None and len(tenant.pools) > 1:
+                # Who has not signed in with one of them yet has nothing stored there.
+                names = tuple([name for name in names if await self._users(pool).find(name)])
+            if names:
+                done.append(await self._take_groups(names, standing, job.tenant, pool))
+
+        await self._in_each_pool(request.tenant, clear)
+        if done and all(done):
             for overlay in standing:
                 await self._cleared(request, overlay)
 
@@ -522,19 +561,25 @@ class PoolPeople:
         if tenant is None:
             return
         for overlay in standing:
-            done = True
-            for provider in tenant.configured:
-                if provider.name in tenant.provider_names and request.who.provider in (
-                    None,
-                    provider.name,
-                ):
-                    names = await self._users.with_group(
+            done: list[bool] = []
+
+            async def clear(
+                pool: str, overlay: Standing = overlay, done: list[bool] = done
+            ) -> None:
+                for provider in tenant.configured:
+                    if provider.name in tenant.provider_names and request.who.provider in (
+                        None,
                         provider.name,
-                        overlay.group or "",
-                        url_decode_groups=provider.url_decode_groups,
-                    )
-                    done = await self._take_groups(names, [overlay], request.tenant) and done
-            if done:
+                    ):
+                        names = await self._users(pool).with_group(
+                            provider.name,
+                            overlay.group or "",
+                            url_decode_groups=provider.url_decode_groups,
+                        )
+                        done.append(await self._take_groups(names, [overlay], request.tenant, pool))
+
+            await self._in_each_pool(request.tenant, clear)
+            if all(done):
                 await self._cleared(request, overlay)
             else:
                 _LOG.warning(
@@ -551,7 +596,7 @@ class PoolPeople:
         await self._record.clear(overlay, at=self._clock())
 
     async def _take_groups(
-        self, names: Sequence[str], standing: Sequence[Standing], tenant_id: str
+        self, names: Sequence[str], standing: Sequence[Standing], tenant_id: str, pool: str
     ) -> bool:
         """Whether every stored value surely lacks every group."""
         tenant = self._table().by_id(tenant_id)
@@ -561,16 +606,17 @@ class PoolPeople:
             for overlay in standing:
                 if overlay.group is not None:
                     done = (
-                        await self._users.remove_group(
+                        await self._users(pool).remove_group(
                             name, overlay.group, url_decode_groups=url_decode_groups
                         )
                         and done
                     )
         return done
 
-    async def _usernames(self, job: _Job) -> tuple[str, ...]:
-        """``{provider}_{subject}`` is Cognito's own rule; an address is looked up, among this
-        tenant's providers and the pool's own users that are this tenant's alone.
+    async def _usernames(self, job: _Job, pool: str) -> tuple[str, ...]:
+        """``{provider}_{subject}`` is Cognito's own rule, in every pool; an address and a ``sub``
+        are looked up in this one, among this tenant's providers and the pool's own users that are
+        this tenant's alone.
         """
         who, tenant = job.who, self._table().by_id(job.tenant)
         # Only names that are this tenant's alone (core.tenants.claims): the first part of a pool
@@ -584,12 +630,13 @@ class PoolPeople:
         names = [
             name
             for name in await self._record.users_of(job.revocation)
-            if name.lower().startswith(prefixes) or not await self._is_shared(name, job.tenant)
+            if name.lower().startswith(prefixes)
+            or not await self._is_anothers(name, job.tenant, pool, is_gone=tenant is None)
         ]
         own = _own_provider(tenant, who)
         if who.user is not None:
             names += await self._only(
-                await self._users.usernames_of_sub(who.user), prefixes, own, job.tenant
+                await self._users(pool).usernames_of_sub(who.user), prefixes, own, job.tenant, pool
             )
         if who.idp_subject is not None:
             names += [
@@ -598,11 +645,11 @@ class PoolPeople:
                 for subject in id_spellings(who.idp_subject)
             ]
             if own is not None:
-                found = await self._users.usernames_of_sub(who.idp_subject)
-                names += await self._only(found, (), own, job.tenant)
+                found = await self._users(pool).usernames_of_sub(who.idp_subject)
+                names += await self._only(found, (), own, job.tenant, pool)
         if who.email is not None:
             found = await self._only(
-                await self._users.usernames(who.email), prefixes, own, job.tenant
+                await self._users(pool).usernames(who.email), prefixes, own, job.tenant, pool
             )
             if len(found) > 1:
                 # A recycled address: which of them was meant, nobody can say, and the gateway's own
@@ -621,6 +668,7 @@ class PoolPeople:
         prefixes: tuple[str, ...],
         own: Provider | None,
         tenant: str,
+        pool: str,
     ) -> tuple[str, ...]:
         """Of Cognito's users, those of the tenant's providers, and the pool's own whose groups are
         this tenant's and no other's.
@@ -630,20 +678,29 @@ class PoolPeople:
                 name
                 for name in names
                 if name.lower().startswith(prefixes)
-                or (own is not None and await self._own_users_tenants(name) == frozenset((tenant,)))
+                or (
+                    own is not None
+                    and await self._own_users_tenants(name, pool) == frozenset((tenant,))
+                )
             ]
         )
 
-    async def _is_shared(self, name: str, tenant: str) -> bool:
-        """Whether this is another tenant's user too: then nothing is done to them in the pool."""
-        return bool((await self._own_users_tenants(name) or frozenset()) - {tenant})
+    async def _is_anothers(self, name: str, tenant: str, pool: str, *, is_gone: bool) -> bool:
+        """Whether this is another tenant's user too: then nothing is done to them in the pool. Of a
+        tenant that is gone nobody knows in which pool it was, and another pool may have somebody
+        else of the name.
+        """
+        theirs = await self._own_users_tenants(name, pool)
+        if theirs is not None and is_gone and len(self._pools) > 1:
+            return theirs != frozenset((tenant,))
+        return bool((theirs or frozenset()) - {tenant})
 
-    async def _own_users_tenants(self, name: str) -> frozenset[str] | None:
+    async def _own_users_tenants(self, name: str, pool: str) -> frozenset[str] | None:
         """None for whom an identity provider vouches for, and for nobody."""
-        user = await self._users.find(name)
+        user = await self._users(pool).find(name)
         if user is None or not user.own:
             return None
-        return tenants_of(await self._users.groups_of(user.username))
+        return tenants_of(await self._users(pool).groups_of(user.username))
 
 
 def _own_provider(tenant: Tenant | None, who: Who) -> Provider | None:

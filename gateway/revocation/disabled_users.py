@@ -5,6 +5,7 @@ else.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, select, tuple_
@@ -12,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from gateway.background import fault
+from gateway.core.model import DEFAULT_POOL
 from gateway.database.schema import blocks, disabled_users
 from gateway.errors import ConfigError
 from gateway.revocation.api import DisabledUser
@@ -39,7 +41,7 @@ class SqlDisabledUsers:
     async def _insert(
         self, connection: AsyncConnection, disabled: DisabledUser, *, at: float
     ) -> None:
-        user = _digest(disabled.username)
+        user = _digest(disabled.username, disabled.pool)
         sealed = self._database.crypt.seal(
             disabled.username,
             table="disabled_users",
@@ -52,18 +54,19 @@ class SqlDisabledUsers:
         values = {
             "block": disabled.block,
             "user": user,
+            "pool": disabled.pool,
             "tenant": disabled.tenant,
             "username": sealed,
             "disabled_at": at,
         }
         await connection.execute(into.values(values).on_conflict_do_nothing())
 
-    async def has(self, username: str) -> bool:
+    async def has(self, username: str, *, pool: str) -> bool:
         async with self._database.read() as connection:
             return (
                 await connection.execute(
                     select(disabled_users.c.block)
-                    .where(disabled_users.c.user == _digest(username))
+                    .where(disabled_users.c.user == _digest(username, pool))
                     .limit(1)
                 )
             ).first() is not None
@@ -90,7 +93,7 @@ class SqlDisabledUsers:
             .order_by(*order)
             .limit(limit)
         )
-        last = None if after is None else (_digest(after.username), after.block)
+        last = None if after is None else (_digest(after.username, after.pool), after.block)
         found: list[DisabledUser] = []
         closed = 0
         while True:
@@ -108,7 +111,7 @@ class SqlDisabledUsers:
                         row=f"{row.block}/{row.user}",
                         column="username",
                     )
-                    found.append(DisabledUser(row.block, row.tenant, name.reveal()))
+                    found.append(DisabledUser(row.block, row.tenant, name.reveal(), row.pool))
                 except ConfigError as error:
                     closed += 1
                     if closed == 1:
@@ -122,7 +125,7 @@ class SqlDisabledUsers:
         query = (
             select(disabled_users.c.block)
             .where(
-                disabled_users.c.user == _digest(disabled.username),
+                disabled_users.c.user == _digest(disabled.username, disabled.pool),
                 disabled_users.c.block != disabled.block,
                 _IN_FORCE,
             )
@@ -134,26 +137,26 @@ class SqlDisabledUsers:
     async def move(self, disabled: DisabledUser, *, block: str) -> None:
         this = (
             disabled_users.c.block == disabled.block,
-            disabled_users.c.user == _digest(disabled.username),
+            disabled_users.c.user == _digest(disabled.username, disabled.pool),
         )
         async with self._database.write() as connection:
             at = (
                 await connection.execute(select(disabled_users.c.disabled_at).where(*this))
             ).scalar()
             if at is not None:
-                await self._insert(
-                    connection, DisabledUser(block, disabled.tenant, disabled.username), at=at
-                )
+                await self._insert(connection, replace(disabled, block=block), at=at)
                 await connection.execute(delete(disabled_users).where(*this))
 
     async def remove(self, disabled: DisabledUser) -> bool:
         this = (
             disabled_users.c.block == disabled.block,
-            disabled_users.c.user == _digest(disabled.username),
+            disabled_users.c.user == _digest(disabled.username, disabled.pool),
         )
         async with self._database.write() as connection:
             return (await connection.execute(delete(disabled_users).where(*this))).rowcount == 1
 
 
-def _digest(username: str) -> str:
-    return hashlib.sha256(username.encode("utf-8", "surrogatepass")).hexdigest()
+def _digest(username: str, pool: str) -> str:
+    """No username holds a control character."""
+    whole = username if pool == DEFAULT_POOL else f"{pool}\0{username}"
+    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()

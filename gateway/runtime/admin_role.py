@@ -278,13 +278,16 @@ async def _onboarding(
     kept in step; None where the AWS SDK is not installed, and then there are no such routes.
     """
     try:
-        api = await stack.enter_async_context(open_cognito(config))
+        apis = {
+            name: await stack.enter_async_context(open_cognito(config, pool=name))
+            for name in config.cognito.all_pools
+        }
     except ConfigError as error:
         log.warning("provisioning_off", extra=fields(detail=str(error)))
         return None
     onboarding = onboarding_over(
         config,
-        api,
+        apis,
         stores.database,
         stores.tenants,
         files=lambda: stores.publisher.file_records,
@@ -296,7 +299,7 @@ async def _onboarding(
     await stack.enter_async_context(background_task(forever(onboarding.rotation.retire_forever)))
     record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
     people = PoolPeople(
-        CognitoUsers(api),
+        {name: CognitoUsers(api) for name, api in apis.items()},
         record,
         stores.revoker,
         Watermarks(redis, ring),

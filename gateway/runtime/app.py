@@ -31,6 +31,7 @@ from gateway.check.probe_recorder import ProbedChecks, location_handler
 from gateway.check.server import KEEPALIVE_S, serving
 from gateway.check.services import Services
 from gateway.check.trusted_peer import Trust
+from gateway.cognito.endpoint import PoolAddress
 from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.config.reload import ConfigFile
 from gateway.core.model import Branding
@@ -361,8 +362,10 @@ async def _services(
 ) -> Services:
     relying_party = CognitoRelyingParty(
         http,
-        domain=config.cognito.domain,
-        issuer=config.cognito.effective_issuer,
+        {
+            name: PoolAddress(pool.domain, pool.issuers)
+            for name, pool in config.cognito.all_pools.items()
+        },
         clock=time.time,
         monotonic=time.monotonic,
     )
@@ -426,12 +429,12 @@ def _pages(config: Config) -> Pages:
     """A logout form is redirected to Cognito and on to the login host; a login form to any
     customer's identity provider.
     """
-    cognito = urlsplit(config.cognito.domain)
+    domains = [urlsplit(pool.domain) for pool in config.cognito.all_pools.values()]
     back = [config.origin(config.login_host)] if config.login_host is not None else []
     return Pages(
         product=config.product.name,
         branding=Branding(config.product.logo, config.product.color, config.product.support),
-        logout_hops=(f"{cognito.scheme}://{cognito.netloc}", *back),
+        logout_hops=(*(f"{d.scheme}://{d.netloc}" for d in domains), *back),
         login_hops=("https:", "http:") if config.development else ("https:",),
     )
 

@@ -364,9 +364,14 @@ async def _admin(
 
 
 async def probe_aws(config: Config) -> DependencyState:
-    """Whether the credentials that this process would use read the pool."""
+    """Whether the credentials that this process would use read each pool. Raises what the first
+    says that cannot be read.
+    """
     from gateway.cognito.api import open_cognito  # noqa: PLC0415 - auth has no AWS
     from gateway.cognito.aws_error import try_credentials  # noqa: PLC0415 - as above
 
-    async with open_cognito(config, read_s=5, throttled_for_s=2) as api:
-        return DependencyState("aws", ok=True, detail=await try_credentials(api))
+    said: list[str] = []
+    for name in config.cognito.all_pools:
+        async with open_cognito(config, pool=name, read_s=5, throttled_for_s=2) as api:
+            said.append(await try_credentials(api))
+    return DependencyState("aws", ok=True, detail="; ".join(said))

@@ -4,9 +4,11 @@ answer of this moment says.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from gateway.config.user_pools import pool_key
 from gateway.errors import GatewayError
 from gateway.http.client import request_json
 from gateway.runtime.health import DependencyState
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from gateway.config.model import Config
+    from gateway.config.user_pools import UserPool
     from gateway.keys.file import KeyFile
     from gateway.sessions.clock_offset import ClockOffset
     from gateway.sessions.connection import RedisClient
@@ -110,10 +113,25 @@ def tenants_state(tenants: SnapshotTenants) -> DependencyState:
 
 
 async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> DependencyState:
-    """Discovery answers and names the issuer. Not needed: whoever has a session goes on while
-    Cognito is away.
+    """Each pool's discovery answers and names its issuer. Not needed: whoever has a session goes on
+    while Cognito is away.
     """
-    issuer = config.cognito.effective_issuer
+    states = await asyncio.gather(
+        *(_probe_pool(name, pool, http) for name, pool in config.cognito.all_pools.items())
+    )
+    if len(states) == 1:
+        return states[0]
+    wrong = [state for state in states if not state.ok]
+    return DependencyState(
+        "cognito",
+        ok=not wrong,
+        needed=False,
+        detail="; ".join(state.detail for state in wrong or states),
+    )
+
+
+async def _probe_pool(name: str, pool: UserPool, http: aiohttp.ClientSession) -> DependencyState:
+    issuer = pool.effective_issuer
     try:
         status, document = await request_json(
             http, "GET", f"{issuer}/.well-known/openid-configuration", what="Cognito discovery"
@@ -131,15 +149,13 @@ async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Dependen
             ),
         )
     endpoint = document.get("authorization_endpoint")
-    if isinstance(endpoint, str) and not endpoint.startswith(
-        config.cognito.domain.rstrip("/") + "/"
-    ):
+    if isinstance(endpoint, str) and not endpoint.startswith(pool.domain.rstrip("/") + "/"):
         return DependencyState(
             "cognito",
             ok=False,
             needed=False,
             detail=(
-                f"cognito.domain is {config.cognito.domain}, but discovery says {endpoint[:200]}"
+                f"{pool_key(name)}.domain is {pool.domain}, but discovery says {endpoint[:200]}"
             ),
         )
     return DependencyState("cognito", ok=True, detail=f"discovery of {issuer} fits")

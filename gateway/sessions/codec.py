@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gateway.core.model import Identity, PendingLogin, Session
+from gateway.core.model import DEFAULT_POOL, Identity, PendingLogin, Session
 from gateway.sessions.api import BearerLink
 
 if TYPE_CHECKING:
@@ -247,6 +247,8 @@ def dump_pending(pending: PendingLogin) -> bytes:
             p.test,
             p.hint,
             p.prompted,
+            # A release that knows one pool reads what is of that pool, and nothing else.
+            *([] if p.pool == DEFAULT_POOL else [p.pool]),
         ]
     )
 
@@ -269,6 +271,7 @@ def load_pending(raw: bytes) -> PendingLogin | None:
             test,
             hint,
             prompted,
+            *pool,
         ) = rest
         return PendingLogin(
             tenant,
@@ -286,6 +289,7 @@ def load_pending(raw: bytes) -> PendingLogin | None:
             test,
             hint,
             prompted is True,
+            *map(str, pool),
         )
 
     return _load(raw, build)

@@ -45,6 +45,7 @@ FIELDS: Mapping[str, Authority] = {
     "client": _OPERATOR,
     "client_id": _OPERATOR,
     "client_secret": _OPERATOR,
+    "pool": _OPERATOR,
     "scopes": _OPERATOR,
     "providers[]": _OPERATOR,  # which there are; a bound key adds and removes by provisioning
     "providers[].name": _OPERATOR,

@@ -8,6 +8,7 @@ from gateway.config.types import folded_name, source_of
 from gateway.core.app_cookies import AppCookie
 from gateway.core.idle_counts import IdleCounts
 from gateway.core.model import (
+    DEFAULT_POOL,
     VENDORS,
     AppClient,
     Branding,
@@ -43,11 +44,12 @@ def compile_tenant(
     *,
     client_id: str,
     client_secret: Secret,
+    pool: str = DEFAULT_POOL,
     retired: tuple[AppClient, ...] = (),
     generation: int = 0,
 ) -> Tenant:
-    """Everything that can be computed once, computed once. ``client_id`` and secret come from the
-    document or from SQL, ``retired`` from SQL alone.
+    """Everything that can be computed once, computed once. ``client_id``, secret and ``pool`` come
+    from the document or from SQL, ``retired`` from SQL alone.
 
     Of the document's headers only those count that the gateway declares open to tenants, and of a
     rule's identity what ``speaks_for`` permits: a stored document may be older than the
@@ -87,6 +89,7 @@ def compile_tenant(
         allowed_roles=document.allowed_roles,
         client_id=client_id,
         client_secret=client_secret,
+        pool=pool,
         scopes=document.scopes,
         providers=active,
         inactive_providers=inactive,

@@ -370,7 +370,7 @@ class TenantDatabase:
         may be a file. Replaces all that it had, retired ones too.
         """
         clients = (
-            AppClient(credentials.client_id, credentials.client_secret),
+            AppClient(credentials.client_id, credentials.client_secret, pool=credentials.pool),
             *credentials.retired,
         )
         async with self._database.write(LOCK) as connection:
@@ -592,6 +592,7 @@ class TenantDatabase:
             "client_id": client.client_id,
             "client_secret": sealed,
             "retires_at": client.retires_at,
+            "pool": client.pool,
             "updated_at": self._clock(),
         }
 
@@ -607,6 +608,7 @@ class TenantDatabase:
                     column="client_secret",
                 ),
                 row.retires_at,
+                row.pool,
             )
             for row in rows
         ]
@@ -617,7 +619,7 @@ class TenantDatabase:
             (client for client in clients if client.retires_at is not None),
             key=lambda client: (client.retires_at, client.client_id),
         )
-        return Credentials(current.client_id, current.client_secret, tuple(retired))
+        return Credentials(current.client_id, current.client_secret, tuple(retired), current.pool)
 
     def _audit(
         self,

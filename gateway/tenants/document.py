@@ -37,6 +37,7 @@ from gateway.config.types import (
     check_header_map,
     check_header_names,
 )
+from gateway.config.user_pools import POOL_NAME
 from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
 from gateway.core.glob import MAX_GLOB_CHARACTERS, check_glob
 from gateway.core.hook_target import WebhookEvent  # noqa: TC001 - pydantic reads annotations
@@ -518,7 +519,8 @@ class BrandingDocument(Look):
 class TenantDocument(Model):
     """One tenant, as written in ``config/tenants/ID.yaml`` or sent to the admin API.
 
-    Either ``client_id`` with ``client_secret``, or ``client: managed`` with neither. ``scopes``
+    Either ``client_id`` with ``client_secret``, or ``client: managed`` with neither. ``pool`` is
+    one of ``cognito.pools``, or ``default``. ``scopes``
     contain ``openid``, and never ``aws.cognito.signin.user.admin``. Providers have different names,
     and ``domains`` within ``email_domains``; ``default_provider`` and ``fallback_providers`` name
     some of them. At least one host, a wildcard only with
@@ -536,6 +538,7 @@ class TenantDocument(Model):
     client: Literal["managed"] | None = None
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+$", max_length=128)] | None = None
     client_secret: SecretValue | None = None
+    pool: Annotated[str, Field(pattern=POOL_NAME)] | None = None
     scopes: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)], ...],
         Field(max_length=50),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gateway.core.model import AppClient, ProviderKind, Secret
+from gateway.core.model import DEFAULT_POOL, AppClient, ProviderKind, Secret
 from gateway.errors import UnavailableError
 from gateway.tenants.compilation import compile_tenant
 from gateway.tenants.document import HookDocument
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.tenants.document import TenantDocument
 
-RECORD_FORMAT = 10
+RECORD_FORMAT = 11
 """Raised when a record of this release cannot be read by the one before: a replica refuses a
 snapshot of another format.
 """
@@ -42,6 +42,8 @@ class Credentials:
     client_id: str
     client_secret: Secret
     retired: tuple[AppClient, ...] = ()
+    pool: str = DEFAULT_POOL
+    """Of the client that logins begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +74,22 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
     clients: tuple[AppClient, ...] = ()
     if document.client == "managed" and credentials is not None:
         clients = (
-            AppClient(credentials.client_id, credentials.client_secret),
+            AppClient(credentials.client_id, credentials.client_secret, pool=credentials.pool),
             *credentials.retired,
         )
     elif document.client_id is not None:
-        clients = (AppClient(document.client_id, document.client_secret or Secret("")),)
+        clients = (
+            AppClient(
+                document.client_id,
+                document.client_secret or Secret(""),
+                pool=document.pool or DEFAULT_POOL,
+            ),
+        )
     body = {
         "document": document.model_dump(mode="python"),
         "secrets": {path: secret.reveal() for path, secret in secrets_of(document).items()},
         "clients": [
-            [client.client_id, client.client_secret.reveal(), client.retires_at]
+            [client.client_id, client.client_secret.reveal(), client.retires_at, client.pool]
             for client in clients
         ],
     }
@@ -204,8 +212,8 @@ def document_of(record: Record) -> tuple[TenantDocument, tuple[AppClient, ...]]:
     try:
         body = json.loads(zlib.decompress(record.body).decode("utf-8", "surrogatepass"))
         clients = tuple(
-            AppClient(str(client_id), Secret(str(secret)), retires_at)
-            for client_id, secret, retires_at in body["clients"]
+            AppClient(str(client_id), Secret(str(secret)), retires_at, str(pool))
+            for client_id, secret, retires_at, pool in body["clients"]
         )
         return join(
             body["document"], {path: Secret(value) for path, value in body["secrets"].items()}
@@ -249,6 +257,7 @@ class Builder:
             self._config,
             client_id=current.client_id,
             client_secret=current.client_secret,
+            pool=current.pool,
             retired=tuple(retired),
         )
 

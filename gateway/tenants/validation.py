@@ -49,6 +49,12 @@ def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
             "",
             "at least one host; they may be left out only where the gateway has shared_hosts",
         )
+    if document.pool is not None and document.pool not in config.cognito.all_pools:
+        yield Problem(
+            "pool",
+            document.pool,
+            f"one of {', '.join(config.cognito.all_pools)} (cognito.pools in gateway.yaml)",
+        )
     for host in document.hosts:
         if host.startswith("*.") and config.login_host is None:
             yield Problem(

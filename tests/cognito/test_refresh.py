@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.cloud import POOL_ID
+from gateway.cognito.endpoint import PoolAddress
 from gateway.cognito.oidc import CognitoRelyingParty
-from gateway.core.model import AppClient, Secret
+from gateway.core.model import DEFAULT_POOL, AppClient, Secret
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.client import client_session
 from tests.demo.conftest import app, aws, clock, cloud, person
@@ -35,8 +36,7 @@ async def cognito(cloud: DemoCloud) -> AsyncIterator[CognitoRelyingParty]:
     async with client_session(development=True) as http:
         yield CognitoRelyingParty(
             http,
-            domain=cloud.cognito.url,
-            issuer=cloud.cognito.url,
+            {DEFAULT_POOL: PoolAddress(cloud.cognito.url, (cloud.cognito.url,))},
             clock=time.time,
             monotonic=time.monotonic,
         )
@@ -79,8 +79,7 @@ async def test_nobody_there_is_not_a_refusal_of_the_person() -> None:
     async with client_session(development=True) as http:
         nowhere = CognitoRelyingParty(
             http,
-            domain="http://127.0.0.1:1",
-            issuer="http://127.0.0.1:1",
+            {DEFAULT_POOL: PoolAddress("http://127.0.0.1:1", ("http://127.0.0.1:1",))},
             clock=time.time,
             monotonic=time.monotonic,
         )

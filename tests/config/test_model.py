@@ -52,6 +52,55 @@ def test_the_smallest_configuration_is_who_asks_and_which_pool(tmp_path: Path) -
     assert config.origin("acme.example.com") == "https://acme.example.com"
 
 
+SECOND = {
+    "region": "us-east-1",
+    "user_pool_id": "us-east-1_JkLmNoPqR",
+    "domain": "https://second.auth.us-east-1.amazoncognito.com",
+    "quotas": {"providers": 1000},
+}
+
+
+def test_further_pools_stand_beside_the_default_one(tmp_path: Path) -> None:
+    pools = load(tmp_path, cognito={**COGNITO, "pools": {"second": SECOND}}).cognito.all_pools
+    assert list(pools) == ["default", "second"]
+    assert pools["second"].issuers == (
+        "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_JkLmNoPqR",
+    )
+    assert [pool.quotas.providers for pool in pools.values()] == [300, 1000]
+
+
+@pytest.mark.parametrize(
+    ("pools", "told"),
+    [
+        ({"default": SECOND}, "default is the pool directly under cognito"),
+        ({"Second": SECOND}, "cognito.pools.Second"),
+        ({"second": {**SECOND, **COGNITO}}, "pools.second.user_pool_id"),
+        ({"second": {**SECOND, "domain": COGNITO["domain"].upper()}}, "pools.second.domain"),
+        (
+            {"second": SECOND, "third": {**SECOND, "domain": "https://x.test"}},
+            "pools.third.user_pool_id: us-east-1_JkLmNoPqR is second's already",
+        ),
+        (
+            {
+                "second": {**SECOND, "issuer": "https://i.test"},
+                "third": {**SECOND, "user_pool_id": "us-east-1_X", "domain": "https://x.test"}
+                | {"issuer": "https://i.test"},
+            },
+            "pools.third.issuer: https://i.test is second's already",
+        ),
+        ({"second": {**SECOND, "domain": "http://x.test"}}, "cognito.pools.second.domain"),
+        ({"second": {**SECOND, "region": "eu-west-1"}}, "cognito.pools.second.user_pool_id"),
+        ({"second": {**SECOND, "pools": {}}}, "cognito.pools.second.pools: unknown key"),
+    ],
+)
+def test_a_pool_that_could_be_taken_for_another_is_refused(
+    tmp_path: Path, pools: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, cognito={**COGNITO, "pools": pools})
+    assert told in str(refused.value)
+
+
 def test_a_key_ring_is_made_where_both_stores_are_embedded_and_demanded_elsewhere(
     tmp_path: Path,
 ) -> None:

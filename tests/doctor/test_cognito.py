@@ -54,7 +54,7 @@ async def doctor_of(config: Config) -> AsyncIterator[PoolDoctor]:
         client_session(development=True) as http,
         guarded_session(development=True) as guarded,
     ):
-        yield PoolDoctor(api, http, guarded, config)
+        yield PoolDoctor(api, http, guarded, config, config.cognito)
 
 
 async def read(config: Config) -> dict[str, tuple[Verdict, str]]:

@@ -102,7 +102,7 @@ async def test_the_store_is_told_whose_login_it_keeps(client: str, known: bool) 
     with pytest.raises(BegunError):
         await send_to_cognito(
             browser,
-            cast("Any", SimpleNamespace(id="acme", client_id="c")),
+            cast("Any", SimpleNamespace(id="acme", client_id="c", pool="default")),
             cast("Any", SimpleNamespace(name="okta")),
             Destination("http://acme.localhost/"),
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from demo.cloud import DemoCloud
 from gateway.cognito.api import open_cognito
 from gateway.cognito.pool import Pool
+from gateway.cognito.pools import Pools
 from gateway.config.model import Config
 from gateway.database.engine import Database, open_database
 from gateway.keys import ring as keys
@@ -28,7 +29,7 @@ from tests.database.template import embedded_database
 from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -43,7 +44,14 @@ TIMING = Timing(visible_s=VISIBLE_S, beat_s=0.2, recover_every_s=0.1)
 
 
 def config_for(
-    state_dir: Path, *, endpoint_url: str, domain: str, issuer: str, pool_id: str, **more: object
+    state_dir: Path,
+    *,
+    endpoint_url: str,
+    domain: str,
+    issuer: str,
+    pool_id: str,
+    pools: Mapping[str, object] | None = None,
+    **more: object,
 ) -> Config:
     document: dict[str, object] = {
         "development": True,
@@ -55,6 +63,7 @@ def config_for(
             "domain": domain,
             "issuer": issuer,
             "endpoint_url": endpoint_url,
+            "pools": pools or {},
         },
         "state_dir": str(state_dir),
         **more,
@@ -83,6 +92,8 @@ class Bench:
     wrap_journal: Callable[[Journal], Journal] = lambda journal: journal
     wrap_registrar: Callable[[Registrar], Registrar] = lambda registrar: registrar
     files: dict[str, Record] = field(default_factory=dict)
+    second: str = ""
+    """Name of a second user pool; "" for one."""
     in_force: Gate = field(default_factory=Gate)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     cloud: DemoCloud = field(init=False)
@@ -97,12 +108,25 @@ class Bench:
                 DemoCloud(people=False, new_key=spare_keys())
             )
             cognito = self.cloud.cognito
+            if self.second:
+                await self.cloud.add_pool(self.second, "eu-north-1_Demo67890")
+            further = {
+                name: {
+                    "region": "eu-north-1",
+                    "user_pool_id": pool.pool.pool_id,
+                    "domain": pool.url,
+                    "issuer": pool.issuer,
+                    "endpoint_url": pool.endpoint_url,
+                }
+                for name, pool in self.cloud.further_pools.items()
+            }
             self.config = config_for(
                 self.state_dir,
                 endpoint_url=cognito.endpoint_url,
                 domain=cognito.url,
                 issuer=cognito.issuer,
                 pool_id=cognito.pool.pool_id,
+                pools=further,
                 **self.options,
             )
             ring = keys.load(self.config.key_file, create=True)
@@ -126,9 +150,12 @@ class Bench:
 
     async def replica(self) -> Onboarding:
         """Another admin process over the same SQL and the same pool."""
-        api = await self.stack.enter_async_context(
-            open_cognito(self.config, read_s=READ_S, per_second=self.per_second)
-        )
+        pools = {}
+        for name, pool in self.config.cognito.all_pools.items():
+            api = await self.stack.enter_async_context(
+                open_cognito(self.config, pool=name, read_s=READ_S, per_second=self.per_second)
+            )
+            pools[name] = Pool(api, pool.quotas, name=name)
         self.tenants = TenantDatabase(self.database, self.config)
         journal = SqlJournal(
             self.database, holder=secrets.token_hex(8), clock=time.time, hold_s=self.hold_s
@@ -137,7 +164,7 @@ class Bench:
             self.tenants, files=lambda: self.files, in_force=self.in_force
         )
         provisioning = Provisioning(
-            Pool(api, self.config.cognito.quotas),
+            Pools(pools),
             self.wrap_journal(journal),
             self.wrap_registrar(registrar),
             new_run=lambda: secrets.token_hex(6),

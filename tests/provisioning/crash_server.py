@@ -22,6 +22,7 @@ import botocore.session
 
 from gateway.cognito.api import open_cognito
 from gateway.cognito.pool import Pool
+from gateway.cognito.pools import Pools
 from gateway.database.engine import open_database
 from gateway.keys import ring as keys
 from gateway.provisioning.discovery import DiscoveryFetcher
@@ -108,7 +109,7 @@ async def provision(cell: dict[str, Any]) -> None:
             cell["point"],
         )
         provisioning = Provisioning(
-            Pool(api, config.cognito.quotas),
+            Pools({"default": Pool(api, config.cognito.quotas)}),
             journal,
             registrar,
             new_run=lambda: secrets.token_hex(6),

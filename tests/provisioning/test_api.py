@@ -386,7 +386,7 @@ async def test_the_commands_plan_apply_verify_and_destroy(api: Api) -> None:
     assert {made["client_id"]} == bench.clients
     code, out, _ = await gateway(bench, "provision", "verify", "initech")
     assert (code, out.strip()) == (0, "as it was provisioned")
-    await bench.service.provisioning.pool.api.call(
+    await bench.service.provisioning.pools.named("default").api.call(
         "UpdateUserPoolClient",
         idempotent=True,
         ClientId=made["client_id"],

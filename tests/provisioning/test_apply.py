@@ -326,16 +326,16 @@ async def test_drift_is_told_setting_by_setting_and_mended(bench: Bench) -> None
     assert clean is not None
     assert clean.clean
     (client_id,) = pool.clients
-    await service.provisioning.pool.api.call(
+    await service.provisioning.pools.named("default").api.call(
         "UpdateUserPoolClient",
         idempotent=True,
         ClientId=client_id,
         ClientName="edited",
         ExplicitAuthFlows=["ALLOW_USER_SRP_AUTH"],
     )
-    provider = await service.provisioning.pool.provider("initech-okta")
+    provider = await service.provisioning.pools.named("default").provider("initech-okta")
     assert provider is not None
-    await service.provisioning.pool.api.call(
+    await service.provisioning.pools.named("default").api.call(
         "UpdateIdentityProvider",
         idempotent=True,
         ProviderName="initech-okta",
@@ -364,14 +364,14 @@ async def test_a_provider_deleted_in_the_console_needs_its_secret_again_unless_i
 ) -> None:
     body = await bench.body()
     await bench.apply(body=body)
-    await bench.service.provisioning.pool.delete_provider("initech-okta")
+    await bench.service.provisioning.pools.named("default").delete_provider("initech-okta")
     drift = await bench.service.verify("initech", fix=True, actor="test")
     assert drift is not None
     assert "client secret was not kept" in str(drift.problems[0])
     assert isinstance(
         await bench.apply(body=body.model_copy(update={"keep_secrets": True}), update=True), Done
     )
-    await bench.service.provisioning.pool.delete_provider("initech-okta")
+    await bench.service.provisioning.pools.named("default").delete_provider("initech-okta")
     mended = await bench.service.verify("initech", fix=True, actor="test")
     assert mended is not None
     assert isinstance(mended.fixed, Done)
@@ -381,7 +381,7 @@ async def test_a_provider_deleted_in_the_console_needs_its_secret_again_unless_i
 async def test_a_client_deleted_in_the_console_is_made_again(bench: Bench) -> None:
     await bench.apply()
     (client_id,) = bench.clients
-    await bench.service.provisioning.pool.delete_client(client_id)
+    await bench.service.provisioning.pools.named("default").delete_client(client_id)
     mended = await bench.service.verify("initech", fix=True, actor="test")
     assert mended is not None
     assert isinstance(mended.fixed, Done)

@@ -91,7 +91,7 @@ async def everything(bench: Bench) -> None:
         update={"provider": provider, "hosts": ("initech.localhost", "two.localhost")}
     )
     assert isinstance(await bench.apply(body=changed, update=True), Done)
-    pool = bench.service.provisioning.pool
+    pool = bench.service.provisioning.pools.named("default")
     assert await pool.clients_named("nobody") == ()
     users = CognitoUsers(pool.api)
     person = User(
@@ -177,7 +177,9 @@ async def test_the_policy_is_enough_for_a_tenants_whole_life(tmp_path: Path) -> 
 async def test_what_is_not_in_the_table_cannot_be_called(tmp_path: Path) -> None:
     async with Bench(tmp_path) as bench:
         with pytest.raises(ValueError, match="DeleteUserPool is not one of the operations"):
-            await bench.service.provisioning.pool.api.call("DeleteUserPool", idempotent=True)
+            await bench.service.provisioning.pools.named("default").api.call(
+                "DeleteUserPool", idempotent=True
+            )
 
 
 async def test_a_missing_right_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.cognito.pools import Pools
 from gateway.core.model import Secret
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind, RunState
@@ -138,7 +139,7 @@ async def test_a_proposal_whose_basis_has_changed_is_not_applied(
 
 def while_the_pool_is_read(bench: Bench, change: Callable[[Bench], Awaitable[None]]) -> Onboarding:
     """The service, with a pool that answers after ``change`` was made."""
-    pool = bench.service.provisioning.pool
+    pool = bench.service.provisioning.pools.named("default")
 
     class Slow:
         def __getattr__(self, name: str) -> Any:
@@ -149,7 +150,8 @@ def while_the_pool_is_read(bench: Bench, change: Callable[[Bench], Awaitable[Non
             await change(bench)
             return found
 
-    return replace(bench.service, provisioning=replace(bench.service.provisioning, pool=Slow()))  # type: ignore[arg-type]  # a pool, a little later
+    slow = Pools({"default": Slow()})  # type: ignore[dict-item]  # a pool, a little later
+    return replace(bench.service, provisioning=replace(bench.service.provisioning, pools=slow))
 
 
 async def test_a_rotation_is_made_from_the_tenant_as_it_stands(bench: Bench) -> None:

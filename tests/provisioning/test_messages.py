@@ -12,7 +12,8 @@ from aiohttp import web
 
 from demo.cognito.attributes import SchemaAttribute
 from gateway.cognito.pool import COUNTED_FOR_S, Pool
-from gateway.config.model import CognitoQuotas
+from gateway.cognito.pools import Pools
+from gateway.config.user_pools import CognitoQuotas
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.request import OidcProviderBody, ProvisionBody
@@ -437,7 +438,10 @@ async def test_a_quota_that_is_used_up_is_said_before_anything_is_made(bench: Be
         bench.service,
         config=config,
         provisioning=replace(
-            bench.service.provisioning, pool=Pool(bench.service.provisioning.pool.api, quotas)
+            bench.service.provisioning,
+            pools=Pools(
+                {"default": Pool(bench.service.provisioning.pools.named("default").api, quotas)}
+            ),
         ),
     )
     raised = (
@@ -471,7 +475,9 @@ async def test_a_quota_that_is_used_up_is_said_before_anything_is_made(bench: Be
 async def test_a_pool_is_counted_once_a_minute_and_again_where_it_is_full(bench: Bench) -> None:
     now, clients = 0.0, bench.cloud.cognito.pool.clients
     pool = Pool(
-        bench.service.provisioning.pool.api, CognitoQuotas(clients=130), monotonic=lambda: now
+        bench.service.provisioning.pools.named("default").api,
+        CognitoQuotas(clients=130),
+        monotonic=lambda: now,
     )
     assert await pool.client_count() == 0
     await bench.apply()

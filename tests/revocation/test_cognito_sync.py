@@ -14,7 +14,7 @@ import pytest
 
 from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.cognito.users import PoolUser
-from gateway.core.model import ProviderKind
+from gateway.core.model import AppClient, ProviderKind, Secret
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.core.tenants import TenantTable
 from gateway.errors import ConfigError
@@ -202,8 +202,8 @@ class Disabled:
         assert at == NOW
         self.users += [] if disabled in self.users else [disabled]
 
-    async def has(self, username: str) -> bool:
-        return any(u.username == username for u in self.users)
+    async def has(self, username: str, *, pool: str) -> bool:
+        return any((u.username, u.pool) == (username, pool) for u in self.users)
 
     async def tenants_to_enable(self) -> list[str]:
         return list({u.tenant for u in self.users if not self._in_force(u.block)})
@@ -221,7 +221,7 @@ class Disabled:
 
     async def is_held(self, disabled: DisabledUser) -> bool:
         return any(
-            u.username == disabled.username
+            (u.username, u.pool) == (disabled.username, disabled.pool)
             and u.block != disabled.block
             and self._in_force(u.block)
             for u in self.users
@@ -283,6 +283,7 @@ async def follow(
     users: dict[str, tuple[str, ...]] | None = None,
     of: Tenant | None = None,
     disabled: Disabled | None = None,
+    other: Pool | None = None,
 ) -> tuple[list[tuple[str, ...]], Watermarks, list[float]]:
     """Run until nothing is left to do; every wait is over at once."""
     record.users |= users or {}
@@ -293,7 +294,7 @@ async def follow(
         await asyncio.sleep(0)
 
     people = PoolPeople(
-        cast("Any", pool),
+        {"default": cast("Any", pool), **({"b": cast("Any", other)} if other else {})},
         cast("Any", record),
         cast("Any", Revoker()),
         cast("Any", marks),
@@ -313,6 +314,60 @@ async def follow(
 async def test_a_block_disables_the_pool_user_of_that_provider() -> None:
     done, _, _ = await follow(Pool(), Record([recorded(SUBJECT, "block")], [block(SUBJECT)]))
     assert done == [("disable", "acme-okta_00u1")]
+
+
+def moving() -> Tenant:
+    """From the pool ``default`` to the pool ``b``."""
+    return replace(tenant(), pool="b", retired=(AppClient("former", Secret("s"), 1e12),))
+
+
+async def test_a_block_reaches_a_tenant_in_its_own_pool_and_in_no_other() -> None:
+    here, there = Pool(), Pool()
+    record = Record([recorded(SUBJECT, "block")], [block(SUBJECT)])
+    await follow(here, record, other=there, of=replace(tenant(), pool="b"))
+    assert (here.done, there.done) == ([], [("disable", ALICE)])
+
+
+async def test_while_a_tenant_moves_its_people_are_blocked_in_both_pools_and_let_in_again() -> None:
+    here, there = Pool(), Pool(disabled=[ALICE])
+    record = Record([recorded(SUBJECT, "block")], [block(SUBJECT)])
+    disabled = Disabled(record)
+    await follow(here, record, other=there, of=moving(), disabled=disabled)
+    # In the other pool somebody else has disabled them.
+    assert (here.done, there.done) == ([("disable", ALICE)], [])
+    assert disabled.users == [DisabledUser("b", "acme", ALICE)]
+    lifted = Record([recorded(SUBJECT, LIFT)])
+    again = Disabled(lifted, DisabledUser("b", "acme", ALICE, "b"))
+    # The lift comes when the move is over.
+    here, there = Pool(disabled=[ALICE]), Pool(disabled=[ALICE])
+    await follow(here, lifted, other=there, of=tenant(), disabled=again)
+    assert (here.done, there.done, again.users) == ([], [("enable", ALICE)], [])
+
+
+async def test_a_pool_that_does_not_answer_does_not_keep_the_other() -> None:
+    here, there = Pool(trouble=1), Pool()
+    record = Record([recorded(SUBJECT, "end_sessions")])
+    await follow(there, record, other=here, of=moving())
+    assert there.done[0] == ("sign_out", ALICE)
+    assert here.done == [("sign_out", ALICE)]
+
+
+async def test_a_group_is_cleared_in_both_pools_and_who_is_in_one_is_cleared_there() -> None:
+    overlay = replace(block(SUBJECT), group="admins")
+    for gone_there in (True, False):
+        here, there = Pool(), Pool()
+        there.gone |= {ALICE} if gone_there else set()
+        record = Record([recorded(SUBJECT, "end_sessions", group="admins")], [overlay])
+        _, marks, _ = await follow(here, record, other=there, of=moving())
+        assert marks.cleared_with == [7]
+        removed = ("remove_group", ALICE, "admins")
+        assert removed in here.done
+        assert gone_there or removed in there.done
+    here, there = Pool(), Pool()
+    there.unreadable.add(ALICE)
+    record = Record([recorded(SUBJECT, "end_sessions", group="admins")], [overlay])
+    _, marks, _ = await follow(here, record, other=there, of=moving())
+    assert marks.cleared_with == []
 
 
 async def test_a_block_that_was_lifted_meanwhile_disables_nobody() -> None:
@@ -498,7 +553,7 @@ async def test_a_revocation_that_does_not_open_keeps_no_other_from_being_followe
             await super().add(disabled, at=NOW)
 
     people = PoolPeople(
-        cast("Any", pool),
+        {"default": cast("Any", pool)},
         cast("Any", record),
         cast("Any", Revoker()),
         cast("Any", marks),
@@ -786,7 +841,7 @@ async def test_a_flood_of_one_tenant_and_its_slow_calls_delay_nobody_else_and_lo
         ]
     )
     people = PoolPeople(
-        cast("Any", pool),
+        {"default": cast("Any", pool)},
         cast("Any", record),
         cast("Any", Revoker()),
         cast("Any", Watermarks()),

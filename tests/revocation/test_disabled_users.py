@@ -61,8 +61,15 @@ async def test_users_are_due_when_their_block_is_lifted_page_by_page(
     assert await disabled.to_enable("globex", after=None, limit=2) == []
     assert await disabled.remove(users[0])
     assert not await disabled.remove(users[0])
-    assert not await disabled.has("acme-okta_0")
-    assert await disabled.has("acme-okta_1")
+    assert not await disabled.has("acme-okta_0", pool="default")
+    assert await disabled.has("acme-okta_1", pool="default")
+    assert not await disabled.has("acme-okta_1", pool="b")
+    there = DisabledUser("b1", "acme", "acme-okta_1", "b")
+    await disabled.add(there, at=1.0)
+    assert await disabled.has("acme-okta_1", pool="b")
+    assert there in await disabled.to_enable("acme", after=None, limit=10)
+    assert await disabled.remove(there)
+    assert await disabled.has("acme-okta_1", pool="default")
 
 
 async def test_a_user_who_does_not_open_keeps_no_other_from_being_enabled_and_is_due_when_they_open(

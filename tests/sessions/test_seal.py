@@ -217,7 +217,7 @@ def test_records_come_back_as_they_were(record: codec.Record) -> None:
     ) == codec.Ticket(record, "https://h/")
 
 
-@given(st.builds(PendingLogin, *[TEXT] * 8, NUMBERS, st.booleans(), TEXT))
+@given(st.builds(PendingLogin, *[TEXT] * 8, NUMBERS, st.booleans(), TEXT, pool=TEXT))
 def test_pending_logins_come_back_as_they_were(pending: PendingLogin) -> None:
     assert codec.load_pending(codec.dump_pending(pending)) == pending
 

@@ -145,6 +145,7 @@ def test_every_field_of_the_document_is_judged_or_known_to_be_harmless() -> None
         "allowed_roles",
         "client",
         "client_id",
+        "pool",
         "providers",
         "rules",
         "paths",

@@ -1,0 +1,122 @@
+"""One user pool as tokens and browsers know it: its domain, its issuers, their keys. A token is
+verified against the keys of the pool that is asked about, never against another's.
+
+Every token is verified here and nowhere else. What is not checked in this file is not checked.
+Sources: RFC 8725; AWS "Verifying JSON web tokens".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jwt
+
+from gateway.http.jwks import KeySet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import aiohttp
+
+LEEWAY_S = 30
+"""Clock difference to AWS that is forgiven."""
+MAX_TOKEN_LIFE_S = 86_400 + LEEWAY_S
+"""Cognito's own limit for ID and access tokens; a token that claims more did not come from
+there.
+"""
+MAX_TOKEN_CHARACTERS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PoolAddress:
+    """``domain``: where browsers and token requests go. ``issuers``: each ``iss`` that tokens of
+    this pool may have, with keys of its own.
+    """
+
+    domain: str
+    issuers: tuple[str, ...]
+
+
+class PoolEndpoint:
+    """One per pool and process."""
+
+    def __init__(
+        self,
+        client: aiohttp.ClientSession,
+        address: PoolAddress,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.domain = address.domain.rstrip("/")
+        self._keys = {
+            issuer: KeySet(client, f"{issuer}/.well-known/jwks.json", monotonic=monotonic)
+            for issuer in address.issuers
+        }
+        self._clock = clock
+
+    def issues(self, issuer: str) -> bool:
+        """Whether tokens of this pool may say that they come from there."""
+        return issuer in self._keys
+
+    async def verify(self, token: str, *, audience: str | None) -> dict[str, Any] | None:
+        """Claims if signature (RS256, a key of the issuer that the token names, which must be one
+        of this pool's), aud, exp, iat and nbf hold; None otherwise.
+        """
+        issuer = claimed_issuer(token)
+        keys = self._keys.get(issuer)
+        if keys is None:
+            return None
+        try:
+            header = jwt.get_unverified_header(token)
+            kid = header.get("kid")
+            if header.get("alg") != "RS256" or not isinstance(kid, str):
+                return None
+            key = await keys.get(kid)
+            if key is None:
+                return None
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=["RS256"],
+                audience=audience,
+                issuer=issuer,
+                leeway=LEEWAY_S,
+                options={
+                    "require": [
+                        "exp",
+                        "iat",
+                        "iss",
+                        "sub",
+                        "token_use",
+                        *(["aud"] if audience else []),
+                    ],
+                    "verify_aud": audience is not None,
+                    "strict_aud": audience is not None,
+                },
+            )
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+            return None
+        now = self._clock()
+        exp, iat = claims["exp"], claims["iat"]
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (exp, iat))
+        return (
+            claims
+            if numbers and now - LEEWAY_S < exp <= now + MAX_TOKEN_LIFE_S and iat <= now + LEEWAY_S
+            else None
+        )
+
+
+def claimed_issuer(token: str) -> str:
+    """``iss`` as the token says it itself: good for choosing whom to ask, and for nothing else.
+    "" where it says none that can be read.
+    """
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        return ""
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+        return ""
+    issuer = claims.get("iss")
+    return issuer if isinstance(issuer, str) else ""
