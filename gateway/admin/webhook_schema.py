@@ -17,10 +17,12 @@ VERSION: Final = 1
 know.
 """
 PROFILED: Final = frozenset({"user.created", "user.updated", "user.signed_in"})
-"""Messages of a login, with ``profile``."""
+"""Messages of a login or a SCIM record, with ``profile``."""
 EVENTS: Final = {
-    "user.created": "A person signed in for the first time",
-    "user.updated": "A login says something else of a person than the one before",
+    "user.created": "A person signed in for the first time, or has a new SCIM record",
+    "user.updated": (
+        "A login, or a SCIM client, says something else of a person than was known before"
+    ),
     "user.signed_in": "A person signed in; sent only where the tenant's webhook names it",
     "user.deprovisioned": "A person no longer has access",
     "user.restored": "A person has access again",
@@ -28,6 +30,7 @@ EVENTS: Final = {
     "user.group_added": (
         "A person has a group again, or has it although it was taken from everybody"
     ),
+    "group.deleted": "A group was deleted at the provider, whether a policy names it or not",
     "group.removed": "A whole group was deleted, renamed or blocked",
     "group.restored": "A whole group has its name back, or its block was lifted",
     "tenant.blocked": "An operator blocked everybody",
@@ -70,7 +73,9 @@ class WebhookGroup(AnswerModel):
 
 
 class WebhookProfile(AnswerModel):
-    """What the login said. ``changed``: members of the API's row that differ from before."""
+    """What the login said. ``changed``: members of the API's row that differ from before. Of a SCIM
+    record: its name and login (``username``), and the attributes that differ.
+    """
 
     name: str
     preferred_username: str
@@ -92,7 +97,9 @@ class WebhookData(AnswerModel):
     identifiers: WebhookIdentifiers
     group: WebhookGroup | None
     revocation: str
-    profile: WebhookProfile | None = Field(default=None, description="of a login only")
+    profile: WebhookProfile | None = Field(
+        default=None, description="of a login or a SCIM record only"
+    )
 
 
 class WebhookMessage(AnswerModel):

@@ -312,8 +312,8 @@ class Tenants(Model):
 
 
 class ScimQuota(Model):
-    """What the gateway keeps for one provider of one tenant. Beyond it the client is answered 413,
-    and nothing changes.
+    """What the gateway keeps for one tenant, over all its providers. Beyond it the client is
+    answered 413, and nothing changes.
     """
 
     users: int = Field(default=100_000, ge=1, le=10_000_000)

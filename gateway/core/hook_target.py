@@ -61,6 +61,7 @@ class HookTarget:
 
 
 WebhookEvent = Literal[
+    "group.deleted",
     "group.removed",
     "group.restored",
     "tenant.blocked",

@@ -112,7 +112,7 @@ class Profile:
 class Notice:
     """What the tenant's app is told: ``user.created``, ``user.updated``, ``user.signed_in``,
     ``user.deprovisioned``, ``user.restored``, ``user.group_removed``, ``user.group_added``, and of
-    everybody at once ``group.removed``, ``group.restored``, ``tenant.blocked``,
+    everybody at once ``group.deleted``, ``group.removed``, ``group.restored``, ``tenant.blocked``,
     ``tenant.unblocked``, ``tenant.deleted``.
 
     ``cause``: account, group, operator, tenant, sign_in.
@@ -127,7 +127,7 @@ class Notice:
     user: str = ""
     """Cognito's ``sub`` of the person, where that is all that was named."""
     profile: Profile | None = None
-    """Of a login."""
+    """Of a login, or of a SCIM record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,8 @@ class Effect(StrEnum):
 
     ``MEMBERS_*`` names several people by their records and becomes one ``GROUP_*`` event for each.
     ``RENAMED``: the person's record has these names now, and what stands against the person holds
-    for them too. ``RELEASED``: these names are another record's from now on.
+    for them too. ``RELEASED``: these names are another record's from now on. ``TELL``: the app is
+    told, and nothing else follows.
     """
 
     END_SESSIONS = "end_sessions"
@@ -102,6 +103,7 @@ class Effect(StrEnum):
     LOOK_UP_ACCOUNT = "look_up_account"
     LOOK_UP_MEMBERSHIP = "look_up_membership"
     SUBSCRIPTION = "subscription"
+    TELL = "tell"
     NOTICE = "notice"
 
 
@@ -267,7 +269,8 @@ class HookEvent:
     """
     reference: str = ""
     """``SUBSCRIPTION``: the subscription's id. Graph notifications: the subscription that they came
-    through. ``MEMBERS_*``: the group's record.
+    through. ``MEMBERS_*``: the group's record. ``TELL``: what the record says of a user
+    (``scim.told``).
     """
     members: tuple[str, ...] = ()
     """``MEMBERS_*``: records of people, at most ``MAX_NAMED``."""

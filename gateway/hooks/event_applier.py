@@ -4,6 +4,7 @@ transaction.
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -14,18 +15,21 @@ from gateway.hooks.effects import (
     ACCOUNT,
     NAMES,
     Around,
+    EffectPlan,
     Found,
     Kept,
     Notice,
+    Profile,
     groups_that_count,
     plan,
     released,
     renamed,
 )
-from gateway.hooks.event import TAKES_AWAY, Delivery, Effect, Group, HookEvent, Source
+from gateway.hooks.event import TAKES_AWAY, Delivery, Effect, Group, HookEvent, Source, Subject
 from gateway.hooks.inbox import CLOSED_S, UNREAD, Settled, about_key, digest
 from gateway.hooks.lookups import ABSENT, Postponed
 from gateway.hooks.ordering import LASTING, AccountState, effective_time
+from gateway.hooks.scim import resources as scim
 from gateway.log import fields
 from gateway.metrics import HOOK_EVENTS, begin_at_zero
 
@@ -35,7 +39,6 @@ if TYPE_CHECKING:
     from gateway.core.hook_target import HookTarget
     from gateway.core.revocation import RevocationRequest, RevocationStatus
     from gateway.hooks.api import HookTargets
-    from gateway.hooks.effects import EffectPlan
     from gateway.hooks.group_names import Names
     from gateway.hooks.inbox import Inbox, Pending
     from gateway.hooks.lookups import Lookups, NamedGroup
@@ -217,6 +220,9 @@ class EventApplier:
         ):
             msg = "unknown_subscription"
             raise PeerError(msg, "came through a subscription that this gateway does not hold")
+        if event.effect is Effect.TELL:
+            run.messages.append((target, "", await self._told(target, event), pending))
+            return Settled(pending.id, "applied")
         if event.effect is Effect.SUBSCRIPTION:
             await self._lookups.ask().lifecycle(target, event.reference, event.type)
             return Settled(pending.id, "applied")
@@ -231,6 +237,24 @@ class EventApplier:
         if event.effect in {Effect.RENAMED, Effect.RELEASED}:
             return await self._other_names(target, pending, run)
         return None
+
+    async def _told(self, target: HookTarget, event: HookEvent) -> EffectPlan:
+        """What the app is told of a record, with whoever is known by its names."""
+        profile = None
+        if event.subject is not None:
+            said = json.loads(event.reference)
+            profile = Profile(said["name"], "", said["username"], (), (), tuple(said["changed"]))
+        notice = Notice(
+            scim.TOLD[event.type],
+            "account" if event.subject is not None else "group",
+            event.subject or Subject(),
+            (),
+            event.group,
+            event.event_time,
+            profile=profile,
+        )
+        planned = EffectPlan(None, notice=notice)
+        return await self._lookups.addressed(target, planned, notice)
 
     async def _named(
         self, target: HookTarget, pending: Pending, run: LaneRun
@@ -305,6 +329,10 @@ class EventApplier:
         if planned.kept is not None and event.effect is not Effect.APP_REMOVED:
             kept[about] = planned.kept
             run.states[about] = (planned.kept, target)
+        if event.effect is Effect.GROUP_DELETED and not out and _is_gone(event):
+            # Beside what it means for access, and also where no policy names the group.
+            gone = Notice("group.deleted", "group", Subject(), (), event.group, event.event_time)
+            run.messages.append((target, "", EffectPlan(None, notice=gone), pending))
         if planned.notice is not None:
             addressed = await self._lookups.addressed(target, planned, planned.notice)
             run.messages.append((target, statuses[0].id if statuses else "", addressed, pending))
@@ -470,6 +498,11 @@ def _is_mass_removal(said: HookEvent, event: HookEvent, planned: EffectPlan) -> 
         and said.effect is Effect.LOOK_UP_ACCOUNT
         and event.type == ABSENT
     )
+
+
+def _is_gone(event: HookEvent) -> bool:
+    """Whether the group itself was deleted, and not one of its names: told once, by its id."""
+    return event.group is not None and bool(event.group.id) and not event.group.spelling
 
 
 def _concerns(event: HookEvent, about: str, kept: Kept, *, at: float) -> bool:

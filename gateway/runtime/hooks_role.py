@@ -121,6 +121,7 @@ async def hook_role(
         limits=ScimLimits(
             users=quota.users, groups=quota.groups, bytes=quota.megabytes * 1024 * 1024
         ),
+        wants=outbox.wants,
     )
     limits = config.hooks.mass_removal
     brake = Brake(

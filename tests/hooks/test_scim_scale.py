@@ -9,6 +9,7 @@ import contextlib
 import json
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -327,6 +328,23 @@ async def test_a_provider_keeps_so_much_and_hears_in_clear_words_when_it_is_full
     for _, user in made[1:]:
         await call(small, "DELETE", f"/Users/{user['id']}")
     await usage(small)
+
+
+async def test_the_providers_of_a_tenant_share_what_it_may_keep(small: World) -> None:
+    second = replace(small.targets.by_key["acme", "acme-okta"], provider="acme-second")
+    other = replace(second, tenant="initech", provider="initech-okta")
+    small.targets.by_key |= {second.key: second, other.key: other}
+    bases = [
+        "/scim/v2/acme/acme-okta",
+        "/scim/v2/acme/acme-second",
+        "/scim/v2/initech/initech-okta",
+    ]
+    created = [
+        (await call(small, "POST", "/Users", {"userName": f"u{n}@acme.com"}, base=base))[0]
+        for base in bases
+        for n in range(2)
+    ]
+    assert created == [201, 201, 201, 413, 201, 201], "three for each tenant, whoever sends them"
 
 
 async def test_names_of_deleted_records_count_and_whoever_goes_still_goes(small: World) -> None:

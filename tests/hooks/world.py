@@ -421,7 +421,7 @@ async def hooks_world(
         bound = bind()
         url = bound.url()
         asked: Directory = ask(committer, url) if ask is not None else directory
-        scim = ScimStore(database, committer, inbox, clock=clock, limits=limits)
+        scim = ScimStore(database, committer, inbox, clock=clock, limits=limits, wants=outbox.wants)
         applier = Applier(
             inbox,
             committer,

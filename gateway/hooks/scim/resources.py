@@ -24,6 +24,7 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import UTC, datetime
@@ -60,6 +61,8 @@ MAX_ADDRESSES = 20
 """E-mail addresses of one person: each is refused by itself, in a revocation of its own."""
 MAX_DEPTH = 8
 """Arrays and objects inside one another; RFC 7643 has four."""
+MAX_CHANGED = 64
+"""Attributes that a message names."""
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _READ_ONLY = frozenset({"id", "meta", "schemas", "password", "groups"})
 _KEPT = {"User": ("externalId", "emails"), "Group": ("members", "externalId")}
@@ -306,6 +309,74 @@ def user_events(
         # Another id or login from now on: what was open under the old one ends.
         events.append(event("User.renamed", Effect.END_SESSIONS, Subject.of_record(record, gone)))
     return tuple(events)
+
+
+TOLD: Mapping[str, str] = {
+    "User.created": "user.created",
+    "User.updated": "user.updated",
+    "Group.deleted": "group.deleted",
+}
+"""What the app is told, by the type of an event with the effect ``TELL``."""
+
+
+def told(
+    kind: str,
+    record: str,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    *,
+    now: float,
+) -> HookEvent | None:
+    """What an app that keeps users and groups of its own wants to hear of one change: a new user,
+    another profile, a group that is gone. ``record``: the person's, or the group's.
+    """
+    if kind == "Group":
+        return (
+            HookEvent(
+                Source.SCIM, "Group.deleted", Effect.TELL, None, _group(before), now, None, record
+            )
+            if after is None
+            else None
+        )
+    if after is None:
+        return None
+    changed = sorted(
+        name
+        for name in {*(before or {}), *after} - {"active"}
+        if (before or {}).get(name) != after.get(name)
+    )
+    if before is not None and not changed:
+        return None
+    reference = json.dumps(
+        {
+            "name": _display_name(after),
+            "username": str(after["userName"]),
+            "changed": changed[:MAX_CHANGED] if before is not None else [],
+        }
+    )
+    return HookEvent(
+        Source.SCIM,
+        "User.created" if before is None else "User.updated",
+        Effect.TELL,
+        subject(after, record),
+        None,
+        now,
+        None,
+        reference,
+    )
+
+
+def _display_name(document: Mapping[str, Any]) -> str:
+    """``displayName``, else the parts of ``name``; "" where the record has neither."""
+    shown = document.get("displayName")
+    if isinstance(shown, str) and shown:
+        return shown[:MAX_NAME]
+    parts = document.get("name")
+    parts = parts if isinstance(parts, dict) else {}
+    whole = parts.get("formatted") or " ".join(
+        str(parts[key]) for key in ("givenName", "familyName") if parts.get(key)
+    )
+    return str(whole)[:MAX_NAME]
 
 
 def succession_events(

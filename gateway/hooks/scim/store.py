@@ -20,8 +20,8 @@ Rules:
   back. Other names are each record's own.
 - A creation that was answered 503 may have been done. Asked of the same process again, it is
   answered with what it made; any other client hears 409 and finds it.
-- What a provider's resources and the names of deleted ones come to is counted with every write, and
-  limited.
+- What the resources of a tenant's providers and the names of deleted ones come to is counted with
+  every write, and limited.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class _Lost(Enum):
 
     RACE = "another request was faster"
     NAME = "the name is taken"
-    FULL = "the provider has as much as it may"
+    FULL = "the tenant has as much as it may"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,13 @@ class _Update:
         return self.after.kind == USER and bool(self.after.document["active"])
 
 
+def _wants_nothing(_tenant: str, _type: str) -> bool:
+    return False
+
+
 class ScimStore:
-    """Users and Groups of one provider at a time. ``clock``: UTC epoch seconds. Methods raise
-    ``UnavailableError``.
+    """Users and Groups of one provider at a time. ``clock``: UTC epoch seconds; ``wants``: whether
+    the app of a tenant is sent messages of a type. Methods raise ``UnavailableError``.
     """
 
     def __init__(
@@ -132,6 +136,7 @@ class ScimStore:
         *,
         clock: Callable[[], float],
         limits: ScimLimits | None = None,
+        wants: Callable[[str, str], bool] = _wants_nothing,
     ) -> None:
         self.rows = ScimRows(database)
         self.search = ScimSearch(self.rows)
@@ -141,6 +146,7 @@ class ScimStore:
         self._committer = committer
         self._inbox = inbox
         self._clock = clock
+        self._wants = wants
         self._unanswered: dict[str, tuple[tuple[str, ...], float]] = {}
         """By content: records and time of what is being made, or was begun and ended in an error,
         which may have come after the commit.
@@ -196,7 +202,9 @@ class ScimStore:
                 )
             )
             await self._address(connection, target, after)
-            events = self._events(after, None, after.document, succeeds=successor is not None)
+            events = self._events(
+                target.tenant, after, None, after.document, succeeds=successor is not None
+            )
             freed = [
                 *await self._names.released(connection, target, after, former),
                 *(await self._names.contradicted(connection, target, after) if said else ()),
@@ -368,6 +376,7 @@ class ScimStore:
             else frozenset[str]()
         )
         events = self._events(
+            target.tenant,
             after,
             before.document,
             document,
@@ -444,6 +453,7 @@ class ScimStore:
                 return False
             now = self._clock()
             events = self._events(
+                target.tenant,
                 before,
                 before.document,
                 None,
@@ -521,6 +531,7 @@ class ScimStore:
 
     def _events(
         self,
+        tenant: str,
         resource: Stored,
         before: dict[str, Any] | None,
         after: dict[str, Any] | None,
@@ -532,13 +543,18 @@ class ScimStore:
     ) -> tuple[HookEvent, ...]:
         """``succeeds``: a new record that takes the place of a deleted one."""
         now = self._clock()
+        about = resource.id if resource.kind == GROUP else resource.person
+        told = scim.told(resource.kind, about, before, after, now=now)
+        tell = (told,) if told is not None and self._wants(tenant, scim.TOLD[told.type]) else ()
         if resource.kind == GROUP:
-            return scim.group_events(
+            return *tell, *scim.group_events(
                 resource.id, before, after, now=now, said_removed=said_removed, elsewhere=elsewhere
             )
         if succeeds and after is not None:
-            return scim.succession_events(resource.person, after, now=now)
-        return scim.user_events(resource.person, before, after, now=now, inactive_said=said_active)
+            return *tell, *scim.succession_events(resource.person, after, now=now)
+        return *tell, *scim.user_events(
+            resource.person, before, after, now=now, inactive_said=said_active
+        )
 
     async def _tell(
         self,
@@ -632,7 +648,7 @@ def _settled(outcome: T | _Lost) -> T:
     if outcome is _Lost.NAME:
         raise ScimConflictError
     if outcome is _Lost.FULL:
-        msg = "this provider has as many resources as the gateway keeps for it (hooks.scim)"
+        msg = "this tenant has as many resources as the gateway keeps for it (hooks.scim)"
         raise scim.ScimTooLargeError(msg)
     if isinstance(outcome, _Lost):
         raise UnavailableError(outcome.value)

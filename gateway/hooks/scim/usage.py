@@ -1,17 +1,20 @@
-"""How much one provider may keep, and how much it does: counted with every write."""
+"""How much one tenant may keep, and how much each of its providers does: counted with every
+write.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from gateway.database.engine import insert_new
 from gateway.database.schema import scim_usage
 from gateway.hooks.scim.rows import USER
 
 if TYPE_CHECKING:
+    from sqlalchemy import Column, ScalarSelect
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.core.hook_target import HookTarget
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScimLimits:
-    """Of one provider of one tenant, over all its resources."""
+    """Of one tenant, over all resources of all its providers."""
 
     users: int = 100_000
     groups: int = 10_000
@@ -44,8 +47,11 @@ class ScimUsage:
         resources: int = 0,
         always: bool = False,
     ) -> bool:
-        """False where this would be more than the provider may have. What makes less is counted in
+        """False where this would be more than the tenant may have. What makes less is counted in
         any case, and with ``always`` what makes more.
+
+        Two processes that write for two providers of a tenant at one instant may each let pass what
+        the other has not committed: more by one resource.
         """
         usage, limits = scim_usage.c, self._limits
         new = insert_new(self._database, scim_usage).values(
@@ -59,11 +65,21 @@ class ScimUsage:
             usage.tenant == target.tenant, usage.provider == target.provider
         )
         if resources > 0:
-            statement = statement.where(column + resources <= limit)
+            statement = statement.where(_of_all(target, column) + resources <= limit)
         if bytes_ > 0 and not always:
-            statement = statement.where(usage.bytes + bytes_ <= limits.bytes)
+            statement = statement.where(_of_all(target, usage.bytes) + bytes_ <= limits.bytes)
         return (
             await connection.execute(
                 statement.values({column: column + resources, usage.bytes: usage.bytes + bytes_})
             )
         ).rowcount == 1
+
+
+def _of_all(target: HookTarget, column: Column[int]) -> ScalarSelect[int]:
+    """Of all providers of the tenant together."""
+    every = scim_usage.alias("every")
+    return (
+        select(func.coalesce(func.sum(every.c[column.name]), 0))
+        .where(every.c.tenant == target.tenant)
+        .scalar_subquery()
+    )

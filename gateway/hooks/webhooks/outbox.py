@@ -222,6 +222,11 @@ class Outbox:
         """Whether this tenant's app hears nothing."""
         return self._targets.webhook(tenant) is None
 
+    def wants(self, tenant: str, event: str) -> bool:
+        """Whether this tenant's app is sent messages of the type."""
+        target = self._targets.webhook(tenant)
+        return target is not None and target.wants(event)
+
     async def add(
         self,
         connection: AsyncConnection,
