@@ -54,6 +54,7 @@ async def run(arguments: argparse.Namespace) -> int:
             ingress=arguments.ingress,
             port=arguments.port,
             replicas=arguments.replicas,
+            console=True,
         )
         starting = asyncio.create_task(world.__aenter__())
         stopping = asyncio.create_task(stop.wait())
@@ -98,6 +99,8 @@ def announce(world: World) -> None:
         print(
             f"  {user['email']:20} {user['provider']:14} {', '.join(user['groups']) or 'no group'}"
         )
+    console = description["console"]
+    print(f"\nOperators' console\n  console  {console['url']} ({console['operator']})")
     print("\nConsoles of the customers' identity providers")
     for name, idp in description["idps"].items():
         print(f"  {name:14} {idp['console']}")

@@ -44,6 +44,7 @@ CANONICAL_PORTS = {
     "check": 8081,
     "admin": 8082,
     "hooks": 8083,
+    "pages": 8084,
     "cognito": 9000,
     "legacy": 9100,
 }
@@ -68,6 +69,37 @@ HOOLI_DIRECTORY = "0c5d2f7e-3b1a-4d68-8f27-9a4b6c1e5d30"
 MACHINE_CLIENT = "acmemachine0000000000000"
 INITECH_HOST = "initech.localhost"
 """Of the tenant that the demo onboards by one call; the ingress passes it on from the start."""
+CONSOLE_HOST = "console.localhost"
+OPERATOR = "dana@example-cloud.test"
+CONSOLE = """
+console:                        # what operators work with in a browser, behind the check
+  host: console.localhost
+  tenant: operators             # whose people are operators, and nobody else's
+  groups:                       # what the members of a group may do
+    platform-admins: [operator]
+    support: [tenants:read, sessions:read, sessions:revoke]
+    auditors: [tenants:read, audit:read]
+    acme-team: {scopes: [tenants:read, sessions:read, sessions:revoke], tenants: [acme]}
+  contact: platform@example-cloud.test
+"""
+OPERATORS = """\
+id: operators
+name: Example Cloud operators
+hosts: [console.localhost]
+email_domains: [example-cloud.test]
+allowed_groups: [platform-admins, support, auditors, acme-team]
+client_id: operatorsdemo00000000000
+client_secret: env:OPERATORS_CLIENT_SECRET
+providers:
+  - {name: operators-okta, kind: okta, issuer: "ISSUER"}
+"""
+OPERATORS_PEOPLE = {
+    OPERATOR: ("Dana Diaz", "platform-admins"),
+    "sam@example-cloud.test": ("Sam Stone", "support"),
+    "audrey@example-cloud.test": ("Audrey Ames", "auditors"),
+    "tom@example-cloud.test": ("Tom Tran", "acme-team"),
+    "nora@example-cloud.test": ("Nora Nash", "sales"),
+}
 GLOBEX_GROUP = "2f0c1a57-6a1e-4c39-9d0b-5d8f2b7f4e11"
 """As written in ``config/tenants/globex.yaml``; the demo's directory makes its own."""
 
@@ -100,6 +132,8 @@ class World:
     """
     new_key: NewKey = SigningKey.generate
     """Where the cloud's servers get their signing keys."""
+    console: bool = False
+    """With the operators' console, their tenant and its identity provider."""
     applications: Mapping[str, int] = field(default_factory=dict)
     """More protected hosts of acme, and the port of the application behind each."""
     cloud: DemoCloud = field(init=False)
@@ -146,7 +180,10 @@ class World:
             self.apps["legacy"] = (await self.cloud.add_app(self.legacy)).port
             await self._settle_hooli()
             await self._settle_initech()
-            self.ports = {name: free_port() for name in ("check", "public", "admin", "hooks")}
+            if self.console:
+                await self._settle_operators()
+            listeners = ("check", "public", "admin", "hooks", "pages")
+            self.ports = {name: free_port() for name in listeners}
             if self.ingress is None:
                 self.ports["public"] = self.port
             self._make_secrets()
@@ -193,6 +230,13 @@ class World:
         okta.server.directory.add_person(
             "peter@initech.test", name="Peter Parks", groups=("app-users",)
         )
+
+    async def _settle_operators(self) -> None:
+        """Who runs the gateway, at an identity provider of their own."""
+        okta = await self.cloud.add_idp("operators-okta", kind="okta")
+        for email, (name, group) in OPERATORS_PEOPLE.items():
+            okta.server.directory.add_person(email, name=name, groups=(group,))
+        self.cloud.connect(okta)
 
     @property
     def onboarding(self) -> dict[str, Any]:
@@ -292,6 +336,11 @@ class World:
                 ["hooli.localhost"],
             ),
             ("inactive", "inactivedemo000000000000", ["acme-okta"], ["inactive.localhost"]),
+            *(
+                [("operators", "operatorsdemo00000000000", ["operators-okta"], [CONSOLE_HOST])]
+                if self.console
+                else []
+            ),
         ):
             everywhere = [*hosts, "app.localhost", "login.localhost"]
             client = self.cloud.add_client(
@@ -342,10 +391,16 @@ class World:
             **{port: self.cloud.customers[name].port for port, name in IDP_PORTS.items()},
         }
         group = next(iter(self.cloud.customers["globex-entra"].server.directory.groups.values())).id
-        for source in sorted((ROOT / "config").rglob("*.yaml")):
-            text = re.sub(
-                r"\b\d{4}\b", lambda m: str(ports.get(int(m[0]), m[0])), source.read_text("utf-8")
-            )
+        sources = {
+            source.relative_to(ROOT): source.read_text("utf-8")
+            for source in sorted((ROOT / "config").rglob("*.yaml"))
+        }
+        if self.console:
+            issuer = self.cloud.customers["operators-okta"].issuer
+            sources[Path("config/gateway.yaml")] += CONSOLE
+            sources[Path("config/tenants/operators.yaml")] = OPERATORS.replace("ISSUER", issuer)
+        for name, source in sources.items():
+            text = re.sub(r"\b\d{4}\b", lambda m: str(ports.get(int(m[0]), m[0])), source)
             for written, made in {
                 GLOBEX_GROUP: group,
                 ACME_OKTA_CLIENT: self.cloud.customers["acme-okta"].app.client_id,
@@ -368,7 +423,7 @@ class World:
             )
             if not self.central:
                 text = re.sub(r"^login_host:.*$", "", text, flags=re.MULTILINE)
-            target = self.directory / source.relative_to(ROOT)
+            target = self.directory / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, "utf-8")
 
@@ -574,6 +629,9 @@ class World:
                     "secret": self.secrets["GLOBEX_HOOK_SECRET"],
                 },
             },
+            "console": {"url": f"{self.url(CONSOLE_HOST)}/", "operator": OPERATOR}
+            if self.console
+            else None,
             "onboarding": self.onboarding,
             "config": str(self.config_path),
             "pids": {"gateway": [r.process.pid for r in self.gateways]},

@@ -18,6 +18,7 @@ ELSEWHERE = {
     "core/idle_counts.py": "core/test_activity.py",  # values
     "core/reason.py": "core/test_decide.py",  # a vocabulary
     "core/rule.py": "core/test_rules.py",  # values
+    "core/scopes.py": "console/test_operator.py",  # a vocabulary
     "core/model.py": "core/test_decide.py",  # values
     "errors.py": "cli/test_health.py",  # an exception tree
     "core/json_types.py": "core/test_person.py",  # a name

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.admin.callers import KeyCallers
-from gateway.admin.dispatch import Edge, dispatcher, problems_for_everything
+from gateway.admin.dispatch import Edge, dispatcher
+from gateway.admin.in_process import InProcessApi
 from gateway.admin.openapi import openapi_document
+from gateway.admin.problem import problems_for_everything
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
 from gateway.admin.routes.hooks import HookRoutes
 from gateway.admin.routes.people import PeopleRoutes
@@ -101,6 +103,8 @@ class AdminServices:
     """
     more: Sequence[Route] = ()
     """Routes of other rooms (the doctor's records, for one)."""
+    operators_tenant: str | None = None
+    """Whose people are operators of the console: only operators change it."""
     exposed: bool = False
     """Whether other machines reach the listener: then nothing is served while no key exists."""
     monotonic: Callable[[], float] = time.monotonic
@@ -115,7 +119,8 @@ def admin_routes(
     asked_by = callers or key_callers(services)
 
     async def still_allowed(call: Call) -> bool:
-        return await asked_by.still_allowed(call.request)
+        request = call.request.over_http
+        return request is not None and await asked_by.still_allowed(request)
 
     routes: list[Route] = [*AuditRoutes(services.audit).routes()]
     if services.tenants is not None:
@@ -123,7 +128,7 @@ def admin_routes(
         if services.login_tests is not None:
             routes += LoginTestRoutes(services.login_tests).routes()
     if services.tenant_batches is not None:
-        routes += TenantBatchRoutes(services.tenant_batches).routes()
+        routes += TenantBatchRoutes(services.tenant_batches, services.operators_tenant).routes()
     if services.onboarding is not None:
         routes += ProvisioningRoutes(services.onboarding).routes()
         routes += RotationRoutes(services.onboarding).routes()
@@ -164,6 +169,23 @@ def key_callers(services: AdminServices) -> Callers:
     )
 
 
+def _edge(services: AdminServices, callers: Callers) -> Edge:
+    return Edge(
+        callers=callers,
+        audit=services.audit,
+        idempotency=services.idempotency,
+        new_request_id=services.new_request_id,
+        operators_tenant=services.operators_tenant,
+    )
+
+
+def in_process_api(services: AdminServices) -> InProcessApi:
+    """The same operations, for callers in this process that are authenticated already."""
+    callers = key_callers(services)
+    routes = admin_routes(services, closing=asyncio.Event(), callers=callers)
+    return InProcessApi(routes, _edge(services, callers))
+
+
 def local_application(services: AdminServices, callers: LocalCallers) -> web.Application:
     """All of what the socket of the gateway's own machine serves."""
     application = web.Application(middlewares=[callers.guard])
@@ -176,12 +198,7 @@ def admin_application(services: AdminServices, callers: Callers | None = None) -
     callers = callers or key_callers(services)
     closing = asyncio.Event()
     routes = admin_routes(services, callers=callers, closing=closing)
-    edge = Edge(
-        callers=callers,
-        audit=services.audit,
-        idempotency=services.idempotency,
-        new_request_id=services.new_request_id,
-    )
+    edge = _edge(services, callers)
     application = web.Application(middlewares=[problems_for_everything])
     for route in routes:
         application.router.add_route(route.method, route.pattern, dispatcher(route, edge))
@@ -211,6 +228,7 @@ __all__ = [
     "AdminServices",
     "admin_application",
     "admin_routes",
+    "in_process_api",
     "key_callers",
     "local_application",
 ]

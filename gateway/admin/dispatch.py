@@ -17,15 +17,16 @@ from aiohttp import web
 
 from gateway.admin.idempotency_records import IdempotencyState, StoredAnswer
 from gateway.admin.long_answer import in_slices, long_lists
+from gateway.admin.operators_tenant import OF_OPERATORS, guard_operators
 from gateway.admin.parsing import (
+    from_http,
     parse_json,
-    read_body,
     read_query,
     refuse_secret_references,
     validate,
 )
 from gateway.admin.permissions import Binding
-from gateway.admin.problem import CONTENT_TYPE, Code, Problem, problem_response
+from gateway.admin.problem import Code, Problem, problem_response
 from gateway.admin.redaction import redacted
 from gateway.admin.route import MAX_BODY_BYTES, Answer, Call, Note, Route
 from gateway.background import background_task
@@ -34,13 +35,14 @@ from gateway.log import Throttled, fields, of_request
 from gateway.tenants.offload import in_background
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from pydantic import BaseModel
 
     from gateway.admin.callers import Callers
     from gateway.admin.idempotency import IdempotencyRecords
     from gateway.admin.keys import AdminKey
+    from gateway.admin.request import ApiRequest
     from gateway.database.audit import AuditLog
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ class Edge:
     audit: AuditLog
     idempotency: IdempotencyRecords
     new_request_id: Callable[[], str]
+    operators_tenant: str | None = None
+    """Whose people are operators of the console; None without a console."""
 
 
 @dataclass(slots=True)
@@ -77,54 +81,80 @@ def dispatcher(route: Route, edge: Edge) -> Callable[[web.Request], Awaitable[we
 
     async def handle(request: web.Request) -> web.StreamResponse:
         request_id = edge.new_request_id()
-        with of_request(request_id):
-            return await answered(request, request_id)
-
-    async def answered(request: web.Request, request_id: str) -> web.StreamResponse:
-        progress = _Progress()
-        actor, key = "-", None
-        failed: Problem | None = None
-        try:
-            key = await edge.callers.identify(request)
-            actor = key.actor
-            response = await _serve(
-                route, edge, request, key=key, request_id=request_id, progress=progress
-            )
-        except Problem as problem:
-            failed = problem
-        except UnavailableError as error:
-            failed = Problem(Code.UNAVAILABLE, str(error))
-        except PeerError as error:
-            failed = Problem(Code.UPSTREAM_FAILED, str(error))
-        except web.HTTPException:
-            raise
-        except Exception as error:  # noqa: BLE001 - the edge: the caller gets 500, the log the trace
-            _fault(error, request_id=request_id, operation=route.operation)
-            failed = Problem(Code.INTERNAL, "the log has the details under this request id")
-        if failed is not None:
-            response = problem_response(_told_to(key, failed), request_id=request_id)
-        response = await _settle(edge, progress, response, request_id=request_id)
-        if not response.prepared:
-            response.headers["X-Request-Id"] = request_id
-            response.headers.setdefault("Cache-Control", "no-store")
-            response.headers["X-Content-Type-Options"] = "nosniff"
-        log.log(
-            logging.WARNING if response.status >= 500 else logging.INFO,
-            "admin",
-            extra=fields(
-                request_id=request_id,
-                method=route.method,
-                path=route.path,
-                operation=route.operation,
-                actor=actor,
-                status=response.status,
-                code=str(failed.code) if failed is not None else None,
-                cause=str(failed) if failed is not None else None,
-            ),
+        return await answer_request(
+            route,
+            edge,
+            from_http(request),
+            lambda: edge.callers.identify(request),
+            request_id=request_id,
         )
-        return response
 
     return handle
+
+
+async def answer_request(
+    route: Route,
+    edge: Edge,
+    request: ApiRequest,
+    identify: Callable[[], Awaitable[AdminKey]],
+    *,
+    request_id: str,
+) -> web.StreamResponse:
+    """One request, over whichever way it came. ``identify``: who asks; raises ``Problem``."""
+    with of_request(request_id):
+        return await _answered(route, edge, request, identify, request_id=request_id)
+
+
+async def _answered(
+    route: Route,
+    edge: Edge,
+    request: ApiRequest,
+    identify: Callable[[], Awaitable[AdminKey]],
+    *,
+    request_id: str,
+) -> web.StreamResponse:
+    progress = _Progress()
+    actor, key = "-", None
+    failed: Problem | None = None
+    try:
+        key = await identify()
+        actor = key.actor
+        response = await _serve(
+            route, edge, request, key=key, request_id=request_id, progress=progress
+        )
+    except Problem as problem:
+        failed = problem
+    except UnavailableError as error:
+        failed = Problem(Code.UNAVAILABLE, str(error))
+    except PeerError as error:
+        failed = Problem(Code.UPSTREAM_FAILED, str(error))
+    except web.HTTPException:
+        raise
+    except Exception as error:  # noqa: BLE001 - the edge: the caller gets 500, the log the trace
+        _fault(error, request_id=request_id, operation=route.operation)
+        failed = Problem(Code.INTERNAL, "the log has the details under this request id")
+    if failed is not None:
+        response = problem_response(_told_to(key, failed), request_id=request_id)
+    response = await _settle(edge, progress, response, request_id=request_id)
+    if not response.prepared:
+        response.headers["X-Request-Id"] = request_id
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+    log.log(
+        logging.WARNING if response.status >= 500 else logging.INFO,
+        "admin",
+        extra=fields(
+            request_id=request_id,
+            method=route.method,
+            path=route.path,
+            operation=route.operation,
+            actor=actor,
+            status=response.status,
+            code=str(failed.code) if failed is not None else None,
+            cause=str(failed) if failed is not None else None,
+        ),
+    )
+    return response
 
 
 OF_OTHERS = {
@@ -147,7 +177,7 @@ def _told_to(key: AdminKey | None, problem: Problem) -> Problem:
 async def _serve(
     route: Route,
     edge: Edge,
-    request: web.Request,
+    request: ApiRequest,
     *,
     key: AdminKey,
     request_id: str,
@@ -157,17 +187,19 @@ async def _serve(
         raise Problem(
             Code.SCOPE_MISSING, f"this needs {route.scope}", extra={"scope": str(route.scope)}
         )
-    path = dict(request.match_info)
+    path = request.path
+    if key.within and route.operation != "list_tenants":
+        raise Problem(Code.WRONG_TENANT, "name one of the tenants that you are limited to")
     tenant = _bound_path(route, key, path)
     if route.local_only and not key.local:
         raise Problem(Code.LOCAL_ONLY)
-    query = _bound_query(route, key, read_query(route.query, request))
+    query = _bound_query(route, key, read_query(route.query, request.query))
     body: BaseModel | None = None
     raw = b""
     if route.body is not None:
         if request.content_type != "application/json":
             raise Problem(Code.UNSUPPORTED_MEDIA_TYPE)
-        raw = await read_body(request, limit=route.max_body_bytes)
+        raw = await request.read_body(route.max_body_bytes)
         document = (
             parse_json(raw) if len(raw) <= MAX_BODY_BYTES else await in_background(parse_json, raw)
         )
@@ -176,11 +208,13 @@ async def _serve(
         if route.binding is Binding.BODY:
             tenant = str(getattr(body, "tenant", ""))
             _hold(key, tenant)
-    elif request.can_read_body and await read_body(request):
+    elif request.has_body and await request.read_body(MAX_BODY_BYTES):
         raise Problem(Code.INVALID_BODY, "this takes no body")
+    if route.changes and route.scope in OF_OPERATORS:
+        guard_operators(edge.operators_tenant, key, tenant or getattr(body, "tenant", None))
     if route.creates and (idempotency_key := _idempotency_key(request)) is not None:
         fingerprint = hashlib.sha256(
-            f"{route.operation}\n{request.path_qs}\n".encode() + raw
+            f"{route.operation}\n{request.target}\n".encode() + raw
         ).hexdigest()
         claimed = await edge.idempotency.claim(key.id, idempotency_key, fingerprint=fingerprint)
         if isinstance(claimed, StoredAnswer):
@@ -225,7 +259,7 @@ def _hold(key: AdminKey, tenant: str) -> None:
         raise Problem(Code.WRONG_TENANT, f"this key is for tenant {key.tenant}")
 
 
-def _bound_path(route: Route, key: AdminKey, path: dict[str, str]) -> str | None:
+def _bound_path(route: Route, key: AdminKey, path: Mapping[str, str]) -> str | None:
     if route.binding is Binding.UNBOUND and key.tenant is not None:
         raise Problem(
             Code.WRONG_TENANT
@@ -248,7 +282,7 @@ def _bound_query(route: Route, key: AdminKey, query: BaseModel) -> BaseModel:
     return query
 
 
-def _idempotency_key(request: web.Request) -> str | None:
+def _idempotency_key(request: ApiRequest) -> str | None:
     value = request.headers.get("Idempotency-Key")
     if value is not None and not (
         0 < len(value) <= IDEMPOTENCY_KEY_CHARACTERS and value.isascii() and value.isprintable()
@@ -349,34 +383,3 @@ def _forgotten(recording: asyncio.Task[None]) -> None:
     """Nobody awaits it any more."""
     if not recording.cancelled() and (error := recording.exception()) is not None:
         log.warning("admin_outcome_unrecorded", extra=fields(error=str(error)))
-
-
-@web.middleware
-async def problems_for_everything(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Unknown paths and methods answer in the same form as everything else."""
-    try:
-        return await handler(request)
-    except web.HTTPMethodNotAllowed as error:
-        return problem_response(
-            Problem(
-                Code.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(error.allowed_methods))}
-            ),
-            request_id="-",
-        )
-    except web.HTTPNotFound:
-        return problem_response(
-            Problem(
-                Code.NOT_FOUND,
-                (
-                    "there is no such address; ids of tenants are 1 to 40 lower-case letters, "
-                    "digits and dashes"
-                ),
-            ),
-            request_id="-",
-        )
-    except web.HTTPException as error:
-        if error.status < 400 or error.content_type == CONTENT_TYPE:
-            raise
-        return problem_response(Problem(Code.INVALID_HEADER, error.reason or ""), request_id="-")

@@ -5,19 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-
-class Scope(StrEnum):
-    """What a key may do; ``operator`` is all of them."""
-
-    TENANTS_READ = "tenants:read"
-    TENANTS_WRITE = "tenants:write"
-    PROVISION = "provision"
-    SESSIONS_READ = "sessions:read"
-    SESSIONS_REVOKE = "sessions:revoke"
-    HOOKS = "hooks"
-    AUDIT_READ = "audit:read"
-    DOCTOR = "doctor"
-    OPERATOR = "operator"
+from gateway.core.scopes import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +24,10 @@ class AdminKey:
     last_used_at: int | None = None
     local: bool = False
     """No key at all: somebody at the socket of the gateway's own machine, called ``name``."""
+    person: bool = False
+    """No key at all: somebody signed in at the console. ``id`` is their ``sub``."""
+    within: tuple[str, ...] = ()
+    """Globs of tenant ids: it may list the tenants that they are for, and nothing else."""
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.OPERATOR in self.scopes
@@ -43,6 +35,8 @@ class AdminKey:
     @property
     def actor(self) -> str:
         """In audit records and journals."""
+        if self.person:
+            return f"person:{self.id}"
         return f"local:{self.name}" if self.local else f"key:{self.id}"
 
 
@@ -52,3 +46,6 @@ class KeyRejection(StrEnum):
     UNKNOWN = "unknown"
     EXPIRED = "expired"
     REVOKED = "revoked"
+
+
+__all__ = ["AdminKey", "KeyRejection", "Scope"]

@@ -6,12 +6,13 @@ import base64
 import binascii
 import json
 import re
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from gateway.admin.problem import Code, Mistake, Problem
+from gateway.admin.request import ApiRequest
 from gateway.admin.route import MAX_BODY_BYTES, PARAMETERS
 from gateway.config.renamed import new_key, new_value
 from gateway.core.model import Secret
@@ -43,6 +44,23 @@ async def read_body(request: web.Request, *, limit: int = MAX_BODY_BYTES) -> byt
             f"the body cannot be read ({type(error).__name__})",
             headers={"Connection": "close"},
         ) from None
+
+
+def from_http(request: web.Request) -> ApiRequest:
+    return ApiRequest(
+        path=dict(request.match_info),
+        query=list(request.query.items()),
+        headers=request.headers,
+        content_type=request.content_type,
+        has_body=request.can_read_body,
+        read_body=partial(_body_of, request),
+        target=request.path_qs,
+        over_http=request,
+    )
+
+
+async def _body_of(request: web.Request, limit: int) -> bytes:
+    return await read_body(request, limit=limit)
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -175,10 +193,10 @@ def _sentence(mistake: ErrorDetails) -> str:
     return mistake["msg"].removeprefix("Value error, ")
 
 
-def read_query(model: type[BaseModel], request: web.Request) -> BaseModel:
+def read_query(model: type[BaseModel], parameters: Iterable[tuple[str, str]]) -> BaseModel:
     """Every parameter at most once, none unknown."""
     values: dict[str, str] = {}
-    for name, value in request.query.items():
+    for name, value in parameters:
         if name in values:
             raise Problem(Code.INVALID_QUERY, f"{name}: given twice")
         if "\x00" in value:

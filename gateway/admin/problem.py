@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -170,3 +170,34 @@ def problem_response(problem: Problem, *, request_id: str) -> web.Response:
     return web.Response(
         status=problem.status, body=body, content_type=CONTENT_TYPE, headers=headers
     )
+
+
+@web.middleware
+async def problems_for_everything(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Unknown paths and methods answer in the same form as everything else."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        return problem_response(
+            Problem(
+                Code.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(error.allowed_methods))}
+            ),
+            request_id="-",
+        )
+    except web.HTTPNotFound:
+        return problem_response(
+            Problem(
+                Code.NOT_FOUND,
+                (
+                    "there is no such address; ids of tenants are 1 to 40 lower-case letters, "
+                    "digits and dashes"
+                ),
+            ),
+            request_id="-",
+        )
+    except web.HTTPException as error:
+        if error.status < 400 or error.content_type == CONTENT_TYPE:
+            raise
+        return problem_response(Problem(Code.INVALID_HEADER, error.reason or ""), request_id="-")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from gateway.admin.keys import AdminKey, Scope
+    from gateway.admin.request import ApiRequest
 
 MAX_BODY_BYTES = 256 * 1024
 """A tenant with a thousand rules is about 100 kB; what is larger is a mistake or an attack."""
@@ -80,7 +81,7 @@ class Note:
 class Call:
     """One authenticated, authorised, validated request."""
 
-    request: web.Request
+    request: ApiRequest
     request_id: str
     key: AdminKey
     path: Mapping[str, str]

@@ -121,6 +121,11 @@ def command() -> None:
     help="How the ingress reaches listen.hooks, if not at the address it binds. Repeatable.",
 )
 @click.option(
+    "--pages",
+    metavar="ADDRESS",
+    help="How the ingress reaches listen.pages, if not at the address it binds: host:port.",
+)
+@click.option(
     "--hsts",
     type=click.IntRange(1, 63_072_000),
     metavar="SECONDS",
@@ -173,6 +178,7 @@ def render_command(
     stats_socket: str | None,
     hooks_host: str | None,
     hooks: tuple[str, ...],
+    pages: str | None,
     hsts: int | None,
     real_ip: tuple[str, ...],
     check_entry_point: str,
@@ -194,6 +200,8 @@ def render_command(
     if force and output is None:
         raise SiteError("--force: needs --output")
     config = load_config(Path(config_path))
+    if pages is not None and config.console.host is None:
+        raise SiteError("--pages: needs console.host")
     default, by_host = _upstreams(upstreams)
     known = (
         (*_hosts(config.tenants.directory), *asyncio.run(_hosts_in_sql(config_path)))
@@ -211,6 +219,7 @@ def render_command(
         certificate=certificate,
         hooks_host=hooks_host,
         hooks=hooks,
+        pages=pages,
         hsts_s=hsts,
         real_ip=real_ip,
         redirect=redirect,

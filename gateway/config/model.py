@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.console import Console
 from gateway.config.environment import ENV_PREFIX, Environment, check_names, origin, variable
 from gateway.config.renamed import GATEWAY_KEYS
 from gateway.config.types import (
@@ -155,6 +156,8 @@ class Listen(Model):
     public: ListenAddress = "127.0.0.1:8080"
     hooks: ListenAddress = "127.0.0.1:8083"
     admin: ListenAddress = "127.0.0.1:8082"
+    pages: ListenAddress = "127.0.0.1:8084"
+    """Used only with ``console.host``."""
 
 
 class Ingress(Model):
@@ -421,6 +424,7 @@ class Config(BaseSettings):
     product: Product = Product()
     tenants: Tenants = Tenants()
     hooks: Hooks = Hooks()
+    console: Console = Console()
     canary: Canary = Canary()
     log: Log = Log()
 
@@ -467,8 +471,10 @@ class Config(BaseSettings):
         if self.login_host is not None and self.login_host in self.shared_hosts:
             msg = "login_host cannot be one of shared_hosts"
             raise ValueError(msg)
+        self._check_console()
         for key, host in [
             ("login_host", self.login_host),
+            ("console.host", self.console.host),
             *(("shared_hosts", h) for h in self.shared_hosts),
         ]:
             if host is not None and self.public_scheme == "http" and not is_loopback_name(host):
@@ -498,6 +504,20 @@ class Config(BaseSettings):
             )
             raise ValueError(msg)
 
+    def _check_console(self) -> None:
+        host = self.console.host
+        if host is None:
+            return
+        if host == self.login_host or host in self.shared_hosts:
+            msg = f"console.host: {host}: a host of its own, not login_host or one of shared_hosts"
+            raise ValueError(msg)
+        if self.assertion_header is None:
+            msg = (
+                "console.host: needs a header with the source assertion in headers: the console "
+                "believes nothing else"
+            )
+            raise ValueError(msg)
+
     def _https(self, key: str, url: str) -> None:
         parts = urlsplit(url)
         if (
@@ -522,6 +542,21 @@ class Config(BaseSettings):
         ingress takes away from clients.
         """
         return (*self.headers, *self.tenant_headers)
+
+    @property
+    def assertion_header(self) -> str | None:
+        """The header that carries the signed assertion; None where ``headers`` has none."""
+        for name, setting in self.headers.items():
+            if (setting if isinstance(setting, str) else setting.source) == "assertion":
+                return name
+        return None
+
+    @property
+    def assertion_issuer(self) -> str | None:
+        """``iss`` of every signed assertion; None: the origin of the app that it is for."""
+        return self.assertion.issuer or (
+            self.origin(self.login_host) if self.login_host is not None else None
+        )
 
     @property
     def embedded_redis(self) -> bool:

@@ -431,6 +431,7 @@ def site_of(
     certificate: tuple[str, str] | None = None,
     hooks_host: str | None = None,
     hooks: Sequence[str] = (),
+    pages: str | None = None,
     hsts_s: int | None = None,
     real_ip: Sequence[str] = (),
     redirect: str | None = None,
@@ -443,14 +444,21 @@ def site_of(
 
     ``hosts``: the patterns of all tenants, where nothing else is to be guarded; None guards every
     host. ``checks``, ``publics`` and, for ``hooks_host``, ``hooks``: how the ingress reaches those
-    listeners of each replica, where it is not the address they bind. ``redirect``: where plain http
+    listeners of each replica, where it is not the address they bind; ``pages``: the same of the
+    console, which is an application behind the check like any other. ``redirect``: where plain http
     is sent on to https. Raises ``SiteError``.
     """
     chosen = {_pattern(host): address for host, address in (upstreams or {}).items()}
+    console = config.console.host
+    if console is not None:
+        if console in chosen:
+            raise SiteError(f"{console}: the console's host is the gateway's")
+        chosen[console] = pages or config.listen.pages
     if hosts is None:
         apps = _apps(chosen, upstream)
     else:
-        patterns = _distinct((*config.shared_hosts, *(_pattern(host) for host in hosts)))
+        own = (console,) if console is not None else ()
+        patterns = _distinct((*config.shared_hosts, *own, *(_pattern(host) for host in hosts)))
         unknown = set(chosen) - set(patterns)
         if unknown:
             raise SiteError(

@@ -24,7 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import (
+    BytecodeCache,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PrefixLoader,
+    StrictUndefined,
+)
 
 from gateway.core.model import Branding
 from gateway.pages.language import LANGUAGES
@@ -188,7 +195,7 @@ class Pages:
         self._branding = branding or Branding()
         self._style = (HERE / "static" / "pages.css").read_text(encoding="utf-8")
         self._script = (HERE / "static" / "page.js").read_text(encoding="utf-8")
-        self._environments = {language: _environment(language) for language in LANGUAGES}
+        self._environments = {language: environment_of(language) for language in LANGUAGES}
 
     def render(
         self,
@@ -285,9 +292,17 @@ class _Compiled(BytecodeCache):
 _COMPILED: Final = _Compiled()
 
 
-def _environment(language: str) -> Environment:
+def environment_of(language: str, rooms: Mapping[str, Path] | None = None) -> Environment:
+    """Templates in ``language``, each compiled, so that a broken one shows at start-up. ``rooms``:
+    folders of other templates, by what stands before their names (``console/tenants.html``).
+    """
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
+        loader=ChoiceLoader(
+            [
+                FileSystemLoader(HERE / "templates"),
+                PrefixLoader({n: FileSystemLoader(f) for n, f in (rooms or {}).items()}),
+            ]
+        ),
         bytecode_cache=_COMPILED,
         autoescape=True,
         undefined=StrictUndefined,

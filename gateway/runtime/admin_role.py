@@ -5,7 +5,6 @@ where that role runs.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import os
 import secrets
@@ -13,7 +12,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.admin import PREFIX, AdminServices, admin_application, local_application
+from gateway.admin import (
+    PREFIX,
+    AdminServices,
+    admin_application,
+    in_process_api,
+    local_application,
+)
 from gateway.admin.callers import LocalCallers, peer_uid
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys_store import AdminKeys
@@ -21,6 +26,7 @@ from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.background import background_task, forever
 from gateway.cognito.api import open_cognito
 from gateway.cognito.users import CognitoUsers
+from gateway.console.application import console_application
 from gateway.database.audit import AuditLog
 from gateway.database.engine import Database, open_database
 from gateway.database.migrate import Age, problem
@@ -37,6 +43,7 @@ from gateway.revocation.restore import Markers
 from gateway.revocation.service import StoreRevoker
 from gateway.runtime.health import DependencyState
 from gateway.runtime.hooks_role import hook_role
+from gateway.runtime.loopback import is_loopback
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.leader import RedisLeader
 from gateway.sessions.lease_client import steady
@@ -81,6 +88,8 @@ class AdminRole:
     """The hooks listener's own."""
     local: web.Application
     """The local socket's own: the API without keys."""
+    pages: web.Application | None
+    """The pages listener's own: the console; None where ``console.host`` is not set."""
 
     def mount(self, app: web.Application) -> None:
         app.add_subapp(PREFIX, self.api)
@@ -203,7 +212,10 @@ async def admin_role(
         stack=stack,
     )
     records = RegistryRecords(
-        stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force
+        stores.tenants,
+        files=lambda: stores.publisher.file_records,
+        records=lambda: stores.publisher.records,
+        in_force=stores.in_force,
     )
     blocks = Restrictions(database)
 
@@ -259,10 +271,12 @@ async def admin_role(
             cookie_name=config.cookie.name,
             clock=clock,
         ).routes(),
-        exposed=not _loopback(config.listen.admin),
+        operators_tenant=config.console.tenant,
+        exposed=not is_loopback(config.listen.admin),
     )
     local = local_application(services, LocalCallers(uid=os.geteuid(), user_of=peer_uid))
-    return AdminRole(admin_application(services), hooks.app, local)
+    pages = console_application(config, in_process_api(services), ring, sealing, clock)
+    return AdminRole(admin_application(services), hooks.app, local, pages)
 
 
 async def _onboarding(
@@ -376,13 +390,3 @@ def publisher_state(publisher: Publisher) -> DependencyState:
     return DependencyState(
         "publisher", ok=True, needed=False, detail=f"snapshot {publisher.generation}"
     )
-
-
-def _loopback(address: str) -> bool:
-    if address.startswith("unix:"):
-        return True
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -259,6 +259,8 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
                 stack,
             )
             opening["hooks"] = served("hooks", admin.hooks)
+            if admin.pages is not None and "pages" in process.sockets:
+                opening["pages"] = served("pages", admin.pages)
         if "admin" in process.sockets:
             await stack.enter_async_context(background_task(forever(primaries.run)))
             known["cognito"] = await _watched(
@@ -399,8 +401,7 @@ async def _services(
         stack.push_async_callback(rechecks.close)
     assertions = Assertions(
         ring(),
-        issuer=config.assertion.issuer
-        or (config.origin(config.login_host) if config.login_host else None),
+        issuer=config.assertion_issuer,
     )
     ring.changed.append(assertions.replace_keys)
     revocation = TokenRevocation(sessions, relying_party, tenants)

@@ -32,7 +32,7 @@ from gateway.runtime import health
 from gateway.runtime.app import Role
 from gateway.runtime.dependencies import probe_cognito, probe_redis
 from gateway.runtime.health import DependencyState, Probe
-from gateway.runtime.serve import LISTENERS
+from gateway.runtime.serve import listeners
 from gateway.sessions.clock_offset import APART_S, CERTAIN_S, offset_s
 from gateway.sessions.connection import connect, parse_url
 from gateway.tenants.files import read_folder
@@ -116,15 +116,17 @@ async def probe_listen(config: Config, role: Role) -> DependencyState:
     """Whether this machine has the addresses. A port in use is as it should be where a gateway
     runs.
     """
-    warnings = []
-    for name in LISTENERS[role]:
+    warnings, names = [], listeners(config, role)
+    for name in names:
         address = getattr(config.listen, name)
         if reason := _cannot_bind(address):
             warnings.append(f"listen.{name}: {address}: {reason}")
     return DependencyState(
         "listen",
         ok=True,
-        detail=", ".join(f"{name} {getattr(config.listen, name)}" for name in LISTENERS[role]),
+        detail=", ".join(
+            f"{name} {getattr(config.listen, name)}" for name in listeners(config, role)
+        ),
         warnings=tuple(warnings),
     )
 

@@ -16,9 +16,21 @@ KEPT_BACK: Final = 256
 """For files, the stores and calls of identity providers; a half where the limit is lower than twice
 this.
 """
-MOST: Final[Mapping[str, int]] = {"check": 4096, "public": 4096, "hooks": 1024, "admin": 512}
+MOST: Final[Mapping[str, int]] = {
+    "check": 4096,
+    "public": 4096,
+    "hooks": 1024,
+    "admin": 512,
+    "pages": 256,
+}
 """Connections of one listener in one process. An idle one costs about 12 kB."""
-_EIGHTHS: Final[Mapping[str, int]] = {"check": 4, "public": 2, "hooks": 1, "admin": 1}
+_SIXTEENTHS: Final[Mapping[str, int]] = {
+    "check": 8,
+    "public": 4,
+    "hooks": 2,
+    "admin": 1,
+    "pages": 1,
+}
 
 
 def raise_limit() -> int:
@@ -40,5 +52,5 @@ def connection_limits(open_files: int) -> dict[str, int]:
     """Connections by listener for a process that may open so many files."""
     shared = open_files - min(KEPT_BACK, open_files // 2)
     return {
-        name: max(1, min(MOST[name], shared * eighths // 8)) for name, eighths in _EIGHTHS.items()
+        name: max(1, min(MOST[name], shared * part // 16)) for name, part in _SIXTEENTHS.items()
     }

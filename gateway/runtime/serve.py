@@ -46,7 +46,13 @@ LISTENERS = {
     Role.ADMIN: ("admin", "hooks"),
     Role.ALL: ("check", "public", "admin", "hooks"),
 }
-"""Keys of ``listen`` that each role serves."""
+"""Keys of ``listen`` that each role serves, besides ``pages``."""
+
+
+def listeners(config: Config, role: Role) -> tuple[str, ...]:
+    """Keys of ``listen`` that ``role`` serves as configured."""
+    pages = ("pages",) if config.console.host is not None and role is not Role.AUTH else ()
+    return (*LISTENERS[role], *pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ def serve(
     sockets: dict[str, socket.socket] = {}
     files: dict[str, tuple[int, int] | None] = {}
     try:
-        for name in LISTENERS[Role(role)]:
+        for name in listeners(config, Role(role)):
             sockets[name] = bind(getattr(config.listen, name), key=f"listen.{name}")
             _refuse_twice(name, sockets)
             files[name] = identity(sockets[name])
@@ -132,7 +138,7 @@ def _plans(
             ProcessPlan(
                 "admin",
                 Role.ADMIN,
-                {name: sockets[name] for name in ("admin", "hooks")},
+                {name: sockets[name] for name in ("admin", "hooks", "pages") if name in sockets},
                 limits,
                 nobody,
             )

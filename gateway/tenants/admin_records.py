@@ -4,10 +4,12 @@ once it is in force.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.core.paging import Page
 from gateway.tenants.api import Rejected, TenantRecord
+from gateway.tenants.index import EVERY_TENANT, TenantFilter, TenantIndex
 from gateway.tenants.secrets import reveal, show
 from gateway.tenants.snapshot_record import shown_of
 
@@ -24,7 +26,8 @@ FILE_ETAG_CHARACTERS = 16
 
 
 class RegistryRecords:
-    """``files``: tenants of the GitOps folder as they are now. ``in_force`` returns when what was
+    """``files``: tenants of the GitOps folder as they are now; ``records``: every tenant, as it is
+    published: what a search finds; without it, the files. ``in_force`` returns when what was
     just written of a tenant is obeyed.
     """
 
@@ -34,23 +37,47 @@ class RegistryRecords:
         *,
         files: Callable[[], Mapping[str, Record]],
         in_force: Callable[[str], Awaitable[None]],
+        records: Callable[[], Mapping[str, Record]] | None = None,
     ) -> None:
         self._database, self._files, self._in_force = database, files, in_force
+        self._index = TenantIndex(records or files)
 
     async def page(
-        self, *, only: str | None, position: str | None, limit: int
+        self,
+        *,
+        only: str | None,
+        position: str | None,
+        limit: int,
+        wanted: TenantFilter = EVERY_TENANT,
     ) -> Page[TenantRecord]:
         """By id, files and SQL together."""
         if only is not None:
-            found = await self.get(only)
-            return Page([found] if found is not None and position is None else [])
+            if wanted == EVERY_TENANT:
+                found = await self.get(only)
+                return Page([found] if found is not None and position is None else [])
+            wanted = replace(wanted, within=(only,))
         after = position or ""
+        if wanted != EVERY_TENANT:
+            return await self._search(wanted, after=after, limit=limit)
         rows = [_stored(s) for s in await self._database.page(after=after, limit=limit + 1)]
         names = sorted(name for name in self._files() if name > after)[: limit + 1]
         merged = sorted(
             [*rows, *(_file(self._files()[name]) for name in names)], key=lambda r: r.id
         )
         return Page(merged[:limit], merged[limit - 1].id if len(merged) > limit else None)
+
+    async def _search(self, wanted: TenantFilter, *, after: str, limit: int) -> Page[TenantRecord]:
+        """What was deleted a moment ago may be missing in a page: its position still holds."""
+        ids = await self._index.find(wanted, after=after, limit=limit + 1)
+        shown, files = ids[:limit], self._files()
+        records = {name: _file(files[name]) for name in shown if name in files}
+        in_sql = [name for name in shown if name not in files]
+        if in_sql:
+            records |= {s.id: _stored(s) for s in await self._database.some(in_sql)}
+        return Page(
+            [records[name] for name in shown if name in records],
+            shown[-1] if len(ids) > limit else None,
+        )
 
     async def get(self, tenant: str) -> TenantRecord | None:
         found = self._files().get(tenant)

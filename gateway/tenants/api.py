@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gateway.core.paging import Page
     from gateway.core.signed_link import Result, TestLink
     from gateway.tenants.document import TenantDocument
+    from gateway.tenants.index import TenantFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,9 @@ class TenantRecords(Protocol):
     """
 
     async def page(
-        self, *, only: str | None, position: str | None, limit: int
-    ) -> Page[TenantRecord]: ...
+        self, *, only: str | None, position: str | None, limit: int, wanted: TenantFilter
+    ) -> Page[TenantRecord]:
+        """By id. ``only``: this one, if it is behind ``position`` and as ``wanted``."""
 
     async def get(self, tenant: str) -> TenantRecord | None: ...
 

@@ -104,6 +104,14 @@ class TenantDatabase:
             ).all()
         return [self._stored(row) for row in rows]
 
+    async def some(self, ids: Collection[str]) -> Sequence[StoredTenant]:
+        """Those of ``ids``, which are the rows of one page, that are there; in no order."""
+        async with self._database.read() as connection:
+            rows = (
+                await connection.execute(select(tenants).where(tenants.c.id.in_(sorted(ids))))
+            ).all()
+        return [self._stored(row) for row in rows]
+
     async def all(self) -> dict[str, StoredTenant]:
         async with self._database.read() as connection:
             rows = (await connection.execute(select(tenants).order_by(tenants.c.id))).all()

@@ -27,6 +27,7 @@ from gateway.sessions.api import AppPasswordView, SessionView
 from gateway.tenants.api import Question, Rejected, TenantRecord
 from gateway.tenants.batch import Batch, Impact
 from gateway.tenants.folder_plan import FolderPlan
+from gateway.tenants.index import TenantFilter, is_within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -49,10 +50,18 @@ class Tenants:
     stored: dict[str, TenantRecord] = field(default_factory=dict)
 
     async def page(
-        self, *, only: str | None, position: str | None, limit: int
+        self, *, only: str | None, position: str | None, limit: int, wanted: TenantFilter
     ) -> Page[TenantRecord]:
         ids, following = _slice(
-            sorted(i for i in self.stored if only in (None, i)), position, limit
+            sorted(
+                i
+                for i in self.stored
+                if only in (None, i)
+                and wanted.text in i
+                and (not wanted.within or is_within(i, wanted.within))
+            ),
+            position,
+            limit,
         )
         return Page([self.stored[i] for i in ids], following)
 

@@ -198,7 +198,7 @@ def test_no_key_ring_is_made_beside_a_database_that_holds_something(
         ({"listen": {"check": 8081}}, "listen.check (is '8081'): host:port or unix:PATH"),
         (
             {"listen": {"chek": "127.0.0.1:1"}},
-            "listen.chek: unknown key (allowed: admin, check, hooks, public)",
+            "listen.chek: unknown key (allowed: admin, check, hooks, pages, public)",
         ),
         ({"shared_hosts": "app.example.com"}, "shared_hosts (is 'app.example.com'): a list"),
         ({"session": "30m"}, "session (is '30m'): keys with values"),

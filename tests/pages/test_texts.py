@@ -13,6 +13,7 @@ from gateway.pages.language import LANGUAGES
 from gateway.pages.render import HERE, LOCALE
 from gateway.pages.texts import LOGIN_ERRORS, REASONS
 
+CONSOLE = HERE.parent / "console"
 translated = pytest.mark.parametrize("language", LANGUAGES[1:])
 PLACEHOLDER = re.compile(r"%\(\w+\)s")
 
@@ -20,11 +21,15 @@ PLACEHOLDER = re.compile(r"%\(\w+\)s")
 def messages() -> set[str | tuple[str, ...]]:
     """What the code and the templates say, extracted anew."""
     found: set[str | tuple[str, ...]] = set()
-    with (HERE / "texts.py").open("rb") as file:
-        found |= {
-            message for _, message, _, _ in extract.extract("python", file, keywords={"N_": None})
-        }
-    for template in sorted((HERE / "templates").glob("*.html")):
+    for words in (HERE / "texts.py", CONSOLE / "texts.py"):
+        with words.open("rb") as file:
+            found |= {
+                message
+                for _, message, _, _ in extract.extract("python", file, keywords={"N_": None})
+            }
+    for template in sorted(
+        [*(HERE / "templates").glob("*.html"), *(CONSOLE / "templates").glob("*.html")]
+    ):
         with template.open("rb") as file:
             found |= {
                 message[:2] if isinstance(message, tuple) else message

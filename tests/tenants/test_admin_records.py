@@ -4,22 +4,28 @@ answered.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.tenants import index
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.api import Rejected, TenantRecord
 from gateway.tenants.database import TenantDatabase
 from gateway.tenants.document import TenantDocument
+from gateway.tenants.index import TenantFilter
 from gateway.tenants.snapshot_record import record_of
 from tests.database.fixtures import config_with
 from tests.tenants.samples import sample
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from gateway.database.engine import Database
+    from gateway.tenants.snapshot_record import Record
+    from gateway.tenants.stored import StoredTenant
 
 
 def document(tenant: str, **more: object) -> TenantDocument:
@@ -118,3 +124,83 @@ async def test_deleting_what_is_gone_is_not_found(records: RegistryRecords) -> N
     refused = await records.delete("acme", etag=None)
     assert isinstance(refused, Rejected)
     assert refused.code == "not_found"
+
+
+async def test_a_search_finds_files_and_sql_by_id_name_host_and_domain(
+    database: Database, tmp_path: Path, waits: Waits
+) -> None:
+    published = {
+        name: record_of(
+            document(
+                name,
+                name=f"The {name} company",
+                hosts=[f"{name}.example.com"],
+                email_domains=[f"{name}.test"],
+                active=name != "zeta",
+            ),
+            None,
+        )
+        for name in ("acme", "filed", "globex", "zeta")
+    }
+    files = {"filed": published["filed"]}
+    records = RegistryRecords(
+        TenantDatabase(database, config_with(tmp_path)),
+        files=lambda: files,
+        records=lambda: published,
+        in_force=waits,
+    )
+    for name in ("acme", "globex", "zeta"):
+        assert isinstance(await records.put(document(name), etag=None), TenantRecord)
+
+    async def found(text: str = "", **more: Any) -> list[str]:
+        page = await records.page(
+            only=None, position=None, limit=10, wanted=TenantFilter(text, **more)
+        )
+        return [record.id for record in page.items]
+
+    assert await found("GLOBEX.example") == ["globex"]
+    assert await found("the filed comp") == ["filed"]
+    assert await found("zeta.test") == ["zeta"]
+    assert await found("company") == ["acme", "filed", "globex", "zeta"]
+    assert await found("nobody") == []
+    assert await found("company", state="inactive") == ["zeta"]
+    assert await found(within=("a*", "filed")) == ["acme", "filed"]
+    only = await records.page(
+        only="acme", position=None, limit=10, wanted=TenantFilter("company", state="active")
+    )
+    assert [record.id for record in only.items] == ["acme"]
+
+
+async def test_of_ten_thousand_tenants_a_search_reads_one_page(
+    database: Database, tmp_path: Path, waits: Waits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = record_of(document("t0"), None)
+    published = {
+        name: replace(one, id=name, digest=name, hosts=(f"{name}.example.com",))
+        for name in (f"t{number:05}" for number in range(10_000))
+    }
+    tenants = TenantDatabase(database, config_with(tmp_path))
+    asked: list[int] = []
+
+    async def some(ids: Collection[str]) -> list[StoredTenant]:
+        asked.append(len(ids))
+        return []
+
+    monkeypatch.setattr(tenants, "some", some)
+    read: list[str] = []
+
+    def counted(record: Record) -> dict[str, object]:
+        read.append(record.id)
+        return {"name": record.id}
+
+    monkeypatch.setattr(index, "shown_of", counted)
+    records = RegistryRecords(tenants, files=dict, records=lambda: published, in_force=waits)
+    for text in ("example.com", "t000", "t09999.example.com"):
+        await records.page(only=None, position=None, limit=50, wanted=TenantFilter(text))
+    assert asked == [50, 50, 1]
+    assert len(read) == 10_000  # each name once, whatever the number of searches
+    published["t00001"] = replace(published["t00001"], digest="changed")
+    del published["t00002"]
+    await records.page(only=None, position=None, limit=50, wanted=TenantFilter("t0000"))
+    assert len(read) == 10_001
+    assert asked[-1] == 9

@@ -231,8 +231,11 @@ class RevocationRoutes:
             "X-Request-Id": call.request_id,
         }
         response = web.StreamResponse(headers=headers)
+        request = call.request.over_http
+        if request is None:
+            raise Problem(Code.NOT_FOUND)
         with self.places.taken(call.key.id), contextlib.suppress(ConnectionResetError):
-            await response.prepare(call.request)
+            await response.prepare(request)
             await _write(response, b": revocations\n\n")
             source = self.revoker.stream(after=after)
             events = _until_closed(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from gateway.admin.keys import Scope
+from gateway.admin.operators_tenant import guard_operators
 from gateway.admin.parsing import refuse_secret_references
 from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, Route
@@ -101,6 +102,7 @@ class TenantBatchRoutes:
     """All tenants of a folder."""
 
     batches: TenantBatches
+    operators_tenant: str | None = None
 
     async def put_tenants(self, call: Call) -> Answer:
         query, documents = call.query(BatchQuery), call.body(BatchBody).tenants
@@ -112,6 +114,7 @@ class TenantBatchRoutes:
             raise _invalid(batch)
         if call.if_match not in (None, batch.etag):
             raise Problem(Code.PRECONDITION_FAILED, "tenants have changed since: plan again")
+        guard_operators(self.operators_tenant, call.key, *(c.tenant for c in batch.plan.changes))
         call.note.after = {
             "dry_run": query.dry_run,
             "changes": [f"{c.action} {c.tenant}" for c in batch.plan.changes],

@@ -12,10 +12,12 @@ from gateway.admin.keys import Scope
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, PageQuery, Route
+from gateway.config.types import VISIBLE
 from gateway.core import signed_link
 from gateway.tenants.api import Rejected
 from gateway.tenants.bound_keys import operators_changes
 from gateway.tenants.document import TenantDocument
+from gateway.tenants.index import TenantFilter
 from gateway.tenants.warnings import policy_warnings
 
 if TYPE_CHECKING:
@@ -39,6 +41,13 @@ class TenantAnswer(AnswerModel):
     tenant: dict[str, Any]
     etag: str
     origin: str
+
+
+class TenantsQuery(PageQuery):
+    """``search``: part of an id, a name, a host or an e-mail domain."""
+
+    search: Annotated[str, Field(max_length=253), VISIBLE] | None = None
+    state: Literal["active", "inactive"] | None = None
 
 
 class PutQuery(ApiModel):
@@ -141,10 +150,12 @@ class TenantRoutes:
     rehearsals: TenantRehearsals | None
 
     async def list_tenants(self, call: Call) -> Answer:
+        query = call.query(TenantsQuery)
+        wanted = TenantFilter(query.search or "", query.state, call.key.within)
         return await list_page(
             "list_tenants",
-            call.query(PageQuery),
-            partial(self.records.page, only=call.key.tenant),
+            query,
+            partial(self.records.page, only=call.key.tenant, wanted=wanted),
             row=_answer,
             model=TenantList,
         )
@@ -214,7 +225,7 @@ class TenantRoutes:
                 "All tenants, by id",
                 self.list_tenants,
                 {200: TenantList},
-                query=PageQuery,
+                query=TenantsQuery,
             ),
             Route(
                 "get_tenant",

@@ -1,0 +1,110 @@
+"""From what a handler returns to a response: layout, language, policy.
+
+Rules:
+- No script, no inline style: whatever a tenant or an identity provider put into a name finds
+  nothing that would run it. Everything is escaped, and an undefined value is an error.
+- A page is never stored and never framed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from gateway.console.csrf import FIELD
+from gateway.console.outcome import PREFIX
+from gateway.console.texts import NOTICES, SECTIONS
+from gateway.pages.language import LANGUAGES, negotiate
+from gateway.pages.render import PAGE_HEADERS, environment_of
+from gateway.pages.support import support_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.admin.in_process import InProcessApi
+    from gateway.console.csrf import FormTokens
+    from gateway.console.operator import Operator
+
+HERE: Final = Path(__file__).parent
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS: Final = (*PAGE_HEADERS, ("Content-Security-Policy", POLICY), ("X-Frame-Options", "DENY"))
+"""Of every page. ``X-Frame-Options`` for browsers that do not know ``frame-ancestors``."""
+
+
+class Drawing:
+    """Draws pages in every language. ``contact``: whom to ask for a scope."""
+
+    def __init__(
+        self, *, product: str, contact: str, tokens: FormTokens, api: InProcessApi
+    ) -> None:
+        self._product, self._contact = product, support_of(contact)
+        self._tokens, self._api = tokens, api
+        rooms = {"console": HERE / "templates"}
+        self._environments = {name: environment_of(name, rooms) for name in LANGUAGES}
+        self.style = (HERE / "static" / "console.css").read_bytes()
+        self.style_path = (
+            f"{PREFIX}/static/console-{hashlib.sha256(self.style).hexdigest()[:16]}.css"
+        )
+
+    def page(
+        self,
+        template: str,
+        values: Mapping[str, object],
+        *,
+        accept_language: str,
+        now: float,
+        operator: Operator | None = None,
+        section: str = "",
+        notice: str = "",
+        status: int = 200,
+    ) -> web.Response:
+        """Without ``operator``: for nobody, without the navigation."""
+        language = negotiate(accept_language)
+        text = (
+            self._environments[language]
+            .get_template(f"console/{template}.html")
+            .render(
+                values,
+                language=language,
+                product=self._product,
+                contact=self._contact,
+                style_path=self.style_path,
+                sections=self._sections(operator),
+                section=section,
+                operator=operator,
+                notice=NOTICES.get(notice, ""),
+                now=int(now),
+                token_field=FIELD,
+                token=self._token_of(operator),
+            )
+        )
+        headers = {**dict(HEADERS), "Content-Language": language}
+        content_type = headers.pop("Content-Type")
+        response = web.Response(body=text.encode(), status=status, headers=headers)
+        response.headers["Content-Type"] = content_type
+        return response
+
+    def _sections(self, operator: Operator | None) -> list[tuple[str, str, str]]:
+        """Name, label, address of what they may open."""
+        if operator is None:
+            return []
+        return [
+            (one.name, one.label, PREFIX + one.path)
+            for one in SECTIONS
+            if operator.may(one.scope) and self._api.serves(one.operation)
+        ]
+
+    def _token_of(self, operator: Operator | None) -> Callable[[str], str]:
+        def token(path: str) -> str:
+            if operator is None:
+                msg = "a form for nobody"
+                raise ValueError(msg)
+            return self._tokens.issue(operator.person, path)
+
+        return token

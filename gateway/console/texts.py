@@ -1,0 +1,24 @@
+"""Texts of the console that are chosen by a name: the navigation, and what was just done. The
+catalogs translate them; templates hold all others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.console.page import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def N_(message: str) -> str:  # noqa: N802 - the catalogs' word for "translate this later"
+    """Marks a text for ``scripts/messages``; it is translated where it is shown."""
+    return message
+
+
+SECTIONS: Final = (Section("tenants", N_("Tenants"), "/tenants", "list_tenants"),)
+"""The navigation, in its order. An item is absent for whoever lacks the scope."""
+
+NOTICES: Final[Mapping[str, str]] = {}
+"""What a page says after a form did something."""

@@ -1,0 +1,9 @@
+"""The pages, each kind in the module of its noun. ``PAGES`` is all there are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.console.views import tenants
+
+PAGES: Final = (*tenants.PAGES,)

@@ -1,0 +1,19 @@
+"""What a caller of the admin API may do, whether by a key or as an operator in the console."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """``operator`` is all of them."""
+
+    TENANTS_READ = "tenants:read"
+    TENANTS_WRITE = "tenants:write"
+    PROVISION = "provision"
+    SESSIONS_READ = "sessions:read"
+    SESSIONS_REVOKE = "sessions:revoke"
+    HOOKS = "hooks"
+    AUDIT_READ = "audit:read"
+    DOCTOR = "doctor"
+    OPERATOR = "operator"

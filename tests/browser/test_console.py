@@ -1,0 +1,169 @@
+"""Operators in Chromium, through a real nginx: sign in to the console, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+from demo.world import CONSOLE_HOST, OPERATOR, World
+from tests.browser.test_pages import axe, violations
+from tests.browser.test_walk import sign_in
+from tests.support.world import RunningWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+__all__ = ["axe"]
+
+PAGES = (
+    "/console/tenants",
+    "/console/tenants?search=globex",
+    "/console/tenants/acme",
+    "/console/tenants/acme/providers",
+    "/console/tenants/acme/access",
+    "/console/tenants/acme/history",
+    "/console/tenants/nowhere",
+)
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
+    world = World(tmp_path_factory.mktemp("console"), ingress="nginx", console=True)
+    with RunningWorld(world) as running:
+        yield running
+
+
+def open_console(page: Page, product: RunningWorld, email: str = OPERATOR) -> str:
+    """Sign in; the console's origin."""
+    origin = product.world.url(CONSOLE_HOST)
+    page.goto(origin + "/")
+    sign_in(page, email)
+    expect(page.locator("h1")).to_be_visible()
+    return origin
+
+
+def test_an_operator_signs_in_through_the_gateway_and_a_customer_does_not(
+    product: RunningWorld, page: Page, chromium: Browser
+) -> None:
+    origin = open_console(page, product)
+    expect(page).to_have_url(f"{origin}/console/tenants")
+    expect(page.locator(".who")).to_contain_text(OPERATOR)
+    expect(page.locator("table")).to_contain_text("acme.localhost")
+    page.get_by_label("Name, host or e-mail domain").fill("globex")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="Globex").click()
+    expect(page.locator("h1")).to_have_text("Globex")
+
+    other = chromium.new_context().new_page()
+    try:
+        other.goto(product.world.url("acme.localhost") + "/")
+        sign_in(other, "alice@acme.test")
+        other.goto(f"{origin}/console/tenants")
+        expect(other).not_to_have_url(re.compile("/console/tenants$"))
+        assert "globex" not in other.content()
+    finally:
+        other.context.close()
+
+
+def test_whoever_lacks_a_scope_is_told_which(product: RunningWorld, page: Page) -> None:
+    origin = open_console(page, product, "audrey@example-cloud.test")
+    page.goto(f"{origin}/console/tenants/acme/history")
+    expect(page.locator("h1")).to_have_text("Acme Corporation")
+    page.context.clear_cookies()
+    open_console(page, product, "sam@example-cloud.test")
+    page.goto(f"{origin}/console/tenants/acme")
+    expect(page.get_by_role("link", name="History")).to_have_count(0)
+
+
+def test_whoever_has_no_group_of_the_console_is_refused_by_the_gateway(
+    product: RunningWorld, page: Page
+) -> None:
+    page.goto(product.world.url(CONSOLE_HOST) + "/")
+    sign_in(page, "nora@example-cloud.test")
+    expect(page.locator("body")).to_contain_text("nora@example-cloud.test")
+    assert "acme" not in page.content().replace("acme-team", "")
+
+
+def test_a_sign_out_closes_the_console(product: RunningWorld, page: Page) -> None:
+    origin = open_console(page, product)
+    page.get_by_role("link", name="Sign out").click()
+    page.locator("main form button").first.click()
+    expect(page).not_to_have_url(re.compile("/_auth/logout$"))
+    assert not [c for c in page.context.cookies(origin) if c["name"] == "__Host-gw"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_breaks_a_rule_of_accessibility_or_its_own_policy(
+    product: RunningWorld, chromium: Browser, axe: str, scheme: Any
+) -> None:
+    context = chromium.new_context(color_scheme=scheme, bypass_csp=False, locale="en-GB")
+    page = context.new_page()
+    stopped: list[str] = []
+    page.on("console", lambda message: stopped.append(message.text))
+    try:
+        origin = open_console(page, product)
+        for path in PAGES:
+            page.goto(origin + path)
+            html, style = page.content(), page.evaluate(STYLE)
+            assert not [text for text in stopped if "Content Security Policy" in text]
+            broken = drawn_alone(chromium, html, style, axe, scheme)
+            assert broken == [], path
+            stopped.clear()
+    finally:
+        context.close()
+
+
+STYLE = "Array.from(document.styleSheets[0].cssRules).map(rule => rule.cssText).join('\\n')"
+
+
+def drawn_alone(chromium: Browser, html: str, style: str, axe: str, scheme: Any) -> Any:
+    """The same page without its policy, which would keep axe out."""
+    context = chromium.new_context(color_scheme=scheme)
+    page = context.new_page()
+    try:
+        page.set_content(re.sub(r'<link rel="stylesheet"[^>]*>', f"<style>{style}</style>", html))
+        return violations(page, axe)
+    finally:
+        context.close()
+
+
+def test_a_narrow_screen_needs_no_scrolling_sideways(
+    product: RunningWorld, chromium: Browser
+) -> None:
+    context = chromium.new_context(viewport={"width": 320, "height": 640}, java_script_enabled=True)
+    page = context.new_page()
+    try:
+        origin = open_console(page, product)
+        for path in PAGES:
+            page.goto(origin + path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
+            assert page.get_by_text("Menu").is_visible(), path
+    finally:
+        context.close()
+
+
+def test_without_scripts_everything_is_there(product: RunningWorld, chromium: Browser) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    try:
+        origin = open_console(page, product)
+        page.goto(f"{origin}/console/tenants/acme/access")
+        expect(page.locator("table")).to_contain_text("/public/**")
+    finally:
+        context.close()
+
+
+def test_the_console_stays_within_its_budget(product: RunningWorld, page: Page) -> None:
+    """Bytes of a first visit: page and style sheet."""
+    origin = open_console(page, product)
+    sizes: list[int] = []
+    page.on("response", lambda response: sizes.append(len(response.body())))
+    page.goto(f"{origin}/console/tenants")
+    page.wait_for_load_state("networkidle")
+    assert sum(sizes) <= 60_000

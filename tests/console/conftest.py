@@ -1,0 +1,169 @@
+"""The console over the admin API's rooms in memory, and assertions as the gateway signs them."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.admin import in_process_api
+from gateway.console.application import Console, ConsoleServices
+from gateway.core.model import Identity, Session
+from gateway.keys.assertion import Assertions
+from gateway.keys.ring import KeyRing, generate
+from gateway.tenants.api import TenantRecord
+from tests.admin.conftest import Api, Clock, api, clock, database
+from tests.admin.rooms import Tenants
+from tests.admin.test_dispatch import TENANT
+from tests.database.template import config_with
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiohttp import ClientResponse, web
+    from aiohttp.test_utils import TestClient
+    from pytest_aiohttp.plugin import AiohttpClient
+
+__all__ = ["api", "clock", "database"]
+
+HOST = "console.example.com"
+ORIGIN = f"https://{HOST}"
+HEADER = "X-Auth-Request-Jwt"
+GROUPS: dict[str, Any] = {
+    "admins": ["operator"],
+    "support": ["tenants:read", "sessions:read", "sessions:revoke"],
+    "auditors": ["tenants:read", "audit:read"],
+    "acme-team": {
+        "scopes": ["tenants:read", "sessions:read", "sessions:revoke", "audit:read"],
+        "tenants": ["acme"],
+    },
+}
+RING = generate()
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+"""What a tenant or an identity provider may put into a text."""
+
+
+def document(tenant: str, **more: object) -> TenantRecord:
+    whole = {**TENANT, "id": tenant, "hosts": [f"{tenant}.example.com"], **more}
+    shown = {
+        "active": True,
+        "rules": [],
+        "shadow_rules": [],
+        "allowed_roles": "any",
+        "client": None,
+        **whole,
+        "client_secret": "***",
+        "providers": [
+            {
+                "label": "",
+                "active": True,
+                "entity_id": None,
+                "domains": None,
+                "groups": "any",
+                **provider,
+            }
+            for provider in whole["providers"]
+        ],
+    }
+    return TenantRecord(tenant, shown, "1", "sql")
+
+
+@dataclass(slots=True)
+class Desk:
+    """The console on a real socket."""
+
+    client: TestClient[web.Request, web.Application]
+    api: Api
+    clock: Clock
+    tenants: Tenants
+
+    def assertion(self, *groups: str, ring: KeyRing = RING, **changes: Any) -> str:
+        """Of dana, who signed in a minute ago; ``changes``: of session or identity; ``origin``
+        and ``issuer``: of the assertion.
+        """
+        now = self.clock()
+        origin = changes.pop("origin", ORIGIN)
+        issuer = changes.pop("issuer", None)
+        identity = Identity(
+            sub="dana-sub",
+            email="dana@ops.test",
+            email_domain="ops.test",
+            username="ops_1",
+            preferred_username="dana",
+            name="Dana",
+            groups=groups,
+            roles=(),
+            provider="ops-okta",
+            idp_subject="1",
+            oid="o",
+        )
+        names = {field.name for field in dataclasses.fields(Identity)}
+        of_identity = {n: v for n, v in changes.items() if n in names}
+        session = Session(
+            digest="a" * 64,
+            tenant="ops",
+            host=HOST,
+            family="f",
+            began=1,
+            auth_time=int(now) - 60,
+            created_at=int(now) - 60,
+            expires_at=int(now) + 3600,
+            client_id="c",
+            identity=replace(identity, **of_identity),
+        )
+        rest = {n: v for n, v in changes.items() if n not in names}
+        return Assertions(ring, issuer=issuer).sign(
+            replace(session, **rest), origin=origin, now=now
+        )
+
+    async def get(self, path: str, *groups: str, **headers: str) -> ClientResponse:
+        sent = {HEADER: self.assertion(*groups), **headers}
+        return await self.client.get(path, headers=sent, allow_redirects=False)
+
+    async def text(self, path: str, *groups: str, status: int = 200) -> str:
+        response = await self.get(path, *groups)
+        text = await response.text()
+        assert response.status == status, text
+        return text
+
+    async def post(
+        self, path: str, form: dict[str, str], *groups: str, **headers: str
+    ) -> ClientResponse:
+        sent = {HEADER: self.assertion(*groups), "Origin": ORIGIN, **headers}
+        return await self.client.post(path, data=form, headers=sent, allow_redirects=False)
+
+
+def token_for(page: str, action: str) -> str:
+    """The token of the form on ``page`` that is sent to ``action``."""
+    form = re.search(
+        rf'<form[^>]*action="{re.escape(html.escape(action))}".*?</form>', page, re.DOTALL
+    )
+    assert form is not None, f"no form for {action}"
+    token = re.search(r'name="token" value="([^"]+)"', form[0])
+    assert token is not None
+    return token[1]
+
+
+@pytest.fixture
+async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: Path) -> Desk:
+    config = config_with(
+        tmp_path / "state",
+        console={"host": HOST, "tenant": "ops", "groups": GROUPS, "contact": "ops@example.com"},
+    )
+    tenants = api.services.tenants
+    assert isinstance(tenants, Tenants)
+    tenants.stored["acme"] = document("acme")
+    tenants.stored["globex"] = document("globex")
+    services = ConsoleServices(
+        config,
+        in_process_api(replace(api.services, operators_tenant="ops")),
+        lambda: RING,
+        lambda: (b"form key of this ring",),
+        clock,
+    )
+    client = await aiohttp_client(Console(services).application())
+    return Desk(client, api, clock, tenants)

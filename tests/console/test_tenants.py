@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.console.conftest import EVIL, document
+
+if TYPE_CHECKING:
+    from tests.console.conftest import Desk
+
+
+async def test_a_list_is_paged_by_the_id_of_its_last_row(desk: Desk) -> None:
+    for number in range(120):
+        desk.tenants.stored[f"t{number:03}"] = document(f"t{number:03}")
+    shown, path = [], "/console/tenants?search=t"
+    while path:
+        text = await desk.text(path, "admins")
+        shown += re.findall(r'href="/console/tenants/(t\d+)"', text)
+        following = re.search(r'rel="next" href="([^"]+)"', text)
+        path = html.unescape(following[1]) if following else ""
+        assert len(shown) <= 120
+    assert shown == [f"t{number:03}" for number in range(120)]
+
+
+async def test_a_search_without_a_match_says_so(desk: Desk) -> None:
+    assert "No tenants match." in await desk.text("/console/tenants?search=nobody", "admins")
+    desk.tenants.stored.clear()
+    assert "No tenants yet." in await desk.text("/console/tenants", "admins")
+
+
+async def test_a_cursor_of_another_list_is_told_and_not_followed(desk: Desk) -> None:
+    await desk.text("/console/tenants?after=bm90LWEtY3Vyc29y", "admins", status=400)
+
+
+@pytest.mark.parametrize("tab", ["", "/providers", "/access", "/history"])
+async def test_no_text_of_a_tenant_becomes_markup(desk: Desk, tab: str) -> None:
+    desk.tenants.stored["acme"] = document(
+        "acme",
+        name=EVIL,
+        hosts=[EVIL],
+        email_domains=[EVIL],
+        allowed_groups=[EVIL],
+        allowed_roles=[EVIL],
+        client_id=EVIL,
+        providers=[
+            {
+                "name": EVIL,
+                "label": EVIL,
+                "kind": EVIL,
+                "issuer": EVIL,
+                "entity_id": EVIL,
+                "domains": [EVIL],
+                "groups": [EVIL],
+            }
+        ],
+        rules=[
+            {
+                "path": EVIL,
+                "methods": [EVIL],
+                "hosts": [EVIL],
+                "allow": None,
+                "groups": [EVIL],
+                "roles": [EVIL],
+                "bearer": None,
+                "app_passwords": False,
+            }
+        ],
+    )
+    for path in (f"/console/tenants/acme{tab}", "/console/tenants"):
+        text = await desk.text(path, "admins")
+        assert "<script" not in text
+        assert "<img" not in text
+        assert html.escape(EVIL, quote=False)[:12] in text
+
+
+async def test_what_is_searched_for_is_shown_as_text(desk: Desk) -> None:
+    response = await desk.client.get(
+        "/console/tenants",
+        params={"search": EVIL},
+        headers={"X-Auth-Request-Jwt": desk.assertion("admins")},
+    )
+    text = await response.text()
+    assert "<script" not in text
+    assert "<img" not in text
+
+
+async def test_a_tenants_secret_is_on_no_page(desk: Desk) -> None:
+    for tab in ("", "/providers", "/access", "/history"):
+        assert "s3cr3t" not in await desk.text(f"/console/tenants/acme{tab}", "admins")
+
+
+async def test_history_needs_its_scope(desk: Desk) -> None:
+    text = await desk.text("/console/tenants/acme", "support")
+    assert "/acme/history" not in text
+    assert "/acme/history" in await desk.text("/console/tenants/acme", "auditors")
