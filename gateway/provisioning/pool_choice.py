@@ -101,5 +101,6 @@ def _lives_elsewhere(pool: str, said: str) -> PreflightProblem:
     return PreflightProblem(
         "exists",
         "pool",
-        f"the tenant lives in pool {pool}: gateway provision move takes it to {said}",
+        f"the tenant is in pool {pool}, and stays there: destroy it before it is provisioned in "
+        f"{said}",
     )

@@ -47,7 +47,6 @@ from gateway.provisioning.preflight import (
     invalid,
 )
 from gateway.provisioning.request import OidcProviderBody, PoolUsersBody, SamlProviderBody
-from gateway.provisioning.runs import carried
 from gateway.provisioning.saml_metadata import MetadataError, SamlMetadata, read_metadata
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.validation import problems
@@ -335,7 +334,6 @@ class Proposer:
             ],
             "custom_attributes": list(custom),
         }
-        request |= carried(basis.latest)
         if not await self.bases.unchanged(tenant, basis):
             # The customer's server and the pool set the pace of all this.
             return _rejected(tenant, PreflightProblem("conflict", "tenant", CHANGED_MEANWHILE))

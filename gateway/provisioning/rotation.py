@@ -25,7 +25,7 @@ from gateway.provisioning.pool_user_steps import PoolUserSteps
 from gateway.provisioning.pool_users import has_pool_users
 from gateway.provisioning.preflight import PreflightProblem, check_quotas
 from gateway.provisioning.runner import Done
-from gateway.provisioning.runs import RunKind, carried
+from gateway.provisioning.runs import RunKind
 from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
@@ -112,7 +112,6 @@ class Rotation:
             request={
                 "providers": latest.request.get("providers", []),
                 "custom_attributes": latest.request.get("custom_attributes", []),
-                **carried(latest),
             },
             plan=[describe(planned)],
             pool=held.pool,
@@ -159,25 +158,13 @@ class Rotation:
         for pool in dict.fromkeys(client.pool for client in held.retired):
             here = [name for name in client_ids if name in held.ids_in(pool)]
             if here:
-                yield await self._delete_in(pool, tenant, held, here, actor=actor)
+                yield await self._delete_in(pool, tenant, here, actor=actor)
 
     async def _delete_in(
-        self,
-        pool: str,
-        tenant: str,
-        held: ClientCredentials,
-        client_ids: Sequence[str],
-        *,
-        actor: str,
+        self, pool: str, tenant: str, client_ids: Sequence[str], *, actor: str
     ) -> Outcome:
-        """With the last client in a pool where the tenant does not live any more, its providers
-        there go too.
-        """
         latest = await self.provisioning.journal.latest(tenant)
-        former = dict(carried(latest).get("former", {}))
-        left = set(held.ids_in(pool)) - set(client_ids)
-        providers = [] if left or pool == held.pool else former.pop(pool, [])
-        leaving = {"clients": list(client_ids), "providers": providers}
+        leaving = {"clients": list(client_ids), "providers": []}
         return await self.provisioning.run(
             tenant,
             lambda steps: retiring(steps, tenant, leaving),
@@ -190,7 +177,6 @@ class Rotation:
                 if latest is not None
                 else [],
                 "retire": leaving,
-                **({"former": former} if former else {}),
             },
             plan=[],
             pool=pool,

@@ -119,14 +119,6 @@ class Run:
         return str(self.request.get("pool", DEFAULT_POOL))
 
 
-def carried(latest: Run | None) -> Json:
-    """What each run hands on to the next of its tenant, beside what was provisioned: providers that
-    the gateway made in pools where the tenant does not live any more, by pool.
-    """
-    former = {} if latest is None else latest.request.get("former", {})
-    return {"former": former} if former else {}
-
-
 class DeposedError(UnavailableError):
     """Another process took this run over: whoever was slow must stop, and take back what it did
     last.

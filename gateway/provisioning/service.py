@@ -18,7 +18,7 @@ from gateway.provisioning.pool_users import has_pool_users, recalled_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.proposal import BasisReader, Proposal, Proposer, works
 from gateway.provisioning.rotation import Rotation
-from gateway.provisioning.runs import FINISHED, RunKind, RunState, carried
+from gateway.provisioning.runs import FINISHED, RunKind, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -106,7 +106,6 @@ class Onboarding:
                 for e in proposal.request["providers"]
             ],
             "custom_attributes": proposal.request.get("custom_attributes", []),
-            **carried(basis.latest),
         }
         kinds = {e["name"]: e["kind"] for e in basis.known}
         ours = [
@@ -245,17 +244,6 @@ class Onboarding:
         if latest is None and credentials is None:
             return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
         lives_in = credentials.pool if credentials else latest.pool if latest else DEFAULT_POOL
-        if credentials is not None and len(credentials.ids_in(lives_in)) < len(
-            credentials.client_ids
-        ):
-            return PreflightProblem(
-                "conflict",
-                "client",
-                (
-                    f"{tenant} was moved, and clients of its former pool are accepted still: "
-                    f"retire them first (gateway provision retire {tenant})"
-                ),
-            )
         ours = [
             {"name": p["name"], "marker": p["marker"], "kind": p["kind"]}
             for p in (latest.request.get("providers", ()) if latest else ())

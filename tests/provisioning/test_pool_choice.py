@@ -176,7 +176,7 @@ async def test_a_tenant_does_not_change_its_pool_by_a_request(bench: Bench) -> N
     )
     (problem,) = proposal.problems
     assert (problem.kind, problem.where) == ("exists", "pool")
-    assert "gateway provision move" in problem.message
+    assert "is in pool default, and stays there" in problem.message
     unknown = await bench.service.propose(
         "hooli", (await bench.body("hooli")).model_copy(update={"pool": "c"}), update=False
     )
@@ -193,3 +193,16 @@ async def test_a_run_in_a_pool_that_is_not_configured_any_more_waits(bench: Benc
     with pytest.raises(UnavailableError, match=r"user pool b is not in cognito\.pools"):
         await service.rotate("initech", actor="test")
     assert held.client_id in second(bench).pool.clients
+
+
+async def test_two_thousand_providers_fit_into_two_pools_and_no_more(bench: Bench) -> None:
+    quotas(bench, default=1000, b=1000)
+    fill(bench.cloud.cognito, 1000)
+    fill(second(bench), 999)
+    assert isinstance(await bench.apply(), Done)
+    assert (await credentials(bench)).pool == "b"
+    assert len(bench.providers) + len(second(bench).pool.providers) == 2000
+    proposal = await bench.service.propose("hooli", await bench.body("hooli"), update=False)
+    (problem,) = proposal.problems
+    assert "default has 1000 of 1000 identity providers" in problem.message
+    assert "b has 1000 of 1000 identity providers" in problem.message
