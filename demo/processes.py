@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-START_TIMEOUT_S = 60.0
-"""Of a process that lives; on a machine with 30 others at work a gateway took 30 s."""
+START_TIMEOUT_S = 150.0
+"""Of a process that lives: one that ends is noticed at once. On two cores with twenty processes at
+work a gateway took more than a minute.
+"""
 
 
 _HELD: Final[deque[socket.socket]] = deque()

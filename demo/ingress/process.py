@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 

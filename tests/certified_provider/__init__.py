@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.support.browserless import Page, Person
 
 HERE = Path(__file__).parent
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class RunningWorld:
         return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(180)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(400)
 
     def __enter__(self) -> Self:
         self._thread.start()
