@@ -264,13 +264,11 @@ class JsonEvent:
         not come again, in that order too.
         """
         self.name = event
-        self._event = f'", "level": "info", "event": {_json_text(event)}'
         self._names = tuple(names)
         self._varying = frozenset(varying)
         self._fixed = _picker([n for n, name in enumerate(names) if name not in varying])
         self._vary = _picker([names.index(name) for name in varying])
-        self._prefixes = [f', "{name}": ' for name in varying]
-        self._templates: OrderedDict[_Values, str] = OrderedDict()
+        self._templates: OrderedDict[tuple[object, ...], str] = OrderedDict()
         self._second, self._stamp = -1, ""
 
     def line(self, created: float, values: _Values) -> str:
@@ -283,33 +281,36 @@ class JsonEvent:
             second, microseconds = second + 1, 0
         if second != self._second:
             self._second = second
-            self._stamp = f'{{"time": "{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.'
-        fixed = self._fixed(values)
-        template = self._templates.get(fixed)
+            self._stamp = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}."
+        fixed, varying = self._fixed(values), self._vary(values)
+        key = fixed if None not in varying else (fixed, *[value is None for value in varying])
+        template = self._templates.get(key)
         if template is None:
-            template = self._template(fixed)
+            template = self._template(values)
             if not _is_long(fixed):
-                self._templates[fixed] = template
+                self._templates[key] = template
                 if len(self._templates) > _MAX_TEMPLATES:
                     self._templates.popitem(last=False)
-        body = template % tuple(
-            [
-                "" if value is None else prefix + _json_value(value)
-                for prefix, value in zip(self._prefixes, self._vary(values), strict=True)
-            ]
+        return template % (
+            self._stamp,
+            microseconds // 1000,
+            *[
+                _json_text(value) if type(value) is str else repr(value)
+                for value in varying
+                if value is not None
+            ],
         )
-        return f"{self._stamp}{microseconds // 1000:03d}Z{self._event}{body}}}\n"
 
-    def _template(self, fixed: _Values) -> str:
-        """All fields, with a ``%s`` for each that varies."""
-        left = iter(fixed)
-        parts = []
-        for name in self._names:
-            if name in self._varying:
-                parts.append("%s")
-            elif (value := next(left)) is not None:
-                parts.append(f', "{name}": {_json_value(value)}'.replace("%", "%%"))
-        return "".join(parts)
+    def _template(self, values: _Values) -> str:
+        """The line, with places for its second, for the milliseconds, and for each value that
+        varies and is there.
+        """
+        parts = ['{"time": "%s%03dZ", "level": "info", "event": ', _escaped(self.name)]
+        for name, value in zip(self._names, values, strict=True):
+            if value is not None:
+                text = "%s" if name in self._varying else _escaped(value)
+                parts.append(f', "{name}": {text}')
+        return "".join([*parts, "}\n"])
 
 
 _Values = tuple[str | float | None, ...]
@@ -332,8 +333,9 @@ def _is_long(values: _Values) -> bool:
     return len("".join([value for value in values if type(value) is str])) > _MAX_REMEMBERED
 
 
-def _json_value(value: str | float) -> str:
-    return _json_text(value) if isinstance(value, str) else repr(value)
+def _escaped(value: str | float) -> str:
+    """As a piece of a template."""
+    return (_json_text(value) if isinstance(value, str) else repr(value)).replace("%", "%%")
 
 
 def _json_text(text: str) -> str:

@@ -41,7 +41,11 @@ RECORD = CheckRecord(
     "10.0.0.7",
     "nginx",
 )
-texts = st.none() | st.text(max_size=30) | st.sampled_from([TOKEN, "code=hunter2", "x" * 2000, ""])
+texts = (
+    st.none()
+    | st.text(max_size=30)
+    | st.sampled_from([TOKEN, "code=hunter2", "x" * 2000, "", "%s 5%"])
+)
 
 
 def logged(created: float, record: CheckRecord) -> str:
