@@ -6,6 +6,7 @@ A field that a model gains fails here until somebody has said whose it is.
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast
 
@@ -40,6 +41,14 @@ if TYPE_CHECKING:
     from tests.admin.conftest import Api
 
 SECRET = "Zq3vX8n0Lw5tB1yKd7mRfGh2JcUs9PeA"
+ACCOUNT = json.dumps(
+    {
+        "type": "service_account",
+        "client_email": "gateway@demo.iam.gserviceaccount.com",
+        "private_key_id": "k-1",
+        "private_key": "-----BEGIN PRIVATE KEY-----",
+    }
+)
 STORED: dict[str, Any] = {
     "id": "acme",
     "name": "Acme",
@@ -60,7 +69,7 @@ STORED: dict[str, Any] = {
     "providers": [
         {
             "name": "acme-okta",
-            "kind": "okta",
+            "kind": "oidc",
             "issuer": "https://acme.okta.com",
             "label": "Okta",
             "hooks": {
@@ -68,6 +77,8 @@ STORED: dict[str, Any] = {
                 "client_id": "0oa",
                 "client_secret": SECRET,
                 "api_token": SECRET,
+                "service_account": ACCOUNT,
+                "admin_email": "ada@acme.test",
                 "audience": "a",
                 "directory_id": "d",
             },
@@ -109,6 +120,8 @@ CHANGES: dict[str, Any] = {
     "providers[].hooks.client_secret": OTHER_SECRET,
     "providers[].hooks.audience": "other",
     "providers[].hooks.api_token": OTHER_SECRET,
+    "providers[].hooks.service_account": ACCOUNT.replace("k-1", "k-2"),
+    "providers[].hooks.admin_email": "bea@acme.test",
     "providers[].hooks.api_url": "https://10.0.0.1/api",
     "paths.ignore_case": True,
     "paths.windows": True,
@@ -150,6 +163,8 @@ TENANTS_OWN = {
     "providers[].hooks.client_secret",
     "providers[].hooks.audience",
     "providers[].hooks.api_token",
+    "providers[].hooks.service_account",
+    "providers[].hooks.admin_email",
     "branding.logo",
     "branding.color",
     "branding.support",
@@ -225,6 +240,8 @@ def changed(path: str, value: Any, stored: dict[str, Any] = STORED) -> dict[str,
         document["providers"][0]["kind"] = "saml"
     if path == "providers[].members_only":
         document["providers"][0]["kind"] = "cognito"
+    if document["providers"][0]["kind"] == "cognito":
+        document["providers"][0]["hooks"] |= {"service_account": None, "admin_email": None}
     return document
 
 
