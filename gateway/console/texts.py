@@ -17,8 +17,14 @@ def N_(message: str) -> str:  # noqa: N802 - the catalogs' word for "translate t
     return message
 
 
-SECTIONS: Final = (Section("tenants", N_("Tenants"), "/tenants", "list_tenants"),)
+SECTIONS: Final = (
+    Section("tenants", N_("Tenants"), "/tenants", "list_tenants"),
+    Section("sessions", N_("Sessions"), "/sessions", "list_sessions"),
+    Section("audit", N_("Audit log"), "/audit", "list_audit"),
+)
 """The navigation, in its order. An item is absent for whoever lacks the scope."""
 
-NOTICES: Final[Mapping[str, str]] = {}
+NOTICES: Final[Mapping[str, str]] = {
+    "ended": N_("Done: the sessions were ended, on every replica."),
+}
 """What a page says after a form did something."""

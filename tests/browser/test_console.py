@@ -28,6 +28,10 @@ PAGES = (
     "/console/tenants/acme/access",
     "/console/tenants/acme/history",
     "/console/tenants/nowhere",
+    "/console/sessions",
+    "/console/sessions?tenant=operators",
+    "/console/sessions/operators/end",
+    "/console/audit",
 )
 
 

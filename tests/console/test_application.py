@@ -25,6 +25,7 @@ EXAMPLES = {
     "block": "acme:1",
     "delivery": "acme-1",
     "message": "acme-1",
+    "kind": "csv",
     "run": "abcdef012345",
 }
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.console.views import tenants
+from gateway.console.views import audit, revocations, sessions, tenants
 
-PAGES: Final = (*tenants.PAGES,)
+PAGES: Final = (*tenants.PAGES, *sessions.PAGES, *revocations.PAGES, *audit.PAGES)

@@ -1,0 +1,58 @@
+"""The time line of one revocation: from its receipt to the last replica."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.console.outcome import Failed, Shown
+from gateway.console.page import Page
+from gateway.console.visit import failed
+
+if TYPE_CHECKING:
+    from gateway.console.visit import Visit
+
+WIDTH: Final = 640
+ROW: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the drawing. ``width`` in pixels; ``ms`` None: it has not confirmed."""
+
+    name: str
+    ms: float | None
+    top: int
+    width: int
+
+
+def lines_of(document: dict[str, Any]) -> list[Line]:
+    """Durable, each replica, acknowledged; all to one scale."""
+    rows: list[tuple[str, float | None]] = [
+        ("durable", document["durable_ms"]),
+        *((one["replica"], one["confirmed_ms"]) for one in document["replicas"]),
+        ("acknowledged", document["acknowledged_ms"]),
+    ]
+    longest = max((ms for _, ms in rows if ms is not None), default=0.0) or 1.0
+    return [
+        Line(name, ms, number * ROW, WIDTH if ms is None else max(2, round(WIDTH * ms / longest)))
+        for number, (name, ms) in enumerate(rows)
+    ]
+
+
+async def show_revocation(visit: Visit) -> Shown | Failed:
+    answer = await visit.ask(
+        "get_revocation",
+        tenant=visit.path["tenant"],
+        path={"revocation": visit.path["revocation"]},
+    )
+    if not answer.ok:
+        return failed(answer)
+    lines = lines_of(answer.document)
+    values = {"revocation": answer.document, "lines": lines, "height": ROW * len(lines)}
+    return Shown("revocation", {**values, "width": WIDTH})
+
+
+PAGES: Final = (
+    Page("/revocations/{tenant}/{revocation}", "get_revocation", "sessions", show_revocation),
+)

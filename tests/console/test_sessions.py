@@ -1,0 +1,123 @@
+"""Ending sessions in the console: a form, its token, its count; and the time line that follows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.console.operator import FRESH_S
+from gateway.database.audit_entries import AuditFilter
+from tests.console.conftest import EVIL, HEADER, ORIGIN, token_for
+
+if TYPE_CHECKING:
+    from tests.console.conftest import Desk
+
+ONE = "/console/sessions/acme/acme-1/end"
+ALL = "/console/sessions/acme/end"
+
+
+async def test_sessions_are_listed_for_a_tenant_alone(desk: Desk) -> None:
+    assert "acme-1" not in await desk.text("/console/sessions", "support")
+    text = await desk.text("/console/sessions?tenant=acme", "support")
+    assert "bob@acme.test" in text
+    await desk.text("/console/sessions?tenant=globex", "acme-team", status=403)
+
+
+async def test_a_session_is_ended_by_its_form_and_the_person_is_on_record(desk: Desk) -> None:
+    page = await desk.text("/console/sessions?tenant=acme", "support")
+    response = await desk.post(ONE, {"token": token_for(page, ONE)}, "support")
+    assert response.status == 303
+    assert response.headers["Location"] == "/console/revocations/acme/r0001?notice=ended"
+    shown = await desk.text(response.headers["Location"], "support")
+    assert 'role="status"' in shown
+    assert "replica-1" in shown
+    assert 'class="silent"' in shown  # replica-2 has not confirmed
+    entries = await desk.api.services.audit.page(AuditFilter(), position=None, limit=10)
+    assert [(e.actor, e.action, e.outcome) for e in entries.items] == [
+        ("person:dana-sub", "end_session", "done")
+    ]
+
+
+async def test_a_form_from_elsewhere_ends_nothing(desk: Desk) -> None:
+    page = await desk.text("/console/sessions?tenant=acme", "support")
+    token = token_for(page, ONE)
+    other = token_for(page, "/console/sessions/acme/acme-2/end")
+    sent = {HEADER: desk.assertion("support"), "Origin": ORIGIN}
+    for form, headers in (
+        ({}, sent),
+        ({"token": ""}, sent),
+        ({"token": other}, sent),
+        ({"token": token}, {**sent, "Origin": "https://acme.example.com"}),
+        ({"token": token}, {**sent, "Origin": "null"}),
+        ({"token": token}, {HEADER: sent[HEADER]}),
+        ({"token": token}, {**sent, "Sec-Fetch-Site": "cross-site"}),
+        ({"token": token}, {**sent, HEADER: desk.assertion("support", sub="sam-sub")}),
+        (
+            {"token": token},
+            {**sent, HEADER: desk.assertion("support", auth_time=int(desk.clock()))},
+        ),
+    ):
+        response = await desk.client.post(ONE, data=form, headers=headers, allow_redirects=False)
+        assert response.status == 403, (form, headers)
+    text = await desk.client.post(
+        ONE, data=f"token={token}", headers={**sent, "Content-Type": "text/plain"}
+    )
+    assert text.status == 403
+    assert (await desk.get(ONE, "support")).status == 405
+    entries = await desk.api.services.audit.page(AuditFilter(), position=None, limit=10)
+    assert not entries.items
+
+
+async def test_all_that_match_are_ended_once_their_count_was_typed(desk: Desk) -> None:
+    page = await desk.text(f"{ALL}?email=bob@acme.test", "support")
+    form = {"token": token_for(page, ALL), "email": "bob@acme.test"}
+    for count in ("", "4", "all"):
+        wrong = await desk.post(ALL, {**form, "count": count}, "support")
+        assert wrong.status == 422
+        assert "Nothing was ended" in await wrong.text()
+    response = await desk.post(ALL, {**form, "count": "5"}, "support")
+    assert response.status == 303
+    shown = await desk.text("/console/revocations/acme/r0001", "support")
+    assert "bob@acme.test" in shown
+
+
+async def test_to_end_all_needs_a_fresh_sign_in(desk: Desk) -> None:
+    page = await desk.text(ALL, "support")
+    old = int(desk.clock()) - FRESH_S - 1
+    assertion = desk.assertion("support", auth_time=old)
+    page = await (await desk.client.get(ALL, headers={HEADER: assertion})).text()
+    response = await desk.client.post(
+        ALL,
+        data={"token": token_for(page, ALL), "count": "5"},
+        headers={HEADER: assertion, "Origin": ORIGIN},
+        allow_redirects=False,
+    )
+    assert response.status == 403
+    assert "reauthenticate=1" in await response.text()
+    entries = await desk.api.services.audit.page(AuditFilter(), position=None, limit=10)
+    assert not entries.items
+
+
+async def test_whoever_is_limited_to_a_tenant_ends_no_session_of_another(desk: Desk) -> None:
+    page = await desk.text("/console/sessions?tenant=acme", "acme-team")
+    token = token_for(page, ONE)
+    response = await desk.post(ONE, {"token": token}, "acme-team")
+    await desk.text(response.headers["Location"], "acme-team")
+    # Named with their own tenant, the session of another one is not found.
+    foreign = "/console/sessions/acme/globex-1/end"
+    page = page.replace(ONE, foreign)
+    answer = await desk.post(foreign, {"token": token_for(page, foreign)}, "acme-team")
+    assert answer.status == 403
+
+
+@pytest.mark.parametrize("path", ["/console/sessions", ALL, "/console/audit"])
+async def test_what_is_typed_comes_back_as_text(desk: Desk, path: str) -> None:
+    response = await desk.client.get(
+        path,
+        params={"tenant": "acme", "email": EVIL, "actor": EVIL[:60], "action": EVIL[:60]},
+        headers={HEADER: desk.assertion("admins")},
+    )
+    text = await response.text()
+    assert not re.search(r"<(script|img)", text)
