@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from gateway.core.claims import Listing, claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,34 +26,6 @@ class HostKind(Enum):
     SHARED = "shared"
     LOGIN = "login"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Two tenants want the same name."""
-
-    name: str
-    first: str
-    second: str
-
-
-class Listing(Protocol):
-    """The names under which a tenant is found; a ``Tenant`` is one itself."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def hosts(self) -> Collection[str]: ...
-    @property
-    def wildcards(self) -> Collection[str]: ...
-    @property
-    def email_domains(self) -> Collection[str]: ...
-    @property
-    def client_ids(self) -> Collection[str]: ...
-    @property
-    def provider_names(self) -> Collection[str]: ...
-    @property
-    def active(self) -> bool: ...
 
 
 _NAMES = tuple(
@@ -252,57 +226,3 @@ def same_names(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> b
 
 def _alike(one: Listing, other: Listing) -> bool:
     return one is other or all(getattr(one, name) == getattr(other, name) for name in _NAMES)
-
-
-def claims(
-    tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), login_host: str | None = None
-) -> tuple[Claim, ...]:
-    """Every host, wildcard, e-mail domain, client id and provider name that two owners claim;
-    containment in a wildcard counts.
-    """
-    conflicts: list[Claim] = []
-    hosts: dict[str, str] = dict.fromkeys(shared_hosts, "shared_hosts")
-    if login_host is not None:
-        hosts[login_host] = "login_host"
-    wildcards: dict[str, str] = {}
-    domains: dict[str, str] = {}
-    clients: dict[str, str] = {}
-    providers: dict[str, str] = {}
-    ids: dict[str, str] = {}
-
-    def claim(table: dict[str, str], name: str, owner: str, shown: str) -> None:
-        holder = table.setdefault(name, owner)
-        if holder != owner:
-            conflicts.append(Claim(shown, holder, owner))
-
-    seen = tuple(tenants)
-    for tenant in seen:
-        if tenant.id in ids:
-            conflicts.append(Claim(f"tenant id {tenant.id}", tenant.id, tenant.id))
-        ids[tenant.id] = tenant.id
-        for host in sorted(tenant.hosts):
-            claim(hosts, host, tenant.id, f"host {host}")
-        for wildcard in sorted(tenant.wildcards):
-            claim(wildcards, wildcard, tenant.id, f"host *.{wildcard}")
-        for domain in sorted(tenant.email_domains):
-            claim(domains, domain, tenant.id, f"e-mail domain {domain}")
-        for client_id in tenant.client_ids:
-            claim(clients, client_id, tenant.id, f"client {client_id}")
-        for provider in sorted(tenant.provider_names):
-            claim(providers, provider, tenant.id, f"provider {provider}")
-    for host, owner in hosts.items():
-        _contained(host, owner, f"host {host}", wildcards, conflicts)
-    for wildcard, owner in wildcards.items():
-        _contained(wildcard, owner, f"host *.{wildcard}", wildcards, conflicts)
-    return tuple(conflicts)
-
-
-def _contained(
-    name: str, owner: str, shown: str, wildcards: Mapping[str, str], conflicts: list[Claim]
-) -> None:
-    rest = name
-    while "." in rest:
-        rest = rest.partition(".")[2]
-        holder = wildcards.get(rest)
-        if holder is not None and holder != owner:
-            conflicts.append(Claim(f"{shown} (within *.{rest})", holder, owner))

@@ -134,15 +134,19 @@ class AuditRecord:
     request_id: str = ""
 
 
-async def write_within(connection: AsyncConnection, record: AuditRecord) -> None:
+async def write_within(connection: AsyncConnection, *records: AuditRecord) -> None:
     """In the caller's transaction: no change without its record, no record without its change."""
-    row = {
-        name: getattr(record, name)
-        for name in ("at", "actor", "action", "tenant", "before", "after", "request_id")
-    }
-    await connection.execute(
-        insert(audit).values(**row, target=record.target[:_TARGET_CHARACTERS], outcome="done")
-    )
+    names = ("at", "actor", "action", "tenant", "before", "after", "request_id")
+    rows = [
+        {
+            **{name: getattr(record, name) for name in names},
+            "target": record.target[:_TARGET_CHARACTERS],
+            "outcome": "done",
+        }
+        for record in records
+    ]
+    if rows:
+        await connection.execute(insert(audit), rows)
 
 
 def say(record: AuditRecord) -> None:

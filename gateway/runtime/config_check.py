@@ -43,7 +43,7 @@ from gateway.tenants.snapshot import (
     read_manifest,
     read_records,
 )
-from gateway.tenants.warnings import host_warnings
+from gateway.tenants.warnings import HostFacts, host_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -176,7 +176,7 @@ async def probe_files(config: Config) -> DependencyState:
         "tenants",
         ok=True,
         detail=f"{len(documents)} tenants in {config.tenants.directory}",
-        warnings=host_warnings(documents.values(), config),
+        warnings=host_warnings(map(HostFacts.of, documents.values()), config),
     )
 
 

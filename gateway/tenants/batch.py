@@ -21,9 +21,9 @@ from gateway.tenants.hook_targets import hook_targets, source_is_gone
 from gateway.tenants.impact import effects
 from gateway.tenants.offload import in_background
 from gateway.tenants.secrets import complete, keep, keepable
-from gateway.tenants.snapshot_record import document_of
+from gateway.tenants.snapshot_record import shown_of
 from gateway.tenants.validation import problems
-from gateway.tenants.warnings import host_warnings
+from gateway.tenants.warnings import HostFacts, host_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -210,14 +210,16 @@ class TenantBatches:
         return tuple(wrong) or found
 
     def _warnings(self, plan: FolderPlan, stored: Mapping[str, StoredTenant]) -> tuple[str, ...]:
-        after: dict[str, TenantDocument | None] = {
-            record.id: document_of(record)[0] for record in self._files().values()
+        after = {
+            record.id: HostFacts.of_shown(shown_of(record)) for record in self._files().values()
         }
-        after |= {tenant: one.document for tenant, one in stored.items()}
-        after |= {change.tenant: change.document for change in plan.changes}
-        return host_warnings(
-            [document for document in after.values() if document is not None], self._config
-        )
+        after |= {tenant: HostFacts.of(one.document) for tenant, one in stored.items()}
+        for change in plan.changes:
+            if change.document is None:
+                after.pop(change.tenant, None)
+            else:
+                after[change.tenant] = HostFacts.of(change.document)
+        return host_warnings(after.values(), self._config)
 
     async def _silenced(self, before: TenantDocument, after: TenantDocument) -> Mapping[str, int]:
         """What sources imposed that can speak before the change and not after it, by source."""

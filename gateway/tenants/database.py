@@ -35,6 +35,16 @@ from gateway.database.schema import (
 from gateway.database.tenant_deletion import forget_tenant, removed_at
 from gateway.errors import ConfigError
 from gateway.tenants.api import Rejected
+from gateway.tenants.bulk_write import (
+    DOCUMENTS,
+    Step,
+    changed_since,
+    first_clash,
+    names_held,
+    rows_of,
+    version_problem,
+    write_rows,
+)
 from gateway.tenants.hook_targets import webhook_target
 from gateway.tenants.offload import in_background
 from gateway.tenants.secrets import join, keep, keepable, secrets_of, show
@@ -50,7 +60,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.config.model import Config
-    from gateway.core.tenants import Listing
+    from gateway.core.claims import Listing
     from gateway.database.engine import Database
     from gateway.tenants.document import TenantDocument
     from gateway.tenants.folder_plan import Change
@@ -58,21 +68,6 @@ if TYPE_CHECKING:
 
 LOCK = "tenants"
 STATE_ID = 1
-
-
-class _Undone(Exception):  # noqa: N818 - leaves a transaction, is seen by nobody
-    def __init__(self, refused: Rejected) -> None:
-        super().__init__(refused.code)
-        self.refused = refused
-
-
-_REHEARSED = Rejected("rehearsed", "nothing was to be changed")
-
-
-def _or_undo(answer: AuditRecord | Rejected | None) -> AuditRecord | None:
-    if isinstance(answer, Rejected):
-        raise _Undone(answer)
-    return answer
 
 
 class TenantDatabase:
@@ -191,7 +186,7 @@ class TenantDatabase:
         async with self._database.write(LOCK) as connection:
             stored, record = await self._put(connection, wanted, version, by, tuple(files))
             if record is not None:
-                await _conclude(connection, record, by)
+                await _conclude(connection, [record] if by is not None else [], changes=1)
         _say(record, by)
         return stored
 
@@ -199,51 +194,91 @@ class TenantDatabase:
         self, changes: Sequence[Change], *, by: Actor, files: Iterable[Listing] = ()
     ) -> Rejected | None:
         """A plan, all of it or nothing: names may move between the tenants in it."""
-        return await self._all_or_nothing(changes, by, tuple(files), at_last=None)
+        others = tuple(files)
+        async with self._database.read() as connection:
+            rows = await rows_of(connection, changes)
+        steps = await in_background(self._steps, changes, rows, others, by)
+        if isinstance(steps, Rejected):
+            return steps
+        async with self._database.write(LOCK) as connection:
+            refused = await changed_since(connection, steps)
+            if refused is None:
+                held = await names_held(connection)
+                refused = await in_background(first_clash, steps, held, others, self._config)
+            if refused is not None:
+                return refused
+            for step in steps:
+                if step.row is None and step.before is not None:
+                    await self._forget(connection, step.before)
+            await write_rows(connection, steps)
+            await _conclude(connection, [step.audit for step in steps])
+        await in_background(_say_all, [step.audit for step in steps])
+        return None
 
     async def rehearse(
         self, changes: Sequence[Change], *, files: Iterable[Listing] = ()
     ) -> Rejected | None:
-        """Why ``apply`` would refuse; changes nothing."""
-        return await self._all_or_nothing(
-            changes, Actor("rehearsal"), tuple(files), at_last=_REHEARSED
-        )
+        """Why ``apply`` would refuse. Only reads: nobody who writes waits for it."""
+        others = tuple(files)
+        async with self._database.read() as connection:
+            rows, held = await rows_of(connection, changes), await names_held(connection)
+        steps = await in_background(self._steps, changes, rows, others, Actor("rehearsal"))
+        if isinstance(steps, Rejected):
+            return steps
+        return await in_background(first_clash, steps, held, others, self._config)
 
-    async def _all_or_nothing(
+    def _steps(
         self,
         changes: Sequence[Change],
+        rows: Mapping[str, Row[Any]],
+        files: Sequence[Listing],
         by: Actor,
-        others: Sequence[Listing],
-        *,
-        at_last: Rejected | None,
-    ) -> Rejected | None:
-        """``at_last``: what to refuse with at the end, None to commit."""
-        records = []
-        try:
-            async with self._database.write(LOCK) as connection:
-                for start in range(0, len(changes), _BATCH):
-                    some = [change.tenant for change in changes[start : start + _BATCH]]
-                    await connection.execute(
-                        delete(tenant_names).where(tenant_names.c.tenant.in_(some))
-                    )
-                for change in changes:
-                    record = _or_undo(await self._apply(connection, change, by, others))
-                    if record is not None:
-                        await _conclude(connection, record, by)
-                        records.append(record)
-                _or_undo(at_last)
-        except _Undone as undone:
-            return None if undone.refused is _REHEARSED else undone.refused
-        await in_background(_say_all, records, by)
-        return None
+    ) -> tuple[Step, ...] | Rejected:
+        """All that needs no transaction. What changes nothing has no step."""
+        of_files = {listing.id for listing in files}
+        steps = []
+        for change in changes:
+            row = rows.get(change.tenant)
+            before = self._stored(row) if row is not None else None
+            step = (
+                self._deletion(change, before, by)
+                if change.document is None
+                else self._replacement(change.document, change.version, before, of_files, by)
+            )
+            if isinstance(step, Rejected):
+                return step
+            if step is not None:
+                steps.append(step)
+        return tuple(steps)
 
-    async def _apply(
-        self, connection: AsyncConnection, change: Change, by: Actor, files: Sequence[Listing]
-    ) -> AuditRecord | Rejected | None:
-        if change.document is None:
-            return await self._delete(connection, change.tenant, change.version, by)
-        stored, record = await self._put(connection, change.document, change.version, by, files)
-        return stored if isinstance(stored, Rejected) else record
+    def _deletion(self, change: Change, before: StoredTenant | None, by: Actor) -> Step | Rejected:
+        if (refused := _not_deletable(change.tenant, before, change.version)) is not None:
+            return refused
+        audit = self._audit("tenant.delete", change.tenant, by, before, None)
+        return Step(change.tenant, before, None, frozenset(), audit)
+
+    def _replacement(
+        self,
+        wanted: TenantDocument,
+        version: int | None,
+        before: StoredTenant | None,
+        of_files: Collection[str],
+        by: Actor,
+    ) -> Step | Rejected | None:
+        document = self._admitted(wanted, before, version, of_files)
+        if isinstance(document, Rejected):
+            return document
+        if before is not None and document == before.document:
+            return None
+        after = StoredTenant(document, 0, self._clock())
+        action = "tenant.update" if before is not None else "tenant.create"
+        return Step(
+            wanted.id,
+            before,
+            self._row(after),
+            frozenset(names_of(document)),
+            self._audit(action, wanted.id, by, before, after),
+        )
 
     async def _put(
         self,
@@ -258,7 +293,7 @@ class TenantDatabase:
             await connection.execute(select(tenants).where(tenants.c.id == tenant))
         ).one_or_none()
         before = self._stored(row) if row else None
-        document = await in_background(self._admitted, wanted, before, version, files)
+        document = await in_background(self._admitted_beside, wanted, before, version, files)
         if isinstance(document, Rejected):
             return document, None
         if before is not None and document == before.document:
@@ -293,7 +328,7 @@ class TenantDatabase:
             record = await self._delete(connection, tenant, version, by)
             if isinstance(record, Rejected):
                 return record
-            await _conclude(connection, record, by)
+            await _conclude(connection, [record] if by is not None else [], changes=1)
         _say(record, by)
         return None
 
@@ -310,16 +345,17 @@ class TenantDatabase:
         row = (
             await connection.execute(select(tenants).where(tenants.c.id == tenant))
         ).one_or_none()
-        if row is None:
-            return Rejected("not_found", f"there is no tenant {tenant} in SQL")
-        before = self._stored(row)
-        if version is not None and version != before.version:
-            return Rejected(
-                "precondition_failed", f"tenant {tenant} is at version {before.version} now"
-            )
-        await forget_tenant(connection, tenant, version=before.version, at=self._clock())
-        await self._tell_deleted(connection, before)
+        before = self._stored(row) if row else None
+        refused = _not_deletable(tenant, before, version)
+        if refused is not None:
+            return refused
+        if before is not None:
+            await self._forget(connection, before)
         return self._audit("tenant.delete", tenant, by, before, None)
+
+    async def _forget(self, connection: AsyncConnection, gone: StoredTenant) -> None:
+        await forget_tenant(connection, gone.id, version=gone.version, at=self._clock())
+        await self._tell_deleted(connection, gone)
 
     async def _tell_deleted(self, connection: AsyncConnection, gone: StoredTenant) -> None:
         """The last message to its application, with the address and the secrets that it had."""
@@ -396,7 +432,7 @@ class TenantDatabase:
             record = self._audit(
                 "tenant.credentials", tenant, by, None, None, target=credentials.client_id
             )
-            await _conclude(connection, record, by)
+            await _conclude(connection, [record] if by is not None else [], changes=1)
         _say(record, by)
         return None
 
@@ -417,7 +453,7 @@ class TenantDatabase:
             record = self._audit(
                 "tenant.credentials_removed", tenant, by, None, None, target=", ".join(gone)
             )
-            await _conclude(connection, record, by)
+            await _conclude(connection, [record] if by is not None else [], changes=1)
         _say(record, by)
 
     # --- for the publisher ----------------------------------------------------------------------
@@ -518,27 +554,36 @@ class TenantDatabase:
 
     # --- rows and documents ---------------------------------------------------------------------
 
-    def _admitted(
+    def _admitted_beside(
         self,
         wanted: TenantDocument,
         before: StoredTenant | None,
         version: int | None,
         files: Sequence[Listing],
     ) -> TenantDocument | Rejected:
+        """``_admitted``, and no name of it is one of ``files``'."""
+        document = self._admitted(wanted, before, version, {listing.id for listing in files})
+        if isinstance(document, Rejected):
+            return document
+        clashes = conflicts((*files, record_of(document, None)), self._config)
+        return Rejected("taken", "\n".join(clashes)) if clashes else document
+
+    def _admitted(
+        self,
+        wanted: TenantDocument,
+        before: StoredTenant | None,
+        version: int | None,
+        of_files: Collection[str],
+    ) -> TenantDocument | Rejected:
+        """The document to store. ``of_files``: ids of the tenants of the GitOps folder."""
         tenant = wanted.id
-        if any(listing.id == tenant for listing in files):
+        if tenant in of_files:
             return Rejected(
                 "read_only", f"tenant {tenant} is a file of tenants.directory; change it there"
             )
-        if version is None and before is not None:
-            return Rejected("exists", f"tenant {tenant} exists (version {before.version})")
-        if version is not None and (before is None or before.version != version):
-            return Rejected(
-                "precondition_failed",
-                f"tenant {tenant} is at version {before.version} now"
-                if before
-                else f"tenant {tenant} does not exist any more",
-            )
+        refused = version_problem(tenant, version, before.version if before else None)
+        if refused is not None:
+            return refused
         try:
             document = keep(wanted, keepable(before.document if before else None, wanted))
         except ValueError as error:
@@ -551,30 +596,32 @@ class TenantDatabase:
             return Rejected(
                 "invalid_body", "\n".join(f"tenant {tenant}: {problem}" for problem in wrong)
             )
-        clashes = conflicts((*files, record_of(document, None)), self._config)
-        return Rejected("taken", "\n".join(clashes)) if clashes else document
+        return document
 
     async def _write(
         self, connection: AsyncConnection, stored: StoredTenant, *, created: bool
     ) -> None:
-        tenant = stored.id
+        values = {**self._row(stored), "version": stored.version}
+        if created:
+            await connection.execute(insert(tenants).values(created_at=stored.updated_at, **values))
+        else:
+            await connection.execute(
+                update(tenants).where(tenants.c.id == stored.id).values(**values)
+            )
+
+    def _row(self, stored: StoredTenant) -> dict[str, Any]:
+        """Without its version, and without when it was made."""
         secrets = json.dumps(
             {path: secret.reveal() for path, secret in secrets_of(stored.document).items()}
         )
-        values = {
-            "version": stored.version,
+        return {
+            "id": stored.id,
             "document": show(stored.document),
             "secrets": self._database.crypt.seal(
-                secrets, table=tenants.name, row=tenant, column="secrets"
+                secrets, table=tenants.name, row=stored.id, column="secrets"
             ),
             "updated_at": stored.updated_at,
         }
-        if created:
-            await connection.execute(
-                insert(tenants).values(id=tenant, created_at=stored.updated_at, **values)
-            )
-        else:
-            await connection.execute(update(tenants).where(tenants.c.id == tenant).values(**values))
 
     def _stored(self, row: Row[Any]) -> StoredTenant:
         secrets = json.loads(
@@ -726,12 +773,19 @@ async def _state(connection: AsyncConnection) -> None:
         )
 
 
-async def _conclude(connection: AsyncConnection, record: AuditRecord, by: Actor | None) -> None:
-    """What every change ends with: its record, and the number by which the publisher sees it."""
-    if by is not None:
-        await write_within(connection, record)
+async def _conclude(
+    connection: AsyncConnection, records: Sequence[AuditRecord], *, changes: int | None = None
+) -> None:
+    """What every change ends with: its record, and the number by which the publisher sees it.
+    ``changes``: how many, where the caller keeps their records.
+    """
+    for start in range(0, len(records), DOCUMENTS):
+        await write_within(connection, *records[start : start + DOCUMENTS])
     await _state(connection)
-    await connection.execute(update(registry_state).values(revision=registry_state.c.revision + 1))
+    count = len(records) if changes is None else changes
+    await connection.execute(
+        update(registry_state).values(revision=registry_state.c.revision + count)
+    )
 
 
 def _say(record: AuditRecord | None, by: Actor | None) -> None:
@@ -739,6 +793,18 @@ def _say(record: AuditRecord | None, by: Actor | None) -> None:
         say(record)
 
 
-def _say_all(records: Sequence[AuditRecord], by: Actor) -> None:
+def _say_all(records: Sequence[AuditRecord]) -> None:
     for record in records:
-        _say(record, by)
+        say(record)
+
+
+def _not_deletable(
+    tenant: str, before: StoredTenant | None, version: int | None
+) -> Rejected | None:
+    if before is None:
+        return Rejected("not_found", f"there is no tenant {tenant} in SQL")
+    if version is not None and version != before.version:
+        return Rejected(
+            "precondition_failed", f"tenant {tenant} is at version {before.version} now"
+        )
+    return None

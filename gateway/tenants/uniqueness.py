@@ -8,39 +8,37 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from gateway.core.claims import SHOWN
+from gateway.core.model import ProviderKind
 from gateway.database.schema import client_credentials, tenant_names
 from gateway.tenants.api import Rejected
-from gateway.tenants.snapshot_record import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.core.claims import Name
     from gateway.tenants.document import TenantDocument
 
 
-def names_of(document: TenantDocument) -> set[tuple[str, str]]:
-    record = record_of(document, None)
-    names = (
-        {("host", host) for host in record.hosts}
-        | {("wildcard", name) for name in record.wildcards}
-        | {("domain", domain) for domain in record.email_domains}
-    )
-    return (
-        names
-        | {("client", client_id) for client_id in record.client_ids}
-        | {("provider", name) for name in record.provider_names}
-    )
-
-
-_SHOWN = {
-    "host": "host {}",
-    "wildcard": "host *.{}",
-    "domain": "e-mail domain {}",
-    "client": "client {}",
-    "provider": "provider {}",
-}
+def names_of(document: TenantDocument) -> set[Name]:
+    """As its record has them, without the record's cost. Of a managed client none: it is known to
+    ``client_credentials``.
+    """
+    return {
+        *(
+            ("wildcard", host[2:]) if host.startswith("*.") else ("host", host)
+            for host in document.hosts
+        ),
+        *(("domain", domain) for domain in document.email_domains),
+        *(
+            ("provider", provider.name)
+            for provider in document.providers
+            if provider.kind is not ProviderKind.COGNITO
+        ),
+        *((("client", document.client_id),) if document.client_id is not None else ()),
+    }
 
 
 async def find_clash(
@@ -80,10 +78,10 @@ async def find_clash(
             if found is not None:
                 holder, within = (
                     found.tenant,
-                    f" (beside {_SHOWN[found.kind].format(found.name).removeprefix('host ')})",
+                    f" (beside {SHOWN[found.kind].format(found.name).removeprefix('host ')})",
                 )
         if holder is not None:
             return Rejected(
-                "taken", f"{_SHOWN[kind].format(name)}{within}: claimed by {holder} and by {tenant}"
+                "taken", f"{SHOWN[kind].format(name)}{within}: claimed by {holder} and by {tenant}"
             )
     return None

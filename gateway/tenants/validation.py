@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway.config.types import folded_name, is_loopback_name, source_of
+from gateway.core.claims import claims
 from gateway.core.model import HeaderSpec
-from gateway.core.tenants import claims
 from gateway.tenants.compilation import speaks_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.config.model import Config
-    from gateway.core.tenants import Listing
+    from gateway.core.claims import Listing
     from gateway.tenants.document import TenantDocument
 
 

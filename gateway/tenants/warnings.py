@@ -5,12 +5,13 @@ settings that reach further, or less far, than they seem to. Pure.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from gateway.tenants.document import provider_domains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.config.model import Config
     from gateway.tenants.document import RuleDocument, TenantDocument
@@ -24,35 +25,85 @@ def policy_warnings(document: TenantDocument) -> tuple[str, ...]:
     return tuple(_warnings(document))
 
 
-def host_warnings(documents: Iterable[TenantDocument], config: Config) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What of a tenant matters to the others. ``closed``: number and path of its rules that refuse
+    somebody, and at some of its hosts alone.
+    """
+
+    id: str
+    hosts: tuple[str, ...]
+    clears_domain_cookies: bool
+    closed: tuple[tuple[int, str], ...]
+
+    @classmethod
+    def of(cls, document: TenantDocument) -> HostFacts:
+        closed = tuple(
+            (number, rule.path)
+            for number, rule in enumerate(document.rules)
+            if rule.hosts
+            and (
+                rule.allow == "deny"
+                or not rule.browser_sessions
+                or isinstance(rule.groups, frozenset)
+                or isinstance(rule.roles, frozenset)
+            )
+        )
+        return cls(document.id, document.hosts, document.clear_domain_cookies, closed)
+
+    @classmethod
+    def of_shown(cls, shown: Mapping[str, Any]) -> HostFacts:
+        """Of a document as a record holds it: ten thousand documents are millions of objects, and
+        the collector stops every check to look at them.
+        """
+        closed = tuple(
+            (number, rule["path"])
+            for number, rule in enumerate(shown["rules"])
+            if rule["hosts"]
+            and (
+                rule["allow"] == "deny"
+                or not rule["browser_sessions"]
+                or isinstance(rule["groups"], list)
+                or isinstance(rule["roles"], list)
+            )
+        )
+        return cls(shown["id"], tuple(shown["hosts"]), shown["clear_domain_cookies"], closed)
+
+
+def host_warnings(tenants: Iterable[HostFacts], config: Config) -> tuple[str, ...]:
     """Of all tenants side by side, for the operator: one sentence for each, beginning with tenant
     and key.
     """
-    every = tuple(documents)
+    every = tuple(tenants)
     return (*_cleared(every, config), *_open_at_shared_hosts(every, config))
 
 
-def _cleared(documents: tuple[TenantDocument, ...], config: Config) -> Iterator[str]:
+def _cleared(tenants: tuple[HostFacts, ...], config: Config) -> Iterator[str]:
     """Hosts with the last two labels in common may have one registrable domain; hosts without never
     have.
     """
+    clearing = [
+        (tenant, sorted({_end(host) for host in tenant.hosts}))
+        for tenant in tenants
+        if tenant.clears_domain_cookies
+    ]
+    if not clearing:
+        return
     below: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for host in (*config.shared_hosts, *([config.login_host] if config.login_host else [])):
         below[_end(host)].append(("", host))
-    for document in documents:
-        for host in document.hosts:
-            below[_end(host)].append((document.id, host))
-    for document in documents:
-        for domain in (
-            sorted({_end(host) for host in document.hosts}) if document.clear_domain_cookies else ()
-        ):
-            others = [host for tenant, host in below[domain] if tenant != document.id]
+    for tenant in tenants:
+        for host in tenant.hosts:
+            below[_end(host)].append((tenant.id, host))
+    for tenant, domains in clearing:
+        for domain in domains:
+            others = [host for owner, host in below[domain] if owner != tenant.id]
             if others:
                 named = ", ".join(others[:MAX_NAMED]) + (
                     f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
                 )
                 yield (
-                    f"{document.id}: clear_domain_cookies: is for a domain that is this "
+                    f"{tenant.id}: clear_domain_cookies: is for a domain that is this "
                     f"tenant's alone; if {domain} is one, it signs people out at {named}, too"
                 )
 
@@ -61,20 +112,14 @@ def _end(host: str) -> str:
     return ".".join(host.split(".")[-2:])
 
 
-def _open_at_shared_hosts(documents: tuple[TenantDocument, ...], config: Config) -> Iterator[str]:
-    for document in documents if config.shared_hosts else ():
-        for number, rule in enumerate(document.rules):
-            if rule.hosts and (
-                rule.allow == "deny"
-                or not rule.browser_sessions
-                or isinstance(rule.groups, frozenset)
-                or isinstance(rule.roles, frozenset)
-            ):
-                yield (
-                    f"{document.id}: rules.{number}: has hosts, so it closes {rule.path} at "
-                    f"these alone, and not at {', '.join(sorted(config.shared_hosts))} "
-                    "(shared_hosts)"
-                )
+def _open_at_shared_hosts(tenants: tuple[HostFacts, ...], config: Config) -> Iterator[str]:
+    for tenant in tenants if config.shared_hosts else ():
+        for number, path in tenant.closed:
+            yield (
+                f"{tenant.id}: rules.{number}: has hosts, so it closes {path} at "
+                f"these alone, and not at {', '.join(sorted(config.shared_hosts))} "
+                "(shared_hosts)"
+            )
 
 
 def _warnings(document: TenantDocument) -> Iterator[str]:

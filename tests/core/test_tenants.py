@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from gateway.core.claims import claims
 from gateway.core.model import AppClient, ProviderKind, Secret, Tenant
-from gateway.core.tenants import HostKind, TenantTable, claims
+from gateway.core.tenants import HostKind, TenantTable
 from tests.core.build import provider, tenant
 
 ACME = tenant(hosts=frozenset({"app.acme.com"}), wildcards=frozenset({"w.acme.com"}))

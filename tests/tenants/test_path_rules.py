@@ -12,11 +12,13 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from gateway.core.readings import PathReader
 from gateway.provisioning.request import ProvisionBody
 from gateway.tenants.document import MAX_NAMES, MAX_RULE_HOSTS, MAX_RULES, TenantDocument
-from gateway.tenants.warnings import host_warnings
+from gateway.tenants.snapshot_record import record_of, shown_of
+from gateway.tenants.warnings import HostFacts
+from gateway.tenants.warnings import host_warnings as warnings_of_facts
 from tests.tenants.samples import sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 def document(path: str, where: str = "rules", **paths: bool) -> TenantDocument:
@@ -117,6 +119,15 @@ CLOSING: dict[str, dict[str, Any]] = {
     "roles": {"roles": ["a"]},
     "machines": {"bearer": {}, "browser_sessions": False},
 }
+
+
+def host_warnings(documents: Iterable[TenantDocument], config: Any) -> tuple[str, ...]:
+    """Of documents; those of their records must be the same."""
+    there = tuple(documents)
+    warnings = warnings_of_facts(map(HostFacts.of, there), config)
+    shown = (HostFacts.of_shown(shown_of(record_of(one, None))) for one in there)
+    assert warnings_of_facts(shown, config) == warnings
+    return warnings
 
 
 @pytest.mark.parametrize("more", CLOSING.values(), ids=CLOSING)
