@@ -94,6 +94,7 @@ class Writer:
         milliseconds. Raises ``UnavailableError``.
         """
         shared = await self._turn(shares=True, urgent=urgent)
+        first = shared is None
         if shared is None:
             loop = asyncio.get_running_loop()
             shared = _Shared(loop.create_future(), loop.create_future())
@@ -102,7 +103,7 @@ class Writer:
             task.add_done_callback(self.tasks.discard)
         try:
             connection = await asyncio.shield(shared.begun)
-            async with _part(shared, connection):
+            async with _first_part(shared) if first else _part(shared, connection):
                 yield connection
         finally:
             self._leave(shared)
@@ -197,6 +198,15 @@ class Writer:
             self._busy = False
         else:
             queue.popleft().turn.set_result(None)
+
+
+@asynccontextmanager
+async def _first_part(shared: _Shared) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        shared.broken = error
+        raise
 
 
 @asynccontextmanager

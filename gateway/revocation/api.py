@@ -143,11 +143,12 @@ class Change(Protocol):
         to_tell: bool = False,
         people: Sequence[Person] = (),
     ) -> None:
-        """``users``: usernames at Cognito of those whose sessions it ended. ``to_tell``: the
-        tenant's application, of these ``people``.
-
-        One that is on record and was not acknowledged is brought up to date.
+        """One that is not on record. ``users``: usernames at Cognito of those whose sessions it
+        ended. ``to_tell``: the tenant's application, of these ``people``.
         """
+
+    async def repeated(self, recorded: Recorded) -> None:
+        """One that ``is_open``, brought up to date."""
 
 
 class RevocationRecord(Protocol):

@@ -686,6 +686,11 @@ class SqlChange:
         )
         return (await self._connection.execute(query)).first() is not None
 
+    async def repeated(self, recorded: Recorded) -> None:
+        again = update(revocations).where(revocations.c.id == recorded.status.id)
+        ended = revocations.c.ended + recorded.status.ended
+        await self._connection.execute(again.values(watermark_us=recorded.watermark, ended=ended))
+
     async def revocation(
         self,
         recorded: Recorded,
@@ -704,17 +709,6 @@ class SqlChange:
             },
             default=str,
         )
-        again = update(revocations).where(
-            revocations.c.id == status.id, revocations.c.acknowledged_at.is_(None)
-        )
-        if (
-            await self._connection.execute(
-                again.values(
-                    watermark_us=recorded.watermark, ended=revocations.c.ended + status.ended
-                )
-            )
-        ).rowcount:
-            return
         await self._connection.execute(
             insert(revocations).values(
                 id=status.id,

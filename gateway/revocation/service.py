@@ -325,7 +325,8 @@ class StoreRevoker:
         kind: str,
         families: Sequence[EndedFamily] = (),
     ) -> Recorded:
-        if line.earlier is not None and not await change.is_open(line.id):
+        on_record = line.earlier is not None and await change.is_open(line.id)
+        if line.earlier is not None and not on_record:
             # Another process has carried it on meanwhile: what is said now is a revocation of its
             # own.
             self._under_way.pop(line.id, None)
@@ -333,6 +334,9 @@ class StoreRevoker:
             self._under_way[line.id] = line
         line.durable_ms = self._since(line)
         recorded = Recorded(line.status(), kind, watermark, self._clock())
+        if on_record:
+            await change.repeated(recorded)
+            return recorded
         await change.revocation(
             recorded,
             users=self._users(line, families),

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import event, insert, select, text
 
+from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.database import writer
 from gateway.database.engine import Database, Patience, open_database
 from gateway.database.schema import admin_keys
 from gateway.errors import UnavailableError
+from gateway.revocation.api import Recorded
+from gateway.revocation.records import SqlRevocations
 from tests.database.fixtures import config_with, database_keys
 
 if TYPE_CHECKING:
@@ -79,6 +82,84 @@ async def test_who_waits_for_the_writer_shares_its_next_transaction_urgent_ones_
     assert [type(one) for one in results] == [str, str, RuntimeError, str]
     assert await names(embedded) == ["later", "u0", "u2"]
     assert commits.count == 2, "the one that they waited for, and their own"
+
+
+def statements(database: Database) -> list[str]:
+    """The first words of what the connection's thread is asked to do."""
+    said: list[str] = []
+    engine = database._engine.sync_engine
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _said(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        said.append(statement.split(maxsplit=1)[0])
+
+    event.listen(engine, "commit", lambda _: said.append("COMMIT"))
+    event.listen(engine, "rollback", lambda _: said.append("ROLLBACK TRANSACTION"))
+    return said
+
+
+async def test_a_short_write_alone_is_three_visits_to_the_connections_thread(
+    embedded: Database,
+) -> None:
+    said = statements(embedded)
+    await write(embedded, "one", [])
+    assert said == ["BEGIN", "INSERT", "COMMIT"]
+
+
+async def test_a_revocation_waits_for_three_visits_to_the_connections_thread(
+    embedded: Database,
+) -> None:
+    said = statements(embedded)
+    request = RevocationRequest("acme", Who(user="bob"), RevocationKind.END_SESSIONS, "", "admin")
+    status = RevocationStatus("r" * 32, request, 1.0, 1.0, (), None, 1)
+    async with SqlRevocations(embedded).change("acme", ["alias"]) as change:
+        await change.revocation(Recorded(status, "end_sessions", 7, 1.0))
+    assert said == ["BEGIN", "INSERT", "COMMIT"]
+    async with SqlRevocations(embedded).change("acme", ["alias"]) as change:
+        assert await change.is_open(status.id)
+        await change.repeated(Recorded(status, "end_sessions", 8, 1.0))
+    (found,) = await SqlRevocations(embedded).unacknowledged()
+    assert (found.status.ended, found.watermark) == (2, 8)
+
+
+async def test_a_first_part_that_fails_is_undone_and_who_waits_goes_on(
+    embedded: Database,
+) -> None:
+    commits, order = Commits(embedded), list[str]()
+    async with embedded.write():
+        parts = [
+            asyncio.create_task(write(embedded, name, order, fails=name == "first"))
+            for name in ("first", "second", "third")
+        ]
+        await asyncio.sleep(0)
+    first, *others = await asyncio.gather(*parts, return_exceptions=True)
+    assert isinstance(first, RuntimeError)
+    assert others == ["second", "third"]
+    assert await names(embedded) == ["second", "third"]
+    assert commits.count == 2, "the one that they waited for, and theirs"
+
+
+async def test_a_first_part_that_is_given_up_leaves_nothing_and_keeps_nobody(
+    embedded: Database,
+) -> None:
+    inside = asyncio.Event()
+
+    async def stays() -> None:
+        async with embedded.write_together() as connection:
+            await connection.execute(
+                insert(admin_keys).values(id="x", name="x", hash="x", scopes=[], created_at=1.0)
+            )
+            inside.set()
+            await asyncio.Event().wait()
+
+    first = asyncio.create_task(stays())
+    await inside.wait()
+    second = asyncio.create_task(write(embedded, "second", []))
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await second == "second"
+    assert await names(embedded) == ["second"]
 
 
 async def test_who_has_waited_long_goes_before_urgent_ones_and_a_long_write_shares_with_nobody(

@@ -299,6 +299,11 @@ class MemoryRecord:
         to_tell: bool = False,
         people: Sequence[Person] = (),
     ) -> None:
+        assert recorded.status.id not in self.recorded
+        self.recorded[recorded.status.id] = recorded
+
+    async def repeated(self, recorded: Recorded) -> None:
+        assert recorded.status.id in self.recorded
         self.recorded[recorded.status.id] = recorded
 
     async def acknowledged(
