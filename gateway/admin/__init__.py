@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.admin.callers import KeyCallers
-from gateway.admin.dispatch import Edge, dispatcher
+from gateway.admin.dispatch import dispatcher
 from gateway.admin.in_process import InProcessApi
 from gateway.admin.openapi import openapi_document
 from gateway.admin.problem import problems_for_everything
+from gateway.admin.recording import Edge
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
 from gateway.admin.routes.hooks import HookRoutes
 from gateway.admin.routes.people import PeopleRoutes

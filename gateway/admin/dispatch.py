@@ -6,11 +6,9 @@ Nothing of a request is parsed before its key and scope are known to be good.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -27,8 +25,8 @@ from gateway.admin.parsing import (
 )
 from gateway.admin.permissions import Binding
 from gateway.admin.problem import Code, Problem, problem_response
-from gateway.admin.redaction import redacted
-from gateway.admin.route import MAX_BODY_BYTES, Answer, Call, Note, Route
+from gateway.admin.recording import Begun, Edge, Progress, begin_within, renew, settle
+from gateway.admin.route import MAX_BODY_BYTES, Answer, Call, Route
 from gateway.background import background_task
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import Throttled, fields, of_request
@@ -39,41 +37,13 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from gateway.admin.callers import Callers
-    from gateway.admin.idempotency import IdempotencyRecords
     from gateway.admin.keys import AdminKey
     from gateway.admin.request import ApiRequest
-    from gateway.database.audit import AuditLog
 
 log = logging.getLogger(__name__)
 _fault = Throttled(log, logging.ERROR, "admin_fault")
 
 IDEMPOTENCY_KEY_CHARACTERS = 128
-RENEW_CLAIM_S = 5.0
-"""How often a request in flight renews its Idempotency-Key: several times before its process counts
-as dead.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """What every request needs, whatever it asks for."""
-
-    callers: Callers
-    audit: AuditLog
-    idempotency: IdempotencyRecords
-    new_request_id: Callable[[], str]
-    operators_tenant: str | None = None
-    """Whose people are operators of the console; None without a console."""
-
-
-@dataclass(slots=True)
-class _Progress:
-    """How far a request came: decides what becomes of its idempotency claim and audit record."""
-
-    claim: tuple[str, str] | None = None
-    entry: int | None = None
-    note: Note = field(default_factory=Note)
 
 
 def dispatcher(route: Route, edge: Edge) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -113,7 +83,7 @@ async def _answered(
     *,
     request_id: str,
 ) -> web.StreamResponse:
-    progress = _Progress()
+    progress = Progress()
     actor, key = "-", None
     failed: Problem | None = None
     try:
@@ -135,7 +105,7 @@ async def _answered(
         failed = Problem(Code.INTERNAL, "the log has the details under this request id")
     if failed is not None:
         response = problem_response(_told_to(key, failed), request_id=request_id)
-    response = await _settle(edge, progress, response, request_id=request_id)
+    response = await settle(edge, progress, response, request_id=request_id)
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
         response.headers.setdefault("Cache-Control", "no-store")
@@ -181,7 +151,7 @@ async def _serve(
     *,
     key: AdminKey,
     request_id: str,
-    progress: _Progress,
+    progress: Progress,
 ) -> web.StreamResponse:
     if not key.may(route.scope):
         raise Problem(
@@ -212,11 +182,24 @@ async def _serve(
         raise Problem(Code.INVALID_BODY, "this takes no body")
     if route.changes and route.scope in OF_OPERATORS:
         guard_operators(edge.operators_tenant, key, tenant or getattr(body, "tenant", None))
+    begun: Begun = {
+        "actor": key.actor,
+        "action": route.operation,
+        "tenant": tenant or key.tenant,
+        "target": "/".join(path.values()),
+        "request_id": request_id,
+    }
     if route.creates and (idempotency_key := _idempotency_key(request)) is not None:
         fingerprint = hashlib.sha256(
             f"{route.operation}\n{request.target}\n".encode() + raw
         ).hexdigest()
-        claimed = await edge.idempotency.claim(key.id, idempotency_key, fingerprint=fingerprint)
+        entries: list[int] = []
+        claimed = await edge.idempotency.claim(
+            key.id,
+            idempotency_key,
+            fingerprint=fingerprint,
+            also=begin_within(edge, begun, entries),
+        )
         if isinstance(claimed, StoredAnswer):
             headers = {**claimed.headers, "Idempotent-Replayed": "true"}
             return web.Response(status=claimed.status, body=claimed.body, headers=headers)
@@ -227,17 +210,11 @@ async def _serve(
                 else Code.IDEMPOTENCY_KEY_REUSED
             )
         progress.claim = (key.id, idempotency_key)
-    if route.changes:
-        target = progress.note.target = "/".join(path.values())
-        progress.entry = await edge.audit.begin(
-            actor=key.actor,
-            action=route.operation,
-            tenant=tenant or key.tenant,
-            target=target,
-            request_id=request_id,
-        )
+        (progress.entry,) = entries
+    elif route.changes:
+        progress.entry = await edge.audit.begin(**begun)
     async with (
-        background_task(_renew(edge, progress.claim))
+        background_task(renew(edge, progress.claim))
         if progress.claim is not None
         else contextlib.nullcontext()
     ):
@@ -245,13 +222,6 @@ async def _serve(
             Call(request, request_id, key, path, query, body, progress.note)
         )
     return await _response(answer) if isinstance(answer, Answer) else answer
-
-
-async def _renew(edge: Edge, claim: tuple[str, str]) -> None:
-    while True:
-        await asyncio.sleep(RENEW_CLAIM_S)
-        with contextlib.suppress(UnavailableError):
-            await edge.idempotency.renew(*claim)
 
 
 def _hold(key: AdminKey, tenant: str) -> None:
@@ -308,78 +278,3 @@ async def _response(answer: Answer) -> web.Response:
         content_type="application/json",
         headers=headers,
     )
-
-
-SETTLE_S = 0.4
-"""How long the answer to a request that failed because a store is away waits for that to be put on
-record: the store is asked, and not waited for.
-"""
-
-
-async def _settle(
-    edge: Edge, progress: _Progress, response: web.StreamResponse, *, request_id: str
-) -> web.StreamResponse:
-    """Close the audit record and the idempotency claim. What was changed is only told once it is on
-    record; what was refused or failed is told as it was.
-    """
-    recording = asyncio.create_task(_record(edge, progress, response))
-    try:
-        if response.status == 503:
-            await asyncio.wait({recording}, timeout=SETTLE_S)
-            if not recording.done():
-                # It goes on beside: where the store comes back in time, it is on record all the
-                # same.
-                recording.add_done_callback(_forgotten)
-                return response
-        await recording
-    except UnavailableError as error:
-        if response.status >= 400:
-            log.warning(
-                "admin_outcome_unrecorded",
-                extra=fields(request_id=request_id, status=response.status, error=str(error)),
-            )
-            return response
-        detail = f"the change was applied, but writing the audit log failed: {error}"
-        return problem_response(Problem(Code.UNAVAILABLE, detail), request_id=request_id)
-    return response
-
-
-async def _record(edge: Edge, progress: _Progress, response: web.StreamResponse) -> None:
-    if progress.entry is not None:
-        outcome = (
-            "done"
-            if response.status < 400
-            else f"refused:{response.status}"
-            if response.status < 500
-            else f"failed:{response.status}"
-        )
-        await edge.audit.finish(
-            progress.entry,
-            outcome=outcome,
-            before=redacted(progress.note.before),
-            after=redacted(progress.note.after),
-        )
-    if progress.claim is not None:
-        # What was refused had no effect, and may be granted when it is sent again: only success is
-        # final.
-        if (
-            isinstance(response, web.Response)
-            and response.status < 400
-            and isinstance(response.body, bytes)
-        ):
-            kept = {
-                name: value
-                for name, value in response.headers.items()
-                if name in {"Content-Type", "ETag", "Location"}
-            }
-            await edge.idempotency.store(
-                *progress.claim, StoredAnswer(response.status, kept, response.body)
-            )
-        elif response.status >= 400:
-            await edge.idempotency.release(*progress.claim)
-
-
-def _forgotten(recording: asyncio.Task[None]) -> None:
-    """Nobody awaits it any more."""
-    if not recording.cancelled() and (error := recording.exception()) is not None:
-        log.warning("admin_outcome_unrecorded", extra=fields(error=str(error)))

@@ -15,9 +15,13 @@ from gateway.admin.idempotency_records import IdempotencyState, StoredAnswer
 from gateway.database.schema import idempotency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.database.engine import Database
+
+    Within = Callable[[AsyncConnection], Awaitable[None]]
 
 KEEP_S = 24 * 3600.0
 ABANDONED_S = 30.0
@@ -35,8 +39,9 @@ class IdempotencyRecords:
         self._database, self._clock = database, clock
 
     async def claim(
-        self, owner: str, key: str, *, fingerprint: str
+        self, owner: str, key: str, *, fingerprint: str, also: Within | None = None
     ) -> StoredAnswer | IdempotencyState:
+        """``also``: what is written in the same transaction where the claim is fresh."""
         now = self._clock()
         stale = (idempotency.c.created_at < now - KEEP_S) | (
             idempotency.c.status.is_(None) & (idempotency.c.renewed_at < now - ABANDONED_S)
@@ -53,6 +58,8 @@ class IdempotencyRecords:
                         renewed_at=now,
                     )
                 )
+                if also is not None:
+                    await also(connection)
         except IntegrityError:
             return await self._found(owner, key, fingerprint)
         return IdempotencyState.FRESH
@@ -98,25 +105,35 @@ class IdempotencyRecords:
             )
 
     async def store(self, owner: str, key: str, answer: StoredAnswer) -> None:
+        async with self._database.write_together(urgent=True) as connection:
+            await self.store_within(connection, owner, key, answer)
+
+    async def store_within(
+        self, connection: AsyncConnection, owner: str, key: str, answer: StoredAnswer
+    ) -> None:
+        """``store`` in the caller's transaction."""
         text = json.dumps(
             {"headers": dict(answer.headers), "body": base64.b64encode(answer.body).decode("ascii")}
         )
         sealed = self._database.crypt.seal(
             text, table="idempotency", row=f"{owner}/{key}", column="body"
         )
-        async with self._database.write_together(urgent=True) as connection:
-            await connection.execute(
-                update(idempotency)
-                .where(idempotency.c.scope == owner, idempotency.c.key == key)
-                .values(status=answer.status, body=sealed)
-            )
+        await connection.execute(
+            update(idempotency)
+            .where(idempotency.c.scope == owner, idempotency.c.key == key)
+            .values(status=answer.status, body=sealed)
+        )
 
     async def release(self, owner: str, key: str) -> None:
         async with self._database.write_together(urgent=True) as connection:
-            await connection.execute(
-                delete(idempotency).where(
-                    idempotency.c.scope == owner,
-                    idempotency.c.key == key,
-                    idempotency.c.status.is_(None),
-                )
+            await self.release_within(connection, owner, key)
+
+    async def release_within(self, connection: AsyncConnection, owner: str, key: str) -> None:
+        """``release`` in the caller's transaction."""
+        await connection.execute(
+            delete(idempotency).where(
+                idempotency.c.scope == owner,
+                idempotency.c.key == key,
+                idempotency.c.status.is_(None),
             )
+        )

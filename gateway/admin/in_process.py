@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from gateway.admin.dispatch import Edge
     from gateway.admin.keys import AdminKey
+    from gateway.admin.recording import Edge
     from gateway.admin.route import Route
 
 

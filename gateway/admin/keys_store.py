@@ -135,7 +135,7 @@ class AdminKeys:
         if row["expires_at"] is not None and row["expires_at"] <= now:
             return KeyRejection.EXPIRED
         if row["last_used_at"] is None or now - row["last_used_at"] > LAST_USED_RESOLUTION_S:
-            async with self._database.write() as connection:
+            async with self._database.write_together(urgent=True) as connection:
                 await connection.execute(
                     update(admin_keys).where(admin_keys.c.id == match[1]).values(last_used_at=now)
                 )

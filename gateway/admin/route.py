@@ -70,7 +70,9 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(slots=True)
 class Note:
-    """What the audit record will say; filled by the handler as it learns."""
+    """What the audit record will say; filled by the handler as it learns. ``target``: in place of
+    the path's, where the handler makes or finds what is changed.
+    """
 
     target: str = ""
     before: object = None
@@ -173,6 +175,9 @@ class Route:
     def __post_init__(self) -> None:
         if self.operation not in PERMISSIONS:
             msg = f"{self.operation}: not in the permission table"
+            raise ValueError(msg)
+        if self.creates and not self.changes:
+            msg = f"{self.operation}: creates something without a record"
             raise ValueError(msg)
         if self.binding is Binding.PATH and "{tenant}" not in self.path:
             msg = f"{self.operation}: bound by path without {{tenant}}"

@@ -16,7 +16,7 @@ from gateway.database.schema import audit
 from gateway.log import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -41,6 +41,27 @@ class AuditLog:
     async def begin(
         self, *, actor: str, action: str, tenant: str | None, target: str, request_id: str
     ) -> int:
+        async with self._database.write_together(urgent=True) as connection:
+            return await self.begin_within(
+                connection,
+                actor=actor,
+                action=action,
+                tenant=tenant,
+                target=target,
+                request_id=request_id,
+            )
+
+    async def begin_within(
+        self,
+        connection: AsyncConnection,
+        *,
+        actor: str,
+        action: str,
+        tenant: str | None,
+        target: str,
+        request_id: str,
+    ) -> int:
+        """``begin`` in the caller's transaction: it is on record once that is committed."""
         row = {
             "at": self._clock(),
             "actor": actor,
@@ -50,20 +71,33 @@ class AuditLog:
             "outcome": "begun",
             "request_id": request_id,
         }
-        async with self._database.write_together(urgent=True) as connection:
-            result = await connection.execute(insert(audit).values(row).returning(audit.c.id))
-            return int(result.scalar_one())
+        result = await connection.execute(insert(audit).values(row).returning(audit.c.id))
+        return int(result.scalar_one())
 
-    async def finish(self, entry: int, *, outcome: str, before: object, after: object) -> None:
-        """``before`` and ``after`` are free of secrets already."""
+    async def finish(
+        self,
+        entry: int,
+        *,
+        outcome: str,
+        before: object,
+        after: object,
+        target: str = "",
+        also: Callable[[AsyncConnection], Awaitable[None]] | None = None,
+    ) -> None:
+        """``before`` and ``after`` are free of secrets already. ``target``: what is only known by
+        now, empty for what was said at the beginning. ``also``: what is written in the same
+        transaction.
+        """
+        values: dict[str, object] = {"outcome": outcome, "before": before, "after": after}
+        if target:
+            values["target"] = target[:_TARGET_CHARACTERS]
         async with self._database.write_together(urgent=True) as connection:
             found = await connection.execute(
-                update(audit)
-                .where(audit.c.id == entry)
-                .values(outcome=outcome, before=before, after=after)
-                .returning(audit)
+                update(audit).where(audit.c.id == entry).values(**values).returning(audit)
             )
             row = found.mappings().one()
+            if also is not None:
+                await also(connection)
         log.info(
             "audit",
             extra=fields(

@@ -21,7 +21,7 @@ from gateway.admin import (
     AdminServices,
     admin_application,
     admin_routes,
-    dispatch,
+    recording,
 )
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
@@ -35,6 +35,7 @@ from gateway.database.audit_entries import AuditFilter
 from gateway.errors import UnavailableError
 from gateway.provisioning.request import ProvisionBody
 from gateway.tenants.document import TenantDocument
+from tests.database.test_writer import Commits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -280,6 +281,7 @@ def test_every_field_that_holds_a_secret_is_known_by_its_model() -> None:
         "client_secret",
         "secrets",
         "api_token",
+        "service_account",
         "secret",
         "previous_secret",
     }
@@ -523,7 +525,7 @@ async def test_a_request_in_flight_renews_its_key(
 ) -> None:
     renewed = asyncio.Event()
     records = api.services.idempotency
-    monkeypatch.setattr(dispatch, "RENEW_CLAIM_S", 0.001)
+    monkeypatch.setattr(recording, "RENEW_CLAIM_S", 0.001)
 
     async def renew(owner: str, key: str) -> None:
         await IdempotencyRecords.renew(records, owner, key)
@@ -623,7 +625,7 @@ async def test_a_record_that_cannot_be_written_is_told_of_what_was_done_and_of_n
 async def test_an_answer_does_not_wait_for_a_record_that_hangs_after_its_store_failed(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "SETTLE_S", 0.01)
+    monkeypatch.setattr(recording, "SETTLE_S", 0.01)
     hanging = asyncio.Event()
 
     async def finish(*_: Any, **__: Any) -> None:
@@ -639,6 +641,46 @@ async def test_an_answer_does_not_wait_for_a_record_that_hangs_after_its_store_f
         )
     assert (told.status, told.headers["Retry-After"]) == (503, "2")
     hanging.set()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}], ids=["plain", "once"])
+async def test_a_change_is_put_on_record_by_two_commits_with_or_without_idempotency_key(
+    api: Api, database: Database, headers: dict[str, str]
+) -> None:
+    """One before the change begins, one after it: each is a write to the disk that the caller waits
+    for. The revoker of these tests writes nothing.
+    """
+    key = await api.operator()
+    await api.call("GET", "/tenants", key=key)  # notes when the key was used
+    commits = Commits(database)
+    body = {"tenant": "acme", "email": "bob@acme.test", "kind": "end_sessions"}
+    made = await api.call("POST", "/revocations", json=body, key=key, headers=headers)
+    assert made.status == 201
+    assert commits.count == 2
+    page = await api.services.audit.page(AuditFilter(), position=None, limit=10)
+    assert [(e.outcome, e.target) for e in page.items] == [("done", (await made.json())["id"])]
+
+
+async def test_a_claim_that_fails_leaves_no_record_that_something_began(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record without its claim would say for ever that something stopped half-way."""
+    body = {"tenant": "acme", "email": "bob@acme.test", "kind": "end_sessions"}
+    headers = {"Idempotency-Key": "once"}
+    with pytest.MonkeyPatch.context() as patch:
+        begin = type(api.services.audit).begin_within
+
+        async def begun_and_lost(*given: Any, **more: Any) -> int:
+            await begin(*given, **more)
+            raise UnavailableError("SQL does not answer")
+
+        patch.setattr(type(api.services.audit), "begin_within", begun_and_lost)
+        lost = await api.call("POST", "/revocations", json=body, headers=headers)
+    assert lost.status == 503
+    page = await api.services.audit.page(AuditFilter(), position=None, limit=10)
+    assert page.items == []
+    again = await api.call("POST", "/revocations", json=body, headers=headers)
+    assert (again.status, "Idempotent-Replayed" in again.headers) == (201, False)
 
 
 async def test_a_reader_leaves_no_audit_record(api: Api) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from gateway.admin.dispatch import SETTLE_S
+from gateway.admin.recording import SETTLE_S
 from gateway.config.model import EMBEDDED_DATABASE
 from gateway.database import engine as database_module
 from gateway.database.engine import (
