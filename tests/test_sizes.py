@@ -36,6 +36,7 @@ LONG_MODULES: Final = {
     "hooks/event.py": "the words of all sources, and the checks of each",
     "hooks/event_applier.py": "what one event does, from look-ups to what is kept of it",
     "hooks/inbox.py": "the statements of one table, which have to agree about its states",
+    "hooks/people_register.py": "the statements of one table: what is recorded, and what is read",
     "hooks/receive/scim.py": "one handler for each operation of SCIM",
     "hooks/reconcile/graph_delta.py": "one reading: pages, tokens, what changed, what is new",
     "hooks/reconcile/google_reading.py": "one reading: pages, tokens, members, what is new",

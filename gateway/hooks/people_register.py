@@ -20,7 +20,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, exists, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
 
 from gateway.core.paging import Page
 from gateway.core.person import Person
@@ -110,11 +110,67 @@ class PeopleRegister:
     # --- what is recorded ---
 
     async def signed_in(
-        self, connection: AsyncConnection, sign_in: SignIn, *, outbox: Outbox, now: float
+        self,
+        connection: AsyncConnection,
+        sign_ins: Sequence[SignIn],
+        *,
+        outbox: Outbox,
+        now: float,
     ) -> None:
-        """Record one login, whether it was recorded before or not."""
-        key = digest(sign_in.tenant, "user", sign_in.user)
-        fresh = secrets.token_hex(16)
+        """Record logins in their order, whether they were recorded before or not."""
+        returning = await self._returning(connection, sign_ins)
+        for one in sign_ins:
+            first, changed = (
+                (False, ()) if one.id in returning else await self._put(connection, one)
+            )
+            types = ["user.created"] if first else ["user.updated"] if changed else []
+            for type_ in (*types, "user.signed_in"):
+                await outbox.add(
+                    connection,
+                    _notice(type_, one, changed if type_ == "user.updated" else ()),
+                    Origin(one.tenant, one.provider, "sign_in", "sign_in"),
+                    lane=digest(one.tenant, "person", one.user),
+                    revocation="",
+                    now=now,
+                    message_id=message_id_of(one.id, type_),
+                )
+
+    async def _returning(
+        self, connection: AsyncConnection, sign_ins: Sequence[SignIn]
+    ) -> frozenset[str]:
+        """Ids of the logins that are recorded by this: those of people who were seen before and
+        have not changed, which are nearly all. Two statements for all of them.
+        """
+        if not sign_ins:
+            return frozenset()
+        by_key: dict[str, list[SignIn]] = {}
+        for one in sign_ins:
+            by_key.setdefault(_key(one), []).append(one)
+        there = select(people).where(
+            people.c.tenant.in_({one.tenant for one in sign_ins}), people.c.key.in_(by_key)
+        )
+        rows = await connection.execute(there.order_by(people.c.id).with_for_update())
+        done, updates = set[str](), []
+        for row in rows.all():
+            one, *later = by_key[row.key]
+            if later or (row.last_began < one.began and self._changed(row, one)):
+                continue
+            done.add(one.id)
+            if row.last_began < one.began:
+                updates.append({"b_id": row.id, **_seen(row, one)})
+        if updates:
+            this = update(people).where(people.c.id == bindparam("b_id"))
+            names = (name for name in updates[0] if name != "b_id")
+            await connection.execute(
+                this.values({name: bindparam(name) for name in names}), updates
+            )
+        return frozenset(done)
+
+    async def _put(
+        self, connection: AsyncConnection, sign_in: SignIn
+    ) -> tuple[bool, tuple[str, ...]]:
+        """Whether it is the first, and what it changed."""
+        key, fresh = _key(sign_in), secrets.token_hex(16)
         made = await connection.execute(
             insert_new(self._database, people)
             .values(
@@ -133,23 +189,10 @@ class PeopleRegister:
             .on_conflict_do_nothing(index_elements=["tenant", "key"])
             .returning(people.c.id)
         )
-        changed: tuple[str, ...] = ()
-        first = made.first() is not None
-        if first:
-            await self._name(connection, fresh, sign_in)
-        else:
-            changed = await self._seen_again(connection, key, sign_in)
-        types = ["user.created"] if first else ["user.updated"] if changed else []
-        for type_ in (*types, "user.signed_in"):
-            await outbox.add(
-                connection,
-                _notice(type_, sign_in, changed if type_ == "user.updated" else ()),
-                Origin(sign_in.tenant, sign_in.provider, "sign_in", "sign_in"),
-                lane=digest(sign_in.tenant, "person", sign_in.user),
-                revocation="",
-                now=now,
-                message_id=message_id_of(sign_in.id, type_),
-            )
+        if made.first() is None:
+            return False, await self._seen_again(connection, key, sign_in)
+        await self._name(connection, fresh, sign_in)
+        return True, ()
 
     async def _seen_again(
         self, connection: AsyncConnection, key: str, sign_in: SignIn
@@ -159,23 +202,19 @@ class PeopleRegister:
         row = (await connection.execute(select(people).where(*mine).with_for_update())).first()
         if row is None or row.last_began >= sign_in.began:
             return ()
-        before = self._opened(row)
-        after = asdict(sign_in)
-        changed = tuple(
-            name for name in _PROFILE if before is None or _plain(before[name]) != after[name]
-        )
-        values: dict[str, Any] = {
-            "last_began": sign_in.began,
-            "last_sign_in_at": float(sign_in.at),
-        }
+        values, changed = _seen(row, sign_in), self._changed(row, sign_in)
         if changed:
             values["document"] = self._sealed(row.id, sign_in)
-        if sign_in.at > row.status_at + CLOCKS_S:
-            values |= {"status": "active", "deprovisioned": 0, "blocked": 0}
         await connection.execute(update(people).where(people.c.id == row.id).values(**values))
         if changed:
             await self._name(connection, row.id, sign_in)
         return changed
+
+    def _changed(self, row: Any, sign_in: SignIn) -> tuple[str, ...]:
+        before, after = self._opened(row), asdict(sign_in)
+        return tuple(
+            name for name in _PROFILE if before is None or _plain(before[name]) != after[name]
+        )
 
     async def _name(self, connection: AsyncConnection, person: str, sign_in: SignIn) -> None:
         """By what this person is found from now on."""
@@ -310,6 +349,22 @@ class PeopleRegister:
             return None
         found: dict[str, Any] = json.loads(text)
         return found
+
+
+def _key(sign_in: SignIn) -> str:
+    return digest(sign_in.tenant, "user", sign_in.user)
+
+
+def _seen(row: Any, sign_in: SignIn) -> dict[str, Any]:
+    """What a later login makes of a row, the profile apart."""
+    back = sign_in.at > row.status_at + CLOCKS_S
+    return {
+        "last_began": sign_in.began,
+        "last_sign_in_at": float(sign_in.at),
+        "status": "active" if back else row.status,
+        "deprovisioned": 0 if back else row.deprovisioned,
+        "blocked": 0 if back else row.blocked,
+    }
 
 
 def name_digest(tenant: str, kind: str, value: str) -> str:

@@ -131,6 +131,7 @@ class SignInRecorder:
         async def work(connection: AsyncConnection) -> int:
             now, former = self._clock(), 0
             begun: dict[str, float] = {}
+            sign_ins: list[SignIn] = []
             # In one order everywhere: two processes that record the same do not wait in a circle.
             for one in sorted(meant, key=lambda one: (one.tenant, one.user, one.began)):
                 if one.tenant not in begun:
@@ -138,7 +139,8 @@ class SignInRecorder:
                 if one.at + 1 < begun[one.tenant]:
                     former += 1
                     continue
-                await self._register.signed_in(connection, one, outbox=self._outbox, now=now)
+                sign_ins.append(one)
+            await self._register.signed_in(connection, sign_ins, outbox=self._outbox, now=now)
             return former
 
         return await self._committer.run(work) if meant else 0

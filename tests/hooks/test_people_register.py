@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import event, func, insert, select, update
 
 from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
@@ -119,9 +119,9 @@ class World:
     async def waiting(self, name: str = "acme") -> int:
         return int(await self.redis.command("LLEN", f"{prefix(bucket_of(name))}v"))
 
-    async def record(self, sign_in: SignIn) -> None:
+    async def record(self, *sign_ins: SignIn) -> None:
         await self.committer.run(
-            lambda c: self.register.signed_in(c, sign_in, outbox=self.outbox, now=self.now)
+            lambda c: self.register.signed_in(c, sign_ins, outbox=self.outbox, now=self.now)
         )
 
     async def tell(self, type_: str, cause: str, **names: Any) -> None:
@@ -337,11 +337,11 @@ async def test_an_entry_that_cannot_be_recorded_keeps_no_other_from_it(
     await login.finish()
     real = world.register.signed_in
 
-    async def failing(connection: Any, one: SignIn, **more: Any) -> None:
-        if one.user == "sub-mallory":
+    async def failing(connection: Any, sign_ins: Sequence[SignIn], **more: Any) -> None:
+        if any(one.user == "sub-mallory" for one in sign_ins):
             msg = "nobody foresaw it"
             raise ValueError(msg)
-        await real(connection, one, **more)
+        await real(connection, sign_ins, **more)
 
     monkeypatch.setattr(world.register, "signed_in", failing)
     assert await world.recorder().round() == 1
@@ -491,3 +491,88 @@ async def test_a_child_session_is_no_login(
 ) -> None:
     await child_of(sessions, await login.finish())
     assert await world.waiting() == 1
+
+
+AGAIN: dict[str, list[SignIn]] = {
+    "nobody": [],
+    "returning": [sign_in("alice", id="a2", began=2000), sign_in("bob", id="b2", began=2000)],
+    "recorded before": [sign_in("alice"), sign_in("bob")],
+    "late": [sign_in("alice", id="a0", began=500, groups=("other",)), sign_in("bob", id="b0")],
+    "a change among others": [
+        sign_in("alice", id="a2", began=2000, groups=("admins",)),
+        sign_in("bob", id="b2", began=2000),
+        sign_in("carol", id="c1"),
+    ],
+    "one person twice": [
+        sign_in("alice", id="a2", began=2000, roles=("boss",)),
+        sign_in("alice", id="a3", began=3000),
+        sign_in("bob", id="b2", began=2000),
+    ],
+    "back after the end of access": [
+        sign_in("alice", id="a2", began=2000, at=int(NOW + 2 * CLOCKS_S)),
+        sign_in("bob", id="b2", began=2000, at=int(NOW + CLOCKS_S / 2)),
+    ],
+    "another tenant's of the same name": [
+        sign_in("alice", id="g1", tenant="globex", began=2000),
+        sign_in("alice", id="a2", began=2000),
+    ],
+}
+
+
+async def rows(world: World) -> list[tuple[Any, ...]]:
+    async with world.database.read() as connection:
+        found = await connection.execute(
+            select(
+                people.c.tenant,
+                people.c.key,
+                people.c.status,
+                people.c.deprovisioned,
+                people.c.blocked,
+                people.c.last_began,
+                people.c.last_sign_in_at,
+            ).order_by(people.c.tenant, people.c.key)
+        )
+        names = await connection.execute(select(people_names.c.name).order_by(people_names.c.name))
+        return [*map(tuple, found), *map(tuple, names)]
+
+
+@pytest.mark.parametrize("later", AGAIN.values(), ids=AGAIN)
+async def test_logins_recorded_together_leave_what_they_would_one_by_one(
+    world: World, later: list[SignIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody(*_: object) -> frozenset[str]:
+        return frozenset()
+
+    outcomes = []
+    for together in (False, True):
+        async with world.database.write() as connection:
+            for table in (people_names, people, webhooks_outbox):
+                await connection.execute(table.delete())
+        await world.record(sign_in("alice"), sign_in("bob"))
+        for name in ("alice", "bob"):
+            await world.tell("user.deprovisioned", "idp", idp_subject=f"00u-{name}")
+        if together:
+            await world.record(*later)
+        else:
+            with monkeypatch.context() as patch:
+                patch.setattr(world.register, "_returning", nobody)
+                for one in later:
+                    await world.record(one)
+        outcomes.append((await rows(world), await world.told()))
+    assert outcomes[0] == outcomes[1]
+
+
+async def test_people_who_return_cost_two_statements_together(world: World) -> None:
+    world.targets.events = frozenset({"user.created"})
+    names = [f"p{number}" for number in range(40)]
+    await world.record(*(sign_in(name) for name in names))
+    said: list[str] = []
+
+    @event.listens_for(world.database._engine.sync_engine, "before_cursor_execute")
+    def _said(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        said.append(statement.split(maxsplit=1)[0])
+
+    await world.record(*(sign_in(name, id=f"{name}-2", began=2000) for name in names))
+    assert said.count("SELECT") == 1
+    assert said.count("UPDATE") == 1
+    assert "INSERT" not in said
