@@ -96,6 +96,7 @@ CHANGES: dict[str, Any] = {
     "allowed_groups": "any",
     "allowed_roles": ["auditor"],
     "client": "managed",
+    "pool": "other",
     "client_id": "9zzglobex",
     "client_secret": OTHER_SECRET,
     "scopes": ["openid", "profile"],
@@ -403,6 +404,7 @@ WISHES: dict[str, Any] = {
     "default_provider": "acme-okta",
     "fallback_providers": ["acme-okta"],
     "custom_attributes": ["custom:plan"],
+    "pool": "other",
 }
 PROVIDER_WISHES: dict[str, Any] = {
     "name": "globex-okta",
