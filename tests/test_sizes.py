@@ -69,6 +69,7 @@ LONG_MODULES: Final = {
 }
 LONG_FUNCTIONS: Final = {
     "admin/dispatch.py:_serve": "the order of a request's checks, which is their meaning",
+    "admin/routes/pool_users.py:PoolUserRoutes.routes": "a table",
     "admin/routes/provisioning.py:ProvisioningRoutes.routes": "a table",
     "admin/routes/tenants.py:TenantRoutes.routes": "a table",
     "cli/ingress.py:doctor_command": "its parameters are the options",

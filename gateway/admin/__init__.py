@@ -25,6 +25,7 @@ from gateway.admin.recording import Edge
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
 from gateway.admin.routes.hooks import HookRoutes
 from gateway.admin.routes.people import PeopleRoutes
+from gateway.admin.routes.pool_users import PoolUserRoutes
 from gateway.admin.routes.provisioning import ProvisioningRoutes
 from gateway.admin.routes.records import AuditRoutes, ExplainRoutes
 from gateway.admin.routes.revocations import RevocationRoutes
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
     from gateway.hooks.views import DeliveryRecords, MessageRecords
+    from gateway.provisioning.member_changes import Members
     from gateway.provisioning.service import Onboarding
     from gateway.revocation.blocks import BlockDirectory
     from gateway.sessions.api import Revoker, SessionDirectory
@@ -96,6 +98,7 @@ class AdminServices:
     deliveries: DeliveryRecords | None = None
     messages: MessageRecords | None = None
     people: PeopleRegister | None = None
+    members: Members | None = None
     hook_targets: Callable[[str], Sequence[HookTarget]] = _no_targets
     """Of a tenant, one for each provider: what can still lift its blocks."""
     is_tenant: IsTenant = _whoever
@@ -157,6 +160,8 @@ def admin_routes(
         routes += MessageRoutes(services.messages).routes()
     if services.people is not None:
         routes += PeopleRoutes(services.people, services.is_tenant).routes()
+    if services.members is not None:
+        routes += PoolUserRoutes(services.members).routes()
     return (*routes, *services.more)
 
 

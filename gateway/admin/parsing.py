@@ -215,6 +215,7 @@ POSITIONS: Mapping[str, re.Pattern[str]] = {
     "list_blocks": re.compile(rf"{_TIME} [A-Za-z0-9_-]{{1,64}}"),
     "list_audit": re.compile(r"[0-9]{1,18}"),
     "list_people": re.compile(r"[0-9a-f]{32}"),
+    "list_pool_users": re.compile(r"[\x21-\x7e]{1,4000}"),
     "list_deliveries": re.compile(r"[0-9]{1,18}"),
     "list_messages": re.compile(r"[0-9]{1,18}"),
 }

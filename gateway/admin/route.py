@@ -34,6 +34,7 @@ PARAMETERS: Mapping[str, str] = {
     "delivery": r"[A-Za-z0-9_.:-]{1,128}",
     "message": r"[A-Za-z0-9_.:-]{1,128}",
     "person": r"[A-Za-z0-9_.:-]{1,128}",
+    "pool_user": r"[A-Za-z0-9_.:-]{1,128}",
     "provider": r"[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])",
     "nonce": r"[A-Za-z0-9_-]{1,128}",
 }

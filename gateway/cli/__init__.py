@@ -38,6 +38,7 @@ COMMANDS = {
     "provision": ("gateway.cli.provision", "Create and check a tenant's resources in Cognito."),
     "policy": ("gateway.cli.policy", "Explain the decision for a request."),
     "people": ("gateway.cli.people", "Show who signed in at a tenant's applications."),
+    "users": ("gateway.cli.users", "Manage users of the Cognito pool who are a tenant's."),
     "sessions": ("gateway.cli.sessions", "List and end sessions."),
     "app-passwords": ("gateway.cli.app_passwords", "List and revoke users' app passwords."),
     "blocks": ("gateway.cli.blocks", "Block users, and unblock them."),

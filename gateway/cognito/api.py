@@ -41,10 +41,16 @@ log = logging.getLogger(__name__)
 OPERATIONS = frozenset(
     {
         "AddCustomAttributes",
+        "AdminAddUserToGroup",
+        "AdminCreateUser",
+        "AdminDeleteUser",
         "AdminDisableUser",
         "AdminEnableUser",
         "AdminGetUser",
         "AdminListGroupsForUser",
+        "AdminRemoveUserFromGroup",
+        "AdminResetUserPassword",
+        "AdminSetUserPassword",
         "AdminUpdateUserAttributes",
         "AdminUserGlobalSignOut",
         "CreateGroup",
@@ -65,6 +71,7 @@ OPERATIONS = frozenset(
         "ListIdentityProviders",
         "ListUserPoolClients",
         "ListUsers",
+        "ListUsersInGroup",
         "UpdateIdentityProvider",
         "UpdateUserPoolClient",
     }

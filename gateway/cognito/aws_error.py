@@ -30,6 +30,7 @@ READS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("DescribeUserPoolDomain", {"Domain": NOBODY}),
     ("GetGroup", {"GroupName": NOBODY}),
     ("ListGroups", {"Limit": 1}),
+    ("ListUsersInGroup", {"GroupName": NOBODY}),
 )
 """Every operation of the policy that reads."""
 _SIGNED_WRONGLY: Final = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})

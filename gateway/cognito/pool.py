@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cognito import shapes
 from gateway.cognito.api import CognitoRejectedError
-from gateway.cognito.pool_users import PoolGroup, SignInPages
+from gateway.cognito.pool_users import PoolGroup, SignInPages, read_settings
 from gateway.core.model import DEFAULT_POOL
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.cognito.api import CognitoApi
     from gateway.cognito.desired import Actual, ActualClient, ActualProvider
+    from gateway.cognito.pool_users import PoolSettings
     from gateway.config.user_pools import CognitoQuotas
 
 NOT_FOUND = "ResourceNotFoundException"
@@ -122,6 +123,11 @@ class Pool:
 
     async def delete_style(self, style_id: str) -> None:
         await self._delete("DeleteManagedLoginBranding", ManagedLoginBrandingId=style_id)
+
+    async def settings(self) -> PoolSettings:
+        """What the pool asks of its own users."""
+        answer = await self.api.call("DescribeUserPool", idempotent=True)
+        return read_settings(answer["UserPool"])
 
     async def group(self, name: str) -> PoolGroup | None:
         try:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from gateway.cognito.api import CognitoApi
 
-_GONE = frozenset({"UserNotFoundException", "ResourceNotFoundException"})
-_FEDERATED = "EXTERNAL_PROVIDER"
+GONE = frozenset({"UserNotFoundException", "ResourceNotFoundException"})
+FEDERATED = "EXTERNAL_PROVIDER"
 _UNENCODED = ".-*_"
 """What Cognito leaves as it is when it writes a list into an attribute."""
 _NO_GROUPS = "[]"
@@ -79,7 +79,7 @@ class CognitoUsers:
             attributes.get("sub", ""),
             attributes.get("email", ""),
             attributes.get(OID, ""),
-            answer.get("UserStatus", _FEDERATED) != _FEDERATED,
+            answer.get("UserStatus", FEDERATED) != FEDERATED,
         )
 
     async def groups_of(self, username: str) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ class CognitoUsers:
 
     async def _groups(self, username: str) -> AsyncIterator[dict[str, Any]]:
         token: str | None = None
-        while _can_be_a_username(username):
+        while can_be_a_username(username):
             more = {"NextToken": token} if token else {}
             try:
                 answer = await self._api.call(
@@ -99,7 +99,7 @@ class CognitoUsers:
                     **more,
                 )
             except CognitoRejectedError as refused:
-                if refused.code in _GONE:
+                if refused.code in GONE:
                     return
                 raise
             for group in answer.get("Groups", ()):
@@ -109,12 +109,12 @@ class CognitoUsers:
                 return
 
     async def _get(self, username: str) -> dict[str, Any] | None:
-        if not _can_be_a_username(username):
+        if not can_be_a_username(username):
             return None
         try:
             return await self._api.call("AdminGetUser", idempotent=True, Username=username)
         except CognitoRejectedError as refused:
-            if refused.code in _GONE:
+            if refused.code in GONE:
                 return None
             raise
 
@@ -221,18 +221,18 @@ class CognitoUsers:
                 return
 
     async def _do(self, operation: str, username: str, **more: object) -> bool:
-        if not _can_be_a_username(username):
+        if not can_be_a_username(username):
             return False
         try:
             await self._api.call(operation, idempotent=True, Username=username, **more)
         except CognitoRejectedError as refused:
-            if refused.code in _GONE:
+            if refused.code in GONE:
                 return False
             raise
         return True
 
 
-def _can_be_a_username(text: str) -> bool:
+def can_be_a_username(text: str) -> bool:
     """Whether Cognito takes it as ``Username``. Who is named by anything else is not in the pool,
     and asking would fail all that is asked for together with it.
     """

@@ -13,6 +13,8 @@ class Scope(StrEnum):
     PROVISION = "provision"
     SESSIONS_READ = "sessions:read"
     SESSIONS_REVOKE = "sessions:revoke"
+    USERS_READ = "users:read"
+    USERS_WRITE = "users:write"
     HOOKS = "hooks"
     AUDIT_READ = "audit:read"
     DOCTOR = "doctor"

@@ -6,10 +6,14 @@ import ipaddress
 import secrets
 from typing import TYPE_CHECKING
 
+from gateway.cognito.own_users import OwnUsers
 from gateway.cognito.pool import Pool
 from gateway.cognito.pools import Pools
+from gateway.cognito.users import CognitoUsers
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.journal import SqlJournal
+from gateway.provisioning.member_changes import MemberChanges, Members
+from gateway.provisioning.members import MemberDirectory
 from gateway.provisioning.registrar import RegistryOfProvisioning
 from gateway.provisioning.runner import Provisioning
 from gateway.provisioning.service import Onboarding
@@ -20,7 +24,11 @@ if TYPE_CHECKING:
 
     from gateway.cognito.api import CognitoApi
     from gateway.config.model import Config
+    from gateway.core.model import Tenant
+    from gateway.core.tenants import TenantTable
     from gateway.database.engine import Database
+    from gateway.revocation.cognito_sync import PoolPeople
+    from gateway.sessions.api import Revoker
     from gateway.tenants.database import TenantDatabase
     from gateway.tenants.snapshot_record import Record
 
@@ -59,3 +67,24 @@ def onboarding_over(
         ),
         registrar.name_conflict,
     )
+
+
+def members_over(
+    onboarding: Onboarding,
+    apis: Mapping[str, CognitoApi],
+    people: PoolPeople,
+    revoker: Revoker,
+    *,
+    table: Callable[[], TenantTable],
+) -> Members:
+    """Tenants' users of the pools that ``onboarding`` works with."""
+
+    def tenant(name: str) -> Tenant | None:
+        return table().by_id(name)
+
+    by_pool = {}
+    for name, pool in onboarding.provisioning.pools.by_name.items():
+        api = apis[name]
+        directory = MemberDirectory(pool, CognitoUsers(api), OwnUsers(api), people, tenant)
+        by_pool[name] = MemberChanges(directory, revoker)
+    return Members(by_pool, tenant)

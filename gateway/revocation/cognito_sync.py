@@ -47,6 +47,7 @@ from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.core.canonical import canonical_address, canonical_id, id_spellings
 from gateway.core.model import ProviderKind
 from gateway.core.pool_groups import tenants_of
+from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.database.leader import LEASE_S
 from gateway.errors import UnavailableError
 from gateway.log import fields
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 
     from gateway.cognito.users import CognitoUsers, PoolUser
     from gateway.core.model import Provider, Tenant
-    from gateway.core.revocation import RevocationRequest, Who
     from gateway.core.tenants import TenantTable
     from gateway.revocation.api import DisabledUsers, Recorded, RevocationRecord, Standing
     from gateway.revocation.service import StoreRevoker
@@ -505,6 +505,28 @@ class PoolPeople:
                 extra=fields(tenant=one.tenant, block=one.block),
             )
         return user
+
+    async def disable_now(self, request: RevocationRequest, username: str, *, pool: str) -> None:
+        """What this block does to that user in the pool, without waiting for the record to be
+        followed; nothing where it was lifted meanwhile.
+        """
+        for block in await self._standing_of(request):
+            if block.group is None:
+                await self._disable(username, block, pool)
+                return
+
+    async def is_blocked(self, tenant: str, *, sub: str, email: str, provider: str) -> bool:
+        """Whether a block in force names this one of the pool's own users. ``provider``: by which
+        they sign in to the tenant.
+        """
+        names = [Who(user=sub), Who(idp_subject=sub), *([Who(email=email)] if email else [])]
+        requests = [
+            RevocationRequest(tenant, replace(who, provider=at), RevocationKind.BLOCK, "", "")
+            for who in names
+            for at in (None, provider)
+        ]
+        marks = [mark for r in requests for mark in self._revoker.revocation_keys(r).marks]
+        return any(s.group is None for s in await self._record.standing_of(tenant, marks))
 
     def _is_meant(self, who: Who, user: PoolUser, tenant_id: str) -> bool:
         """Whether a block by these names is against this user."""

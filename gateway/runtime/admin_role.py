@@ -34,7 +34,7 @@ from gateway.errors import ConfigError, UnavailableError
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.people import SignedIn
 from gateway.log import fields
-from gateway.provisioning.wiring import onboarding_over
+from gateway.provisioning.wiring import members_over, onboarding_over
 from gateway.revocation.acknowledgement import Acknowledgements
 from gateway.revocation.cognito_sync import PoolPeople
 from gateway.revocation.disabled_users import SqlDisabledUsers
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
     from gateway.database.leader import Leader
     from gateway.keys.file import KeyFile
+    from gateway.provisioning.member_changes import Members
     from gateway.provisioning.service import Onboarding
     from gateway.sessions.api import TenantSource
     from gateway.sessions.connection import RedisClient
@@ -218,6 +219,9 @@ async def admin_role(
         in_force=stores.in_force,
     )
     blocks = Restrictions(database)
+    onboarding, members = await _over_cognito(
+        config, ring, redis, tenants, stores, hooks.leader("pool_people"), stack
+    )
 
     def sealing() -> tuple[bytes, ...]:
         return tuple(key.material for key in ring().sealing)
@@ -248,9 +252,8 @@ async def admin_role(
             clock=clock,
             entropy=secrets.token_bytes,
         ),
-        onboarding=await _onboarding(
-            config, ring, redis, tenants, stores, hooks.leader("pool_people"), stack
-        ),
+        onboarding=onboarding,
+        members=members,
         revoker=stores.revoker,
         sessions=directory,
         blocks=blocks,
@@ -279,7 +282,7 @@ async def admin_role(
     return AdminRole(admin_application(services), hooks.app, local, pages)
 
 
-async def _onboarding(
+async def _over_cognito(
     config: Config,
     ring: KeyFile,
     redis: RedisClient,
@@ -287,9 +290,10 @@ async def _onboarding(
     stores: AdminStores,
     leader: Leader,
     stack: AsyncExitStack,
-) -> Onboarding | None:
-    """With its recovery of interrupted runs, the end of replaced clients, and the pool's people
-    kept in step; None where the AWS SDK is not installed, and then there are no such routes.
+) -> tuple[Onboarding, Members] | tuple[None, None]:
+    """Onboarding, with its recovery of interrupted runs and the end of replaced clients; and the
+    pool's users, kept in step. None where the AWS SDK is not installed, and then there are no such
+    routes.
     """
     try:
         apis = {
@@ -298,7 +302,7 @@ async def _onboarding(
         }
     except ConfigError as error:
         log.warning("provisioning_off", extra=fields(detail=str(error)))
-        return None
+        return None, None
     onboarding = onboarding_over(
         config,
         apis,
@@ -324,7 +328,9 @@ async def _onboarding(
     )
     stack.push_async_callback(_resign, leader)
     await stack.enter_async_context(background_task(forever(people.run)))
-    return onboarding
+    return onboarding, members_over(
+        onboarding, apis, people, stores.revoker, table=lambda: tenants.table
+    )
 
 
 async def _resign(leader: Leader | RedisLeader) -> None:

@@ -23,6 +23,7 @@ from tests.admin.rooms import (
     Links,
     Messages,
     Onboardings,
+    PoolMembers,
     Probes,
     Register,
     Revocations,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
+    from gateway.provisioning.member_changes import Members
     from gateway.provisioning.service import Onboarding
     from gateway.tenants.batch import TenantBatches
 
@@ -127,6 +129,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         deliveries=Deliveries(),
         messages=Messages(),
         people=cast("PeopleRegister", Register()),
+        members=cast("Members", PoolMembers()),
         hook_setup=cast("HookSetup", Desk()),
         more=DoctorRoutes(
             Probes(),

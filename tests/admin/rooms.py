@@ -8,15 +8,19 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gateway.cognito.api import CognitoRejectedError
+from gateway.cognito.own_users import OwnUser
+from gateway.cognito.pool_users import read_settings
 from gateway.core import signed_link
 from gateway.core.model import AppClient, Secret
 from gateway.core.paging import Page
-from gateway.core.revocation import RevocationRequest, RevocationStatus, Who
+from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.hooks.activity import HookActivity
 from gateway.hooks.people_register import KnownPerson
 from gateway.hooks.setup import SetupInstructions
 from gateway.hooks.views import DeliveryView, MessageView
 from gateway.provisioning.credentials import ClientCredentials
+from gateway.provisioning.members import Changed, Member, MemberPage
 from gateway.provisioning.plan_rows import Plan, Resource, Step, Verb
 from gateway.provisioning.proposal import Proposal
 from gateway.provisioning.runner import Done
@@ -32,7 +36,9 @@ from gateway.tenants.index import TenantFilter, is_within
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
+    from gateway.cognito.pool_users import PoolSettings
     from gateway.core.json_types import Json
+    from gateway.provisioning.members import Caller, NewMember
     from gateway.provisioning.request import ProvisionBody
     from gateway.tenants.document import TenantDocument
     from gateway.tenants.stored import Actor
@@ -332,6 +338,71 @@ class Register:
 
     async def find(self, tenant: str, person: str) -> KnownPerson | None:
         return self.person if (tenant, person) == ("acme", "u1") else None
+
+
+class PoolMembers:
+    """One user of the pool, of acme; in place of ``Members``, its directory and its
+    invitations.
+    """
+
+    password = "Xq7-not-to-be-seen-anywhere-else"
+    member = Member(
+        OwnUser(
+            "bob",
+            "u1",
+            "bob@acme.test",
+            email_verified=True,
+            name="Bob",
+            status="CONFIRMED",
+            enabled=True,
+            created_at=1.0,
+            modified_at=2.0,
+        ),
+        ("admins",),
+        shared=False,
+        blocked=False,
+    )
+
+    @property
+    def directory(self) -> PoolMembers:
+        return self
+
+    invitations = directory
+
+    def of(self, tenant: str) -> PoolMembers:
+        assert tenant == "acme"
+        return self
+
+    async def settings(self, tenant: str) -> PoolSettings:
+        return read_settings({"MfaConfiguration": "ON"})
+
+    async def page(self, tenant: str, *, token: str | None, **_: Any) -> MemberPage:
+        if token == "stale":
+            raise CognitoRejectedError("InvalidParameterException", "Invalid pagination token")
+        return MemberPage([self.member], None if token else "t+/=")
+
+    async def find(self, tenant: str, sub: str, **_: Any) -> Member | Rejected:
+        return self.member if sub == "u1" else Rejected("not_found", "")
+
+    async def create(self, tenant: str, new: NewMember, **_: Any) -> Changed | Rejected:
+        if new.email.startswith("there"):
+            return Rejected("exists", "there is one")
+        return Changed(self.member, password=None if new.by_mail else Secret(self.password))
+
+    async def invite(self, tenant: str, sub: str, *, by_mail: bool, **_: Any) -> Changed:
+        return Changed(self.member, password=None if by_mail else Secret(self.password))
+
+    async def reset(self, tenant: str, sub: str, *, by: Caller) -> Changed:
+        if sub == "often":
+            raise CognitoRejectedError("LimitExceededException", "Attempt limit exceeded")
+        return await self._changed(tenant, sub, by=by)
+
+    async def _changed(self, tenant: str, sub: str, *_: Any, by: Caller, **__: Any) -> Changed:
+        who = Who(user=sub)
+        request = RevocationRequest(tenant, who, RevocationKind.END_SESSIONS, "left", by.source)
+        return Changed(self.member, RevocationStatus("r1", request, 1.0, 1.0, (), 2.0, 1))
+
+    disable = enable = set_groups = remove = delete = _changed
 
 
 class Desk:

@@ -29,6 +29,7 @@ PROVISION = {
     "group": "app-users",
     "allowed_domain": "acme.test",
 }
+POOL_USERS = "/tenants/acme/pool-users"
 NOBODY = 403
 HIDDEN = 404
 FILTERED = 200
@@ -81,6 +82,38 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "end_session": (Scope.SESSIONS_REVOKE, "DELETE", "/sessions/acme-1", None, 200, HIDDEN),
     "list_people": (Scope.SESSIONS_READ, "GET", "/tenants/acme/users", None, 200, NOBODY),
     "get_person": (Scope.SESSIONS_READ, "GET", "/tenants/acme/users/u1", None, 200, NOBODY),
+    "list_pool_users": (Scope.USERS_READ, "GET", f"{POOL_USERS}", None, 200, NOBODY),
+    "get_pool_settings": (
+        Scope.USERS_READ,
+        "GET",
+        "/tenants/acme/pool-user-settings",
+        None,
+        200,
+        NOBODY,
+    ),
+    "get_pool_user": (Scope.USERS_READ, "GET", f"{POOL_USERS}/u1", None, 200, NOBODY),
+    "create_pool_user": (
+        Scope.USERS_WRITE,
+        "POST",
+        f"{POOL_USERS}",
+        {"email": "new@acme.test"},
+        201,
+        NOBODY,
+    ),
+    "invite_pool_user": (Scope.USERS_WRITE, "POST", f"{POOL_USERS}/u1/invite", {}, 200, NOBODY),
+    "disable_pool_user": (Scope.USERS_WRITE, "POST", f"{POOL_USERS}/u1/disable", {}, 200, NOBODY),
+    "enable_pool_user": (Scope.USERS_WRITE, "POST", f"{POOL_USERS}/u1/enable", None, 200, NOBODY),
+    "reset_pool_user": (Scope.USERS_WRITE, "POST", f"{POOL_USERS}/u1/reset", None, 200, NOBODY),
+    "put_pool_user_groups": (
+        Scope.USERS_WRITE,
+        "PUT",
+        f"{POOL_USERS}/u1/groups",
+        {"groups": []},
+        200,
+        NOBODY,
+    ),
+    "remove_pool_user": (Scope.USERS_WRITE, "POST", f"{POOL_USERS}/u1/remove", None, 200, NOBODY),
+    "delete_pool_user": (Scope.USERS_WRITE, "DELETE", f"{POOL_USERS}/u1", None, 200, NOBODY),
     "list_app_passwords": (
         Scope.SESSIONS_READ,
         "GET",

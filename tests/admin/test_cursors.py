@@ -167,6 +167,7 @@ async def test_no_cursor_is_a_fault_or_an_outage(
         "list_deliveries",
         "list_messages",
         "list_people",
+        "list_pool_users",
     }
     application = web.Application()
     application.add_subapp(PREFIX, admin_application(services))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.admin.problem import Code
+from gateway.admin.routes.pool_user_models import DisableBody, InvitationBody, PoolUserBody
 from gateway.config.types import HeaderSetting
 from gateway.provisioning.request import (
     OidcProviderBody,
@@ -111,6 +112,9 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
         {"kind": "saml", "metadata_url": "https://acme.okta.com/metadata"},
     ),
     "PoolUsersBody": (PoolUsersBody, {"kind": "cognito"}),
+    "PoolUserBody": (PoolUserBody, {"email": "bob@acme.test"}),
+    "InvitationBody": (InvitationBody, {}),
+    "DisableBody": (DisableBody, {}),
 }
 
 

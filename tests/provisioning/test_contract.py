@@ -17,12 +17,15 @@ import yaml
 
 from demo.cognito.pool import User
 from gateway.cognito.api import OPERATIONS, CognitoRejectedError
+from gateway.cognito.own_users import OwnUsers, temporary_password
 from gateway.cognito.users import CognitoUsers
 from gateway.provisioning.runner import Done
 from tests.provisioning.bench import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from gateway.cognito.pool import Pool
 
 DEPLOY = Path(__file__).parents[2] / "deploy/aws"
 _CLASSES = ((r"\p{L}\p{M}\p{S}\p{N}\p{P}", r"\S"), (r"\p{Z}", r"\s"))
@@ -108,8 +111,29 @@ async def everything(bench: Bench) -> None:
     assert await users.sign_out("initech-okta_00u1")
     assert await users.disable("initech-okta_00u1")
     assert await users.enable("initech-okta_00u1")
-    assert await users.groups_of("initech-okta_00u1") == ()
+    await members(pool)
     assert isinstance(await bench.service.destroy("initech", actor="test"), Done)
+
+
+async def members(pool: Pool) -> None:
+    """What is done to users of the pool."""
+    own = OwnUsers(pool.api)
+    settings = await pool.settings()
+    await own.create_group("tenants/initech", description="")
+    attributes = {"email": "own@initech.test", "email_verified": "true", "name": "Owen"}
+    made = await own.create("owen", attributes, password=temporary_password(settings))
+    assert made is not None
+    await own.add_to_group("owen", "tenants/initech")
+    await own.invite("owen")
+    await own.set_temporary_password("owen", temporary_password(settings))
+    assert await CognitoUsers(pool.api).groups_of("owen") == ("tenants/initech",)
+    page = await own.in_group("tenants/initech", limit=20, token=None)
+    assert page is not None
+    assert [user.username for user in page.users] == ["owen"]
+    with pytest.raises(CognitoRejectedError):
+        await own.reset_password("owen")  # no password of their own yet
+    await own.remove_from_group("owen", "tenants/initech")
+    await own.delete("owen")
 
 
 async def test_every_request_validates_under_awss_model_and_every_operation_is_used(
