@@ -46,6 +46,7 @@ def test_a_user_of_the_pool_is_created_signs_in_and_is_out_when_disabled(
         foreign.attributes["email_verified"] = "true"
         foreign.groups.append("tenants/acme")
         sign_in(page, "eve", OWN)
+        page.wait_for_url("**/_auth/**")
         assert page.locator("#person").count() == 0
         page.context.clear_cookies()
 
@@ -81,7 +82,9 @@ def test_a_user_of_the_pool_is_created_signs_in_and_is_out_when_disabled(
 
         assert call(fronted, "POST", f"{user}/enable")[0] == 200
         page.goto(home)
+        asked = page.url
         sign_in(page, "peter@initech.test", OWN)
+        page.wait_for_url(lambda url: "/login" in url and url != asked)
         # So soon after a block, a login goes through Cognito's /logout once, and begins again.
         sign_in(page, "peter@initech.test", OWN)
         expect(page.locator("#person")).to_contain_text("peter@initech.test")
