@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+import base64
+import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from lxml import etree
+from signxml.algorithms import CanonicalizationMethod
+from signxml.signer import XMLSigner
 
 from demo.cognito.pool import IdentityProvider
-from demo.idp.saml import ASSERTION, DS, PROTOCOL
+from demo.idp.saml import ASSERTION, DS, PROTOCOL, certificate_of
 from tests.demo.relying_party import RelyingParty, query
 from tests.support.browserless import Person
 from tests.support.spare_keys import spare_keys
@@ -111,17 +116,69 @@ def _twice(text: str) -> str:
     return str(etree.tostring(root, encoding="unicode"))
 
 
+def _around(text: str) -> str:
+    """The forged assertion holds the signed one, as an object of its own signature."""
+    root = etree.fromstring(text)
+    (signed,) = root.findall(f"{{{ASSERTION}}}Assertion")
+    forged = etree.fromstring(
+        etree.tostring(signed, encoding="unicode").replace("peter@initech.test", CEO)
+    )
+    forged.set("ID", "_forged")
+    root.replace(signed, forged)
+    (signature,) = forged.findall(f"{{{DS}}}Signature")
+    etree.SubElement(signature, f"{{{DS}}}Object").append(signed)
+    return str(etree.tostring(root, encoding="unicode"))
+
+
+def _same_id(text: str) -> str:
+    """Two assertions of one ID: whoever looks the ID up finds the signed one, or the other."""
+    root = etree.fromstring(text)
+    (signed,) = root.findall(f"{{{ASSERTION}}}Assertion")
+    forged = _without_signature(etree.tostring(signed, encoding="unicode"))
+    root.append(etree.fromstring(forged.replace("peter@initech.test", CEO)))
+    return str(etree.tostring(root, encoding="unicode"))
+
+
+def _signed_by_others(text: str) -> str:
+    """A whole signature of a key that came along with it (KeyInfo) and is in no metadata."""
+    key = spare_keys()().private
+    root = etree.fromstring(text)
+    (signed,) = root.findall(f"{{{ASSERTION}}}Assertion")
+    bare = etree.fromstring(
+        _without_signature(etree.tostring(signed, encoding="unicode")).replace("peter@", "ceo@")
+    )
+    again = XMLSigner(c14n_algorithm=EXCLUSIVE).sign(
+        bare,
+        key=key,
+        cert=[certificate_of(key, now=time.time())],
+        reference_uri=f"#{bare.get('ID')}",
+        id_attribute="ID",
+    )
+    root.replace(signed, again)
+    return str(etree.tostring(root, encoding="unicode"))
+
+
+CEO = "ceo@initech.test"
+EXCLUSIVE = CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0
 XXE = '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/hostname">]>'
+LAUGHS = '<!DOCTYPE r [<!ENTITY h "ha"><!ENTITY l "&h;&h;&h;">]>'
 FORGERIES: dict[str, Callable[[str], str]] = {
     "no signature": _without_signature,
     "another person": _changed("peter@initech.test</", "ceo@initech.test</"),
     "signature wrapping": _wrapped,
+    "signature wrapping: within its own signature": _around,
     "two assertions": _twice,
-    "comment in NameID": _changed(
-        "peter@initech.test</saml:NameID>", "ceo@initech.test<!---->.evil.test</saml:NameID>"
-    ),
+    "two assertions of one ID": _same_id,
+    "another key": _signed_by_others,
     "external entity": lambda text: XXE + text.replace("peter@initech.test</", "&x;</"),
-    "another algorithm": _changed("xmldsig-more#rsa-sha256", "xmldsig-more#none"),
+    "entities within entities": lambda text: LAUGHS + text.replace("peter@initech.test</", "&l;</"),
+    "algorithm none": _changed("xmldsig-more#rsa-sha256", "xmldsig-more#none"),
+    "algorithm without a key": _changed(
+        "2001/04/xmldsig-more#rsa-sha256", "2000/09/xmldsig#hmac-sha1"
+    ),
+    "no reference": lambda text: re.sub(r"<ds:Reference .*</ds:Reference>", "", text),
+    "a reference to nothing": lambda text: re.sub(r'URI="#[^"]*"', 'URI="#_nobody"', text),
+    "too long": lambda text: text + " " * 100_000,
     "other destination": _changed('Destination="http', 'Destination="https'),
     "other request": _changed('InResponseTo="_', 'InResponseTo="_0'),
     "no success": _changed("status:Success", "status:Requester"),
@@ -152,6 +209,7 @@ DRAFTS: dict[str, Callable[[ResponseDraft], None]] = {
     "recipient": _set(recipient="https://elsewhere.test/acs"),
     "issuer": _set(issuer="https://elsewhere.test/saml"),
     "unsolicited": _set(in_response_to=None),
+    "not valid yet": lambda draft: _set(issued_at=draft.issued_at + 120)(draft),
     "no NameID": _set(name_id=""),
 }
 
@@ -161,6 +219,58 @@ async def test_an_assertion_for_somebody_else_signs_nobody_in(saml: Saml, name: 
     saml.face.spoil = DRAFTS[name]
     async with Person() as person:
         answer = await saml.log_in(person)
+    assert answer["error"] == "server_error" and "code" not in answer, answer
+
+
+async def test_a_comment_cuts_no_name_short(saml: Saml) -> None:
+    """Canonical XML has no comments, so the signature holds; who reads the text up to the comment
+    reads another name (CVE-2017-11427 and its like).
+    """
+    saml.face.forge = _changed("peter@initech.test</", "peter@<!-- -->initech.test</")
+    async with Person() as person:
+        page = await person.log_in(saml.party.authorize_url("initech-saml"), "peter@initech.test")
+        status, tokens = await saml.party.redeem(await person.submit(page))
+    assert status == 200, tokens
+    claims = saml.party.verified(tokens["id_token"])
+    assert claims["identities"][0]["userId"] == claims["email"] == "peter@initech.test"
+
+
+async def test_the_answer_of_one_provider_is_no_answer_of_another(
+    saml: Saml, cloud: DemoCloud
+) -> None:
+    """The right signature and audience, and the ID of the request; but another tenant's provider
+    was asked.
+    """
+    other = await cloud.add_idp("initrode-idp", kind="okta", saml=True)
+    assert other.saml is not None
+    cloud.cognito.pool.providers["initrode-saml"] = IdentityProvider(
+        "initrode-saml",
+        {
+            "ProviderName": "initrode-saml",
+            "ProviderType": "SAML",
+            "ProviderDetails": {"MetadataURL": other.saml.metadata_url},
+            "AttributeMapping": MAPPING,
+        },
+    )
+    saml.party.client.settings["SupportedIdentityProviders"].append("initrode-saml")
+    other.server.directory.add_person("eve@initrode.test", name="Eve")
+
+    def as_peters_provider_signs(text: str) -> str:
+        asked = etree.fromstring(text).get("InResponseTo")
+        (peter,) = (
+            p for p in saml.face.server.directory.people.values() if p.email.startswith("peter")
+        )
+        acs = etree.fromstring(text).get("Destination")
+        assert asked is not None and acs is not None
+        audience = f"urn:amazon:cognito:sp:{cloud.cognito.pool.pool_id}"
+        return base64.b64decode(
+            saml.face.response(peter, audience=audience, acs=acs, to=asked)
+        ).decode()
+
+    other.saml.forge = as_peters_provider_signs
+    async with Person() as person:
+        page = await person.log_in(saml.party.authorize_url("initrode-saml"), "eve@initrode.test")
+        answer = query(await person.submit(page))
     assert answer["error"] == "server_error" and "code" not in answer, answer
 
 
