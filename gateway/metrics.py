@@ -162,6 +162,20 @@ SIGN_INS_RECORDED = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+CREDENTIAL_EXPIRES = Gauge(
+    "gateway_credential_expires_timestamp_seconds",
+    "When a secret or certificate of a connection to an identity provider ends.",
+    ["tenant", "provider", "credential"],
+    registry=REGISTRY,
+    multiprocess_mode="livemin",
+)
+CONNECTION_FAILING = Gauge(
+    "gateway_connection_failing",
+    "1 while a provider's metadata or discovery document cannot be used.",
+    ["tenant", "provider"],
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 WEBHOOK_DELIVERIES = Counter(
     "gateway_webhook_deliveries", "Messages to tenants' apps.", ["outcome"], registry=REGISTRY
 )
@@ -261,6 +275,8 @@ FAULTS: Final = (
     "by_hand_fault",
     "cognito_sync_does_not_open",
     "cognito_sync_fault",
+    "connection_fault",
+    "connections_fault",
     "disabled_user_does_not_open",
     "group_names_do_not_open",
     "hook_event_fault",

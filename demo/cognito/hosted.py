@@ -22,6 +22,8 @@ from demo.cognito.authorize import AuthorizeRequest, ErrorPage, SendBack, parse
 from demo.cognito.passwords import Outcome, check_password, conforms
 from demo.cognito.pool import COGNITO, BrowserSession, Code, Pool, User
 from demo.cognito.signin import SignInError, sign_in
+from demo.cognito.social import REQUIRED as SOCIAL_KINDS
+from demo.cognito.social import SocialFederation, claims_of
 
 if TYPE_CHECKING:
     from demo.cognito.federation import Federation
@@ -50,6 +52,7 @@ class HostedSide:
         self._pool = pool
         self._federation = federation
         self._saml = saml
+        self._social = SocialFederation(pool)
         self._saml_cookie = f"saml-{port}"
         self._faults = faults
         self._session_cookie = f"cognito-{port}"
@@ -60,6 +63,8 @@ class HostedSide:
         route.add_get("/oauth2/authorize", wrap("authorize", self.authorize))
         route.add_get("/oauth2/idpresponse", wrap("idpresponse", self.idp_response))
         route.add_post("/saml2/idpresponse", wrap("saml_response", self.saml_response))
+        route.add_get("/social/{state}", wrap("social", self.social_page))
+        route.add_post("/social/{state}", wrap("social", self.social_answer))
         route.add_get("/login", wrap("login", self.login_page))
         route.add_post("/login", wrap("login", self.login))
         route.add_post("/newPassword", wrap("login", self.new_password))
@@ -146,6 +151,10 @@ class HostedSide:
         if provider.kind == "SAML":
             return await self._to_saml(asked, provider)
         browser = request.cookies.get(self._browser_cookie) or secrets.token_urlsafe(32)
+        if provider.kind in SOCIAL_KINDS:
+            response = _redirect(self._social.begin(asked, provider, browser=browser))
+            self._remember_browser(response, browser)
+            return response
         try:
             location = await self._federation.begin(asked, provider, browser=browser)
         except SignInError as failure:
@@ -206,6 +215,23 @@ class HostedSide:
         except SignInError as failure:
             return _redirect(asked.back(error=failure.error, error_description=str(failure)))
         return self._signed_in(asked, user, provider=attempt.provider.name)
+
+    async def social_page(self, request: web.Request) -> web.StreamResponse:
+        return self._social.page(request.match_info["state"]) or pages.error("Invalid state")
+
+    async def social_answer(self, request: web.Request) -> web.StreamResponse:
+        attempt = self._social.take(
+            request.match_info["state"], browser=request.cookies.get(self._browser_cookie)
+        )
+        if attempt is None:
+            return pages.error("Invalid state")
+        asked, provider = attempt.request, attempt.provider
+        try:
+            claims = claims_of(provider.kind, await request.post())
+            user = sign_in(self._pool, asked.client, provider, claims)
+        except SignInError as failure:
+            return _redirect(asked.back(error=failure.error, error_description=str(failure)))
+        return self._signed_in(asked, user, provider=provider.name)
 
     # -- own users and the chooser
 

@@ -315,6 +315,10 @@ class Behaviour:
     """A claim that the provider left out leaves the stored attribute as it is (developer guide).
     False: the attribute goes.
     """
+    saving_reads_metadata: bool = True
+    """Reported, not documented: a SAML provider that is saved again has its metadata read at once.
+    False: not before the six hours are over.
+    """
     tier: str = "ESSENTIALS"
     """The pool's feature plan: ``LITE``, ``ESSENTIALS`` or ``PLUS``."""
     rotation_in_lite: bool = False

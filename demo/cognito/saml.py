@@ -235,13 +235,19 @@ class SamlFederation:
             raise _invalid("SAML Assertion was used already")
         self._seen.add(assertion_id)
 
+    def _saved_since(self, provider: IdentityProvider, at: float) -> bool:
+        """Whether the provider was created or updated after that, and it counts."""
+        current = self._pool.providers.get(provider.name, provider)
+        return self._pool.behaviour.saving_reads_metadata and current.modified > at
+
     async def _metadata(self, provider: IdentityProvider) -> Metadata:
         url, text = provider.detail("MetadataURL"), provider.detail("MetadataFile")
         now = self._pool.clock()
         if url is None:
             return read_metadata(text or "", now=0)
         at, known = self._fetched.get(url, (0.0, None))
-        if known is not None and now - at < METADATA_CACHE_S:
+        kept = now - at < METADATA_CACHE_S and not self._saved_since(provider, at)
+        if known is not None and kept:
             return known
         try:
             self._fetched[url] = now, read_metadata(await fetch(self._http, url), now=0)

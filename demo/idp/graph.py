@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import secrets
+import uuid
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientSession, web
@@ -53,6 +55,11 @@ class Graph:
         self._directory = server.directory
         self._clock = clock
         self._tokens: dict[str, tuple[str, float]] = {}
+        self.reads_applications = False
+        """Whether the directory granted Application.Read.All."""
+        self.secret_ends: dict[str, float] = {}
+        """Application → when its secret ends (UTC epoch seconds); it works on after that."""
+        self.other_secrets: list[dict[str, Any]] = []
         server.grants["client_credentials"] = self._token
         server.directory.listeners += [self.deltas.on_event, self.subscriptions.on_event]
         self._add_routes(server.app)
@@ -73,6 +80,7 @@ class Graph:
             ("GET", "/directory/deletedItems/{id}", self._deleted_item),
             ("GET", "/groups/{id}", self._group),
             ("GET", "/groups/{id}/members", self._members),
+            ("GET", "/applications(appId='{id}')", self._application),
         ):
             app.router.add_route(
                 method, "/v1.0" + path, self._server.faults.endpoint("graph", self._guarded(answer))
@@ -242,6 +250,33 @@ class Graph:
                 ]
             }
         )
+
+    async def _application(self, request: web.Request, caller: str) -> web.StreamResponse:
+        """``passwordCredentials``: the secret itself is never shown, only how it begins."""
+        if not self.reads_applications:
+            raise GraphError(
+                403,
+                "Authorization_RequestDenied",
+                "Insufficient privileges to complete the operation.",
+            )
+        app = self._server.apps.get(request.match_info["id"])
+        if app is None:
+            raise missing(request.match_info["id"])
+        ends = self.secret_ends.get(app.client_id)
+        shown = [] if ends is None else [self._password(app.client_secret, ends)]
+        return web.json_response({"passwordCredentials": [*self.other_secrets, *shown]})
+
+    @staticmethod
+    def _password(secret: str, ends: float) -> dict[str, Any]:
+        return {
+            "customKeyIdentifier": None,
+            "displayName": "gateway",
+            "endDateTime": f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "hint": secret[:3],
+            "keyId": str(uuid.uuid4()),
+            "secretText": None,
+            "startDateTime": "2026-01-01T00:00:00Z",
+        }
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

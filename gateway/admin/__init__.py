@@ -22,6 +22,7 @@ from gateway.admin.in_process import InProcessApi
 from gateway.admin.openapi import openapi_document
 from gateway.admin.problem import problems_for_everything
 from gateway.admin.recording import Edge
+from gateway.admin.routes.connections import ConnectionRoutes
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
 from gateway.admin.routes.hooks import HookRoutes
 from gateway.admin.routes.people import PeopleRoutes
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from gateway.admin.routes.revocations import IsTenant
     from gateway.core.hook_target import HookTarget
     from gateway.database.audit import AuditLog
+    from gateway.expiry.watch import ConnectionWatch
     from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
     from gateway.hooks.views import DeliveryRecords, MessageRecords
@@ -99,6 +101,7 @@ class AdminServices:
     messages: MessageRecords | None = None
     people: PeopleRegister | None = None
     members: Members | None = None
+    connections: ConnectionWatch | None = None
     hook_targets: Callable[[str], Sequence[HookTarget]] = _no_targets
     """Of a tenant, one for each provider: what can still lift its blocks."""
     is_tenant: IsTenant = _whoever
@@ -162,6 +165,8 @@ def admin_routes(
         routes += PeopleRoutes(services.people, services.is_tenant).routes()
     if services.members is not None:
         routes += PoolUserRoutes(services.members).routes()
+    if services.connections is not None:
+        routes += ConnectionRoutes(services.connections, services.is_tenant).routes()
     return (*routes, *services.more)
 
 

@@ -75,6 +75,8 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "remove_block": (Scope.SESSIONS_REVOKE, Binding.OWN),
     "explain": (Scope.TENANTS_READ, Binding.OWN),
     "list_audit": (Scope.AUDIT_READ, Binding.QUERY),
+    "list_connections": (Scope.TENANTS_READ, Binding.PATH),
+    "check_connections": (Scope.TENANTS_WRITE, Binding.PATH),
     "list_hooks": (Scope.HOOKS, Binding.PATH),
     "get_hook": (Scope.HOOKS, Binding.PATH),
     "add_hook_secret": (Scope.HOOKS, Binding.PATH),

@@ -18,6 +18,10 @@ know.
 """
 PROFILED: Final = frozenset({"user.created", "user.updated", "user.signed_in"})
 """Messages of a login or a SCIM record, with ``profile``."""
+CONNECTIONS: Final = frozenset(
+    {"connection.activated", "connection.failing", "connection.expiring"}
+)
+"""Messages of no person, with ``connection``."""
 EVENTS: Final = {
     "user.created": "A person signed in for the first time, or has a new SCIM record",
     "user.updated": (
@@ -36,6 +40,9 @@ EVENTS: Final = {
     "tenant.blocked": "An operator blocked everybody",
     "tenant.unblocked": "An operator lifted that block",
     "tenant.deleted": "The tenant was deleted, and everybody's sessions with it",
+    "connection.activated": "An identity provider answers for the first time, or again",
+    "connection.failing": "An identity provider's metadata or discovery document cannot be used",
+    "connection.expiring": "A secret or certificate of a connection ends soon, or has ended",
 }
 
 
@@ -85,10 +92,22 @@ class WebhookProfile(AnswerModel):
     changed: list[str]
 
 
+class WebhookConnection(AnswerModel):
+    """``detail``: what is wrong, in a sentence. Of ``expiring``: what ends, when (UTC epoch
+    seconds), and how many days before this tells of it.
+    """
+
+    state: Literal["active", "failing", "expiring"]
+    detail: str
+    credential: Literal["", "client_secret", "directory_secret", "hook_secret", "saml_certificate"]
+    expires_at: float | None
+    days: Literal[30, 7, 1, 0] | None
+
+
 class WebhookData(AnswerModel):
     tenant: str
     provider: str
-    cause: Literal["account", "group", "operator", "tenant", "sign_in"]
+    cause: Literal["account", "group", "operator", "tenant", "sign_in", "connection"]
     source: str
     source_event: str
     event_time: float | None
@@ -100,6 +119,7 @@ class WebhookData(AnswerModel):
     profile: WebhookProfile | None = Field(
         default=None, description="of a login or a SCIM record only"
     )
+    connection: WebhookConnection | None = Field(default=None, description="of a connection only")
 
 
 class WebhookMessage(AnswerModel):
@@ -151,12 +171,16 @@ def _schema_of(event: str, whole: dict[str, Any]) -> dict[str, Any]:
     }
     schema["properties"]["type"] = {"const": event}
     data = schema["$defs"]["WebhookData"]
-    if event in PROFILED:
-        data["properties"]["profile"] = {"$ref": "#/$defs/WebhookProfile"}
-        data["required"] = [*data["required"], "profile"]
-    else:
-        del data["properties"]["profile"], schema["$defs"]["WebhookProfile"]
-    for model in (schema, *schema["$defs"].values()):
+    for events, member, model in (
+        (PROFILED, "profile", "WebhookProfile"),
+        (CONNECTIONS, "connection", "WebhookConnection"),
+    ):
+        if event in events:
+            data["properties"][member] = {"$ref": f"#/$defs/{model}"}
+            data["required"] = [*data["required"], member]
+        else:
+            del data["properties"][member], schema["$defs"][model]
+    for part in (schema, *schema["$defs"].values()):
         # What a later release adds is no mistake of the message.
-        model["additionalProperties"] = True
+        part["additionalProperties"] = True
     return schema

@@ -37,6 +37,10 @@ COMMANDS = {
     "revocations": ("gateway.cli.revocations", "Follow revocations until every replica obeys."),
     "provision": ("gateway.cli.provision", "Create and check a tenant's resources in Cognito."),
     "policy": ("gateway.cli.policy", "Explain the decision for a request."),
+    "connections": (
+        "gateway.cli.connections",
+        "Show whether identity providers can be used, and what ends when.",
+    ),
     "people": ("gateway.cli.people", "Show who signed in at a tenant's applications."),
     "users": ("gateway.cli.users", "Manage users of the Cognito pool who are a tenant's."),
     "sessions": ("gateway.cli.sessions", "List and end sessions."),

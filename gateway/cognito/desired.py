@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gateway.cognito.social import SocialConnection
 from gateway.core.model import ProviderKind, Secret
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ gets invalid_grant.
 """
 WRITABLE = ("email", "name", "preferred_username", *CUSTOM_ATTRIBUTES)
 """What federation writes whatever the provider's kind."""
+CONSUMERS = "9188040d-6c67-4c5b-b112-36a304b66dad"
+"""The directory of all personal Microsoft accounts."""
 _STANDARD_CLAIMS = frozenset(
     {*READABLE_STANDARD, "phone_number", "phone_number_verified", "address"}
 )
@@ -102,6 +105,8 @@ MAPPINGS: Mapping[ProviderKind, Mapping[str, str]] = {
         HD: "hd",
         IDP_IAT: "iat",
     },
+    # Who it is, the tenant's document says; the address may be unverified.
+    ProviderKind.MICROSOFT_SOCIAL: {"username": "sub", "email": "email", "name": "name"},
 }
 """Pool attribute → claim of the identity provider, by kind."""
 _SOAP_CLAIMS = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
@@ -139,6 +144,7 @@ SCOPES: Mapping[ProviderKind, tuple[str, ...]] = {
     ProviderKind.ENTRA: ("openid", "profile", "email"),
     ProviderKind.OIDC: ("openid", "profile", "email"),
     ProviderKind.GOOGLE: ("openid", "profile", "email"),
+    ProviderKind.MICROSOFT_SOCIAL: ("openid", "profile", "email"),
 }
 UNDECIDING = frozenset({"name", "preferred_username"})
 """Of the mappings, what nothing is decided by. The rest is never left out: a pool keeps the value
@@ -150,7 +156,7 @@ only if told to.
 """
 
 _OKTA_HOSTS = (".okta.com", ".oktapreview.com", ".okta-emea.com", ".okta-gov.com", ".okta.mil")
-_GOOGLE_HOST = "accounts.google.com"
+_GOOGLE_HOSTS = frozenset({"accounts.google.com", "accounts.google.localhost"})
 _ENTRA_HOSTS = frozenset(
     {
         "login.microsoftonline.com",
@@ -201,7 +207,7 @@ class SamlConnection:
         return self.entity_id
 
 
-Connection = OidcConnection | SamlConnection
+Connection = OidcConnection | SamlConnection | SocialConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +252,10 @@ class Wanted:
     """The pool's own, where they were provisioned for the tenant."""
     custom_attributes: tuple[str, ...] = CUSTOM_ATTRIBUTES
     """That the pool shall have."""
+    shared: tuple[WantedProvider, ...] = ()
+    """Of which the pool has one for all tenants: created where they are missing, and nothing
+    else.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,8 +333,10 @@ def kind_of_issuer(issuer: str) -> ProviderKind | None:
     host = (urlsplit(issuer).hostname or "").lower()
     if host.endswith(_OKTA_HOSTS):
         return ProviderKind.OKTA
-    if host == _GOOGLE_HOST:
+    if host in _GOOGLE_HOSTS:
         return ProviderKind.GOOGLE
+    if host in _ENTRA_HOSTS and CONSUMERS in urlsplit(issuer).path.lower():
+        return ProviderKind.MICROSOFT_SOCIAL
     return ProviderKind.ENTRA if host in _ENTRA_HOSTS or host.endswith(".ciamlogin.com") else None
 
 

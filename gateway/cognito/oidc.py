@@ -20,7 +20,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from gateway.cognito.endpoint import PoolEndpoint, claimed_issuer
 from gateway.cognito.error_diagnosis import diagnose
 from gateway.cognito.relying_party import Tokens
-from gateway.core.model import MachineToken, ProviderKind, Secret
+from gateway.core.model import MachineToken, Secret
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.body import read_beginning
 from gateway.http.client import request_json
@@ -87,9 +87,7 @@ class CognitoRelyingParty:
             "nonce": pending.nonce,
             "code_challenge": create_s256_code_challenge(pending.code_verifier),
             "code_challenge_method": "S256",
-            "identity_provider": "COGNITO"
-            if provider is not None and provider.kind is ProviderKind.COGNITO
-            else pending.provider,
+            "identity_provider": pending.provider if provider is None else provider.cognito_name,
             **{
                 name: value
                 for name, value in (("login_hint", login_hint), ("lang", lang), ("prompt", prompt))

@@ -23,6 +23,7 @@ from gateway.cognito.desired import (
     same_issuer,
 )
 from gateway.cognito.pool_users import read_settings
+from gateway.cognito.social import SocialConnection
 from gateway.core.model import Secret
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def provider_details(wanted: WantedProvider, found: ActualProvider | None) -> di
     """All of them, the secret too: an update replaces the details whole."""
     if isinstance(wanted.connection, SamlConnection):
         return _saml_details(wanted.connection)
+    if isinstance(wanted.connection, SocialConnection):
+        return wanted.connection.details()
     return _oidc_details(wanted.connection, found)
 
 
@@ -178,6 +181,8 @@ def _oidc_details(wanted: OidcConnection, found: ActualProvider | None) -> dict[
 
 def provider_type(wanted: WantedProvider) -> str:
     """As Cognito calls it."""
+    if isinstance(wanted.connection, SocialConnection):
+        return wanted.connection.named
     return "SAML" if isinstance(wanted.connection, SamlConnection) else "OIDC"
 
 

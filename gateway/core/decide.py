@@ -187,9 +187,10 @@ def _session_refusal(
         return Reason.WRONG_HOST
     if session.expires_at <= now:
         return Reason.SESSION_EXPIRED
-    if tenant.provider(session.identity.provider) is None:
+    provider = tenant.provider(session.identity.provider)
+    if provider is None:
         return _without_provider(tenant, session.identity)
-    return None
+    return None if provider.vouches_for(session.identity) else Reason.REAUTHENTICATE
 
 
 def _without_provider(tenant: Tenant, identity: Identity) -> Reason:
@@ -281,7 +282,8 @@ def _decide_app_password(
         password is not None
         and password.session.tenant == tenant.id
         and password.session.expires_at > now
-        and tenant.provider(password.session.identity.provider) is not None
+        and (provider := tenant.provider(password.session.identity.provider)) is not None
+        and provider.vouches_for(password.session.identity)
     )
     if trace is not None:
         trace.add("app password", good, "valid" if good else "none that is valid here")
@@ -373,10 +375,13 @@ def _providers_refusal(tenant: Tenant, machine: MachineToken) -> str:
     else:
         return f"provider {person.provider}: {_without_provider(tenant, person).value}"
     asking = next((p.name for p in concerned if p.asks_more), None)
+    if asking is not None:
+        return f"a person's token carries no groups or roles, and provider {asking} asks for some"
+    listing = next((p.name for p in concerned if p.is_social), None)
     return (
         ""
-        if asking is None
-        else f"a person's token carries no groups or roles, and provider {asking} asks for some"
+        if listing is None
+        else f"a person's token does not say which of provider {listing}'s accounts it is of"
     )
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.core.canonical import canonical_address, canonical_id
+from gateway.core.canonical import account_address, canonical_address, canonical_id
 from gateway.core.decide import (
     Trace,
     decide,
@@ -320,6 +320,14 @@ def _tenant(
     return tenant
 
 
+def _account_of(tenant: Tenant, provider: str, email: str, domain: str) -> str:
+    """The id that somebody with this address has at the provider, where the tenant lists them."""
+    found = tenant.configured_provider(provider)
+    address = account_address(email, domain)
+    listed = () if found is None else found.accounts.values()
+    return next((each.id for each in listed if each.email == address), "hypothetical")
+
+
 def _session(
     tenant: Tenant,
     hypothesis: Hypothesis,
@@ -363,7 +371,7 @@ def _session(
         groups=tuple(group for group in hypothesis.groups if group not in taken),
         roles=hypothesis.roles,
         provider=provider,
-        idp_subject="hypothetical",
+        idp_subject=_account_of(tenant, provider, hypothesis.email, domain),
     )
     moment = int(now)
     return Session(

@@ -61,6 +61,9 @@ class HookTarget:
 
 
 WebhookEvent = Literal[
+    "connection.activated",
+    "connection.expiring",
+    "connection.failing",
     "group.deleted",
     "group.removed",
     "group.restored",

@@ -95,6 +95,8 @@ def accept(
             Reason.IDP_ERROR,
             f"the token does not name provider {provider.name}, with which this login was begun",
         )
+    if provider.is_social:
+        return _of_account(claims, tenant, provider, sub=sub, username=username, subject=subject)
     email = _text(claims, "email")
     domain = email_domain(email)
     if domain is None:
@@ -182,6 +184,50 @@ def accept(
     )
 
 
+def _of_account(
+    claims: Mapping[str, object],
+    tenant: Tenant,
+    provider: Provider,
+    *,
+    sub: str,
+    username: str,
+    subject: str,
+) -> Accepted | Refusal:
+    """Somebody of a provider at which anybody has an account: who they are is what the tenant's
+    document says of that account. Of what came along, only the display name is taken: the address
+    may be unverified, and the profile in the pool is not this tenant's alone.
+    """
+    account = provider.accounts.get(subject)
+    domain = None if account is None else email_domain(account.email)
+    if account is None or domain not in provider.domains & tenant.email_domains:
+        return Refusal(
+            Reason.EMAIL_DOMAIN,
+            f"the account is none of those that provider {provider.name} lists (accounts), or its "
+            "address there is of another domain",
+            sub,
+        )
+    identity = Identity(
+        sub=sub,
+        email=account.email,
+        email_domain=str(domain),
+        username=username,
+        preferred_username="",
+        name=_printable(claims, "name"),
+        groups=tuple(sorted(account.groups)),
+        roles=tuple(sorted(account.roles)),
+        provider=provider.name,
+        idp_subject=subject,
+    )
+    return Accepted(
+        identity,
+        _seconds(claims.get("auth_time")) or 0,
+        # An attribute of a profile that other tenants' logins write too.
+        None,
+        idp_iat_mapped=False,
+        warnings=(),
+    )
+
+
 def _pool_groups(claims: Mapping[str, object], pool_id: str) -> tuple[str, ...]:
     """Cognito adds <pool>_<provider> by itself; it says nothing about what a person may do."""
     listed = claims.get("cognito:groups")
@@ -208,7 +254,7 @@ def _idp_subject(claims: Mapping[str, object], provider: Provider, sub: str) -> 
     if not isinstance(identities, list):
         return None
     for entry in identities:
-        if isinstance(entry, dict) and entry.get("providerName") == provider.name:
+        if isinstance(entry, dict) and entry.get("providerName") == provider.cognito_name:
             subject = entry.get("userId")
             return (
                 subject

@@ -14,7 +14,7 @@ from gateway.core.rule import Credential
 from gateway.core.rules import CompiledRules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from gateway.core.app_cookies import AppCookie
     from gateway.core.rule import Rule
@@ -57,12 +57,41 @@ class ProviderKind(StrEnum):
     """Google Workspace over OpenID Connect: one organization, by its claim ``hd``."""
     SAML = "saml"
     COGNITO = "cognito"
+    MICROSOFT_SOCIAL = "microsoft-social"
+    """Personal Microsoft accounts, over OpenID Connect."""
+    APPLE = "apple"
+    FACEBOOK = "facebook"
+    AMAZON = "amazon"
 
 
+POOLS_OWN = {
+    ProviderKind.COGNITO: "COGNITO",
+    ProviderKind.APPLE: "SignInWithApple",
+    ProviderKind.FACEBOOK: "Facebook",
+    ProviderKind.AMAZON: "LoginWithAmazon",
+}
+"""Kinds of which a pool has one for all of its tenants, and its name in Cognito, which nobody
+chooses.
+"""
+SOCIAL = frozenset(
+    {
+        ProviderKind.MICROSOFT_SOCIAL,
+        ProviderKind.APPLE,
+        ProviderKind.FACEBOOK,
+        ProviderKind.AMAZON,
+    }
+)
+"""Kinds at which anybody has an account: who of them is the tenant's, its document lists."""
+SHARED_USERS = frozenset(f"{POOLS_OWN[kind].lower()}_" for kind in SOCIAL if kind in POOLS_OWN)
+"""How names of pool users begin, in lower case, who are people of several tenants at once."""
 VENDORS = {
     ProviderKind.OKTA: "Okta",
     ProviderKind.ENTRA: "Microsoft",
     ProviderKind.GOOGLE: "Google",
+    ProviderKind.MICROSOFT_SOCIAL: "Microsoft",
+    ProviderKind.APPLE: "Apple",
+    ProviderKind.FACEBOOK: "Facebook",
+    ProviderKind.AMAZON: "Amazon",
 }
 """What people call the sign-in of a kind; the other kinds say nothing about it."""
 GOOGLE_DIRECTORY_KINDS = frozenset({ProviderKind.GOOGLE, ProviderKind.SAML, ProviderKind.OIDC})
@@ -78,6 +107,22 @@ class EmailTrust(StrEnum):
 
     TENANT_IDP = "tenant_idp"
     VERIFIED_CLAIM = "verified_claim"
+
+
+@dataclass(frozen=True, slots=True)
+class SocialAccount:
+    """An account of a provider of ``SOCIAL``, by its id there, and whose it is for the tenant. What
+    the provider says of its address is not asked.
+    """
+
+    id: str
+    email: str
+    groups: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name in ("groups", "roles"):
+            object.__setattr__(self, name, canonical_ids(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +147,33 @@ class Provider:
     roles: frozenset[str] | None = None
     hidden: bool = False
     """No choice shows it: only a link, an e-mail address or its own tile leads there."""
+    accounts: Mapping[str, SocialAccount] = field(default_factory=dict, hash=False)
+    """Of a kind of ``SOCIAL``, by id: nobody else signs in with it."""
+    is_social: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("groups", "roles"):
             object.__setattr__(self, name, canonical_ids(getattr(self, name)))
+        object.__setattr__(self, "is_social", self.kind in SOCIAL)
+
+    @property
+    def cognito_name(self) -> str:
+        """As Cognito knows it."""
+        return POOLS_OWN.get(self.kind, self.name)
+
+    def vouches_for(self, identity: Identity) -> bool:
+        """Whether somebody who signed in with it is still who they were then. What was taken away
+        since may be less than the account has; never more.
+        """
+        if not self.is_social:
+            return True
+        account = self.accounts.get(identity.idp_subject)
+        return (
+            account is not None
+            and account.email == identity.email
+            and account.groups.issuperset(identity.groups)
+            and account.roles.issuperset(identity.roles)
+        )
 
     @property
     def asks_more(self) -> bool:
@@ -288,10 +356,10 @@ class Tenant:
 
     @property
     def provider_names(self) -> tuple[str, ...]:
-        """As Cognito knows them: its names are the pool's, and each is one tenant's. The pool's own
-        users are nobody's alone, and have none.
+        """As Cognito knows them: its names are the pool's, and each is one tenant's. What a pool
+        has once (``POOLS_OWN``) is nobody's alone, and has none.
         """
-        return tuple(p.name for p in self.configured if p.kind is not ProviderKind.COGNITO)
+        return tuple(p.name for p in self.configured if p.kind not in POOLS_OWN)
 
     @property
     def configured(self) -> tuple[Provider, ...]:

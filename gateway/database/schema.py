@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0004"
+REVISION = "0005"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -355,6 +355,32 @@ people_names = Table(
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
     Index(None, "tenant", "name", "person"),
+)
+
+# --- connections to identity providers ----------------------------------------------------------
+
+connections = Table(
+    "connections",  # what the last look at a provider found (``expiry.records``)
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("provider", String(32), primary_key=True),
+    Column("state", String(12), nullable=False),  # unchecked, active, failing
+    Column("told", String(12), nullable=False),  # the state that the app was last told; "" none
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("failing_since", Float, nullable=True),
+    Column("detail", String(400), nullable=False),  # what was wrong, in a sentence
+    Column("certificates", Json, nullable=True),  # of SAML metadata: [fingerprint, expires_at]
+    Column("checked_at", Float, nullable=False),
+)
+
+credential_expiries = Table(
+    "credential_expiries",  # when what a connection hangs on ends
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("provider", String(32), primary_key=True),
+    Column("credential", String(24), primary_key=True),
+    Column("expires_at", Float, nullable=False),
+    Column("told_days", Integer, nullable=True),  # how many days before was told last
 )
 
 # --- hooks --------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from gateway.hooks.ordering import REFUSES, AccountState, Transition, effective_
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from gateway.core.expiry import ConnectionReport
     from gateway.core.hook_target import HookTarget
     from gateway.core.person import Person
 
@@ -113,9 +114,10 @@ class Notice:
     """What the tenant's app is told: ``user.created``, ``user.updated``, ``user.signed_in``,
     ``user.deprovisioned``, ``user.restored``, ``user.group_removed``, ``user.group_added``, and of
     everybody at once ``group.deleted``, ``group.removed``, ``group.restored``, ``tenant.blocked``,
-    ``tenant.unblocked``, ``tenant.deleted``.
+    ``tenant.unblocked``, ``tenant.deleted``; of no person ``connection.activated``,
+    ``connection.failing``, ``connection.expiring``.
 
-    ``cause``: account, group, operator, tenant, sign_in.
+    ``cause``: account, group, operator, tenant, sign_in, connection.
     """
 
     type: str
@@ -128,6 +130,8 @@ class Notice:
     """Cognito's ``sub`` of the person, where that is all that was named."""
     profile: Profile | None = None
     """Of a login, or of a SCIM record."""
+    connection: ConnectionReport | None = None
+    """Of ``connection.*``."""
 
 
 @dataclass(frozen=True, slots=True)

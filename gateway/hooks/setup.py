@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.model import ProviderKind
+from gateway.core.model import POOLS_OWN, ProviderKind
 from gateway.hooks.activity import read_activity
 from gateway.hooks.sources import okta
 
@@ -85,7 +85,7 @@ def setup_instructions(target: HookTarget, url: str | None) -> SetupInstructions
     base = url or "https://HOOKS-LISTENER"
     where = f"{target.tenant}/{target.provider}"
     addresses = {"scim": f"{base}/scim/v2/{where}"}
-    if target.kind is not ProviderKind.COGNITO:
+    if target.kind not in POOLS_OWN:
         addresses |= {
             "backchannel": f"{base}/hooks/backchannel/{where}",
             "ssf": f"{base}/hooks/ssf/{where}",

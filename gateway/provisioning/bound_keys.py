@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.provisioning.pool_users import recalled_users
 from gateway.provisioning.preflight import PreflightProblem
-from gateway.provisioning.request import PoolUsersBody
+from gateway.provisioning.request import PoolUsersBody, SocialProviderBody
 from gateway.tenants.bound_keys import PROVISIONED, Authority, operators_changes
 from gateway.tenants.document import TenantDocument
 
@@ -44,6 +44,11 @@ PROVIDER_FIELDS: Mapping[str, Authority] = {
     "kind": _TENANT,  # but for "cognito": a group and one of twenty styles of the pool
     "client_id": _TENANT,
     "client_secret": _TENANT,
+    "secret_expires": _TENANT,
+    "accounts": _OPERATOR,  # who of everybody is the tenant's
+    "team_id": _OPERATOR,  # the pool's one provider of all tenants
+    "key_id": _OPERATOR,
+    "private_key": _OPERATOR,
     "oidc_issuer": _TENANT,
     "metadata_url": _TENANT,
     "metadata": _TENANT,
@@ -121,6 +126,8 @@ def _operators_words(body: ProvisionBody, document: Json, known: Sequence[Json])
             "scopes": {tuple(provisioned[n].get("scopes", ())) for n in names & provisioned.keys()},
             "attributes": set(),
         }
+        if isinstance(provider, SocialProviderBody) and provider.settings is not None:
+            yield f"providers.{number}.client_id"
         if isinstance(provider, PoolUsersBody) and recalled_users(known) is None:
             yield f"providers.{number}.kind"
         yield from (

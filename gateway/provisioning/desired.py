@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cognito.desired import (
     CUSTOM_ATTRIBUTES,
-    POOL_USERS,
     READABLE_STANDARD,
     UNDECIDING,
     OidcConnection,
@@ -26,14 +25,21 @@ from gateway.cognito.desired import (
 )
 from gateway.cognito.oidc_presets import CLAIMS, EXTRA_SCOPES
 from gateway.cognito.pool_users import PoolUsers
+from gateway.cognito.social import MAPPINGS as SOCIAL_MAPPINGS
+from gateway.cognito.social import POOL_SOCIAL, SocialConnection
 from gateway.config.types import parse_duration
-from gateway.core.model import ProviderKind, Secret
+from gateway.core.model import POOLS_OWN, ProviderKind, Secret
 from gateway.core.pool_groups import members_group
 from gateway.provisioning.discovery import looks_like
 from gateway.provisioning.plan_rows import Difference, Resource, Step, Verb
 from gateway.provisioning.pool_users import remembered_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
-from gateway.provisioning.request import OidcProviderBody, PoolUsersBody, SamlProviderBody
+from gateway.provisioning.request import (
+    OidcProviderBody,
+    PoolUsersBody,
+    SamlProviderBody,
+    SocialProviderBody,
+)
 from gateway.provisioning.saml_metadata import SamlMetadata
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.folder_plan import differences
@@ -43,7 +49,7 @@ if TYPE_CHECKING:
 
     from gateway.cognito.desired import Attribute, Connection
     from gateway.config.model import Config
-    from gateway.provisioning.request import ProvisionBody
+    from gateway.provisioning.request import AnyProviderBody, ProvisionBody
 
 Json = dict[str, Any]
 CALLBACK = "/_auth/callback"
@@ -59,7 +65,7 @@ class Recognised:
     name: str
     kind: ProviderKind
     issuer: str | None
-    body: OidcProviderBody | SamlProviderBody | PoolUsersBody = field(repr=False)
+    body: AnyProviderBody = field(repr=False)
     connection: Connection | PoolUsers
 
 
@@ -82,44 +88,47 @@ def recognise(
             own = PoolUsers(name, members_group(tenant))
             found.append(Recognised(name, ProviderKind.COGNITO, None, provider, own))
             continue
+        if isinstance(provider, SocialProviderBody):
+            kind = ProviderKind(provider.kind)
+            name = provider.name or _name(tenant, kind, {r.name for r in found})
+            social = SocialConnection(kind, provider.settings)
+            found.append(Recognised(name, kind, None, provider, social))
+            continue
         if isinstance(provider, SamlProviderBody):
             name = provider.name or _name(tenant, ProviderKind.SAML, {r.name for r in found})
             saml = _saml(provider, read if isinstance(read, SamlMetadata) else None)
             found.append(Recognised(name, ProviderKind.SAML, None, provider, saml))
             continue
         document = None if isinstance(read, SamlMetadata) else read
-        kind = (
-            ProviderKind(provider.kind)
-            if provider.kind
-            else kind_of_issuer(provider.oidc_issuer)
-            or ProviderKind(looks_like(document or {}) or "oidc")
-        )
-        offered = (document or {}).get("scopes_supported")
-        usual = scopes_for(
-            kind, offered=frozenset(map(str, offered)) if isinstance(offered, list) else None
-        )
-        name = provider.name or _name(tenant, kind, {r.name for r in found})
-        spelled = (document or {}).get("issuer")
-        issuer = (
-            spelled
-            if isinstance(spelled, str) and same_issuer(spelled, provider.oidc_issuer)
-            else provider.oidc_issuer
-        )
-        found.append(
-            Recognised(
-                name,
-                kind,
-                issuer,
-                provider,
-                OidcConnection(
-                    provider.oidc_issuer,
-                    provider.client_id,
-                    provider.client_secret,
-                    provider.scopes or (*usual, *EXTRA_SCOPES[provider.preset]),
-                ),
-            )
-        )
+        found.append(_oidc(tenant, provider, document or {}, {r.name for r in found}))
     return tuple(found)
+
+
+def _oidc(
+    tenant: str, body: OidcProviderBody, document: Mapping[str, object], taken: set[str]
+) -> Recognised:
+    kind = (
+        ProviderKind(body.kind)
+        if body.kind
+        else kind_of_issuer(body.oidc_issuer) or ProviderKind(looks_like(document) or "oidc")
+    )
+    offered = document.get("scopes_supported")
+    usual = scopes_for(
+        kind, offered=frozenset(map(str, offered)) if isinstance(offered, list) else None
+    )
+    spelled = document.get("issuer")
+    issuer = (
+        spelled
+        if isinstance(spelled, str) and same_issuer(spelled, body.oidc_issuer)
+        else body.oidc_issuer
+    )
+    connection = OidcConnection(
+        body.oidc_issuer,
+        body.client_id,
+        body.client_secret,
+        body.scopes or (*usual, *EXTRA_SCOPES[body.preset]),
+    )
+    return Recognised(body.name or _name(tenant, kind, taken), kind, issuer, body, connection)
 
 
 def _saml(body: SamlProviderBody, metadata: SamlMetadata | None) -> SamlConnection:
@@ -230,6 +239,10 @@ def _entry(provider: Recognised) -> Json:
     if provider.body.label:
         entry["label"] = provider.body.label
     body = provider.body
+    if isinstance(body, OidcProviderBody | SocialProviderBody) and body.accounts is not None:
+        entry["accounts"] = [each.model_dump(mode="json") for each in body.accounts]
+    if isinstance(body, OidcProviderBody) and body.secret_expires is not None:
+        entry["secret_expires"] = body.secret_expires.isoformat()
     if body.domains is not None:
         entry["domains"] = sorted(body.domains)
     for name, said in (("active", body.active), ("hidden", body.hidden)):
@@ -248,9 +261,7 @@ def leaving(
     not → our mark, None where we did not make it.
     """
     marks: dict[str, str | None] = {
-        p["name"]: None
-        for p in (existing or {}).get("providers", ())
-        if p["kind"] != ProviderKind.COGNITO
+        p["name"]: None for p in (existing or {}).get("providers", ()) if p["kind"] not in POOLS_OWN
     }
     marks |= {entry["name"]: entry.get("marker") for entry in known}
     return {
@@ -282,7 +293,25 @@ def wanted_providers(
             identifiers=p.body.identifiers,
         )
         for p in providers
-        if not isinstance(p.connection, PoolUsers) and not isinstance(p.body, PoolUsersBody)
+        if not isinstance(p.connection, PoolUsers | SocialConnection)
+        and not isinstance(p.body, PoolUsersBody | SocialProviderBody)
+    )
+
+
+def shared_providers(
+    document: Mapping[str, Any], providers: Sequence[Recognised] = (), *, required: frozenset[str]
+) -> tuple[WantedProvider, ...]:
+    """Those of the document of which a pool has one, with the settings of the request."""
+    said = {p.kind: p.connection for p in providers if isinstance(p.connection, SocialConnection)}
+    kinds = [ProviderKind(p["kind"]) for p in document["providers"] if p["kind"] in POOL_SOCIAL]
+    return tuple(
+        WantedProvider(
+            POOLS_OWN[kind],
+            kind,
+            said.get(kind, SocialConnection(kind)),
+            {**{n: n for n in sorted(required)}, **SOCIAL_MAPPINGS[kind]},
+        )
+        for kind in kinds
     )
 
 
@@ -309,6 +338,7 @@ def wanted(
     required: frozenset[str],
     users: PoolUsers | None,
     custom_attributes: Sequence[str] = (),
+    shared: Sequence[WantedProvider] = (),
 ) -> Wanted:
     """The providers to look after, and the client that uses them and all others of the document."""
     origins = (
@@ -316,10 +346,7 @@ def wanted(
         if config.login_host
         else [config.origin(h) for h in (*document.get("hosts", ()), *config.shared_hosts)]
     )
-    names = tuple(
-        POOL_USERS if p["kind"] == ProviderKind.COGNITO else p["name"]
-        for p in document["providers"]
-    )
+    names = tuple(POOLS_OWN.get(ProviderKind(p["kind"]), p["name"]) for p in document["providers"])
     mapped = frozenset(name for p in providers for name in p.mapping)
     client = WantedClient(
         providers=names,
@@ -345,6 +372,7 @@ def wanted(
         client,
         users,
         tuple(dict.fromkeys((*CUSTOM_ATTRIBUTES, *custom_attributes))),
+        tuple(shared),
     )
 
 
@@ -374,6 +402,8 @@ def remembered(target: Wanted, *, keep_secrets: bool) -> list[Json]:
 def _remembered(connection: Connection, *, keep_secrets: bool) -> Json:
     if isinstance(connection, SamlConnection):
         return {"saml": asdict(connection)}
+    if isinstance(connection, SocialConnection):
+        return {}  # it is the pool's, and no tenant's to look after
     secret = connection.client_secret
     return {
         "issuer": connection.issuer,

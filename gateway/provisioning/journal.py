@@ -284,7 +284,11 @@ class SqlJournal:
                 return False
             latest = (
                 select(_runs.id)
-                .where(_runs.tenant == tenant, _runs.state == str(RunState.DONE))
+                .where(
+                    _runs.tenant == tenant,
+                    _runs.state == str(RunState.DONE),
+                    _runs.kind != str(RunKind.RELOAD),
+                )
                 .order_by(desc(_runs.finished_at), desc(_runs.started_at))
                 .limit(1)
             )
@@ -338,7 +342,11 @@ class SqlJournal:
     async def latest(self, tenant: str) -> Run | None:
         query = (
             select(_runs.id, _runs.kind)
-            .where(_runs.tenant == tenant, _runs.state == str(RunState.DONE))
+            .where(
+                _runs.tenant == tenant,
+                _runs.state == str(RunState.DONE),
+                _runs.kind != str(RunKind.RELOAD),
+            )
             .order_by(desc(_runs.finished_at), desc(_runs.started_at))
             .limit(1)
         )

@@ -21,6 +21,7 @@ from gateway.cognito.shapes import (
     provider_type,
     saml_differences,
 )
+from gateway.cognito.social import NEEDED, SocialConnection
 from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.provisioning.plan_rows import Difference, Plan, Resource, Step, Verb
 from gateway.provisioning.pool_users import users_notes, users_steps
@@ -66,22 +67,15 @@ def plan(
     for provider in wanted.providers:
         found = actual.providers.get(provider.name)
         if found is not None and provider.name not in known and not adopt:
-            problems.append(
-                PreflightProblem(
-                    "exists",
-                    f"providers.{provider.name}",
-                    (
-                        f"{provider.name} already exists in user pool {actual.pool_id}; choose "
-                        "another name, or adopt it (only with a key that is bound to no "
-                        "tenant)"
-                    ),
-                )
-            )
+            problems.append(_taken(provider.name, actual.pool_id))
             continue
         if found is not None and found.type != provider_type(provider):
             problems.append(_other_type(provider, found, actual.pool_id))
             continue
         steps.append(_provider(provider, found, adopted=provider.name not in known))
+    own_steps, against_shared = shared_steps(wanted, actual)
+    steps += own_steps
+    problems += against_shared
     steps += [_leaving(name, mark) for name, mark in (leaving or {}).items()]
     own, against = users_steps(wanted, actual, known=known, adopt=adopt)
     problems += against
@@ -102,6 +96,51 @@ def plan(
     return Plan(
         tuple(steps), tuple(problems), (*_notes(wanted, actual), *users_notes(wanted, actual))
     )
+
+
+def _taken(name: str, pool_id: str) -> PreflightProblem:
+    return PreflightProblem(
+        "exists",
+        f"providers.{name}",
+        f"{name} already exists in user pool {pool_id}; choose another name, or adopt it (only "
+        "with a key that is bound to no tenant)",
+    )
+
+
+def shared_steps(wanted: Wanted, actual: Actual) -> tuple[list[Step], list[PreflightProblem]]:
+    """Providers that are every tenant's: none is changed for one, nor deleted with one."""
+    steps: list[Step] = []
+    problems: list[PreflightProblem] = []
+    for provider in wanted.shared:
+        connection, where = provider.connection, f"providers.{provider.name}"
+        given = isinstance(connection, SocialConnection) and connection.settings is not None
+        if provider.name not in actual.providers:
+            if given:
+                why = "the pool has none yet; it is for all tenants, and stays when this one goes"
+                steps.append(Step(Verb.CREATE, Resource.PROVIDER, provider.name, why))
+            else:
+                needed = ", ".join(NEEDED[provider.kind])
+                problems.append(
+                    PreflightProblem(
+                        "invalid",
+                        where,
+                        f"user pool {actual.pool_id} has none: an operator's request brings "
+                        f"{needed}",
+                    )
+                )
+            continue
+        if given:
+            problems.append(
+                PreflightProblem(
+                    "exists",
+                    where,
+                    f"user pool {actual.pool_id} has one, which is every tenant's: leave its "
+                    "settings out, and change them in the Cognito console",
+                )
+            )
+        why = "the pool's own, for all tenants, is used as it is"
+        steps.append(Step(Verb.KEEP, Resource.PROVIDER, provider.name, why))
+    return steps, problems
 
 
 def _other_type(wanted: WantedProvider, found: ActualProvider, pool_id: str) -> PreflightProblem:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from gateway.cognito.desired import (
     ATTRIBUTE_CHARACTERS,
+    CONSUMERS,
     CUSTOM_ATTRIBUTES,
     MAX_IDENTIFIERS,
     OidcConnection,
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 _PROVIDER_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])")
 _IDENTIFIER = re.compile(r"[\w\s+=.@-]{1,40}")
 _GUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-_ENTRA_SHARED = frozenset(
-    {"common", "organizations", "consumers", "9188040d-6c67-4c5b-b112-36a304b66dad"}
-)
+_ENTRA_SHARED = frozenset({"common", "organizations", "consumers", CONSUMERS})
 """The last is the directory of all personal Microsoft accounts."""
 _CUSTOM_PER_POOL = 50
 _CALLBACKS_PER_CLIENT = 100
@@ -90,6 +89,11 @@ def check_issuer(issuer: str, kind: ProviderKind | None, *, development: bool) -
         return "without user name, query or fragment"
     if port not in {None, 443, 80} and not local:
         return "port 443 or 80: Cognito calls no other"
+    if kind is ProviderKind.MICROSOFT_SOCIAL and parts.path.strip("/") != f"{CONSUMERS}/v2.0":
+        return (
+            f"https://login.microsoftonline.com/{CONSUMERS}/v2.0: Cognito refuses the tokens of "
+            "common and consumers, which name that"
+        )
     return _check_entra(parts.path) if kind is ProviderKind.ENTRA else None
 
 

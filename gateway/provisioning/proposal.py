@@ -26,6 +26,7 @@ from gateway.provisioning.desired import (
     recognise,
     remembered,
     required_attributes,
+    shared_providers,
     tenant_document,
     tenant_step,
     unprovisioned_users,
@@ -46,7 +47,12 @@ from gateway.provisioning.preflight import (
     check_provider,
     invalid,
 )
-from gateway.provisioning.request import OidcProviderBody, PoolUsersBody, SamlProviderBody
+from gateway.provisioning.request import (
+    OidcProviderBody,
+    PoolUsersBody,
+    SamlProviderBody,
+    SocialProviderBody,
+)
 from gateway.provisioning.saml_metadata import MetadataError, SamlMetadata, read_metadata
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.validation import problems
@@ -60,7 +66,7 @@ if TYPE_CHECKING:
     from gateway.provisioning.credentials import Registrar
     from gateway.provisioning.desired import Recognised
     from gateway.provisioning.discovery import DiscoveryFetcher
-    from gateway.provisioning.request import ProvisionBody
+    from gateway.provisioning.request import AnyProviderBody, ProvisionBody
     from gateway.provisioning.runs import Journal, Run
     from gateway.provisioning.steps import Steps, Work
     from gateway.tenants.api import TenantRecords
@@ -284,8 +290,9 @@ class Proposer:
         if isinstance(chosen, PreflightProblem):
             return _rejected(tenant, chosen)
         pool = self.pools.named(chosen)
+        named = shared_providers(desired.document, required=frozenset())
         actual = await pool.actual(
-            providers=names,
+            providers=[*names, *(p.name for p in named)],
             clients=credentials.ids_in(chosen) if credentials else [adopted] if adopted else (),
             group=None if users is None else users.group,
             pages=has_pool_users(desired.document),
@@ -310,6 +317,7 @@ class Proposer:
             required=required,
             users=users,
             custom_attributes=custom,
+            shared=shared_providers(desired.document, desired.recognised, required=required),
         )
         leave = leaving(desired.recognised, basis.document, basis.known)
         proposed = plan(
@@ -358,10 +366,8 @@ class Proposer:
         limit = asyncio.Semaphore(4)
         findings: list[PreflightProblem] = []
 
-        async def one(
-            number: int, provider: OidcProviderBody | SamlProviderBody | PoolUsersBody
-        ) -> Discovered | SamlMetadata | None:
-            if isinstance(provider, PoolUsersBody):
+        async def one(number: int, provider: AnyProviderBody) -> Discovered | SamlMetadata | None:
+            if isinstance(provider, PoolUsersBody | SocialProviderBody):
                 return None
             if isinstance(provider, SamlProviderBody):
                 return await metadata(number, provider)
@@ -503,7 +509,7 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
     if missing:
         yield steps.add_attributes(missing)
     verbs = {s.name: s for s in proposal.plan.steps if s.resource is Resource.PROVIDER}
-    for provider in target.providers:
+    for provider in (*target.shared, *target.providers):
         step, found = verbs[provider.name], actual.providers.get(provider.name)
         if step.verb is Verb.CREATE or found is None:
             yield steps.create_provider(provider)

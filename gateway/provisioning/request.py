@@ -4,16 +4,32 @@ one.
 
 from __future__ import annotations
 
+from datetime import date  # noqa: TC003 - pydantic reads annotations when the class is made
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from gateway.cognito.desired import SamlPreset
 from gateway.cognito.oidc_presets import OidcPreset
-from gateway.config.model import SecretValue  # noqa: TC001 - pydantic reads annotations when the class is made
+from gateway.cognito.social import NEEDED
+from gateway.config.model import REDACTED, SecretValue
 from gateway.config.types import VISIBLE, Token
 from gateway.config.user_pools import POOL_NAME
-from gateway.tenants.document import EmailDomain, GroupName, HostPattern
+from gateway.core.model import ProviderKind, Secret
+from gateway.tenants.document import Accounts, EmailDomain, GroupName, HostPattern
 
 MAX_METADATA = 131_072
 """Characters, as Cognito takes them."""
@@ -58,12 +74,15 @@ class _ProviderBody(_Settings):
 class OidcProviderBody(_ProviderBody):
     """One OpenID Connect provider as its administrator hands it over. ``name`` and ``kind`` are
     derived unless given. ``preset``, of kind ``oidc``: whose names its claims have.
+    ``secret_expires``: when ``client_secret`` ends; left out, what the document says stays.
     """
 
-    kind: Literal["okta", "entra", "google", "oidc"] | None = None
+    kind: Literal["okta", "entra", "google", "oidc", "microsoft-social"] | None = None
     client_id: Token
     client_secret: SecretValue
     oidc_issuer: Annotated[str, Field(min_length=1, max_length=512), VISIBLE]
+    secret_expires: date | None = None
+    accounts: Accounts | None = None
     scopes: Annotated[tuple[Text, ...], Field(max_length=50)] | None = None
     preset: OidcPreset = OidcPreset.OTHER
 
@@ -103,18 +122,85 @@ class PoolUsersBody(_Settings):
     kind: Literal["cognito"]
 
 
+def _private_key(value: object) -> Secret:
+    """Of Sign in with Apple: PKCS #8 in PEM, as the ``.p8`` file has it, on the curve P-256. Raises
+    ``ValueError`` without the value.
+    """
+    text = value.reveal() if isinstance(value, Secret) else value
+    msg = "the text of the .p8 file: BEGIN PRIVATE KEY, an EC key of the curve P-256"
+    if not isinstance(text, str) or len(text) > _MAX_PRIVATE_KEY:
+        raise ValueError(msg)
+    try:
+        key = load_pem_private_key(text.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError(msg) from None
+    if not isinstance(key, EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+        raise ValueError(msg)
+    return Secret("\n".join(text.split("\r\n")).strip())
+
+
+_MAX_PRIVATE_KEY = 4096
+PrivateKey = Annotated[
+    Secret,
+    BeforeValidator(_private_key),
+    PlainSerializer(lambda _: REDACTED, return_type=str),
+    WithJsonSchema({"type": "string", "description": "PEM"}),
+]
+
+
+class SocialProviderBody(_Settings):
+    """A provider that a pool has once, for all tenants: Sign in with Apple, Facebook, Login with
+    Amazon. ``accounts``: who of its people is the tenant's; left out, who is listed stays.
+
+    The settings create it in the pool, where it is not there yet: ``client_id`` and
+    ``client_secret``, or for Apple ``client_id`` (the services id), ``team_id``, ``key_id`` and
+    ``private_key``. Without them the pool's own is used.
+    """
+
+    kind: Literal["apple", "facebook", "amazon"]
+    accounts: Accounts | None = None
+    client_id: Token | None = None
+    client_secret: SecretValue | None = None
+    team_id: Token | None = None
+    key_id: Token | None = None
+    private_key: PrivateKey | None = None
+
+    @model_validator(mode="after")
+    def _settings(self) -> SocialProviderBody:
+        needed = NEEDED[ProviderKind(self.kind)]
+        said = {name for name in _SETTINGS if getattr(self, name) is not None}
+        if said and said != set(needed):
+            msg = f"{self.kind} needs all of {', '.join(needed)} and no other, or none of them"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def settings(self) -> dict[str, Secret] | None:
+        """None: the pool's own is used."""
+        values = {name: getattr(self, name) for name in NEEDED[ProviderKind(self.kind)]}
+        if None in values.values():
+            return None
+        return {n: v if isinstance(v, Secret) else Secret(v) for n, v in values.items()}
+
+
+_SETTINGS = ("client_id", "client_secret", "team_id", "key_id", "private_key")
+AnyProviderBody = OidcProviderBody | SamlProviderBody | PoolUsersBody | SocialProviderBody
+
+
 def _form(body: object) -> str:
-    """Which of the three a provider is, by its kind alone; or an entry that holds one."""
+    """Which of the four a provider is, by its kind alone; or an entry that holds one."""
     if isinstance(body, ProviderEntry) or (isinstance(body, dict) and "provider" in body):
         return "(entry)"
     kind = body.get("kind") if isinstance(body, dict) else getattr(body, "kind", None)
-    return {"saml": "(saml)", "cognito": "(cognito)"}.get(str(kind), "(oidc)")
+    social = dict.fromkeys(("apple", "facebook", "amazon"), "(social)")
+    return {"saml": "(saml)", "cognito": "(cognito)", **social}.get(str(kind), "(oidc)")
 
 
 ProviderBody = Annotated[
     Annotated[OidcProviderBody, Tag("(oidc)")]
     | Annotated[SamlProviderBody, Tag("(saml)")]
-    | Annotated[PoolUsersBody, Tag("(cognito)")],
+    | Annotated[PoolUsersBody, Tag("(cognito)")]
+    | Annotated[SocialProviderBody, Tag("(social)")],
     Discriminator(_form),
 ]
 
@@ -148,7 +234,7 @@ class ProviderEntry(_Body):
         return _domains(self.email_domains, self.allowed_domain)
 
     @property
-    def body(self) -> OidcProviderBody | SamlProviderBody | PoolUsersBody:
+    def body(self) -> AnyProviderBody:
         """The provider, with what the entry says of it."""
         said = {"groups": self.all_groups, "domains": self.domains}
         return self.provider.model_copy(
@@ -160,6 +246,7 @@ ListedProvider = Annotated[
     Annotated[OidcProviderBody, Tag("(oidc)")]
     | Annotated[SamlProviderBody, Tag("(saml)")]
     | Annotated[PoolUsersBody, Tag("(cognito)")]
+    | Annotated[SocialProviderBody, Tag("(social)")]
     | Annotated[ProviderEntry, Tag("(entry)")],
     Discriminator(_form),
 ]
@@ -226,7 +313,7 @@ class ProvisionBody(_Body):
         return self
 
     @property
-    def all_providers(self) -> tuple[OidcProviderBody | SamlProviderBody | PoolUsersBody, ...]:
+    def all_providers(self) -> tuple[AnyProviderBody, ...]:
         listed = self.providers or ((self.provider,) if self.provider is not None else ())
         return tuple(p.body if isinstance(p, ProviderEntry) else p for p in listed)
 

@@ -50,6 +50,8 @@ class RunKind(StrEnum):
     RETIRE = "retire"
     """Deletes what is not used any more: replaced clients, providers that were taken out."""
     DESTROY = "destroy"
+    RELOAD = "reload"
+    """Has Cognito read a SAML provider's metadata again, and changes nothing else."""
 
 
 FINISHED = frozenset({RunKind.RETIRE, RunKind.DESTROY})

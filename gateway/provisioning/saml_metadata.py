@@ -62,8 +62,8 @@ class SamlMetadata:
 
     @property
     def expires_at(self) -> datetime:
-        """When no login works any more, unless it publishes another certificate."""
-        return max(certificate.expires_at for certificate in self.certificates)
+        """When the first of its certificates ends: from then on Cognito refuses the metadata."""
+        return min(certificate.expires_at for certificate in self.certificates)
 
 
 def read_metadata(text: str | bytes, *, now: float, development: bool = False) -> SamlMetadata:

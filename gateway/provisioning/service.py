@@ -11,7 +11,13 @@ from gateway.cognito.desired import OidcConnection, marker
 from gateway.core.model import DEFAULT_POOL
 from gateway.provisioning.credentials import retired_ids
 from gateway.provisioning.deletion import destroying
-from gateway.provisioning.desired import describe, recalled, required_attributes, wanted
+from gateway.provisioning.desired import (
+    describe,
+    recalled,
+    required_attributes,
+    shared_providers,
+    wanted,
+)
 from gateway.provisioning.plan import plan
 from gateway.provisioning.plan_rows import Resource, Step, Verb
 from gateway.provisioning.pool_users import has_pool_users, recalled_users
@@ -126,13 +132,7 @@ class Onboarding:
             follow_up={**request, "retire": {"clients": [], "providers": ours}} if ours else None,
         )
 
-    async def verify(
-        self,
-        tenant: str,
-        *,
-        fix: bool,
-        actor: str,
-    ) -> Drift | None:
+    async def verify(self, tenant: str, *, fix: bool, actor: str) -> Drift | None:
         """None where the tenant is not provisioned. ``fix`` applies the way back to what was
         provisioned.
         """
@@ -144,8 +144,9 @@ class Onboarding:
         users = recalled_users(latest.request.get("providers", ()))
         lives_in = credentials.pool if credentials is not None else latest.pool
         pool = self.provisioning.pools.named(lives_in)
+        named = shared_providers(document, required=frozenset())
         actual = await pool.actual(
-            providers=[p.name for p in providers],
+            providers=[p.name for p in (*providers, *named)],
             clients=credentials.ids_in(lives_in) if credentials else (),
             group=None if users is None else users.group,
             pages=has_pool_users(document),
@@ -158,6 +159,7 @@ class Onboarding:
             required=required_attributes(actual.attributes.values()),
             users=users,
             custom_attributes=latest.request.get("custom_attributes", ()),
+            shared=named,
         )
         found = plan(
             target,

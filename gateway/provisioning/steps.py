@@ -134,6 +134,16 @@ class Steps:
             before={"request": request, "idp_secret": secret},
         )
 
+    def reload_provider(self, found: ActualProvider) -> Work:
+        """Its own settings once more: Cognito reads metadata when a provider is saved."""
+        request = shapes.restore_provider(found)
+
+        async def perform() -> Json:
+            await self.pool.api.call("UpdateIdentityProvider", idempotent=True, **request)
+            return {}
+
+        return Work(Action.UPDATE_PROVIDER, found.name, perform, undo={"reloaded": True})
+
     def create_client(
         self, wanted: WantedClient, *, tenant: str, like: ActualClient | None = None
     ) -> Work:

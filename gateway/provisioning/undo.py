@@ -60,7 +60,8 @@ class Undoing:
             case Action.CREATE_STYLE:
                 return await undo_style(self._pool, step, waited=waited)
             case Action.UPDATE_PROVIDER | Action.UPDATE_CLIENT:
-                await self._restore(step)
+                if not step.undo.get("reloaded"):  # else it changed nothing
+                    await self._restore(step)
             case Action.PUT_TENANT:
                 before = (step.before or {}).get("tenant")
                 await self._registrar.restore(tenant, before, written=step.undo.get("written"))

@@ -61,10 +61,7 @@ def onboarding_over(
         config,
         records,
         provisioning,
-        DiscoveryFetcher(
-            development=config.development,
-            networks=[ipaddress.ip_network(each) for each in config.hooks.private_networks],
-        ),
+        discovery_over(config),
         registrar.name_conflict,
     )
 
@@ -88,3 +85,10 @@ def members_over(
         directory = MemberDirectory(pool, CognitoUsers(api), OwnUsers(api), people, tenant)
         by_pool[name] = MemberChanges(directory, revoker)
     return Members(by_pool, tenant)
+
+
+def discovery_over(config: Config) -> DiscoveryFetcher:
+    return DiscoveryFetcher(
+        development=config.development,
+        networks=[ipaddress.ip_network(each) for each in config.hooks.private_networks],
+    )

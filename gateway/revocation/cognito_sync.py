@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING
 from gateway.background import fault
 from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.core.canonical import canonical_address, canonical_id, id_spellings
-from gateway.core.model import ProviderKind
+from gateway.core.model import SHARED_USERS, ProviderKind
 from gateway.core.pool_groups import tenants_of
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.database.leader import LEASE_S
@@ -712,6 +712,9 @@ class PoolPeople:
         tenant that is gone nobody knows in which pool it was, and another pool may have somebody
         else of the name.
         """
+        if name.lower().startswith(tuple(SHARED_USERS)):
+            # Somebody of a provider that the pool has once.
+            return True
         theirs = await self._own_users_tenants(name, pool)
         if theirs is not None and is_gone and len(self._pools) > 1:
             return theirs != frozenset((tenant,))

@@ -41,6 +41,7 @@ from gateway.revocation.disabled_users import SqlDisabledUsers
 from gateway.revocation.records import SqlRevocations
 from gateway.revocation.restore import Markers
 from gateway.revocation.service import StoreRevoker
+from gateway.runtime.connections import watched_connections
 from gateway.runtime.health import DependencyState
 from gateway.runtime.hooks_role import hook_role
 from gateway.runtime.loopback import is_loopback
@@ -222,6 +223,7 @@ async def admin_role(
     onboarding, members = await _over_cognito(
         config, ring, redis, tenants, stores, hooks.leader("pool_people"), stack
     )
+    watch = await watched_connections(config, database, hooks, onboarding, stores.publisher, stack)
 
     def sealing() -> tuple[bytes, ...]:
         return tuple(key.material for key in ring().sealing)
@@ -254,6 +256,7 @@ async def admin_role(
         ),
         onboarding=onboarding,
         members=members,
+        connections=watch,
         revoker=stores.revoker,
         sessions=directory,
         blocks=blocks,

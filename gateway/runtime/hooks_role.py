@@ -72,6 +72,9 @@ class HookRole:
     people: PeopleRegister
     leader: Callable[[str], Leader]
     """Which of several admin processes does the periodic work of a name."""
+    committer: GroupCommitter
+    outbox: Outbox
+    graph: GraphClient
 
 
 async def hook_role(
@@ -219,4 +222,7 @@ async def hook_role(
         OutboxRecords(database, committer, clock=clock, wake=outbox.wake),
         register,
         leader=lambda name: Leader(database, committer, name=name, holder=holder, clock=clock),
+        committer=committer,
+        outbox=outbox,
+        graph=graph,
     )

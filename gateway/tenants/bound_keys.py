@@ -66,6 +66,10 @@ FIELDS: Mapping[str, Authority] = {
     "providers[].hooks.client_id": _TENANT,
     "providers[].hooks.client_secret": _TENANT,
     "providers[].hooks.audience": _TENANT,
+    "providers[].accounts": _OPERATOR,  # who of everybody is the tenant's
+    "providers[].secret_expires": _TENANT,
+    "providers[].hooks.secrets_expire": _TENANT,
+    "providers[].hooks.client_secret_expires": _TENANT,
     "providers[].hooks.api_token": _TENANT,
     "providers[].hooks.service_account": _TENANT,
     "providers[].hooks.admin_email": _TENANT,

@@ -9,6 +9,7 @@ from gateway.core.app_cookies import AppCookie
 from gateway.core.idle_counts import IdleCounts
 from gateway.core.model import (
     DEFAULT_POOL,
+    SOCIAL,
     VENDORS,
     AppClient,
     Branding,
@@ -18,6 +19,7 @@ from gateway.core.model import (
     ProviderKind,
     Secret,
     SessionLimits,
+    SocialAccount,
     Tenant,
 )
 from gateway.core.pool_groups import members_group
@@ -140,7 +142,7 @@ def _provider(
     trust = document.email_trust
     if trust is None:
         # Google's issuer is everybody's.
-        own_issuer = document.kind not in {ProviderKind.COGNITO, ProviderKind.GOOGLE} and (
+        own_issuer = document.kind not in {ProviderKind.COGNITO, ProviderKind.GOOGLE, *SOCIAL} and (
             document.issuer is not None or document.entity_id is not None
         )
         trust = EmailTrust.TENANT_IDP if own_issuer else EmailTrust.VERIFIED_CLAIM
@@ -156,6 +158,10 @@ def _provider(
         document.groups,
         document.roles,
         document.hidden,
+        {
+            each.id: SocialAccount(each.id, each.email, each.groups, each.roles)
+            for each in document.accounts
+        },
     )
 
 

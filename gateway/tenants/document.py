@@ -7,7 +7,7 @@ One shape for three doors, so that a tenant exported from one can be applied thr
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -39,12 +39,16 @@ from gateway.config.types import (
 )
 from gateway.config.user_pools import POOL_NAME
 from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
+from gateway.core.canonical import account_address
 from gateway.core.glob import MAX_GLOB_CHARACTERS, check_glob
 from gateway.core.hook_target import WebhookEvent  # noqa: TC001 - pydantic reads annotations
-from gateway.core.hosts import canonical_host, includes
+from gateway.core.hosts import canonical_host, email_domain, includes
 from gateway.core.idle_counts import MAX_EXCLUDES
 from gateway.core.model import (
     GOOGLE_DIRECTORY_KINDS,
+    POOLS_OWN,
+    SHARED_USERS,
+    SOCIAL,
     AppPasswordLimits,
     EmailTrust,
     ProviderKind,
@@ -258,7 +262,8 @@ ServiceAccountSecret = Annotated[
 class HookDocument(Model):
     """How this provider's events are recognised. ``secrets``: two during rotation; ``api_token``:
     reads Okta's System Log; ``service_account``: reads a Google Workspace directory, for the
-    administrator ``admin_email`` where it has no admin role of its own.
+    administrator ``admin_email`` where it has no admin role of its own. ``secrets_expire`` and
+    ``client_secret_expires``: when they end or are to be exchanged; the gateway tells of it before.
     """
 
     secrets: Annotated[tuple[SigningSecret, ...], Field(max_length=MAX_HOOK_SECRETS)] = ()
@@ -272,15 +277,56 @@ class HookDocument(Model):
         Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), VISIBLE] | None
     ) = None
     api_url: BaseUrl | None = None
+    secrets_expire: date | None = None
+    client_secret_expires: date | None = None
 
 
 GOOGLE_ISSUER = "https://accounts.google.com"
 
 
+GOOGLE_HOSTS = frozenset({"accounts.google.com", "accounts.google.localhost"})
+"""The second is a stand-in's: a name that never leaves the machine."""
+
+
 def _is_googles(issuer: str | None) -> bool:
-    return issuer is not None and urlsplit(issuer).hostname == "accounts.google.com"
+    return issuer is not None and urlsplit(issuer).hostname in GOOGLE_HOSTS
 
 
+CONSUMERS = "9188040d-6c67-4c5b-b112-36a304b66dad"
+"""The directory of all personal Microsoft accounts: their tokens name it."""
+_SHARED_DIRECTORIES = frozenset({"common", "organizations", "consumers", CONSUMERS})
+_EVERYBODYS_HOSTS = frozenset({"appleid.apple.com", "facebook.com", "www.facebook.com"})
+MAX_ACCOUNTS = 1000
+
+
+def _is_consumers(issuer: str | None) -> bool:
+    """Whether people of more than one Microsoft customer have it as their issuer."""
+    directory = urlsplit(issuer or "").path.strip("/").partition("/")[0].lower()
+    return directory in _SHARED_DIRECTORIES
+
+
+class AccountDocument(Model):
+    """An account at a provider where anybody has one. ``id``: as the provider knows it (Cognito's
+    user name after the first underscore); ``email``: who that is for the application, of the
+    provider's ``domains``.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[!-~]+$", max_length=256)]
+    email: Annotated[str, Field(max_length=320)]
+    groups: Annotated[frozenset[GroupName], Field(max_length=MAX_NAMES)] = frozenset()
+    roles: Annotated[frozenset[GroupName], Field(max_length=MAX_NAMES)] = frozenset()
+
+    @field_validator("email")
+    @classmethod
+    def _address(cls, email: str) -> str:
+        domain = email_domain(email)
+        if domain is None:
+            msg = "one plain e-mail address"
+            raise ValueError(msg)
+        return account_address(email, domain)
+
+
+Accounts = Annotated[tuple[AccountDocument, ...], Field(max_length=MAX_ACCOUNTS)]
 ProviderName = Annotated[str, Field(pattern=PROVIDER_NAME)]
 
 
@@ -289,7 +335,8 @@ class ProviderDocument(Model):
     needs an ``issuer`` and another kind than ``cognito``; of a SAML provider, its ``entity_id``.
     Only people whose Google account belongs to one of ``domains`` sign in with kind ``google``.
     ``members_only``, of kind ``cognito``: only users of the pool's group ``tenants/TENANT`` do.
-    Without ``domains`` it has those of the tenant that no other provider names.
+    Without ``domains`` it has those of the tenant that no other provider names. ``secret_expires``:
+    when the client secret ends that Cognito uses at the provider.
     """
 
     name: ProviderName
@@ -305,7 +352,38 @@ class ProviderDocument(Model):
     email_trust: EmailTrust | None = None
     url_decode_groups: bool = True
     members_only: bool = False
+    secret_expires: date | None = None
+    accounts: Accounts = ()
     hooks: HookDocument = HookDocument()
+
+    @model_validator(mode="after")
+    def _social(self) -> ProviderDocument:
+        if self.accounts and self.kind not in SOCIAL:
+            msg = f"accounts are for kinds {', '.join(sorted(SOCIAL))}"
+            raise ValueError(msg)
+        if self.kind in SOCIAL and self.email_trust is not None:
+            msg = f"email_trust: an account of kind {self.kind} has the address that accounts say"
+            raise ValueError(msg)
+        if len({each.id for each in self.accounts}) != len(self.accounts):
+            msg = "accounts: one is listed twice"
+            raise ValueError(msg)
+        if (self.kind is ProviderKind.MICROSOFT_SOCIAL) != _is_consumers(self.issuer):
+            msg = (
+                f"issuer https://login.microsoftonline.com/{CONSUMERS}/v2.0 and kind: "
+                "microsoft-social need each other: it is everybody's, and so are common, consumers "
+                "and organizations"
+            )
+            raise ValueError(msg)
+        if self.kind in POOLS_OWN and self.kind in SOCIAL and self.issuer is not None:
+            msg = f"kind {self.kind} has no issuer: it is the pool's"
+            raise ValueError(msg)
+        if urlsplit(self.issuer or "").hostname in _EVERYBODYS_HOSTS:
+            msg = "issuer: it is everybody's; use kind: apple or facebook"
+            raise ValueError(msg)
+        if f"{self.name}_" in SHARED_USERS:
+            msg = f"name: {self.name} is what Cognito calls a provider of the whole pool"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _trust(self) -> ProviderDocument:
@@ -594,12 +672,32 @@ class TenantDocument(Model):
                     "email_domains"
                 )
                 raise ValueError(msg)
+        _check_accounts(self)
         _check_named_providers(self)
         _check_spelling(self)
         _check_stars(self)
         _check_rule_hosts(self)
         _check_machines(self)
         return self
+
+
+def _check_accounts(document: TenantDocument) -> None:
+    """An account is of a person whom the provider may vouch for."""
+    domains = provider_domains(
+        document.email_domains, {p.name: p.domains for p in document.providers}
+    )
+    for provider in document.providers:
+        for account in provider.accounts:
+            if email_domain(account.email) not in domains[provider.name]:
+                msg = (
+                    f"providers.{provider.name}.accounts: {account.email} is of none of the "
+                    "provider's domains"
+                )
+                raise ValueError(msg)
+    kinds = [p.kind for p in document.providers if p.kind in POOLS_OWN and p.kind in SOCIAL]
+    if len(set(kinds)) != len(kinds):
+        msg = "providers: a pool has one of apple, facebook and amazon each"
+        raise ValueError(msg)
 
 
 def _check_named_providers(document: TenantDocument) -> None:
@@ -709,7 +807,8 @@ def _persons(text: str, document: TenantDocument) -> str:
         return "an address of the tenant's own e-mail domains"
     if _UUID.search(text):
         return "an id as people have"
-    if any(text.lower().startswith(f"{provider.name.lower()}_") for provider in document.providers):
+    names = (POOLS_OWN.get(p.kind, p.name).lower() for p in document.providers)
+    if any(text.lower().startswith(f"{name}_") for name in names):
         return "a user name as Cognito makes them for people"
     return ""
 

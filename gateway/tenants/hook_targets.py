@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.hook_target import HookTarget, WebhookTarget
-from gateway.core.model import GOOGLE_DIRECTORY_KINDS, ProviderKind
+from gateway.core.model import GOOGLE_DIRECTORY_KINDS, POOLS_OWN, ProviderKind
 from gateway.errors import UnavailableError
 from gateway.tenants.offload import in_background
 from gateway.tenants.snapshot_record import document_of
@@ -85,7 +85,7 @@ def source_is_gone(source: str, provider: str | None, targets: Iterable[HookTarg
     )
 
 
-_FEDERATED = frozenset(ProviderKind) - {ProviderKind.COGNITO}
+_FEDERATED = frozenset(ProviderKind) - POOLS_OWN.keys()
 _SPEAKERS: Mapping[str, frozenset[ProviderKind] | None] = {
     "okta": frozenset({ProviderKind.OKTA}),
     "entra": frozenset({ProviderKind.ENTRA}),

@@ -135,7 +135,7 @@ def _reason(tenant: Tenant, person: SessionView, place: _Place) -> str:
         groups=person.groups,
         roles=person.roles,
         provider=person.provider,
-        idp_subject="",
+        idp_subject=person.idp_subject,
     )
     session = Session(
         "",

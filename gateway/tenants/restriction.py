@@ -120,6 +120,7 @@ def _provider_narrows(old: dict[str, Any], new: Mapping[str, dict[str, Any]]) ->
                 "email_trust",
                 "url_decode_groups",
                 "members_only",
+                "accounts",
             )
         )
         or any(

@@ -14,6 +14,7 @@ it.
 
 from __future__ import annotations
 
+from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
@@ -158,6 +159,8 @@ def plainly(value: object) -> object:
     """
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, date):
+        return value.isoformat()
     raise TypeError(type(value).__name__)
 
 
@@ -166,7 +169,7 @@ def _plain(value: Any) -> Any:
         return value.reveal()
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, frozenset):
+    if isinstance(value, frozenset | date):
         return plainly(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gateway.core.model import DEFAULT_POOL, AppClient, ProviderKind, Secret
+from gateway.core.model import DEFAULT_POOL, POOLS_OWN, AppClient, Secret
 from gateway.errors import UnavailableError
 from gateway.tenants.compilation import compile_tenant
 from gateway.tenants.document import HookDocument
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.tenants.document import TenantDocument
 
-RECORD_FORMAT = 11
+RECORD_FORMAT = 12
 """Raised when a record of this release cannot be read by the one before: a replica refuses a
 snapshot of another format.
 """
@@ -59,7 +59,7 @@ class Record:
     provisioned: its names are taken, and it is inactive.
     """
     provider_names: tuple[str, ...]
-    """Without the pool's own users."""
+    """Without what a pool has once for all tenants."""
     hooked: bool
     """Some provider has hook settings: rounds over all tenants build only these."""
     active: bool
@@ -104,9 +104,7 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
         tuple(client.client_id for client in clients),
         tuple(
             sorted(
-                provider.name
-                for provider in document.providers
-                if provider.kind is not ProviderKind.COGNITO
+                provider.name for provider in document.providers if provider.kind not in POOLS_OWN
             )
         ),
         any(provider.hooks != _NO_HOOKS for provider in document.providers),

@@ -17,6 +17,7 @@ from tests.admin.rooms import (
     PROBE_KEY,
     Batches,
     Blocks,
+    Connections,
     Deliveries,
     Desk,
     Explanations,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
     from pytest_aiohttp.plugin import AiohttpClient
 
+    from gateway.expiry.watch import ConnectionWatch
     from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
     from gateway.provisioning.member_changes import Members
@@ -130,6 +132,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         messages=Messages(),
         people=cast("PeopleRegister", Register()),
         members=cast("Members", PoolMembers()),
+        connections=cast("ConnectionWatch", Connections()),
         hook_setup=cast("HookSetup", Desk()),
         more=DoctorRoutes(
             Probes(),

@@ -285,7 +285,7 @@ def test_every_field_that_holds_a_secret_is_known_by_its_model() -> None:
         "secret",
         "previous_secret",
     }
-    assert secret_fields(ProvisionBody) == {"client_secret"}
+    assert secret_fields(ProvisionBody) == {"client_secret", "private_key"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from pydantic import BaseModel
 
 from gateway.admin.keys import Scope
@@ -24,7 +25,12 @@ from gateway.provisioning.bound_keys import (
     bound_changes,
     bound_findings,
 )
-from gateway.provisioning.request import OidcProviderBody, ProvisionBody, SamlProviderBody
+from gateway.provisioning.request import (
+    OidcProviderBody,
+    ProvisionBody,
+    SamlProviderBody,
+    SocialProviderBody,
+)
 from gateway.provisioning.runs import Action, JournalStep, Run, RunKind, RunState, StepState
 from gateway.revocation.blocks import BlockView
 from gateway.tenants.api import TenantRecord
@@ -34,6 +40,7 @@ from gateway.tenants.secrets import show
 from tests.admin.rooms import Runs, Tenants
 from tests.admin.test_authorization import TABLE
 from tests.admin.test_dispatch import problem
+from tests.provisioning.test_social import p8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +122,10 @@ CHANGES: dict[str, Any] = {
     "providers[].email_trust": "verified_claim",
     "providers[].url_decode_groups": False,
     "providers[].members_only": True,
+    "providers[].secret_expires": "2030-01-01",
+    "providers[].accounts": [{"id": "1", "email": "a@acme.test"}],
+    "providers[].hooks.secrets_expire": "2030-01-01",
+    "providers[].hooks.client_secret_expires": "2030-01-01",
     "providers[].hooks.secrets": [OTHER_SECRET],
     "providers[].hooks.directory_id": "other",
     "providers[].hooks.client_id": "other",
@@ -162,6 +173,9 @@ TENANTS_OWN = {
     "providers[].hooks.directory_id",
     "providers[].hooks.client_id",
     "providers[].hooks.client_secret",
+    "providers[].secret_expires",
+    "providers[].hooks.secrets_expire",
+    "providers[].hooks.client_secret_expires",
     "providers[].hooks.audience",
     "providers[].hooks.api_token",
     "providers[].hooks.service_account",
@@ -184,6 +198,7 @@ TENANTS_OWN_BODY = {
 }
 TENANTS_OWN_PROVIDER = {
     "kind",
+    "secret_expires",
     "client_id",
     "client_secret",
     "oidc_issuer",
@@ -237,6 +252,8 @@ def changed(path: str, value: Any, stored: dict[str, Any] = STORED) -> dict[str,
         document |= {"client_id": None, "client_secret": None}
     if path in {"providers[].kind", "providers[].entity_id", "providers[].members_only"}:
         document["providers"][0]["issuer"] = None
+    if path == "providers[].accounts":
+        document["providers"][0] |= {"kind": "apple", "issuer": None}
     if path == "providers[].entity_id":
         document["providers"][0]["kind"] = "saml"
     if path == "providers[].members_only":
@@ -423,6 +440,8 @@ PROVIDER_WISHES: dict[str, Any] = {
     "hidden": True,
     "groups": ["app-users"],
     "roles": ["auditor"],
+    "secret_expires": "2030-01-01",
+    "accounts": [{"id": "1", "email": "a@acme.test"}],
 }
 
 
@@ -458,13 +477,29 @@ def test_every_field_of_a_provisioning_request_is_classified_and_tried() -> None
     assert set(BODY_FIELDS) == set(ProvisionBody.model_fields) == set(WISHES)
     assert set(OidcProviderBody.model_fields) == set(PROVIDER_WISHES)
     assert set(SamlProviderBody.model_fields) == set(SAML_WISHES)
-    assert set(PROVIDER_FIELDS) == PROVIDER_WISHES.keys() | SAML_WISHES.keys()
+    # What creates a provider of the whole pool is an operator's: the next test.
+    pools = set(SocialProviderBody.model_fields) - PROVIDER_WISHES.keys()
+    assert pools == {"team_id", "key_id", "private_key"}
+    assert set(PROVIDER_FIELDS) == PROVIDER_WISHES.keys() | SAML_WISHES.keys() | pools
     assert {
         name for name, whose in BODY_FIELDS.items() if whose is Authority.TENANT
     } == TENANTS_OWN_BODY
     assert {
         name for name, whose in PROVIDER_FIELDS.items() if whose is Authority.TENANT
     } == TENANTS_OWN_PROVIDER
+
+
+def test_a_bound_key_uses_a_provider_of_the_whole_pool_and_never_makes_one() -> None:
+    document = show(TenantDocument.model_validate(STORED))
+    made = {"client_id": "a", "team_id": "b", "key_id": "c", "private_key": p8(SECP256R1())}
+    for more, refused in (
+        ({}, set()),
+        ({"accounts": [{"id": "1", "email": "a@acme.test"}]}, {"accounts"}),
+        (made, {"client_id", "team_id", "key_id", "private_key"}),
+    ):
+        body = ProvisionBody.model_validate({"providers": [PROVIDER, {"kind": "apple", **more}]})
+        found = bound_findings(body, document, KNOWN)
+        assert {each.where.removeprefix("providers.1.") for each in found} == refused
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,10 @@ from gateway.provisioning.request import (
     PoolUsersBody,
     ProvisionBody,
     SamlProviderBody,
+    SocialProviderBody,
 )
 from gateway.tenants.document import (
+    AccountDocument,
     AppPasswordsDocument,
     BearerDocument,
     BrandingDocument,
@@ -115,6 +117,8 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
     "PoolUserBody": (PoolUserBody, {"email": "bob@acme.test"}),
     "InvitationBody": (InvitationBody, {}),
     "DisableBody": (DisableBody, {}),
+    "SocialProviderBody": (SocialProviderBody, {"kind": "apple"}),
+    "AccountDocument": (AccountDocument, {"id": "1", "email": "a@acme.com"}),
 }
 
 

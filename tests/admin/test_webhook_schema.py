@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import jsonschema_rs
 import pytest
 
-from gateway.admin.webhook_schema import EVENTS, PROFILED, VERSION, catalog
+from gateway.admin.webhook_schema import CONNECTIONS, EVENTS, PROFILED, VERSION, catalog
+from gateway.core.expiry import ConnectionReport
 from gateway.core.hook_target import OPT_IN, WebhookEvent
 from gateway.core.person import Person
 from gateway.hooks.effects import Notice, Profile
@@ -17,11 +19,14 @@ from gateway.hooks.webhooks.outbox import Origin, render
 SCHEMAS = {row.type: row.message for row in catalog().items}
 
 
-def message(event: str, *, profile: bool) -> dict[str, Any]:
+def message(event: str, *, profile: bool, connection: bool = False) -> dict[str, Any]:
     """As the outbox writes it."""
     shown = Profile("Alice", "alice", "okta_alice", ("a",), (), ("groups",)) if profile else None
     subject, person = Subject(email="a@acme.test"), Person("u1", "a@acme.test")
     notice = Notice(event, "account", subject, (person,), None, 1.0, profile=shown)
+    if connection:
+        report = ConnectionReport("expiring", "", "saml_certificate", 3.0, 7)
+        notice = replace(notice, cause="connection", connection=report)
     return render(notice, Origin("acme", "acme-okta", "okta", "x"), now=2.0, revocation="")
 
 
@@ -35,9 +40,10 @@ def test_the_catalog_has_every_type_that_a_tenant_may_name() -> None:
 def test_a_schema_takes_its_own_message_and_no_other(event: str) -> None:
     jsonschema_rs.meta.validate(SCHEMAS[event])
     validator = jsonschema_rs.validator_for(SCHEMAS[event])
-    own = message(event, profile=event in PROFILED)
+    own = message(event, profile=event in PROFILED, connection=event in CONNECTIONS)
     assert validator.is_valid(own)
     assert validator.is_valid({**own, "added_later": 1})
     assert not validator.is_valid({**own, "type": "another"})
-    assert validator.is_valid(message(event, profile=False)) is (event not in PROFILED)
+    bare = message(event, profile=False)
+    assert validator.is_valid(bare) is (event not in PROFILED | CONNECTIONS)
     assert not validator.is_valid({**own, "data": {**own["data"], "users": [{"user": 1}]}})

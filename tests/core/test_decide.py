@@ -20,11 +20,20 @@ from gateway.core.decide import (
     takes_app_passwords,
 )
 from gateway.core.decision import Allow, Decision, Deny, Login
-from gateway.core.model import AppPassword, AuthRequest, Destination, MachineToken, Session, Tenant
+from gateway.core.model import (
+    AppPassword,
+    AuthRequest,
+    Destination,
+    MachineToken,
+    ProviderKind,
+    Session,
+    SocialAccount,
+    Tenant,
+)
 from gateway.core.readings import PathReader
 from gateway.core.reason import Reason
 from gateway.core.rule import BearerRule, Rule
-from tests.core.build import NOW, identity, request, rule, session, tenant
+from tests.core.build import NOW, identity, provider, request, rule, session, tenant
 
 API = BearerRule(frozenset({"machine"}), frozenset({"api/read"}))
 MACHINE = MachineToken("machine", frozenset({"api/read"}), "", "", 0)
@@ -1182,3 +1191,59 @@ def test_a_path_that_cannot_be_read_is_in_no_scope() -> None:
                 now=NOW,
             )
         ) == (Deny, Reason.APP_PASSWORD_SCOPE)
+
+
+FACEBOOK = provider(
+    "acme-facebook",
+    ProviderKind.FACEBOOK,
+    issuer=None,
+    accounts={"1": SocialAccount("1", "alice@acme.com", frozenset({"users", "more"}))},
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "still"),
+    [
+        ({}, True),
+        ({"idp_subject": "2"}, False),
+        ({"email": "bob@acme.com"}, False),
+        ({"groups": ("users", "admins")}, False),
+        ({"roles": ("editor",)}, False),
+    ],
+)
+def test_a_social_account_counts_for_as_long_as_it_is_listed(
+    changes: dict[str, Any], still: bool
+) -> None:
+    at = tenant(providers=(FACEBOOK,), rules=(DAV,))
+    who = identity(provider="acme-facebook", **changes)
+    assert told(outcome(at, request("/x"), session(identity=who))) == (
+        (Allow, Reason.OK) if still else (Login, Reason.REAUTHENTICATE)
+    )
+    asked = request("/dav/x", app_password=TEXT)
+    decision = decide(
+        at,
+        asked,
+        match(at, asked),
+        session=None,
+        machine=None,
+        password=password(identity=who),
+        now=NOW,
+    )
+    assert told(decision) == (
+        (Allow, Reason.APP_PASSWORD) if still else (Login, Reason.APP_PASSWORD_INVALID)
+    )
+
+
+def test_an_access_token_does_not_say_which_social_account_it_is_of() -> None:
+    okta, anybody = provider(), rule("/**", bearer=API, any_group=True)
+    of_okta = replace(PERSONS, person=identity())
+    of_facebook = replace(PERSONS, person=identity(provider="acme-facebook"))
+    for machine, providers, taken in (
+        (PERSONS, (okta,), True),
+        (PERSONS, (okta, FACEBOOK), False),
+        (of_okta, (okta, FACEBOOK), True),
+        (of_facebook, (okta, FACEBOOK), False),
+    ):
+        at = tenant(providers=providers, rules=(anybody,))
+        decision = outcome(at, request("/x", bearer="t"), None, machine)
+        assert isinstance(decision, Allow) is taken, (machine, providers)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.headers import identity_headers
 from gateway.core.login import FRESH_S, MAX_GROUPS, Accepted, Refusal, accept, is_fresh
-from gateway.core.model import EmailTrust, HeaderSpec, ProviderKind
+from gateway.core.model import EmailTrust, HeaderSpec, ProviderKind, SocialAccount
 from gateway.core.pool_groups import tenants_of
 from gateway.core.reason import Reason
 from tests.core.build import NOW, provider, session, tenant
@@ -336,3 +336,84 @@ def test_a_login_is_fresh_where_the_person_was_asked_for_this_host_and_both_cloc
         "auth_time": NOW - FRESH_S,
     }
     assert is_fresh(session(**{**asked, **changes}), now=NOW) is fresh
+
+
+def social(**changes: Any) -> Any:
+    """A provider that lists one account."""
+    alice = SocialAccount("1", "alice@acme.com", frozenset({"users"}), frozenset({"editor"}))
+    return provider(
+        "acme-facebook",
+        ProviderKind.FACEBOOK,
+        **{"accounts": {"1": alice}, "email_trust": EmailTrust.VERIFIED_CLAIM, **changes},
+    )
+
+
+SOCIAL_CLAIMS: dict[str, Any] = {
+    "cognito:username": "Facebook_1",
+    "email": "ceo@acme.com",
+    "email_verified": "true",
+    "preferred_username": "ceo",
+    "custom:groups": "[admins]",
+    "custom:roles": "owner",
+    "custom:hd": "acme.com",
+    "identities": [{"userId": "1", "providerName": "Facebook", "providerType": "Facebook"}],
+}
+
+
+def test_somebody_with_a_social_account_is_whom_the_document_lists() -> None:
+    """Whatever the provider says, and whatever another tenant's logins wrote into the profile."""
+    made = accepted(SOCIAL_CLAIMS, provider=social())
+    who = made.identity
+    assert (
+        who.email,
+        who.email_domain,
+        who.groups,
+        who.roles,
+        who.oid,
+        who.preferred_username,
+    ) == (
+        "alice@acme.com",
+        "acme.com",
+        ("users",),
+        ("editor",),
+        "",
+        "",
+    )
+    assert (who.idp_subject, who.provider, who.name, who.claims) == (
+        "1",
+        "acme-facebook",
+        "Alice A",
+        (),
+    )
+    assert (made.idp_iat, made.idp_iat_mapped, made.auth_time) == (None, False, 5)
+
+
+@pytest.mark.parametrize(
+    ("claims", "changes", "reason"),
+    [
+        ({"identities": [{"userId": "2", "providerName": "Facebook"}]}, {}, Reason.EMAIL_DOMAIN),
+        ({}, {"accounts": {}}, Reason.EMAIL_DOMAIN),
+        ({}, {"domains": frozenset({"other.com"})}, Reason.EMAIL_DOMAIN),
+        (
+            {"identities": [{"userId": "1", "providerName": "LoginWithAmazon"}]},
+            {},
+            Reason.IDP_ERROR,
+        ),
+        ({"identities": [{"userId": "1", "providerName": "acme-facebook"}]}, {}, Reason.IDP_ERROR),
+        ({"identities": None}, {}, Reason.IDP_ERROR),
+    ],
+)
+def test_a_social_account_that_is_not_listed_signs_nobody_in(
+    claims: dict[str, Any], changes: dict[str, Any], reason: Reason
+) -> None:
+    made = result(
+        {**SOCIAL_CLAIMS, "email": "alice@acme.com", **claims}, provider=social(**changes)
+    )
+    assert isinstance(made, Refusal) and made.reason is reason
+    assert made.denied == ("s" if reason is Reason.EMAIL_DOMAIN else "")
+
+
+def test_personal_microsoft_accounts_are_found_by_the_tenants_own_name() -> None:
+    microsoft = replace(social(), name="acme-live", kind=ProviderKind.MICROSOFT_SOCIAL)
+    claims = {"identities": [{"userId": "1", "providerName": "acme-live"}]}
+    assert accepted({**SOCIAL_CLAIMS, **claims}, provider=microsoft).identity.email_domain

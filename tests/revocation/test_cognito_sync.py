@@ -902,3 +902,18 @@ async def test_places_are_taken_in_turn_and_given_back_by_who_goes_away() -> Non
     await asyncio.gather(granted, return_exceptions=True)
     async with asyncio.timeout(5), turns.place("f"):
         pass
+
+
+@pytest.mark.parametrize("kind", ["block", "end_sessions"])
+@pytest.mark.parametrize("name", ["Facebook_1", "signinwithapple_1", "LoginWithAmazon_1"])
+async def test_a_user_of_a_shared_provider_is_left_alone(name: str, kind: str) -> None:
+    """They may be another tenant's too: what ends here is ended by the gateway alone."""
+    who = Who(user="sub-1")
+    facebook = provider("acme-facebook", kind=ProviderKind.FACEBOOK)
+    done, _, _ = await follow(
+        Pool(),
+        Record([recorded(who, kind)], [block(who)] if kind == "block" else []),
+        of=tenant(providers=(provider(), facebook)),
+        users={"r1": (name, "acme-okta_9")},
+    )
+    assert {user for _, user in done} <= {"acme-okta_9"}

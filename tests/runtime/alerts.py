@@ -107,6 +107,10 @@ WRONG: Final[Mapping[str, Sequence[Wrong]]] = {
     "GatewayHookAcknowledgedLate": [
         _slow("gateway_hook_ack_duration_seconds_bucket", 1, source="entra")
     ],
+    "GatewayCredentialExpires": [
+        _is("gateway_credential_expires_timestamp_seconds", 0, tenant="acme")
+    ],
+    "GatewayConnectionFails": [_is("gateway_connection_failing", 1, tenant="acme")],
     "GatewayWebhooksFailed": [_first("gateway_webhook_deliveries_total", outcome="failed")],
     "GatewayCannotAccept": [_first("gateway_accept_errors_total", listener="public")],
     "GatewaySlowClients": [

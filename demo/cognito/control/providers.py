@@ -11,6 +11,8 @@ from demo.cognito.control.errors import ApiError, invalid, limit_exceeded
 from demo.cognito.control.state import ControlState, page
 from demo.cognito.pool import COGNITO, IdentityProvider
 from demo.cognito.saml import MetadataRefusedError, read_metadata
+from demo.cognito.social import NEVER_SHOWN
+from demo.cognito.social import REQUIRED as SOCIAL_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,15 +27,15 @@ _SAML_CHOICES = {
     "IDPInit": ("true", "false"),
     "RequestSigningAlgorithm": ("rsa-sha256",),
 }
-_RESERVED = frozenset({COGNITO, "Facebook", "Google", "LoginWithAmazon", "SignInWithApple"})
+_RESERVED = frozenset({COGNITO, *SOCIAL_KINDS})
 
 
 def create_identity_provider(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
     pool, name = state.pool_of(request), request["ProviderName"]
     kind = request["ProviderType"]
-    if kind not in {"OIDC", "SAML"}:
-        raise invalid(f"The demo has OIDC and SAML providers only, not {kind}.")
-    if name in pool.providers or name in _RESERVED:
+    if kind in SOCIAL_KINDS and name != kind:
+        raise invalid(f"ProviderName must be {kind} for ProviderType {kind}")
+    if name in pool.providers or (name in _RESERVED and name != kind):
         # Uniqueness is judged at once, however long the first one stays unseen.
         raise ApiError(
             "DuplicateProviderException", f"{name} already exists in user pool {pool.pool_id}"
@@ -134,13 +136,38 @@ def _described(pool: Pool, provider: IdentityProvider) -> dict[str, Any]:
     return {
         "UserPoolId": pool.pool_id,
         **provider.settings,
+        "ProviderDetails": {
+            name: value
+            for name, value in provider.settings["ProviderDetails"].items()
+            if name not in NEVER_SHOWN
+        },
         "CreationDate": provider.created,
         "LastModifiedDate": provider.modified,
     }
 
 
 def _details(state: ControlState, kind: str, given: Mapping[str, str]) -> dict[str, str]:
+    if kind in SOCIAL_KINDS:
+        return _social_details(kind, given)
     return _saml_details(state, given) if kind == "SAML" else _oidc_details(state, given)
+
+
+def _social_details(kind: str, given: Mapping[str, str]) -> dict[str, str]:
+    """With what Cognito adds by itself."""
+    needed = SOCIAL_KINDS[kind]
+    if missing := [name for name in needed if not given.get(name)]:
+        raise invalid(f"Invalid ProviderDetails: {', '.join(missing)} missing")
+    if unknown := sorted(given.keys() - {*needed, "api_version"}):
+        raise invalid(f"Invalid ProviderDetails: unknown {', '.join(unknown)}")
+    base = f"https://{kind.lower()}.example"
+    return {
+        "attributes_url_add_attributes": "true",
+        "authorize_url": f"{base}/authorize",
+        "token_url": f"{base}/token",
+        "token_request_method": "POST",
+        "attributes_url": f"{base}/me",
+        **given,
+    }
 
 
 def _saml_details(state: ControlState, given: Mapping[str, str]) -> dict[str, str]:

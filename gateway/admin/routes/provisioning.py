@@ -141,7 +141,7 @@ class RunAnswer(AnswerModel):
 
     id: str
     tenant: str
-    kind: Literal["apply", "rotate", "retire", "destroy"]
+    kind: Literal["apply", "rotate", "retire", "destroy", "reload"]
     actor: str
     state: Literal["running", "undoing", "settling", "done", "rolled_back"]
     started_at: float

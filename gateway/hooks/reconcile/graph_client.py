@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -210,6 +211,38 @@ class GraphClient:
             self._names.clear()
         self._names[key] = (name, self._clock() + NAME_LIFE_S)
         return name
+
+    async def secret_expiry(self, target: HookTarget, app_id: str, secret: Secret) -> float | None:
+        """When the application's ``secret`` ends (UTC epoch seconds); None where the directory does
+        not list it. Needs Application.Read.All. Graph shows the first characters of each secret
+        (``hint``): of several that begin alike, the first that ends counts. Raises as ``call``.
+        """
+        path = f"/applications(appId='{quote(app_id, safe='')}')?$select=passwordCredentials"
+        reply = await self.call(target, "GET", self.url(target, path))
+        if reply.status == 404:
+            return None
+        listed = _object(reply, 200).get("passwordCredentials")
+        ends = [
+            ending
+            for one in (listed if isinstance(listed, list) else ())
+            if isinstance(one, dict)
+            and isinstance(hint := one.get("hint"), str)
+            and hint
+            and secret.reveal().startswith(hint)
+            and (ending := _moment(one.get("endDateTime"))) is not None
+        ]
+        return min(ends, default=None)
+
+
+def _moment(text: object) -> float | None:
+    """UTC epoch seconds of a DateTimeOffset."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if found is None:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def _object(reply: Reply, status: int) -> dict[str, Any]:

@@ -165,6 +165,8 @@ def render(notice: Notice, origin: Origin, *, now: float, revocation: str) -> di
     }
     if notice.profile is not None:
         document["data"]["profile"] = asdict(notice.profile)
+    if notice.connection is not None:
+        document["data"]["connection"] = asdict(notice.connection)
     return document
 
 

@@ -1,0 +1,48 @@
+"""``gateway connections list | check``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gateway.cli import Group, api, api_options, json_option
+from gateway.cli.client import url_path
+from gateway.cli.output import say, say_json, when
+
+
+@click.group("connections", cls=Group)
+def command() -> None:
+    """Show whether a tenant's identity providers can be used, and what ends when."""
+
+
+@command.command("list")
+@api_options
+@click.argument("tenant")
+@json_option
+def list_connections(*, tenant: str, as_json: bool) -> None:
+    """What the last look at each identity provider found."""
+    _show(api().get(url_path("tenants", tenant, "connections")), as_json=as_json)
+
+
+@command.command()
+@api_options
+@click.argument("tenant")
+@json_option
+def check(*, tenant: str, as_json: bool) -> None:
+    """Look at each identity provider now: metadata, discovery document, certificates, secrets."""
+    found = api().call("POST", url_path("tenants", tenant, "connections", "check")).document
+    _show(found, as_json=as_json)
+
+
+def _show(found: Any, *, as_json: bool) -> None:
+    if as_json:
+        say_json(found)
+        return
+    for row in found["items"]:
+        detail = f"  {row['detail']}" if row["detail"] else ""
+        say(f"{row['provider']}  {row['state']}  looked at {when(row['checked_at'])}{detail}")
+        for one in row["credentials"]:
+            left = one["days_left"]
+            ends = f"in {left} days" if left >= 0 else "has ended"
+            say(f"  {one['credential']}  {when(one['expires_at'])}  {ends}")

@@ -1,0 +1,1 @@
+"""What a connection to an identity provider hangs on, watched: metadata, secrets, certificates."""
