@@ -192,8 +192,7 @@ async def admin_role(
     stack: AsyncExitStack,
 ) -> AdminRole:
     """Build the rooms on the open stores."""
-    database = stores.database
-    clock = database.clock
+    database, clock = stores.database, stores.database.clock
     directory = StoreDirectory(redis, ring)
     signed_in = SignedIn(directory, ring)
     targets = RecordedHookTargets(lambda: stores.publisher.records)
