@@ -258,7 +258,7 @@ def changed(path: str, value: Any, stored: dict[str, Any] = STORED) -> dict[str,
         document["providers"][0]["kind"] = "saml"
     if path == "providers[].members_only":
         document["providers"][0]["kind"] = "cognito"
-    if document["providers"][0]["kind"] == "cognito":
+    if document["providers"][0]["kind"] in {"cognito", "apple"}:
         document["providers"][0]["hooks"] |= {"service_account": None, "admin_email": None}
     return document
 

@@ -80,6 +80,11 @@ class Cost:
         )
 
 
+SETTLE_WINDOW_S, SETTLE_WINDOWS = 1.0, 12
+BUSY = 0.02
+"""Of a processor, above what is used while nobody asks."""
+
+
 class Clocks:
     """Processor time of everybody who takes part, from now on."""
 
@@ -99,11 +104,27 @@ class Clocks:
             "browsers": time.thread_time(),
         }
 
-    async def settle(self, seconds: float = 2.0) -> None:
-        """What everybody uses while nobody asks."""
-        before = self.read()
-        await asyncio.sleep(seconds)
-        self._idle = {who: (now - before[who]) / seconds for who, now in self.read().items()}
+    async def settle(self) -> None:
+        """What everybody uses while nobody asks, once nothing is left of what was asked."""
+        least: dict[str, float] | None = None
+        for _ in range(SETTLE_WINDOWS):
+            before = self.read()
+            await asyncio.sleep(SETTLE_WINDOW_S)
+            now = {who: (s - before[who]) / SETTLE_WINDOW_S for who, s in self.read().items()}
+            if least is not None and now["gateway"] >= least["gateway"]:
+                break
+            least = now
+        assert least is not None
+        self._idle = least
+
+    async def _finished(self) -> None:
+        """Until the gateway has done what it does behind the answers (users are recorded, say)."""
+        for _ in range(SETTLE_WINDOWS):
+            before = self.read()["gateway"]
+            await asyncio.sleep(SETTLE_WINDOW_S)
+            used = (self.read()["gateway"] - before) / SETTLE_WINDOW_S
+            if used <= self._idle["gateway"] + BUSY:
+                return
 
     async def cost(
         self, name: str, goal: str, rounds: int, work: Callable[[], Awaitable[list[float]]]
@@ -116,6 +137,7 @@ class Clocks:
         for _ in range(rounds):
             before, began = self.read(), time.monotonic()
             each = await work()
+            await self._finished()
             elapsed = time.monotonic() - began
             after = self.read()
             found.append(
