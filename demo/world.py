@@ -182,7 +182,7 @@ class World:
             await self._settle_initech()
             if self.console:
                 await self._settle_operators()
-            listeners = ("check", "public", "admin", "hooks", "pages")
+            listeners = ("check", "public", "admin", "hooks", *(["pages"] if self.console else []))
             self.ports = {name: free_port() for name in listeners}
             if self.ingress is None:
                 self.ports["public"] = self.port

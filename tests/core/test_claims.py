@@ -70,6 +70,22 @@ def test_a_wildcard_beside_ones_own_and_anothers_hosts_is_anothers() -> None:
     assert against(there, Listed("mine", wildcards=("example.test",))) == (claim,)
 
 
+def test_a_host_within_anothers_wildcard_is_the_others() -> None:
+    there = [Listed("a", wildcards=("example.test",)), Listed("b", ("b.test",))]
+    claim = Claim("host h.example.test (within *.example.test)", "a", "b")
+    assert against(there, Listed("b", ("h.example.test",))) == (claim,)
+    assert against(there, Listed("a", ("h.example.test",))) == ()
+    assert against(there, Listed("c", wildcards=("h.example.test",))) == (
+        Claim("host *.h.example.test (within *.example.test)", "a", "c"),
+    )
+
+
+def test_of_one_name_two_owners_are_remembered_and_one_only_once() -> None:
+    there = [Listed(name, ("h.test",)) for name in ("a", "a", "b", "c")]
+    assert against(there, Listed("d", ("h.test",))) == (Claim("host h.test", "a", "d"),)
+    assert against(there, Listed("a", ("h.test",))) == (Claim("host h.test", "b", "a"),)
+
+
 labels = st.sampled_from(["a", "b", "c"])
 dotted = st.lists(labels, min_size=1, max_size=3).map(".".join)
 some = st.lists(dotted, max_size=2, unique=True).map(tuple)

@@ -214,6 +214,9 @@ def test_a_table_that_follows_another_refuses_what_two_claim() -> None:
 
 def test_the_clients_of_a_tenant_are_its_own_and_those_that_a_rotation_replaced() -> None:
     rotated = replace(ACME, retired=(AppClient("old", Secret("o")),))
+    assert rotated.pools == ("default",)
+    moved = replace(rotated, pool="b")
+    assert moved.pools == ("b", "default"), "while its former client counts"
     assert rotated.client_ids == ("client", "old")
     assert [rotated.client(name) for name in ("client", "old", "other", "")] == [
         AppClient("client", ACME.client_secret),

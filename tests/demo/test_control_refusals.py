@@ -54,10 +54,10 @@ REFUSED_PROVIDERS: dict[str, tuple[dict[str, Any], str, str]] = {
         "InvalidParameterException",
         "twice",
     ),
-    "a kind that the demo lacks": (
+    "a social kind under another name": (
         {"ProviderType": "Facebook"},
         "InvalidParameterException",
-        "OIDC and SAML",
+        "ProviderName must be Facebook",
     ),
     "SAML without metadata": (
         {"ProviderType": "SAML"},

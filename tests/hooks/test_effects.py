@@ -438,7 +438,7 @@ def test_only_an_addition_that_is_the_newest_word_of_a_provider_exempts_from_a_d
         replace(added, event_time=None),
         replace(added, subject=Subject(email="bob@acme.com")),
         replace(added, subject=None),
-        replace(added, subject=Subject("00ubob", record="r-1")),
+        replace(added, source=Source.SCIM, subject=Subject("00ubob", record="r-1")),
         replace(added, group=Group(name="Sales")),
         event(Effect.GROUP_REMOVED, group=SALES),
     ):

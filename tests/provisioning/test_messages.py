@@ -97,9 +97,10 @@ OFFLINE = [
     (
         "personal accounts",
         {
+            "kind": "entra",
             "oidc_issuer": (
                 "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0"
-            )
+            ),
         },
         (
             "providers.initech-entra.oidc_issuer: 9188040d-6c67-4c5b-b112-36a304b66dad stands for "

@@ -128,6 +128,8 @@ LATER: Final[Mapping[str, float]] = {
     "gateway_clock_offset_seconds": 0,
     "gateway_store_primaries": 0,
     "gateway_reconcile_last_success_timestamp_seconds": 0,
+    # The minutes of the rules' tests are counted from the epoch.
+    "gateway_credential_expires_timestamp_seconds": 30 * 86_400,
 }
 """Gauges that are there once something was looked at. An alert reads their value, not their
 increase.
