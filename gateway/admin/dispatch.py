@@ -15,7 +15,7 @@ from aiohttp import web
 
 from gateway.admin.idempotency_records import IdempotencyState, StoredAnswer
 from gateway.admin.long_answer import in_slices, long_lists
-from gateway.admin.operators_tenant import OF_OPERATORS, guard_operators
+from gateway.admin.operators_tenant import MAKES_NOBODY, guard_operators
 from gateway.admin.parsing import (
     from_http,
     parse_json,
@@ -180,7 +180,7 @@ async def _serve(
             _hold(key, tenant)
     elif request.has_body and await request.read_body(MAX_BODY_BYTES):
         raise Problem(Code.INVALID_BODY, "this takes no body")
-    if route.changes and route.scope in OF_OPERATORS:
+    if route.changes and route.scope not in MAKES_NOBODY:
         guard_operators(edge.operators_tenant, key, tenant or getattr(body, "tenant", None))
     begun: Begun = {
         "actor": key.actor,

@@ -10,8 +10,10 @@ from gateway.core.scopes import Scope
 if TYPE_CHECKING:
     from gateway.admin.keys import AdminKey
 
-OF_OPERATORS: Final = frozenset({Scope.TENANTS_WRITE, Scope.PROVISION, Scope.HOOKS})
-"""With each of these, whoever changes a tenant decides which groups its people have."""
+MAKES_NOBODY: Final = frozenset({Scope.SESSIONS_REVOKE, Scope.DOCTOR})
+"""Whoever changes something of a tenant with one of these gives nobody a group. With every other,
+they may: also with one that is new.
+"""
 
 
 def guard_operators(operators_tenant: str | None, key: AdminKey, *changed: str | None) -> None:

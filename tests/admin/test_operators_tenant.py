@@ -35,6 +35,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "add_hook_secret": {"path": {"tenant": "ops", "provider": "ops-okta"}},
     "end_hook_rotation": {"path": {"tenant": "ops", "provider": "ops-okta"}},
     "decide_held": {"body": {"tenant": "ops", "decision": "release"}},
+    "create_pool_user": {"path": {"tenant": "ops"}, "body": {"email": "mallory@ops.test"}},
+    "put_pool_user_groups": {
+        "path": {"tenant": "ops", "pool_user": "8c1d"},
+        "body": {"groups": ["platform-admins"]},
+    },
 }
 EVERYTHING_ELSE = frozenset(Scope) - {Scope.OPERATOR}
 
