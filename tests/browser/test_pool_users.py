@@ -50,24 +50,24 @@ def test_a_user_of_the_pool_is_created_signs_in_and_is_out_when_disabled(
         assert page.locator("#person").count() == 0
         page.context.clear_cookies()
 
-        new = {"email": "peter@initech.test", "name": "Peter", "invitation": "none"}
+        new = {"email": "paula@initech.test", "name": "Paula", "invitation": "none"}
         status, created = call(fronted, "POST", users, new)
         assert status == 201, created
         user = f"{users}/{created['user']['user']}"
         page.goto(home)
-        sign_in(page, "peter@initech.test", created["temporary_password"])
+        sign_in(page, "paula@initech.test", created["temporary_password"])
         page.get_by_label("New password").fill(OWN)
         page.get_by_role("button", name="Change password").click()
         # In no group of the tenant's: signed in, and denied.
-        expect(page.get_by_text("peter@initech.test").first).to_be_visible()
+        expect(page.get_by_text("paula@initech.test").first).to_be_visible()
         assert page.locator("#person").count() == 0
 
         status, changed = call(fronted, "PUT", f"{user}/groups", {"groups": ["staff"]})
         assert (status, changed["user"]["groups"]) == (200, ["staff"])
         page.context.clear_cookies()
         page.goto(home)
-        sign_in(page, "peter@initech.test", OWN)
-        expect(page.locator("#person")).to_contain_text("peter@initech.test")
+        sign_in(page, "paula@initech.test", OWN)
+        expect(page.locator("#person")).to_contain_text("paula@initech.test")
 
         status, out = call(fronted, "POST", f"{user}/disable", {"reason": "left"})
         assert status == 200, out
@@ -77,23 +77,23 @@ def test_a_user_of_the_pool_is_created_signs_in_and_is_out_when_disabled(
         assert page.locator("#person").count() == 0
         page.context.clear_cookies()
         page.goto(home)
-        sign_in(page, "peter@initech.test", OWN)
+        sign_in(page, "paula@initech.test", OWN)
         expect(page.get_by_text("Incorrect username or password")).to_be_visible()
 
         assert call(fronted, "POST", f"{user}/enable")[0] == 200
         page.goto(home)
         asked = page.url
-        sign_in(page, "peter@initech.test", OWN)
+        sign_in(page, "paula@initech.test", OWN)
         page.wait_for_url(lambda url: "/login" in url and url != asked)
         # So soon after a block, a login goes through Cognito's /logout once, and begins again.
-        sign_in(page, "peter@initech.test", OWN)
-        expect(page.locator("#person")).to_contain_text("peter@initech.test")
+        sign_in(page, "paula@initech.test", OWN)
+        expect(page.locator("#person")).to_contain_text("paula@initech.test")
         # Out of the group through the API: out now, not when the session ends.
         assert call(fronted, "PUT", f"{user}/groups", {"groups": []})[0] == 200
         page.goto(home)
         assert page.locator("#person").count() == 0
         assert call(fronted, "DELETE", user)[0] == 200
-        assert "peter@initech.test" not in pool.users
+        assert "paula@initech.test" not in pool.users
     finally:
         fronted.world.cloud.cognito.pool.users.pop("eve", None)
         assert call(fronted, "DELETE", onboarding["url"])[0] == 204
