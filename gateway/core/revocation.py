@@ -54,7 +54,8 @@ class RevocationRequest:
     reason: str
     source: str
     """``admin``, ``cli``, ``logout``, ``okta``, ``entra``, ``scim:RECORD``, ``backchannel``,
-    ``ssf``, ``universal-logout``, ``reconcile``, ``recheck``.
+    ``ssf``, ``universal-logout``, ``reconcile``, ``recheck``, ``pool-users:operator``,
+    ``pool-users:tenant``.
     """
     event_time: float | None = None
     group_overlay: str | None = None

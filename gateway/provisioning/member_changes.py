@@ -3,8 +3,8 @@
 Rules:
 - What takes something away ends their sessions, before it is done, so that a crash leaves no
   session that nobody ends, and again after it, for logins of that moment.
-- A disabled user is blocked by the gateway, too: whatever the pool says, they are out. Whom another
-  block is against is not enabled.
+- A disabled user is blocked by the gateway, too: whatever the pool says, they are out. That block
+  has a source of its own, and enabling lifts no other. Whom another is against is not enabled.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.errors import UnavailableError
 from gateway.provisioning.invitations import Invitations, wrong_group
 from gateway.provisioning.members import NOT_FOUND, Changed, Member
+from gateway.revocation.api import DISABLED_BY_OPERATOR, DISABLED_BY_TENANT
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from gateway.core.model import Tenant
     from gateway.core.revocation import RevocationStatus
     from gateway.provisioning.members import Caller, MemberDirectory
+    from gateway.revocation.api import Standing
     from gateway.sessions.api import Revoker
 
 
@@ -49,7 +51,7 @@ class MemberChanges:
         if isinstance(member, Rejected):
             return member
         request = RevocationRequest(
-            tenant, Who(user=sub), RevocationKind.BLOCK, reason, by.source, by_hand=True
+            tenant, Who(user=sub), RevocationKind.BLOCK, reason, _source(by), by_hand=True
         )
         status = await self.revoker.revoke(request)
         await self.directory.people.disable_now(
@@ -58,26 +60,29 @@ class MemberChanges:
         return await self._after(tenant, sub, by, status)
 
     async def enable(self, tenant: str, sub: str, *, by: Caller) -> Changed | Rejected:
-        """The block of ``disable`` is lifted; who is blocked otherwise stays out."""
+        """Blocks of ``disable`` are lifted; who is blocked otherwise stays out."""
         provider = self.directory.provider(tenant)
         if isinstance(provider, Rejected):
             return provider
         member = await self.directory.alone(tenant, sub, by)
         if isinstance(member, Rejected):
             return member
-        request = RevocationRequest(
-            tenant,
-            Who(user=sub),
-            RevocationKind.BLOCK,
-            "enabled as a user of the pool",
-            by.source,
-            by_hand=True,
-        )
-        status = await self.revoker.lift(request)
-        if await self.directory.is_blocked(tenant, provider, member.user):
-            return Rejected(
-                "conflict", "another block is against them: gateway blocks list, and lift it"
+        status: RevocationStatus | None = None
+        blocks = await self.directory.blocks_of(tenant, provider, member.user)
+        ours, others = _sorted_by_origin(blocks, by)
+        for source in ours:
+            request = RevocationRequest(
+                tenant,
+                Who(user=sub),
+                RevocationKind.BLOCK,
+                "enabled as a user of the pool",
+                source,
+                # The application hears that they are back from whoever lifts the last.
+                by_hand=not others,
             )
+            status = await self.revoker.lift(request)
+        if others:
+            return Rejected("conflict", _still_blocked(others, lifted=bool(ours), by=by))
         await self.directory.users.enable(member.user.username)
         return await self._after(tenant, sub, by, status)
 
@@ -174,6 +179,23 @@ class MemberChanges:
     ) -> Changed:
         found = await self.directory.find(tenant, sub, by=by)
         return Changed(found if isinstance(found, Member) else None, status)
+
+
+def _source(by: Caller) -> str:
+    return DISABLED_BY_OPERATOR if by.sees_all else DISABLED_BY_TENANT
+
+
+def _sorted_by_origin(blocks: Sequence[Standing], by: Caller) -> tuple[list[str], list[str]]:
+    """The sources of what ``disable`` imposed and this caller lifts, and of everything else."""
+    mine = {DISABLED_BY_TENANT, _source(by)}
+    sources = sorted({block.source for block in blocks})
+    return [s for s in sources if s in mine], [s for s in sources if s not in mine]
+
+
+def _still_blocked(others: Sequence[str], *, lifted: bool, by: Caller) -> str:
+    done = "the block of disabling them is lifted, but " if lifted else ""
+    imposed = f" (imposed by: {', '.join(others)})" if by.sees_all else ""
+    return f"{done}another block is against them{imposed}: gateway blocks list, and lift it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.cognito.users import CognitoUsers
     from gateway.core.model import Provider, Secret, Tenant
     from gateway.core.revocation import RevocationStatus
+    from gateway.revocation.api import Standing
     from gateway.revocation.cognito_sync import PoolPeople
 
 AT_ONCE: Final = 4
@@ -129,15 +130,15 @@ class MemberDirectory:
             shared = len(tenants) > 1
             if tenant not in tenants or not user.sub or (shared and not by.sees_all):
                 return None
-            blocked = await self.is_blocked(tenant, provider, user)
+            blocked = bool(await self.blocks_of(tenant, provider, user))
             groups = own_groups(provider.members_group, listed)
             return Member(user, groups, shared=shared, blocked=blocked)
 
         found = await asyncio.gather(*(one(user) for user in users))
         return [member for member in found if member is not None]
 
-    async def is_blocked(self, tenant: str, provider: Provider, user: OwnUser) -> bool:
-        return await self.people.is_blocked(
+    async def blocks_of(self, tenant: str, provider: Provider, user: OwnUser) -> Sequence[Standing]:
+        return await self.people.blocks_of(
             tenant, sub=user.sub, email=user.email, provider=provider.name
         )
 

@@ -20,7 +20,17 @@ LIFT = "lift"
 OPERATORS = frozenset({"admin", "cli"})
 """Sources that may lift what any source imposed."""
 
-SOURCES = ("okta", "entra", "scim", "backchannel", "ssf", "universal-logout", *sorted(OPERATORS))
+DISABLED_BY_OPERATOR, DISABLED_BY_TENANT = "pool-users:operator", "pool-users:tenant"
+"""Sources of the blocks of users of the pool whom somebody disabled there: who enables them lifts
+these and no others. A tenant's own key lifts none of an operator's.
+"""
+IMPOSED_BY_OPERATORS = OPERATORS | {DISABLED_BY_OPERATOR}
+"""What a tenant's own key lifts nowhere."""
+
+SOURCES = (
+    *("okta", "entra", "scim", "backchannel", "ssf", "universal-logout", "pool-users"),
+    *sorted(OPERATORS),
+)
 """Whoever revokes (``hooks.event.Source``, operators)."""
 
 

@@ -515,9 +515,11 @@ class PoolPeople:
                 await self._disable(username, block, pool)
                 return
 
-    async def is_blocked(self, tenant: str, *, sub: str, email: str, provider: str) -> bool:
-        """Whether a block in force names this one of the pool's own users. ``provider``: by which
-        they sign in to the tenant.
+    async def blocks_of(
+        self, tenant: str, *, sub: str, email: str, provider: str
+    ) -> Sequence[Standing]:
+        """Blocks in force that name this one of the pool's own users. ``provider``: by which they
+        sign in to the tenant.
         """
         names = [Who(user=sub), Who(idp_subject=sub), *([Who(email=email)] if email else [])]
         requests = [
@@ -526,7 +528,7 @@ class PoolPeople:
             for at in (None, provider)
         ]
         marks = [mark for r in requests for mark in self._revoker.revocation_keys(r).marks]
-        return any(s.group is None for s in await self._record.standing_of(tenant, marks))
+        return [s for s in await self._record.standing_of(tenant, marks) if s.group is None]
 
     def _is_meant(self, who: Who, user: PoolUser, tenant_id: str) -> bool:
         """Whether a block by these names is against this user."""

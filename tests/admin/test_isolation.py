@@ -603,7 +603,11 @@ class Imposed:
     ids=["block", "removed group", "remembered"],
 )
 @pytest.mark.parametrize(
-    ("source", "lifted"), [("admin", False), ("cli", False), ("okta", True), ("tenant", True)]
+    ("source", "lifted"),
+    [
+        *(("admin", False), ("cli", False), ("pool-users:operator", False)),
+        *(("okta", True), ("tenant", True), ("pool-users:tenant", True)),
+    ],
 )
 async def test_a_bound_key_lifts_no_block_of_an_operators(
     api: Api,

@@ -18,18 +18,19 @@ from gateway.cognito.pool import Pool
 from gateway.cognito.pool_users import read_settings
 from gateway.cognito.users import CognitoUsers
 from gateway.core.model import ProviderKind
-from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus
+from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.errors import UnavailableError
 from gateway.provisioning.invitations import MAX_GROUPS
 from gateway.provisioning.member_changes import MemberChanges, Members
 from gateway.provisioning.members import Caller, Changed, Member, MemberDirectory, NewMember
+from gateway.revocation.api import OPERATORS, Standing
 from gateway.tenants.api import Rejected
 from tests.core.build import provider, tenant
 from tests.demo.conftest import clock, cloud
 from tests.provisioning.bench import READ_S, config_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from demo.cloud import DemoCloud
@@ -59,9 +60,8 @@ class Gateway:
     done: list[tuple[str, str, bool]] = field(default_factory=list)
     """Kind, sub, and whether they could still sign in."""
     told: list[bool] = field(default_factory=list)
-    blocked: set[str] = field(default_factory=set)
-    """By an operator or a provider: a lift of ours leaves them."""
-    ours: set[str] = field(default_factory=set)
+    blocks: dict[str, set[str]] = field(default_factory=dict)
+    """Of a sub: who imposed what stands against it."""
     down: bool = False
 
     async def revoke(self, request: RevocationRequest) -> RevocationStatus:
@@ -74,21 +74,29 @@ class Gateway:
         self.done.append((str(request.kind), sub, can))
         self.told.append(request.by_hand)
         if request.kind is RevocationKind.BLOCK:
-            self.ours.add(sub)
+            self.blocks.setdefault(sub, set()).add(request.source)
         return RevocationStatus("r1", request, 1.0, 1.0, (), 2.0, 1)
 
     async def lift(self, request: RevocationRequest) -> RevocationStatus:
-        self.ours.discard(request.who.user or "")
+        """As the record does it: an operator's lift is of everything, another's of its own."""
+        blocks = self.blocks.get(request.who.user or "", set())
+        blocks -= set(blocks) if request.source in OPERATORS else {request.source}
+        self.told.append(request.by_hand)
         return RevocationStatus("r2", request, 1.0, 1.0, (), 2.0, 0, lifted=1)
 
     async def disable_now(self, request: RevocationRequest, username: str, *, pool: str) -> None:
         assert pool == "default"
-        assert request.who.user in self.ours
+        assert request.source in self.blocks[request.who.user or ""]
         self.pool.users[username].enabled = False
 
-    async def is_blocked(self, tenant: str, *, sub: str, email: str, provider: str) -> bool:
+    async def blocks_of(
+        self, tenant: str, *, sub: str, email: str, provider: str
+    ) -> Sequence[Standing]:
         assert (tenant, provider) == ("acme", "acme-cognito")
-        return sub in self.blocked | self.ours
+        return [
+            Standing(source, "acme", Who(user=sub), source, "", 1.0, 1)
+            for source in self.blocks.get(sub, ())
+        ]
 
 
 @pytest.fixture
@@ -465,10 +473,43 @@ async def test_whom_another_block_is_against_is_not_enabled(
     members: MemberChanges, pool: StandIn, gateway: Gateway
 ) -> None:
     user = add(pool, "bob", "acme")
-    user.enabled, gateway.blocked = False, {user.sub}
+    user.enabled, gateway.blocks = False, {user.sub: {"okta"}}
     refused = await members.enable("acme", user.sub, by=BOUND)
     assert isinstance(refused, Rejected)
     assert (refused.code, user.enabled) == ("conflict", False)
+
+
+@pytest.mark.parametrize("other", ["admin", "cli", "tenant", "okta"])
+@pytest.mark.parametrize("by", [OPERATOR, BOUND], ids=["operator", "bound"])
+async def test_enabling_lifts_the_block_of_disabling_and_none_that_somebody_else_imposed(
+    members: MemberChanges, pool: StandIn, gateway: Gateway, by: Caller, other: str
+) -> None:
+    user = add(pool, "bob", "acme")
+    changed(await members.disable("acme", user.sub, reason="left", by=by))
+    gateway.blocks[user.sub].add(other)
+    refused = await members.enable("acme", user.sub, by=by)
+    assert isinstance(refused, Rejected)
+    assert (refused.code, user.enabled) == ("conflict", False)
+    assert "the block of disabling them is lifted, but another" in refused.message
+    assert (f"imposed by: {other}" in refused.message) == by.sees_all
+    assert gateway.blocks[user.sub] == {other}
+    assert gateway.told == [True, False], "to the application they are not back"
+    gateway.blocks.clear()
+    changed(await members.enable("acme", user.sub, by=by))
+    assert user.enabled
+
+
+async def test_whom_an_operator_disabled_a_tenants_own_key_does_not_enable(
+    members: MemberChanges, pool: StandIn, gateway: Gateway
+) -> None:
+    user = add(pool, "bob", "acme")
+    changed(await members.disable("acme", user.sub, reason="left", by=OPERATOR))
+    refused = await members.enable("acme", user.sub, by=BOUND)
+    assert isinstance(refused, Rejected)
+    assert (gateway.blocks[user.sub], user.enabled) == ({"pool-users:operator"}, False)
+    changed(await members.disable("acme", user.sub, reason="left", by=BOUND))
+    changed(await members.enable("acme", user.sub, by=OPERATOR))
+    assert (gateway.blocks[user.sub], user.enabled) == (set(), True)
 
 
 @pytest.mark.parametrize("verb", ["reset", "groups", "remove", "delete"])

@@ -23,7 +23,7 @@ from gateway.admin.routes.revocations import RevocationAnswer, WhoBody, describe
 from gateway.config.types import VISIBLE
 from gateway.core.paging import Page
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
-from gateway.revocation.api import OPERATORS
+from gateway.revocation.api import IMPOSED_BY_OPERATORS, OPERATORS
 from gateway.tenants.hook_targets import source_is_gone
 
 if TYPE_CHECKING:
@@ -334,7 +334,7 @@ class BlockRoutes:
         }
         source = call.source
         if call.key.tenant is not None:
-            if found.source in OPERATORS:
+            if found.source in IMPOSED_BY_OPERATORS:
                 raise Problem(
                     Code.TENANT_BOUND, "an operator set this block, and only an operator lifts it"
                 )
