@@ -339,8 +339,10 @@ async def sql_full(deployment: Deployment, _target: str) -> AsyncIterator[None]:
     server = deployment.postgres.primary
     assert server.disk is not None
 
+    has_room = asyncio.Event()
+
     async def supervise() -> None:
-        while True:
+        while not has_room.is_set():
             if not server.alive():
                 await asyncio.to_thread(server.launch)
             await asyncio.sleep(RESTARTS_EVERY_S)
@@ -350,8 +352,9 @@ async def sql_full(deployment: Deployment, _target: str) -> AsyncIterator[None]:
         with server.disk.full():
             yield
     finally:
-        supervising.cancel()
-        await asyncio.gather(supervising, return_exceptions=True)
+        # Not cancelled: a launch in progress would go on, and another server meet its lock file.
+        has_room.set()
+        await supervising
         if not server.alive():
             await asyncio.to_thread(server.start)
 

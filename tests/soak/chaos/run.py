@@ -201,6 +201,9 @@ class Run:
 
     async def _missing(self) -> str:
         """What is not served yet; empty where all is."""
+        for server in (self.deployment.postgres.primary, self.deployment.postgres.standby):
+            if not server.alive():
+                return f"{server.name}, which ended by itself: {server.log()[-300:].strip()}"
         for name, gateway in self.deployment.gateways.items():
             if not gateway.alive() or not await self.deployment.is_ready(name):
                 return f"/readyz of {name}"

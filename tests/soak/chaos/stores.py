@@ -186,7 +186,9 @@ class PostgresServer:
     """One PostgreSQL, made anew or as a copy of another."""
 
     def __init__(self, name: str, artifacts: Path, *, small_disk: bool) -> None:
-        self.name, self.port, self._artifacts = name, free_port(), artifacts
+        self.name, self.port = name, free_port()
+        self._log = artifacts / f"{name}.log"
+        """Beside the history, so that it is there however the run ends."""
         self.root = Path(tempfile.mkdtemp(prefix="gateway-chaos-", dir=_roomy_memory()))
         if os.geteuid() == 0:
             os.chown(self.root, NOBODY, NOBODY)
@@ -212,7 +214,10 @@ class PostgresServer:
         )
 
     def copy(self, port: int) -> None:
-        """A streaming standby of the server at this port, under this one's name."""
+        """A streaming standby of the server at this port, under this one's name. What this one had
+        before goes: a disk of three copies is full, and its primary ends at the next segment.
+        """
+        self._run_within("rm", "-rf", str(self.data))
         self._made += 1
         self.data = self.root / f"data-{self._made}"
         source = f"host=127.0.0.1 port={port} user=gateway application_name={self.name}"
@@ -221,13 +226,19 @@ class PostgresServer:
         )
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(_binaries() / program), *arguments]
+        self._run_within(str(_binaries() / program), *arguments)
+
+    def _run_within(self, *command: str) -> None:
+        """Where its files are. Raises ``RuntimeError`` with what the command said."""
         if self.disk is not None:
-            subprocess.run(self.disk.within(*command), check=True, capture_output=True)
+            done = subprocess.run(self.disk.within(*command), check=False, capture_output=True)
         else:
-            subprocess.run(
-                command, check=True, capture_output=True, cwd="/", user=_user(), group=_user()
+            done = subprocess.run(
+                command, check=False, capture_output=True, cwd="/", user=_user(), group=_user()
             )
+        if done.returncode != 0:
+            msg = f"{self.name}: {command[0]}: {done.stderr.decode(errors='replace')[-2000:]}"
+            raise RuntimeError(msg)
 
     def start(self) -> None:
         self.launch()
@@ -245,7 +256,7 @@ class PostgresServer:
             *("-c", "wal_receiver_timeout=5s", "-c", "wal_sender_timeout=5s"),
             *("-c", "min_wal_size=8MB", "-c", "max_wal_size=32MB", "-c", "wal_keep_size=16MB"),
         ]
-        with (self.root / "log").open("ab") as log:
+        with self._log.open("ab") as log:
             self.process = (
                 subprocess.Popen(
                     command,
@@ -269,7 +280,7 @@ class PostgresServer:
         return subprocess.run(asked, check=False).returncode == 0
 
     def log(self) -> str:
-        return (self.root / "log").read_text("utf-8", errors="replace")[-3000:]
+        return self._log.read_text("utf-8", errors="replace")[-3000:]
 
     def pids(self) -> list[int]:
         if self.process is None:
@@ -297,9 +308,6 @@ class PostgresServer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         self.crash()
-        with contextlib.suppress(OSError):
-            log = self.root / "log"
-            shutil.copy(log, self._artifacts / f"{self.name}.log")
         if self.disk is not None:
             self.disk.close()
         subprocess.run(["rm", "-rf", str(self.root)], check=False)
