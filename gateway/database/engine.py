@@ -88,18 +88,22 @@ class Patience:
     """PostgreSQL ends a client that is silent within a transaction for so long; else after
     ``IDLE_IN_TRANSACTION_S``.
     """
+    connect_s: float = 2.0
+    """PostgreSQL: for a connection that answers. A pooled one that does not is given two seconds
+    more to close.
+    """
 
 
 SERVING = Patience(statement_s=2.2, writer_s=4.0)
 """Somebody waits for the answer: the admin API answers within 5 s though SQL hangs."""
-COMMANDS = Patience(statement_s=120.0, writer_s=15.0)
-"""Commands read whole tables, and run beside a serving gateway."""
-MAINTENANCE = Patience(statement_s=3600.0, writer_s=15.0, idle_s=600.0)
+COMMANDS = Patience(statement_s=120.0, writer_s=15.0, connect_s=15.0)
+"""Commands read whole tables, and run beside a serving gateway. One that gives up on a busy server
+has done half of what it was started for.
+"""
+MAINTENANCE = Patience(statement_s=3600.0, writer_s=15.0, idle_s=600.0, connect_s=15.0)
 """Backup, restore and upgrade: as long as the data take, and a slow disk between two statements."""
 ANSWER_MARGIN_S = 0.3
 """Between PostgreSQL's own end of a statement and ours."""
-CONNECT_S = 2.0
-"""For a connection that answers. A pooled one that does not is given two seconds more to close."""
 LOCK_S = 0.5
 """For a row that another transaction holds. Ours hold rows for milliseconds; who waits longer waits
 for a client that hangs.
@@ -253,13 +257,13 @@ class Database:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that has just answered, within ``CONNECT_S``."""
-        connection = self._engine.connect()
+        """A connection that has just answered, within the patience for one."""
+        connection, connect_s = self._engine.connect(), self._patience.connect_s
         try:
-            async with asyncio.timeout(CONNECT_S if self.is_postgresql else None):
+            async with asyncio.timeout(connect_s if self.is_postgresql else None):
                 await connection.start()
         except TimeoutError as error:
-            msg = f"SQL does not answer ({self._where}: no connection within {CONNECT_S:g} s)"
+            msg = f"SQL does not answer ({self._where}: no connection within {connect_s:g} s)"
             raise UnavailableError(msg) from error
         try:
             yield connection
@@ -450,9 +454,9 @@ def open_database(
             pool_pre_ping=True,
             pool_size=8,
             max_overflow=8,
-            pool_timeout=CONNECT_S,
+            pool_timeout=patience.connect_s,
             connect_args={
-                "timeout": CONNECT_S,
+                "timeout": patience.connect_s,
                 "command_timeout": patience.statement_s + ANSWER_MARGIN_S,
                 **tls,
             },

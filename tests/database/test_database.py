@@ -6,6 +6,7 @@ import multiprocessing
 import sqlite3
 import stat
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,8 @@ from gateway.config.model import EMBEDDED_DATABASE
 from gateway.database import engine as database_module
 from gateway.database.engine import (
     ANSWER_MARGIN_S,
-    CONNECT_S,
+    COMMANDS,
+    MAINTENANCE,
     REFUSED_S,
     SERVING,
     BusyError,
@@ -232,22 +234,21 @@ async def test_an_unknown_postgresql_database_is_unavailable(
 
 
 async def test_a_server_that_hangs_is_unavailable_before_a_caller_gives_up_and_used_again_when_it_speaks(  # noqa: E501 - a test's name is a sentence
-    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, tmp_path: Path
 ) -> None:
     """A transaction that was waiting for an answer, one that has a connection of before, one that
     has none.
     """
     farewell_s = 2.0
-    assert max(SERVING.statement_s + ANSWER_MARGIN_S, CONNECT_S) + farewell_s + SETTLE_S < 5, (
-        "the admin API, which then tries to put its answer on record"
-    )
-    monkeypatch.setattr(database_module, "CONNECT_S", 0.3)
+    assert (
+        max(SERVING.statement_s + ANSWER_MARGIN_S, SERVING.connect_s) + farewell_s + SETTLE_S < 5
+    ), "the admin API, which then tries to put its answer on record"
     url = postgres.new_database()
     async with Relay(postgres.port) as relay:
         database = open_database(
             config_with(tmp_path, database={"url": relay.url(url)}),
             database_keys(),
-            patience=Patience(0.3, 1.0),
+            patience=Patience(0.3, 1.0, connect_s=0.3),
         )
         await database.prepare()
 
@@ -265,6 +266,35 @@ async def test_a_server_that_hangs_is_unavailable_before_a_caller_gives_up_and_u
         relay.speaks()
         await database.ping()
         await database.close()
+    postgres.drop(url)
+
+
+async def test_a_command_waits_for_a_server_that_is_slow_to_let_anybody_connect(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    """A rotation of keys that gave up between two of its steps would be a fault of the machine's
+    load.
+    """
+    assert COMMANDS.connect_s == MAINTENANCE.connect_s > 5 * SERVING.connect_s
+    url = postgres.new_database()
+    async with Relay(postgres.port) as relay:
+        serving, command = (
+            open_database(
+                config_with(tmp_path, database={"url": relay.url(url)}),
+                database_keys(),
+                patience=patience,
+            )
+            for patience in (replace(SERVING, connect_s=0.2), replace(COMMANDS, connect_s=60.0))
+        )
+        relay.silent()
+        waiting = asyncio.create_task(command.ping())
+        with pytest.raises(UnavailableError, match=r"no connection within 0\.2 s"):
+            await serving.ping()
+        assert not waiting.done()
+        relay.speaks()
+        await waiting
+        await serving.close()
+        await command.close()
     postgres.drop(url)
 
 
