@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source import parsed
+
 ROOT = Path(__file__).parent.parent
 STANDARD = {
     "__future__",
@@ -95,7 +97,7 @@ def within(name: str, allowed: set[str]) -> bool:
     ("room", "path"), modules(), ids=lambda v: v.stem if isinstance(v, Path) else v
 )
 def test_a_pure_module_imports_from_a_short_list_and_awaits_nothing(room: str, path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         match node:
             case ast.Import(names=names):
                 assert all(
@@ -135,7 +137,7 @@ SERVERS = {"asyncio", "aiohttp", "demo", "multiprocessing", "playwright", "redis
 )
 def test_the_core_is_tested_without_servers_and_system_packages(path: Path) -> None:
     """``pytest tests/core`` runs wherever the lock is installed."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         match node:
             case ast.Import(names=names):
                 named = {name.name for name in names}

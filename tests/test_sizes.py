@@ -8,6 +8,8 @@ import ast
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tests.support.source import parse
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -128,7 +130,7 @@ def test_a_function_that_is_long_has_a_reason() -> None:
     long = {
         f"{name}:{function}"
         for name, text in modules()
-        for function, lines in functions(ast.parse(text))
+        for function, lines in functions(parse(text))
         if lines > LONGEST_FUNCTION
     }
     assert long == LONG_FUNCTIONS.keys()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from demo.cognito.attributes import Flattening
 from demo.cognito.pool import Behaviour
+from tests.support.source import parsed
 
 PAGE = (Path(__file__).parents[2] / "docs" / "developer" / "stand-in-cloud.md").read_text()
 
@@ -32,7 +33,7 @@ def test_every_file_that_the_page_names_exists() -> None:
 
 
 def _imports(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     found = {
         alias.name
         for node in ast.walk(tree)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from gateway.log import FIELDS
+from tests.support.source import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -92,7 +93,7 @@ class _Reader:
         self._within: list[ast.AST] = []
 
     def read(self) -> Iterator[_Found]:
-        yield from self._visit(ast.parse(self._path.read_text("utf-8")))
+        yield from self._visit(parsed(self._path))
 
     def _visit(self, node: ast.AST) -> Iterator[_Found]:
         self._within.append(node)

@@ -51,6 +51,7 @@ from gateway.log import redact, shown
 from gateway.login.request import MAX_HOPS, client_of
 from gateway.pages.language import negotiate
 from tests.core.build import request, rule, tenant
+from tests.support.source import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,12 +111,11 @@ SEARCHES = {"search", "match", "fullmatch", "sub", "subn", "split", "findall", "
 def patterns() -> Iterator[Pattern]:
     """Every use of ``re`` in the gateway."""
     for path in sorted((ROOT / "gateway").rglob("*.py")):
-        source = path.read_text(encoding="utf-8")
         if not re.search(
-            r"^\s*import .*\bre\b", source, re.MULTILINE
+            r"^\s*import .*\bre\b", path.read_text(encoding="utf-8"), re.MULTILINE
         ):  # parsing the whole gateway takes a second
             continue
-        tree = ast.parse(source)
+        tree = parsed(path)
         if not any(
             isinstance(node, ast.Import) and any(name.name == "re" for name in node.names)
             for node in ast.walk(tree)
