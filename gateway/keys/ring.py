@@ -181,9 +181,16 @@ def load(path: Path, *, create: bool) -> KeyRing:
         raise ConfigError(msg) from error
 
 
+def _forbidden(owner: int) -> int:
+    """Mode bits that the file must not have. Kubernetes mounts a Secret as root's file, and gives
+    it to the pod by a group of its own (``fsGroup``, mode 0440): nobody else may read it either.
+    """
+    return 0o037 if owner == 0 and os.geteuid() != 0 else 0o077
+
+
 def _load(path: Path, *, create: bool) -> KeyRing:
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except FileNotFoundError:
         if not create:
             msg = f"{path}: the key ring is missing (key_ring.file); all replicas share one"
@@ -199,7 +206,7 @@ def _load(path: Path, *, create: bool) -> KeyRing:
         finally:
             temporary.unlink()
     else:
-        if mode & 0o077:
+        if status.st_mode & _forbidden(status.st_uid):
             msg = f"{path}: others can read the key ring (chmod 600)"
             raise ConfigError(msg)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from gateway.keys import file as key_file
 from gateway.keys import ring as keys
 from gateway.keys.assertion import PUBLISHED_BEFORE_S
 from gateway.keys.file import KeyFile
+from gateway.keys.ring import dump
 
 
 @pytest.mark.parametrize("kind", key_file.KINDS)
@@ -120,6 +122,33 @@ def test_a_ring_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="others can read"):
         keys.load(path, create=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's file")
+@pytest.mark.parametrize(
+    ("mode", "reader", "read"),
+    [
+        (0o440, 10001, True),
+        (0o640, 10001, True),
+        (0o440, 0, False),
+        (0o444, 10001, False),
+        (0o460, 10001, False),
+        (0o450, 10001, False),
+        (0o404, 10001, False),
+    ],
+)
+def test_the_file_of_a_mounted_secret_is_roots_and_read_by_a_group(
+    mode: int, reader: int, read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "keys.json"
+    ring = keys.load(path, create=True)
+    path.chmod(mode)
+    monkeypatch.setattr(os, "geteuid", lambda: reader)
+    if read:
+        assert dump(keys.load(path, create=False)) == dump(ring)
+    else:
+        with pytest.raises(ConfigError, match="others can read"):
+            keys.load(path, create=False)
 
 
 @pytest.mark.parametrize("watched", ["key ring", "configuration"])
