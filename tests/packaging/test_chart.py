@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
@@ -24,6 +23,7 @@ from tests.support.helm import CHART, ROOT, RefusedError, render, resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the engine's wheel is built for x86-64"
@@ -216,7 +216,8 @@ def deployments(of: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def selects(selector: Mapping[str, str], deployment: Mapping[str, Any]) -> bool:
-    return selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    labels: dict[str, str] = deployment["spec"]["template"]["metadata"]["labels"]
+    return selector.items() <= labels.items()
 
 
 # --- who may reach which port
@@ -430,7 +431,8 @@ def test_each_pod_gets_a_configuration_that_is_valid(
             for listener in ("check", "public", "admin", "hooks", "pages")
         } == {"check": "8081", "public": "8080", "admin": "8082", "hooks": "8083", "pages": "8084"}
         if name == "tenants":
-            documents = read_folder(Path(config.tenants.directory), config)
+            assert config.tenants.directory is not None
+            documents = read_folder(config.tenants.directory, config)
             (acme,) = documents.values()
             assert (acme.id, acme.name) == ("acme", SETS[name]["tenants"]["acme"]["name"])
 
