@@ -72,6 +72,21 @@ def test_every_key_is_described_and_every_description_has_its_key(
     assert list(words) == [key.path for key in reference.keys(model)]
 
 
+@pytest.mark.parametrize("page", sorted(path.name for path in OPERATOR.glob("migrate-from-*.md")))
+def test_what_a_migration_says_to_configure_is_valid(page: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (OPERATOR / page).read_text("utf-8"), re.DOTALL)
+    for number, block in enumerate(blocks):
+        document = yaml.safe_load(block)
+        if not document.keys() <= Config.model_fields.keys():
+            continue
+        path = tmp_path / f"{number}.yaml"
+        needed = yaml.safe_load((ROOT / "config" / "gateway.yaml").read_text("utf-8"))
+        needed["ingress"] = {"keys": ["k" * 32]}
+        path.write_text(yaml.safe_dump(needed | document))
+        assert load_config(path).headers.keys() == document["headers"].keys()
+    assert blocks or page == "migrate-from-oauth2-proxy.md"
+
+
 def test_every_reason_is_documented_with_the_words_of_its_page() -> None:
     documented = {code(row[0]): row[3] for row in rows("reasons.md")[1:]}
     assert documented == {reason.value: REASONS[reason].title for reason in Reason}
