@@ -7,7 +7,7 @@ Sources: RFC 8725; AWS "Verifying JSON web tokens".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -15,7 +15,7 @@ import jwt
 from gateway.http.jwks import KeySet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import aiohttp
 
@@ -36,6 +36,14 @@ class PoolAddress:
 
     domain: str
     issuers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a token says of itself: good for choosing whom to ask, and for nothing else."""
+
+    issuer: str = ""
+    header: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PoolEndpoint:
@@ -60,16 +68,20 @@ class PoolEndpoint:
         """Whether tokens of this pool may say that they come from there."""
         return issuer in self._keys
 
-    async def verify(self, token: str, *, audience: str | None) -> dict[str, Any] | None:
+    async def verify(
+        self, token: str, *, audience: str | None, claimed: Claimed | None = None
+    ) -> dict[str, Any] | None:
         """Claims if signature (RS256, a key of the issuer that the token names, which must be one
-        of this pool's), aud, exp, iat and nbf hold; None otherwise.
+        of this pool's), aud, exp, iat and nbf hold; None otherwise. ``claimed``: what this token
+        says, where the caller has read it.
         """
-        issuer = claimed_issuer(token)
+        if claimed is None:
+            claimed = read_claimed(token)
+        issuer, header = claimed.issuer, claimed.header
         keys = self._keys.get(issuer)
         if keys is None:
             return None
         try:
-            header = jwt.get_unverified_header(token)
             kid = header.get("kid")
             if header.get("alg") != "RS256" or not isinstance(kid, str):
                 return None
@@ -108,15 +120,13 @@ class PoolEndpoint:
         )
 
 
-def claimed_issuer(token: str) -> str:
-    """``iss`` as the token says it itself: good for choosing whom to ask, and for nothing else.
-    "" where it says none that can be read.
-    """
+def read_claimed(token: str) -> Claimed:
+    """Nothing of it is verified. ``Claimed()`` for what cannot be read."""
     if len(token) > MAX_TOKEN_CHARACTERS:
-        return ""
+        return Claimed()
     try:
-        claims = jwt.decode(token, options={"verify_signature": False})
+        read = jwt.decode_complete(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-        return ""
-    issuer = claims.get("iss")
-    return issuer if isinstance(issuer, str) else ""
+        return Claimed()
+    issuer = read["payload"].get("iss")
+    return Claimed(issuer if isinstance(issuer, str) else "", read["header"])

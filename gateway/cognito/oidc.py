@@ -17,7 +17,7 @@ import aiohttp
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from gateway.cognito.endpoint import PoolEndpoint, claimed_issuer
+from gateway.cognito.endpoint import PoolEndpoint, read_claimed
 from gateway.cognito.error_diagnosis import diagnose
 from gateway.cognito.relying_party import Tokens
 from gateway.core.model import MachineToken, Secret
@@ -227,11 +227,12 @@ class CognitoRelyingParty:
         of a client of the tenant that is in another pool. Client and scopes are the rule's
         business.
         """
-        issuer = claimed_issuer(token)
+        claimed = read_claimed(token)
+        issuer = claimed.issuer
         pool = next((name for name in tenant.pools if self._pool(name).issues(issuer)), None)
         if pool is None:
             return None
-        claims = await self._pool(pool).verify(token, audience=None)
+        claims = await self._pool(pool).verify(token, audience=None, claimed=claimed)
         if claims is None or claims.get("token_use") != "access":
             return None
         client_id, sub, scope = claims.get("client_id"), claims.get("sub"), claims.get("scope", "")

@@ -356,11 +356,18 @@ def _public(address: str) -> bool:
         return False  # the name of a Unix socket's other end
 
 
-def _ours(address: str, services: Services) -> bool:
+@lru_cache(maxsize=4096)
+def _loopback(address: str) -> bool | None:
+    """None for what is no address."""
     try:
-        return plain_address(address).is_loopback or services.trust.proxy(address)
+        return plain_address(address).is_loopback
     except ValueError:
-        return False
+        return None
+
+
+def _ours(address: str, services: Services) -> bool:
+    loopback = _loopback(address)
+    return loopback is not None and (loopback or services.trust.proxy(address))
 
 
 @lru_cache(maxsize=4096)

@@ -27,6 +27,7 @@ from gateway.errors import ConfigError, UnavailableError, UnconfirmedError
 from gateway.http.connection_error import at
 from gateway.metrics import STORE_REQUEST_DURATION
 from gateway.sessions.cluster import DIED, NO_ANSWER, Topology, half_moved, on_one_connection
+from gateway.sessions.redis_connections import TcpConnection, TlsConnection, UnixConnection
 from gateway.sessions.redis_error import ENCODED, reason
 from gateway.sessions.sentinels import Sentinels
 
@@ -616,12 +617,11 @@ def client_to(
         )
     pool: dict[str, Any] = {**common, "max_connections": _POOL}
     if target.kind == "unix":
-        pool |= {"connection_class": redis.UnixDomainSocketConnection, "path": target.path}
+        pool |= {"connection_class": UnixConnection, "path": target.path}
     else:
         host, port = target.hosts[0]
-        pool |= {"host": host, "port": port, **tls}
-        if target.tls:
-            pool["connection_class"] = redis.SSLConnection
+        kind = TlsConnection if target.tls else TcpConnection
+        pool |= {"connection_class": kind, "host": host, "port": port, **tls}
     return RedisClient(
         redis.Redis.from_pool(redis.ConnectionPool(**pool)),
         replicas=replicas,

@@ -41,6 +41,11 @@ DIGEST_CHARACTERS: Final = 32
 NONCE_BYTES: Final = 12
 """GCM's. Keys are per token, so that random nonces are only ever drawn a few times per key."""
 
+ALIASES_KEPT: Final = 4096
+"""For each key. A login asks for some fifty, of which half are those of its group, provider and
+tenant, or were asked for by the same login already.
+"""
+
 # 43 characters of base64url hold 258 bits: the last one has two spare bits, which must be zero, or
 # one token would have four spellings.
 _TOKEN = re.compile(r"[0-3][0-9a-f]{2}[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
@@ -235,8 +240,9 @@ class Aliases:
     def __init__(self, key: Key) -> None:
         self.kid = key.kid
         self._secret = derive(key.material, salt=b"", info=b"gateway index v1")
+        self.of = lru_cache(maxsize=ALIASES_KEPT)(self._of)
 
-    def of(self, tenant: str, kind: str, *parts: str) -> str:
+    def _of(self, tenant: str, kind: str, *parts: str) -> str:
         """``kind`` and ``parts`` are length-prefixed: no two lists of names run together."""
         message = bytearray()
         for part in (tenant, kind, *parts):

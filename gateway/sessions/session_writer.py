@@ -198,6 +198,7 @@ class SessionWriter:
             )
             token = seal.new_token(bucket, self._entropy)
             session = replace(record.session, digest=token.digest, identity=identity)
+            stored = replace(record, session=session)
             index = [f"{at}i:{name}" for name in aliases.index(identity)]
             keys = [
                 f"{at}s:{token.digest}",
@@ -207,14 +208,14 @@ class SessionWriter:
                 *(f"{at}o:{o.key}" for o in overlays),
             ]
             arguments = self._arguments(
-                replace(record, session=session),
+                stored,
                 login,
                 reported,
                 aliases,
                 value=seal.seal(
                     "session",
                     token,
-                    codec.dump_record(replace(record, session=session)),
+                    codec.dump_record(stored),
                     tenant=session.tenant,
                     host=session.host,
                     key=self._key,
@@ -229,7 +230,7 @@ class SessionWriter:
             answer = await self._redis.run_durably(FINISH_LOGIN, keys, in_order(arguments))
             match answer[0]:
                 case b"stored":
-                    self._created(replace(record, session=session))
+                    self._created(stored)
                     return SessionCreated(Secret(token.text), session)
                 case b"overlay":
                     overlay = answer[1].decode("ascii")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.sessions import seal
@@ -59,6 +59,9 @@ class SignIn:
     oid: str
 
 
+_FIELDS: Final = tuple(field.name for field in fields(SignIn))
+
+
 def of_session(session: Session) -> SignIn:
     """The login that made it."""
     who = session.identity
@@ -82,9 +85,10 @@ def of_session(session: Session) -> SignIn:
 
 def entry(sign_in: SignIn, *, key: Key, entropy: Callable[[int], bytes]) -> bytes:
     """What the list holds: the tenant's id, a space, and the sealed rest."""
-    plain = json.dumps(
-        [VERSION, asdict(sign_in)], separators=(",", ":"), ensure_ascii=False
-    ).encode("utf-8", "surrogatepass")
+    said = {name: getattr(sign_in, name) for name in _FIELDS}
+    plain = json.dumps([VERSION, said], separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8", "surrogatepass"
+    )
     tenant = sign_in.tenant
     return tenant.encode() + b" " + seal.seal_under(key, "sign-in", tenant, plain, entropy=entropy)
 
@@ -96,9 +100,9 @@ def parse_entry(raw: bytes, keys: tuple[Key, ...]) -> SignIn | None:
         plain = seal.unseal_under(keys, "sign-in", tenant.decode(), sealed)
         if plain is None:
             return None
-        version, fields = json.loads(plain.decode("utf-8", "surrogatepass"))
-        fields["groups"], fields["roles"] = tuple(fields["groups"]), tuple(fields["roles"])
-        found = SignIn(**fields)
+        version, said = json.loads(plain.decode("utf-8", "surrogatepass"))
+        said["groups"], said["roles"] = tuple(said["groups"]), tuple(said["roles"])
+        found = SignIn(**said)
     except (ValueError, TypeError, KeyError):
         return None
     return found if version == VERSION and found.tenant == tenant.decode() else None

@@ -9,11 +9,12 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import jwt
 import pytest
 
 from demo.cloud import DemoCloud
 from demo.jose import SigningKey, TokenDraft
-from gateway.cognito.endpoint import PoolAddress, claimed_issuer
+from gateway.cognito.endpoint import PoolAddress, read_claimed
 from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.core.model import DEFAULT_POOL, AppClient, PendingLogin, Secret
 from gateway.errors import PeerError, UnavailableError
@@ -129,6 +130,29 @@ async def test_a_token_counts_for_tenants_of_its_own_pool_alone(pools: TwoPools)
         assert await pools.party.verify_access_token(mine, forged) is None
 
 
+async def test_a_token_is_read_once_to_choose_a_key_and_once_to_verify_it(
+    pools: TwoPools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading is what a token costs beside its signature."""
+    read: list[object] = []
+    load = jwt.api_jws.PyJWS._load
+
+    def counted(self: jwt.api_jws.PyJWS, token: str) -> Any:
+        read.append(token)
+        return load(self, token)
+
+    monkeypatch.setattr(jwt.api_jws.PyJWS, "_load", counted)
+    access = pools.token(pools.one)
+    assert await pools.party.verify_access_token(lives_in(DEFAULT_POOL), access) is not None
+    assert len(read) == 2
+    token = pools.id_token(pools.one)
+    claims = await pools.party.validate_id_token(
+        token, access_token="", client_id=CLIENT, nonce="n", pool=DEFAULT_POOL
+    )
+    assert claims["sub"] == SUB
+    assert len(read) == 4
+
+
 async def test_while_a_tenant_moves_each_client_counts_in_its_own_pool(pools: TwoPools) -> None:
     moving = lives_in("b", retired=(AppClient("former", Secret("s"), 1e12, DEFAULT_POOL),))
     assert moving.pools == ("b", DEFAULT_POOL)
@@ -210,4 +234,4 @@ async def test_a_pool_that_this_process_does_not_know_is_an_outage(pools: TwoPoo
     ids=["empty", "word", "no base64", "no issuer", "list", "deep", "long"],
 )
 def test_what_is_no_token_names_no_issuer(token: str) -> None:
-    assert claimed_issuer(token) == ""
+    assert read_claimed(token).issuer == ""

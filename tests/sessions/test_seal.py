@@ -4,8 +4,10 @@ this.
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from dataclasses import fields, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -170,6 +172,20 @@ def test_aliases_never_run_together(first: list[str], second: list[str]) -> None
     assert aliases.of("acme", *first) != aliases.of("globex", *first)
     assert aliases.of("acme", *first) != seal.Aliases(OTHER[0]).of("acme", *first)
     assert len(aliases.of("acme", *first)) == 22
+
+
+def test_the_alias_of_a_name_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[bytes] = []
+    aliases = seal.Aliases(RING[0])
+
+    def digest(key: bytes, message: bytes, name: str) -> bytes:
+        counted.append(bytes(message))
+        return hmac.digest(key, message, name)
+
+    monkeypatch.setattr("gateway.sessions.seal.hmac", SimpleNamespace(digest=digest))
+    named = [aliases.of("acme", "group", name) for name in ("a", "b", "a", "b")]
+    assert len(counted) == len(set(counted)) == 2
+    assert named == [aliases._of("acme", "group", name) for name in ("a", "b")] * 2
 
 
 IDENTITIES = st.builds(
