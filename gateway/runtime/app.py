@@ -71,6 +71,7 @@ from gateway.sessions.rate_limit import AttemptCounter
 from gateway.sessions.recheck import Rechecks
 from gateway.sessions.tested_connections import TestedConnections
 from gateway.sessions.token_revocation import TokenRevocation
+from gateway.tenants.collector import look_at_little
 from gateway.tenants.offload import woken
 from gateway.tenants.snapshot import (
     CHANNEL,
@@ -107,11 +108,6 @@ that was ended because Redis is down would not be there when Redis is back.
 """
 DATABASE_S, COGNITO_S = 2.0, 30.0
 """Between two questions for ``/readyz`` to what is well."""
-COLLECTED_AFTER = (5_000, 20, 20)
-"""Allocations before the collector looks at the youngest objects, and rounds before it looks at
-older ones. Python's own 700 costs a fifth of the time in which tenant files are read. A look at
-5,000 young objects holds the checks up by a fifth of a millisecond.
-"""
 web_response.SERVER_SOFTWARE = "gateway"  # type: ignore[attr-defined]  # a constant that the module imports for itself
 """On every answer of every listener, also of those to bytes that are no HTTP: aiohttp has no
 setting for it, and would tell strangers which versions to look up.
@@ -154,9 +150,7 @@ class Process:
 async def run(config: Config, process: Process, *, config_path: Path) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``ConfigError`` where it must not start."""
     role = process.role
-    # What is imported by now stays.
-    gc.freeze()
-    gc.set_threshold(*COLLECTED_AFTER)
+    look_at_little()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -7,6 +7,8 @@ import gc
 import sys
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from gateway.tenants.collector import large_work
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,4 +51,5 @@ async def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     """``work`` in a thread that gives way often."""
     if sys.getswitchinterval() > SWITCH_S:
         sys.setswitchinterval(SWITCH_S)
-    return await asyncio.to_thread(work, *args, **kwargs)
+    with large_work():
+        return await asyncio.to_thread(work, *args, **kwargs)

@@ -26,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.background import forever
@@ -35,6 +35,7 @@ from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import TASK_FAILURES
 from gateway.tenants import snapshot
+from gateway.tenants.collector import large_work
 from gateway.tenants.files import TenantFiles, complain
 from gateway.tenants.offload import in_background, woken
 from gateway.tenants.remembered import RememberedFiles
@@ -81,6 +82,16 @@ _KEY_RING = (
 )
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Who is to be served, the manifest that says so, and what they were made from."""
+
+    replaced: tuple[object, ...]
+    compared: tuple[object, ...]
+    served: dict[str, Record]
+    wanted: Manifest
 
 
 class Publisher:
@@ -159,6 +170,8 @@ class Publisher:
         """Tenants that were narrowed → by which generation; not every replica is known to obey it
         yet.
         """
+        self._plan: _Plan | None = None
+        """The last one, and what it was made from."""
         self._left_ended: set[tuple[str, str, int]] = set()
         """Of ``_manifest.left``: tenant, provider and generation, where this process has ended the
         sessions since.
@@ -241,10 +254,11 @@ class Publisher:
                 )
                 said = self.problems
                 try:
-                    changed = await self._look()
-                    if changed or time.monotonic() - checked >= CHECK_S:
-                        await self._publish_quietly()
-                        checked = time.monotonic()
+                    with large_work():
+                        changed = await self._look()
+                        if changed or time.monotonic() - checked >= CHECK_S:
+                            await self._publish_quietly()
+                            checked = time.monotonic()
                     self._note("fault", ())
                 except Exception as error:
                     # Whatever it is: what was published is still to be confirmed, and this is tried
@@ -553,7 +567,7 @@ class Publisher:
             self._manifest, self._ended, self._is_anothers = found, set(), True
         else:
             lost = frozenset()
-        served, wanted = await in_background(self._wanted, records, lost)
+        served, wanted = await self._planned(records, lost)
         ending = wanted.ending
         self._ending_since = {tenant: self._ending_since.get(tenant, revision) for tenant in ending}
         damaged = await self._is_damaged(there)
@@ -577,6 +591,24 @@ class Publisher:
             self._to_confirm.set()
         if ending:
             self._to_end.set()
+
+    async def _planned(
+        self, records: dict[str, Record], lost: frozenset[str]
+    ) -> tuple[dict[str, Record], Manifest]:
+        """``_wanted``, which looks at every tenant, made again only where something that it is made
+        from is another: records, removals and manifest are replaced, and never changed.
+        """
+        replaced = (records, self._removals, self._manifest)
+        compared = (frozenset(self._ended), frozenset(self._left_ended), lost)
+        plan = self._plan
+        if (
+            plan is None
+            or any(one is not other for one, other in zip(plan.replaced, replaced, strict=True))
+            or plan.compared != compared
+        ):
+            made = await in_background(self._wanted, records, lost)
+            plan = self._plan = _Plan(replaced, compared, *made)
+        return plan.served, plan.wanted
 
     def _wanted(
         self, records: dict[str, Record], lost: Collection[str]

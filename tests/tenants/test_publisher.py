@@ -283,6 +283,33 @@ async def test_only_what_changed_is_read_again(rig: Rig) -> None:
     assert len(await snapshot.present(rig.redis)) == 2
 
 
+async def test_tenants_are_walked_through_once_for_each_change(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at each look: with ten thousand of them that is a burden on every check, each second."""
+    walks: list[str] = []
+    wanted = Publisher._wanted
+
+    def counted(publisher: Publisher, records: Any, lost: Any) -> Any:
+        walks.append("")
+        return wanted(publisher, records, lost)
+
+    monkeypatch.setattr(Publisher, "_wanted", counted)
+    write(rig.folder, sample())
+    await rig.publisher.start()
+    for name in ("", "Other", "Another"):
+        if name:
+            write(rig.folder, sample(name=name))
+            await rig.publisher._look()
+            await rig.publisher._publish_quietly()
+        before = len(walks)
+        for _ in range(5):
+            await rig.publisher._publish_quietly()
+        # Once more, by the manifest that was written.
+        assert len(walks) - before == 1
+        assert rig.publisher.generation == await snapshot.stored_generation(rig.redis)
+
+
 async def test_records_of_long_ago_leave_redis(rig: Rig) -> None:
     await rig.put(doc("globex"))
     await rig.started()

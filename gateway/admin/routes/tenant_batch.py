@@ -15,6 +15,7 @@ from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, Route
 from gateway.admin.routes.tenants import MAX_EFFECTS, ChangeRow, EffectRow, reject
 from gateway.tenants.api import Rejected
 from gateway.tenants.batch import MAX_TENANTS, Batch
+from gateway.tenants.collector import large_work
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.offload import in_background
 from gateway.tenants.stored import Actor
@@ -105,6 +106,10 @@ class TenantBatchRoutes:
     operators_tenant: str | None = None
 
     async def put_tenants(self, call: Call) -> Answer:
+        with large_work():
+            return await self._put_tenants(call)
+
+    async def _put_tenants(self, call: Call) -> Answer:
         query, documents = call.query(BatchQuery), call.body(BatchBody).tenants
         await in_background(refuse_secret_references, {"tenants": list(documents)}, TenantDocument)
         batch = await self.batches.plan(documents, prune=query.prune)
