@@ -101,6 +101,7 @@ def announce(world: World) -> None:
         )
     console = description["console"]
     print(f"\nOperators' console\n  console  {console['url']} ({console['operator']})")
+    print(f"  mailbox  {description['mailbox']} (what the gateway sends by mail)")
     print("\nConsoles of the customers' identity providers")
     for name, idp in description["idps"].items():
         print(f"  {name:14} {idp['console']}")

@@ -28,6 +28,8 @@ from demo.apps.webhooks import standard_webhook
 from demo.cloud import DemoCloud, Ports
 from demo.ingress import LAUNCHERS, RunningIngress, start
 from demo.jose import SigningKey
+from demo.mailbox import Mailbox
+from demo.net import bind, serve
 from demo.processes import die_with_parent, free_port, stop_process, wait_ready
 
 if TYPE_CHECKING:
@@ -81,6 +83,14 @@ console:                        # what operators work with in a browser, behind 
     auditors: [tenants:read, audit:read]
     acme-team: {scopes: [tenants:read, sessions:read, sessions:revoke], tenants: [acme]}
   contact: platform@example-cloud.test
+"""
+MAIL = """
+mail:                           # into the demo's mailbox; without this section links are copied
+  host: 127.0.0.1
+  port: MAIL_PORT
+  tls: none                     # on this machine only
+  sender: gateway@example-cloud.test
+  operators: [dana@example-cloud.test]
 """
 OPERATORS = """\
 id: operators
@@ -149,6 +159,10 @@ class World:
     """Of the first replica, by listener, as its configuration says; the others' are in their
     environment.
     """
+    mailbox: Mailbox = field(init=False, default_factory=Mailbox)
+    mail_port: int = field(init=False, default=0)
+    mail_page: str = field(init=False, default="")
+    """Address of the page that shows what is in ``mailbox``."""
     legacy: LegacyApp = field(init=False)
     _proxy: RunningIngress | None = field(init=False, default=None)
     _stack: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
@@ -182,6 +196,7 @@ class World:
             await self._settle_initech()
             if self.console:
                 await self._settle_operators()
+                await self._open_mailbox()
             listeners = ("check", "public", "admin", "hooks", *(["pages"] if self.console else []))
             self.ports = {name: free_port() for name in listeners}
             if self.ingress is None:
@@ -237,6 +252,13 @@ class World:
         for email, (name, group) in OPERATORS_PEOPLE.items():
             okta.server.directory.add_person(email, name=name, groups=(group,))
         self.cloud.connect(okta)
+
+    async def _open_mailbox(self) -> None:
+        self.mail_port = await self._stack.enter_async_context(self.mailbox.serving())
+        bound = bind()
+        runner = await serve(self.mailbox.page(), bound)
+        self._stack.push_async_callback(runner.cleanup)
+        self.mail_page = f"{bound.url()}/"
 
     @property
     def onboarding(self) -> dict[str, Any]:
@@ -397,7 +419,9 @@ class World:
         }
         if self.console:
             issuer = self.cloud.customers["operators-okta"].issuer
-            sources[Path("config/gateway.yaml")] += CONSOLE
+            sources[Path("config/gateway.yaml")] += CONSOLE + MAIL.replace(
+                "MAIL_PORT", str(self.mail_port)
+            )
             sources[Path("config/tenants/operators.yaml")] = OPERATORS.replace("ISSUER", issuer)
         for name, source in sources.items():
             text = re.sub(r"\b\d{4}\b", lambda m: str(ports.get(int(m[0]), m[0])), source)
@@ -632,6 +656,7 @@ class World:
             "console": {"url": f"{self.url(CONSOLE_HOST)}/", "operator": OPERATOR}
             if self.console
             else None,
+            "mailbox": self.mail_page or None,
             "onboarding": self.onboarding,
             "config": str(self.config_path),
             "pids": {"gateway": [r.process.pid for r in self.gateways]},

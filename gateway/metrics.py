@@ -176,6 +176,9 @@ CONNECTION_FAILING = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemax",
 )
+MAIL_MESSAGES = Counter(
+    "gateway_mail_messages", "Letters by mail.", ["template", "outcome"], registry=REGISTRY
+)
 WEBHOOK_DELIVERIES = Counter(
     "gateway_webhook_deliveries", "Messages to tenants' apps.", ["outcome"], registry=REGISTRY
 )
@@ -285,6 +288,8 @@ FAULTS: Final = (
     "hook_row_does_not_open",
     "hook_stats_fault",
     "hook_worker_crashed",
+    "mail_fault",
+    "mail_outbox_fault",
     "reconcile_fault",
     "revocation_feed_does_not_open",
     "revocation_not_carried_on",

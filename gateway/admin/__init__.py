@@ -25,6 +25,7 @@ from gateway.admin.recording import Edge
 from gateway.admin.routes.connections import ConnectionRoutes
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
 from gateway.admin.routes.hooks import HookRoutes
+from gateway.admin.routes.mail import MailRoutes
 from gateway.admin.routes.people import PeopleRoutes
 from gateway.admin.routes.pool_users import PoolUserRoutes
 from gateway.admin.routes.provisioning import ProvisioningRoutes
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
     from gateway.hooks.views import DeliveryRecords, MessageRecords
+    from gateway.mail.mailer import Mailer
     from gateway.provisioning.member_changes import Members
     from gateway.provisioning.service import Onboarding
     from gateway.revocation.blocks import BlockDirectory
@@ -102,6 +104,7 @@ class AdminServices:
     people: PeopleRegister | None = None
     members: Members | None = None
     connections: ConnectionWatch | None = None
+    mailer: Mailer | None = None
     hook_targets: Callable[[str], Sequence[HookTarget]] = _no_targets
     """Of a tenant, one for each provider: what can still lift its blocks."""
     is_tenant: IsTenant = _whoever
@@ -167,6 +170,8 @@ def admin_routes(
         routes += PoolUserRoutes(services.members).routes()
     if services.connections is not None:
         routes += ConnectionRoutes(services.connections, services.is_tenant).routes()
+    if services.mailer is not None:
+        routes += MailRoutes(services.mailer).routes()
     return (*routes, *services.more)
 
 

@@ -77,6 +77,7 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "list_audit": (Scope.AUDIT_READ, Binding.QUERY),
     "list_connections": (Scope.TENANTS_READ, Binding.PATH),
     "check_connections": (Scope.TENANTS_WRITE, Binding.PATH),
+    "test_mail": (Scope.OPERATOR, Binding.UNBOUND),
     "list_hooks": (Scope.HOOKS, Binding.PATH),
     "get_hook": (Scope.HOOKS, Binding.PATH),
     "add_hook_secret": (Scope.HOOKS, Binding.PATH),

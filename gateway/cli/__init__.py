@@ -41,6 +41,7 @@ COMMANDS = {
         "gateway.cli.connections",
         "Show whether identity providers can be used, and what ends when.",
     ),
+    "mail": ("gateway.cli.mail", "Try whether mail is sent."),
     "people": ("gateway.cli.people", "Show who signed in at a tenant's applications."),
     "users": ("gateway.cli.users", "Manage users of the Cognito pool who are a tenant's."),
     "sessions": ("gateway.cli.sessions", "List and end sessions."),

@@ -40,6 +40,7 @@ from gateway.config.types import (
     HostName,
     ListenAddress,
     Look,
+    MailAddress,
     Model,
     Url,
     check_client_headers,
@@ -360,6 +361,53 @@ class Hooks(Model):
         return self
 
 
+class Mail(Model):
+    """The SMTP server that letters go through; without ``host`` none are sent, and links are shown
+    to be copied. ``operators``: who hears of what concerns any tenant.
+    """
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,253}$")] | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """587, 465 or 25 unless said, by ``tls``."""
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    user: Annotated[str, Field(pattern=r"^[!-~]+$", max_length=320)] | None = None
+    password: SecretValue | None = None
+    ca_file: FilePath | None = None
+    sender: MailAddress | None = None
+    operators: Annotated[tuple[MailAddress, ...], Field(max_length=20)] = ()
+    language: Literal["en", "de", "fr", "es"] = "en"
+    timeout: Duration = timedelta(seconds=20)
+
+    @property
+    def effective_port(self) -> int:
+        return self.port or {"starttls": 587, "tls": 465, "none": 25}[self.tls]
+
+    @property
+    def sender_domain(self) -> str:
+        return (self.sender or "").rpartition("@")[2]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Mail:
+        if self.host is None:
+            if self.model_fields_set - {"language", "timeout", "operators"}:
+                msg = "the other keys are of no use without host"
+                raise ValueError(msg)
+            return self
+        if self.sender is None:
+            msg = "sender: required with host: the address that letters come from"
+            raise ValueError(msg)
+        if (self.user is None) != (self.password is None):
+            msg = "user and password: both or neither"
+            raise ValueError(msg)
+        if self.tls == "none" and self.password is not None and not is_loopback_name(self.host):
+            msg = "tls: none would send the password in clear: starttls or tls"
+            raise ValueError(msg)
+        if not timedelta(seconds=1) <= self.timeout <= timedelta(minutes=2):
+            msg = "timeout: between 1s and 2m"
+            raise ValueError(msg)
+        return self
+
+
 class Canary(Model):
     """Self-probe through the ingress: ``url`` must answer a login or a denial to a request without
     a session.
@@ -425,6 +473,7 @@ class Config(BaseSettings):
     tenants: Tenants = Tenants()
     hooks: Hooks = Hooks()
     console: Console = Console()
+    mail: Mail = Mail()
     canary: Canary = Canary()
     log: Log = Log()
 

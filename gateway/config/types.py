@@ -26,6 +26,7 @@ from pydantic import (
 from gateway.core.client_headers import is_never_passed
 from gateway.core.header_encoding import LIST_ENCODINGS, Encoding
 from gateway.core.hosts import canonical_host, is_localhost
+from gateway.core.mailbox import mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -369,6 +370,13 @@ def _host(value: object) -> str:
 
 
 HostName = Annotated[str, BeforeValidator(_host)]
+
+
+def _mailbox(value: object) -> str:
+    return mailbox(value if isinstance(value, str) else "")
+
+
+MailAddress = Annotated[str, BeforeValidator(_mailbox)]
 
 
 def is_loopback_name(host: str) -> bool:

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0005"
+REVISION = "0006"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -663,6 +663,28 @@ webhooks_outbox = Table(
     sealed("target", nullable=True),  # JSON: where a tenant that is gone had its app
     Index(None, "state", "next_at"),
     Index(None, "tenant", "lane", "state"),
+    info={CELL_ROW: ("id",)},
+)
+
+mail_outbox = Table(
+    # letters to people; content is erased once a letter was taken or given up
+    "mail_outbox",
+    metadata,
+    Column("number", Serial, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),  # in the Message-ID of every attempt
+    Column("tenant", String(40), nullable=False),  # "": of none
+    Column("template", String(24), nullable=False),
+    sealed("content", nullable=True),  # JSON: address, subject, text, HTML
+    Column("created_at", Float, nullable=False),
+    Column("state", String(12), nullable=False),  # new, sent, failed
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_at", Float, nullable=False),
+    Column("held_until", Float, nullable=False, default=0.0),
+    Column("expires_at", Float, nullable=True),  # not sent after that: a code has run out
+    Column("sent_at", Float, nullable=True),
+    Column("error", String(400), nullable=False, default=""),
+    Index(None, "state", "next_at"),
+    Index(None, "tenant", "state"),
     info={CELL_ROW: ("id",)},
 )
 

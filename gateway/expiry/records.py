@@ -1,5 +1,5 @@
 """What looks found, in SQL: the state of each connection, when its secrets and certificates end,
-and what the application was told of it.
+and what the application and people were told of it.
 
 Rules:
 - What is told is written in the transaction that remembers it, and the message's id follows from
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from gateway.database.engine import Database
     from gateway.database.group_commit import GroupCommitter
+    from gateway.expiry.letters import ExpiryLetters
     from gateway.expiry.look import Certificates, Look
     from gateway.hooks.webhooks.outbox import Outbox
 
@@ -83,10 +84,11 @@ class ConnectionRecords:
         committer: GroupCommitter,
         outbox: Outbox,
         *,
+        letters: ExpiryLetters | None = None,
         clock: Callable[[], float],
     ) -> None:
         self._database, self._committer, self._outbox = database, committer, outbox
-        self._clock = clock
+        self._letters, self._clock = letters, clock
 
     # --- what is written ---
 
@@ -108,6 +110,8 @@ class ConnectionRecords:
 
         await self._committer.run(work)
         self._outbox.wake()
+        if self._letters is not None:
+            self._letters.wake()
 
     async def _state(
         self, connection: AsyncConnection, tenant: str, provider: str, look: Look
@@ -230,6 +234,8 @@ class ConnectionRecords:
             now=self._clock(),
             once=(str(credential), str(expires_at), str(days)),
         )
+        if self._letters is not None:
+            await self._letters.add(connection, tenant, provider, credential, expires_at, days)
 
     async def _tell(
         self,

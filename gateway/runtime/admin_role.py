@@ -29,7 +29,6 @@ from gateway.cognito.users import CognitoUsers
 from gateway.console.application import console_application
 from gateway.database.audit import AuditLog
 from gateway.database.engine import Database, open_database
-from gateway.database.migrate import Age, problem
 from gateway.errors import ConfigError, UnavailableError
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.people import SignedIn
@@ -42,9 +41,9 @@ from gateway.revocation.records import SqlRevocations
 from gateway.revocation.restore import Markers
 from gateway.revocation.service import StoreRevoker
 from gateway.runtime.connections import watched_connections
-from gateway.runtime.health import DependencyState
 from gateway.runtime.hooks_role import hook_role
 from gateway.runtime.loopback import is_loopback
+from gateway.runtime.mail import open_mailer
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.leader import RedisLeader
 from gateway.sessions.lease_client import steady
@@ -222,7 +221,10 @@ async def admin_role(
     onboarding, members = await _over_cognito(
         config, ring, redis, tenants, stores, hooks.leader("pool_people"), stack
     )
-    watch = await watched_connections(config, database, hooks, onboarding, stores.publisher, stack)
+    mailer = await open_mailer(config, database, hooks.committer, stack)
+    watch = await watched_connections(
+        config, database, hooks, onboarding, stores.publisher, mailer, stack
+    )
 
     def sealing() -> tuple[bytes, ...]:
         return tuple(key.material for key in ring().sealing)
@@ -256,6 +258,7 @@ async def admin_role(
         onboarding=onboarding,
         members=members,
         connections=watch,
+        mailer=mailer,
         revoker=stores.revoker,
         sessions=directory,
         blocks=blocks,
@@ -338,63 +341,3 @@ async def _over_cognito(
 async def _resign(leader: Leader | RedisLeader) -> None:
     with contextlib.suppress(UnavailableError):
         await leader.resign()
-
-
-async def probe_database(database: Database) -> DependencyState:
-    """It answers a question of no weight."""
-    started = time.perf_counter()
-    await database.ping()
-    return DependencyState(
-        "database", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms"
-    )
-
-
-async def probe_session(database: Database) -> DependencyState:
-    """For `gateway config check`: whether a pooler stands between that does not fit. Raises as
-    ``check_session``.
-    """
-    await database.check_session()
-    return DependencyState(
-        "database_session", ok=True, detail="settings of a session hold in its next transaction"
-    )
-
-
-async def probe_schema(database: Database) -> DependencyState:
-    """For `gateway config check`: whether this release works with the database's schema."""
-    schema = await database.schema()
-    reason = problem(schema)
-    if schema.age is Age.EMPTY:
-        return DependencyState("database_schema", ok=True, detail=reason)
-    return DependencyState(
-        "database_schema",
-        ok=not reason,
-        wrong=bool(reason),
-        detail=reason or f"revision {schema.revision}, which this release needs",
-    )
-
-
-async def probe_database_keys(database: Database) -> DependencyState:
-    """For `gateway config check`: whether the key ring opens what is encrypted in SQL."""
-    if (await database.schema()).age is not Age.CURRENT:
-        return DependencyState(
-            "database_keys", ok=True, detail="not asked: the schema is another one"
-        )
-    check = await database.check_keys()
-    return DependencyState(
-        "database_keys",
-        ok=not check.problem,
-        wrong=bool(check.problem),
-        detail=check.problem
-        or ("nothing is encrypted yet" if not check.cells else f"{check.cells} values open"),
-    )
-
-
-def publisher_state(publisher: Publisher) -> DependencyState:
-    """What keeps the newest files and rows from being served; the last good ones are."""
-    if publisher.problems:
-        return DependencyState(
-            "publisher", ok=False, needed=False, detail="; ".join(publisher.problems)[:1000]
-        )
-    return DependencyState(
-        "publisher", ok=True, needed=False, detail=f"snapshot {publisher.generation}"
-    )

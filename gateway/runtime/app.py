@@ -174,6 +174,8 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             from gateway.runtime.admin_role import (  # noqa: PLC0415
                 admin_role,
                 admin_stores,
+            )
+            from gateway.runtime.database_probes import (  # noqa: PLC0415
                 probe_database,
                 publisher_state,
             )

@@ -75,6 +75,7 @@ async def check_config(config: Config, *, role: str) -> list[DependencyState]:
         redis = _redis(config, probes, ring, stack)
         if kind is not Role.AUTH:
             await _admin(config, probes, ring, stack)
+            probes["mail"] = lambda: _mail(config)
         found = await health.probe_all(probes, within_s=WITHIN_S)
         if redis is not None and any(each.name == "redis" and each.ok for each in found):
             found += await requirement_states(redis, config)
@@ -321,7 +322,7 @@ async def _admin(
     config: Config, probes: dict[str, Probe], ring: keys.KeyRing | None, stack: AsyncExitStack
 ) -> None:
     from gateway.database.engine import database_file, open_database, warnings_of  # noqa: PLC0415 - auth has no SQL
-    from gateway.runtime.admin_role import (  # noqa: PLC0415 - as above
+    from gateway.runtime.database_probes import (  # noqa: PLC0415 - as above
         probe_database,
         probe_database_keys,
         probe_schema,
@@ -363,6 +364,12 @@ async def _admin(
     probes["database_session"] = lambda: probe_session(database)
     probes["database_schema"] = lambda: probe_schema(database)
     probes["database_keys"] = cells
+
+
+async def _mail(config: Config) -> DependencyState:
+    from gateway.runtime.mail import probe_mail  # noqa: PLC0415 - auth sends no mail
+
+    return await probe_mail(config)
 
 
 async def probe_aws(config: Config) -> DependencyState:

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from gateway.errors import UnavailableError
+from gateway.expiry.letters import ExpiryLetters
 from gateway.expiry.look import Looker
 from gateway.expiry.records import ConnectionRecords
 from gateway.expiry.watch import ConnectionWatch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.config.model import Config
     from gateway.database.engine import Database
+    from gateway.mail.mailer import Mailer
     from gateway.provisioning.service import Onboarding
     from gateway.runtime.hooks_role import HookRole
     from gateway.tenants.publisher import Publisher
@@ -28,6 +30,7 @@ async def watched_connections(
     hooks: HookRole,
     onboarding: Onboarding | None,
     publisher: Publisher,
+    mailer: Mailer,
     stack: AsyncExitStack,
 ) -> ConnectionWatch:
     """Started; ends with ``stack``. Without ``onboarding``, SAML providers are not looked at."""
@@ -51,7 +54,13 @@ async def watched_connections(
             development=config.development,
             clock=database.clock,
         ),
-        ConnectionRecords(database, hooks.committer, hooks.outbox, clock=database.clock),
+        ConnectionRecords(
+            database,
+            hooks.committer,
+            hooks.outbox,
+            letters=ExpiryLetters(mailer, lambda: publisher.records),
+            clock=database.clock,
+        ),
         records=lambda: publisher.records,
         leads=leader.lead,
         clock=database.clock,

@@ -98,6 +98,7 @@ FIELDS: Mapping[str, Authority] = {
     "branding.color": _TENANT,
     "branding.support": _TENANT,
     "branding.group_labels": _TENANT,
+    "contacts": _OPERATOR,  # the gateway writes to them, and would to whomever a tenant names
 }
 """Path → authority; a path stands for everything below it. ``[]`` is any one of a list."""
 PROVISIONED = frozenset(

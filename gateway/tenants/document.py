@@ -31,6 +31,7 @@ from gateway.config.types import (
     HeaderSetting,
     IssuerUrl,
     Look,
+    MailAddress,
     Model,
     Token,
     Url,
@@ -178,6 +179,8 @@ SigningSecret = Annotated[
 HostPattern = Annotated[str, BeforeValidator(_host_or_wildcard)]
 EmailDomain = Annotated[str, BeforeValidator(_domain)]
 GroupName = Annotated[str, Field(min_length=1, max_length=256), VISIBLE]
+MAX_CONTACTS = 10
+"""Each gets every letter of the tenant."""
 MAX_PROVIDERS = 20
 """Of one tenant; a check looks for a session's among them, one after the other."""
 MAX_NAMES = 500
@@ -636,6 +639,7 @@ class TenantDocument(Model):
     app_passwords: AppPasswordsDocument = AppPasswordsDocument()
     webhook: WebhookDocument | None = None
     branding: BrandingDocument = BrandingDocument()
+    contacts: Annotated[tuple[MailAddress, ...], Field(max_length=MAX_CONTACTS)] = ()
 
     @field_validator("headers")
     @classmethod

@@ -20,6 +20,7 @@ HARMLESS = frozenset(
     {
         "name",
         "branding",
+        "contacts",
         "webhook",
         "headers",
         "shadow_rules",

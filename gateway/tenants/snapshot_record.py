@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.tenants.document import TenantDocument
 
-RECORD_FORMAT = 12
+RECORD_FORMAT = 13
 """Raised when a record of this release cannot be read by the one before: a replica refuses a
 snapshot of another format.
 """

@@ -21,6 +21,7 @@ from tests.admin.rooms import (
     Deliveries,
     Desk,
     Explanations,
+    Letters,
     Links,
     Messages,
     Onboardings,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from gateway.expiry.watch import ConnectionWatch
     from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
+    from gateway.mail.mailer import Mailer
     from gateway.provisioning.member_changes import Members
     from gateway.provisioning.service import Onboarding
     from gateway.tenants.batch import TenantBatches
@@ -133,6 +135,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         people=cast("PeopleRegister", Register()),
         members=cast("Members", PoolMembers()),
         connections=cast("ConnectionWatch", Connections()),
+        mailer=cast("Mailer", Letters()),
         hook_setup=cast("HookSetup", Desk()),
         more=DoctorRoutes(
             Probes(),

@@ -12,6 +12,7 @@ from gateway.cognito.api import CognitoRejectedError
 from gateway.cognito.own_users import OwnUser
 from gateway.cognito.pool_users import read_settings
 from gateway.core import signed_link
+from gateway.core.mailbox import mailbox
 from gateway.core.model import AppClient, Secret
 from gateway.core.paging import Page
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
@@ -20,6 +21,7 @@ from gateway.hooks.activity import HookActivity
 from gateway.hooks.people_register import KnownPerson
 from gateway.hooks.setup import SetupInstructions
 from gateway.hooks.views import DeliveryView, MessageView
+from gateway.mail.smtp import MailError
 from gateway.provisioning.credentials import ClientCredentials
 from gateway.provisioning.members import Changed, Member, MemberPage
 from gateway.provisioning.plan_rows import Plan, Resource, Step, Verb
@@ -134,6 +136,17 @@ class Connections:
         return (ConnectionView(f"{tenant}-saml", "active", 1.0, None, "", certificates, ends),)
 
     check = known
+
+
+class Letters:
+    """A mailer whose server takes what is not for ``nobody``."""
+
+    async def test(self, to: str, language: str) -> None:
+        if mailbox(to).startswith("nobody@"):
+            msg = "the server refuses the recipient (550 5.1.1)"
+            raise MailError(msg, final=True)
+        if to.endswith("@unset.test"):
+            raise LookupError
 
 
 @dataclass(slots=True)

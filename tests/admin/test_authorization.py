@@ -80,6 +80,7 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "list_sessions": (Scope.SESSIONS_READ, "GET", "/sessions?tenant=acme", None, 200, NOBODY),
     "get_session": (Scope.SESSIONS_READ, "GET", "/sessions/acme-1", None, 200, HIDDEN),
     "end_session": (Scope.SESSIONS_REVOKE, "DELETE", "/sessions/acme-1", None, 200, HIDDEN),
+    "test_mail": (Scope.OPERATOR, "POST", "/mail/test", {"to": "it@acme.test"}, 200, NOBODY),
     "list_connections": (Scope.TENANTS_READ, "GET", "/tenants/acme/connections", None, 200, NOBODY),
     "check_connections": (
         Scope.TENANTS_WRITE,

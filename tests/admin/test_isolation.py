@@ -157,6 +157,7 @@ CHANGES: dict[str, Any] = {
     "branding.color": "#ff0000",
     "branding.support": "it@acme.test",
     "branding.group_labels": {"app-users": "Everybody"},
+    "contacts": ["somebody@else.test"],
 }
 """What a bound key sends instead of what is stored; where ``LOWER``, something lower."""
 TENANTS_OWN = {

@@ -141,6 +141,7 @@ async def test_every_default_of_the_description_is_taken_when_it_is_sent(api: Ap
         "ExplainBody",
         "ProbesBody",
         "HeldBody",
+        "MailTestBody",
     }
 
 

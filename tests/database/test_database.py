@@ -29,7 +29,7 @@ from gateway.database.engine import (
 )
 from gateway.database.schema import admin_keys, metadata
 from gateway.errors import ConfigError, UnavailableError
-from gateway.runtime.admin_role import probe_session
+from gateway.runtime.database_probes import probe_session
 from gateway.runtime.health import probe_all
 from tests.database.fixtures import config_with, database_keys
 from tests.database.postgres import Postgres

@@ -5,21 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import delete, select
 
+from gateway.config.model import Mail, Product
 from gateway.core.expiry import DAY_S, Credential
 from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
 from gateway.database.group_commit import GroupCommitter
-from gateway.database.schema import connections, credential_expiries, webhooks_outbox
+from gateway.database.schema import (
+    connections,
+    credential_expiries,
+    mail_outbox,
+    webhooks_outbox,
+)
 from gateway.errors import UnavailableError
+from gateway.expiry.letters import ExpiryLetters
 from gateway.expiry.look import Look
 from gateway.expiry.records import FAILURES_TOLD, ConnectionRecords
 from gateway.expiry.watch import LOOK_AGAIN_S, LOOK_EVERY_S, ROUND_S, ConnectionWatch
 from gateway.hooks.webhooks.outbox import Outbox
+from gateway.mail.mailer import Mailer
+from gateway.mail.outbox import MailOutbox
+from gateway.mail.smtp import SmtpServer
 from gateway.metrics import CONNECTION_FAILING, CREDENTIAL_EXPIRES
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.snapshot_record import Credentials, Record, record_of
@@ -376,3 +387,46 @@ async def test_a_look_now_answers_what_it_found(world: World) -> None:
         ("acme-two", "active"),
     ]
     assert await watch.known("acme") == found
+
+
+async def test_people_are_written_to_before_a_secret_ends_once_each(world: World) -> None:
+    world.served["acme"] = record("acme", "acme-one", contacts=["it@acme.com", "ops@example.com"])
+    settings = Mail(host="127.0.0.1", sender="gw@example.com", operators=("ops@example.com",))
+    config = SimpleNamespace(mail=settings, product=Product(name="Cloud", support="help@x.test"))
+    outbox = MailOutbox(
+        world.database,
+        world.committer,
+        SmtpServer(settings),
+        sender="gw@example.com",
+        timeout_s=5,
+        clock=lambda: world.now,
+    )
+    mailer = Mailer(config, world.committer, outbox, None, clock=lambda: world.now)  # type: ignore[arg-type]  # the sections that are read
+    store = ConnectionRecords(
+        world.database,
+        world.committer,
+        world.outbox,
+        letters=ExpiryLetters(mailer, lambda: world.served),
+        clock=lambda: world.now,
+    )
+    ends = NOW + 40 * DAY_S
+    look = Look(expiries={Credential.CLIENT_SECRET: ends})
+    sent: list[tuple[str, str, str]] = []
+    for left_days in (40, 30, 29, 7, 1, 0):
+        world.now = ends - left_days * DAY_S
+        for _ in range(2):
+            await store.record("acme", {"acme-one": look})
+    async with world.database.read() as connection:
+        for row in await connection.execute(select(mail_outbox).order_by(mail_outbox.c.number)):
+            content = world.database.crypt.open(
+                row.content, table="mail_outbox", row=row.id, column="content"
+            )
+            to, subject, text, _ = json.loads(content.reveal())
+            assert "acme-one" in text and "help@x.test" in text
+            sent.append((row.template, to, subject))
+    told = [(template, to) for template, to, _ in sent]
+    both = ["it@acme.com", "ops@example.com"]
+    assert told == [("expiring", to) for _ in (30, 7, 1) for to in both] + [
+        ("expired", to) for to in both
+    ]
+    assert sent[0][2] == "acme: The client secret expires 24 Feb 2027"

@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from gateway.database import engine as database_module
 from gateway.database.engine import open_database
-from gateway.runtime.admin_role import probe_database
+from gateway.runtime.database_probes import probe_database
 from gateway.runtime.health import bounded
 from tests.database.fixtures import config_with, database_keys
 from tests.database.postgres import Postgres

@@ -14,6 +14,7 @@ from gateway.pages.render import HERE, LOCALE
 from gateway.pages.texts import LOGIN_ERRORS, REASONS
 
 CONSOLE = HERE.parent / "console"
+MAIL = HERE.parent / "mail"
 translated = pytest.mark.parametrize("language", LANGUAGES[1:])
 PLACEHOLDER = re.compile(r"%\(\w+\)s")
 
@@ -21,7 +22,7 @@ PLACEHOLDER = re.compile(r"%\(\w+\)s")
 def messages() -> set[str | tuple[str, ...]]:
     """What the code and the templates say, extracted anew."""
     found: set[str | tuple[str, ...]] = set()
-    for words in (HERE / "texts.py", CONSOLE / "texts.py"):
+    for words in (HERE / "texts.py", CONSOLE / "texts.py", MAIL / "texts.py"):
         with words.open("rb") as file:
             found |= {
                 message

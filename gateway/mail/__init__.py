@@ -1,0 +1,1 @@
+"""Mail over SMTP, where it is configured: letters in four languages, an outbox in SQL."""
