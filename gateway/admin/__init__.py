@@ -25,6 +25,7 @@ from gateway.admin.recording import Edge
 from gateway.admin.routes.connections import ConnectionRoutes
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
 from gateway.admin.routes.hooks import HookRoutes
+from gateway.admin.routes.login_tests import LoginTestRoutes
 from gateway.admin.routes.mail import MailRoutes
 from gateway.admin.routes.people import PeopleRoutes
 from gateway.admin.routes.pool_users import PoolUserRoutes
@@ -34,7 +35,7 @@ from gateway.admin.routes.revocations import RevocationRoutes
 from gateway.admin.routes.rotation import RotationRoutes
 from gateway.admin.routes.sessions import BlockRoutes, SessionRoutes
 from gateway.admin.routes.tenant_batch import TenantBatchRoutes
-from gateway.admin.routes.tenants import LoginTestRoutes, TenantRoutes
+from gateway.admin.routes.tenants import TenantRoutes
 from gateway.http.rate_limit import RateLimit
 
 if TYPE_CHECKING:

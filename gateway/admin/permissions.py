@@ -75,6 +75,7 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "remove_block": (Scope.SESSIONS_REVOKE, Binding.OWN),
     "explain": (Scope.TENANTS_READ, Binding.OWN),
     "list_audit": (Scope.AUDIT_READ, Binding.QUERY),
+    "get_audit": (Scope.AUDIT_READ, Binding.OWN),
     "list_connections": (Scope.TENANTS_READ, Binding.PATH),
     "check_connections": (Scope.TENANTS_WRITE, Binding.PATH),
     "test_mail": (Scope.OPERATOR, Binding.UNBOUND),

@@ -5,12 +5,29 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from gateway.core.model import Secret
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 SHOWN = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFree:
+    """A document as the API shows it: its model knows which of its values are secrets, and has left
+    them out. By names alone ``secret_expires`` or ``app_passwords`` would be one, and a version
+    that is kept so could not be restored.
+    """
+
+    document: Mapping[str, object]
+
+
 _SECRET_NAME = re.compile(
     (
         r"secret|password|passwd|private|credential|authorization|cookie|refresh_token|"
@@ -24,6 +41,8 @@ def redacted(value: object) -> object:
     """JSON-able copy without secrets: of ``Secret`` values, and of whatever a secret's name stands
     on.
     """
+    if isinstance(value, SecretFree):
+        return value.document
     if isinstance(value, BaseModel):
         return redacted(value.model_dump(mode="json"))
     if isinstance(value, dict):

@@ -36,6 +36,7 @@ PARAMETERS: Mapping[str, str] = {
     "person": r"[A-Za-z0-9_.:-]{1,128}",
     "pool_user": r"[A-Za-z0-9_.:-]{1,128}",
     "provider": r"[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])",
+    "entry": r"[0-9]{1,18}",
     "nonce": r"[A-Za-z0-9_-]{1,128}",
 }
 """What may stand in each place of a path; anything else is not found."""

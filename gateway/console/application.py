@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from gateway.console.csrf import FIELD, FormTokens, is_own_origin
+from gateway.console.draft import Drafts
 from gateway.console.draw import Drawing
 from gateway.console.operator import operator_of
 from gateway.console.outcome import PREFIX, Failed, Moved, Shown
@@ -39,9 +40,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _fault = Throttled(log, logging.ERROR, "console_fault")
 
-MAX_FORM_BYTES: Final = 256 * 1024
-"""As many as the admin API takes of a tenant."""
-_MAX_FIELDS: Final = 500
+MAX_FORM_BYTES: Final = 512 * 1024
+"""What the admin API takes of a tenant (256 kB), sealed and in base64."""
+_MAX_FIELDS: Final = 4000
+"""256 rules and as many shadow rules, of seven fields each."""
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -78,6 +80,7 @@ class Console:
             clock=services.clock,
         )
         self._tokens = FormTokens(services.form_keys)
+        self._drafts = Drafts(services.form_keys, services.clock)
         self._drawing = Drawing(
             product=config.product.name,
             contact=config.console.contact,
@@ -152,6 +155,7 @@ class Console:
                 now=self._services.clock(),
                 address=request.path_qs,
                 api=self._services.api,
+                drafts=self._drafts,
             )
             return self._respond(request, operator, page, await page.handler(visit))
 

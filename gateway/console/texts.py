@@ -25,6 +25,8 @@ SECTIONS: Final = (
 """The navigation, in its order. An item is absent for whoever lacks the scope."""
 
 NOTICES: Final[Mapping[str, str]] = {
+    "saved": N_("Saved. What it takes away has ended on every replica."),
+    "deleted": N_("The tenant was deleted, and its sessions ended."),
     "ended": N_("Done: the sessions were ended, on every replica."),
 }
 """What a page says after a form did something."""

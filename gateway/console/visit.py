@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.admin.in_process import ApiAnswer, InProcessApi
+    from gateway.console.draft import Drafts
     from gateway.console.operator import Operator
     from gateway.core.scopes import Scope
 
@@ -31,6 +32,7 @@ class Visit:
     address: str
     """Path and query, as the browser asked."""
     api: InProcessApi
+    drafts: Drafts
 
     async def ask(
         self,

@@ -112,6 +112,12 @@ class AuditLog:
             ),
         )
 
+    async def entry(self, entry: int) -> AuditEntry | None:
+        query = select(audit).where(audit.c.id == entry)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).mappings().first()
+        return None if row is None else _entry(row)
+
     async def page(
         self, wanted: AuditFilter, *, position: str | None, limit: int
     ) -> Page[AuditEntry]:

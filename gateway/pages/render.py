@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import gettext
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -321,6 +322,7 @@ def environment_of(language: str, rooms: Mapping[str, Path] | None = None) -> En
         group_words=group_words,
         iso=_iso,
         place=place_of,
+        plain_json=_plain_json,
         short=_short,
         user_agent=parse_user_agent,
         utc=_utc,
@@ -329,6 +331,11 @@ def environment_of(language: str, rooms: Mapping[str, Path] | None = None) -> En
     for name in environment.list_templates():
         environment.get_template(name)
     return environment
+
+
+def _plain_json(value: object) -> str:
+    """To be read; escaped where it is shown, like any text."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _utc(epoch_s: int) -> datetime:

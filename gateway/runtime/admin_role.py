@@ -267,6 +267,7 @@ async def admin_role(
             standing=SqlRevocations(database).standing,
             clock=clock,
             known=signed_in.names_of,
+            config=config,
         ),
         hook_setup=hooks.setup,
         deliveries=hooks.deliveries,

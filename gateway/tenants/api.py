@@ -100,7 +100,8 @@ class PersonEffect:
 @dataclass(frozen=True, slots=True)
 class TenantRehearsal:
     """What storing a document would do. ``sessions``: how many were looked at. ``unknown``: why
-    people could not be asked about.
+    people could not be asked about. ``shadow``: what its shadow rules would do, were they the rules
+    of the document as it would be.
     """
 
     document: Json
@@ -108,6 +109,7 @@ class TenantRehearsal:
     sessions: int
     effects: tuple[PersonEffect, ...]
     unknown: str = ""
+    shadow: tuple[PersonEffect, ...] = ()
 
 
 class TenantRehearsals(Protocol):
@@ -151,6 +153,8 @@ class Question:
     destination: str | None = None
     """``Destination`` and ``Depth`` as a WebDAV client sends them."""
     depth: str | None = None
+    draft: TenantDocument | None = None
+    """Asked of this document alone, which nobody has stored."""
 
 
 class Explainer(Protocol):

@@ -4,6 +4,7 @@ shut out. Changes nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.core.model import Secret
@@ -16,13 +17,14 @@ from gateway.tenants.offload import in_background
 from gateway.tenants.secrets import complete, keep, keepable, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gateway.config.model import Config
     from gateway.core.model import Tenant
     from gateway.sessions.api import SessionDirectory, SessionView
     from gateway.tenants.database import TenantDatabase
     from gateway.tenants.document import TenantDocument
+    from gateway.tenants.impact import Effect
     from gateway.tenants.snapshot_record import Record
 
 MAX_SESSIONS = 2000
@@ -76,7 +78,11 @@ class TenantRehearsals:
         if stored is None:
             return TenantRehearsal(show(wanted), told, 0, ())
         places = (
-            sum(len(rule.methods or "1") for rule in (*stored.document.rules, *wanted.rules)) + 1
+            sum(
+                len(rule.methods or "1")
+                for rule in (*stored.document.rules, *wanted.rules, *wanted.shadow_rules)
+            )
+            + 1
         )
         try:
             people = (await sessions_of(self._directory, wanted.id))[
@@ -86,12 +92,15 @@ class TenantRehearsals:
             return TenantRehearsal(show(wanted), told, 0, (), unknown=str(error))
         before, after = compiled(stored.document, self._config), compiled(wanted, self._config)
         found = await in_background(effects, before, after, people)
-        return TenantRehearsal(
-            show(wanted),
-            told,
-            len(people),
-            tuple(PersonEffect(e.email, e.gains, e.where, e.reason) for e in found),
-        )
+        later: tuple[Effect, ...] = ()
+        if after.shadow_rules:
+            taken_over = replace(after, rules=after.shadow_rules)
+            later = await in_background(effects, after, taken_over, people)
+        return TenantRehearsal(show(wanted), told, len(people), _told(found), shadow=_told(later))
+
+
+def _told(found: Iterable[Effect]) -> tuple[PersonEffect, ...]:
+    return tuple(PersonEffect(e.email, e.gains, e.where, e.reason) for e in found)
 
 
 def compiled(document: TenantDocument, config: Config) -> Tenant:

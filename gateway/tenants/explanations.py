@@ -14,23 +14,36 @@ from gateway.core.explain import (
     explain,
     tenant_for,
 )
+from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
+from gateway.tenants.dry_run import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from gateway.config.model import Config
     from gateway.core.decision import Decision
     from gateway.core.explain import Explanation
     from gateway.core.json_types import Json
     from gateway.core.revocation import Who
-    from gateway.core.tenants import TenantTable
     from gateway.revocation.api import Standing
     from gateway.tenants.api import Question
+    from gateway.tenants.document import TenantDocument
+
+
+def _of_draft(config: Config, table: TenantTable, document: TenantDocument) -> TenantTable:
+    """Of this document alone. It may claim what another tenant has: that is no matter here."""
+    tenant = compiled(document, config)
+    return TenantTable.of(
+        [tenant], shared_hosts=table.index.shared_hosts, login_host=table.index.login_host
+    )
 
 
 class Explanations:
     """Implements ``tenants.api.Explainer``. ``table`` may raise ``UnavailableError``; ``standing``
     are a tenant's blocks and overlays.
+
+    ``config``: by which a draft would be served; without it none is explained.
 
     ``known``: as whom somebody of a tenant last signed in with an address, where that can be looked
     up.
@@ -43,7 +56,9 @@ class Explanations:
         standing: Callable[[str], Awaitable[Sequence[Standing]]],
         clock: Callable[[], float],
         known: Callable[[str, str], Awaitable[Sequence[Who]]] | None = None,
+        config: Config | None = None,
     ) -> None:
+        self._config = config
         self._table, self._standing, self._clock, self._known = table, standing, clock, known
 
     async def explain(self, question: Question) -> Json | None:
@@ -62,6 +77,17 @@ class Explanations:
             depth=question.depth,
         )
         table = self._table()
+        if question.draft is not None:
+            if self._config is None:
+                return None
+            try:
+                table = _of_draft(self._config, table, question.draft)
+            except (
+                ValueError
+            ):  # it claims the login host, or a shared one: it has no host to ask of
+                return None
+            found = explain(table, asked, now=self._clock(), only=question.draft.id)
+            return None if found is None else as_json(found)
         tenant = tenant_for(table, asked)
         against = (
             await self._restrictions(tenant, asked)

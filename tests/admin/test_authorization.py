@@ -154,6 +154,7 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "add_block": (Scope.SESSIONS_REVOKE, "POST", "/blocks", WHO, 201, NOBODY),
     "remove_block": (Scope.SESSIONS_REVOKE, "DELETE", "/blocks/acme:1", None, 200, HIDDEN),
     "explain": (Scope.TENANTS_READ, "POST", "/explain", {"host": "acme.example.com"}, 200, HIDDEN),
+    "get_audit": (Scope.AUDIT_READ, "GET", "/audit/1", None, 200, HIDDEN),
     "list_audit": (Scope.AUDIT_READ, "GET", "/audit?tenant=acme", None, 200, NOBODY),
     "list_hooks": (Scope.HOOKS, "GET", "/tenants/acme/hooks", None, 200, NOBODY),
     "get_hook": (Scope.HOOKS, "GET", "/tenants/acme/hooks/acme-okta", None, 200, NOBODY),

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import lxml.html
 import pytest
 
 from gateway.admin import in_process_api
@@ -19,16 +20,18 @@ from gateway.tenants.api import TenantRecord
 from tests.admin.conftest import Api, Clock, api, clock, database
 from tests.admin.rooms import Tenants
 from tests.admin.test_dispatch import TENANT
+from tests.admin.test_dry_run import Directory, directory, registry
 from tests.database.template import config_with
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from aiohttp import ClientResponse, web
     from aiohttp.test_utils import TestClient
     from pytest_aiohttp.plugin import AiohttpClient
 
-__all__ = ["api", "clock", "database"]
+__all__ = ["api", "clock", "database", "directory", "registry"]
 
 HOST = "console.example.com"
 ORIGIN = f"https://{HOST}"
@@ -37,6 +40,9 @@ GROUPS: dict[str, Any] = {
     "admins": ["operator"],
     "support": ["tenants:read", "sessions:read", "sessions:revoke"],
     "auditors": ["tenants:read", "audit:read"],
+    "onboarding": ["tenants:read", "tenants:write", "provision", "sessions:read", "audit:read"],
+    "writers": ["tenants:read", "tenants:write"],
+    "acme-writers": {"scopes": ["tenants:read", "tenants:write"], "tenants": ["acme"]},
     "acme-team": {
         "scopes": ["tenants:read", "sessions:read", "sessions:revoke", "audit:read"],
         "tenants": ["acme"],
@@ -148,16 +154,11 @@ def token_for(page: str, action: str) -> str:
     return token[1]
 
 
-@pytest.fixture
-async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: Path) -> Desk:
+def console_of(api: Api, clock: Clock, folder: Path) -> web.Application:
     config = config_with(
-        tmp_path / "state",
+        folder / "state",
         console={"host": HOST, "tenant": "ops", "groups": GROUPS, "contact": "ops@example.com"},
     )
-    tenants = api.services.tenants
-    assert isinstance(tenants, Tenants)
-    tenants.stored["acme"] = document("acme")
-    tenants.stored["globex"] = document("globex")
     services = ConsoleServices(
         config,
         in_process_api(replace(api.services, operators_tenant="ops")),
@@ -165,5 +166,61 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
         lambda: (b"form key of this ring",),
         clock,
     )
-    client = await aiohttp_client(Console(services).application())
+    return Console(services).application()
+
+
+@pytest.fixture
+async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: Path) -> Desk:
+    tenants = api.services.tenants
+    assert isinstance(tenants, Tenants)
+    tenants.stored["acme"] = document("acme")
+    tenants.stored["globex"] = document("globex")
+    client = await aiohttp_client(console_of(api, clock, tmp_path))
     return Desk(client, api, clock, tenants)
+
+
+@dataclass(slots=True)
+class Forms:
+    """The console over the real registry, which holds ``acme``: alice (app-users, admins) and bob
+    (app-users) are signed in there.
+    """
+
+    desk: Desk
+    api: Api
+
+    async def stored(self, tenant: str = "acme") -> dict[str, Any]:
+        """Document and etag as the API answers them."""
+        answer: dict[str, Any] = await (await self.api.call("GET", f"/tenants/{tenant}")).json()
+        return answer
+
+    async def fill(
+        self, path: str, typed: Mapping[str, str], *groups: str, status: int = 200
+    ) -> str:
+        """The page at ``path``, its form sent with ``typed``; the page that answers."""
+        page = await self.desk.text(path, *groups)
+        return await self.send(page, path, typed, *groups, status=status)
+
+    async def send(
+        self, page: str, action: str, typed: Mapping[str, str], *groups: str, status: int = 200
+    ) -> str:
+        """The form of ``page`` that goes to ``action``."""
+        form = {**inputs_of(page, action), **typed}
+        response = await self.desk.post(action, form, *groups)
+        text = await response.text()
+        assert response.status == status, text
+        return response.headers["Location"] if status == 303 else text
+
+
+def inputs_of(page: str, action: str) -> dict[str, str]:
+    """What a browser would send of the form as it is."""
+    form = next(f for f in lxml.html.document_fromstring(page).forms if f.action == action)
+    off = {one.name for one in form.inputs if one.get("disabled") is not None}
+    return {name: value.removeprefix("\n") for name, value in form.form_values() if name not in off}
+
+
+@pytest.fixture
+async def forms(
+    aiohttp_client: AiohttpClient, registry: Api, clock: Clock, tmp_path: Path, directory: Directory
+) -> Forms:
+    client = await aiohttp_client(console_of(registry, clock, tmp_path))
+    return Forms(Desk(client, registry, clock, Tenants()), registry)

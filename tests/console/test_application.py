@@ -26,6 +26,9 @@ EXAMPLES = {
     "delivery": "acme-1",
     "message": "acme-1",
     "kind": "csv",
+    "section": "general",
+    "entry": "1",
+    "provider": "acme-okta",
     "run": "abcdef012345",
 }
 

@@ -22,7 +22,10 @@ PLACEHOLDER = re.compile(r"%\(\w+\)s")
 def messages() -> set[str | tuple[str, ...]]:
     """What the code and the templates say, extracted anew."""
     found: set[str | tuple[str, ...]] = set()
-    for words in (HERE / "texts.py", CONSOLE / "texts.py", MAIL / "texts.py"):
+    for words in (
+        *(room / "texts.py" for room in (HERE, CONSOLE, MAIL)),
+        *CONSOLE.glob("*_fields.py"),
+    ):
         with words.open("rb") as file:
             found |= {
                 message

@@ -13,6 +13,7 @@ from gateway.admin.problem import Code, Problem
 from gateway.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 from gateway.database.audit_entries import AuditFilter
 from gateway.tenants.api import Question
+from gateway.tenants.document import TenantDocument  # noqa: TC001 - pydantic reads annotations
 
 if TYPE_CHECKING:
     from gateway.database.audit import AuditLog
@@ -28,7 +29,8 @@ class ExplainBody(ApiModel):
     access token of that app client, with ``scopes``: a person's where there is an ``email``, else a
     machine's. With ``app_password_path`` it carries an app password of the person that is good for
     this path and everything below. ``destination`` and ``depth`` are the headers of a WebDAV
-    request.
+    request. With ``draft``, a whole tenant document that need not be stored, the answer is that
+    document's: blocks and other tenants count for nothing, secrets in it stay ``***``.
     """
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
@@ -43,6 +45,7 @@ class ExplainBody(ApiModel):
     app_password_path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=4096)] | None = None
     destination: Annotated[str, Field(max_length=4096)] | None = None
     depth: Annotated[str, Field(max_length=32)] | None = None
+    draft: TenantDocument | None = None
 
     @model_validator(mode="after")
     def _one_credential(self) -> ExplainBody:
@@ -98,6 +101,8 @@ class ExplainRoutes:
 
     async def explain(self, call: Call) -> Answer:
         body = call.body(ExplainBody)
+        if body.draft is not None:
+            call.own(body.draft.id)
         question = Question(
             host=body.host,
             path=body.path,
@@ -113,6 +118,7 @@ class ExplainRoutes:
             app_password_path=body.app_password_path,
             destination=body.destination,
             depth=body.depth,
+            draft=body.draft,
         )
         found = await self.explainer.explain(question)
         if found is None:
@@ -140,6 +146,14 @@ class AuditRoutes:
 
     audit: AuditLog
 
+    async def get_audit(self, call: Call) -> Answer:
+        found = await self.audit.entry(int(call.path["entry"]))
+        if found is None:
+            raise Problem(Code.NOT_FOUND)
+        if call.key.tenant is not None and found.tenant != call.key.tenant:
+            raise Problem(Code.NOT_FOUND)
+        return Answer(_entry(found))
+
     async def list_audit(self, call: Call) -> Answer:
         query = call.query(AuditQuery)
         wanted = AuditFilter(
@@ -163,6 +177,15 @@ class AuditRoutes:
                 self.list_audit,
                 {200: AuditList},
                 query=AuditQuery,
+            ),
+            Route(
+                "get_audit",
+                "GET",
+                "/audit/{entry}",
+                "One change",
+                self.get_audit,
+                {200: AuditRow},
+                problems=(Code.NOT_FOUND,),
             ),
         )
 

@@ -11,9 +11,9 @@ from pydantic import Field
 from gateway.admin.keys import Scope
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Mistake, Problem
+from gateway.admin.redaction import SecretFree
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 from gateway.config.types import VISIBLE
-from gateway.core import signed_link
 from gateway.tenants.api import Rejected
 from gateway.tenants.bound_keys import operators_changes
 from gateway.tenants.document import TenantDocument
@@ -21,9 +21,11 @@ from gateway.tenants.index import TenantFilter
 from gateway.tenants.warnings import policy_warnings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.admin.keys import AdminKey
     from gateway.tenants.api import (
-        LoginTests,
+        PersonEffect,
         TenantRecord,
         TenantRecords,
         TenantRehearsal,
@@ -79,7 +81,8 @@ class EffectRow(AnswerModel):
 
 class ImpactAnswer(AnswerModel):
     """Of the ``sessions`` looked at, how many people would lose or gain something. ``effects``: the
-    first 200, for keys with ``sessions:read``; null for others.
+    first 200, for keys with ``sessions:read``; null for others. ``shadow_rules``: the same for what
+    they would change once they are taken over.
 
     ``unknown``: why people could not be asked about, or null.
     """
@@ -88,6 +91,7 @@ class ImpactAnswer(AnswerModel):
     losing: int
     gaining: int
     effects: list[EffectRow] | None
+    shadow_rules: list[EffectRow] | None
     unknown: str | None
 
 
@@ -107,35 +111,6 @@ class TenantList(AnswerModel):
 
     items: list[TenantAnswer]
     next: str | None
-
-
-class TestLink(AnswerModel):
-    """Good once, for an hour."""
-
-    __test__ = False  # not a test, whatever pytest makes of the name
-    url: str
-
-
-class LoginTestQuery(ApiModel):
-    """``token``: of the link."""
-
-    token: Annotated[str, Field(pattern=f"^[A-Za-z0-9_-]{{1,{signed_link.MAX_CHARACTERS}}}$")]
-
-
-class LoginTestAnswer(AnswerModel):
-    """How far the test of a link came. ``not_opened``: nobody has used it; ``begun``: sent to
-    Cognito, and not back; ``cognito``: it would end on Cognito's own error page; ``done``.
-    ``at`` and ``expires_at`` are UTC epoch seconds; ``detail``: the setting to change, or the
-    reason of the decision.
-    """
-
-    tenant: str
-    state: Literal["not_opened", "begun", "cognito", "done"]
-    expires_at: float
-    at: float | None
-    provider: str
-    detail: str
-    allowed: bool
 
 
 def reject(rejected: Rejected) -> Problem:
@@ -181,11 +156,11 @@ class TenantRoutes:
             return Answer(
                 _rehearsed(rehearsal, document, existing, emails=call.key.may(Scope.SESSIONS_READ))
             )
-        call.note.before = existing.document if existing else None
+        call.note.before = SecretFree(existing.document) if existing else None
         stored = await self.records.put(document, etag=etag)
         if isinstance(stored, Rejected):
             raise reject(stored)
-        call.note.after = stored.document
+        call.note.after = SecretFree(stored.document)
         answer = TenantStored(
             tenant=stored.document,
             etag=stored.etag,
@@ -202,7 +177,7 @@ class TenantRoutes:
 
     async def delete_tenant(self, call: Call) -> Answer:
         existing = await _found(self.records, call.path["tenant"])
-        call.note.before = existing.document
+        call.note.before = SecretFree(existing.document)
         rejected = await self.records.delete(existing.id, etag=call.if_match or existing.etag)
         if rejected is not None:
             raise reject(rejected)
@@ -271,61 +246,6 @@ class TenantRoutes:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LoginTestRoutes:
-    """Try a tenant's login."""
-
-    tests: LoginTests
-
-    async def test_tenant(self, call: Call) -> Answer:
-        link = await self.tests.link(call.path["tenant"])
-        if isinstance(link, Rejected):
-            raise reject(link)
-        return Answer(TestLink(url=link), status=201)
-
-    async def get_tenant_test(self, call: Call) -> Answer:
-        tenant = call.path["tenant"]
-        found = await self.tests.result(tenant, call.query(LoginTestQuery).token)
-        if found is None:
-            raise Problem(Code.NOT_FOUND, f"this is no test link of tenant {tenant}")
-        link, result = found
-        return Answer(
-            LoginTestAnswer.model_validate(
-                {
-                    "tenant": tenant,
-                    "state": result.state if result is not None else "not_opened",
-                    "expires_at": link.expires_at,
-                    "at": result.at if result is not None else None,
-                    "provider": result.provider if result is not None else "",
-                    "detail": result.detail if result is not None else "",
-                    "allowed": result is not None and result.allowed,
-                }
-            )
-        )
-
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route(
-                "get_tenant_test",
-                "GET",
-                "/tenants/{tenant}/test",
-                "How far somebody came with a link that tests a login",
-                self.get_tenant_test,
-                {200: LoginTestAnswer},
-                query=LoginTestQuery,
-            ),
-            Route(
-                "test_tenant",
-                "POST",
-                "/tenants/{tenant}/test",
-                "A one-time link that walks a whole login and creates no session",
-                self.test_tenant,
-                {201: TestLink},
-                problems=(Code.CONFLICT,),
-            ),
-        )
-
-
 async def _found(records: TenantRecords, tenant: str) -> TenantRecord:
     record = await records.get(tenant)
     if record is None:
@@ -344,15 +264,13 @@ def _rehearsed(
     *,
     emails: bool,
 ) -> TenantStored:
-    effects = [
-        EffectRow(email=e.email, gains=e.gains, where=e.where, reason=e.reason)
-        for e in rehearsal.effects
-    ]
+    effects = _effects(rehearsal.effects)
     people = ImpactAnswer(
         sessions=rehearsal.sessions,
         losing=len({e.email for e in effects if not e.gains}),
         gaining=len({e.email for e in effects if e.gains}),
         effects=effects[:MAX_EFFECTS] if emails else None,
+        shadow_rules=_effects(rehearsal.shadow)[:MAX_EFFECTS] if emails else None,
         unknown=rehearsal.unknown or None,
     )
     return TenantStored(
@@ -364,6 +282,10 @@ def _rehearsed(
         changes=[ChangeRow(key=c.key, before=c.before, after=c.after) for c in rehearsal.changes],
         people=people,
     )
+
+
+def _effects(found: Sequence[PersonEffect]) -> list[EffectRow]:
+    return [EffectRow(email=e.email, gains=e.gains, where=e.where, reason=e.reason) for e in found]
 
 
 def _precondition(call: Call, existing: TenantRecord | None) -> str | None:

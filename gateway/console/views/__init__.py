@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.console.views import audit, revocations, sessions, tenants
+from gateway.console.views import (
+    audit,
+    revocations,
+    sessions,
+    tenant_forms,
+    tenant_rules,
+    tenant_versions,
+    tenants,
+)
 
-PAGES: Final = (*tenants.PAGES, *sessions.PAGES, *revocations.PAGES, *audit.PAGES)
+PAGES: Final = (
+    *tenants.PAGES,
+    *tenant_forms.PAGES,
+    *tenant_rules.PAGES,
+    *tenant_versions.PAGES,
+    *sessions.PAGES,
+    *revocations.PAGES,
+    *audit.PAGES,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.console.change import version_of
 from gateway.console.outcome import Failed, Shown
 from gateway.console.page import Page
 from gateway.console.visit import address, failed
@@ -35,6 +36,7 @@ async def list_tenants(visit: Visit) -> Shown | Failed:
             "next": following
             and address("/tenants", search=search, state=state, after=str(following)),
             "first": not visit.text("after"),
+            "may_create": visit.operator.may_everywhere(visit.scope_of("put_tenant")),
         },
     )
 
@@ -62,6 +64,8 @@ async def show_tenant(visit: Visit) -> Shown | Failed:
             "tab": tab,
             "tabs": [name for name in TABS if name != "history" or visit.may("list_audit")],
             "history": history,
+            "versions": {e["id"] for e in history or () if version_of(e["after"]) is not None},
+            "may_change": visit.may("put_tenant"),
             "next": following and address(f"/tenants/{tenant}/history", after=str(following)),
         },
     )

@@ -1,0 +1,233 @@
+"""Rules in rows, and a person who tries them before they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.console.rules_form import Row, mistakes_of_rows, rows_of, rules_of, typed_rows
+from gateway.core.tenants import TenantTable
+from gateway.tenants.explanations import Explanations
+from tests.console.conftest import EVIL, Desk, Forms, console_of, inputs_of
+from tests.database.fixtures import config_with
+from tests.tenants.samples import sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_aiohttp.plugin import AiohttpClient
+
+PATH = "/console/tenants/acme/rules"
+APPLY = "/console/tenants/acme/apply"
+RULES: list[dict[str, Any]] = [
+    {"path": "/public/**", "allow": "public"},
+    {"path": "/admin/**", "groups": ["admins"], "methods": ["GET", "POST"]},
+    {"path": "/api/**", "bearer": {"clients": None, "scopes": ["a"]}, "browser_sessions": False},
+    {"path": "/all/**", "groups": "any", "roles": ["r"], "override_tenant_groups": True},
+]
+
+
+@pytest.fixture
+async def rules(forms: Forms, aiohttp_client: AiohttpClient, tmp_path: Path) -> Forms:
+    """``acme`` with two rules and a shadow rule; explanations are the real ones."""
+    config = config_with(tmp_path / "state")
+
+    async def nothing(_tenant: str) -> tuple[()]:
+        return ()
+
+    explainer = Explanations(
+        lambda: TenantTable.of([]),
+        standing=nothing,
+        clock=forms.desk.clock,
+        config=config,
+    )
+    services = replace(forms.api.services, explainer=explainer)
+    api = replace(forms.api, services=services)
+    client = await aiohttp_client(console_of(api, forms.desk.clock, tmp_path))
+    document = sample(rules=RULES[:2], shadow_rules=[{"path": "/admin/**", "allow": "deny"}])
+    answer = await api.call("PUT", "/tenants/acme", json=document, headers={"If-Match": '"1"'})
+    assert answer.status == 200
+    return Forms(Desk(client, api, forms.desk.clock, forms.desk.tenants), api)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["path"]))
+def test_a_rule_is_read_back_as_it_is_written(rule: dict[str, Any]) -> None:
+    document = {"rules": [rule], "shadow_rules": [rule]}
+    found = rules_of(rows_of(document)).lists
+    without = {k: v for k, v in found["rules"][0].items() if v is not None}
+    assert without == rule
+    assert found["rules"] == found["shadow_rules"]
+
+
+def test_rows_are_tried_in_the_order_of_their_numbers() -> None:
+    rows = [
+        Row("20", "/b"),
+        Row("5", "/a"),
+        Row("20", "/c"),
+        Row("30"),
+        Row("1", "/x", remove=True),
+    ]
+    found = rules_of(rows)
+    assert [rule["path"] for rule in found.lists["rules"]] == ["/a", "/b", "/c"]
+    assert found.places == {"rules.0": 1, "rules.1": 0, "rules.2": 2}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Row("x", "/a"),
+        Row("1", "/a", more="["),
+        Row("1", "/a", more="[]"),
+        Row("1", "/a", more='{"path": "/b"}'),
+        Row("1", "/a", more="[" * 100_000),
+    ],
+    ids=["order", "no JSON", "a list", "a field of the row", "nested"],
+)
+def test_what_cannot_be_read_is_told_at_its_row(row: Row) -> None:
+    assert set(rules_of([Row("1"), row]).unread) == {1}
+
+
+def test_a_count_that_is_none_has_no_rows() -> None:
+    assert typed_rows({"rows": "many"}) == []
+    assert len(typed_rows({"rows": "9999999"})) < 1000
+
+
+def test_errors_find_their_rows() -> None:
+    rules = rules_of([Row("1"), Row("2", "/a"), Row("3", "/b", shadow=True)])
+    errors = [
+        {"where": "rules.0.methods.0", "problem": "no such method"},
+        {"where": "(whole body)", "problem": "shadow_rules.0.path: write /B"},
+        {"where": "rules.0", "problem": "incoherent"},
+        {"where": "rules", "problem": "too many"},
+    ]
+    of_row, rest = mistakes_of_rows(rules, errors, "")
+    assert of_row == {
+        1: ["methods.0: no such method", "incoherent"],
+        2: ["shadow_rules.0.path: write /B"],
+    }
+    assert rest.rest == ["rules: too many"]
+    assert mistakes_of_rows(rules, [], "why")[1].rest == ["why"]
+
+
+async def test_a_form_that_is_sent_as_it_came_changes_nothing(rules: Forms) -> None:
+    text = await rules.fill(PATH, {"action": "save"}, "admins")
+    assert "Nothing differs from what is stored." in text
+
+
+async def test_a_rule_is_changed_with_who_loses_and_what_the_shadow_would(rules: Forms) -> None:
+    text = await rules.fill(PATH, {"action": "save", "rule.0.needs": "deny"}, "admins")
+    assert "<del><code>public</code></del>" in text
+    assert "loses access" in text
+    shadow = text.partition("What the shadow rules would change")[2]
+    assert "alice@acme.test" in shadow
+    await rules.send(text, APPLY, {}, "admins", status=303)
+    stored = (await rules.stored())["tenant"]["rules"]
+    assert [rule["allow"] for rule in stored] == ["deny", None]
+
+
+async def test_a_wrong_rule_is_told_at_its_row(rules: Forms) -> None:
+    typed = {"action": "save", "rule.1.path": "admin"}
+    text = await rules.fill(PATH, typed, "admins", status=422)
+    assert '<a href="#rule-1-path">20 admin</a>' in text
+    assert 'id="rule-1-wrong"' in text
+    again = await rules.fill(PATH, {**typed, "action": "try"}, "admins", status=422)
+    assert 'id="rule-1-wrong"' in again
+    assert inputs_of(again, PATH)["rule.1.path"] == "admin"
+
+
+@pytest.mark.parametrize(
+    ("typed", "decision"),
+    [
+        ({"try.url": "https://acme.example.com/public/x"}, "allowed"),
+        ({"try.url": "/other"}, "sent to sign in"),
+        (
+            {"try.url": "/admin/x", "try.email": "bob@acme.test", "try.groups": "app-users"},
+            "denied",
+        ),
+        (
+            {
+                "try.url": "acme.example.com/admin/x?a=b",
+                "try.email": "alice@acme.test",
+                "try.groups": "app-users\nadmins",
+            },
+            "allowed",
+        ),
+        ({"try.url": "/public/x", "rule.0.needs": "deny"}, "denied"),
+    ],
+)
+async def test_the_draft_is_tried_and_nothing_is_stored(
+    rules: Forms, typed: dict[str, str], decision: str
+) -> None:
+    before = await rules.stored()
+    text = await rules.fill(PATH, {"action": "try", **typed}, "admins")
+    told = text.partition('<div role="status">')[2].partition("</strong>")[0]
+    assert decision in told
+    assert await rules.stored() == before
+
+
+async def test_the_shadow_rules_answer_beside(rules: Forms) -> None:
+    typed = {
+        "action": "try",
+        "try.url": "/admin/x",
+        "try.email": "alice@acme.test",
+        "try.groups": "app-users\nadmins",
+    }
+    text = await rules.fill(PATH, typed, "admins")
+    assert "denied" in text.partition("By the shadow rules:")[2].partition("</p>")[0]
+
+
+@pytest.mark.parametrize("url", ["https://[x/", "https://nowhere.example.com/", "x y"])
+async def test_an_address_of_nobody_is_told(rules: Forms, url: str) -> None:
+    page = await rules.desk.text(PATH, "admins")
+    form = {**inputs_of(page, PATH), "action": "try", "try.url": url}
+    response = await rules.desk.post(PATH, form, "admins")
+    assert response.status in {200, 422}
+    assert "allowed" not in (await response.text()).partition('<div role="status">')[2]
+
+
+async def test_whoever_only_reads_tries_and_saves_nothing(rules: Forms) -> None:
+    page = await rules.desk.text(PATH, "support")
+    assert 'value="save"' not in page
+    typed = {"action": "try", "try.url": "/public/x", "rule.0.needs": "deny"}
+    assert "denied" in await rules.send(page, PATH, typed, "support")
+    await rules.send(page, PATH, {"action": "save", "rule.0.needs": "deny"}, "support", status=403)
+
+
+async def test_more_rows_keep_what_was_typed(rules: Forms) -> None:
+    text = await rules.fill(PATH, {"action": "more", "rule.3.path": "/new"}, "admins")
+    again = inputs_of(text, PATH)
+    assert (again["rule.3.path"], again["rows"]) == ("/new", "7")
+
+
+async def test_a_draft_of_rules_is_reopened(rules: Forms) -> None:
+    preview = await rules.fill(PATH, {"action": "save", "rule.0.needs": "deny"}, "admins")
+    text = await rules.send(preview, PATH, {}, "admins")
+    assert inputs_of(text, PATH)["rule.0.needs"] == "deny"
+
+
+async def test_no_text_of_a_rule_or_a_trial_becomes_markup(rules: Forms) -> None:
+    names = ("path", "methods", "groups", "more", "order")
+    typed = {f"rule.0.{name}": EVIL for name in names}
+    typed |= {f"try.{name}": EVIL for name in ("url", "method", "email", "groups", "provider")}
+    page = await rules.desk.text(PATH, "admins")
+    for action in ("try", "save", "more"):
+        form = {**inputs_of(page, PATH), **typed, "action": action}
+        text = await (await rules.desk.post(PATH, form, "admins")).text()
+        assert "<script" not in text
+        assert "<img" not in text
+
+
+async def test_a_bound_key_asks_of_its_own_draft_alone(rules: Forms) -> None:
+    key = await rules.api.key(*_reading(), tenant="acme")
+    body = {"host": "acme.example.com", "draft": sample()}
+    assert (await rules.api.call("POST", "/explain", json=body, key=key)).status != 403
+    other = {"host": "globex.example.com", "draft": sample("globex")}
+    assert (await rules.api.call("POST", "/explain", json=other, key=key)).status == 404
+
+
+def _reading() -> tuple[Any, ...]:
+    from gateway.admin.keys import Scope
+
+    return (Scope.TENANTS_READ,)
