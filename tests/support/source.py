@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@functools.cache
 def parsed(path: Path) -> ast.Module:
-    """The tree of a file, which nobody changes."""
-    return parse(path.read_text("utf-8"))
+    """The tree of a file, which nobody changes; made once for each text."""
+    return _tree(path.read_text("utf-8"))
+
+
+@functools.cache
+def _tree(text: str) -> ast.Module:
+    return parse(text)
 
 
 def parse(text: str) -> ast.Module:
