@@ -162,6 +162,15 @@ SIGN_INS_RECORDED = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+AUDIT_EXPORTED = Counter(
+    "gateway_audit_exported", "Audit records sent to audit.export.", registry=REGISTRY
+)
+AUDIT_EXPORT_BEHIND = Gauge(
+    "gateway_audit_export_behind_seconds",
+    "Age of the oldest audit record that has not been sent to audit.export.",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 CREDENTIAL_EXPIRES = Gauge(
     "gateway_credential_expires_timestamp_seconds",
     "When a secret or certificate of a connection to an identity provider ends.",
@@ -274,6 +283,7 @@ LOG_LINES_DROPPED = Counter(
 
 
 FAULTS: Final = (
+    "audit_export_fault",
     "block_does_not_open",
     "by_hand_fault",
     "cognito_sync_does_not_open",

@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.audit import Audit
 from gateway.config.console import Console
 from gateway.config.environment import ENV_PREFIX, Environment, check_names, origin, variable
 from gateway.config.renamed import GATEWAY_KEYS
@@ -475,6 +476,7 @@ class Config(BaseSettings):
     console: Console = Console()
     mail: Mail = Mail()
     canary: Canary = Canary()
+    audit: Audit = Audit()
     log: Log = Log()
 
     @field_validator("headers")
@@ -515,6 +517,8 @@ class Config(BaseSettings):
             raise ValueError(msg)
         if self.hooks.url is not None:
             self._https("hooks.url", self.hooks.url)
+        if self.audit.endpoint_url is not None:
+            self._https("audit.endpoint_url", self.audit.endpoint_url)
         for name, pool in self.cognito.all_pools.items():
             self._check_pool(pool_key(name), pool)
         if self.login_host is not None and self.login_host in self.shared_hosts:

@@ -116,7 +116,7 @@ class AuditLog:
         query = select(audit).where(audit.c.id == entry)
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().first()
-        return None if row is None else _entry(row)
+        return None if row is None else entry_of(row)
 
     async def page(
         self, wanted: AuditFilter, *, position: str | None, limit: int
@@ -138,12 +138,13 @@ class AuditLog:
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return Page(
-            [_entry(row) for row in rows[:limit]],
+            [entry_of(row) for row in rows[:limit]],
             str(rows[limit - 1]["id"]) if len(rows) > limit else None,
         )
 
 
-def _entry(row: RowMapping) -> AuditEntry:
+def entry_of(row: RowMapping) -> AuditEntry:
+    """A row of the table."""
     return AuditEntry(
         id=row["id"],
         at=row["at"],

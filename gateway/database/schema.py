@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0006"
+REVISION = "0007"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -162,6 +162,15 @@ audit = Table(
     Column("after", Json, nullable=True),
     Column("request_id", String(64), nullable=False, default=""),
     Index(None, "tenant", "id"),
+)
+
+audit_exports = Table(
+    "audit_exports",
+    metadata,
+    Column("destination", String(400), primary_key=True),  # ``audit.export``
+    Column("position", BigInteger, nullable=False),  # the highest id that was looked at
+    Column("waiting", Json, nullable=False),  # lower ids that are still to leave → since when
+    Column("updated_at", Float, nullable=False),
 )
 
 tenant_removals = Table(

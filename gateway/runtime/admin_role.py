@@ -40,6 +40,7 @@ from gateway.revocation.disabled_users import SqlDisabledUsers
 from gateway.revocation.records import SqlRevocations
 from gateway.revocation.restore import Markers
 from gateway.revocation.service import StoreRevoker
+from gateway.runtime.audit_export import exported_audit
 from gateway.runtime.connections import watched_connections
 from gateway.runtime.hooks_role import hook_role
 from gateway.runtime.loopback import is_loopback
@@ -225,6 +226,7 @@ async def admin_role(
     watch = await watched_connections(
         config, database, hooks, onboarding, stores.publisher, mailer, stack
     )
+    await exported_audit(config, database, hooks.leader("audit_export"), stack)
 
     def sealing() -> tuple[bytes, ...]:
         return tuple(key.material for key in ring().sealing)

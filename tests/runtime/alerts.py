@@ -89,6 +89,7 @@ WRONG: Final[Mapping[str, Sequence[Wrong]]] = {
     "GatewayTenantsDiffer": [_is("gateway_tenants", 1, instance="1")],
     "GatewayTenantsOutdated": [_is("gateway_tenant_config_errors", 1, source="files")],
     "GatewayClockWrong": [_is("gateway_clock_offset_seconds", -7, reference="redis")],
+    "GatewayAuditExportBehind": [_is("gateway_audit_export_behind_seconds", 700)],
     "GatewayHooksUnavailable": [
         Wrong(DELIVERIES, {"source": "okta", "outcome": "unavailable"}, by=1, minutes=2)
     ],

@@ -1,0 +1,7 @@
+"""The position runs against SQLite and against PostgreSQL."""
+
+from __future__ import annotations
+
+from tests.database.fixtures import database, database_url, postgres
+
+__all__ = ["database", "database_url", "postgres"]
