@@ -26,6 +26,8 @@ class AdminKey:
     """No key at all: somebody at the socket of the gateway's own machine, called ``name``."""
     person: bool = False
     """No key at all: somebody signed in at the console. ``id`` is their ``sub``."""
+    console_link: bool = False
+    """No key at all: whoever opened the one-time link ``id``."""
     within: tuple[str, ...] = ()
     """Globs of tenant ids: it may list the tenants that they are for, and nothing else."""
 
@@ -35,6 +37,8 @@ class AdminKey:
     @property
     def actor(self) -> str:
         """In audit records and journals."""
+        if self.console_link:
+            return f"console-link:{self.id}"
         if self.person:
             return f"person:{self.id}"
         return f"local:{self.name}" if self.local else f"key:{self.id}"

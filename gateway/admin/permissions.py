@@ -92,6 +92,8 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "list_messages": (Scope.HOOKS, Binding.QUERY),
     "get_message": (Scope.HOOKS, Binding.OWN),
     "replay_message": (Scope.HOOKS, Binding.OWN),
+    "create_console_link": (Scope.OPERATOR, Binding.UNBOUND),
+    "end_console_links": (Scope.OPERATOR, Binding.UNBOUND),
     "create_probes": (Scope.DOCTOR, Binding.UNBOUND),
     "get_probes": (Scope.DOCTOR, Binding.UNBOUND),
 }

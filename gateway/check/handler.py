@@ -33,6 +33,7 @@ from gateway.check.records import CheckRecord, CheckRecords
 from gateway.check.response import CheckResponse, encode, header_lines
 from gateway.check.shadow_rules import NextCredentials, look_up, would_decide
 from gateway.core.activity import active_s
+from gateway.core.console_link import is_console_link
 from gateway.core.cookies import MAX_TRIED
 from gateway.core.decide import (
     decide,
@@ -144,6 +145,8 @@ class _Head:
 
 
 _NOBODY: Final = _Credentials()
+_CONSOLE_LINK: Final = _Decided(Allow(Reason.PUBLIC))
+"""Nobody, and of no tenant."""
 
 
 class Checks:
@@ -158,6 +161,8 @@ class Checks:
         self._repeats = Repeats()
         self._counts = CheckCounts()
         self._records = CheckRecords(services.config.log)
+        names = services.config.managed_headers
+        self._nobody = _Head(header_lines(tuple((name, "") for name in names)))
 
     def log_as(self, log: Log) -> None:
         """From now on."""
@@ -212,8 +217,8 @@ class Checks:
     ) -> CheckResponse:
         """No await in here: tenants, session and what is answered are of one moment."""
         decision, tenant = decided.decision, decided.tenant
-        if isinstance(decision, Allow) and tenant is not None and parsed is not None:
-            head = self._head(tenant, parsed, decision)
+        if isinstance(decision, Allow) and parsed is not None:
+            head = self._head(tenant, parsed, decision) if tenant is not None else self._nobody
             own = dialect.clients_own(parsed)
             if head.lines is not None and own is not None:
                 response = head.answer(own)
@@ -301,6 +306,8 @@ class Checks:
         return self._judge(question, await self._look_up(question))
 
     def _question(self, request: AuthRequest, table: TenantTable) -> _Question | _Decided:
+        if is_console_link(request, self._services.config.console.host):
+            return _CONSOLE_LINK
         found = table.by_host(request.host)
         if found is HostKind.UNKNOWN:
             return _Decided(Deny(Reason.UNKNOWN_HOST))

@@ -51,6 +51,7 @@ COMMANDS = {
         "gateway.cli.hooks",
         "What to set up at an identity provider, and what has arrived from it.",
     ),
+    "console": ("gateway.cli.console", "Open the console before any operator can sign in."),
     "keys": ("gateway.cli.keys", "List and rotate the gateway's own keys."),
     "database": (
         "gateway.cli.database",

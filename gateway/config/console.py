@@ -27,7 +27,8 @@ class ConsoleGroup(Model):
 
 class Console(Model):
     """``tenant``: the one whose people are operators. Whoever comes from any other is refused,
-    whatever their groups are called.
+    whatever their groups are called. Without it, only the holder of a one-time link may come in
+    (``gateway console link``).
     """
 
     host: HostName | None = None
@@ -48,13 +49,13 @@ class Console(Model):
                 msg = "tenant and groups are of no use without host"
                 raise ValueError(msg)
             return self
-        if self.tenant is None:
+        if self.tenant is None and self.groups:
             msg = (
-                "tenant: required with host: without it, every tenant's identity provider could "
-                "name an operator"
+                "groups: of no use without tenant: without it, every tenant's identity provider "
+                "could name an operator"
             )
             raise ValueError(msg)
-        if not self.groups:
-            msg = "groups: required with host: without them nobody may do anything"
+        if self.tenant is not None and not self.groups:
+            msg = "groups: required with tenant: without them nobody may do anything"
             raise ValueError(msg)
         return self

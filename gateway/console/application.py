@@ -1,7 +1,7 @@
 """The listener ``pages``: every request of the console from its first to its last step.
 
-assertion → operator → scope of the page → a form's origin and token → age of the sign-in → handler
-→ page. No step trusts what the browser says about who it is.
+assertion, or the cookie of a one-time link → operator → scope of the page → a form's origin and
+token → age of the sign-in → handler → page. No step trusts what the browser says about who it is.
 """
 
 from __future__ import annotations
@@ -9,24 +9,29 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from gateway.console.answers import OPERATOR, Answers
 from gateway.console.csrf import FIELD, FormTokens, is_own_origin
 from gateway.console.draft import Drafts
 from gateway.console.draw import Drawing
+from gateway.console.link import address_of, is_below, page_of
+from gateway.console.link_pages import LinkPages
 from gateway.console.operator import operator_of
 from gateway.console.outcome import PREFIX, Failed, Moved, Shown
+from gateway.console.record import ConsoleRecord
 from gateway.console.sign_in import AssertionReader
 from gateway.console.texts import NOTICES
 from gateway.console.views import PAGES
 from gateway.console.visit import Visit
+from gateway.core.console_link import PREFIX as LINK_PREFIX
 from gateway.errors import GatewayError
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
-from gateway.log import Throttled, fields, of_request
+from gateway.log import Throttled, of_request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,7 +40,9 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
     from gateway.console.operator import Operator
     from gateway.console.page import Page
+    from gateway.database.audit import AuditLog
     from gateway.keys.ring import KeyRing
+    from gateway.sessions.console_links import ConsoleLinks
 
 log = logging.getLogger(__name__)
 _fault = Throttled(log, logging.ERROR, "console_fault")
@@ -44,6 +51,7 @@ MAX_FORM_BYTES: Final = 512 * 1024
 """What the admin API takes of a tenant (256 kB), sealed and in base64."""
 _MAX_FIELDS: Final = 4000
 """256 rules and as many shadow rules, of seven fields each."""
+SIGN_OUT: Final = "/sign-out"
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -58,6 +66,8 @@ class ConsoleServices:
     keys: Callable[[], KeyRing]
     form_keys: Callable[[], Sequence[bytes]]
     clock: Callable[[], float]
+    audit: AuditLog
+    links: ConsoleLinks
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(8)
 
 
@@ -66,8 +76,8 @@ class Console:
 
     def __init__(self, services: ConsoleServices) -> None:
         config = services.config
-        host, tenant, header = config.console.host, config.console.tenant, config.assertion_header
-        if host is None or tenant is None or header is None:
+        host, header = config.console.host, config.assertion_header
+        if host is None or header is None:
             msg = "console.host is not set"
             raise ValueError(msg)
         self._services, self._header = services, header
@@ -76,7 +86,7 @@ class Console:
             services.keys,
             issuer=config.assertion_issuer or self._origin,
             audience=self._origin,
-            tenant=tenant,
+            tenant=config.console.tenant,
             clock=services.clock,
         )
         self._tokens = FormTokens(services.form_keys)
@@ -87,17 +97,26 @@ class Console:
             tokens=self._tokens,
             api=services.api,
         )
+        self._answers = Answers(self._drawing, services.clock)
+        self._record = ConsoleRecord(
+            services.audit, services.links, services.clock, services.new_request_id
+        )
+        self._links = LinkPages(services.links, self._answers, self._record)
 
     def application(self) -> web.Application:
         application = web.Application(middlewares=[self._edge])
         router = application.router
         router.add_get("/", self._home)
         router.add_get(PREFIX, self._home)
-        router.add_get(f"{PREFIX}/", self._home)
-        router.add_get(self._drawing.style_path, self._style)
-        for page in PAGES:
-            method = "POST" if page.form else "GET"
-            router.add_route(method, page.pattern, self._handler(page))
+        router.add_get(LINK_PREFIX, self._links.land)
+        router.add_post(LINK_PREFIX, self._open_link)
+        for prefix in (PREFIX, LINK_PREFIX):
+            router.add_get(f"{prefix}/", self._home)
+            router.add_post(f"{prefix}{SIGN_OUT}", self._sign_out)
+            router.add_get(prefix + self._drawing.style_path.removeprefix(PREFIX), self._style)
+            for page in PAGES:
+                path = prefix + page.pattern.removeprefix(PREFIX)
+                router.add_route("POST" if page.form else "GET", path, self._handler(page))
         return application
 
     # --- the way of a request -------------------------------------------------------------------
@@ -109,60 +128,81 @@ class Console:
         request_id = self._services.new_request_id()
         with of_request(request_id):
             try:
+                if (operator := await self._operator(request)) is not None:
+                    request[OPERATOR] = operator
                 response = await handler(request)
             except web.HTTPNotFound:
-                response = self._problem(request, Failed(404, "not_found", ""))
+                response = self._answers.problem(request, Failed(404, "not_found", ""))
             except web.HTTPMethodNotAllowed as error:
-                response = self._problem(request, Failed(405, "method_not_allowed", ""))
+                response = self._answers.problem(request, Failed(405, "method_not_allowed", ""))
                 response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
             except GatewayError as error:
-                response = self._problem(request, Failed(503, "unavailable", str(error)))
+                response = self._answers.problem(request, Failed(503, "unavailable", str(error)))
             except web.HTTPException:
                 raise
             except Exception as error:  # noqa: BLE001 - the edge: the browser gets 500, the log the trace
                 _fault(error, request_id=request_id, path=request.path[:200])
-                response = self._problem(request, Failed(500, "internal", ""))
+                response = self._answers.problem(request, Failed(500, "internal", ""))
         if not response.prepared:
             response.headers["X-Request-Id"] = request_id
         return response
 
-    def _operator(self, request: web.Request) -> Operator | None:
+    async def _operator(self, request: web.Request) -> Operator | None:
+        """Below the prefix of one-time links, whoever opened one; elsewhere, whom the assertion
+        names.
+        """
+        if is_below(request.path):
+            return await self._links.holder(request)
         person = self._reader.read(request.headers.getall(self._header, []))
         if person is None:
             return None
-        return operator_of(person, self._services.config.console.groups)
+        operator = operator_of(person, self._services.config.console.groups)
+        await self._record.signed_in(operator)
+        return operator
 
     def _handler(self, page: Page) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            operator = self._operator(request)
+            operator = request.get(OPERATOR)
             if operator is None:
-                return self._nobody(request)
+                return self._answers.nobody(request)
             if not operator.may(page.scope):
-                return self._denied(request, operator, page)
+                await self._record.denied(operator, page.path, page.scope)
+                return self._answers.denied(request, operator, page)
             form: Mapping[str, str] = {}
             if page.form:
                 read = await self._form(request, operator)
                 if isinstance(read, Failed):
-                    return self._problem(request, read, operator)
+                    return self._answers.problem(request, read)
                 form = read
             if page.fresh and not operator.is_fresh(self._services.clock()):
-                return self._stale(request, operator, page)
+                return self._answers.stale(request, operator, page)
             visit = Visit(
                 operator=operator,
                 path=dict(request.match_info),
                 query=dict(request.query),
                 form=form,
                 now=self._services.clock(),
-                address=request.path_qs,
+                address=page_of(request.path_qs),
                 api=self._services.api,
                 drafts=self._drafts,
+                record=self._record,
             )
-            return self._respond(request, operator, page, await page.handler(visit))
+            return self._respond(request, page, await page.handler(visit))
 
         return handle
 
     async def _form(self, request: web.Request, operator: Operator) -> dict[str, str] | Failed:
         """The fields, where the form is one of ours and of this person."""
+        form = await self._own_form(request)
+        if isinstance(form, Failed):
+            return form
+        token = form.pop(FIELD, "")
+        if not self._tokens.accepts(token, operator.person, page_of(request.path)):
+            return Failed(403, "stale_form", "")
+        return form
+
+    async def _own_form(self, request: web.Request) -> dict[str, str] | Failed:
+        """The fields of a form that stood on a page of the console."""
         if not is_own_origin(request.headers, self._origin) or request.content_type != _FORM:
             return Failed(403, "foreign_form", "")
         try:
@@ -171,37 +211,28 @@ class Console:
             return Failed(413, "too_large", "")
         except UNREADABLE:
             return Failed(400, "bad_form", "")
-        fields_of_form = _parse_form(raw)
-        if fields_of_form is None:
-            return Failed(400, "bad_form", "")
-        token = fields_of_form.pop(FIELD, "")
-        if not self._tokens.accepts(token, operator.person, request.path):
-            return Failed(403, "stale_form", "")
-        return fields_of_form
+        form = _parse_form(raw)
+        return Failed(400, "bad_form", "") if form is None else form
 
     def _respond(
         self,
         request: web.Request,
-        operator: Operator,
         page: Page,
         outcome: Shown | Moved | Failed | web.StreamResponse,
     ) -> web.StreamResponse:
         if isinstance(outcome, web.StreamResponse):
             return outcome
         if isinstance(outcome, Failed):
-            return self._problem(request, outcome, operator, section=page.section)
+            return self._answers.problem(request, outcome, section=page.section)
         if isinstance(outcome, Moved):
             mark = f"{'&' if '?' in outcome.to else '?'}notice={outcome.notice}"
             to = outcome.to + (mark if outcome.notice in NOTICES else "")
-            return web.Response(status=303, headers={"Location": to, "Cache-Control": "no-store"})
-        return self._drawing.page(
+            return _see_other(address_of(to) if is_below(request.path) else to)
+        return self._answers.draw(
+            request,
             outcome.template,
             outcome.values,
-            accept_language=request.headers.get("Accept-Language", ""),
-            now=self._services.clock(),
-            operator=operator,
             section=page.section,
-            notice=request.query.get("notice", ""),
             status=outcome.status,
         )
 
@@ -209,14 +240,30 @@ class Console:
 
     async def _home(self, request: web.Request) -> web.StreamResponse:
         """The first page that they may open."""
-        operator = self._operator(request)
+        operator = request.get(OPERATOR)
         if operator is None:
-            return self._nobody(request)
+            return self._answers.nobody(request)
         for page in PAGES:
             if operator.may(page.scope) and not page.form and "{" not in page.path:
-                headers = {"Location": PREFIX + page.path, "Cache-Control": "no-store"}
-                return web.Response(status=303, headers=headers)
-        return self._denied(request, operator, PAGES[0])
+                to = PREFIX + page.path
+                return _see_other(address_of(to) if is_below(request.path) else to)
+        await self._record.denied(operator, PAGES[0].path, PAGES[0].scope)
+        return self._answers.denied(request, operator, PAGES[0])
+
+    async def _open_link(self, request: web.Request) -> web.StreamResponse:
+        return await self._links.open(request, await self._own_form(request))
+
+    async def _sign_out(self, request: web.Request) -> web.StreamResponse:
+        operator = request.get(OPERATOR)
+        if operator is None:
+            return self._answers.nobody(request)
+        form = await self._form(request, operator)
+        if isinstance(form, Failed):
+            return self._answers.problem(request, form)
+        await self._record.write(operator.person, "signed_out")
+        if operator.person.link:
+            return await self._links.end(request)
+        return _see_other("/_auth/logout")
 
     async def _style(self, _request: web.Request) -> web.Response:
         return web.Response(
@@ -228,60 +275,15 @@ class Console:
             },
         )
 
-    def _nobody(self, request: web.Request) -> web.Response:
-        log.warning("console_refused", extra=fields(reason="assertion", path=request.path[:200]))
-        return self._drawing.page("nobody", {}, status=403, **self._of(request))
 
-    def _denied(self, request: web.Request, operator: Operator, page: Page) -> web.Response:
-        log.warning(
-            "console_refused",
-            extra=fields(
-                reason="scope",
-                path=request.path[:200],
-                actor=f"person:{operator.person.sub}",
-                scope=str(page.scope),
-            ),
-        )
-        return self._drawing.page(
-            "denied",
-            {"scope": str(page.scope)},
-            operator=operator,
-            status=403,
-            **self._of(request),
-        )
+def _see_other(to: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": to, "Cache-Control": "no-store"})
 
-    def _stale(self, request: web.Request, operator: Operator, page: Page) -> web.Response:
-        return self._drawing.page(
-            "fresh",
-            {"provider": operator.person.provider},
-            operator=operator,
-            section=page.section,
-            status=403,
-            **self._of(request),
-        )
 
-    def _problem(
-        self,
-        request: web.Request,
-        problem: Failed,
-        operator: Operator | None = None,
-        *,
-        section: str = "",
-    ) -> web.Response:
-        return self._drawing.page(
-            "problem",
-            {"status": problem.status, "code": problem.code, "detail": problem.detail},
-            operator=operator or self._operator(request),
-            section=section,
-            status=problem.status,
-            **self._of(request),
-        )
-
-    def _of(self, request: web.Request) -> dict[str, Any]:
-        return {
-            "accept_language": request.headers.get("Accept-Language", ""),
-            "now": self._services.clock(),
-        }
+def console_address(config: Config) -> str | None:
+    """Where a one-time link leads to, without its code; None without a console."""
+    host = config.console.host
+    return None if host is None else config.origin(host) + LINK_PREFIX
 
 
 def console_application(
@@ -290,11 +292,14 @@ def console_application(
     keys: Callable[[], KeyRing],
     form_keys: Callable[[], Sequence[bytes]],
     clock: Callable[[], float],
+    audit: AuditLog,
+    links: ConsoleLinks,
 ) -> web.Application | None:
     """All of what the listener ``pages`` serves; None where ``console.host`` is not set."""
     if config.console.host is None:
         return None
-    return Console(ConsoleServices(config, api, keys, form_keys, clock)).application()
+    services = ConsoleServices(config, api, keys, form_keys, clock, audit, links)
+    return Console(services).application()
 
 
 def _parse_form(raw: bytes) -> dict[str, str] | None:

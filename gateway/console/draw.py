@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from gateway.console.csrf import FIELD
+from gateway.console.link import rebased
 from gateway.console.outcome import PREFIX
 from gateway.console.texts import NOTICES, SECTIONS
 from gateway.pages.language import LANGUAGES, negotiate
@@ -63,8 +64,11 @@ class Drawing:
         section: str = "",
         notice: str = "",
         status: int = 200,
+        link: bool = False,
     ) -> web.Response:
-        """Without ``operator``: for nobody, without the navigation."""
+        """Without ``operator``: for nobody, without the navigation. ``link``: below the prefix of
+        one-time links.
+        """
         language = negotiate(accept_language)
         text = (
             self._environments[language]
@@ -84,6 +88,8 @@ class Drawing:
                 token=self._token_of(operator),
             )
         )
+        if link:
+            text = rebased(text)
         headers = {**dict(HEADERS), "Content-Language": language}
         content_type = headers.pop("Content-Type")
         response = web.Response(body=text.encode(), status=status, headers=headers)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.admin.keys import AdminKey
+from gateway.console.sign_in import Person
 from gateway.core.scopes import Scope
 from gateway.tenants.index import is_within
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gateway.config.console import ConsoleGroup
-    from gateway.console.sign_in import Person
+    from gateway.sessions.console_links import Opened
 
 FRESH_S: Final = 600
 """How old a sign-in may be for what cannot be undone, or hands out a secret. Shorter, and people
@@ -79,7 +80,15 @@ class Operator:
     ) -> AdminKey:
         person = self.person
         return AdminKey(
-            person.sub, person.email, scopes, tenant, 0, None, person=True, within=within
+            person.sub,
+            person.email,
+            scopes,
+            tenant,
+            0,
+            None,
+            person=not person.link,
+            console_link=person.link,
+            within=within,
         )
 
 
@@ -93,6 +102,12 @@ def operator_of(person: Person, groups: Mapping[str, ConsoleGroup]) -> Operator:
             if name in person.groups
         ),
     )
+
+
+def holder_of(link: Opened) -> Operator:
+    """Whoever opened a one-time link has every scope, as everybody has on the gateway's machine."""
+    person = Person(link.id, "", "", "", "", frozenset(), int(link.at), link=True)
+    return Operator(person, (Grant(frozenset({Scope.OPERATOR})),))
 
 
 def _scopes(grants: Iterable[Grant]) -> frozenset[Scope]:

@@ -32,11 +32,18 @@ class Person:
     provider: str
     groups: frozenset[str]
     auth_time: int
+    link: bool = False
+    """Nobody whose name is known: whoever opened the one-time link ``sub``."""
+
+    @property
+    def actor(self) -> str:
+        """In audit records."""
+        return f"{'console-link' if self.link else 'person'}:{self.sub}"
 
 
 class AssertionReader:
     """``issuer``, ``audience``: what ``iss`` and ``aud`` have to be, exactly; ``tenant``: whose
-    people are operators. ``clock`` is UTC epoch seconds.
+    people are operators; None: nobody's. ``clock`` is UTC epoch seconds.
     """
 
     def __init__(
@@ -45,7 +52,7 @@ class AssertionReader:
         *,
         issuer: str,
         audience: str,
-        tenant: str,
+        tenant: str | None,
         clock: Callable[[], float],
     ) -> None:
         self._keys, self._clock = keys, clock
@@ -55,7 +62,7 @@ class AssertionReader:
         """``values``: of the one header. None for whatever is not one good assertion of one of the
         operators.
         """
-        if len(values) != 1 or len(values[0]) > MAX_CHARACTERS:
+        if self._tenant is None or len(values) != 1 or len(values[0]) > MAX_CHARACTERS:
             return None
         claims = self._verified(values[0])
         return None if claims is None else _person(claims, self._tenant)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.admin.in_process import ApiAnswer, InProcessApi
     from gateway.console.draft import Drafts
     from gateway.console.operator import Operator
+    from gateway.console.record import ConsoleRecord
     from gateway.core.scopes import Scope
 
 
@@ -33,6 +34,7 @@ class Visit:
     """Path and query, as the browser asked."""
     api: InProcessApi
     drafts: Drafts
+    record: ConsoleRecord
 
     async def ask(
         self,

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.core.canonical import account_address, canonical_address, canonical_id
+from gateway.core.console_link import is_console_link
 from gateway.core.decide import (
     Trace,
     decide,
@@ -26,7 +27,7 @@ from gateway.core.decide import (
     requires_app_password,
     requires_bearer,
 )
-from gateway.core.decision import Deny, Login
+from gateway.core.decision import Allow, Deny, Login
 from gateway.core.hosts import email_domain, parse_host_header
 from gateway.core.model import (
     AppPassword,
@@ -136,6 +137,7 @@ def explain(
     now: float,
     only: str | None = None,
     restrictions: ActiveRestrictions = NO_RESTRICTIONS,
+    console_host: str | None = None,
 ) -> Explanation | None:
     """None where ``only`` may not know the answer."""
     trace = Trace()
@@ -154,6 +156,10 @@ def explain(
     if host is None or path is None:
         trace.add("host" if host is None else "path", passed=False, detail="malformed")
         return Explanation(Deny(Reason.BAD_REQUEST), tuple(trace.steps))
+    request = _request(hypothesis, host, path)
+    if is_console_link(request, console_host):
+        trace.add("console", passed=True, detail="one-time links: the console asks who it is")
+        return Explanation(Allow(Reason.PUBLIC), tuple(trace.steps), tenant)
     if tenant is None:
         return Explanation(
             Deny(Reason.UNKNOWN_HOST)
@@ -161,7 +167,6 @@ def explain(
             else Login(Reason.NO_SESSION),
             tuple(trace.steps),
         )
-    request = _request(hypothesis, host, path)
     _trace_restrictions(hypothesis, restrictions, trace)
     person = _session(tenant, hypothesis, restrictions, host, domain, now=now, trace=trace)
     token = _token(hypothesis, restrictions, person)

@@ -22,11 +22,12 @@ from gateway.admin import (
 from gateway.admin.callers import LocalCallers, peer_uid
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys_store import AdminKeys
+from gateway.admin.routes.console import ConsoleRoutes
 from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.background import background_task, forever
 from gateway.cognito.api import open_cognito
 from gateway.cognito.users import CognitoUsers
-from gateway.console.application import console_application
+from gateway.console.application import console_address, console_application
 from gateway.database.audit import AuditLog
 from gateway.database.engine import Database, open_database
 from gateway.errors import ConfigError, UnavailableError
@@ -45,6 +46,7 @@ from gateway.runtime.connections import watched_connections
 from gateway.runtime.hooks_role import hook_role
 from gateway.runtime.loopback import is_loopback
 from gateway.runtime.mail import open_mailer
+from gateway.sessions.console_links import ConsoleLinks
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.leader import RedisLeader
 from gateway.sessions.lease_client import steady
@@ -231,6 +233,7 @@ async def admin_role(
     def sealing() -> tuple[bytes, ...]:
         return tuple(key.material for key in ring().sealing)
 
+    links = ConsoleLinks(redis, clock=clock, random_token=lambda: secrets.token_urlsafe(32))
     services = AdminServices(
         keys=AdminKeys(database, clock=clock),
         audit=AuditLog(database, clock=clock),
@@ -275,18 +278,23 @@ async def admin_role(
         deliveries=hooks.deliveries,
         messages=hooks.messages,
         people=hooks.people,
-        more=DoctorRoutes(
-            RedisProbes(redis),
-            keys=sealing,
-            managed=config.managed_headers,
-            cookie_name=config.cookie.name,
-            clock=clock,
-        ).routes(),
+        more=(
+            *DoctorRoutes(
+                RedisProbes(redis),
+                keys=sealing,
+                managed=config.managed_headers,
+                cookie_name=config.cookie.name,
+                clock=clock,
+            ).routes(),
+            *ConsoleRoutes(links, console_address(config)).routes(),
+        ),
         operators_tenant=config.console.tenant,
         exposed=not is_loopback(config.listen.admin),
     )
     local = local_application(services, LocalCallers(uid=os.geteuid(), user_of=peer_uid))
-    pages = console_application(config, in_process_api(services), ring, sealing, clock)
+    pages = console_application(
+        config, in_process_api(services), ring, sealing, clock, services.audit, links
+    )
     return AdminRole(admin_application(services), hooks.app, local, pages)
 
 

@@ -31,6 +31,9 @@ nonce
 
 ``gw:code:<digest>``      an authorization code was shown where no login is open; of no tenant's
 slot ``gw:test:<name>``        a link that tests a connection was used; of no tenant's slot
+``gw:console:link:<digest>``, ``…:open:<digest>`` a one-time link into the console, and what one
+opened; ``…:ended``, ``…:closed`` since when all of them have; ``…:seen:<digest>`` a
+sign-in is on record; of no tenant's slot
 ``gw:leader:<name>``      which process does for all what is to be done once; of no tenant's slot
 
 ``<digest>`` is half of the SHA-256 of the random part of a token, in hex; ``<alias>`` an HMAC (see

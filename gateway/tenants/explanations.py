@@ -60,6 +60,7 @@ class Explanations:
     ) -> None:
         self._config = config
         self._table, self._standing, self._clock, self._known = table, standing, clock, known
+        self._console_host = None if config is None else config.console.host
 
     async def explain(self, question: Question) -> Json | None:
         asked = Hypothesis(
@@ -86,7 +87,13 @@ class Explanations:
                 ValueError
             ):  # it claims the login host, or a shared one: it has no host to ask of
                 return None
-            found = explain(table, asked, now=self._clock(), only=question.draft.id)
+            found = explain(
+                table,
+                asked,
+                now=self._clock(),
+                only=question.draft.id,
+                console_host=self._console_host,
+            )
             return None if found is None else as_json(found)
         tenant = tenant_for(table, asked)
         against = (
@@ -94,7 +101,14 @@ class Explanations:
             if question.tenant in {None, tenant}
             else NO_RESTRICTIONS
         )
-        found = explain(table, asked, now=self._clock(), only=question.tenant, restrictions=against)
+        found = explain(
+            table,
+            asked,
+            now=self._clock(),
+            only=question.tenant,
+            restrictions=against,
+            console_host=self._console_host,
+        )
         return None if found is None else as_json(found)
 
     async def _restrictions(self, tenant: str | None, asked: Hypothesis) -> ActiveRestrictions:

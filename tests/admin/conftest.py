@@ -10,6 +10,7 @@ from gateway.admin import PREFIX, AdminServices, admin_application
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
 from gateway.admin.keys_store import AdminKeys
+from gateway.admin.routes.console import ConsoleRoutes
 from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.database.audit import AuditLog
 from gateway.database.engine import Database, open_database
@@ -18,6 +19,7 @@ from tests.admin.rooms import (
     Batches,
     Blocks,
     Connections,
+    ConsoleLinks,
     Deliveries,
     Desk,
     Explanations,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from gateway.mail.mailer import Mailer
     from gateway.provisioning.member_changes import Members
     from gateway.provisioning.service import Onboarding
+    from gateway.sessions.console_links import ConsoleLinks as OneTimeLinks
     from gateway.tenants.batch import TenantBatches
 
 
@@ -137,13 +140,18 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         connections=cast("ConnectionWatch", Connections()),
         mailer=cast("Mailer", Letters()),
         hook_setup=cast("HookSetup", Desk()),
-        more=DoctorRoutes(
-            Probes(),
-            keys=lambda: (PROBE_KEY,),
-            managed=("X-Auth-Request-Email",),
-            cookie_name="__Host-gw",
-            clock=clock,
-        ).routes(),
+        more=(
+            *DoctorRoutes(
+                Probes(),
+                keys=lambda: (PROBE_KEY,),
+                managed=("X-Auth-Request-Email",),
+                cookie_name="__Host-gw",
+                clock=clock,
+            ).routes(),
+            *ConsoleRoutes(
+                cast("OneTimeLinks", ConsoleLinks()), "https://console.example.com/console/link"
+            ).routes(),
+        ),
         monotonic=clock,
     )
     application = web.Application()

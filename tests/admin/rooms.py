@@ -31,6 +31,7 @@ from gateway.provisioning.runs import Run, RunKind, RunState
 from gateway.provisioning.service import Drift
 from gateway.revocation.blocks import BlockView
 from gateway.sessions.api import AppPasswordView, SessionView
+from gateway.sessions.console_links import NewLink
 from gateway.tenants.api import Question, Rejected, TenantRecord
 from gateway.tenants.batch import Batch, Impact
 from gateway.tenants.folder_plan import FolderPlan
@@ -450,6 +451,16 @@ class Desk:
 
 
 PROBE_KEY = b"k" * 32
+
+
+class ConsoleLinks:
+    """Each is called the same."""
+
+    async def create(self) -> NewLink | None:
+        return NewLink("0123456789ab", f"0123456789ab.{'s' * 43}", 900.0)
+
+    async def end_all(self) -> None:
+        """There are none."""
 
 
 class Probes:

@@ -77,6 +77,8 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "retire": (Scope.PROVISION, "POST", "/tenants/acme/provision/retire", None, 200, NOBODY),
     "verify": (Scope.PROVISION, "POST", "/tenants/acme/provision/verify", None, 200, NOBODY),
     "destroy": (Scope.PROVISION, "DELETE", "/tenants/acme/provision", None, 204, NOBODY),
+    "create_console_link": (Scope.OPERATOR, "POST", "/console/links", None, NOBODY, NOBODY),
+    "end_console_links": (Scope.OPERATOR, "DELETE", "/console/links", None, 204, NOBODY),
     "list_sessions": (Scope.SESSIONS_READ, "GET", "/sessions?tenant=acme", None, 200, NOBODY),
     "get_session": (Scope.SESSIONS_READ, "GET", "/sessions/acme-1", None, 200, HIDDEN),
     "end_session": (Scope.SESSIONS_REVOKE, "DELETE", "/sessions/acme-1", None, 200, HIDDEN),

@@ -15,6 +15,7 @@ from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
@@ -49,6 +50,45 @@ def open_console(page: Page, product: RunningWorld, email: str = OPERATOR) -> st
     sign_in(page, email)
     expect(page.locator("h1")).to_be_visible()
     return origin
+
+
+@pytest.fixture
+def unopened(tmp_path: Path) -> Iterator[RunningWorld]:
+    """A world whose operators have not signed in yet."""
+    with RunningWorld(World(tmp_path, ingress="nginx", console=True)) as running:
+        yield running
+
+
+def test_a_one_time_link_opens_the_console_before_anybody_signed_in(
+    unopened: RunningWorld, page: Page, chromium: Browser
+) -> None:
+    product = unopened
+    link = product.run(product.world.command("console", "link")).strip()
+    page.goto(link)
+    expect(page.locator("h1")).to_have_text("Open the console")
+    page.get_by_role("button", name="Open the console").click()
+    origin = product.world.url(CONSOLE_HOST)
+    expect(page).to_have_url(f"{origin}/console/link/tenants")
+    page.get_by_label("Name, host or e-mail domain").fill("globex")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="Globex").click()
+    expect(page.locator("h1")).to_have_text("Globex")
+    page.get_by_role("link", name="Sessions").first.click()
+    expect(page.locator("h1")).to_have_text("Sessions")
+
+    other = chromium.new_context().new_page()
+    try:
+        other.goto(link)
+        other.get_by_role("button", name="Open the console").click()
+        expect(other.locator("h1")).to_have_text("This link does not open the console")
+        other.goto(f"{origin}/console/link/tenants")
+        expect(other.locator("h1")).to_have_text("This link does not open the console")
+        open_console(other, product)
+    finally:
+        other.context.close()
+
+    page.reload()
+    expect(page.locator("h1")).to_have_text("This link does not open the console")
 
 
 def test_an_operator_signs_in_through_the_gateway_and_a_customer_does_not(
@@ -96,7 +136,7 @@ def test_whoever_has_no_group_of_the_console_is_refused_by_the_gateway(
 
 def test_a_sign_out_closes_the_console(product: RunningWorld, page: Page) -> None:
     origin = open_console(page, product)
-    page.get_by_role("link", name="Sign out").click()
+    page.get_by_role("button", name="Sign out").click()
     page.locator("main form button").first.click()
     expect(page).not_to_have_url(re.compile("/_auth/logout$"))
     assert not [c for c in page.context.cookies(origin) if c["name"] == "__Host-gw"]

@@ -13,6 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from gateway.check.dialects import ENDPOINTS, RawRequest, Verdict
 from gateway.check.handler import HEAD_LIFE_S, Checks
 from gateway.check.response import CheckResponse, encode
+from gateway.config.console import Console
 from gateway.config.model import Log
 from gateway.core.decision import Allow
 from gateway.core.headers import identity_headers
@@ -252,3 +253,50 @@ async def test_what_the_app_gets_of_the_clients_own_is_this_requests(stand: Reme
             given = more.get("Authorization", "")
             assert answer.lines.count(b"Authorization: ") == bool(given)
             assert given == "" or header(answer, "Authorization") == given
+
+
+CONSOLE = "console.example.com"
+
+
+@pytest.mark.parametrize("endpoint", [name for name in ENDPOINTS if name != "nginx-page"])
+async def test_one_time_links_of_the_console_are_for_everybody_and_say_nobody(
+    stand: Remembering, endpoint: str
+) -> None:
+    """Before any tenant has the host, and whatever cookie or identity header there is."""
+    services = stand.services()
+    config = services.config.model_copy(update={"console": Console(host=CONSOLE)})
+    checks = Checks(replace(services, config=config))
+    stand.sign_in("alice", identity("alice@acme.test"))
+
+    def ask(path: str, host: str = CONSOLE) -> CheckResponse:
+        more = {"X-Forwarded-Host": host, "Host": host}
+        if endpoint == "envoy":
+            more = {"Host": host}
+        return at_once(checks, request(path, endpoint=endpoint, **more))
+
+    for path in ("/console/link", "/console/link/", "/console/link/tenants/acme?code=x"):
+        answer = ask(path)
+        assert answer.status == 200, path
+        for name in config.managed_headers:
+            assert header(answer, name) == "", name
+    for path in (
+        "/",
+        "/console",
+        "/console/tenants",
+        "/console/linked",
+        "/console/link/../tenants",
+        "/console/link/%2e%2e/tenants",
+        "/console/link/..%2ftenants",
+        "/console/link//tenants",
+        "/console/link/a;b",
+        "/CONSOLE/LINK",
+    ):
+        assert ask(path).status != 200, path
+    assert ask("/console/link", "acme.example.com").status != 200
+    assert ask("/console/link", f"x.{CONSOLE}").status != 200
+
+
+async def test_without_a_console_no_path_is_its_own(stand: Remembering) -> None:
+    checks = Checks(stand.services())
+    asked = request("/console/link", **{"X-Forwarded-Host": CONSOLE, "Host": CONSOLE})
+    assert at_once(checks, asked).status != 200

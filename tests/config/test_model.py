@@ -155,6 +155,12 @@ def test_no_key_ring_is_made_beside_a_database_that_holds_something(
             {"login_host": "a.example.com", "shared_hosts": ["A.example.com."]},
             "login_host cannot be one of shared_hosts",
         ),
+        (
+            {"console": {"host": "c.example.com", "groups": {"a": ["operator"]}}},
+            "groups: of no use without tenant",
+        ),
+        ({"console": {"host": "c.example.com", "tenant": "ops"}}, "groups: required with tenant"),
+        ({"console": {"tenant": "ops"}}, "of no use without host"),
         ({"redis": {"url": "http://x"}}, "redis+sentinel://"),
         ({"redis": {"url": "redis://r"}}, "key_ring.file is required"),
         ({"database": {"url": "mysql://x"}}, "postgresql+asyncpg://"),

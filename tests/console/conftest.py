@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import re
+import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,17 @@ import pytest
 from gateway.admin import in_process_api
 from gateway.console.application import Console, ConsoleServices
 from gateway.core.model import Identity, Session
+from gateway.database.audit_entries import AuditFilter
 from gateway.keys.assertion import Assertions
 from gateway.keys.ring import KeyRing, generate
+from gateway.sessions.console_links import ConsoleLinks
 from gateway.tenants.api import TenantRecord
 from tests.admin.conftest import Api, Clock, api, clock, database
 from tests.admin.rooms import Tenants
 from tests.admin.test_dispatch import TENANT
 from tests.admin.test_dry_run import Directory, directory, registry
 from tests.database.template import config_with
+from tests.sessions.conftest import redis, valkey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
     from pytest_aiohttp.plugin import AiohttpClient
 
-__all__ = ["api", "clock", "database", "directory", "registry"]
+    from gateway.sessions.connection import RedisClient
+
+__all__ = ["api", "clock", "database", "directory", "redis", "registry", "valkey"]
 
 HOST = "console.example.com"
 ORIGIN = f"https://{HOST}"
@@ -86,6 +92,7 @@ class Desk:
     api: Api
     clock: Clock
     tenants: Tenants
+    links: ConsoleLinks
 
     def assertion(self, *groups: str, ring: KeyRing = RING, **changes: Any) -> str:
         """Of dana, who signed in a minute ago; ``changes``: of session or identity; ``origin``
@@ -143,6 +150,16 @@ class Desk:
         return await self.client.post(path, data=form, headers=sent, allow_redirects=False)
 
 
+async def changes(desk: Desk) -> list[tuple[str, str, str]]:
+    """On record, newest first: who, what, outcome; without what the console itself records."""
+    page = await desk.api.services.audit.page(AuditFilter(), position=None, limit=50)
+    return [
+        (one.actor, one.action, one.outcome)
+        for one in page.items
+        if not one.action.startswith("console.")
+    ]
+
+
 def token_for(page: str, action: str) -> str:
     """The token of the form on ``page`` that is sent to ``action``."""
     form = re.search(
@@ -154,7 +171,12 @@ def token_for(page: str, action: str) -> str:
     return token[1]
 
 
-def console_of(api: Api, clock: Clock, folder: Path) -> web.Application:
+@pytest.fixture
+def links(redis: RedisClient, clock: Clock) -> ConsoleLinks:
+    return ConsoleLinks(redis, clock=clock, random_token=lambda: secrets.token_urlsafe(32))
+
+
+def console_of(api: Api, clock: Clock, links: ConsoleLinks, folder: Path) -> web.Application:
     config = config_with(
         folder / "state",
         console={"host": HOST, "tenant": "ops", "groups": GROUPS, "contact": "ops@example.com"},
@@ -165,18 +187,22 @@ def console_of(api: Api, clock: Clock, folder: Path) -> web.Application:
         lambda: RING,
         lambda: (b"form key of this ring",),
         clock,
+        api.services.audit,
+        links,
     )
     return Console(services).application()
 
 
 @pytest.fixture
-async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: Path) -> Desk:
+async def desk(
+    aiohttp_client: AiohttpClient, api: Api, clock: Clock, links: ConsoleLinks, tmp_path: Path
+) -> Desk:
     tenants = api.services.tenants
     assert isinstance(tenants, Tenants)
     tenants.stored["acme"] = document("acme")
     tenants.stored["globex"] = document("globex")
-    client = await aiohttp_client(console_of(api, clock, tmp_path))
-    return Desk(client, api, clock, tenants)
+    client = await aiohttp_client(console_of(api, clock, links, tmp_path))
+    return Desk(client, api, clock, tenants, links)
 
 
 @dataclass(slots=True)
@@ -220,7 +246,12 @@ def inputs_of(page: str, action: str) -> dict[str, str]:
 
 @pytest.fixture
 async def forms(
-    aiohttp_client: AiohttpClient, registry: Api, clock: Clock, tmp_path: Path, directory: Directory
+    aiohttp_client: AiohttpClient,
+    registry: Api,
+    clock: Clock,
+    links: ConsoleLinks,
+    tmp_path: Path,
+    directory: Directory,
 ) -> Forms:
-    client = await aiohttp_client(console_of(registry, clock, tmp_path))
-    return Forms(Desk(client, registry, clock, Tenants()), registry)
+    client = await aiohttp_client(console_of(registry, clock, links, tmp_path))
+    return Forms(Desk(client, registry, clock, Tenants(), links), registry)

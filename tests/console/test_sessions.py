@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.console.operator import FRESH_S
-from gateway.database.audit_entries import AuditFilter
-from tests.console.conftest import EVIL, HEADER, ORIGIN, token_for
+from tests.console.conftest import EVIL, HEADER, ORIGIN, changes, token_for
 
 if TYPE_CHECKING:
     from tests.console.conftest import Desk
@@ -34,10 +33,7 @@ async def test_a_session_is_ended_by_its_form_and_the_person_is_on_record(desk: 
     assert 'role="status"' in shown
     assert "replica-1" in shown
     assert 'class="silent"' in shown  # replica-2 has not confirmed
-    entries = await desk.api.services.audit.page(AuditFilter(), position=None, limit=10)
-    assert [(e.actor, e.action, e.outcome) for e in entries.items] == [
-        ("person:dana-sub", "end_session", "done")
-    ]
+    assert await changes(desk) == [("person:dana-sub", "end_session", "done")]
 
 
 async def test_a_form_from_elsewhere_ends_nothing(desk: Desk) -> None:
@@ -66,8 +62,7 @@ async def test_a_form_from_elsewhere_ends_nothing(desk: Desk) -> None:
     )
     assert text.status == 403
     assert (await desk.get(ONE, "support")).status == 405
-    entries = await desk.api.services.audit.page(AuditFilter(), position=None, limit=10)
-    assert not entries.items
+    assert not await changes(desk)
 
 
 async def test_all_that_match_are_ended_once_their_count_was_typed(desk: Desk) -> None:
@@ -96,8 +91,7 @@ async def test_to_end_all_needs_a_fresh_sign_in(desk: Desk) -> None:
     )
     assert response.status == 403
     assert "reauthenticate=1" in await response.text()
-    entries = await desk.api.services.audit.page(AuditFilter(), position=None, limit=10)
-    assert not entries.items
+    assert not await changes(desk)
 
 
 async def test_whoever_is_limited_to_a_tenant_ends_no_session_of_another(desk: Desk) -> None:

@@ -45,11 +45,12 @@ async def rules(forms: Forms, aiohttp_client: AiohttpClient, tmp_path: Path) -> 
     )
     services = replace(forms.api.services, explainer=explainer)
     api = replace(forms.api, services=services)
-    client = await aiohttp_client(console_of(api, forms.desk.clock, tmp_path))
+    clock, links = forms.desk.clock, forms.desk.links
+    client = await aiohttp_client(console_of(api, clock, links, tmp_path))
     document = sample(rules=RULES[:2], shadow_rules=[{"path": "/admin/**", "allow": "deny"}])
     answer = await api.call("PUT", "/tenants/acme", json=document, headers={"If-Match": '"1"'})
     assert answer.status == 200
-    return Forms(Desk(client, api, forms.desk.clock, forms.desk.tenants), api)
+    return Forms(Desk(client, api, clock, forms.desk.tenants, links), api)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["path"]))

@@ -436,3 +436,17 @@ def test_nothing_of_another_tenant_is_ever_said(host: str, email: str | None, pa
     assert "secret-group" not in said
     assert "globex-entra" not in said
     assert found is None or found.tenant in (None, ACME)
+
+
+@pytest.mark.parametrize("path", ["/console/link", "/console/link/tenants?x=1", "/console", "/%2e"])
+def test_one_time_links_of_the_console_are_explained_as_the_check_judges_them(path: str) -> None:
+    hypothesis = Hypothesis(host="console.com", path=path, method="GET")
+    found = explain(TABLE, hypothesis, now=NOW, console_host="console.com")
+    assert found is not None
+    is_link = path.startswith("/console/link")
+    expected = Allow(Reason.PUBLIC) if is_link else Deny(Reason.UNKNOWN_HOST)
+    assert found.decision == expected
+    assert explain(TABLE, hypothesis, now=NOW, console_host="console.com", only="acme") is None
+    elsewhere = explain(TABLE, hypothesis, now=NOW)
+    assert elsewhere is not None
+    assert elsewhere.decision == Deny(Reason.UNKNOWN_HOST)

@@ -82,6 +82,13 @@ async def export_audit(visit: Visit) -> web.StreamResponse | Failed:
         if cursor is None:
             break
     kind = visit.path["kind"]
+    await visit.record.write(
+        visit.operator.person,
+        "exported",
+        target=f"audit.{kind}",
+        tenant=tenant,
+        after={"filter": {n: v for n, v in _shown(visit).items() if v}, "records": len(rows)},
+    )
     text = as_csv(rows) if kind == "csv" else "".join(json.dumps(row) + "\n" for row in rows)
     return web.Response(
         body=text.encode(),
