@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MARKERS, MARK, TRUST = (Script.load(name) for name in ("markers", "mark", "trust"))
 LOOK_S: Final = 0.25
 """How long a fail-over may go unnoticed by the admin role; part of the time to recover."""
+_MARKERS_OF: Final = tuple(f"{prefix(bucket)}m" for bucket in range(BUCKETS))
+"""Keys, by bucket: of all of them four times a second."""
 TURNS: Final = 64
 """In a Cluster, looks until every bucket was asked for: a single lost key is noticed within 16 s,
 another primary at once.
@@ -175,15 +177,15 @@ class Markers:
         that are being moved.
         """
         if not self._redis.clustered:
-            identity, *markers = await self._redis.run(
-                MARKERS, [f"{prefix(bucket)}m" for bucket in buckets], []
+            answer, *markers = await self._redis.run(
+                MARKERS, [_MARKERS_OF[bucket] for bucket in buckets], []
             )
+            identity = answer.decode("ascii")
             return {
-                bucket: (identity.decode("ascii"), marker)
-                for bucket, marker in zip(buckets, markers, strict=True)
+                bucket: (identity, marker) for bucket, marker in zip(buckets, markers, strict=True)
             }
         answers = await self._redis.run_together(
-            MARKERS, [([f"{prefix(bucket)}m"], []) for bucket in buckets]
+            MARKERS, [([_MARKERS_OF[bucket]], []) for bucket in buckets]
         )
         return {
             bucket: (answer[0].decode("ascii"), answer[1])
@@ -227,7 +229,7 @@ class Markers:
 
     async def _mark(self, buckets: set[int], identity: str) -> None:
         arguments: list[str | int] = [self._nonce(), identity, self._generation()]
-        keys = [f"{prefix(bucket)}m" for bucket in sorted(buckets)]
+        keys = [_MARKERS_OF[bucket] for bucket in sorted(buckets)]
         if not self._redis.clustered:
             answers = [await self._redis.run_durably(MARK, keys, arguments)]
         else:
@@ -255,7 +257,7 @@ class Markers:
         due = [key for key, at in on_probation.items() if now - at >= self._staleness_s]
         if due:
             keys, seen = (
-                [f"{prefix(bucket)}m" for bucket, _ in due],
+                [_MARKERS_OF[bucket] for bucket, _ in due],
                 [marker for _, marker in due],
             )
             if not self._redis.clustered:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, event, insert, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from gateway.core.hook_target import WebhookTarget
@@ -262,6 +262,45 @@ async def test_ending_at_the_very_moment_of_waking_ends(world: World) -> None:
                 for _ in range(turns * 40):
                     await asyncio.sleep(0)
                 outbox.wake()
+
+
+async def test_messages_are_claimed_together_and_by_one_process_alone(
+    database: Database, http: aiohttp.ClientSession
+) -> None:
+    async with hooks_world(database, http, applying=False) as world:
+        waiting = [f"m{number}" for number in range(20)]
+        async with database.write() as connection:
+            for number, name in enumerate(waiting):
+                sealed = database.crypt.seal(
+                    "{}", table="webhooks_outbox", row=name, column="payload"
+                )
+                await connection.execute(
+                    insert(webhooks_outbox).values(
+                        id=name,
+                        tenant=f"t{number % 5}",
+                        lane=name,
+                        event="x",
+                        created_at=0.0,
+                        state="new",
+                        next_at=0.0,
+                        payload=sealed,
+                    )
+                )
+        said: list[str] = []
+        engine = database._engine.sync_engine
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def _said(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            said.append(statement.split(maxsplit=1)[0])
+
+        try:
+            # Both read before either has written.
+            one, other = await asyncio.gather(*(world.outbox._claim(32, {}) for _ in range(2)))
+        finally:
+            event.remove(engine, "before_cursor_execute", _said)
+    assert sorted(message.id for message in (*one, *other)) == sorted(waiting)
+    assert said.count("UPDATE") <= 2
+    assert said.count("SELECT") == 4
 
 
 async def test_pages_of_messages_follow_one_another(world: World, app: App) -> None:

@@ -306,34 +306,26 @@ class Outbox:
             return []
 
         async def work(connection: AsyncConnection) -> list[Message]:
-            numbers = [row.number for row in waiting]
+            message = webhooks_outbox.c
             # A message that another process is taking, or that somebody's transaction holds, is
             # passed over.
-            unlocked = set(
-                (
-                    await connection.execute(
-                        select(webhooks_outbox.c.number)
-                        .where(webhooks_outbox.c.number.in_(numbers))
-                        .with_for_update(skip_locked=True)
-                    )
-                ).scalars()
+            unlocked = await connection.execute(
+                select(message.number, message.state, message.held_until, message.attempts)
+                .where(message.number.in_([row.number for row in waiting]))
+                .with_for_update(skip_locked=True)
             )
-            held = []
-            for row in waiting:
-                if row.number not in unlocked:
-                    continue
-                statement = update(webhooks_outbox).where(
-                    webhooks_outbox.c.number == row.number,
-                    webhooks_outbox.c.state == "new",
-                    webhooks_outbox.c.held_until == row.held_until,
-                    webhooks_outbox.c.attempts == row.attempts,
-                )
-                if (
-                    await connection.execute(statement.values(held_until=now + LEASE_S))
-                ).rowcount == 1:
-                    opened = self._opened(row)
-                    held += [opened] if opened is not None else []
-            return held
+            as_it_was = {("new", row.number, row.held_until, row.attempts): row for row in waiting}
+            there = {(row.state, row.number, row.held_until, row.attempts) for row in unlocked}
+            rows = [row for was, row in as_it_was.items() if was in there]
+            if not rows:
+                return []
+            await connection.execute(
+                update(webhooks_outbox)
+                .where(message.number.in_([row.number for row in rows]))
+                .values(held_until=now + LEASE_S)
+            )
+            opened = [self._opened(row) for row in rows]
+            return [one for one in opened if one is not None]
 
         return await self._committer.run(work)
 
