@@ -48,6 +48,7 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "verify": (Scope.PROVISION, Binding.PATH),
     "rotate": (Scope.PROVISION, Binding.PATH),
     "retire": (Scope.PROVISION, Binding.PATH),
+    "move": (Scope.PROVISION, Binding.UNBOUND),
     "destroy": (Scope.PROVISION, Binding.UNBOUND),
     "list_sessions": (Scope.SESSIONS_READ, Binding.QUERY),
     "get_session": (Scope.SESSIONS_READ, Binding.OWN),

@@ -52,7 +52,7 @@ def plan(*, tenant: str, path: str, as_json: bool) -> None:
     if as_json:
         say_json(found)
         return
-    _say_steps(found["steps"])
+    say_steps(found["steps"])
     for note in found["notes"]:
         say(f"  note: {note}")
     if all(step["verb"] == "keep" for step in found["steps"]):
@@ -70,7 +70,7 @@ def apply(*, tenant: str, path: str, as_json: bool) -> None:
     if as_json:
         say_json(found)
         return
-    _say_steps(found["steps"])
+    say_steps(found["steps"])
     for note in found["notes"]:
         say(f"  note: {note}")
     say(f"done: run {found['run']}, client {found['client_id']}{_in_force(found)}")
@@ -93,7 +93,7 @@ def verify(*, tenant: str, fix: bool, as_json: bool) -> int:
     if as_json:
         say_json(found)
     else:
-        _say_steps(step for step in found["steps"] if step["verb"] != "keep")
+        say_steps(step for step in found["steps"] if step["verb"] != "keep")
         for problem in found["problems"]:
             say(f"  {problem}")
         for note in found["notes"]:
@@ -129,7 +129,7 @@ def rotate(*, tenant: str, retire_now: bool, as_json: bool) -> None:
     def post() -> Answer:
         return client.call("POST", where, query={"retire_now": retire_now})
 
-    _say_clients(_followed(client, tenant, post), as_json)
+    say_clients(followed(client, tenant, post), as_json)
 
 
 @command.command()
@@ -138,7 +138,7 @@ def rotate(*, tenant: str, retire_now: bool, as_json: bool) -> None:
 @json_option
 def retire(*, tenant: str, as_json: bool) -> None:
     """Delete the replaced app clients of a tenant now."""
-    _say_clients(
+    say_clients(
         api().call("POST", url_path("tenants", tenant, "provision", "retire")).document, as_json
     )
 
@@ -172,11 +172,11 @@ def destroy(*, tenant: str, yes: bool) -> None:
         question = f"End tenant {tenant}, its client and its providers in Cognito?"
         click.confirm(question, abort=True, err=True)
     where = url_path("tenants", tenant, "provision")
-    _followed(client, tenant, lambda: client.call("DELETE", where))
+    followed(client, tenant, lambda: client.call("DELETE", where))
     say(f"tenant {tenant} is gone")
 
 
-def _followed(client: Api, tenant: str, work: Callable[[], Answer]) -> Json:
+def followed(client: Api, tenant: str, work: Callable[[], Answer]) -> Json:
     """The document that ``work`` is answered with; meanwhile each step of its run is told as it
     ends.
     """
@@ -223,12 +223,12 @@ def _put(tenant: str, path: str, *, dry_run: bool) -> Json:
         return client.call("PUT", where, query=query, body=body)
 
     if not dry_run:
-        return _followed(client, tenant, put)
+        return followed(client, tenant, put)
     found: Json = put().document
     return found
 
 
-def _say_steps(steps: Iterable[Json]) -> None:
+def say_steps(steps: Iterable[Json]) -> None:
     for step in steps:
         say(f"  {step['verb']:7} {step['resource']} {step['name']}: {step['why']}")
         for change in step["changes"]:
@@ -244,7 +244,7 @@ def _shown(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _say_clients(found: Json, as_json: bool) -> None:
+def say_clients(found: Json, as_json: bool) -> None:
     if as_json:
         say_json(found)
         return

@@ -1,4 +1,4 @@
-"""``gateway tenants list | show | test | plan | apply | export | delete``: tenants in SQL,
+"""``gateway tenants list | show | test | plan | apply | export | move | delete``: tenants in SQL,
 declaratively; those of files are shown.
 """
 
@@ -14,6 +14,7 @@ import click
 from gateway.cli import Group, api, api_options, json_option
 from gateway.cli.client import url_path
 from gateway.cli.output import as_yaml, confirm, failed, say, say_json, yes_option
+from gateway.cli.provision import followed, say_clients, say_steps
 from gateway.cli.tenant_plan import plan_lines
 from gateway.errors import ConfigError
 
@@ -177,6 +178,35 @@ def export(
     elif chosen:
         say("---\n".join(as_yaml(document) for document in chosen.values()).rstrip())
     return 0
+
+
+@command.command()
+@api_options
+@click.argument("tenant")
+@click.option("--pool", required=True, help="The user pool: a name of cognito.pools, or default.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@yes_option
+@json_option
+def move(*, tenant: str, pool: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Move a tenant to another user pool. Nobody is signed out: sessions stay in the pool where
+    they began, and the next logins go to the other one.
+    """
+    client, where = api(), url_path("tenants", tenant, "provision", "move")
+    body = {"pool": pool}
+    planned = client.call("POST", where, query={"dry_run": True}, body=body).document
+    if dry_run and as_json:
+        say_json(planned)
+        return
+    if not as_json:
+        say_steps(planned["steps"])
+        for note in planned["notes"]:
+            say(f"  note: {note}")
+        for line in planned["at_provider"]:
+            say(f"  at the identity provider first: {line}")
+    if dry_run:
+        return
+    confirm(f"Is that done at the identity provider, and is {tenant} to move now?", yes=yes)
+    say_clients(followed(client, tenant, lambda: client.call("POST", where, body=body)), as_json)
 
 
 @command.command()

@@ -56,6 +56,23 @@ class PoolUser:
     """One of the pool's own, whom no identity provider vouches for."""
 
 
+@dataclass(frozen=True, slots=True)
+class FederatedIdentity:
+    """As whom an identity provider knows a user of the pool, in its own spelling."""
+
+    provider: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedUser:
+    """Several identities: an operator has linked them. ``email`` "": the pool has none."""
+
+    sub: str
+    email: str
+    identities: tuple[FederatedIdentity, ...]
+
+
 class CognitoUsers:
     """Raises ``CognitoRejectedError`` where Cognito says no, ``UnansweredError`` where it does not
     answer: worth repeating.
@@ -81,6 +98,19 @@ class CognitoUsers:
             attributes.get(OID, ""),
             answer.get("UserStatus", FEDERATED) != FEDERATED,
         )
+
+    async def federated(self, username: str) -> FederatedUser | None:
+        """None: there is no such person, or none whom an identity provider vouches for."""
+        answer = await self._get(username)
+        if answer is None:
+            return None
+        attributes = {
+            str(a.get("Name")): str(a.get("Value", "")) for a in answer.get("UserAttributes", ())
+        }
+        identities = _identities(attributes.get("identities", ""))
+        if not identities or not attributes.get("sub"):
+            return None
+        return FederatedUser(attributes["sub"], attributes.get("email", ""), identities)
 
     async def groups_of(self, username: str) -> tuple[str, ...]:
         """Names of the pool's groups that they are in; none of somebody who is not there."""
@@ -230,6 +260,22 @@ class CognitoUsers:
                 return False
             raise
         return True
+
+
+def _identities(text: str) -> tuple[FederatedIdentity, ...]:
+    """JSON in a string, as AdminGetUser shows it. What cannot be read raises
+    ``CognitoRejectedError``: somebody would be taken for nobody's.
+    """
+    if not text:
+        return ()
+    try:
+        listed = json.loads(text)
+        return tuple(
+            FederatedIdentity(str(entry["providerName"]), str(entry["userId"])) for entry in listed
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        msg = "a user's identities cannot be read"
+        raise CognitoRejectedError("MalformedIdentities", msg) from error
 
 
 def can_be_a_username(text: str) -> bool:

@@ -89,7 +89,7 @@ def accept(
         return Refusal(
             Reason.IDP_ERROR, "sub or cognito:username is missing or holds a control character"
         )
-    subject = _idp_subject(claims, provider, sub)
+    subject = idp_subject(claims, provider, sub)
     if subject is None:
         return Refusal(
             Reason.IDP_ERROR,
@@ -244,7 +244,7 @@ def _is_of_organization(claims: Mapping[str, object], tenant: Tenant, provider: 
     return domain is not None and domain in provider.domains and domain in tenant.email_domains
 
 
-def _idp_subject(claims: Mapping[str, object], provider: Provider, sub: str) -> str | None:
+def idp_subject(claims: Mapping[str, object], provider: Provider, sub: str) -> str | None:
     """The customer's own subject. A federated token lists its provider in ``identities``; the
     pool's own users have none.
     """

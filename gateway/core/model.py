@@ -64,6 +64,20 @@ class ProviderKind(StrEnum):
     AMAZON = "amazon"
 
 
+SAME_SUBJECT_IN_EVERY_POOL = frozenset(
+    {
+        ProviderKind.OKTA,
+        ProviderKind.ENTRA,
+        ProviderKind.OIDC,
+        ProviderKind.GOOGLE,
+        ProviderKind.MICROSOFT_SOCIAL,
+    }
+)
+"""Kinds whose subject depends on the client at the provider alone, which a move from user pool to
+user pool copies. A SAML NameID may depend on the entity ID, and a social provider's subject on its
+application: both are the pool's.
+"""
+
 POOLS_OWN = {
     ProviderKind.COGNITO: "COGNITO",
     ProviderKind.APPLE: "SignInWithApple",

@@ -15,13 +15,18 @@ from aiohttp import web
 
 from gateway.check.page_links import provider_sign_out
 from gateway.cognito.error_diagnosis import PROVIDER_DOWN, diagnose
-from gateway.core.login import Refusal, accept
+from gateway.core.login import Refusal, accept, idp_subject
 from gateway.core.reason import Reason
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.login import connection_test, email_prompt, person_change
 from gateway.login.authorize import Destination, fallback, is_prefetch
-from gateway.login.former_sessions import end_denied, end_former_session, end_outdated
+from gateway.login.former_sessions import (
+    end_denied,
+    end_former_session,
+    end_outdated,
+    names_elsewhere,
+)
 from gateway.login.login_host import hand_over
 from gateway.login.loop_guard import count_return
 from gateway.login.middleware import page, redirect, set_cookie
@@ -246,7 +251,9 @@ async def _finish(attempt: _Attempt, tokens: Tokens) -> web.StreamResponse:
     if isinstance(accepted, Refusal):
         _throw_away(browser, pending, tokens)
         if accepted.denied:
-            await end_denied(browser, attempt.login, accepted.denied)
+            subject = idp_subject(tokens.claims, provider, accepted.denied) or ""
+            names = names_elsewhere(tenant, provider, idp_subject=subject)
+            await end_denied(browser, attempt.login, accepted.denied, names=names)
         raise await attempt.failed(accepted.reason, cause=accepted.detail)
     for warning in accepted.warnings:
         _LOG.warning(
@@ -263,7 +270,7 @@ async def _finish(attempt: _Attempt, tokens: Tokens) -> web.StreamResponse:
         _throw_away(browser, pending, tokens)
         return await _refused(attempt, accepted, created.reason)
     replaces_other = await end_former_session(browser, tenant, accepted)
-    await end_outdated(browser, attempt.login, tenant, accepted)
+    await end_outdated(browser, attempt.login, tenant, provider, accepted)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
     browser.record.user, browser.record.reason = accepted.identity.sub, Reason.OK
     _LOG.info(

@@ -7,22 +7,38 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from gateway.core.model import SAME_SUBJECT_IN_EVERY_POOL
 from gateway.core.outdated import is_outdated
 from gateway.core.tenants import HostKind
 from gateway.log import fields
 
 if TYPE_CHECKING:
     from gateway.core.login import Accepted
-    from gateway.core.model import Session, Tenant
+    from gateway.core.model import Provider, Session, Tenant
     from gateway.login.request import Browser
-    from gateway.sessions.api import LoginConsumed, SessionView
+    from gateway.sessions.api import LoginConsumed, Names, SessionView
 
 _LOG = logging.getLogger(__name__)
 
 
-async def end_denied(browser: Browser, taken: LoginConsumed, sub: str) -> None:
+def names_elsewhere(
+    tenant: Tenant, provider: Provider, *, idp_subject: str, email: str = ""
+) -> Names:
+    """By which the same person is found who came in through another user pool of the tenant, where
+    they have another ``sub``. After a move, app passwords outlive the sessions.
+    """
+    if len(tenant.pools) < 2 and not tenant.takes_app_passwords:
+        return ()
+    if provider.kind in SAME_SUBJECT_IN_EVERY_POOL or not email:
+        return (("idp_subject", idp_subject),)
+    return ("idp_subject", idp_subject), ("email", email)
+
+
+async def end_denied(
+    browser: Browser, taken: LoginConsumed, sub: str, *, names: Names = ()
+) -> None:
     """The identity provider says of this very person what keeps them out: what an earlier login of
-    theirs through it has made ends too.
+    theirs through it has made ends too. ``names``: of ``names_elsewhere``.
     """
     sessions, pending = browser.services.sessions, taken.pending
     present = await browser.session(pending.tenant if browser.found is HostKind.LOGIN else None)
@@ -38,10 +54,13 @@ async def end_denied(browser: Browser, taken: LoginConsumed, sub: str) -> None:
     ended = await sessions.end_earlier(
         pending.tenant,
         user=sub,
+        names=names,
         began=taken.began,
         outdated=lambda view: view.provider == pending.provider,
     )
-    await sessions.unlink(pending.tenant, user=sub, began=taken.began)
+    await sessions.unlink(
+        pending.tenant, user=sub, names=names, provider=pending.provider, began=taken.began
+    )
     _LOG.info(
         "outdated_sessions_ended",
         extra=fields(
@@ -55,7 +74,7 @@ async def end_denied(browser: Browser, taken: LoginConsumed, sub: str) -> None:
 
 
 async def end_outdated(
-    browser: Browser, taken: LoginConsumed, tenant: Tenant, accepted: Accepted
+    browser: Browser, taken: LoginConsumed, tenant: Tenant, provider: Provider, accepted: Accepted
 ) -> None:
     """Earlier sessions of the same person that say more of them than the identity provider does
     now, wherever they are.
@@ -63,12 +82,21 @@ async def end_outdated(
     identity = accepted.identity
 
     def outdated(view: SessionView) -> bool:
-        return view.provider == identity.provider and is_outdated(
-            tenant, accepted, email=view.email, groups=view.groups, roles=view.roles
-        )
+        if view.provider != identity.provider:
+            return False
+        if view.app_password is not None and view.user != identity.sub:
+            # It arrives as the last login of another pool, which no later one brings up to date.
+            return True
+        return is_outdated(tenant, accepted, email=view.email, groups=view.groups, roles=view.roles)
 
     ended = await browser.services.sessions.end_earlier(
-        tenant.id, user=identity.sub, began=taken.began, outdated=outdated
+        tenant.id,
+        user=identity.sub,
+        names=names_elsewhere(
+            tenant, provider, idp_subject=identity.idp_subject, email=identity.email
+        ),
+        began=taken.began,
+        outdated=outdated,
     )
     if ended:
         _LOG.info(

@@ -30,6 +30,11 @@ class ClientCredentials:
     def client_ids(self) -> tuple[str, ...]:
         return (self.client_id, *(client.client_id for client in self.retired))
 
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Of every client; more than one only while a move is not over."""
+        return tuple(dict.fromkeys((self.pool, *(client.pool for client in self.retired))))
+
     def replaced_by(self, made: ClientCredentials, *, retires_at: float) -> ClientCredentials:
         """``made`` is what logins begin with; the one that they began with is accepted until
         ``retires_at``.

@@ -358,6 +358,14 @@ class SqlJournal:
             else await self.run(row["id"])
         )
 
+    async def moves(self, tenant: str) -> Sequence[Run]:
+        query = select(provision_runs).where(
+            _runs.tenant == tenant, _runs.kind == str(RunKind.MOVE)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [self._run(row, ()) for row in rows]
+
     async def page(self, tenant: str, *, position: str | None, limit: int) -> Page[Run]:
         """Newest first; ``position`` is the time and id of the last row seen."""
         query = (

@@ -25,7 +25,7 @@ from gateway.provisioning.pool_user_steps import PoolUserSteps
 from gateway.provisioning.pool_users import has_pool_users
 from gateway.provisioning.preflight import PreflightProblem, check_quotas
 from gateway.provisioning.runner import Done
-from gateway.provisioning.runs import RunKind
+from gateway.provisioning.runs import RunKind, carried
 from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
@@ -65,15 +65,8 @@ class Rotation:
         latest, document, held = basis.latest, basis.document, basis.credentials
         if latest is None or document is None or held is None:
             return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
-        if len(held.retired) >= MAX_RETIRED:
-            return PreflightProblem(
-                "conflict",
-                "client",
-                (
-                    f"{len(held.retired)} replaced clients are accepted still: retire them first "
-                    f"(gateway provision retire {tenant})"
-                ),
-            )
+        if (without := without_place(tenant, held)) is not None:
+            return without
         pool = self.provisioning.pools.named(held.pool)
         actual = await pool.actual(
             providers=(), clients=[held.client_id], pages=has_pool_users(document)
@@ -109,10 +102,7 @@ class Rotation:
             run=self.provisioning.new_run(),
             kind=RunKind.ROTATE,
             actor=actor,
-            request={
-                "providers": latest.request.get("providers", []),
-                "custom_attributes": latest.request.get("custom_attributes", []),
-            },
+            request=carried(latest),
             plan=[describe(planned)],
             pool=held.pool,
             stands=lambda: self.bases.unchanged(tenant, basis),
@@ -154,7 +144,9 @@ class Rotation:
     async def _delete(
         self, tenant: str, held: ClientCredentials, client_ids: Sequence[str], actor: str
     ) -> AsyncIterator[Outcome]:
-        """A run for each pool that has some of them."""
+        """A run for each pool that has some of them. With the last client of a pool that the tenant
+        has moved out of, the providers go that the gateway made there.
+        """
         for pool in dict.fromkeys(client.pool for client in held.retired):
             here = [name for name in client_ids if name in held.ids_in(pool)]
             if here:
@@ -163,21 +155,20 @@ class Rotation:
     async def _delete_in(
         self, pool: str, tenant: str, client_ids: Sequence[str], *, actor: str
     ) -> Outcome:
-        latest = await self.provisioning.journal.latest(tenant)
-        leaving = {"clients": list(client_ids), "providers": []}
+        kept = carried(await self.provisioning.journal.latest(tenant))
+        held = await self.provisioning.registrar.credentials(tenant)
+        last = held is None or not set(held.ids_in(pool)) - set(client_ids)
+        left = [e for e in kept["former"].get(pool, ()) if e["marker"]] if last else []
+        if last and pool in kept["former"]:
+            kept["former"] = {**kept["former"], pool: []}
+        leaving = {"clients": list(client_ids), "providers": left}
         return await self.provisioning.run(
             tenant,
             lambda steps: retiring(steps, tenant, leaving),
             run=self.provisioning.new_run(),
             kind=RunKind.RETIRE,
             actor=actor,
-            request={
-                "providers": latest.request.get("providers", []) if latest is not None else [],
-                "custom_attributes": latest.request.get("custom_attributes", [])
-                if latest is not None
-                else [],
-                "retire": leaving,
-            },
+            request={**kept, "retire": leaving},
             plan=[],
             pool=pool,
         )
@@ -197,6 +188,20 @@ async def _rotating(
         yield users.create_style(steps.credentials_made().client_id)
     yield steps.put_credentials(
         tenant, lambda: held.replaced_by(steps.credentials_made(), retires_at=retires_at), held
+    )
+
+
+def without_place(tenant: str, held: ClientCredentials) -> PreflightProblem | None:
+    """Where no further client can be accepted besides those that there are."""
+    if len(held.retired) < MAX_RETIRED:
+        return None
+    return PreflightProblem(
+        "conflict",
+        "client",
+        (
+            f"{len(held.retired)} replaced clients are accepted still: retire them first "
+            f"(gateway provision retire {tenant})"
+        ),
     )
 
 

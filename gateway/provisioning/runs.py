@@ -47,6 +47,8 @@ class RunKind(StrEnum):
 
     APPLY = "apply"
     ROTATE = "rotate"
+    MOVE = "move"
+    """Into another user pool."""
     RETIRE = "retire"
     """Deletes what is not used any more: replaced clients, providers that were taken out."""
     DESTROY = "destroy"
@@ -77,6 +79,8 @@ class Action(StrEnum):
     CREATE_GROUP = "create_group"
     CREATE_STYLE = "create_style"
     DELETE_GROUPS = "delete_groups"
+    CARRY_BLOCKS = "carry_blocks"
+    """What stands against people, by names that hold in another pool too. It stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,19 @@ class Run:
     def pool(self) -> str:
         """Name of the user pool in which it makes and deletes."""
         return str(self.request.get("pool", DEFAULT_POOL))
+
+
+def carried(latest: Run | None) -> Json:
+    """What each run of a tenant takes from the one before, for those that come after it:
+    ``providers`` that were provisioned, ``custom_attributes``, and ``former``: pool → providers
+    that were left there by a move (name, kind, our mark).
+    """
+    request: Json = {} if latest is None else latest.request
+    return {
+        "providers": list(request.get("providers", ())),
+        "custom_attributes": list(request.get("custom_attributes", ())),
+        "former": dict(request.get("former", {})),
+    }
 
 
 class DeposedError(UnavailableError):
@@ -206,5 +223,8 @@ class Journal(Protocol):
         """The last run of the tenant that is in force: its state is ``done`` and no later one
         destroyed it.
         """
+
+    async def moves(self, tenant: str) -> Sequence[Run]:
+        """Every run, whatever became of it, that moves the tenant or moved it."""
 
     async def page(self, tenant: str, *, position: str | None, limit: int) -> Page[Run]: ...

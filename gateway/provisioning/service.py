@@ -18,13 +18,15 @@ from gateway.provisioning.desired import (
     shared_providers,
     wanted,
 )
+from gateway.provisioning.move import PoolMove, missing_in_former_pools
 from gateway.provisioning.plan import plan
 from gateway.provisioning.plan_rows import Resource, Step, Verb
 from gateway.provisioning.pool_users import has_pool_users, recalled_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.proposal import BasisReader, Proposal, Proposer, works
 from gateway.provisioning.rotation import Rotation
-from gateway.provisioning.runs import FINISHED, RunKind, RunState
+from gateway.provisioning.runner import Done
+from gateway.provisioning.runs import FINISHED, RunKind, RunState, carried
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
     from gateway.provisioning.credentials import ClientCredentials
     from gateway.provisioning.discovery import DiscoveryFetcher
+    from gateway.provisioning.move import StandingRestrictions
     from gateway.provisioning.request import ProvisionBody
     from gateway.provisioning.runner import Outcome, Provisioning
     from gateway.provisioning.runs import Run
@@ -60,13 +63,16 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Onboarding:
-    """``name_conflict``: which name of a document another tenant holds."""
+    """``name_conflict``: which name of a document another tenant holds. ``restrictions``: what
+    keeps people out.
+    """
 
     config: Config
     records: TenantRecords
     provisioning: Provisioning
     discovery: DiscoveryFetcher
     name_conflict: Callable[[TenantDocument], Awaitable[str | None]]
+    restrictions: StandingRestrictions
 
     @property
     def bases(self) -> BasisReader:
@@ -75,6 +81,10 @@ class Onboarding:
     @property
     def rotation(self) -> Rotation:
         return Rotation(self.config, self.provisioning, self.bases)
+
+    @property
+    def pool_move(self) -> PoolMove:
+        return PoolMove(self.config, self.provisioning, self.bases, self.restrictions)
 
     async def propose(
         self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool = False
@@ -105,6 +115,7 @@ class Onboarding:
             if s.resource in {Resource.PROVIDER, Resource.GROUP} and s.verb is Verb.CREATE
         }
         request = {
+            **carried(basis.latest),
             "providers": [
                 {**e, "marker": marker(run, e["name"])}
                 if e["name"] in created or e.get("group") in created
@@ -170,6 +181,9 @@ class Onboarding:
             retired=retired_ids(credentials),
         )
         drift = [*found.problems, *_irreparable(providers, actual, credentials)]
+        if credentials is not None:
+            former = carried(latest)["former"]
+            drift += await missing_in_former_pools(self.provisioning.pools, credentials, former)
         steps = found.steps
         if not fix or drift or not found.changes:
             return Drift(tenant, latest.id, steps, tuple(drift), notes=found.notes)
@@ -245,6 +259,13 @@ class Onboarding:
         latest, credentials = basis.latest, basis.credentials
         if latest is None and credentials is None:
             return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
+        if credentials is not None and len(credentials.pools) > 1:
+            # In the pools that it moved out of first: the run that ends it is in one alone.
+            retired = await self.retire(tenant, actor=actor)
+            if not isinstance(retired, Done):
+                return retired
+            basis = await self.bases.read(tenant)
+            latest, credentials = basis.latest, basis.credentials
         lives_in = credentials.pool if credentials else latest.pool if latest else DEFAULT_POOL
         ours = [
             {"name": p["name"], "marker": p["marker"], "kind": p["kind"]}

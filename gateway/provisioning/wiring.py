@@ -10,13 +10,17 @@ from gateway.cognito.own_users import OwnUsers
 from gateway.cognito.pool import Pool
 from gateway.cognito.pools import Pools
 from gateway.cognito.users import CognitoUsers
+from gateway.errors import UnavailableError
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.journal import SqlJournal
 from gateway.provisioning.member_changes import MemberChanges, Members
 from gateway.provisioning.members import MemberDirectory
+from gateway.provisioning.move import JournaledPools
 from gateway.provisioning.registrar import RegistryOfProvisioning
 from gateway.provisioning.runner import Provisioning
 from gateway.provisioning.service import Onboarding
+from gateway.revocation.across_pools import PersonNames, RevokerAcrossPools
+from gateway.revocation.records import SqlRevocations
 from gateway.tenants.admin_records import RegistryRecords
 
 if TYPE_CHECKING:
@@ -27,7 +31,9 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.core.tenants import TenantTable
     from gateway.database.engine import Database
+    from gateway.provisioning.move import StandingRestrictions
     from gateway.revocation.cognito_sync import PoolPeople
+    from gateway.revocation.service import StoreRevoker
     from gateway.sessions.api import Revoker
     from gateway.tenants.database import TenantDatabase
     from gateway.tenants.snapshot_record import Record
@@ -41,6 +47,7 @@ def onboarding_over(
     *,
     files: Callable[[], Mapping[str, Record]],
     in_force: Callable[[str], Awaitable[None]],
+    restrictions: StandingRestrictions,
 ) -> Onboarding:
     registrar = RegistryOfProvisioning(tenants, files=files, in_force=in_force)
     journal = SqlJournal(database, holder=secrets.token_hex(8), clock=database.clock)
@@ -63,7 +70,33 @@ def onboarding_over(
         provisioning,
         discovery_over(config),
         registrar.name_conflict,
+        restrictions,
     )
+
+
+def revoker_over(
+    config: Config,
+    apis: Mapping[str, CognitoApi],
+    database: Database,
+    tenants: TenantDatabase,
+    revoker: StoreRevoker,
+    *,
+    table: Callable[[], TenantTable],
+) -> RevokerAcrossPools:
+    """``revoker``, for tenants that move from pool to pool. It only reads what provisioning
+    writes.
+    """
+
+    async def never(_tenant: str) -> None:
+        msg = "not for writing"
+        raise UnavailableError(msg)
+
+    pools = JournaledPools(
+        SqlJournal(database, holder="", clock=database.clock),
+        RegistryOfProvisioning(tenants, files=dict, in_force=never),
+    )
+    users = {name: CognitoUsers(apis[name]) for name in config.cognito.all_pools}
+    return RevokerAcrossPools(revoker, SqlRevocations(database), PersonNames(users, pools, table))
 
 
 def members_over(

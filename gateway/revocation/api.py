@@ -24,7 +24,20 @@ DISABLED_BY_OPERATOR, DISABLED_BY_TENANT = "pool-users:operator", "pool-users:te
 """Sources of the blocks of users of the pool whom somebody disabled there: who enables them lifts
 these and no others. A tenant's own key lifts none of an operator's.
 """
-IMPOSED_BY_OPERATORS = OPERATORS | {DISABLED_BY_OPERATOR}
+MOVED = "moved:"
+"""Begins the source of what stands by a further name of somebody (``across_pools``)."""
+
+
+def moved_source(source: str) -> str:
+    """Of what stands by further names because of what ``source`` said. At most 40 characters, as
+    the record has them.
+    """
+    return f"{MOVED}{source.removeprefix('scim:')}"
+
+
+IMPOSED_BY_OPERATORS = frozenset(
+    name for source in (*OPERATORS, DISABLED_BY_OPERATOR) for name in (source, moved_source(source))
+)
 """What a tenant's own key lifts nowhere."""
 
 SOURCES = (

@@ -441,6 +441,21 @@ class StoreRevoker:
                     )
                 )
 
+    async def stand_for(self, standing: Standing, request: RevocationRequest) -> None:
+        """What stands against one name of a person stands against another one too, since the same
+        moment; nothing is ended. ``request`` says the other name and the source.
+        """
+        where = self.revocation_keys(request)
+        async with self._change(request.tenant, where.marks) as change:
+            if request.group_overlay is None:
+                await change.block(request, watermark=standing.watermark, at=standing.since)
+            else:
+                await change.overlay(request, watermark=standing.watermark, at=standing.since)
+            _, written = await self._stored(
+                self._write_standing(replace(standing, who=request.who, source=request.source))
+            )
+        await self._watermarks.confirm(request.tenant, server=written.server)
+
     async def exempt(self, request: RevocationRequest) -> bool:
         group, source = request.group_overlay, request.source
         if group is None or not await self._record.is_taken_from_everybody(

@@ -171,10 +171,8 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         stores = None
         if role is not Role.AUTH:
             # SQL and AWS live behind this import; the auth role never takes it.
-            from gateway.runtime.admin_role import (  # noqa: PLC0415
-                admin_role,
-                admin_stores,
-            )
+            from gateway.runtime.admin_role import admin_role  # noqa: PLC0415
+            from gateway.runtime.admin_stores import admin_stores  # noqa: PLC0415
             from gateway.runtime.database_probes import (  # noqa: PLC0415
                 probe_database,
                 publisher_state,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from gateway.core.revocation import RevocationRequest, RevocationStatus
     from gateway.core.tenants import TenantTable
 
+    Names = Sequence[tuple[str, str]]
+    """Of a person: (``idp_subject`` or ``email``, value)."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoginStarted:
@@ -332,15 +335,23 @@ class SessionStore(Protocol):
         """
 
     async def end_earlier(
-        self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]
+        self,
+        tenant: str,
+        *,
+        user: str,
+        names: Names = (),
+        began: int,
+        outdated: Callable[[SessionView], bool],
     ) -> int:
-        """End the families of this Cognito ``sub`` that began before ``began``
-        (``LoginConsumed.began``) and are ``outdated``; the number that ended.
+        """End the families of this Cognito ``sub``, or of one of the ``names``, that began before
+        ``began`` (``LoginConsumed.began``) and are ``outdated``; the number that ended.
         """
 
-    async def unlink(self, tenant: str, *, user: str, began: int) -> None:
-        """Bearer tokens of this Cognito ``sub`` are let in by no login that began before ``began``
-        any more.
+    async def unlink(
+        self, tenant: str, *, user: str, names: Names = (), provider: str = "", began: int
+    ) -> None:
+        """Bearer tokens of this Cognito ``sub``, and of whoever last signed in by one of the
+        ``names`` with ``provider``, are let in by no login that began before ``began`` any more.
         """
 
     async def list_user(self, session: Session, *, cookie: str) -> Sequence[SessionView]:

@@ -52,7 +52,14 @@ if TYPE_CHECKING:
 
     from gateway.core.model import AppPassword, Tenant
     from gateway.keys.ring import Key, KeyRing
-    from gateway.sessions.api import BearerLink, Miss, NewAppPassword, NewSession, OtherBrowser
+    from gateway.sessions.api import (
+        BearerLink,
+        Miss,
+        Names,
+        NewAppPassword,
+        NewSession,
+        OtherBrowser,
+    )
     from gateway.sessions.connection import RedisClient
     from gateway.sessions.seal import Token
 
@@ -540,33 +547,53 @@ class RedisSessions:
         if family is not None:
             ended, _ = await self._logout(session, family)
             return 1 if ended else 0
-        where = revocation_keys(self.alias_index(session.tenant), Who(user=session.identity.sub))
-        swept = await self._watermarks.revoke(session.tenant, where)
-        ended = len(swept.families)
-        while swept.cursors:
-            swept = await self._watermarks.sweep(session.tenant, where, swept)
+        identity, ended = session.identity, 0
+        everywhere = [Who(user=identity.sub)]
+        if identity.idp_subject:
+            # In another user pool the same person has another ``sub``.
+            everywhere.append(Who(idp_subject=identity.idp_subject, provider=identity.provider))
+        for who in everywhere:
+            where = revocation_keys(self.alias_index(session.tenant), who)
+            swept = await self._watermarks.revoke(session.tenant, where)
             ended += len(swept.families)
-        await self._watermarks.confirm(session.tenant, server=swept.server)
+            while swept.cursors:
+                swept = await self._watermarks.sweep(session.tenant, where, swept)
+                ended += len(swept.families)
+            await self._watermarks.confirm(session.tenant, server=swept.server)
         return ended
 
     async def end_earlier(
-        self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]
+        self,
+        tenant: str,
+        *,
+        user: str,
+        names: Names = (),
+        began: int,
+        outdated: Callable[[SessionView], bool],
     ) -> int:
-        at, users = prefix(bucket_of(tenant)), self.alias_index(tenant).named("user", user)
+        at, index = prefix(bucket_of(tenant)), self.alias_index(tenant)
+        aliases = [alias for name in (("user", user), *names) for alias in index.named(*name)]
         ended = 0
-        for view in await self.directory.all_of(tenant, users):
-            for alias in users if outdated(view) else ():
+        for view in await self.directory.all_of(tenant, aliases):
+            for alias in index.named("user", view.user) if outdated(view) else ():
                 answer = await self._watermarks.redis.run_durably(
                     LOGOUT, [f"{at}f:{view.session}"], [at, view.session, tenant, alias, began]
                 )
                 ended += min(1, int(answer[0]))
         return ended
 
-    async def unlink(self, tenant: str, *, user: str, began: int) -> None:
-        at = prefix(bucket_of(tenant))
+    async def unlink(
+        self, tenant: str, *, user: str, names: Names = (), provider: str = "", began: int
+    ) -> None:
+        at, users = prefix(bucket_of(tenant)), {user: None}
+        for name in names:
+            last = await self.directory.last_login(tenant, *name)
+            if last is not None and last.provider == provider:
+                users[last.user] = None
+        index = self.alias_index(tenant)
         await self._watermarks.redis.run_durably(
             UNLINK,
-            [f"{at}k:{alias}" for alias in self.alias_index(tenant).named("user", user)],
+            [f"{at}k:{alias}" for each in users for alias in index.named("user", each)],
             [began, f"{at}c:{tenant}"],
         )
 

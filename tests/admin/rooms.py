@@ -24,7 +24,9 @@ from gateway.hooks.views import DeliveryView, MessageView
 from gateway.mail.smtp import MailError
 from gateway.provisioning.credentials import ClientCredentials
 from gateway.provisioning.members import Changed, Member, MemberPage
+from gateway.provisioning.move import MoveProposal
 from gateway.provisioning.plan_rows import Plan, Resource, Step, Verb
+from gateway.provisioning.preflight import invalid
 from gateway.provisioning.proposal import Proposal
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import Run, RunKind, RunState
@@ -515,6 +517,19 @@ class Provisionings:
     registrar: Registered = field(default_factory=Registered)
 
 
+class PoolMoves:
+    """Every tenant may go to ``second``, and to no other pool."""
+
+    async def propose(self, tenant: str, to: str) -> MoveProposal:
+        if to != "second":
+            return MoveProposal(tenant, to, Plan((), (invalid("pool", f"{to} is none"),)))
+        step = Step(Verb.CREATE, Resource.CLIENT, "", "there is none")
+        return MoveProposal(tenant, to, Plan((step,)), ("acme-okta: redirect URI …",))
+
+    async def apply(self, proposal: MoveProposal, *, actor: str) -> Done:
+        return Done("abcdef012345")
+
+
 @dataclass(slots=True)
 class Onboardings:
     """Every proposal is good and every run succeeds."""
@@ -538,6 +553,10 @@ class Onboardings:
 
     async def retire(self, tenant: str, *, actor: str) -> Done:
         return Done("abcdef012345")
+
+    @property
+    def pool_move(self) -> PoolMoves:
+        return PoolMoves()
 
     async def roll_back(self, tenant: str, run: str) -> RunState:
         return RunState.ROLLED_BACK

@@ -31,6 +31,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "reprovision": {"path": {"tenant": "ops"}, "body": PROVISION},
     "rotate": {"path": {"tenant": "ops"}},
     "retire": {"path": {"tenant": "ops"}},
+    "move": {"path": {"tenant": "ops"}, "body": {"pool": "second"}},
     "destroy": {"path": {"tenant": "ops"}},
     "add_hook_secret": {"path": {"tenant": "ops", "provider": "ops-okta"}},
     "end_hook_rotation": {"path": {"tenant": "ops", "provider": "ops-okta"}},

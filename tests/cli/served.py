@@ -24,7 +24,8 @@ from gateway.database.audit import AuditLog
 from gateway.database.audit_entries import AuditFilter
 from gateway.keys import ring as keys
 from gateway.keys.file import KeyFile
-from gateway.runtime.admin_role import AdminStores, admin_role, admin_stores
+from gateway.runtime.admin_role import admin_role
+from gateway.runtime.admin_stores import AdminStores, admin_stores
 from gateway.runtime.app import _tenants
 from gateway.runtime.local_socket import local_socket
 from gateway.sessions.connection import connect

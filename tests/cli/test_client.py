@@ -437,7 +437,7 @@ def test_the_steps_of_a_run_are_told_while_it_is_waited_for(
         assert both_told.wait(10)
         return Answer({"run": "now"})
 
-    assert provision._followed(cast("Api", Slow()), "acme", work) == {"run": "now"}
+    assert provision.followed(cast("Api", Slow()), "acme", work) == {"run": "now"}
     assert capsys.readouterr().err.splitlines() == [
         "  done       create provider acme-okta",
         "  done       create client acme",
@@ -447,4 +447,4 @@ def test_the_steps_of_a_run_are_told_while_it_is_waited_for(
         raise ProblemError({"code": "busy", "title": "Busy", "status": 409})
 
     with pytest.raises(ProblemError, match="Busy"):
-        provision._followed(cast("Api", Slow()), "acme", refused)
+        provision.followed(cast("Api", Slow()), "acme", refused)

@@ -16,6 +16,7 @@ from gateway.cognito.pool import Pool
 from gateway.cognito.pools import Pools
 from gateway.config.model import Config
 from gateway.database.engine import Database, open_database
+from gateway.errors import UnavailableError
 from gateway.keys import ring as keys
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.journal import SqlJournal
@@ -82,6 +83,22 @@ class Gate:
 
 
 @dataclass(slots=True)
+class Restrictions:
+    """What keeps people out, carried from pool to pool: whether after the switch, each time."""
+
+    carried: list[bool] = field(default_factory=list)
+    fails: int = 0
+
+    async def carry(self, tenant: str, *, moved: bool) -> int:
+        if self.fails:
+            self.fails -= 1
+            msg = f"the users of {tenant} cannot be read"
+            raise UnavailableError(msg)
+        self.carried.append(moved)
+        return 0
+
+
+@dataclass(slots=True)
 class Bench:
     """``async with Bench(tmp_path) as bench``; ``files`` are the tenants of a GitOps folder."""
 
@@ -95,6 +112,7 @@ class Bench:
     second: str = ""
     """Name of a second user pool; "" for one."""
     in_force: Gate = field(default_factory=Gate)
+    restrictions: Restrictions = field(default_factory=Restrictions)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     cloud: DemoCloud = field(init=False)
     config: Config = field(init=False)
@@ -178,6 +196,7 @@ class Bench:
             provisioning,
             DiscoveryFetcher(development=True),
             registrar.name_conflict,
+            self.restrictions,
         )
 
     async def body(

@@ -14,6 +14,7 @@ import secrets
 import signal
 import sys
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ from gateway.provisioning.runner import Provisioning
 from gateway.provisioning.service import Onboarding
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.database import TenantDatabase
-from tests.provisioning.bench import READ_S, TIMING, config_for
+from tests.provisioning.bench import READ_S, TIMING, Restrictions, config_for
 from tests.provisioning.models import read_once
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def provision(cell: dict[str, Any]) -> None:
     async def at_once(_tenant: str) -> None:
         pass
 
-    async with open_cognito(config, read_s=READ_S, per_second=1000.0) as api:
+    async with AsyncExitStack() as stack:
         registrar = RegistryOfProvisioning(tenants, files=dict, in_force=at_once)
         journal = MortalJournal(
             SqlJournal(
@@ -109,7 +110,18 @@ async def provision(cell: dict[str, Any]) -> None:
             cell["point"],
         )
         provisioning = Provisioning(
-            Pools({"default": Pool(api, config.cognito.quotas)}),
+            Pools(
+                {
+                    name: Pool(
+                        await stack.enter_async_context(
+                            open_cognito(config, pool=name, read_s=READ_S, per_second=1000.0)
+                        ),
+                        config.cognito.quotas,
+                        name=name,
+                    )
+                    for name in config.cognito.all_pools
+                }
+            ),
             journal,
             registrar,
             new_run=lambda: secrets.token_hex(6),
@@ -122,8 +134,13 @@ async def provision(cell: dict[str, Any]) -> None:
             provisioning,
             DiscoveryFetcher(development=True),
             registrar.name_conflict,
+            Restrictions(),
         )
         match cell["kind"]:
+            case "move":
+                move = onboarding.pool_move
+                moving = await move.propose(cell["tenant"], "b")
+                await move.apply(moving, actor="crash")
             case "rotate":
                 await onboarding.rotate(cell["tenant"], actor="crash")
             case "retire":

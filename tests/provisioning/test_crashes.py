@@ -369,6 +369,10 @@ async def run_cell(
             "domain": cognito.url,
             "issuer": cognito.issuer,
             "pool_id": cognito.pool.pool_id,
+            "pools": {
+                name: pool.model_dump(mode="json")
+                for name, pool in bench.config.cognito.pools.items()
+            },
         },
         "body": {
             "provider": provider,

@@ -73,6 +73,7 @@ def in_production(bench: Bench, *addresses: str) -> Onboarding:
         service.provisioning,
         DiscoveryFetcher(development=False, look=look),
         service.name_conflict,
+        service.restrictions,
     )
 
 

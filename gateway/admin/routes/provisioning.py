@@ -141,7 +141,7 @@ class RunAnswer(AnswerModel):
 
     id: str
     tenant: str
-    kind: Literal["apply", "rotate", "retire", "destroy", "reload"]
+    kind: Literal["apply", "rotate", "move", "retire", "destroy", "reload"]
     actor: str
     state: Literal["running", "undoing", "settling", "done", "rolled_back"]
     started_at: float
@@ -183,7 +183,7 @@ class ProvisioningRoutes:
             call.note.after = "dry run"
             return Answer(
                 PlanAnswer(
-                    tenant=tenant, steps=_steps(proposal.plan), notes=list(proposal.plan.notes)
+                    tenant=tenant, steps=plan_steps(proposal.plan), notes=list(proposal.plan.notes)
                 )
             )
         outcome = await self.onboarding.apply(proposal, actor=call.actor)
@@ -213,7 +213,7 @@ class ProvisioningRoutes:
             client_id=credentials.client_id if credentials else "",
             providers=[p.name for p in proposal.wanted.providers] if proposal.wanted else [],
             hosts=list(record.document.get("hosts", ())) if record else [],
-            steps=_steps(proposal.plan),
+            steps=plan_steps(proposal.plan),
             notes=[*proposal.plan.notes, *_unfinished(run)],
             in_force=run.in_force,
         )
@@ -417,7 +417,7 @@ def _unfinished(run: Done) -> list[str]:
     )
 
 
-def _steps(plan: Plan) -> list[StepAnswer]:
+def plan_steps(plan: Plan) -> list[StepAnswer]:
     return [_step(describe(s)) for s in plan.steps]
 
 

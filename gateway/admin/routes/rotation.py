@@ -1,15 +1,25 @@
-"""``/tenants/{tenant}/provision/rotate`` and ``…/retire``: another app client, and the end of those
-that it replaced.
+"""``/tenants/{tenant}/provision/rotate``, ``…/move`` and ``…/retire``: another app client, in the
+same user pool or in another, and the end of those that it replaced.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from gateway.admin.problem import Code
+from pydantic import Field
+
+from gateway.admin.problem import Code, Problem
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, Route
-from gateway.admin.routes.provisioning import done, problem
+from gateway.admin.routes.provisioning import (
+    ProvisionQuery,
+    StepAnswer,
+    done,
+    plan_steps,
+    problem,
+)
+from gateway.cognito.api import CognitoRejectedError
+from gateway.config.user_pools import POOL_NAME
 from gateway.provisioning.preflight import PreflightProblem
 
 if TYPE_CHECKING:
@@ -23,6 +33,24 @@ class RotateQuery(ApiModel):
     """
 
     retire_now: bool = False
+
+
+class MoveBody(ApiModel):
+    """``pool``: the name of a configured user pool."""
+
+    pool: Annotated[str, Field(pattern=POOL_NAME)]
+
+
+class MoveAnswer(AnswerModel):
+    """What would be done in the pool. ``at_provider``: what the customer adds at their identity
+    provider first; logins after the move fail without it.
+    """
+
+    tenant: str
+    pool: str
+    steps: list[StepAnswer]
+    notes: list[str]
+    at_provider: list[str]
 
 
 class RetiredAnswer(AnswerModel):
@@ -71,6 +99,36 @@ class RotationRoutes:
         call.note.after = {"run": run.run, **await self._named(tenant)}
         return Answer(await self._clients(tenant, run))
 
+    async def move(self, call: Call) -> Answer:
+        tenant, body = call.path["tenant"], call.body(MoveBody)
+        move = self.onboarding.pool_move
+        try:
+            proposal = await move.propose(tenant, body.pool)
+        except CognitoRejectedError as refused:
+            raise Problem(
+                Code.COGNITO_REFUSED, str(refused), extra={"cognito_error": refused.code}
+            ) from refused
+        if proposal.plan.problems:
+            raise problem(proposal.plan.problems)
+        if call.query(ProvisionQuery).dry_run:
+            call.note.after = "dry run"
+            planned = MoveAnswer(
+                tenant=tenant,
+                pool=body.pool,
+                steps=plan_steps(proposal.plan),
+                notes=list(proposal.plan.notes),
+                at_provider=list(proposal.register),
+            )
+            return Answer(planned)
+        call.note.before = await self._named(tenant)
+        run = done(await move.apply(proposal, actor=call.actor))
+        call.note.after = {"run": run.run, "pool": body.pool, **await self._named(tenant)}
+        return Answer(
+            await self._clients(tenant, run),
+            status=201,
+            headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"},
+        )
+
     async def _named(self, tenant: str) -> dict[str, list[str]]:
         """For the record."""
         held = await self.onboarding.provisioning.registrar.credentials(tenant)
@@ -110,6 +168,18 @@ class RotationRoutes:
                 {201: ClientsAnswer},
                 query=RotateQuery,
                 problems=failing,
+                creates=True,
+            ),
+            Route(
+                "move",
+                "POST",
+                f"{base}/move",
+                "Move the tenant to another user pool; nobody is signed out",
+                self.move,
+                {200: MoveAnswer, 201: ClientsAnswer},
+                query=ProvisionQuery,
+                body=MoveBody,
+                problems=(*failing, Code.PREFLIGHT_FAILED, Code.READ_ONLY, Code.EXISTS),
                 creates=True,
             ),
             Route(

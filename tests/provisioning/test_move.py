@@ -1,0 +1,379 @@
+"""A tenant into another user pool: both pools have what they need until nothing made with the
+former client can be left, and whatever fails leaves the tenant where it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from demo.cognito.control import faults
+from demo.cognito.control.errors import ApiError
+from gateway.core.model import DEFAULT_POOL
+from gateway.errors import UnavailableError
+from gateway.provisioning.move import JournaledPools
+from gateway.provisioning.rotation import MAX_RETIRED, SPARE_S
+from gateway.provisioning.runner import Done, Failed
+from gateway.provisioning.runs import Action, RunKind, RunState
+from tests.provisioning.bench import Bench
+from tests.provisioning.test_crashes import (
+    COGNITO_STEPS,
+    FAULTS,
+    HOLD_S,
+    FaultyRegistrar,
+    crash_server,
+    run_cell,
+    until_settled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from demo.cognito.server import Cognito
+    from gateway.provisioning.credentials import ClientCredentials, Registrar
+    from gateway.provisioning.runner import Outcome
+
+
+def second(bench: Bench) -> Cognito:
+    return bench.cloud.further_pools["b"]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with Bench(tmp_path, second="b") as started:
+        assert isinstance(await started.apply(), Done)
+        yield started
+
+
+async def move(bench: Bench, to: str = "b", tenant: str = "initech") -> Outcome:
+    proposal = await bench.service.pool_move.propose(tenant, to)
+    assert proposal.plan.problems == (), [str(problem) for problem in proposal.plan.problems]
+    return await bench.service.pool_move.apply(proposal, actor="test")
+
+
+async def problems(bench: Bench, to: str = "b", tenant: str = "initech") -> list[str]:
+    proposal = await bench.service.pool_move.propose(tenant, to)
+    return [f"{p.kind} {p}" for p in proposal.plan.problems]
+
+
+async def held(bench: Bench, tenant: str = "initech") -> ClientCredentials:
+    found = await bench.service.provisioning.registrar.credentials(tenant)
+    assert found is not None
+    return found
+
+
+async def pools_of(bench: Bench, tenant: str = "initech") -> tuple[str, ...]:
+    provisioning = bench.service.provisioning
+    return await JournaledPools(provisioning.journal, provisioning.registrar).pools_of(tenant)
+
+
+def there(bench: Bench) -> tuple[set[str], set[str], set[str], set[str]]:
+    """Providers and clients of the first pool, then of the second."""
+    pool = second(bench).pool
+    return bench.providers, bench.clients, set(pool.providers), set(pool.clients)
+
+
+async def test_both_clients_are_there_until_the_last_session_of_the_former_pool_has_ended(
+    bench: Bench,
+) -> None:
+    before = await held(bench)
+    now = bench.service.provisioning.clock()
+    proposal = await bench.service.pool_move.propose("initech", "b")
+    assert [(str(s.verb), str(s.resource)) for s in proposal.plan.changes] == [
+        ("create", "provider"),
+        ("create", "client"),
+    ]
+    assert proposal.register == (
+        f"initech-okta: redirect URI {second(bench).url}/oauth2/idpresponse",
+    )
+    assert there(bench)[2:] == (set(), set()), "a plan changes nothing"
+
+    assert isinstance(await bench.service.pool_move.apply(proposal, actor="test"), Done)
+    moved = await held(bench)
+    assert (moved.pool, moved.pools) == ("b", ("b", DEFAULT_POOL))
+    (former,) = moved.retired
+    assert (former.client_id, former.pool) == (before.client_id, DEFAULT_POOL)
+    assert former.retires_at is not None
+    assert former.retires_at >= now + 12 * 3600 + SPARE_S
+    copied = second(bench).pool.providers["initech-okta"].settings
+    original = bench.cloud.cognito.pool.providers["initech-okta"].settings
+    secrets = [each["ProviderDetails"]["client_secret"] for each in (copied, original)]
+    assert secrets[0] == secrets[1]
+    assert copied["AttributeMapping"] == original["AttributeMapping"]
+    assert bench.restrictions.carried == [False, True]
+
+    later = replace(bench.service.provisioning, clock=lambda: now + 13 * 3600 + 60)
+    assert await bench.service.rotation.retire_due() == 0
+    assert await replace(bench.service, provisioning=later).rotation.retire_due() == 1
+    assert there(bench) == (set(), set(), {"initech-okta"}, {moved.client_id})
+    assert (await held(bench)).pools == ("b",)
+    assert await pools_of(bench) == ("b", DEFAULT_POOL), "the same people are known there still"
+    drift = await bench.service.verify("initech", fix=False, actor="test")
+    assert drift is not None
+    assert drift.clean
+
+
+async def test_there_and_back_again(bench: Bench) -> None:
+    first = await held(bench)
+    assert isinstance(await move(bench), Done)
+    assert isinstance(await move(bench, DEFAULT_POOL), Done)
+    back = await held(bench)
+    assert (back.pool, [c.pool for c in back.retired]) == (DEFAULT_POOL, [DEFAULT_POOL, "b"])
+    assert back.client_id != first.client_id
+    assert isinstance(await bench.service.retire("initech", actor="test"), Done)
+    assert there(bench) == ({"initech-okta"}, {back.client_id}, set(), set())
+    run = await bench.service.provisioning.journal.latest("initech")
+    assert run is not None
+    (kept,) = run.request["providers"]
+    assert kept["marker"] in bench.cloud.cognito.pool.providers["initech-okta"].identifiers
+
+
+async def test_a_move_is_taken_back_by_its_run_and_people_are_still_known_by_both(
+    bench: Bench,
+) -> None:
+    before, was = await held(bench), there(bench)
+    outcome = await move(bench)
+    assert isinstance(outcome, Done)
+    assert await bench.service.roll_back("initech", outcome.run) is RunState.ROLLED_BACK
+    assert (await held(bench), there(bench)) == (before, was)
+    assert set(await pools_of(bench)) == {DEFAULT_POOL, "b"}
+    again = await move(bench)
+    assert isinstance(again, Done)
+
+
+async def test_what_is_named_in_the_document_goes_along(bench: Bench) -> None:
+    body = (await bench.body("hooli")).model_copy(update={"pool": DEFAULT_POOL})
+    assert isinstance(await bench.apply("hooli", body), Done)
+    assert isinstance(await move(bench, tenant="hooli"), Done)
+    stored = await bench.tenants.get("hooli")
+    assert stored is not None
+    assert stored.document.pool == "b"
+    changed = (await bench.body("hooli", hosts=["hooli.localhost", "two.localhost"])).model_copy(
+        update={"pool": "b"}
+    )
+    assert isinstance(await bench.apply("hooli", changed, update=True), Done)
+    assert isinstance(await bench.service.retire("hooli", actor="test"), Done)
+    assert "hooli-okta" not in bench.providers, "the change has not forgotten the former pool"
+
+
+async def test_destroying_ends_what_is_in_both_pools(bench: Bench) -> None:
+    await move(bench)
+    assert isinstance(await bench.service.destroy("initech", actor="test"), Done)
+    assert there(bench) == (set(), set(), set(), set())
+    assert await bench.left_behind() == {}
+
+
+async def test_what_is_missing_in_the_former_pool_is_told(bench: Bench) -> None:
+    former = await held(bench)
+    await move(bench)
+    del bench.cloud.cognito.pool.clients[former.client_id]
+    bench.cloud.cognito.pool.providers.pop("initech-okta")
+    drift = await bench.service.verify("initech", fix=False, actor="test")
+    assert drift is not None
+    assert [p.where for p in drift.problems] == ["client", "providers.initech-okta"]
+
+
+async def test_what_somebody_else_has_in_the_other_pool_is_not_taken(bench: Bench) -> None:
+    theirs = bench.cloud.cognito.pool.providers["initech-okta"]
+    second(bench).pool.providers["initech-okta"] = theirs
+    (told,) = await problems(bench)
+    assert told.startswith("exists providers.initech-okta")
+
+
+async def test_why_a_tenant_is_not_moved(bench: Bench) -> None:
+    assert await problems(bench, DEFAULT_POOL) == [
+        "conflict pool: initech lives in pool default already"
+    ]
+    assert await problems(bench, "c") == ["invalid pool: c is none of default, b"]
+    assert await problems(bench, tenant="hooli") == ["not_found tenant: hooli is not provisioned"]
+    second(bench).pool.case_sensitive = not bench.cloud.cognito.pool.case_sensitive
+    (told,) = await problems(bench)
+    assert "do not agree on whether case counts" in told
+    second(bench).pool.case_sensitive = bench.cloud.cognito.pool.case_sensitive
+    provider = bench.cloud.cognito.pool.providers.pop("initech-okta")
+    (told,) = await problems(bench)
+    assert told == (
+        "invalid providers.initech-okta: is not in pool default any more: provision it again"
+    )
+    bench.cloud.cognito.pool.providers["initech-okta"] = provider
+    for _ in range(MAX_RETIRED):
+        assert isinstance(await bench.service.rotate("initech", actor="test"), Done)
+    (told,) = await problems(bench)
+    assert "retire them first" in told
+
+
+async def test_a_tenant_with_users_of_the_pool_stays(bench: Bench) -> None:
+    body = await bench.body("hooli")
+    own = {"kind": "cognito"}
+    both = body.model_validate(
+        {
+            **body.model_dump(mode="json", exclude={"provider"}, exclude_unset=True),
+            "providers": [own],
+        }
+    )
+    assert isinstance(await bench.apply("hooli", both), Done)
+    told = await problems(bench, tenant="hooli")
+    assert any("users of the pool itself cannot be moved" in each for each in told)
+
+
+async def test_who_cannot_be_carried_along_keeps_the_tenant_where_it_is(bench: Bench) -> None:
+    before, was = await held(bench), there(bench)
+    bench.restrictions.fails = 1
+    outcome = await move(bench)
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.state) == ("unavailable", RunState.ROLLED_BACK)
+    assert (await held(bench), there(bench)) == (before, was)
+
+
+async def test_what_stands_is_carried_before_the_switch(bench: Bench) -> None:
+    seen: list[str] = []
+
+    class LooksOn:
+        async def carry(self, tenant: str, *, moved: bool) -> int:
+            seen.append((await held(bench)).pool)
+            assert "b" in await pools_of(bench), "who is blocked from now on is blocked in both"
+            return await bench.restrictions.carry(tenant, moved=moved)
+
+    pool_move = replace(bench.service, restrictions=LooksOn()).pool_move
+    outcome = await pool_move.apply(await pool_move.propose("initech", "b"), actor="test")
+    assert isinstance(outcome, Done)
+    assert seen == [DEFAULT_POOL, "b"]
+    run = await bench.service.provisioning.journal.run(outcome.run)
+    assert run is not None
+    assert run.kind is RunKind.MOVE
+    actions = [step.action for step in run.steps]
+    assert actions.index(Action.CARRY_BLOCKS) < actions.index(Action.PUT_CREDENTIALS)
+
+
+async def test_what_a_dead_process_left_is_carried_later(bench: Bench) -> None:
+    await move(bench)
+    pool_move = bench.service.pool_move
+    assert await pool_move._between_pools() == ["initech"]
+    bench.restrictions.fails = 1
+    await pool_move._carry_quietly("initech")
+    await pool_move._carry_quietly("initech")
+    assert bench.restrictions.carried == [False, True, True]
+    await bench.service.retire("initech", actor="test")
+    assert await pool_move._between_pools() == []
+
+
+async def test_of_two_moves_at_once_one_is_refused(bench: Bench) -> None:
+    stale = await bench.service.pool_move.propose("initech", "b")
+    assert isinstance(await move(bench), Done)
+    outcome = await bench.service.pool_move.apply(stale, actor="test")
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "conflict"
+    with pytest.raises(ValueError, match="with problems"):
+        await bench.service.pool_move.apply(
+            await bench.service.pool_move.propose("initech", "c"), actor="test"
+        )
+
+
+# --- the crash matrix -----------------------------------------------------------------------------
+
+
+async def moved_or_not(bench: Bench, former: ClientCredentials, *, moved: bool) -> None:
+    """Both pools hold all of the move, or the tenant is where it was and nothing is left."""
+    now = await held(bench)
+    providers, clients, of_second, clients_of_second = there(bench)
+    assert providers == {"initech-okta"}
+    assert former.client_id in clients
+    if moved:
+        assert (now.pool, of_second) == ("b", {"initech-okta"})
+        assert clients_of_second == {now.client_id}
+        secret = second(bench).pool.clients[now.client_id].secret
+        assert now.client_secret.reveal() == secret
+    else:
+        assert (now, of_second, clients_of_second) == (former, set(), set())
+
+
+@pytest.mark.parametrize("step", ["create_provider", "create_client"])
+async def test_faults_of_a_move(tmp_path: Path, step: str) -> None:
+    async with Bench(tmp_path, second="b") as bench:
+        assert isinstance(await bench.apply(), Done)
+        for name in FAULTS:
+            former = await held(bench)
+            aside: Any = FAULTS[name]
+            # The faults are planned at the first pool of a cloud: here the second is meant.
+            aside(_SecondFirst(bench), COGNITO_STEPS[step])
+            outcome = await move(bench)
+            second(bench).control.faults.clear()
+            await until_settled(bench)
+            await moved_or_not(bench, former, moved=isinstance(outcome, Done))
+            if isinstance(outcome, Done):
+                rolled = await bench.service.roll_back("initech", outcome.run)
+                assert rolled is RunState.ROLLED_BACK
+
+
+class _SecondFirst:
+    """A bench whose faults are the second pool's."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.cloud = type("Cloud", (), {"cognito": second(bench)})
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_faults_of_the_registry_in_a_move(tmp_path: Path, *, after: bool) -> None:
+    made: list[FaultyRegistrar] = []
+
+    def wrap(registrar: Registrar) -> Registrar:
+        made.append(FaultyRegistrar(registrar))
+        return made[-1]
+
+    async with Bench(tmp_path, second="b", wrap_registrar=wrap) as bench:
+        assert isinstance(await bench.apply(), Done)
+        former = await held(bench)
+        made[0].method, made[0].after, made[0].times = "put_credentials", after, 1
+        assert isinstance(await move(bench), Failed)
+        await until_settled(bench)
+        await moved_or_not(bench, former, moved=False)
+
+
+KILLS = [
+    f"{write}:{number}:{side}"
+    for number in range(1, 5)
+    for write in ("intend", "settle")
+    for side in ("before", "after")
+] + ["move:done:before", "move:done:after"]
+
+
+async def test_killed_between_any_two_writes_of_a_move_and_of_its_end(tmp_path: Path) -> None:
+    async with Bench(tmp_path, hold_s=HOLD_S, second="b") as bench, crash_server() as process:
+        assert isinstance(await bench.apply(), Done)
+        former = await held(bench)
+        for point in KILLS:
+            killed = await run_cell(process, bench, "initech", point, kind="move")
+            assert killed["killed"], point
+            await until_settled(bench)
+            await moved_or_not(bench, former, moved=point == "move:done:after")
+        for point in ("intend:1:after", "settle:2:before", "settle:3:before", "move:done:before"):
+            killed = await run_cell(process, bench, "initech", point, kind="retire")
+            assert killed["killed"], point
+            await until_settled(bench)
+            present = await held(bench)
+            away, home = (second(bench), bench.cloud.cognito)
+            if present.pool == DEFAULT_POOL:
+                away, home = home, away
+            assert (set(away.pool.clients), set(away.pool.providers)) == (
+                {present.client_id},
+                {"initech-okta"},
+            )
+            assert (home.pool.clients, home.pool.providers) == ({}, {}), point
+            back = DEFAULT_POOL if present.pool == "b" else "b"
+            assert isinstance(await move(bench, back), Done)
+
+
+async def test_a_pool_that_refuses_to_be_read_is_told(bench: Bench) -> None:
+    from gateway.cognito.api import CognitoRejectedError
+
+    second(bench).control.faults.plan(
+        "DescribeUserPool", faults.fail(ApiError("AccessDeniedException", "no"))
+    )
+    with pytest.raises(CognitoRejectedError, match="no"):
+        await bench.service.pool_move.propose("initech", "b")
+    bench.service.provisioning.pools.by_name.pop("b")  # type: ignore[attr-defined]  # a configuration without it
+    with pytest.raises(UnavailableError):
+        bench.service.provisioning.pools.named("b")
