@@ -16,6 +16,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, settings
 
 from demo.world import World
+from gateway.sessions.embedded import EmbeddedValkey
+from tests.database.postgres import postgres
 from tests.support.browserless import Person
 from tests.support.policy import PolicyWorld
 from tests.support.world import RunningWorld
@@ -32,6 +34,8 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
+__all__ = ["postgres"]
+
 pytest_plugins = ["tests.meter", "tests.order", "tests.unclosed"]
 
 
@@ -46,6 +50,14 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """One for all rooms, which empty it before each test."""
+    store = EmbeddedValkey.start(tmp_path_factory.mktemp("valkey"))
+    yield store
+    store.stop()
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from gateway.sessions.directory import StoreDirectory
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.database import TenantDatabase
 from tests.database.fixtures import config_with
-from tests.sessions.conftest import redis, ring, valkey
+from tests.sessions.conftest import redis, ring
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from gateway.sessions.connection import RedisClient
     from tests.admin.conftest import Api, Clock
 
-__all__ = ["redis", "ring", "valkey"]
+__all__ = ["redis", "ring"]
 PARAMETERS = {"list_sessions": "&tenant=acme", "list_app_passwords": "&tenant=acme"}
 """What a list asks for besides its cursor."""
 POSITIONS = (

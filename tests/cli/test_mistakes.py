@@ -13,13 +13,10 @@ import pytest
 
 from gateway.config.environment import ENV_PREFIX
 from tests.cli.mistakes import MISTAKES, SECRET, Place, rows
-from tests.database.fixtures import postgres
 from tests.sessions import servers
 
 if TYPE_CHECKING:
     from tests.database.postgres import Postgres
-
-__all__ = ["postgres"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "operator" / "error-messages.md"
 CLASS_NAME = re.compile(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)*(?:Error|Exception|Timeout)\b")

@@ -25,7 +25,7 @@ from tests.admin.rooms import Tenants
 from tests.admin.test_dispatch import TENANT
 from tests.admin.test_dry_run import Directory, directory, registry
 from tests.database.template import config_with
-from tests.sessions.conftest import redis, valkey
+from tests.sessions.conftest import redis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from gateway.sessions.connection import RedisClient
 
-__all__ = ["api", "clock", "database", "directory", "redis", "registry", "valkey"]
+__all__ = ["api", "clock", "database", "directory", "redis", "registry"]
 
 HOST = "console.example.com"
 ORIGIN = f"https://{HOST}"

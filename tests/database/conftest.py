@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.database.fixtures import database, database_url, postgres
+from tests.database.fixtures import database, database_url
 
-__all__ = ["database", "database_url", "postgres"]
+__all__ = ["database", "database_url"]

@@ -10,7 +10,6 @@ import pytest
 
 from gateway.database.engine import Database, open_database
 from gateway.keys import ring as keys
-from tests.database.postgres import Postgres, postgres
 from tests.database.template import config_with, embedded_database, postgresql_database
 
 if TYPE_CHECKING:
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.keys.ring import Key
+    from tests.database.postgres import Postgres
 
-__all__ = ["config_with", "database", "database_keys", "database_url", "postgres"]
+__all__ = ["config_with", "database", "database_keys", "database_url"]
 
 
 def database_keys() -> Callable[[], Sequence[Key]]:

@@ -18,7 +18,6 @@ from gateway.config.model import load_config
 from gateway.database.engine import open_database
 from gateway.keys import ring as keys
 from gateway.sessions.embedded import EmbeddedValkey
-from tests.database.fixtures import postgres
 from tests.database.rows import everything, fill
 from tests.database.test_migrations import NextRelease
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.database.postgres import Postgres
-
-__all__ = ["postgres"]
 
 OPERATOR = Path(__file__).parents[2] / "docs" / "operator"
 NEEDS_A_SERVER = ("gateway health", "gateway serve", "gateway blocks")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.database.fixtures import database, database_url, postgres
+from tests.database.fixtures import database, database_url
 from tests.hooks.world import http
 
-__all__ = ["database", "database_url", "http", "postgres"]
+__all__ = ["database", "database_url", "http"]

@@ -32,7 +32,6 @@ from tests.sessions.conftest import (
     redis,
     ring,
     sessions,
-    valkey,
 )
 from tests.sessions.test_store import child_of
 
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from gateway.sessions.connection import RedisClient
     from gateway.sessions.store import RedisSessions
 
-__all__ = ["clock", "login", "redis", "ring", "sessions", "valkey"]
+__all__ = ["clock", "login", "redis", "ring", "sessions"]
 
 ALL = frozenset({"user.created", "user.updated", "user.signed_in", "user.deprovisioned"})
 NOW = 1_800_000_000.0

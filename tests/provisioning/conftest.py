@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.database.fixtures import database, database_url, postgres
+from tests.database.fixtures import database, database_url
 from tests.provisioning.models import read_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["database", "database_url", "postgres"]
+__all__ = ["database", "database_url"]
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from tests.database.fixtures import database, database_url, postgres
-from tests.sessions.conftest import clock, login, redis, ring, sessions, valkey
+from tests.database.fixtures import database, database_url
+from tests.sessions.conftest import clock, login, redis, ring, sessions
 
 __all__ = [
     "clock",
     "database",
     "database_url",
     "login",
-    "postgres",
     "redis",
     "ring",
     "sessions",
-    "valkey",
 ]

@@ -10,12 +10,12 @@ from sqlalchemy import insert, select, update
 from gateway.database.schema import blocks, disabled_users
 from gateway.revocation.api import DisabledUser
 from gateway.revocation.disabled_users import SqlDisabledUsers
-from tests.database.fixtures import database, database_url, postgres
+from tests.database.fixtures import database, database_url
 
 if TYPE_CHECKING:
     from gateway.database.engine import Database
 
-__all__ = ["database", "database_url", "postgres"]
+__all__ = ["database", "database_url"]
 
 
 async def lift(database: Database, *names: str) -> None:

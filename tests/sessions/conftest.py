@@ -27,24 +27,18 @@ from gateway.keys import ring as keys
 from gateway.revocation.restore import Markers
 from gateway.sessions.api import LoginConsumed, NewSession, SessionCreated
 from gateway.sessions.connection import RedisClient, Target, client_to
-from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.store import RedisSessions
-from tests.database.fixtures import database, database_url, postgres
+from tests.database.fixtures import database, database_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
-__all__ = ["database", "database_url", "postgres"]
+    from gateway.sessions.embedded import EmbeddedValkey
+
+__all__ = ["database", "database_url"]
 
 HOST = "acme.example.com"
 CHILD = "app.acme.example.com"
-
-
-@pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
-    store = EmbeddedValkey.start(tmp_path_factory.mktemp("valkey"))
-    yield store
-    store.stop()
 
 
 @pytest.fixture

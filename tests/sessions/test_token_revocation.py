@@ -20,12 +20,10 @@ from tests.sessions.conftest import (
     database,
     database_url,
     login,
-    postgres,
     redis,
     ring,
     sessions,
     tenant,
-    valkey,
 )
 
 if TYPE_CHECKING:
@@ -41,11 +39,9 @@ __all__ = [
     "database",
     "database_url",
     "login",
-    "postgres",
     "redis",
     "ring",
     "sessions",
-    "valkey",
 ]
 
 

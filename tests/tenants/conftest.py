@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.database.fixtures import database, database_url, postgres
-from tests.sessions.conftest import redis, valkey
+from tests.database.fixtures import database, database_url
+from tests.sessions.conftest import redis
 
-__all__ = ["database", "database_url", "postgres", "redis", "valkey"]
+__all__ = ["database", "database_url", "redis"]

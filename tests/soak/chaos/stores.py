@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from demo.processes import free_port
-from tests.database.postgres import _binaries, _die_with_parent, _roomy_memory, _user
+from tests.database.postgres import _binaries, _die_with_parent, _user
 from tests.sessions import servers
+from tests.support.memory_folder import make_folder, remove_folder
 from tests.support.small_disk import NOBODY, SmallDisk
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Valkey:
     def __init__(self, folder: Path, network: Network, *, small_disks: bool) -> None:
         self._artifacts, self._network = folder, network
         # Its own, since whoever is no user of ours has to get in; pytest's folders are closed.
-        self.folder = Path(tempfile.mkdtemp(prefix="gateway-chaos-", dir=_roomy_memory()))
+        self.folder = make_folder("gateway-chaos-")
         self.folder.chmod(0o711)
         self.servers: dict[str, servers.Server] = {}
         self.watchers: dict[str, servers.Server] = {}
@@ -179,7 +179,7 @@ class Valkey:
                 shutil.copy(seen, self._artifacts / f"{name}.log")
         for disk in self.disks.values():
             disk.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
 
 class PostgresServer:
@@ -189,7 +189,7 @@ class PostgresServer:
         self.name, self.port = name, free_port()
         self._log = artifacts / f"{name}.log"
         """Beside the history, so that it is there however the run ends."""
-        self.root = Path(tempfile.mkdtemp(prefix="gateway-chaos-", dir=_roomy_memory()))
+        self.root = make_folder("gateway-chaos-")
         if os.geteuid() == 0:
             os.chown(self.root, NOBODY, NOBODY)
         self.disk = SmallDisk(self.root, size_bytes=POSTGRES_DISK_BYTES) if small_disk else None
@@ -310,7 +310,7 @@ class PostgresServer:
         self.crash()
         if self.disk is not None:
             self.disk.close()
-        subprocess.run(["rm", "-rf", str(self.root)], check=False)
+        remove_folder(self.root)
 
 
 class Postgres:
