@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import gc
 import ipaddress
 import os
 from typing import TYPE_CHECKING
 
+import botocore.session
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 # AWS's library would ask the machine for the credentials of its role.
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+# It reads its description of Cognito (a megabyte of JSON) for each session anew; a process of the
+# gateway has one session, and one that runs tests has hundreds.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # A busy machine takes longer; a property is about what comes out.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
