@@ -14,7 +14,10 @@ pytestmark = pytest.mark.filterwarnings(
 """The load's connections to replicas that were stopped are collected while they close."""
 
 
-async def test_nothing_that_was_sent_after_an_acknowledgement_is_allowed_push_or_no_push() -> None:
+async def test_nothing_sent_after_an_acknowledgement_is_allowed_whether_a_push_comes_or_not() -> (
+    None
+):
+    """In time, not at all, or late."""
     result = await under_load(SMALL)
     assert result.kept, str(result)
     assert result.account.allowed > 100

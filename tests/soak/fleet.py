@@ -163,9 +163,11 @@ class Fleet:
         staleness_s: float = 2.0,
         min_replicas: int = 0,
         within: Sequence[Sequence[str]] = (),
+        last_redis_url: str = "",
     ) -> None:
         """``within``: for each replica what a command begins with that runs in another network
-        namespace; it listens at Unix sockets then.
+        namespace; it listens at Unix sockets then. ``last_redis_url``: the last replica's own way
+        to the same store.
         """
         self.folder, self.redis_url, self.replicas, self.workers = (
             folder,
@@ -175,6 +177,7 @@ class Fleet:
         )
         self.staleness_s, self.min_replicas = staleness_s, min_replicas
         self._within = within or [()] * replicas
+        self._last_redis_url = last_redis_url or redis_url
         self.account = Account()
         self.people: list[Person] = []
         self.check_ports: list[int | str] = []
@@ -215,7 +218,8 @@ class Fleet:
                     name: str(self.folder / f"{name}-{number}.sock") if within else free_port()
                     for name in ("check", "public", "admin")
                 }
-                self._serve("auth", ports, within)
+                last = number == len(self._within) - 1
+                self._serve("auth", ports, within, self._last_redis_url if last else "")
                 self.check_ports.append(ports["check"])
                 self.public_ports.append(ports["public"])
             for port in (self.admin_port, *self.check_ports):
@@ -234,7 +238,13 @@ class Fleet:
         assert made is not None
         return made.presented.reveal()
 
-    def _serve(self, role: str, ports: Mapping[str, int | str], within: Sequence[str] = ()) -> None:
+    def _serve(
+        self,
+        role: str,
+        ports: Mapping[str, int | str],
+        within: Sequence[str] = (),
+        redis_url: str = "",
+    ) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
         environment |= {
             f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}"
@@ -242,6 +252,8 @@ class Fleet:
             else f"unix:{port}"
             for name, port in ports.items()
         }
+        if redis_url:
+            environment["GATEWAY_REDIS__URL"] = redis_url
         workers = ["--workers", str(self.workers)] if role == "auth" else []
         with (self.folder / f"{role}-{len(self.processes)}.log").open("wb") as log:
             self.processes.append(
@@ -427,6 +439,26 @@ class Fleet:
                 await asyncio.sleep(
                     pause_s if status in {200, 401, 403} else max(pause_s, OUTAGE_PAUSE_S)
                 )
+
+    async def ask_everywhere(self, person: Person) -> None:
+        """Every session of the person by every replica, over more connections than it has
+        workers.
+        """
+
+        async def one(port: int | str) -> None:
+            connection = Connection(port)
+            try:
+                for cookie in person.cookies:
+                    sent = time.monotonic()
+                    await connection.send(cookie)
+                    async with asyncio.timeout(30):
+                        self.note(person, sent, *await connection.answer())
+            finally:
+                await connection.close()
+
+        await asyncio.gather(
+            *(one(port) for port in self.check_ports for _ in range(4 * self.workers))
+        )
 
     def note(self, person: Person, sent: float, status: int, answer: bytes = b"") -> None:
         account = self.account

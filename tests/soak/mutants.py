@@ -50,6 +50,9 @@ class Mutant:
     new: str
     tests: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.guarantee}: {self.name}  ({self.file})"
+
 
 def guarantees() -> dict[str, list[str]]:
     """Heading → the tests that hold it."""
@@ -133,19 +136,20 @@ def fails_unchanged(mutants: Sequence[Mutant]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/soak mutants", description=__doc__)
-    parser.add_argument("names", nargs="*", help="mutants whose name or guarantee holds this text")
+    parser.add_argument(
+        "names", nargs="*", help="mutants whose guarantee, name or file holds this text"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args(arguments)
     chosen = [
         mutant
         for mutant in table()
-        if not options.names
-        or any(name in f"{mutant.guarantee}: {mutant.name}" for name in options.names)
+        if not options.names or any(name in str(mutant) for name in options.names)
     ]
     if options.list:
         for mutant in chosen:
-            print(f"{mutant.guarantee}: {mutant.name}  ({mutant.file})")
+            print(mutant)
         return 0
 
     if said := fails_unchanged(chosen):

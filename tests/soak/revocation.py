@@ -66,6 +66,10 @@ SMALL = Size(
 )
 MARGIN_S = 0.25
 """Beyond a staleness, for everything that is not waiting."""
+HELD_S = 0.3
+"""How late a replica hears: of a revocation; and of the reply to a frozen worker's read, which
+arrives while the worker stands still.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +116,28 @@ class Result:
 
 
 @contextlib.asynccontextmanager
-async def single(size: Size) -> AsyncIterator[tuple[Fleet, servers.Server]]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with servers.running(folder / "valkey") as server:
-            async with Fleet(
-                folder / "fleet",
+async def single(size: Size) -> AsyncIterator[tuple[Fleet, servers.Server, servers.Relay]]:
+    """The relay is the last replica's way to the store."""
+    with tempfile.TemporaryDirectory() as name, servers.running(Path(name) / "valkey") as server:
+        async with (
+            servers.relay(server.port) as far,
+            Fleet(
+                Path(name) / "fleet",
                 f"redis://127.0.0.1:{server.port}",
                 replicas=size.replicas,
                 workers=size.workers,
-            ) as fleet:
-                await fleet.log_in(size.people, sessions_each=size.sessions_each)
-                yield fleet, server
+                last_redis_url=f"redis://127.0.0.1:{far.port}",
+            ) as fleet,
+        ):
+            await fleet.log_in(size.people, sessions_each=size.sessions_each)
+            yield fleet, server, far
 
 
 async def under_load(size: Size) -> Result:
-    """Nothing is wrong; then the push channel is cut again and again."""
-    async with single(size) as (fleet, server):
+    """Nothing is wrong; then the push channel is cut again and again; then one replica hears
+    everything late, and is asked at the moment of the acknowledgement.
+    """
+    async with single(size) as (fleet, server, far):
         # A primary is trusted after a staleness.
         await asyncio.sleep(fleet.staleness_s + 1)
         fleet.load(size.connections, pause_s=size.pause_s)
@@ -144,8 +153,10 @@ async def under_load(size: Size) -> Result:
         cutting.cancel()
         await asyncio.sleep(0.5)
         await fleet.rest()
+        late_push = [await _revoke_behind(fleet, far) for _ in range(size.disturbed)]
         late = sum(
-            took > fleet.staleness_s + MARGIN_S for took in [*(took for took, _ in usual), *cut]
+            took > fleet.staleness_s + MARGIN_S
+            for took in [*(took for took, _ in usual), *cut, *late_push]
         )
         lines = (
             (
@@ -159,8 +170,25 @@ async def under_load(size: Size) -> Result:
             ),
             f"asked to answered, with the audit log: {quantiles([took for took, _ in usual])}",
             f"{len(cut)} with the push channel cut: {quantiles(cut)}",
+            f"{len(late_push)} with a replica that hears late: {quantiles(late_push)}",
         )
         return Result("under load", lines, fleet.account, late)
+
+
+async def _revoke_behind(fleet: Fleet, far: servers.Relay) -> float:
+    """Seconds to the acknowledgement. Every worker has the sessions in its memory; those of the
+    last replica hear of the end after ``HELD_S``, well within their leases.
+    """
+    person = fleet.fresh_person()
+    await fleet.store_answers()
+    await fleet.ask_everywhere(person)
+    far.delay_s = HELD_S
+    try:
+        _, took, _ = await fleet.revoke(person)
+        await fleet.ask_everywhere(person)
+    finally:
+        far.delay_s = 0.0
+    return took
 
 
 async def saturated(size: Size) -> Result:
@@ -195,12 +223,6 @@ async def _cut_push(server: servers.Server) -> None:
     while True:
         await asyncio.to_thread(server.ask, "CLIENT", "KILL", "TYPE", "pubsub")
         await asyncio.sleep(0.02)
-
-
-HELD_S = 0.3
-"""How long the reply to a frozen worker's read is on its way: it arrives while the worker stands
-still.
-"""
 
 
 async def frozen(size: Size) -> Result:
