@@ -38,6 +38,9 @@ def test_six_tabs_that_are_restored_at_once_all_arrive(
     first.goto(origin + "/")
     sign_in(first, "alice@acme.test")
     expect(first.locator("#person")).to_contain_text("alice@acme.test")
+    # Chromium opens six connections to a host, and a request of this page that is still on its way
+    # would hold one of them for as long as the ingress stands still.
+    first.goto("about:blank")
     profile.clear_cookies(domain="acme.localhost")
     profile.clear_cookies(domain="login.localhost")
     tabs = [profile.new_page() for _ in range(6)]
@@ -61,7 +64,7 @@ def test_six_tabs_that_are_restored_at_once_all_arrive(
             first.wait_for_timeout(10)
     finally:
         os.kill(ingress, signal.SIGCONT)
-    assert len(sent) == len(tabs)
+    assert sent == set(range(len(tabs)))
     for number, tab in enumerate(tabs):
         expect(tab.locator("#person")).to_contain_text("alice@acme.test")
         assert tab.url == f"{origin}/tab/{number}"

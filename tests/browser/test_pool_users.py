@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from tests.browser.test_onboarding import call, until_known
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from playwright.sync_api import Page
 
     from tests.support.world import RunningWorld
@@ -21,6 +23,18 @@ def sign_in(page: Page, name: str, password: str) -> None:
     page.locator("input[name=username]").fill(name)
     page.locator("input[name=password]").fill(password)
     page.get_by_role("button", name="Sign in").click()
+
+
+def in_at_last(page: Page, name: str, password: str, press: Callable[[], None]) -> None:
+    """``press`` sends the form that is open. For 70 minutes after a revocation, also of everybody
+    when a former tenant of this id was deleted (a test before may have), Cognito's word is not
+    enough that a user of the pool has signed in anew: the login goes through /logout once.
+    """
+    asked = page.url
+    press()
+    page.wait_for_url(lambda url: url != asked)
+    if page.locator("input[name=password]").count():
+        sign_in(page, name, password)
 
 
 def test_a_user_of_the_pool_is_created_signs_in_and_is_out_when_disabled(
@@ -57,7 +71,8 @@ def test_a_user_of_the_pool_is_created_signs_in_and_is_out_when_disabled(
         page.goto(home)
         sign_in(page, "paula@initech.test", created["temporary_password"])
         page.get_by_label("New password").fill(OWN)
-        page.get_by_role("button", name="Change password").click()
+        button = page.get_by_role("button", name="Change password")
+        in_at_last(page, "paula@initech.test", OWN, button.click)
         # In no group of the tenant's: signed in, and denied.
         expect(page.get_by_text("paula@initech.test").first).to_be_visible()
         assert page.locator("#person").count() == 0
@@ -66,7 +81,12 @@ def test_a_user_of_the_pool_is_created_signs_in_and_is_out_when_disabled(
         assert (status, changed["user"]["groups"]) == (200, ["staff"])
         page.context.clear_cookies()
         page.goto(home)
-        sign_in(page, "paula@initech.test", OWN)
+        in_at_last(
+            page,
+            "paula@initech.test",
+            OWN,
+            lambda: sign_in(page, "paula@initech.test", OWN),
+        )
         expect(page.locator("#person")).to_contain_text("paula@initech.test")
 
         status, out = call(fronted, "POST", f"{user}/disable", {"reason": "left"})
