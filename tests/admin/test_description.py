@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from tests.admin.conftest import Api
 
 EXAMPLES = 4
-"""Per operation and phase, the same ones at each run: a thousand requests in all."""
+"""Per operation and phase, the same ones at each run: with those that the coverage phase derives
+from the description, some ten thousand requests.
+"""
 
 
 async def test_schemathesis_finds_nothing(api: Api, aiohttp_client: AiohttpClient) -> None:
