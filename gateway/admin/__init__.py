@@ -34,6 +34,7 @@ from gateway.admin.routes.records import AuditRoutes, ExplainRoutes
 from gateway.admin.routes.revocations import RevocationRoutes
 from gateway.admin.routes.rotation import RotationRoutes
 from gateway.admin.routes.sessions import BlockRoutes, SessionRoutes
+from gateway.admin.routes.setup_links import SetupLinkRoutes
 from gateway.admin.routes.tenant_batch import TenantBatchRoutes
 from gateway.admin.routes.tenants import TenantRoutes
 from gateway.http.rate_limit import RateLimit
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from gateway.provisioning.service import Onboarding
     from gateway.revocation.blocks import BlockDirectory
     from gateway.sessions.api import Revoker, SessionDirectory
+    from gateway.setup.services import SetupServices
     from gateway.tenants.api import Explainer, LoginTests, TenantRecords, TenantRehearsals
     from gateway.tenants.batch import TenantBatches
 
@@ -106,6 +108,7 @@ class AdminServices:
     members: Members | None = None
     connections: ConnectionWatch | None = None
     mailer: Mailer | None = None
+    setup: SetupServices | None = None
     hook_targets: Callable[[str], Sequence[HookTarget]] = _no_targets
     """Of a tenant, one for each provider: what can still lift its blocks."""
     is_tenant: IsTenant = _whoever
@@ -118,6 +121,8 @@ class AdminServices:
     """Whose people are operators of the console: only operators change it."""
     exposed: bool = False
     """Whether other machines reach the listener: then nothing is served while no key exists."""
+    clock: Callable[[], float] = time.time
+    """UTC epoch seconds."""
     monotonic: Callable[[], float] = time.monotonic
     new_hook_secret: Callable[[], str] = field(default=lambda: secrets.token_urlsafe(32))
     new_request_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
@@ -173,6 +178,8 @@ def admin_routes(
         routes += ConnectionRoutes(services.connections, services.is_tenant).routes()
     if services.mailer is not None:
         routes += MailRoutes(services.mailer).routes()
+    if services.setup is not None and services.tenants is not None:
+        routes += SetupLinkRoutes(services.setup, services.tenants, services.clock).routes()
     return (*routes, *services.more)
 
 

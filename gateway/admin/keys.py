@@ -28,6 +28,8 @@ class AdminKey:
     """No key at all: somebody signed in at the console. ``id`` is their ``sub``."""
     console_link: bool = False
     """No key at all: whoever opened the one-time link ``id``."""
+    setup: bool = False
+    """No key at all: the holder of a setup link. ``id`` is the link's and their e-mail address."""
     within: tuple[str, ...] = ()
     """Globs of tenant ids: it may list the tenants that they are for, and nothing else."""
 
@@ -41,6 +43,8 @@ class AdminKey:
             return f"console-link:{self.id}"
         if self.person:
             return f"person:{self.id}"
+        if self.setup:
+            return f"setup:{self.id}"
         return f"local:{self.name}" if self.local else f"key:{self.id}"
 
 

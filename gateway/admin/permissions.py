@@ -95,6 +95,13 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "replay_message": (Scope.HOOKS, Binding.OWN),
     "create_console_link": (Scope.OPERATOR, Binding.UNBOUND),
     "end_console_links": (Scope.OPERATOR, Binding.UNBOUND),
+    "create_setup_link": (Scope.SETUP_WRITE, Binding.PATH),
+    "list_setup_links": (Scope.SETUP_WRITE, Binding.PATH),
+    "get_setup_link": (Scope.SETUP_WRITE, Binding.PATH),
+    "revoke_setup_link": (Scope.SETUP_WRITE, Binding.PATH),
+    "replace_setup_link": (Scope.SETUP_WRITE, Binding.PATH),
+    "approve_setup_link": (Scope.SETUP_APPROVE, Binding.UNBOUND),
+    "return_setup_link": (Scope.SETUP_APPROVE, Binding.UNBOUND),
     "create_probes": (Scope.DOCTOR, Binding.UNBOUND),
     "get_probes": (Scope.DOCTOR, Binding.UNBOUND),
 }

@@ -59,6 +59,7 @@ COMMANDS = {
     ),
     "admin-keys": ("gateway.cli.admin_keys", "Bearer keys of the admin API."),
     "ingress": ("gateway.cli.ingress", "Render an ingress configuration, or probe a live one."),
+    "setup-links": ("gateway.cli.setup_links", "Send customers links to connect themselves."),
     "doctor": ("gateway.cli.doctor", "Examine the Cognito user pool."),
 }
 """Name of the group → module that defines ``command``, and its one line of help."""

@@ -200,8 +200,8 @@ def render_command(
     if force and output is None:
         raise SiteError("--force: needs --output")
     config = load_config(Path(config_path))
-    if pages is not None and config.console.host is None:
-        raise SiteError("--pages: needs console.host")
+    if pages is not None and not config.has_pages:
+        raise SiteError("--pages: needs console.host or setup.enabled")
     default, by_host = _upstreams(upstreams)
     known = (
         (*_hosts(config.tenants.directory), *asyncio.run(_hosts_in_sql(config_path)))

@@ -31,6 +31,7 @@ from gateway.config.audit import Audit
 from gateway.config.console import Console
 from gateway.config.environment import ENV_PREFIX, Environment, check_names, origin, variable
 from gateway.config.renamed import GATEWAY_KEYS
+from gateway.config.setup import Setup
 from gateway.config.types import (
     DEFAULT_HEADERS,
     VISIBLE,
@@ -159,7 +160,7 @@ class Listen(Model):
     hooks: ListenAddress = "127.0.0.1:8083"
     admin: ListenAddress = "127.0.0.1:8082"
     pages: ListenAddress = "127.0.0.1:8084"
-    """Used only with ``console.host``."""
+    """Used only with ``console.host`` or ``setup.enabled``."""
 
 
 class Ingress(Model):
@@ -475,6 +476,7 @@ class Config(BaseSettings):
     hooks: Hooks = Hooks()
     console: Console = Console()
     mail: Mail = Mail()
+    setup: Setup = Setup()
     canary: Canary = Canary()
     audit: Audit = Audit()
     log: Log = Log()
@@ -525,6 +527,9 @@ class Config(BaseSettings):
             msg = "login_host cannot be one of shared_hosts"
             raise ValueError(msg)
         self._check_console()
+        if self.setup.enabled and self.login_host is None:
+            msg = "setup.enabled: needs login_host, where the pages of setup links are"
+            raise ValueError(msg)
         for key, host in [
             ("login_host", self.login_host),
             ("console.host", self.console.host),
@@ -588,6 +593,11 @@ class Config(BaseSettings):
             "true, on loopback)"
         )
         raise ValueError(msg)
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether the admin role has something to serve on ``listen.pages``."""
+        return self.console.host is not None or self.setup.enabled
 
     @property
     def managed_headers(self) -> tuple[str, ...]:

@@ -17,5 +17,7 @@ class Scope(StrEnum):
     USERS_WRITE = "users:write"
     HOOKS = "hooks"
     AUDIT_READ = "audit:read"
+    SETUP_WRITE = "setup:write"
+    SETUP_APPROVE = "setup:approve"
     DOCTOR = "doctor"
     OPERATOR = "operator"

@@ -43,7 +43,8 @@ class TestLink:
 class Result:
     """How far the test of a link came. ``state``: ``begun`` (sent to Cognito, and not back),
     ``cognito`` (it would end on Cognito's own error page), ``done``. ``at``: UTC epoch seconds.
-    ``detail``: the setting to change, or the reason of the decision.
+    ``detail``: the setting to change, or the reason of the decision. ``groups`` and ``claims``:
+    names that arrived; nobody is named.
     """
 
     state: str
@@ -51,6 +52,8 @@ class Result:
     provider: str
     detail: str = ""
     allowed: bool = False
+    groups: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
 
 
 def issue(key: bytes, tenant: str, *, chance: bytes, expires_at: int) -> str:

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0007"
+REVISION = "0008"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -735,4 +735,30 @@ provision_steps = Table(
     Column("started_at", Float, nullable=False),
     Column("finished_at", Float, nullable=True),
     Column("error", Json, nullable=True),
+)
+
+# --- setup links --------------------------------------------------------------------------------
+
+setup_links = Table(
+    "setup_links",  # by which a customer's administrator connects their identity provider
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("tenant", String(40), nullable=False),
+    Column("secret_digest", String(64), nullable=False),  # of the address
+    Column("phrase_digest", String(64), nullable=False),
+    sealed("request"),  # JSON: what the operator asked for, recipients included
+    Column("state", String(12), nullable=False),  # issued, claimed, completed, revoked, replaced
+    Column("created_at", Float, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),  # wrong phrases since the last lock
+    Column("locks", Integer, nullable=False),
+    Column("locked_until", Float, nullable=True),
+    Column("session_digest", String(64), nullable=True),  # of the browser that works with it
+    Column("session_began_at", Float, nullable=True),
+    Column("session_seen_at", Float, nullable=True),
+    sealed("work"),  # JSON: who claimed it, and what was done so far
+    Column("version", Integer, nullable=False),  # of ``work``
+    Index(None, "tenant", "created_at", "id"),
+    Index(None, "expires_at"),
 )

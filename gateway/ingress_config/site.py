@@ -146,6 +146,8 @@ class Site:
     hooks_host: str | None = None
     """Where identity providers deliver events; None where they reach ``listen.hooks`` otherwise."""
     hooks: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    """How the ingress reaches the pages of setup links; empty where there are none."""
     hsts_s: int | None = None
     """How long browsers use nothing but https at these hosts."""
     real_ip: tuple[str, ...] = ()
@@ -172,6 +174,7 @@ class Site:
             ("check", self.checks),
             ("public", self.publics),
             *((("hooks", self.hooks),) if self.hooks_host else ()),
+            *((("pages", self.setup),) if self.setup else ()),
         ):
             _check_listener(what, addresses)
         if self.hooks_host is not None and self.hooks_host in self.all_patterns:
@@ -445,7 +448,8 @@ def site_of(
     ``hosts``: the patterns of all tenants, where nothing else is to be guarded; None guards every
     host. ``checks``, ``publics`` and, for ``hooks_host``, ``hooks``: how the ingress reaches those
     listeners of each replica, where it is not the address they bind; ``pages``: the same of the
-    console, which is an application behind the check like any other. ``redirect``: where plain http
+    console, which is an application behind the check like any other, and of setup links, which the
+    login host serves without one. ``redirect``: where plain http
     is sent on to https. Raises ``SiteError``.
     """
     chosen = {_pattern(host): address for host, address in (upstreams or {}).items()}
@@ -480,6 +484,7 @@ def site_of(
         certificate=certificate,
         hooks_host=None if hooks_host is None else _name(hooks_host),
         hooks=(tuple(hooks) or (config.listen.hooks,)) if hooks_host else (),
+        setup=(pages or config.listen.pages,) if config.setup.enabled else (),
         hsts_s=hsts_s,
         real_ip=tuple(real_ip),
         public_port=config.public_port,

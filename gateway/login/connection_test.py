@@ -47,6 +47,8 @@ PURPOSE = "test"
 LEFT_OUT = frozenset({"nonce", "at_hash", "jti", "origin_jti", "event_id"})
 """Claims that are good for replaying or ending something, and say nothing about the connection."""
 MAX_SHOWN = 2048
+MAX_NAMES = 100
+"""Of groups and claims that whoever made the link is told."""
 
 
 async def start(request: web.Request) -> web.StreamResponse:
@@ -149,6 +151,14 @@ class _Result:
     allowed: bool = False
     reason: Reason = Reason.IDP_ERROR
 
+    def summary(self, *, at: float, provider: str) -> signed_link.Result:
+        """For whoever made the link."""
+        claims = tuple(name for name, _ in self.claims)[:MAX_NAMES]
+        groups = self.groups[:MAX_NAMES]
+        return signed_link.Result(
+            "done", at, provider, self.reason.value, self.allowed, groups, claims
+        )
+
 
 async def finish(
     browser: Browser, taken: LoginConsumed, *, code: str, error: str, description: str
@@ -191,10 +201,7 @@ async def finish(
             await _throw_away(browser, tenant, pending, tokens, result)
     browser.record.reason = result.reason
     await services.trials.note(
-        pending.test,
-        signed_link.Result(
-            "done", services.clock(), pending.provider, result.reason.value, result.allowed
-        ),
+        pending.test, result.summary(at=services.clock(), provider=pending.provider)
     )
     return page(
         browser.request,

@@ -25,6 +25,8 @@ from gateway.http.listener import UNREADABLE
 from gateway.pages.language import negotiate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.check.services import Services
     from gateway.core.model import Session, Tenant
 
@@ -311,8 +313,13 @@ def client_of(request: web.Request, services: Services) -> str:
     """Right-most entry of X-Forwarded-For that is not one of our proxies; the peer where that says
     nothing.
     """
+    return client_behind(request, services.trust.proxy)
+
+
+def client_behind(request: web.Request, is_proxy: Callable[[str], bool]) -> str:
+    """The same, for a listener that has no ``Services``."""
     peer = _plain(request.remote or "127.0.0.1")
-    if not _ours(peer, services):
+    if not _own(peer, is_proxy):
         return peer
     for entry in reversed(
         ",".join(request.headers.getall("X-Forwarded-For", ())).rsplit(",", MAX_HOPS)[-MAX_HOPS:]
@@ -321,7 +328,7 @@ def client_of(request: web.Request, services: Services) -> str:
         if not _is_address(candidate):
             break
         candidate = _plain(candidate)
-        if not _ours(candidate, services):
+        if not _own(candidate, is_proxy):
             return candidate
         peer = candidate
     return peer
@@ -366,8 +373,12 @@ def _loopback(address: str) -> bool | None:
 
 
 def _ours(address: str, services: Services) -> bool:
+    return _own(address, services.trust.proxy)
+
+
+def _own(address: str, is_proxy: Callable[[str], bool]) -> bool:
     loopback = _loopback(address)
-    return loopback is not None and (loopback or services.trust.proxy(address))
+    return loopback is not None and (loopback or is_proxy(address))
 
 
 @lru_cache(maxsize=4096)

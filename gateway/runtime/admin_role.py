@@ -15,7 +15,6 @@ from gateway.admin import (
     PREFIX,
     AdminServices,
     admin_application,
-    in_process_api,
     local_application,
 )
 from gateway.admin.callers import LocalCallers, peer_uid
@@ -23,7 +22,7 @@ from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys_store import AdminKeys
 from gateway.admin.routes.console import ConsoleRoutes
 from gateway.admin.routes.doctor import DoctorRoutes
-from gateway.console.application import console_address, console_application
+from gateway.console.application import console_address
 from gateway.database.audit import AuditLog
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.people import SignedIn
@@ -35,12 +34,14 @@ from gateway.runtime.connections import watched_connections
 from gateway.runtime.hooks_role import hook_role
 from gateway.runtime.loopback import is_loopback
 from gateway.runtime.mail import open_mailer
+from gateway.runtime.pages import pages_application
 from gateway.sessions.console_links import ConsoleLinks
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.leader import RedisLeader
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.sign_ins import SignIns
 from gateway.sessions.tested_connections import TestedConnections
+from gateway.setup.services import setup_services
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.batch import TenantBatches
 from gateway.tenants.connection_tests import LoginLinks
@@ -72,7 +73,7 @@ class AdminRole:
     local: web.Application
     """The local socket's own: the API without keys."""
     pages: web.Application | None
-    """The pages listener's own: the console; None where ``console.host`` is not set."""
+    """The pages listener's own: the console and the setup portal; None where there is neither."""
 
     def mount(self, app: web.Application) -> None:
         app.add_subapp(PREFIX, self.api)
@@ -199,11 +200,11 @@ async def admin_role(
             ).routes(),
             *ConsoleRoutes(links, console_address(config)).routes(),
         ),
+        setup=setup_services(config, database),
         operators_tenant=config.console.tenant,
         exposed=not is_loopback(config.listen.admin),
+        clock=clock,
     )
     local = local_application(services, LocalCallers(uid=os.geteuid(), user_of=peer_uid))
-    pages = console_application(
-        config, in_process_api(services), ring, sealing, clock, services.audit, links
-    )
+    pages = pages_application(config, services, stores.database, ring, sealing, links)
     return AdminRole(admin_application(services), hooks.app, local, pages)

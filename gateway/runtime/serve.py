@@ -51,7 +51,7 @@ LISTENERS = {
 
 def listeners(config: Config, role: Role) -> tuple[str, ...]:
     """Keys of ``listen`` that ``role`` serves as configured."""
-    pages = ("pages",) if config.console.host is not None and role is not Role.AUTH else ()
+    pages = ("pages",) if config.has_pages and role is not Role.AUTH else ()
     return (*LISTENERS[role], *pages)
 
 

@@ -55,4 +55,8 @@ class TestedConnections:
     async def result(self, name: str) -> signed_link.Result | None:
         """None: nobody has opened the link yet."""
         raw = await self._redis.command("GET", RESULTS + name)
-        return None if raw is None else signed_link.Result(**json.loads(raw))
+        if raw is None:
+            return None
+        stored = json.loads(raw)
+        lists = {name: tuple(stored.get(name, ())) for name in ("groups", "claims")}
+        return signed_link.Result(**{**stored, **lists})

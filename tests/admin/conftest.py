@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -14,6 +15,8 @@ from gateway.admin.routes.console import ConsoleRoutes
 from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.database.audit import AuditLog
 from gateway.database.engine import Database, open_database
+from gateway.setup.links import SetupLinks
+from gateway.setup.services import SetupServices
 from tests.admin.rooms import (
     PROBE_KEY,
     Batches,
@@ -38,7 +41,7 @@ from tests.database.fixtures import config_with, database_keys
 from tests.database.template import embedded_database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from aiohttp.test_utils import TestClient
@@ -117,6 +120,12 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await opened.close()
 
 
+def link_ids() -> Callable[[], str]:
+    """0000000000000001 and on."""
+    numbers = count(1)
+    return lambda: f"{next(numbers):016}"
+
+
 @pytest.fixture
 async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -> Api:
     admin_keys = AdminKeys(database, clock=clock)
@@ -140,6 +149,10 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         connections=cast("ConnectionWatch", Connections()),
         mailer=cast("Mailer", Letters()),
         hook_setup=cast("HookSetup", Desk()),
+        setup=SetupServices(
+            SetupLinks(database, clock=clock, new_id=link_ids()), "https://login.example.com"
+        ),
+        clock=clock,
         more=(
             *DoctorRoutes(
                 Probes(),

@@ -13,6 +13,7 @@ from gateway.admin import admin_routes
 from gateway.admin.keys import Scope
 from gateway.admin.permissions import PERMISSIONS, Binding
 from gateway.core.probe import issue
+from gateway.setup.model import Approval, Part, Phase, Request, Work
 from tests.admin.rooms import PROBE_KEY
 from tests.admin.test_dispatch import TENANT, problem
 
@@ -30,6 +31,10 @@ PROVISION = {
     "allowed_domain": "acme.test",
 }
 POOL_USERS = "/tenants/acme/pool-users"
+SETUP_LINKS = "/tenants/acme/setup-links"
+SETUP_LINK = f"{SETUP_LINKS}/0000000000000001"
+REPLACE_LINK = f"{SETUP_LINKS}/0000000000000002/replace"
+OFFBOARDING = {"parts": ["offboarding"], "recipients": ["it@acme.test"]}
 NOBODY = 403
 HIDDEN = 404
 FILTERED = 200
@@ -200,6 +205,27 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "list_messages": (Scope.HOOKS, "GET", "/hooks/webhooks?tenant=acme", None, 200, NOBODY),
     "get_message": (Scope.HOOKS, "GET", "/hooks/webhooks/msg_1", None, 200, HIDDEN),
     "replay_message": (Scope.HOOKS, "POST", "/hooks/webhooks/msg_1/replay", None, 200, HIDDEN),
+    "create_setup_link": (Scope.SETUP_WRITE, "POST", SETUP_LINKS, OFFBOARDING, 201, NOBODY),
+    "list_setup_links": (Scope.SETUP_WRITE, "GET", SETUP_LINKS, None, 200, NOBODY),
+    "get_setup_link": (Scope.SETUP_WRITE, "GET", SETUP_LINK, None, 200, NOBODY),
+    "revoke_setup_link": (Scope.SETUP_WRITE, "DELETE", SETUP_LINK, None, 200, NOBODY),
+    "replace_setup_link": (Scope.SETUP_WRITE, "POST", REPLACE_LINK, None, 201, NOBODY),
+    "approve_setup_link": (
+        Scope.SETUP_APPROVE,
+        "POST",
+        f"{SETUP_LINK}/approve",
+        None,
+        200,
+        NOBODY,
+    ),
+    "return_setup_link": (
+        Scope.SETUP_APPROVE,
+        "POST",
+        f"{SETUP_LINK}/return",
+        {"note": "another group"},
+        200,
+        NOBODY,
+    ),
     "create_probes": (
         Scope.DOCTOR,
         "POST",
@@ -217,6 +243,14 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
         NOBODY,
     ),
 }
+SUBMITTED = Work(
+    phase=Phase.SUBMITTED,
+    provider="okta",
+    protocol="oidc",
+    name="acme-okta",
+    tested_at=1.0,
+    everyone=True,
+)
 CHANGE_NOTHING = ["no key", "wrong scope", "other tenant", "expired"]
 MAY_CHANGE = ["own tenant", "right", "operator"]
 NOT_FOR_A_BOUND_KEY = {
@@ -233,6 +267,25 @@ def test_the_table_has_every_route(api: Api) -> None:
 async def arrange(api: Api) -> None:
     await api.call("PUT", "/tenants/acme", json=TENANT)
     await api.call("POST", "/revocations", json={**WHO, "kind": "end_sessions"})
+    await submit_link(api)
+    await submit_link(api, parts=frozenset({Part.OFFBOARDING}))
+
+
+async def submit_link(api: Api, *, parts: frozenset[Part] = frozenset({Part.SIGN_IN})) -> None:
+    """A link of acme that somebody worked with and submitted."""
+    assert api.services.setup is not None
+    links = api.services.setup.links
+    request = Request(
+        parts=parts,
+        recipients=("it@acme.test",),
+        providers=(),
+        language="en",
+        approval=Approval.REQUIRED,
+        note="",
+        lifetime_s=3600.0,
+    )
+    made = await links.create("acme", request, by="key:0")
+    assert await links.decide(made.link, SUBMITTED) is not None
 
 
 @pytest.mark.parametrize("operation", list(TABLE))

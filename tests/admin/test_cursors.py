@@ -168,6 +168,7 @@ async def test_no_cursor_is_a_fault_or_an_outage(
         "list_messages",
         "list_people",
         "list_pool_users",
+        "list_setup_links",
     }
     application = web.Application()
     application.add_subapp(PREFIX, admin_application(services))

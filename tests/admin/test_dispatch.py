@@ -327,6 +327,7 @@ LISTS = {
     "list_messages": "/hooks/webhooks",
     "list_people": "/tenants/acme/users",
     "list_pool_users": "/tenants/acme/pool-users",
+    "list_setup_links": "/tenants/acme/setup-links",
 }
 MADE_UP = [
     "",
@@ -392,6 +393,7 @@ async def test_a_cursor_that_no_list_gave_out_is_refused_before_anything_is_look
         ("list_tenants", "acme"),
         ("list_runs", "1795954874.0861986/abcdef012345"),
         ("list_runs", "1795954874.0/abcdef012345"),
+        ("list_setup_links", "1795954874.0861986/0123456789abcdef"),
         ("list_sessions", "2:5000"),
         ("list_app_passwords", "2:5000"),
         ("list_blocks", "1795954874.0861986 0123456789abcdef0123456789abcdef"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.admin.problem import Code
 from gateway.admin.routes.pool_user_models import DisableBody, InvitationBody, PoolUserBody
+from gateway.admin.routes.setup_link_models import NewTenantBody, SetupLinkBody
 from gateway.config.types import HeaderSetting
 from gateway.provisioning.request import (
     OidcProviderBody,
@@ -118,6 +119,11 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
     "InvitationBody": (InvitationBody, {}),
     "DisableBody": (DisableBody, {}),
     "SocialProviderBody": (SocialProviderBody, {"kind": "apple"}),
+    "SetupLinkBody": (
+        SetupLinkBody,
+        {"parts": ["offboarding"], "recipients": ["it@acme.test"]},
+    ),
+    "NewTenantBody": (NewTenantBody, {"name": "Acme", "email_domains": ["acme.test"]}),
     "AccountDocument": (AccountDocument, {"id": "1", "email": "a@acme.com"}),
 }
 

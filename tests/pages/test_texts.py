@@ -15,6 +15,7 @@ from gateway.pages.texts import LOGIN_ERRORS, REASONS
 
 CONSOLE = HERE.parent / "console"
 MAIL = HERE.parent / "mail"
+PORTAL = HERE.parent / "portal"
 translated = pytest.mark.parametrize("language", LANGUAGES[1:])
 PLACEHOLDER = re.compile(r"%\(\w+\)s")
 
@@ -23,7 +24,8 @@ def messages() -> set[str | tuple[str, ...]]:
     """What the code and the templates say, extracted anew."""
     found: set[str | tuple[str, ...]] = set()
     for words in (
-        *(room / "texts.py" for room in (HERE, CONSOLE, MAIL)),
+        *(room / "texts.py" for room in (HERE, CONSOLE, MAIL, PORTAL)),
+        PORTAL / "guides.py",
         *CONSOLE.glob("*_fields.py"),
     ):
         with words.open("rb") as file:
@@ -32,7 +34,9 @@ def messages() -> set[str | tuple[str, ...]]:
                 for _, message, _, _ in extract.extract("python", file, keywords={"N_": None})
             }
     for template in sorted(
-        [*(HERE / "templates").glob("*.html"), *(CONSOLE / "templates").glob("*.html")]
+        template
+        for room in (HERE, CONSOLE, PORTAL)
+        for template in (room / "templates").glob("*.html")
     ):
         with template.open("rb") as file:
             found |= {

@@ -44,6 +44,8 @@ class LoginTestAnswer(AnswerModel):
     provider: str
     detail: str
     allowed: bool
+    groups: Annotated[list[str], Field(description="names that arrived, 100 at most")]
+    claims: Annotated[list[str], Field(description="names that arrived, without their values")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class LoginTestRoutes:
                     "provider": result.provider if result is not None else "",
                     "detail": result.detail if result is not None else "",
                     "allowed": result is not None and result.allowed,
+                    "groups": result.groups if result is not None else (),
+                    "claims": result.claims if result is not None else (),
                 }
             )
         )

@@ -1,0 +1,129 @@
+"""What the API takes and answers about setup links."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from gateway.admin.route import AnswerModel, ApiModel
+from gateway.config.types import VISIBLE
+from gateway.setup.model import (
+    Approval,
+    LinkState,
+    Part,
+    Phase,
+    SetupProvider,
+)
+from gateway.tenants.document import (  # noqa: TC001 - pydantic reads annotations
+    EmailDomain,
+    GroupName,
+    HostPattern,
+)
+
+HOUR_S = 3600
+DAY_S = 24 * HOUR_S
+_ADDRESS = re.compile(r"[^\s@<>\"]{1,64}@[^\s@<>\"]{1,189}")
+
+
+def _recipient(value: str) -> str:
+    if not _ADDRESS.fullmatch(value):
+        msg = "an e-mail address"
+        raise ValueError(msg)
+    return value.casefold()
+
+
+Recipient = Annotated[str, Field(max_length=254), VISIBLE, AfterValidator(_recipient)]
+Name = Annotated[str, Field(min_length=1, max_length=120), VISIBLE]
+
+
+class NewTenantBody(ApiModel):
+    """Of a tenant that does not exist yet: made when its identity provider is saved. ``groups``:
+    who gets in, needed where the link is without ``access``.
+    """
+
+    name: Name
+    hosts: Annotated[tuple[HostPattern, ...], Field(max_length=500)] = ()
+    email_domains: Annotated[tuple[EmailDomain, ...], Field(min_length=1, max_length=500)]
+    groups: Annotated[tuple[GroupName, ...], Field(min_length=1, max_length=500)] | None = None
+
+
+class SetupLinkBody(ApiModel):
+    """``expires_in``: seconds, an hour to thirty days. ``providers``: whose guides are offered;
+    left out, all. ``approval``: left out, as ``setup.approval`` says. ``note``: for operators.
+    """
+
+    parts: Annotated[frozenset[Part], Field(min_length=1)]
+    recipients: Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=3)]
+    providers: Annotated[tuple[SetupProvider, ...], Field(max_length=len(SetupProvider))] = ()
+    language: Literal["en", "de", "fr", "es"] = "en"
+    expires_in: Annotated[int, Field(ge=HOUR_S, le=30 * DAY_S)] = 7 * DAY_S
+    approval: Approval | None = None
+    note: Annotated[str, Field(max_length=500), VISIBLE] = ""
+    tenant: NewTenantBody | None = None
+
+    @model_validator(mode="after")
+    def _coherent(self) -> SetupLinkBody:
+        if Part.ACCESS in self.parts and Part.SIGN_IN not in self.parts:
+            msg = "access: the groups come from the test sign-in, so it needs sign_in"
+            raise ValueError(msg)
+        if self.tenant is not None and Part.SIGN_IN not in self.parts:
+            msg = "tenant: one that does not exist yet begins with sign_in"
+            raise ValueError(msg)
+        if self.tenant is not None and (self.tenant.groups is None) != (Part.ACCESS in self.parts):
+            msg = "tenant.groups: who gets in, or the part access: one of the two"
+            raise ValueError(msg)
+        return self
+
+
+class TaskRow(AnswerModel):
+    task: Literal["provider", "connection", "test", "access"]
+    done: bool
+
+
+class SetupLinkAnswer(AnswerModel):
+    """One link, without its secrets. Times are UTC epoch seconds. ``tasks``: what going live
+    needs.
+    """
+
+    id: str
+    tenant: str
+    state: LinkState
+    phase: Phase
+    parts: list[Part]
+    recipients: list[str]
+    providers: list[SetupProvider]
+    language: str
+    approval: Approval
+    note: str
+    created_at: float
+    created_by: str
+    expires_at: float
+    locked_until: float | None
+    claimed_by: str
+    provider: str
+    tasks: list[TaskRow]
+    tested_by: str
+    groups: Annotated[list[str], Field(description="who gets in; empty with `everyone`")]
+    everyone: bool
+    returned: Annotated[str, Field(description="what was asked to be changed")]
+
+
+class SetupLinkList(AnswerModel):
+    items: list[SetupLinkAnswer]
+    next: str | None
+
+
+class NewSetupLinkAnswer(AnswerModel):
+    """``address`` and ``phrase`` are shown this once: send the one, and say the other."""
+
+    address: str
+    phrase: str
+    link: SetupLinkAnswer
+
+
+class ReturnBody(ApiModel):
+    """``note``: what has to be changed; its recipient reads it."""
+
+    note: Annotated[str, Field(min_length=1, max_length=500), VISIBLE]

@@ -1,0 +1,305 @@
+"""``/tenants/{tenant}/setup-links``: what a customer's administrator is sent, and the approval of
+what they did with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gateway.admin.keys import Scope
+from gateway.admin.listing import list_page
+from gateway.admin.problem import Code, Problem
+from gateway.admin.route import Answer, Call, PageQuery, Route
+from gateway.admin.routes.setup_link_models import (
+    NewSetupLinkAnswer,
+    ReturnBody,
+    SetupLinkAnswer,
+    SetupLinkBody,
+    SetupLinkList,
+    TaskRow,
+)
+from gateway.setup.go_live import NOT_SUBMITTED, GoLive
+from gateway.setup.model import (
+    ENDED,
+    Approval,
+    NewTenant,
+    Part,
+    Phase,
+    Request,
+)
+from gateway.tenants.api import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.setup.links import NewLink, SetupLinks
+    from gateway.setup.model import SetupLink
+    from gateway.setup.services import SetupServices
+    from gateway.tenants.api import TenantRecords
+
+
+@dataclass(frozen=True, slots=True)
+class SetupLinkRoutes:
+    """``clock``: UTC epoch seconds."""
+
+    setup: SetupServices
+    tenants: TenantRecords
+    clock: Callable[[], float]
+
+    @property
+    def links(self) -> SetupLinks:
+        return self.setup.links
+
+    async def create(self, call: Call) -> Answer:
+        tenant, body = call.path["tenant"], call.body(SetupLinkBody)
+        approval = body.approval or self.setup.approval
+        if approval is Approval.NONE and not _approves(call):
+            raise Problem(
+                Code.SCOPE_MISSING,
+                f"approval: none: approves beforehand, which needs {Scope.SETUP_APPROVE}, for "
+                "all tenants",
+                extra={"scope": str(Scope.SETUP_APPROVE)},
+            )
+        if Part.SIGN_IN in body.parts:
+            await self._expect_connectable(call, tenant, body)
+        elif await self.tenants.get(tenant) is None:
+            raise Problem(Code.NOT_FOUND, f"there is no tenant {tenant}")
+        request = Request(
+            parts=body.parts,
+            recipients=body.recipients,
+            providers=body.providers,
+            language=body.language,
+            approval=approval,
+            note=body.note,
+            lifetime_s=float(body.expires_in),
+            new_tenant=_new_tenant(body),
+        )
+        return self._made(call, await self.links.create(tenant, request, by=call.actor))
+
+    async def _expect_connectable(self, call: Call, tenant: str, body: SetupLinkBody) -> None:
+        """What is connected with the link is what the link's maker may connect."""
+        if not call.key.may(Scope.PROVISION):
+            raise Problem(
+                Code.SCOPE_MISSING,
+                f"sign_in: this needs {Scope.PROVISION} too",
+                extra={"scope": str(Scope.PROVISION)},
+            )
+        record = await self.tenants.get(tenant)
+        if record is None:
+            if body.tenant is None:
+                raise Problem(
+                    Code.NOT_FOUND,
+                    f"there is no tenant {tenant}: say in tenant what it will be called, its "
+                    "hosts and its e-mail domains",
+                )
+            if call.key.tenant is not None:
+                raise Problem(Code.TENANT_BOUND, "only an operator creates tenants")
+            return
+        if body.tenant is not None:
+            raise Problem(Code.EXISTS, f"tenant {tenant} exists: leave tenant out")
+        if any(p["active"] for p in record.document["providers"]):
+            raise Problem(
+                Code.CONFLICT,
+                f"people sign in to tenant {tenant} already: sign_in is for a tenant without an "
+                "active identity provider",
+            )
+
+    async def list(self, call: Call) -> Answer:
+        return await list_page(
+            "list_setup_links",
+            call.query(PageQuery),
+            partial(self.links.page, call.path["tenant"]),
+            row=self._row,
+            model=SetupLinkList,
+        )
+
+    async def get(self, call: Call) -> Answer:
+        return Answer(self._row(await self._find(call)))
+
+    async def revoke(self, call: Call) -> Answer:
+        link = await self._find(call)
+        call.note.before = {"state": str(link.state(self.clock()))}
+        revoked = await self.links.revoke(link.tenant, link.id)
+        if revoked is None:
+            raise Problem(Code.NOT_FOUND)
+        return Answer(self._row(revoked))
+
+    async def replace(self, call: Call) -> Answer:
+        link = await self._find(call)
+        if link.request.approval is Approval.NONE and not _approves(call):
+            raise Problem(Code.SCOPE_MISSING, extra={"scope": str(Scope.SETUP_APPROVE)})
+        if Part.SIGN_IN in link.request.parts and not call.key.may(Scope.PROVISION):
+            raise Problem(Code.SCOPE_MISSING, extra={"scope": str(Scope.PROVISION)})
+        made = await self.links.replace(link.tenant, link.id, by=call.actor)
+        if made is None:
+            raise Problem(Code.CONFLICT, "the link is over: make a new one")
+        call.note.before = {"id": link.id}
+        return self._made(call, made)
+
+    async def approve(self, call: Call) -> Answer:
+        link = await self._submitted(call)
+        if link.request.approval is Approval.OTHER_PERSON and link.created_by == call.actor:
+            raise Problem(Code.CONFLICT, "who made the link does not approve it")
+        done = await GoLive(self.links, self.tenants).go_live(link)
+        if isinstance(done, Rejected):
+            raise Problem(Code(done.code), done.message)
+        call.note.after = {"provider": link.work.name, "live": True}
+        return Answer(self._row(done))
+
+    async def send_back(self, call: Call) -> Answer:
+        link = await self._submitted(call)
+        work = replace(link.work, phase=Phase.TESTED, returned=call.body(ReturnBody).note)
+        returned = await self.links.decide(link, work)
+        if returned is None:
+            raise Problem(Code.CONFLICT, "the link was changed at the same moment, or is over")
+        return Answer(self._row(returned))
+
+    async def _submitted(self, call: Call) -> SetupLink:
+        link = await self._find(call)
+        if link.work.phase is not Phase.SUBMITTED:
+            raise Problem(Code(NOT_SUBMITTED.code), NOT_SUBMITTED.message)
+        if link.state(self.clock()) in ENDED:
+            raise Problem(Code.CONFLICT, "the link is over: make a new one")
+        return link
+
+    async def _find(self, call: Call) -> SetupLink:
+        link = await self.links.get(call.path["tenant"], call.path["setup_link"])
+        if link is None:
+            raise Problem(Code.NOT_FOUND)
+        return link
+
+    def _made(self, call: Call, made: NewLink) -> Answer:
+        link = made.link
+        call.note.target = f"{link.tenant}/{link.id}"
+        call.note.after = {
+            "parts": sorted(link.request.parts),
+            "approval": str(link.request.approval),
+            "expires_at": link.expires_at,
+        }
+        address = f"{self.setup.origin}/setup/l/{link.id}/{made.secret.reveal()}"
+        answer = NewSetupLinkAnswer(
+            address=address, phrase=made.phrase.reveal(), link=self._row(link)
+        )
+        return Answer(answer, status=201)
+
+    def _row(self, link: SetupLink) -> SetupLinkAnswer:
+        request, work = link.request, link.work
+        return SetupLinkAnswer(
+            id=link.id,
+            tenant=link.tenant,
+            state=link.state(self.clock()),
+            phase=work.phase,
+            parts=sorted(request.parts),
+            recipients=list(request.recipients),
+            providers=list(request.providers),
+            language=request.language,
+            approval=request.approval,
+            note=request.note,
+            created_at=link.created_at,
+            created_by=link.created_by,
+            expires_at=link.expires_at,
+            locked_until=link.locked_until,
+            claimed_by=link.claimed_by,
+            provider=work.name,
+            tasks=[
+                TaskRow.model_validate({"task": name, "done": done}) for name, done in link.tasks()
+            ],
+            tested_by=work.tester,
+            groups=list(work.chosen),
+            everyone=work.everyone,
+            returned=work.returned,
+        )
+
+    def routes(self) -> tuple[Route, ...]:
+        base = "/tenants/{tenant}/setup-links"
+        one = f"{base}/{{setup_link}}"
+        return (
+            Route(
+                "create_setup_link",
+                "POST",
+                base,
+                "A link for a customer's administrator; its address and phrase are shown once",
+                self.create,
+                {201: NewSetupLinkAnswer},
+                body=SetupLinkBody,
+                problems=(Code.NOT_FOUND, Code.CONFLICT, Code.EXISTS, Code.TENANT_BOUND),
+                creates=True,
+            ),
+            Route(
+                "list_setup_links",
+                "GET",
+                base,
+                "A tenant's setup links, newest first",
+                self.list,
+                {200: SetupLinkList},
+                query=PageQuery,
+            ),
+            Route(
+                "get_setup_link",
+                "GET",
+                one,
+                "One setup link: its state, and what was done with it",
+                self.get,
+                {200: SetupLinkAnswer},
+            ),
+            Route(
+                "revoke_setup_link",
+                "DELETE",
+                one,
+                "End a setup link, and the work of the browser that has it",
+                self.revoke,
+                {200: SetupLinkAnswer},
+            ),
+            *self._decisions(one),
+        )
+
+    def _decisions(self, one: str) -> Sequence[Route]:
+        return (
+            Route(
+                "replace_setup_link",
+                "POST",
+                f"{one}/replace",
+                "Another address and phrase for the same work; the old ones end",
+                self.replace,
+                {201: NewSetupLinkAnswer},
+                problems=(Code.CONFLICT,),
+                creates=True,
+            ),
+            Route(
+                "approve_setup_link",
+                "POST",
+                f"{one}/approve",
+                "Let people sign in with what was submitted",
+                self.approve,
+                {200: SetupLinkAnswer},
+                problems=(
+                    Code.CONFLICT,
+                    Code.READ_ONLY,
+                    Code.TAKEN,
+                    Code.PRECONDITION_FAILED,
+                ),
+            ),
+            Route(
+                "return_setup_link",
+                "POST",
+                f"{one}/return",
+                "Ask for a change of what was submitted",
+                self.send_back,
+                {200: SetupLinkAnswer},
+                body=ReturnBody,
+                problems=(Code.CONFLICT,),
+            ),
+        )
+
+
+def _approves(call: Call) -> bool:
+    return call.key.tenant is None and call.key.may(Scope.SETUP_APPROVE)
+
+
+def _new_tenant(body: SetupLinkBody) -> NewTenant | None:
+    said = body.tenant
+    if said is None:
+        return None
+    return NewTenant(said.name, said.hosts, said.email_domains, said.groups)

@@ -1,0 +1,409 @@
+"""The setup portal on the listener ``pages``: every request from its first to its last step.
+
+host → link of the cookie → part of the page → a form's origin and token → handler → page. The
+landing page has no cookie yet: its address is looked up, and its form needs recipient and phrase.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from gateway.errors import GatewayError
+from gateway.http.body import BodyTooLargeError, read_body
+from gateway.http.listener import UNREADABLE
+from gateway.http.rate_limit import RateLimit
+from gateway.log import Throttled, fields, of_request
+from gateway.login.request import client_behind, client_key
+from gateway.pages.language import negotiate
+from gateway.portal.draw import Drawing
+from gateway.portal.reach import Reach, actor_of
+from gateway.portal.texts import NOTICES, PROBLEMS
+from gateway.portal.tokens import FIELD, FormTokens, is_own_origin
+from gateway.portal.views import PAGES
+from gateway.portal.visit import PREFIX, Failed, Moved, Page, Visit
+from gateway.setup.links import ID, Claimed, Refusal
+from gateway.setup.model import LONGEST_S, OPEN, LinkState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from gateway.admin.in_process import InProcessApi
+    from gateway.database.audit import AuditLog
+    from gateway.portal.visit import Outcome, Rooms
+    from gateway.setup.model import SetupLink
+
+log = logging.getLogger(__name__)
+_fault = Throttled(log, logging.ERROR, "setup_fault")
+
+COOKIE: Final = "__Host-setup"
+MAX_FORM_BYTES: Final = 256 * 1024
+_MAX_FIELDS: Final = 300
+_FORM: Final = "application/x-www-form-urlencoded"
+LANDING_PER_S, LANDING_BURST = 10 / 60, 10
+"""Of one address: a person opens a link some times, whoever tries addresses does it often."""
+SAVES_PER_S, SAVES_BURST = 60 / 3600, 60
+"""Of one link: each may call the identity provider and Cognito."""
+_LANDING: Final = f"{PREFIX}/l/{{id:[^/]{{1,64}}}}/{{secret:[^/]{{1,128}}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class PortalServices:
+    """What the portal stands on. ``form_keys``: secrets of all replicas, the one that writes
+    first. ``is_proxy``: whether an address is one of our proxies'. ``monotonic``: seconds.
+    """
+
+    rooms: Rooms
+    api: InProcessApi
+    audit: AuditLog
+    form_keys: Callable[[], Sequence[bytes]]
+    is_proxy: Callable[[str], bool]
+    monotonic: Callable[[], float] = time.monotonic
+    new_request_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
+
+
+class Portal:
+    """``config.login_host`` must be set."""
+
+    def __init__(self, services: PortalServices) -> None:
+        config = services.rooms.config
+        if config.login_host is None:
+            msg = "login_host is not set"
+            raise ValueError(msg)
+        self._services, self._rooms = services, services.rooms
+        self._origin = config.origin(config.login_host)
+        self._host = self._origin.partition("://")[2]
+        self._tokens = FormTokens(services.form_keys)
+        self._drawing = Drawing(product=config.product.name, support=config.setup.support)
+        self._landing = RateLimit(rate=LANDING_PER_S, burst=LANDING_BURST, clock=services.monotonic)
+        self._saves = RateLimit(rate=SAVES_PER_S, burst=SAVES_BURST, clock=services.monotonic)
+
+    def routes(self) -> list[web.RouteDef]:
+        routes = [
+            web.get(_LANDING, self._served(self._land)),
+            web.post(_LANDING, self._served(self._claim)),
+            web.post(f"{PREFIX}/leave", self._served(self._leave)),
+            web.get(self._drawing.style_path, self._style),
+        ]
+        for page in PAGES:
+            method = web.post if page.form else web.get
+            routes.append(method(page.pattern, self._served(self._handler(page))))
+        # Whatever else: as if there were nothing here.
+        routes.append(web.route("*", PREFIX + "{rest:.*}", self._served(self._nothing)))
+        return routes
+
+    # --- the way of a request -------------------------------------------------------------------
+
+    def _served(
+        self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def serve(request: web.Request) -> web.StreamResponse:
+            request_id = self._services.new_request_id()
+            response: web.StreamResponse
+            with of_request(request_id):
+                try:
+                    if request.host != self._host:
+                        response = self._problem(request, Failed(404, "not_found"))
+                    else:
+                        response = await handler(request)
+                except GatewayError as error:
+                    log.warning(
+                        "setup_unavailable",
+                        extra=fields(request_id=request_id, error=str(error)),
+                    )
+                    response = self._problem(request, Failed(503, "unavailable"))
+                except web.HTTPException:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the edge: the browser gets 500, the log the trace
+                    _fault(error, request_id=request_id)
+                    response = self._problem(request, Failed(500, "internal"))
+            response.headers["X-Request-Id"] = request_id
+            return response
+
+        return serve
+
+    def _handler(self, page: Page) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            cookie = request.cookies.get(COOKIE, "")
+            link = await self._rooms.links.visit(cookie) if cookie else None
+            if link is None:
+                return self._nobody(request)
+            if page.part is not None and not link.offers(page.part):
+                return self._problem(request, Failed(404, "not_found"), link, cookie)
+            form: list[tuple[str, str]] = []
+            if page.form:
+                read = await self._form(request, cookie)
+                if isinstance(read, Failed):
+                    return self._problem(request, read, link, cookie)
+                if page.ends_live and link.stored_state is LinkState.COMPLETED:
+                    return self._problem(request, Failed(409, "read_only"), link, cookie)
+                if self._saves.wait_s(link.id):
+                    return self._problem(request, Failed(429, "too_often"), link, cookie)
+                form = read
+            values: dict[str, list[str]] = {}
+            for name, value in form:
+                values.setdefault(name, []).append(value)
+            outcome = await page.handler(
+                Visit(
+                    link=link,
+                    cookie=cookie,
+                    path=dict(request.match_info),
+                    form=dict(form),
+                    chosen={name: tuple(several) for name, several in values.items()},
+                    now=self._rooms.clock(),
+                    reach=Reach(self._services.api, link),
+                    rooms=self._rooms,
+                    note=self._noting(link),
+                )
+            )
+            return self._respond(request, outcome, link, cookie)
+
+        return handle
+
+    def _respond(
+        self, request: web.Request, outcome: Outcome, link: SetupLink, cookie: str
+    ) -> web.StreamResponse:
+        if isinstance(outcome, Failed):
+            return self._problem(request, outcome, link, cookie)
+        if isinstance(outcome, Moved):
+            mark = f"?notice={outcome.notice}" if outcome.notice in NOTICES else ""
+            return _moved(outcome.to + mark)
+        return self._drawing.page(
+            outcome.template,
+            outcome.values,
+            language=link.request.language,
+            now=self._rooms.clock(),
+            token=lambda path: self._tokens.issue(cookie, path),
+            link=link,
+            notice=request.query.get("notice", ""),
+            status=outcome.status,
+        )
+
+    async def _form(self, request: web.Request, cookie: str) -> list[tuple[str, str]] | Failed:
+        """The fields, where the form is one of ours and of this browser."""
+        read = await self._own_form(request)
+        if isinstance(read, Failed):
+            return read
+        token = dict(read).get(FIELD, "")
+        if not self._tokens.accepts(token, cookie, request.path):
+            return Failed(403, "stale_form")
+        return read
+
+    async def _own_form(self, request: web.Request) -> list[tuple[str, str]] | Failed:
+        if not is_own_origin(request.headers, self._origin) or request.content_type != _FORM:
+            return Failed(403, "foreign_form")
+        try:
+            raw = await read_body(request.content, limit=MAX_FORM_BYTES)
+        except BodyTooLargeError:
+            return Failed(413, "too_large")
+        except UNREADABLE:
+            return Failed(400, "bad_form")
+        return _parse_form(raw)
+
+    # --- from the address to the cookie ---------------------------------------------------------
+
+    async def _land(self, request: web.Request) -> web.StreamResponse:
+        """Changes nothing: mail scanners open links."""
+        if self._too_often(request):
+            return self._problem(request, Failed(429, "too_often"))
+        link = await self._rooms.links.open(*_address(request))
+        return self._landing_page(request, link)
+
+    async def _claim(self, request: web.Request) -> web.StreamResponse:
+        if self._too_often(request):
+            return self._problem(request, Failed(429, "too_often"))
+        read = await self._own_form(request)
+        if isinstance(read, Failed):
+            return self._problem(request, read)
+        link_id, secret = _address(request)
+        link = await self._rooms.links.open(link_id, secret)
+        if link is None:
+            return self._landing_page(request, None)
+        form = dict(read)
+        email = form.get("email", "")[:254]
+        result = await self._rooms.links.claim(
+            link_id, secret, email=email, phrase=form.get("phrase", "")
+        )
+        if isinstance(result, Refusal):
+            await self._refused(link, result)
+            now = await self._rooms.links.open(link_id, secret)
+            return self._landing_page(request, now, wrong=result is Refusal.WRONG, email=email)
+        await self._began(result)
+        response = _moved(PREFIX)
+        response.set_cookie(
+            COOKIE,
+            result.cookie.reveal(),
+            max_age=LONGEST_S,
+            path="/",
+            secure=True,
+            httponly=True,
+            samesite="Lax",
+        )
+        return response
+
+    async def _refused(self, link: SetupLink, refusal: Refusal) -> None:
+        action = {Refusal.WRONG: "code_failed", Refusal.LOCKED: "locked"}.get(refusal)
+        if refusal is Refusal.REVOKED:
+            action = "revoked"
+            log.error("setup_link_guessed", extra=fields(tenant=link.tenant, link=link.id))
+        if action is not None:
+            await self._record(link, f"setup.link.{action}", None, actor=f"setup:{link.id}")
+
+    async def _began(self, result: Claimed) -> None:
+        await self._record(result.link, "setup.link.claimed", None)
+        if result.moved:
+            await self._record(result.link, "setup.link.moved", None)
+
+    async def _leave(self, request: web.Request) -> web.StreamResponse:
+        cookie = request.cookies.get(COOKIE, "")
+        link = await self._rooms.links.visit(cookie) if cookie else None
+        if link is None:
+            return self._nobody(request)
+        read = await self._form(request, cookie)
+        if isinstance(read, Failed):
+            return self._problem(request, read, link, cookie)
+        await self._rooms.links.leave(link)
+        await self._record(link, "setup.link.left", None)
+        response = self._page(request, "left", {}, link=link)
+        response.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
+        return response
+
+    def _landing_page(
+        self,
+        request: web.Request,
+        link: SetupLink | None,
+        *,
+        wrong: bool = False,
+        email: str = "",
+    ) -> web.Response:
+        """One page for every link that opens nothing."""
+        state = link.state(self._rooms.clock()) if link is not None else None
+        if link is None or (state not in OPEN and state is not LinkState.LOCKED):
+            return self._page(request, "dead", {"state": str(state or "")}, status=404)
+        values: dict[str, object] = {
+            "landing": link,
+            "locked": state is LinkState.LOCKED,
+            "wrong": wrong,
+            "email": email,
+            "action": request.path,
+        }
+        status = 429 if state is LinkState.LOCKED else 403 if wrong else 200
+        return self._page(request, "landing", values, status=status, link_language=link)
+
+    def _too_often(self, request: web.Request) -> bool:
+        client = client_key(client_behind(request, self._services.is_proxy))
+        return math.ceil(self._landing.wait_s(client)) > 0
+
+    # --- what is no page of its own -------------------------------------------------------------
+
+    async def _style(self, _request: web.Request) -> web.Response:
+        return web.Response(
+            body=self._drawing.style,
+            content_type="text/css",
+            headers={
+                "Cache-Control": "public, max-age=31536000, immutable",
+                "X-Content-Type-Options": "nosniff",
+            },
+        )
+
+    async def _nothing(self, request: web.Request) -> web.StreamResponse:
+        return self._problem(request, Failed(404, "not_found"))
+
+    def _nobody(self, request: web.Request) -> web.Response:
+        return self._page(request, "nobody", {}, status=403)
+
+    def _problem(
+        self,
+        request: web.Request,
+        problem: Failed,
+        link: SetupLink | None = None,
+        cookie: str = "",
+    ) -> web.Response:
+        values = {
+            "text": PROBLEMS.get(problem.code, PROBLEMS["internal"]),
+            "detail": problem.detail,
+        }
+        return self._page(
+            request, "problem", values, status=problem.status, link=link, cookie=cookie
+        )
+
+    def _page(
+        self,
+        request: web.Request,
+        template: str,
+        values: Mapping[str, object],
+        *,
+        status: int = 200,
+        link: SetupLink | None = None,
+        link_language: SetupLink | None = None,
+        cookie: str = "",
+    ) -> web.Response:
+        known = link or link_language
+        language = (
+            known.request.language
+            if known is not None
+            else negotiate(request.headers.get("Accept-Language", ""))
+        )
+        return self._drawing.page(
+            template,
+            values,
+            language=language,
+            now=self._rooms.clock(),
+            token=lambda path: self._tokens.issue(cookie, path),
+            link=link if cookie else None,
+            status=status,
+        )
+
+    def _noting(self, link: SetupLink) -> Callable[[str, object], Awaitable[None]]:
+        async def note(action: str, after: object) -> None:
+            await self._record(link, action, after)
+
+        return note
+
+    async def _record(
+        self, link: SetupLink, action: str, after: Any, *, actor: str | None = None
+    ) -> None:
+        audit = self._services.audit
+        entry = await audit.begin(
+            actor=actor or f"setup:{actor_of(link)}",
+            action=action,
+            tenant=link.tenant,
+            target=f"{link.tenant}/{link.id}",
+            request_id="",
+        )
+        await audit.finish(entry, outcome="done", before=None, after=after)
+
+
+def _address(request: web.Request) -> tuple[str, str]:
+    link_id = request.match_info["id"]
+    # As much is done for what is no id of ours as for one that is.
+    return (link_id if ID.fullmatch(link_id) else "0" * 16), request.match_info["secret"]
+
+
+def _moved(to: str) -> web.Response:
+    headers = {
+        "Location": to,
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "strict-origin",
+    }
+    return web.Response(status=303, headers=headers)
+
+
+def _parse_form(raw: bytes) -> list[tuple[str, str]] | Failed:
+    try:
+        return parse_qsl(
+            raw.decode(),
+            keep_blank_values=True,
+            strict_parsing=bool(raw),
+            errors="strict",
+            max_num_fields=_MAX_FIELDS,
+        )
+    except ValueError:
+        return Failed(400, "bad_form")

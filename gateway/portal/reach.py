@@ -1,0 +1,82 @@
+"""What a setup link reaches of the admin API: the one table of parts and operations, and the one
+place where it is asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.admin.keys import AdminKey
+from gateway.admin.permissions import PERMISSIONS
+from gateway.setup.model import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.admin.in_process import ApiAnswer, InProcessApi
+    from gateway.setup.model import SetupLink
+
+OPERATIONS: Final[Mapping[Part, frozenset[str]]] = {
+    Part.SIGN_IN: frozenset(
+        {"get_tenant", "provision", "reprovision", "test_tenant", "get_tenant_test"}
+    ),
+    Part.ACCESS: frozenset({"get_tenant"}),
+    Part.OFFBOARDING: frozenset(
+        {"get_tenant", "list_hooks", "get_hook", "add_hook_secret", "test_hook"}
+    ),
+    Part.MAINTAIN: frozenset({"get_tenant", "list_connections"}),
+}
+_BY_ITS_MAKER: Final = frozenset({"provision", "reprovision"})
+"""Done with what the link's maker had to have: they create the tenant in the operator's words. All
+else is done as by a key that is bound to the tenant.
+"""
+
+
+class OutOfReachError(Exception):
+    """A page asked for more than the link is for: a fault of the page."""
+
+
+class Reach:
+    """``link`` is what its browser works with now."""
+
+    def __init__(self, api: InProcessApi, link: SetupLink) -> None:
+        self._api, self._link = api, link
+
+    def may(self, operation: str) -> bool:
+        return any(operation in OPERATIONS[part] for part in self._link.request.parts)
+
+    async def ask(
+        self,
+        operation: str,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        body: object | None = None,
+    ) -> ApiAnswer:
+        """Of the link's tenant, whatever ``path`` says. Raises ``OutOfReachError``."""
+        if not self.may(operation):
+            raise OutOfReachError(operation)
+        link = self._link
+        caller = AdminKey(
+            actor_of(link),
+            link.claimed_by,
+            frozenset({PERMISSIONS[operation][0]}),
+            None if operation in _BY_ITS_MAKER else link.tenant,
+            0,
+            None,
+            setup=True,
+        )
+        return await self._api.call(
+            caller,
+            operation,
+            path={**(path or {}), "tenant": link.tenant},
+            query=query,
+            body=body,
+        )
+
+
+def actor_of(link: SetupLink) -> str:
+    return f"{link.id}/{link.claimed_by}"
+
+
+__all__ = ["OPERATIONS", "OutOfReachError", "Reach", "actor_of"]

@@ -1,0 +1,75 @@
+"""Texts of the portal that are chosen by a name. The catalogs translate them; templates hold all
+others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def N_(message: str) -> str:  # noqa: N802 - the catalogs' word for "translate this later"
+    """Marks a text for ``scripts/messages``; it is translated where it is shown."""
+    return message
+
+
+TASKS: Final[Mapping[str, str]] = {
+    "provider": N_("Choose your identity provider"),
+    "connection": N_("Connect it"),
+    "test": N_("Test the sign-in"),
+    "access": N_("Choose who gets in"),
+    "review": N_("Review and go live"),
+    "offboarding": N_("Remove people who leave"),
+    "health": N_("See the state of the connection"),
+}
+NOTICES: Final[Mapping[str, str]] = {
+    "saved": N_("Saved."),
+    "connected": N_("Saved. Now test the sign-in."),
+    "test_ready": N_("The test sign-in is ready."),
+    "not_yet": N_("No sign-in has come back yet. Finish it in the other window, then check again."),
+    "passed": N_("The test sign-in worked."),
+    "submitted": N_("Submitted for approval. You can close this page."),
+    "live": N_("You are live. People can sign in now."),
+}
+"""What a page says after a form did something."""
+PROBLEMS: Final[Mapping[str, str]] = {
+    "not_found": N_("There is no such page."),
+    "method_not_allowed": N_("There is no such page."),
+    "foreign_form": N_("This form did not come from this page. Nothing was changed."),
+    "stale_form": N_("This form is too old. Load the page again. Nothing was changed."),
+    "bad_form": N_("This form could not be read. Nothing was changed."),
+    "too_large": N_("This is too long. Nothing was changed."),
+    "too_often": N_("That was too often. Wait a few minutes, then try again."),
+    "changed": N_("This was changed in another window at the same moment. Look at it again."),
+    "read_only": N_("You are live: nothing is changed by this link any more."),
+    "occupied": N_("People sign in with another identity provider already."),
+    "incomplete": N_("Some steps are missing. The task list says which."),
+    "unavailable": N_("A part of the service is unavailable. Try again in a minute."),
+    "internal": N_("Something went wrong on our side. Try again in a minute."),
+}
+"""Of a page that is not shown. Everything else that the API refuses has its own words."""
+FIELD_PROBLEMS: Final[Mapping[str, str]] = {
+    "required": N_("Enter a value."),
+    "https": N_("Enter an address that begins with https://."),
+    "common": N_("Use your directory's own ID instead of common."),
+    "secret_id": N_("Copy the Value, not the Secret ID."),
+    "secret_is_client_id": N_("This is the client ID. Copy the secret."),
+    "past": N_("This date has passed. Create a new secret first."),
+    "date": N_("Enter a date as YYYY-MM-DD."),
+    "not_metadata": N_("This is a web page, not SAML metadata."),
+    "own_metadata": N_("This is your app's metadata. Use the identity provider's."),
+    "one_of_two": N_("Enter the address, or paste the file: one of the two."),
+    "choose": N_("Choose at least one group, or everyone."),
+    "confirm": N_("Confirm that everyone gets in."),
+    "too_many": N_("At most 100 groups of 256 characters each."),
+}
+VERDICTS: Final[Mapping[str, str]] = {
+    "nothing": N_("Nothing has arrived yet."),
+    "handshake": N_("Your identity provider has verified the address. No event has arrived yet."),
+    "refused": N_("An event was refused. Compare the address and the secret."),
+    "no_known_user": N_("An event arrived about somebody who is not signed in here."),
+    "works": N_("Events arrive."),
+}
+"""By the verdict of the admin API's ``test_hook``."""

@@ -1,0 +1,112 @@
+"""The form with what an identity provider's administrator copied: read, set right where it is
+clear what was meant, and judged as far as nobody needs to be asked. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.setup.model import Protocol, SetupProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.portal.guides import Guide
+
+_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_DISCOVERY: Final = "/.well-known/openid-configuration"
+_SHARED: Final = re.compile(r"login\.microsoftonline\.com/(common|organizations|consumers)\b")
+OIDC_FIELDS: Final = ("issuer", "client_id", "client_secret", "secret_expires")
+SAML_FIELDS: Final = ("metadata_url", "metadata")
+SHOWN_AGAIN: Final = ("issuer", "client_id", "secret_expires", "metadata_url")
+"""The secret is not; pasted metadata is long, and needed again with the next change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """``problems``: field → key of ``texts.FIELD_PROBLEMS``. ``provider``: of a request to
+    provisioning, without what is not the recipient's.
+    """
+
+    shown: Mapping[str, str]
+    problems: Mapping[str, str] = field(default_factory=dict)
+    provider: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def read_values(
+    form: Mapping[str, str],
+    *,
+    provider: SetupProvider,
+    protocol: Protocol,
+    guide: Guide,
+    today: date,
+) -> Values:
+    """``form``: fields as they were typed."""
+    names = OIDC_FIELDS if protocol is Protocol.OIDC else SAML_FIELDS
+    typed = {name: form.get(name, "").strip() for name in names}
+    if protocol is Protocol.OIDC:
+        typed["issuer"] = _issuer(typed["issuer"], provider)
+        problems = _oidc_problems(typed, provider, today)
+        body = {
+            "client_id": typed["client_id"],
+            "client_secret": typed["client_secret"],
+            "oidc_issuer": typed["issuer"],
+            "kind": guide.kind,
+        }
+        if typed["secret_expires"]:
+            body["secret_expires"] = typed["secret_expires"]
+    else:
+        problems = _saml_problems(typed)
+        body = {"kind": "saml", **{name: text for name, text in typed.items() if text}}
+    if guide.kind in {"oidc", "saml"}:
+        body["preset"] = guide.preset
+    shown = {name: typed[name] for name in SHOWN_AGAIN if typed.get(name)}
+    return Values(shown, problems, {} if problems else body)
+
+
+def _issuer(typed: str, provider: SetupProvider) -> str:
+    """Where it is clear what was meant: a discovery address, a bare host, a directory's ID."""
+    text = typed.removesuffix(_DISCOVERY)
+    if provider is SetupProvider.ENTRA and _GUID.fullmatch(text):
+        return f"https://login.microsoftonline.com/{text.lower()}/v2.0"
+    if text and "://" not in text:
+        text = f"https://{text}"
+    if provider is SetupProvider.AUTH0 and text and not text.endswith("/"):
+        text += "/"
+    return text
+
+
+def _oidc_problems(
+    typed: Mapping[str, str], provider: SetupProvider, today: date
+) -> dict[str, str]:
+    problems = {name: "required" for name in OIDC_FIELDS[:3] if not typed[name]}
+    if _SHARED.search(typed["issuer"]):
+        problems["issuer"] = "common"
+    secret = typed["client_secret"]
+    if secret and secret == typed["client_id"]:
+        problems["client_secret"] = "secret_is_client_id"
+    elif provider is SetupProvider.ENTRA and _GUID.fullmatch(secret):
+        problems["client_secret"] = "secret_id"
+    if typed["secret_expires"]:
+        try:
+            ends = date.fromisoformat(typed["secret_expires"])
+        except ValueError:
+            problems["secret_expires"] = "date"
+        else:
+            if ends <= today:
+                problems["secret_expires"] = "past"
+    return problems
+
+
+def _saml_problems(typed: Mapping[str, str]) -> dict[str, str]:
+    url, text = typed["metadata_url"], typed["metadata"]
+    if bool(url) == bool(text):
+        return {"metadata_url": "one_of_two"}
+    if url:
+        return {} if re.match(r"https?://", url) else {"metadata_url": "https"}
+    if "EntityDescriptor" not in text:
+        return {"metadata": "not_metadata"}
+    return {} if "IDPSSODescriptor" in text else {"metadata": "own_metadata"}

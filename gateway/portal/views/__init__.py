@@ -1,0 +1,18 @@
+"""Pages of the portal: handlers in modules of their noun."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.portal.views import access, connection, health, offboarding, provider, review, test
+
+PAGES: Final = (
+    *provider.PAGES,
+    *connection.PAGES,
+    *test.PAGES,
+    *access.PAGES,
+    *offboarding.PAGES,
+    *health.PAGES,
+    *review.PAGES,
+)
+"""Every page that needs the cookie of a link."""

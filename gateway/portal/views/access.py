@@ -1,0 +1,79 @@
+"""Who gets in: groups that the test sign-in brought, others by name, or everyone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from gateway.portal.guides import guide_of
+from gateway.portal.texts import FIELD_PROBLEMS
+from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
+from gateway.setup.model import Part, Phase
+
+if TYPE_CHECKING:
+    from gateway.portal.visit import Visit
+
+MAX_GROUPS: Final = 100
+
+
+async def show_access(visit: Visit) -> Shown | Moved:
+    return await _page(visit, "")
+
+
+async def _page(visit: Visit, problem: str) -> Shown | Moved:
+    work = visit.link.work
+    if work.tested_at is None:
+        return Moved(PREFIX)
+    guide = guide_of(work.provider, work.protocol)
+    new = visit.link.request.new_tenant
+    found = await visit.reach.ask("get_tenant")
+    domains = found.document["tenant"]["email_domains"] if found.ok else ()
+    return Shown(
+        "access",
+        {
+            "work": work,
+            "others": [name for name in work.chosen if name not in work.groups],
+            "domains": list(domains or (new.email_domains if new is not None else ())),
+            "no_groups": guide.no_groups if guide is not None else "",
+            "problem": FIELD_PROBLEMS[problem] if problem else "",
+            # What the tester themselves would meet.
+            "tester_in": work.everyone or not set(work.groups).isdisjoint(work.chosen),
+        },
+        status=422 if problem else 200,
+    )
+
+
+async def save_access(visit: Visit) -> Shown | Moved | Failed:
+    work = visit.link.work
+    if work.tested_at is None:
+        return Moved(PREFIX)
+    everyone = visit.text("who") == "everyone"
+    typed = [line.strip() for line in visit.form.get("others", "").splitlines()]
+    names = dict.fromkeys([*visit.chosen.get("group", ()), *typed])
+    chosen = tuple(name for name in names if name)
+    if everyone:
+        if not visit.text("confirmed"):
+            return await _page(visit, "confirm")
+        chosen = ()
+    elif not chosen:
+        return await _page(visit, "choose")
+    elif len(chosen) > MAX_GROUPS or any(
+        len(name) > 256 or not name.isprintable() for name in chosen
+    ):
+        return await _page(visit, "too_many")
+    changed = replace(
+        work,
+        everyone=everyone,
+        chosen=chosen,
+        # What was submitted was something else.
+        phase=Phase.TESTED if work.phase is Phase.SUBMITTED else work.phase,
+    )
+    what = {"everyone": everyone, "groups": list(chosen)}
+    saved = await visit.save(changed, "setup.access.changed", what)
+    return saved if isinstance(saved, Failed) else Moved(f"{PREFIX}/access", "saved")
+
+
+PAGES: Final = (
+    Page("/access", show_access, Part.ACCESS),
+    Page("/access/save", save_access, Part.ACCESS, form=True),
+)

@@ -1,0 +1,173 @@
+"""The guide, screen by screen, and the form with what was copied: saving it makes the inactive
+provider.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.core.model import DEFAULT_POOL
+from gateway.portal.guides import NAMES, guide_of
+from gateway.portal.texts import FIELD_PROBLEMS
+from gateway.portal.values import read_values
+from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
+from gateway.setup.links import edited
+from gateway.setup.model import Part, Protocol, SetupProvider
+
+if TYPE_CHECKING:
+    from gateway.admin.in_process import ApiAnswer
+    from gateway.portal.guides import Guide
+    from gateway.portal.visit import Visit
+
+CHOOSE_FIRST: Final = Moved(f"{PREFIX}/provider")
+
+
+def ours(visit: Visit) -> dict[str, str]:
+    """What their forms ask for, by the names that guides use."""
+    pool = visit.rooms.config.cognito.all_pools[DEFAULT_POOL]
+    domain = pool.domain.rstrip("/")
+    acs = f"{domain}/saml2/idpresponse"
+    return {
+        "redirect_uri": f"{domain}/oauth2/idpresponse",
+        "acs": acs,
+        "acs_pattern": f"^{re.escape(acs)}$",
+        "entity_id": f"urn:amazon:cognito:sp:{pool.user_pool_id}",
+    }
+
+
+async def show_guide(visit: Visit) -> Shown | Moved | Failed:
+    guide = _guide(visit)
+    if guide is None:
+        return CHOOSE_FIRST
+    number = int(visit.path["number"])
+    if not 1 <= number <= len(guide.screens):
+        return Failed(404, "not_found")
+    last = number == len(guide.screens)
+    following = "values" if last else str(number + 1)
+    return Shown(
+        "guide",
+        {
+            "guide": guide,
+            "screen": guide.screens[number - 1],
+            "number": number,
+            "ours": ours(visit),
+            "provider": NAMES[SetupProvider(visit.link.work.provider)],
+            "next": f"{PREFIX}/connection/{following}",
+            "back": f"{PREFIX}/connection/{number - 1}" if number > 1 else f"{PREFIX}/provider",
+        },
+    )
+
+
+async def show_values(visit: Visit) -> Shown | Moved:
+    guide = _guide(visit)
+    return CHOOSE_FIRST if guide is None else _form(visit, guide, visit.link.work.values)
+
+
+def _form(
+    visit: Visit,
+    guide: Guide,
+    values: Any,
+    problems: Any = None,
+    refused: tuple[str, ...] = (),
+) -> Shown:
+    work = visit.link.work
+    return Shown(
+        "values",
+        {
+            "guide": guide,
+            "work": work,
+            "provider": NAMES[SetupProvider(work.provider)],
+            "is_oidc": work.protocol == Protocol.OIDC,
+            "fixed_issuer": guide.issuer if guide.kind == "google" else "",
+            "values": values,
+            "problems": {name: FIELD_PROBLEMS[key] for name, key in (problems or {}).items()},
+            "refused": refused,
+            "back": f"{PREFIX}/connection/{len(guide.screens)}",
+        },
+        status=422 if problems or refused else 200,
+    )
+
+
+async def save_values(visit: Visit) -> Shown | Moved | Failed:
+    """The provider is made inactive: nobody signs in with it before somebody goes live."""
+    guide, work = _guide(visit), visit.link.work
+    if guide is None:
+        return CHOOSE_FIRST
+    read = read_values(
+        visit.form,
+        provider=SetupProvider(work.provider),
+        protocol=Protocol(work.protocol),
+        guide=guide,
+        today=datetime.fromtimestamp(visit.now, UTC).date(),
+    )
+    if read.problems:
+        return _form(visit, guide, read.shown, read.problems)
+    operation = await _operation(visit)
+    if isinstance(operation, Failed):
+        return operation
+    answer = await visit.reach.ask(
+        operation, body=_request(visit, operation, {**read.provider, "active": False})
+    )
+    if not answer.ok:
+        if answer.status >= 500:
+            return Failed(503, "unavailable")
+        return _form(visit, guide, read.shown, refused=_reasons(answer))
+    name = str(answer.document["providers"][0])
+    saved = await visit.save(
+        edited(work, name=name, values=dict(read.shown)),
+        "setup.connection.saved",
+        {"provider": name, **read.shown},
+    )
+    return saved if isinstance(saved, Failed) else Moved(f"{PREFIX}/test", "connected")
+
+
+async def _operation(visit: Visit) -> str | Failed:
+    """Only what nobody signs in with is made or changed."""
+    found = await visit.reach.ask("get_tenant")
+    if found.status == 404:
+        return "provision" if visit.link.request.new_tenant else Failed(409, "occupied")
+    if not found.ok:
+        return Failed(503, "unavailable")
+    providers = found.document["tenant"]["providers"]
+    return Failed(409, "occupied") if any(p["active"] for p in providers) else "reprovision"
+
+
+def _request(visit: Visit, operation: str, provider: dict[str, Any]) -> dict[str, Any]:
+    """With the operator's words about a tenant that is made now."""
+    body: dict[str, Any] = {"provider": provider}
+    new = visit.link.request.new_tenant
+    if operation == "provision" and new is not None:
+        body |= {
+            "name": new.name,
+            "email_domains": list(new.email_domains),
+            # Where the recipient chooses, nobody gets in before they did.
+            "groups": list(new.groups or ()),
+            "pool": DEFAULT_POOL,
+        }
+        if new.hosts:
+            body["hosts"] = list(new.hosts)
+    return body
+
+
+def _reasons(answer: ApiAnswer) -> tuple[str, ...]:
+    mistakes = answer.document.get("errors") or []
+    return tuple(str(each["problem"]) for each in mistakes[:5]) or (answer.detail,)
+
+
+def _guide(visit: Visit) -> Guide | None:
+    return guide_of(visit.link.work.provider, visit.link.work.protocol)
+
+
+PAGES: Final = (
+    Page(
+        "/connection/{number}",
+        show_guide,
+        Part.SIGN_IN,
+        parameters={"number": r"[0-9]{1,2}"},
+    ),
+    Page("/connection/values", show_values, Part.SIGN_IN),
+    Page("/connection/save", save_values, Part.SIGN_IN, form=True),
+)
+__all__ = ["PAGES", "ours"]

@@ -1,0 +1,94 @@
+"""People who leave: where their identity provider tells it, and a first removal that is timed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.core.model import ProviderKind
+from gateway.portal.texts import VERDICTS
+from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
+from gateway.setup.model import Part
+
+if TYPE_CHECKING:
+    from gateway.portal.visit import Visit
+
+HERE: Final = f"{PREFIX}/offboarding"
+
+
+async def show_hooks(visit: Visit) -> Shown | Moved | Failed:
+    hooks = await _hooks(visit)
+    return hooks if isinstance(hooks, Failed) else await _page(visit, hooks)
+
+
+async def _page(visit: Visit, hooks: list[dict[str, Any]], secret: str = "") -> Shown:
+    since = visit.link.work.hook_since
+    verdict = ""
+    if since is not None and hooks:
+        answer = await visit.reach.ask(
+            "test_hook",
+            path={"provider": hooks[0]["provider"]},
+            query={"since": f"{since:.3f}"},
+        )
+        verdict = VERDICTS.get(str(answer.document.get("verdict", "")), "") if answer.ok else ""
+    return Shown(
+        "offboarding",
+        {
+            "hook": hooks[0] if hooks else None,
+            "is_okta": bool(hooks) and hooks[0]["kind"] == ProviderKind.OKTA,
+            "is_entra": bool(hooks) and hooks[0]["kind"] == ProviderKind.ENTRA,
+            "secret": secret,
+            "since": since,
+            "verdict": verdict,
+            "denied_after_ms": visit.link.work.denied_after_ms,
+        },
+    )
+
+
+async def make_secret(visit: Visit) -> Shown | Failed:
+    """The secret is in this answer and nowhere else: in no address, and behind no redirect."""
+    hooks = await _hooks(visit)
+    if isinstance(hooks, Failed):
+        return hooks
+    if not hooks:
+        return Failed(409, "incomplete")
+    work = replace(visit.link.work, hook_since=visit.now)
+    saved = await visit.save(work, "setup.secret.shown", {"provider": hooks[0]["provider"]})
+    if isinstance(saved, Failed):
+        return saved
+    answer = await visit.reach.ask("add_hook_secret", path={"provider": hooks[0]["provider"]})
+    if not answer.ok:
+        return Failed(answer.status, answer.code, answer.detail)
+    return await _page(visit, hooks, secret=str(answer.document["secret"]))
+
+
+async def check_removal(visit: Visit) -> Moved | Failed:
+    """Whether a removal arrived, and how long it took until every replica denied."""
+    work = visit.link.work
+    if work.hook_since is None:
+        return Moved(HERE)
+    ms = await visit.rooms.denied_after_ms(visit.link.tenant, work.hook_since)
+    if ms is None:
+        return Moved(HERE)
+    passed = replace(work, denied_after_ms=ms)
+    saved = await visit.save(passed, "setup.offboarding.passed", {"denied_after_ms": ms})
+    return saved if isinstance(saved, Failed) else Moved(HERE, "saved")
+
+
+async def _hooks(visit: Visit) -> list[dict[str, Any]] | Failed:
+    """Of the link's own provider; of a link without sign-in, all of the tenant."""
+    link = visit.link
+    if link.offers(Part.SIGN_IN) and not link.work.name:
+        return []
+    answer = await visit.reach.ask("list_hooks")
+    if not answer.ok:
+        return [] if answer.status == 404 else Failed(503, "unavailable")
+    rows: list[dict[str, Any]] = answer.document["items"]
+    return [row for row in rows if not link.work.name or row["provider"] == link.work.name]
+
+
+PAGES: Final = (
+    Page("/offboarding", show_hooks, Part.OFFBOARDING),
+    Page("/offboarding/secret", make_secret, Part.OFFBOARDING, form=True, ends_live=False),
+    Page("/offboarding/check", check_removal, Part.OFFBOARDING, form=True, ends_live=False),
+)

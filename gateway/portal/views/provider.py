@@ -1,0 +1,82 @@
+"""The list of tasks, and whose guide is followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gateway.portal.guides import NAMES, guide_of, protocols_of
+from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
+from gateway.setup.model import Part, Phase, SetupProvider, Work
+
+if TYPE_CHECKING:
+    from gateway.portal.visit import Visit
+    from gateway.setup.model import SetupLink
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """``state``: ``todo``, ``next``, ``done``, ``waiting`` (for an earlier one)."""
+
+    name: str
+    to: str
+    state: str
+
+
+def tasks_of(link: SetupLink) -> list[Task]:
+    """In their order; one after another is next."""
+    rows: list[tuple[str, str, bool]] = []
+    if link.offers(Part.SIGN_IN):
+        done = dict(link.tasks())
+        addresses = {"provider": "/provider", "connection": "/connection/1"}
+        rows += [(name, addresses.get(name, f"/{name}"), done[name]) for name in done]
+        rows.append(("review", "/review", link.work.phase in {Phase.SUBMITTED, Phase.LIVE}))
+    tasks, blocked = [], False
+    for name, to, done_already in rows:
+        state = "done" if done_already else "waiting" if blocked else "next"
+        blocked = blocked or not done_already
+        tasks.append(Task(name, PREFIX + to, state))
+    if link.offers(Part.OFFBOARDING):
+        ready = not link.offers(Part.SIGN_IN) or bool(link.work.name)
+        done_here = link.work.denied_after_ms is not None
+        state = "done" if done_here else "todo" if ready else "waiting"
+        tasks.append(Task("offboarding", f"{PREFIX}/offboarding", state))
+    if link.offers(Part.MAINTAIN):
+        tasks.append(Task("health", f"{PREFIX}/health", "todo"))
+    return tasks
+
+
+async def show_tasks(visit: Visit) -> Shown:
+    return Shown("tasks", {"tasks": tasks_of(visit.link)})
+
+
+async def show_providers(visit: Visit) -> Shown:
+    offered = visit.link.request.providers or tuple(SetupProvider)
+    rows = [
+        (str(name), NAMES[name], [str(protocol) for protocol in protocols_of(name)])
+        for name in offered
+    ]
+    return Shown("provider", {"rows": rows, "work": visit.link.work})
+
+
+async def choose_provider(visit: Visit) -> Moved | Failed:
+    provider, _, protocol = visit.text("choice").partition("/")
+    offered = visit.link.request.providers or tuple(SetupProvider)
+    if guide_of(provider, protocol) is None or provider not in offered:
+        return Failed(400, "bad_form")
+    work = visit.link.work
+    if (work.provider, work.protocol) != (provider, protocol):
+        # Another provider: nothing of the one before is kept.
+        chosen = Work(provider=provider, protocol=protocol, returned=work.returned)
+        what = {"provider": provider, "protocol": protocol}
+        saved = await visit.save(chosen, "setup.provider.chosen", what)
+        if isinstance(saved, Failed):
+            return saved
+    return Moved(f"{PREFIX}/connection/1")
+
+
+PAGES: Final = (
+    Page("", show_tasks),
+    Page("/provider", show_providers, Part.SIGN_IN),
+    Page("/provider/choose", choose_provider, Part.SIGN_IN, form=True),
+)

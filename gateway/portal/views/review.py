@@ -1,0 +1,60 @@
+"""All answers on one page; from it the work is submitted, or goes live."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from gateway.portal.guides import NAMES
+from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
+from gateway.setup.go_live import GoLive
+from gateway.setup.model import Approval, Part, Phase, SetupProvider
+from gateway.tenants.api import Rejected
+
+if TYPE_CHECKING:
+    from gateway.portal.visit import Visit
+
+HERE: Final = f"{PREFIX}/review"
+
+
+async def show_review(visit: Visit) -> Shown | Moved:
+    link = visit.link
+    if not link.ready:
+        return Moved(PREFIX)
+    new = link.request.new_tenant
+    found = await visit.reach.ask("get_tenant")
+    tenant = found.document["tenant"] if found.ok else {}
+    return Shown(
+        "review",
+        {
+            "work": link.work,
+            "provider": NAMES[SetupProvider(link.work.provider)],
+            "tenant_name": tenant.get("name") or (new.name if new is not None else link.tenant),
+            "hosts": tenant.get("hosts", ()),
+            "domains": tenant.get("email_domains", ()),
+            "groups": link.work.chosen or (tenant.get("allowed_groups") or ()),
+            "needs_approval": link.request.approval is not Approval.NONE,
+        },
+    )
+
+
+async def finish(visit: Visit) -> Moved | Failed:
+    link = visit.link
+    if not link.ready or link.work.phase is not Phase.TESTED:
+        return Failed(409, "incomplete")
+    if link.request.approval is not Approval.NONE:
+        submitted = replace(link.work, phase=Phase.SUBMITTED, returned="")
+        saved = await visit.save(submitted, "setup.submitted", {"provider": link.work.name})
+        return saved if isinstance(saved, Failed) else Moved(HERE, "submitted")
+    # Approved beforehand, by whoever made the link.
+    await visit.note("setup.live", {"provider": link.work.name})
+    done = await GoLive(visit.rooms.links, visit.rooms.tenants).go_live(link)
+    return (
+        Failed(409, "changed", done.message) if isinstance(done, Rejected) else Moved(HERE, "live")
+    )
+
+
+PAGES: Final = (
+    Page("/review", show_review, Part.SIGN_IN),
+    Page("/review/finish", finish, Part.SIGN_IN, form=True),
+)

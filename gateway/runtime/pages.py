@@ -1,0 +1,58 @@
+"""The listener ``pages``: the console and the setup portal, each at its own host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.admin import in_process_api
+from gateway.check.trusted_peer import Trust
+from gateway.console.application import console_application
+from gateway.portal.application import Portal, PortalServices
+from gateway.portal.visit import Rooms
+from gateway.revocation.records import SqlRevocations
+from gateway.setup.removals import RemovalTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.admin import AdminServices
+    from gateway.config.model import Config
+    from gateway.database.engine import Database
+    from gateway.keys.file import KeyFile
+    from gateway.sessions.console_links import ConsoleLinks
+
+
+def pages_application(
+    config: Config,
+    services: AdminServices,
+    database: Database,
+    ring: KeyFile,
+    sealing: Callable[[], tuple[bytes, ...]],
+    links: ConsoleLinks,
+) -> web.Application | None:
+    """None where there is neither of them."""
+    if not config.has_pages:
+        return None
+    api, clock = in_process_api(services), database.clock
+    application = console_application(config, api, ring, sealing, clock, services.audit, links)
+    application = application or web.Application()
+    if services.setup is not None and services.tenants is not None:
+        portal = Portal(
+            PortalServices(
+                Rooms(
+                    config,
+                    services.setup.links,
+                    services.tenants,
+                    RemovalTimes(SqlRevocations(database)).denied_after_ms,
+                    clock,
+                ),
+                api,
+                services.audit,
+                sealing,
+                Trust(config.ingress).proxy,
+            )
+        )
+        application.router.add_routes(portal.routes())
+    return application

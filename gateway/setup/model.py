@@ -1,0 +1,200 @@
+"""What a setup link is: parts, recipients, state, and the work that is done with it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+IDLE_S: Final = 3600
+LONGEST_S: Final = 8 * 3600
+"""Of one browser's work; after either the address and the phrase are asked for again."""
+TRIES: Final = 5
+LOCK_S: Final = 900
+LOCKS: Final = 3
+"""Five wrong phrases lock a link for a quarter of an hour; the third lock revokes it. Fifteen tries
+at 32 bits: one in 286 million.
+"""
+
+
+class Part(StrEnum):
+    """What a link is for."""
+
+    SIGN_IN = "sign_in"
+    ACCESS = "access"
+    OFFBOARDING = "offboarding"
+    MAINTAIN = "maintain"
+
+
+class Approval(StrEnum):
+    """Who lets people sign in with what was connected. ``OTHER_PERSON``: not the link's maker."""
+
+    REQUIRED = "required"
+    OTHER_PERSON = "other_person"
+    NONE = "none"
+
+
+class SetupProvider(StrEnum):
+    """Whose guide is shown. Closed: a name in an address is one of these or not found."""
+
+    OKTA = "okta"
+    ENTRA = "entra"
+    GOOGLE = "google"
+    ONELOGIN = "onelogin"
+    PINGONE = "pingone"
+    JUMPCLOUD = "jumpcloud"
+    KEYCLOAK = "keycloak"
+    AUTH0 = "auth0"
+    ADFS = "adfs"
+    OTHER = "other"
+
+
+class Protocol(StrEnum):
+    OIDC = "oidc"
+    SAML = "saml"
+
+
+class LinkState(StrEnum):
+    """``LOCKED`` and ``EXPIRED`` follow from the time."""
+
+    ISSUED = "issued"
+    CLAIMED = "claimed"
+    LOCKED = "locked"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    REPLACED = "replaced"
+
+
+OPEN: Final = frozenset({LinkState.ISSUED, LinkState.CLAIMED, LinkState.COMPLETED})
+"""Whoever holds the address and the phrase gets in."""
+ENDED: Final = frozenset({LinkState.EXPIRED, LinkState.REVOKED, LinkState.REPLACED})
+
+
+class Phase(StrEnum):
+    """Of the connection. Another value of it leads back to ``SAVED``: what goes live was tested."""
+
+    DRAFT = "draft"
+    SAVED = "saved"
+    TESTED = "tested"
+    SUBMITTED = "submitted"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class NewTenant:
+    """The operator's words about a tenant that does not exist yet. ``groups`` None: the recipient
+    chooses.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    email_domains: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the recipients did so far. Times are UTC epoch seconds.
+
+    ``values``: of the connection's form, for showing them again; no secret is among them. ``name``:
+    of the tenant's provider, once saved. ``test``: the last test link's token. ``groups``,
+    ``claims``: names that arrived at the test. ``everyone`` and ``chosen``: who gets in.
+    ``hook_since``: when the hook secret was shown. ``returned``: what an operator asks to change.
+    """
+
+    phase: Phase = Phase.DRAFT
+    provider: str = ""
+    protocol: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    test: str = ""
+    tested_at: float | None = None
+    tester: str = ""
+    groups: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    everyone: bool = False
+    chosen: tuple[str, ...] = ()
+    hook_since: float | None = None
+    denied_after_ms: float | None = None
+    returned: str = ""
+
+    @property
+    def access_decided(self) -> bool:
+        return self.everyone or bool(self.chosen)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of_json(cls, stored: Mapping[str, Any]) -> Work:
+        """Fields that another release wrote are left out."""
+        known = {each.name for each in fields(cls)}
+        values = {name: value for name, value in stored.items() if name in known}
+        for name in ("groups", "claims", "chosen"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**{**values, "phase": Phase(values.get("phase", Phase.DRAFT))})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an operator asks for. ``providers`` empty: all. ``lifetime_s``: seconds."""
+
+    parts: frozenset[Part]
+    recipients: tuple[str, ...]
+    providers: tuple[SetupProvider, ...]
+    language: str
+    approval: Approval
+    note: str
+    lifetime_s: float
+    new_tenant: NewTenant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetupLink:
+    """One link, without its secrets. Times are UTC epoch seconds. ``version`` counts changes of
+    ``work``.
+    """
+
+    id: str
+    tenant: str
+    request: Request
+    stored_state: LinkState
+    created_at: float
+    created_by: str
+    expires_at: float
+    locked_until: float | None
+    claimed_by: str
+    work: Work
+    version: int
+
+    def state(self, now: float) -> LinkState:
+        if self.stored_state in ENDED:
+            return self.stored_state
+        if self.expires_at <= now:
+            return LinkState.EXPIRED
+        if self.locked_until is not None and self.locked_until > now:
+            return LinkState.LOCKED
+        return self.stored_state
+
+    def offers(self, part: Part) -> bool:
+        return part in self.request.parts
+
+    def tasks(self) -> tuple[tuple[str, bool], ...]:
+        """Steps to go live and whether each is done."""
+        done = [("provider", bool(self.work.provider))]
+        if self.offers(Part.SIGN_IN):
+            done.append(("connection", bool(self.work.name)))
+            done.append(("test", self.work.tested_at is not None))
+        if self.offers(Part.ACCESS):
+            done.append(("access", self.work.access_decided))
+        return tuple(done) if self.offers(Part.SIGN_IN) else ()
+
+    @property
+    def ready(self) -> bool:
+        """All that going live needs was done."""
+        tasks = self.tasks()
+        return bool(tasks) and all(done for _, done in tasks)

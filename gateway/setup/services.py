@@ -1,0 +1,35 @@
+"""What of setup links the admin API is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.setup.links import SetupLinks
+from gateway.setup.model import Approval
+
+if TYPE_CHECKING:
+    from gateway.config.model import Config
+    from gateway.database.engine import Database
+
+
+@dataclass(frozen=True, slots=True)
+class SetupServices:
+    """``origin``: of the login host, where the pages of links are; ``approval``: of links that do
+    not say it.
+    """
+
+    links: SetupLinks
+    origin: str
+    approval: Approval = Approval.REQUIRED
+
+
+def setup_services(config: Config, database: Database) -> SetupServices | None:
+    """None where setup links are off."""
+    if not config.setup.enabled or config.login_host is None:
+        return None
+    return SetupServices(
+        SetupLinks(database, clock=database.clock),
+        config.origin(config.login_host),
+        Approval(config.setup.approval),
+    )

@@ -1,0 +1,221 @@
+"""``/tenants/ID/setup-links``: what an operator may ask for, and who lets people sign in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.admin.keys import Scope
+from gateway.errors import UnavailableError
+from gateway.setup.model import Approval, Part, Phase
+from tests.admin.rooms import Tenants
+from tests.admin.test_authorization import SETUP_LINK, SETUP_LINKS, SUBMITTED, submit_link
+from tests.admin.test_dispatch import TENANT, problem
+
+if TYPE_CHECKING:
+    from gateway.tenants.api import TenantRecord
+    from gateway.tenants.document import TenantDocument
+    from tests.admin.conftest import Api, Clock
+
+NEW = {
+    "parts": ["sign_in", "access"],
+    "recipients": ["IT@Initech.test"],
+    "tenant": {"name": "Initech", "hosts": ["app.example.com"], "email_domains": ["initech.test"]},
+}
+INITECH = "/tenants/initech/setup-links"
+
+
+async def make(api: Api, body: dict[str, Any] = NEW, path: str = INITECH) -> dict[str, Any]:
+    response = await api.call("POST", path, json=body)
+    assert response.status == 201, await response.text()
+    made: dict[str, Any] = await response.json()
+    return made
+
+
+async def inactive(api: Api) -> None:
+    """Acme, to which nobody can sign in yet."""
+    providers = [{**TENANT["providers"][0], "active": False}]
+    await api.call("PUT", "/tenants/acme", json={**TENANT, "providers": providers})
+
+
+def is_active(api: Api) -> bool:
+    tenants = api.services.tenants
+    assert isinstance(tenants, Tenants)
+    return bool(tenants.stored["acme"].document["providers"][0]["active"])
+
+
+async def test_address_and_phrase_are_shown_once_and_stored_nowhere(api: Api) -> None:
+    made = await make(api)
+    link = made["link"]
+    assert made["address"].startswith(f"https://login.example.com/setup/l/{link['id']}/")
+    assert (link["state"], link["phase"], link["recipients"]) == (
+        "issued",
+        "draft",
+        ["it@initech.test"],
+    )
+    assert [task["task"] for task in link["tasks"]] == ["provider", "connection", "test", "access"]
+    secrets = (made["address"].rpartition("/")[2], made["phrase"])
+    listed = await (await api.call("GET", INITECH)).text()
+    one = await (await api.call("GET", f"{INITECH}/{link['id']}")).text()
+    audit = await (await api.call("GET", "/audit")).text()
+    assert "create_setup_link" in audit
+    assert not [text for text in (listed, one, audit) if any(s in text for s in secrets)]
+
+
+async def test_links_are_listed_newest_first_page_by_page(api: Api, clock: Clock) -> None:
+    ids = []
+    for _ in range(3):
+        ids.append((await make(api))["link"]["id"])
+        clock.now += 1
+    first = await (await api.call("GET", f"{INITECH}?limit=2")).json()
+    rest = await (await api.call("GET", f"{INITECH}?limit=2&cursor={first['next']}")).json()
+    assert [row["id"] for row in (*first["items"], *rest["items"])] == ids[::-1]
+    assert rest["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"tenant": None}, "not_found"),
+        ({"parts": ["offboarding"], "tenant": None}, "not_found"),
+        ({"parts": ["sign_in"]}, "invalid_body"),  # nobody says who gets in
+        ({"tenant": {**NEW["tenant"], "groups": ["a"]}}, "invalid_body"),  # type: ignore[dict-item]  # a literal
+        ({"parts": ["access"], "tenant": None}, "invalid_body"),
+        ({"parts": ["everything"]}, "invalid_body"),
+        ({"parts": []}, "invalid_body"),
+        ({"recipients": []}, "invalid_body"),
+        ({"recipients": ["a@b.test"] * 4}, "invalid_body"),
+        ({"recipients": ["<script>@b.test"]}, "invalid_body"),
+        ({"providers": ["../../etc/passwd"]}, "invalid_body"),
+        ({"expires_in": 3599}, "invalid_body"),
+        ({"expires_in": 30 * 86400 + 1}, "invalid_body"),
+        ({"language": "xx"}, "invalid_body"),
+    ],
+)
+async def test_what_cannot_be_asked_for(api: Api, change: dict[str, Any], code: str) -> None:
+    body = {name: value for name, value in {**NEW, **change}.items() if value is not None}
+    assert (await problem(await api.call("POST", INITECH, json=body)))["code"] == code
+
+
+async def test_an_existing_tenant_is_connected_only_while_nobody_signs_in(api: Api) -> None:
+    body = {"parts": ["sign_in"], "recipients": ["it@acme.test"]}
+    await api.call("PUT", "/tenants/acme", json=TENANT)
+    assert (await problem(await api.call("POST", SETUP_LINKS, json=body)))["code"] == "conflict"
+    again = {**body, "tenant": {**NEW["tenant"], "groups": ["a"]}}  # type: ignore[dict-item]  # a literal
+    assert (await problem(await api.call("POST", SETUP_LINKS, json=again)))["code"] == "exists"
+
+
+async def test_a_link_does_nothing_that_its_maker_may_not(api: Api) -> None:
+    alone = await api.key(Scope.SETUP_WRITE)
+    assert (await api.call("POST", INITECH, json=NEW, key=alone)).status == 403
+    able = await api.key(Scope.SETUP_WRITE, Scope.PROVISION)
+    assert (await api.call("POST", INITECH, json=NEW, key=able)).status == 201
+    bound = await api.key(Scope.SETUP_WRITE, Scope.PROVISION, tenant="initech")
+    refused = await api.call("POST", INITECH, json=NEW, key=bound)
+    assert (await problem(refused))["code"] == "tenant_bound"
+    approving = {**NEW, "approval": "none"}
+    refused = await api.call("POST", INITECH, json=approving, key=able)
+    assert (await problem(refused))["scope"] == "setup:approve"
+    may = await api.key(Scope.SETUP_WRITE, Scope.PROVISION, Scope.SETUP_APPROVE)
+    made = await api.call("POST", INITECH, json=approving, key=may)
+    assert made.status == 201
+    replaced = f"{INITECH}/{(await made.json())['link']['id']}/replace"
+    assert (await api.call("POST", replaced, key=able)).status == 403
+    assert (await api.call("POST", replaced, key=may)).status == 201
+
+
+async def test_a_revoked_link_is_neither_replaced_nor_approved(api: Api) -> None:
+    await api.call("PUT", "/tenants/acme", json=TENANT)
+    await submit_link(api)
+    assert (await (await api.call("DELETE", SETUP_LINK)).json())["state"] == "revoked"
+    assert (await api.call("DELETE", SETUP_LINK)).status == 200
+    for what in ("replace", "approve"):
+        refused = await api.call("POST", f"{SETUP_LINK}/{what}")
+        assert (await problem(refused))["code"] == "conflict"
+
+
+async def test_a_replaced_links_work_goes_on_under_another_address(api: Api) -> None:
+    await inactive(api)
+    await submit_link(api)
+    made = await (await api.call("POST", f"{SETUP_LINK}/replace")).json()
+    assert made["link"]["id"] != SETUP_LINK.rpartition("/")[2]
+    assert made["link"]["phase"] == "submitted"
+    assert (await (await api.call("GET", SETUP_LINK)).json())["state"] == "replaced"
+    approved = f"{SETUP_LINKS}/{made['link']['id']}/approve"
+    assert (await api.call("POST", approved)).status == 200
+    assert is_active(api)
+
+
+async def test_approval_switches_the_provider_on_and_completes_the_link(api: Api) -> None:
+    await inactive(api)
+    await submit_link(api)
+    assert not is_active(api)
+    done = await (await api.call("POST", f"{SETUP_LINK}/approve")).json()
+    assert (done["state"], done["phase"]) == ("completed", "live")
+    assert is_active(api)
+    again = await api.call("POST", f"{SETUP_LINK}/approve")
+    assert (await problem(again))["code"] == "conflict"
+
+
+async def test_what_is_returned_is_neither_approved_nor_forgotten(api: Api) -> None:
+    await inactive(api)
+    await submit_link(api)
+    note = {"note": "Choose app-users, please."}
+    back = await (await api.call("POST", f"{SETUP_LINK}/return", json=note)).json()
+    assert (back["phase"], back["returned"]) == ("tested", note["note"])
+    refused = await api.call("POST", f"{SETUP_LINK}/approve")
+    assert (await problem(refused))["code"] == "conflict"
+    assert not is_active(api)
+
+
+async def test_nothing_untested_goes_live(api: Api) -> None:
+    await inactive(api)
+    # Without a chosen group: access was never decided.
+    assert api.services.setup is not None
+    links = api.services.setup.links
+    await submit_link(api, parts=frozenset({Part.SIGN_IN, Part.ACCESS}))
+    link = await links.get("acme", SETUP_LINK.rpartition("/")[2])
+    assert link is not None
+    work = type(SUBMITTED)(phase=Phase.SUBMITTED, provider="okta", name="acme-okta", tested_at=1.0)
+    assert await links.decide(link, work) is not None
+    refused = await api.call("POST", f"{SETUP_LINK}/approve")
+    assert (await problem(refused))["code"] == "conflict"
+    assert not is_active(api)
+
+
+async def test_where_the_provider_cannot_be_switched_on_the_link_is_as_before(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await inactive(api)
+    await submit_link(api)
+
+    async def away(self: Tenants, document: TenantDocument, *, etag: str | None) -> TenantRecord:
+        msg = "SQL is away"
+        raise UnavailableError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tenants, "put", away)
+        assert (await api.call("POST", f"{SETUP_LINK}/approve")).status == 503
+    after = await (await api.call("GET", SETUP_LINK)).json()
+    assert (after["state"], after["phase"]) == ("claimed", "submitted")
+    assert (await api.call("POST", f"{SETUP_LINK}/approve")).status == 200
+
+
+async def test_who_made_the_link_does_not_approve_it_where_another_has_to(api: Api) -> None:
+    await inactive(api)
+    assert api.services.setup is not None
+    links = api.services.setup.links
+    body = {
+        "parts": ["sign_in"],
+        "recipients": ["it@acme.test"],
+        "approval": Approval.OTHER_PERSON,
+    }
+    mine = await api.key(Scope.SETUP_WRITE, Scope.PROVISION, Scope.SETUP_APPROVE)
+    made = await (await api.call("POST", SETUP_LINKS, json=body, key=mine)).json()
+    link = await links.get("acme", made["link"]["id"])
+    assert link is not None
+    assert await links.decide(link, SUBMITTED) is not None
+    approve = f"{SETUP_LINKS}/{link.id}/approve"
+    assert (await problem(await api.call("POST", approve, key=mine)))["code"] == "conflict"
+    assert (await api.call("POST", approve)).status == 200

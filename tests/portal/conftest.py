@@ -1,0 +1,254 @@
+"""The portal over the admin API's rooms in memory, and setup links in SQL."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from aiohttp import web
+
+from gateway.admin import in_process_api
+from gateway.core import signed_link
+from gateway.portal.application import COOKIE, Portal, PortalServices
+from gateway.portal.visit import Rooms
+from gateway.provisioning.plan_rows import Plan
+from gateway.provisioning.preflight import PreflightProblem
+from gateway.provisioning.proposal import Proposal
+from gateway.provisioning.runner import Done
+from gateway.setup.model import Approval, NewTenant, Part, Request, SetupLink, Work
+from gateway.tenants.api import TenantRecord
+from gateway.tenants.document import TenantDocument
+from tests.admin.conftest import Api, Clock, api, clock, database
+from tests.admin.rooms import Onboardings, Tenants
+from tests.console.conftest import document
+from tests.database.template import config_with
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiohttp import ClientResponse
+    from aiohttp.test_utils import TestClient
+    from pytest_aiohttp.plugin import AiohttpClient
+
+    from gateway.provisioning.request import ProvisionBody
+    from gateway.provisioning.service import Onboarding
+    from gateway.setup.links import NewLink, SetupLinks
+
+__all__ = ["api", "clock", "database"]
+
+HOST = "login.example.com"
+ORIGIN = f"https://{HOST}"
+IT = "it@initech.test"
+ISSUER = "https://initech.okta.com"
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+"""What a tenant, a recipient or an identity provider may put into a text."""
+NEW = NewTenant("Initech", ("initech.example.com",), ("initech.test",))
+ALL_PARTS = frozenset(Part)
+
+
+@dataclass(slots=True)
+class Provisioned(Onboardings):
+    """Makes the tenant that it is asked for; refuses an issuer that is called so."""
+
+    bodies: list[ProvisionBody] = field(default_factory=list)
+
+    async def propose(
+        self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool
+    ) -> Proposal:
+        self.bodies.append(body)
+        (provider,) = body.all_providers
+        issuer = getattr(provider, "oidc_issuer", None)
+        if issuer and "refused" in issuer:
+            problem = PreflightProblem("invalid", "provider.oidc_issuer", f"{issuer} {EVIL}")
+            return Proposal(tenant, Plan((), problems=(problem,)))
+        known = self.records.stored.get(tenant)
+        document: dict[str, Any] = (
+            dict(known.document) if known else {"id": tenant, "client": "managed"}
+        )
+        if body.name is not None:
+            document |= {"name": body.name, "hosts": list(body.hosts or ())}
+            document |= {
+                "email_domains": sorted(body.domains or ()),
+                "allowed_groups": body.allowed_groups,
+            }
+        name = f"{tenant}-{provider.kind}"
+        document["providers"] = [
+            {"name": name, "kind": provider.kind, "issuer": issuer, "active": provider.active}
+        ]
+        wanted = SimpleNamespace(providers=[SimpleNamespace(name=name)])
+        return Proposal(tenant, Plan(()), document=document, wanted=cast("Any", wanted))
+
+    async def apply(self, proposal: Proposal, *, actor: str) -> Done:
+        assert proposal.document is not None
+        whole = TenantDocument.model_validate(proposal.document)
+        version = self.records.stored.get(proposal.tenant)
+        self.records.stored[proposal.tenant] = TenantRecord(
+            proposal.tenant,
+            whole.model_dump(mode="json"),
+            str(int(version.etag) + 1 if version else 1),
+            "sql",
+        )
+        return Done("abcdef012345")
+
+
+@dataclass(slots=True)
+class Tests:
+    """Links for test sign-ins, and what becomes of them."""
+
+    result_of_all: signed_link.Result | None = None
+
+    async def link(self, tenant: str) -> str:
+        return f"{ORIGIN}/_auth/test?token=t-{tenant}"
+
+    async def result(
+        self, tenant: str, token: str
+    ) -> tuple[signed_link.TestLink, signed_link.Result | None]:
+        return signed_link.TestLink(tenant, token, 2_000_000_000), self.result_of_all
+
+
+@dataclass(slots=True)
+class Browser:
+    """One browser at the portal; ``cookie`` None: it has none yet."""
+
+    client: TestClient[web.Request, web.Application]
+    host: str = HOST
+    cookie: str | None = None
+    last: str = ""
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Host": self.host, **({"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {})}
+
+    async def get(self, path: str, **headers: str) -> ClientResponse:
+        response = await self.client.get(
+            path, headers={**self._headers, **headers}, allow_redirects=False
+        )
+        self.last = await response.text()
+        return response
+
+    async def page(self, path: str, status: int = 200) -> str:
+        response = await self.get(path)
+        assert response.status == status, self.last
+        return self.last
+
+    async def post(
+        self, path: str, form: dict[str, Any] | list[tuple[str, str]], **headers: str
+    ) -> ClientResponse:
+        response = await self.client.post(
+            path,
+            data=form,
+            headers={**self._headers, "Origin": ORIGIN, **headers},
+            allow_redirects=False,
+        )
+        self.last = await response.text()
+        return response
+
+    async def send(self, page: str, action: str, **fields: str) -> ClientResponse:
+        """The form on ``page`` that is sent to ``action``."""
+        token = token_for(await self.page(page), action)
+        return await self.post(action, {"token": token, **fields})
+
+    async def claim(self, made: NewLink, *, email: str = IT) -> ClientResponse:
+        address = f"/setup/l/{made.link.id}/{made.secret.reveal()}"
+        response = await self.post(address, {"email": email, "phrase": made.phrase.reveal()})
+        if response.status == 303:
+            self.cookie = response.cookies[COOKIE].value
+        return response
+
+
+def token_for(page: str, action: str) -> str:
+    form = re.search(
+        rf'<form[^>]*action="{re.escape(html.escape(action))}".*?</form>', page, re.DOTALL
+    )
+    assert form is not None, f"no form for {action}"
+    token = re.search(r'name="token" value="([^"]+)"', form[0])
+    assert token is not None
+    return token[1]
+
+
+@dataclass(slots=True)
+class Desk:
+    client: TestClient[web.Request, web.Application]
+    api: Api
+    clock: Clock
+    links: SetupLinks
+    tenants: Tenants
+    onboarding: Provisioned
+    tests: Tests
+    removal_ms: list[float]
+
+    def browser(self) -> Browser:
+        return Browser(self.client)
+
+    async def make(self, tenant: str = "initech", **changes: Any) -> NewLink:
+        request = Request(
+            parts=ALL_PARTS,
+            recipients=(IT,),
+            providers=(),
+            language="en",
+            approval=Approval.NONE,
+            note="",
+            lifetime_s=86400.0,
+            new_tenant=NEW,
+        )
+        return await self.links.create(tenant, replace(request, **changes), by="key:1")
+
+    async def claimed(self, tenant: str = "initech", **changes: Any) -> Browser:
+        browser = self.browser()
+        response = await browser.claim(await self.make(tenant, **changes))
+        assert response.status == 303, browser.last
+        return browser
+
+    async def link_of(self, browser: Browser) -> SetupLink:
+        link = await self.links.visit(browser.cookie or "")
+        assert link is not None
+        return link
+
+    async def put_work(self, browser: Browser, work: Work) -> SetupLink:
+        saved = await self.links.save(
+            await self.link_of(browser), work, cookie=browser.cookie or ""
+        )
+        assert saved is not None
+        return saved
+
+    async def audit(self) -> list[str]:
+        rows = (await (await self.api.call("GET", "/audit?limit=200")).json())["items"]
+        return [f"{row['actor']} {row['action']}" for row in rows]
+
+
+@pytest.fixture
+async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: Path) -> Desk:
+    config = config_with(
+        tmp_path / "state",
+        login_host=HOST,
+        setup={"enabled": True, "support": "help@example.com"},
+    )
+    tenants, setup = api.services.tenants, api.services.setup
+    assert isinstance(tenants, Tenants)
+    assert setup is not None
+    links = setup.links
+    tenants.stored["acme"] = document("acme")
+    onboarding, tests, removals = Provisioned(tenants), Tests(), list[float]()
+
+    async def denied_after_ms(_tenant: str, _since: float) -> float | None:
+        return removals[0] if removals else None
+
+    services = replace(api.services, onboarding=cast("Onboarding", onboarding), login_tests=tests)
+    portal = Portal(
+        PortalServices(
+            Rooms(config, links, tenants, denied_after_ms, clock),
+            in_process_api(services),
+            services.audit,
+            lambda: (b"form key of this ring",),
+            lambda _address: True,
+            monotonic=clock,
+        )
+    )
+    application = web.Application()
+    application.router.add_routes(portal.routes())
+    client = await aiohttp_client(application)
+    return Desk(client, api, clock, links, tenants, onboarding, tests, removals)

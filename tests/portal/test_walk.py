@@ -1,0 +1,308 @@
+"""From the address to live, as a customer's administrator walks it."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.core import signed_link
+from gateway.portal.guides import GUIDES, NAMES, protocols_of
+from gateway.portal.views import PAGES
+from gateway.setup.model import Approval, LinkState, Part, Phase, Protocol, SetupProvider
+from tests.portal.conftest import ALL_PARTS, ISSUER, NEW, Browser, Desk
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+VALUES = {"issuer": ISSUER, "client_id": "0oa1", "client_secret": "s3cr3t-of-okta"}
+
+
+def result(**changes: Any) -> signed_link.Result:
+    values: dict[str, Any] = {
+        "state": "done",
+        "at": 1_800_000_000.0,
+        "provider": "initech-okta",
+        "detail": "provider_inactive",
+        "groups": ("app-users", "staff"),
+        "claims": ("email", "custom:groups"),
+    }
+    return signed_link.Result(**{**values, **changes})
+
+
+def moved(response: ClientResponse, to: str) -> None:
+    assert (response.status, response.headers["Location"]) == (303, to)
+
+
+async def choose(browser: Browser, choice: str = "okta/oidc") -> None:
+    response = await browser.send("/setup/provider", "/setup/provider/choose", choice=choice)
+    moved(response, "/setup/connection/1")
+
+
+async def connect(browser: Browser, **values: str) -> ClientResponse:
+    return await browser.send(
+        "/setup/connection/values", "/setup/connection/save", **{**VALUES, **values}
+    )
+
+
+async def run_test(desk: Desk, browser: Browser) -> None:
+    await choose(browser)
+    moved(await connect(browser), "/setup/test?notice=connected")
+    moved(await browser.send("/setup/test", "/setup/test/start"), "/setup/test?notice=test_ready")
+    desk.tests.result_of_all = result()
+    moved(await browser.send("/setup/test", "/setup/test/check"), "/setup/test?notice=passed")
+
+
+async def test_from_nothing_to_live(desk: Desk) -> None:
+    browser = await desk.claimed()
+    page = await browser.page("/setup")
+    assert page.count("Later") == 5
+    await run_test(desk, browser)
+    (body,) = desk.onboarding.bodies
+    assert (body.name, body.hosts, body.allowed_groups) == (NEW.name, NEW.hosts, [])
+    assert body.all_providers[0].active is False
+    document = desk.tenants.stored["initech"].document
+    assert document["allowed_groups"] == []  # closed until somebody chose
+    page = await browser.page("/setup/access")
+    assert "app-users" in page
+    saved = await browser.send(
+        "/setup/access", "/setup/access/save", who="groups", group="app-users", others="extra\n"
+    )
+    moved(saved, "/setup/access?notice=saved")
+    page = await browser.page("/setup/review")
+    assert VALUES["client_secret"] not in page
+    assert not desk.tenants.stored["initech"].document["providers"][0]["active"]
+    done = await browser.send("/setup/review", "/setup/review/finish")
+    moved(done, "/setup/review?notice=live")
+    document = desk.tenants.stored["initech"].document
+    assert document["providers"][0]["active"]
+    assert sorted(document["allowed_groups"]) == ["app-users", "extra"]
+    link = await desk.link_of(browser)
+    assert (link.stored_state, link.work.phase) == (LinkState.COMPLETED, Phase.LIVE)
+    assert "You are live" in await browser.page("/setup/review?notice=live")
+
+
+async def test_every_step_is_on_record_as_the_links_holder(desk: Desk) -> None:
+    browser = await desk.claimed()
+    await run_test(desk, browser)
+    link = await desk.link_of(browser)
+    actor = f"setup:{link.id}/it@initech.test"
+    done = [entry.removeprefix(f"{actor} ") for entry in await desk.audit() if actor in entry]
+    assert done[::-1] == [
+        "setup.link.claimed",
+        "setup.provider.chosen",
+        "provision",
+        "setup.connection.saved",
+        "test_tenant",
+        "setup.test.started",
+        "setup.test.passed",
+    ]
+
+
+async def test_where_an_operator_approves_nothing_goes_live_by_itself(desk: Desk) -> None:
+    parts = ALL_PARTS - {Part.ACCESS}
+    browser = await desk.claimed(approval=Approval.REQUIRED, parts=parts)
+    await run_test(desk, browser)
+    sent = await browser.send("/setup/review", "/setup/review/finish")
+    moved(sent, "/setup/review?notice=submitted")
+    link = await desk.link_of(browser)
+    assert link.work.phase is Phase.SUBMITTED
+    assert not desk.tenants.stored["initech"].document["providers"][0]["active"]
+    assert "Waiting for approval" in await browser.page("/setup/review")
+    approve = f"/tenants/initech/setup-links/{link.id}/approve"
+    assert (await desk.api.call("POST", approve)).status == 200
+    assert desk.tenants.stored["initech"].document["providers"][0]["active"]
+
+
+async def test_another_value_has_to_be_tested_again(desk: Desk) -> None:
+    browser = await desk.claimed(approval=Approval.REQUIRED)
+    await run_test(desk, browser)
+    await browser.send("/setup/access", "/setup/access/save", who="everyone", confirmed="yes")
+    await browser.send("/setup/review", "/setup/review/finish")
+    assert (await desk.link_of(browser)).work.phase is Phase.SUBMITTED
+    await connect(browser, client_id="0oa2")
+    link = await desk.link_of(browser)
+    assert (link.work.phase, link.work.tested_at, link.ready) == (Phase.SAVED, None, False)
+    moved(await browser.get("/setup/review"), "/setup")
+    assert desk.onboarding.bodies[-1].name is None  # the tenant is the operator's now
+
+
+async def test_other_groups_have_to_be_submitted_again(desk: Desk) -> None:
+    browser = await desk.claimed(approval=Approval.REQUIRED)
+    await run_test(desk, browser)
+    await browser.send("/setup/access", "/setup/access/save", who="groups", group="app-users")
+    await browser.send("/setup/review", "/setup/review/finish")
+    await browser.send("/setup/access", "/setup/access/save", who="groups", group="staff")
+    link = await desk.link_of(browser)
+    assert link.work.phase is Phase.TESTED
+    refused = await desk.api.call("POST", f"/tenants/initech/setup-links/{link.id}/approve")
+    assert refused.status == 409
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": "begun"},
+        {"state": "cognito", "detail": "invalid_client"},
+        {"provider": "initech-entra"},
+        {"detail": "email_domain"},
+        {"detail": "idp_error"},
+    ],
+)
+async def test_only_a_sign_in_that_came_all_the_way_passes(
+    desk: Desk, change: dict[str, Any]
+) -> None:
+    browser = await desk.claimed()
+    await choose(browser)
+    await connect(browser)
+    await browser.send("/setup/test", "/setup/test/start")
+    desk.tests.result_of_all = result(**change)
+    await browser.send("/setup/test", "/setup/test/check")
+    assert (await desk.link_of(browser)).work.tested_at is None
+    moved(await browser.get("/setup/access"), "/setup")
+    moved(await browser.get("/setup/review"), "/setup")
+
+
+async def test_what_people_sign_in_with_is_not_replaced(desk: Desk) -> None:
+    browser = await desk.claimed()
+    await run_test(desk, browser)
+    record = desk.tenants.stored["initech"]
+    record.document["providers"][0]["active"] = True
+    refused = await connect(browser)
+    assert refused.status == 409
+    assert len(desk.onboarding.bodies) == 1
+
+
+async def test_what_is_live_is_changed_by_no_form(desk: Desk) -> None:
+    browser = await desk.claimed()
+    await run_test(desk, browser)
+    await browser.send("/setup/access", "/setup/access/save", who="everyone", confirmed="yes")
+    page = {
+        "/setup/provider/choose": await browser.page("/setup/provider"),
+        "/setup/connection/save": await browser.page("/setup/connection/values"),
+        "/setup/test/start": await browser.page("/setup/test"),
+        "/setup/access/save": await browser.page("/setup/access"),
+    }
+    await browser.send("/setup/review", "/setup/review/finish")
+    for action, text in page.items():
+        token = re.search(rf'action="{action}".*?name="token" value="([^"]+)"', text, re.DOTALL)
+        assert token is not None
+        assert (await browser.post(action, {"token": token[1], **VALUES})).status == 409, action
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"issuer": ""}, "Enter a value"),
+        ({"client_secret": "0oa1"}, "This is the client ID"),
+        ({"secret_expires": "2020-01-01"}, "This date has passed"),
+        ({"secret_expires": "soon"}, "YYYY-MM-DD"),
+        ({"issuer": "https://login.microsoftonline.com/common/v2.0"}, "own ID instead of common"),
+    ],
+)
+async def test_mistakes_are_told_beside_the_field(
+    desk: Desk, fields: dict[str, str], words: str
+) -> None:
+    browser = await desk.claimed()
+    await choose(browser)
+    response = await connect(browser, **fields)
+    assert response.status == 422
+    assert words in html.unescape(browser.last)
+    assert VALUES["client_secret"] not in browser.last
+    assert desk.onboarding.bodies == []
+
+
+async def test_what_provisioning_refuses_is_told_in_its_words(desk: Desk) -> None:
+    browser = await desk.claimed()
+    await choose(browser)
+    response = await connect(browser, issuer="https://refused.okta.com")
+    assert response.status == 422
+    assert "https://refused.okta.com" in browser.last
+    assert 'value="0oa1"' in browser.last  # nothing is typed twice
+    assert (await desk.link_of(browser)).work.name == ""
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"metadata_url": "https://idp.example/metadata"}, 303),
+        ({"metadata": "<EntityDescriptor><IDPSSODescriptor/></EntityDescriptor>"}, 303),
+        ({"metadata": "<!doctype html><html></html>"}, 422),
+        ({"metadata": "<EntityDescriptor><SPSSODescriptor/></EntityDescriptor>"}, 422),
+        ({"metadata_url": "https://a.example", "metadata": "<EntityDescriptor/>"}, 422),
+        ({"metadata_url": "javascript:alert(1)"}, 422),
+        ({}, 422),
+    ],
+)
+async def test_saml_is_an_address_or_a_file(desk: Desk, form: dict[str, str], status: int) -> None:
+    browser = await desk.claimed()
+    await choose(browser, "okta/saml")
+    response = await browser.send("/setup/connection/values", "/setup/connection/save", **form)
+    assert response.status == status, browser.last
+
+
+async def test_everyone_is_confirmed_and_nobody_is_a_mistake(desk: Desk) -> None:
+    browser = await desk.claimed()
+    await run_test(desk, browser)
+    for fields in ({"who": "everyone"}, {"who": "groups"}, {"who": "groups", "others": " \n"}):
+        response = await browser.send("/setup/access", "/setup/access/save", **fields)
+        assert response.status == 422, fields
+    many = "\n".join(f"g{n}" for n in range(101))
+    response = await browser.send("/setup/access", "/setup/access/save", who="g", others=many)
+    assert response.status == 422
+    assert not (await desk.link_of(browser)).work.access_decided
+
+
+async def test_a_removal_is_timed_and_the_secret_shown_once(desk: Desk) -> None:
+    browser = await desk.claimed("acme", parts=frozenset({Part.OFFBOARDING}), new_tenant=None)
+    made = await browser.send("/setup/offboarding", "/setup/offboarding/secret")
+    assert made.status == 200
+    secret = re.search(r'id="secret" readonly value="([^"]+)"', browser.last)
+    assert secret is not None
+    again = await browser.page("/setup/offboarding")
+    assert secret[1] not in again
+    audit = await (await desk.api.call("GET", "/audit")).text()
+    assert secret[1] not in audit
+    await browser.send("/setup/offboarding", "/setup/offboarding/check")
+    assert "Denied everywhere" not in await browser.page("/setup/offboarding")
+    desk.removal_ms.append(411.6)
+    await browser.send("/setup/offboarding", "/setup/offboarding/check")
+    assert "412 ms" in await browser.page("/setup/offboarding")
+
+
+def test_every_provider_has_a_guide_and_a_name() -> None:
+    assert set(NAMES) == set(SetupProvider)
+    assert all(protocols_of(name) for name in SetupProvider)
+    assert {name for name, _ in GUIDES} == set(SetupProvider)
+
+
+@pytest.mark.parametrize(("provider", "protocol"), list(GUIDES))
+async def test_a_guide_shows_our_values_on_its_screens(
+    desk: Desk, provider: SetupProvider, protocol: Protocol
+) -> None:
+    browser = await desk.claimed()
+    await choose(browser, f"{provider}/{protocol}")
+    text = ""
+    for number in range(1, len(GUIDES[provider, protocol].screens) + 1):
+        text += await browser.page(f"/setup/connection/{number}")
+    await browser.page(f"/setup/connection/{number + 1}", status=404)
+    wanted = "/oauth2/idpresponse" if protocol is Protocol.OIDC else "/saml2/idpresponse"
+    assert wanted in text
+    assert (protocol is Protocol.SAML) == ("urn:amazon:cognito:sp:" in text)
+    await browser.page("/setup/connection/values")
+
+
+async def test_every_page_is_drawn_in_every_language(desk: Desk) -> None:
+    for language in ("en", "de", "fr", "es"):
+        browser = await desk.claimed(language=language)
+        await run_test(desk, browser)
+        for page in PAGES:
+            if not page.form and "{" not in page.path:
+                response = await browser.get(f"/setup{page.path}")
+                assert response.status in {200, 303}, (language, page.path)
+                if response.status == 200:
+                    assert f'<html lang="{language}">' in browser.last
+        desk.tenants.stored.clear()
+        desk.tests.result_of_all = None
