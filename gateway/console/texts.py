@@ -19,7 +19,9 @@ def N_(message: str) -> str:  # noqa: N802 - the catalogs' word for "translate t
 
 SECTIONS: Final = (
     Section("tenants", N_("Tenants"), "/tenants", "list_tenants"),
+    Section("people", N_("People"), "/people", "list_people"),
     Section("sessions", N_("Sessions"), "/sessions", "list_sessions"),
+    Section("deliveries", N_("Deliveries"), "/deliveries", "list_deliveries"),
     Section("audit", N_("Audit log"), "/audit", "list_audit"),
 )
 """The navigation, in its order. An item is absent for whoever lacks the scope."""
@@ -28,5 +30,10 @@ NOTICES: Final[Mapping[str, str]] = {
     "saved": N_("Saved. What it takes away has ended on every replica."),
     "deleted": N_("The tenant was deleted, and its sessions ended."),
     "ended": N_("Done: the sessions were ended, on every replica."),
+    "blocked": N_("Done: this person is blocked, on every replica."),
+    "lifted": N_("Done: it was lifted, on every replica."),
+    "app_password_revoked": N_("Done: the app password was revoked, on every replica."),
+    "replayed": N_("Done: it is waiting to be done again."),
+    "held_decided": N_("Done: what was held is decided."),
 }
 """What a page says after a form did something."""

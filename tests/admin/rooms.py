@@ -273,7 +273,13 @@ class Explanations:
     async def explain(self, question: Question) -> Json | None:
         if question.tenant is not None and not question.host.startswith(question.tenant):
             return None
-        return {"decision": "deny", "reason": "group_missing", "method": question.method}
+        step = {"step": "tenant's groups", "passed": False, "detail": "any of: admins"}
+        return {
+            "decision": "deny",
+            "reason": "group_missing",
+            "method": question.method,
+            "steps": [step],
+        }
 
 
 @dataclass(slots=True)

@@ -32,6 +32,12 @@ PAGES = (
     "/console/sessions",
     "/console/sessions?tenant=operators",
     "/console/sessions/operators/end",
+    "/console/people",
+    "/console/people?tenant=operators",
+    "/console/people?email=nobody@acme.test",
+    "/console/deliveries",
+    "/console/deliveries?direction=out&tenant=acme",
+    "/console/deliveries/acme/hooks",
     "/console/audit",
 )
 
@@ -111,6 +117,34 @@ def test_an_operator_signs_in_through_the_gateway_and_a_customer_does_not(
         other.goto(f"{origin}/console/tenants")
         expect(other).not_to_have_url(re.compile("/console/tenants$"))
         assert "globex" not in other.content()
+    finally:
+        other.context.close()
+
+
+def session_cookie(page: Page, address: str) -> str:
+    (cookie,) = [c for c in page.context.cookies(address) if c["name"].endswith("gw")]
+    return cookie["value"]
+
+
+def test_a_session_that_is_ended_opens_nothing_any_more(
+    product: RunningWorld, page: Page, chromium: Browser
+) -> None:
+    other = chromium.new_context().new_page()
+    try:
+        app = product.world.url("acme.localhost") + "/"
+        other.goto(app)
+        sign_in(other, "alice@acme.test")
+        expect(other).to_have_url(app)
+        origin = open_console(page, product)
+        page.goto(f"{origin}/console/sessions?tenant=acme&email=alice@acme.test")
+        page.get_by_role("button", name="End this session").first.click()
+        expect(page.get_by_role("status")).to_contain_text("on every replica")
+        expect(page.locator("h1")).to_have_text("Revocation")
+        expect(page.locator(".badge").first).to_contain_text("acknowledged")
+        before = session_cookie(other, app)
+        other.goto(app)
+        expect(other).to_have_url(app)
+        assert session_cookie(other, app) != before, "their provider signed them in again"
     finally:
         other.context.close()
 

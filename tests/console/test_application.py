@@ -29,6 +29,9 @@ EXAMPLES = {
     "entry": "1",
     "provider": "acme-okta",
     "run": "abcdef012345",
+    "way": "in",
+    "decision": "release",
+    "app_password": "x",
 }
 
 

@@ -6,6 +6,8 @@ from typing import Final
 
 from gateway.console.views import (
     audit,
+    deliveries,
+    people,
     revocations,
     sessions,
     tenant_forms,
@@ -19,7 +21,9 @@ PAGES: Final = (
     *tenant_forms.PAGES,
     *tenant_rules.PAGES,
     *tenant_versions.PAGES,
+    *people.PAGES,
     *sessions.PAGES,
+    *deliveries.PAGES,
     *revocations.PAGES,
     *audit.PAGES,
 )

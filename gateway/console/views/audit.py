@@ -59,6 +59,7 @@ async def list_audit(visit: Visit) -> Shown | Failed:
         {
             "rows": answer.document["items"],
             "filter": shown,
+            "again": address("/audit", **shown),
             "next": following and address("/audit", **shown, after=str(following)),
             "exports": {
                 kind: address(f"/audit/export/{kind}", **shown) for kind in ("jsonl", "csv")
