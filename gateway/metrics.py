@@ -188,6 +188,9 @@ CONNECTION_FAILING = Gauge(
 MAIL_MESSAGES = Counter(
     "gateway_mail_messages", "Letters by mail.", ["template", "outcome"], registry=REGISTRY
 )
+DOMAIN_CHECKS = Counter(
+    "gateway_domain_checks", "Look-ups of domains' DNS records.", ["outcome"], registry=REGISTRY
+)
 WEBHOOK_DELIVERIES = Counter(
     "gateway_webhook_deliveries", "Messages to tenants' apps.", ["outcome"], registry=REGISTRY
 )
@@ -291,6 +294,8 @@ FAULTS: Final = (
     "connection_fault",
     "connections_fault",
     "disabled_user_does_not_open",
+    "domain_fault",
+    "domains_fault",
     "group_names_do_not_open",
     "hook_event_fault",
     "hook_inbox_fault",

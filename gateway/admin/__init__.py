@@ -24,6 +24,7 @@ from gateway.admin.problem import problems_for_everything
 from gateway.admin.recording import Edge
 from gateway.admin.routes.connections import ConnectionRoutes
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
+from gateway.admin.routes.domains import DomainRoutes
 from gateway.admin.routes.hooks import HookRoutes
 from gateway.admin.routes.login_tests import LoginTestRoutes
 from gateway.admin.routes.mail import MailRoutes
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from gateway.admin.routes.revocations import IsTenant
     from gateway.core.hook_target import HookTarget
     from gateway.database.audit import AuditLog
+    from gateway.domains.service import Domains
     from gateway.expiry.watch import ConnectionWatch
     from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
@@ -109,6 +111,7 @@ class AdminServices:
     connections: ConnectionWatch | None = None
     mailer: Mailer | None = None
     setup: SetupServices | None = None
+    domains: Domains | None = None
     hook_targets: Callable[[str], Sequence[HookTarget]] = _no_targets
     """Of a tenant, one for each provider: what can still lift its blocks."""
     is_tenant: IsTenant = _whoever
@@ -176,6 +179,8 @@ def admin_routes(
         routes += PoolUserRoutes(services.members).routes()
     if services.connections is not None:
         routes += ConnectionRoutes(services.connections, services.is_tenant).routes()
+    if services.domains is not None:
+        routes += DomainRoutes(services.domains, services.is_tenant).routes()
     if services.mailer is not None:
         routes += MailRoutes(services.mailer).routes()
     if services.setup is not None and services.tenants is not None:

@@ -41,6 +41,7 @@ COMMANDS = {
         "gateway.cli.connections",
         "Show whether identity providers can be used, and what ends when.",
     ),
+    "domains": ("gateway.cli.domains", "Prove a tenant's e-mail domains, or vouch for them."),
     "mail": ("gateway.cli.mail", "Try whether mail is sent."),
     "people": ("gateway.cli.people", "Show who signed in at a tenant's applications."),
     "users": ("gateway.cli.users", "Manage users of the Cognito pool who are a tenant's."),

@@ -8,6 +8,8 @@ mistake is reported with file, key, value (never a secret's) and what is allowed
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import unicodedata
 from datetime import timedelta
@@ -410,6 +412,28 @@ class Mail(Model):
         return self
 
 
+def _dns_server(value: object) -> str:
+    text = str(value)
+    host, _, port = text.partition(":") if text.count(":") == 1 else (text, "", "53")
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+            return str(address) if int(port) == 53 else f"{address}:{int(port)}"
+    msg = "an address such as 9.9.9.9, 10.0.0.53:5353 or 2620:fe::fe"
+    raise ValueError(msg)
+
+
+class Domains(Model):
+    """How e-mail domains are proven. ``resolvers``: recursive DNS servers, asked apart. ``proof``:
+    whether a tenant's document may name a domain that is neither proven nor vouched for.
+    """
+
+    resolvers: Annotated[
+        tuple[Annotated[str, BeforeValidator(_dns_server)], ...], Field(min_length=1, max_length=5)
+    ] = ("1.1.1.1", "8.8.8.8", "9.9.9.9")
+    proof: Literal["optional", "required"] = "optional"
+
+
 class Canary(Model):
     """Self-probe through the ingress: ``url`` must answer a login or a denial to a request without
     a session.
@@ -477,6 +501,7 @@ class Config(BaseSettings):
     console: Console = Console()
     mail: Mail = Mail()
     setup: Setup = Setup()
+    domains: Domains = Domains()
     canary: Canary = Canary()
     audit: Audit = Audit()
     log: Log = Log()

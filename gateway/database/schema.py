@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0008"
+REVISION = "0009"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -695,6 +695,26 @@ mail_outbox = Table(
     Index(None, "state", "next_at"),
     Index(None, "tenant", "state"),
     info={CELL_ROW: ("id",)},
+)
+
+domains = Table(
+    # e-mail domains that tenants claim, and what DNS says of each
+    "domains",
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("domain", String(253), primary_key=True),  # A-labels
+    Column("holder", String(253), nullable=True, unique=True),  # the domain, while it is proven
+    Column("value", String(60), nullable=False),  # of the record; never changes
+    Column("state", String(12), nullable=False),
+    Column("added_at", Float, nullable=False),
+    Column("verified_at", Float, nullable=True),
+    Column("missing_since", Float, nullable=True),
+    Column("checked_at", Float, nullable=True),
+    Column("next_at", Float, nullable=True, index=True),
+    Column("result", Json, nullable=False),  # of the last look: what each server said
+    Column("vouched_by", String(200), nullable=False, default=""),
+    Column("reason", String(400), nullable=False, default=""),
+    Index(None, "domain"),
 )
 
 # --- provisioning -------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from gateway.revocation.records import SqlRevocations
 from gateway.runtime.audit_export import exported_audit
 from gateway.runtime.cognito_role import open_pools, over_cognito, resign
 from gateway.runtime.connections import watched_connections
+from gateway.runtime.domains import watched_domains
 from gateway.runtime.hooks_role import hook_role
 from gateway.runtime.loopback import is_loopback
 from gateway.runtime.mail import open_mailer
@@ -141,6 +142,7 @@ async def admin_role(
         config, database, hooks, onboarding, stores.publisher, mailer, stack
     )
     await exported_audit(config, database, hooks.leader("audit_export"), stack)
+    domains = await watched_domains(config, ring, database, hooks, stores.publisher, mailer, stack)
 
     def sealing() -> tuple[bytes, ...]:
         return tuple(key.material for key in ring().sealing)
@@ -176,6 +178,7 @@ async def admin_role(
         members=members,
         connections=watch,
         mailer=mailer,
+        domains=domains,
         revoker=revoker,
         sessions=directory,
         blocks=blocks,

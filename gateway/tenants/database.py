@@ -45,6 +45,7 @@ from gateway.tenants.bulk_write import (
     version_problem,
     write_rows,
 )
+from gateway.tenants.domain_proof import added_domains, refused_domain
 from gateway.tenants.hook_targets import webhook_target
 from gateway.tenants.offload import in_background
 from gateway.tenants.secrets import join, keep, keepable, secrets_of, show
@@ -205,6 +206,8 @@ class TenantDatabase:
             if refused is None:
                 held = await names_held(connection)
                 refused = await in_background(first_clash, steps, held, others, self._config)
+            if refused is None:
+                refused = await self._refused_domain(connection, steps)
             if refused is not None:
                 return refused
             for step in steps:
@@ -225,7 +228,22 @@ class TenantDatabase:
         steps = await in_background(self._steps, changes, rows, others, Actor("rehearsal"))
         if isinstance(steps, Rejected):
             return steps
-        return await in_background(first_clash, steps, held, others, self._config)
+        refused = await in_background(first_clash, steps, held, others, self._config)
+        if refused is not None:
+            return refused
+        async with self._database.read() as connection:
+            return await self._refused_domain(connection, steps)
+
+    async def _refused_domain(
+        self, connection: AsyncConnection, steps: Sequence[Step]
+    ) -> Rejected | None:
+        added = {
+            domain: step.tenant
+            for step in steps
+            for domain in added_domains(step.names, step.before)
+        }
+        required = self._config.domains.proof == "required"
+        return await refused_domain(connection, added, required=required)
 
     def _steps(
         self,
@@ -299,7 +317,11 @@ class TenantDatabase:
         if before is not None and document == before.document:
             return before, None
         names = names_of(document)
-        clash = await find_clash(connection, tenant, names)
+        clash = await find_clash(connection, tenant, names) or await refused_domain(
+            connection,
+            dict.fromkeys(added_domains(names, before), tenant),
+            required=self._config.domains.proof == "required",
+        )
         if clash is not None:
             return clash, None
         after = StoredTenant(

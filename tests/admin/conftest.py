@@ -21,6 +21,7 @@ from tests.admin.rooms import (
     PROBE_KEY,
     Batches,
     Blocks,
+    Claims,
     Connections,
     ConsoleLinks,
     Deliveries,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
     from pytest_aiohttp.plugin import AiohttpClient
 
+    from gateway.domains.service import Domains
     from gateway.expiry.watch import ConnectionWatch
     from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
@@ -148,6 +150,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         members=cast("Members", PoolMembers()),
         connections=cast("ConnectionWatch", Connections()),
         mailer=cast("Mailer", Letters()),
+        domains=cast("Domains", Claims()),
         hook_setup=cast("HookSetup", Desk()),
         setup=SetupServices(
             SetupLinks(database, clock=clock, new_id=link_ids()), "https://login.example.com"

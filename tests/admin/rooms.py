@@ -16,6 +16,9 @@ from gateway.core.mailbox import mailbox
 from gateway.core.model import AppClient, Secret
 from gateway.core.paging import Page
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.domains.name import provable
+from gateway.domains.records import Domain, TakenError
+from gateway.domains.state import DomainState, Standing
 from gateway.expiry.records import ConnectionView, CredentialView
 from gateway.hooks.activity import HookActivity
 from gateway.hooks.people_register import KnownPerson
@@ -139,6 +142,48 @@ class Connections:
         return (ConnectionView(f"{tenant}-saml", "active", 1.0, None, "", certificates, ends),)
 
     check = known
+
+
+@dataclass(slots=True)
+class Claims:
+    """acme has claimed acme.test; ``taken.test`` is somebody else's."""
+
+    vouched: bool = False
+
+    def _one(self, tenant: str, domain: str) -> Domain:
+        state = DomainState.VOUCHED if self.vouched else DomainState.PENDING
+        return Domain(
+            tenant,
+            domain,
+            "gateway-verify=abcdefghijklmnopqrstuvwxyz",
+            Standing(state, 1.0, 61.0),
+            5.0,
+            (("9.9.9.9", "absent"),),
+            (),
+            doubled=False,
+            taken=False,
+            vouched_by="",
+            reason="",
+        )
+
+    async def of(self, tenant: str) -> list[Domain]:
+        return [self._one(tenant, "acme.test")] if tenant == "acme" else []
+
+    async def add(self, tenant: str, text: str) -> tuple[Domain, bool]:
+        domain = provable(text)
+        if domain == "taken.test":
+            raise TakenError
+        return self._one(tenant, domain), domain != "acme.test"
+
+    async def check(self, tenant: str, domain: str) -> Domain | None:
+        return next((each for each in await self.of(tenant) if each.domain == domain), None)
+
+    async def vouch(self, tenant: str, domain: str, *, by: str, reason: str) -> Domain | None:
+        self.vouched = True
+        return await self.check(tenant, domain)
+
+    async def remove(self, tenant: str, domain: str) -> bool:
+        return True
 
 
 class Letters:

@@ -1,0 +1,228 @@
+"""``/tenants/{tenant}/domains``: e-mail domains, their records, and what DNS says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from gateway.admin.problem import Code, Mistake, Problem
+from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, Route
+from gateway.admin.routes.revocations import expect_tenant
+from gateway.config.types import VISIBLE
+from gateway.domains.name import LABEL, DomainError
+from gateway.domains.records import MAX_OF_TENANT, FullError, TakenError
+from gateway.domains.state import DomainState
+
+if TYPE_CHECKING:
+    from gateway.admin.routes.revocations import IsTenant
+    from gateway.domains.records import Domain
+    from gateway.domains.service import Domains
+
+TAKEN = "This domain can't be added here."
+"""Whoever has it."""
+
+
+class DomainBody(ApiModel):
+    """``domain``: such as acme.com; Unicode is allowed."""
+
+    domain: Annotated[str, Field(min_length=1, max_length=260)]
+
+
+class VouchBody(ApiModel):
+    """``reason``: how the operator knows."""
+
+    reason: Annotated[str, Field(min_length=3, max_length=400), VISIBLE]
+
+
+class RecordAnswer(AnswerModel):
+    """What to add to DNS."""
+
+    type: Literal["TXT"]
+    name: str
+    value: str
+
+
+class ServerRow(AnswerModel):
+    """What one DNS server said at the last look."""
+
+    server: str
+    said: Literal["found", "other", "absent", "unknown"]
+
+
+class DomainRow(AnswerModel):
+    """Times are UTC epoch seconds."""
+
+    domain: str
+    state: Literal["pending", "verified", "missing", "lost", "failed", "vouched"]
+    record: RecordAnswer
+    added_at: float
+    verified_at: float | None
+    missing_since: float | None
+    checked_at: float | None
+    next_check_at: float | None
+    detail: str = Field(description="what the last look found, in a sentence")
+    servers: list[ServerRow]
+    vouched_by: str
+    reason: str
+
+
+class DomainList(AnswerModel):
+    items: list[DomainRow]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRoutes:
+    """Claims, looks at DNS, an operator's word."""
+
+    domains: Domains
+    is_tenant: IsTenant
+
+    async def list_domains(self, call: Call) -> Answer:
+        tenant = call.path["tenant"]
+        await expect_tenant(self.is_tenant, tenant)
+        return Answer(DomainList(items=[_row(each) for each in await self.domains.of(tenant)]))
+
+    async def add_domain(self, call: Call) -> Answer:
+        tenant, text = call.path["tenant"], call.body(DomainBody).domain
+        await expect_tenant(self.is_tenant, tenant)
+        try:
+            domain, is_new = await self.domains.add(tenant, text)
+        except DomainError as error:
+            raise Problem(
+                Code.INVALID_BODY, str(error), mistakes=[Mistake("domain", str(error))]
+            ) from error
+        except TakenError:
+            raise Problem(Code.TAKEN, TAKEN) from None
+        except FullError:
+            raise Problem(Code.CONFLICT, f"at most {MAX_OF_TENANT} domains") from None
+        call.note.target = domain.domain
+        return Answer(_row(domain), status=201 if is_new else 200)
+
+    async def check_domain(self, call: Call) -> Answer:
+        tenant, name = call.path["tenant"], call.path["domain"]
+        domain = await self.domains.check(tenant, name)
+        call.note.target = name
+        if domain is None:
+            raise Problem(Code.NOT_FOUND)
+        call.note.after = {"state": str(domain.standing.state)}
+        return Answer(_row(domain))
+
+    async def vouch_domain(self, call: Call) -> Answer:
+        tenant, name = call.path["tenant"], call.path["domain"]
+        reason = call.body(VouchBody).reason
+        call.note.target, call.note.after = name, {"reason": reason}
+        try:
+            domain = await self.domains.vouch(tenant, name, by=call.actor, reason=reason)
+        except TakenError:
+            raise Problem(Code.TAKEN, TAKEN) from None
+        if domain is None:
+            raise Problem(Code.NOT_FOUND, "add the domain first")
+        return Answer(_row(domain))
+
+    async def remove_domain(self, call: Call) -> Answer:
+        tenant, name = call.path["tenant"], call.path["domain"]
+        call.note.target = name
+        known = {each.domain: each for each in await self.domains.of(tenant)}.get(name)
+        if known is None:
+            raise Problem(Code.NOT_FOUND)
+        if call.key.tenant is not None and known.standing.state is DomainState.VOUCHED:
+            raise Problem(Code.TENANT_BOUND, "an operator vouched for this domain")
+        await self.domains.remove(tenant, name)
+        return Answer(status=204)
+
+    def routes(self) -> tuple[Route, ...]:
+        base = "/tenants/{tenant}/domains"
+        return (
+            Route(
+                "list_domains",
+                "GET",
+                base,
+                "E-mail domains of a tenant, and what DNS says of each",
+                self.list_domains,
+                {200: DomainList},
+                problems=(Code.NOT_FOUND,),
+            ),
+            Route(
+                "add_domain",
+                "POST",
+                base,
+                "Claim a domain; the answer has the DNS record that proves it",
+                self.add_domain,
+                {201: DomainRow, 200: DomainRow},
+                body=DomainBody,
+                problems=(Code.NOT_FOUND, Code.TAKEN, Code.CONFLICT),
+            ),
+            Route(
+                "check_domain",
+                "POST",
+                f"{base}/{{domain}}/check",
+                "Look for the record now",
+                self.check_domain,
+                {200: DomainRow},
+                problems=(Code.NOT_FOUND,),
+            ),
+            Route(
+                "vouch_domain",
+                "POST",
+                f"{base}/{{domain}}/vouch",
+                "Take the domain as the tenant's without a record",
+                self.vouch_domain,
+                {200: DomainRow},
+                body=VouchBody,
+                problems=(Code.NOT_FOUND, Code.TAKEN),
+            ),
+            Route(
+                "remove_domain",
+                "DELETE",
+                f"{base}/{{domain}}",
+                "Give up the claim",
+                self.remove_domain,
+                {204: None},
+                problems=(Code.NOT_FOUND, Code.TENANT_BOUND),
+            ),
+        )
+
+
+def _row(domain: Domain) -> DomainRow:
+    standing = domain.standing
+    return DomainRow.model_validate(
+        {
+            "domain": domain.domain,
+            "state": str(standing.state),
+            "record": {
+                "type": "TXT",
+                "name": f"{LABEL}.{domain.domain}",
+                "value": domain.value,
+            },
+            "added_at": standing.added_at,
+            "verified_at": standing.verified_at,
+            "missing_since": standing.missing_since,
+            "checked_at": domain.checked_at,
+            "next_check_at": standing.next_at,
+            "detail": _detail(domain),
+            "servers": [{"server": server, "said": said} for server, said in domain.servers],
+            "vouched_by": domain.vouched_by,
+            "reason": domain.reason,
+        }
+    )
+
+
+def _detail(domain: Domain) -> str:
+    name = f"{LABEL}.{domain.domain}"
+    if domain.standing.state is DomainState.VOUCHED:
+        return "An operator vouched for it."
+    if domain.taken:
+        return TAKEN
+    if domain.doubled:
+        return f"Found at {name}.{domain.domain}. Use only {LABEL} as name."
+    if domain.others:
+        return f"Another value is there: {', '.join(domain.others)}."
+    if domain.standing.state is DomainState.VERIFIED and domain.standing.missing_since is None:
+        return "Found. Keep the record: it is checked daily."
+    if domain.checked_at is None:
+        return "Not checked yet."
+    if all(said == "unknown" for _, said in domain.servers):
+        return "DNS did not answer. Nothing has changed."
+    return "Not found yet. It can take 48 hours."

@@ -1,0 +1,217 @@
+"""What the admin API and the setup portal do with domains, and the watch over them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from gateway.background import background_task, fault, in_rounds
+from gateway.database.audit import AuditRecord, say, write_within
+from gateway.domains.name import LABEL, provable, record_value
+from gateway.domains.state import DomainState
+from gateway.log import fields
+from gateway.mail.render import names_of
+from gateway.mail.texts import LETTERS, Day, MailTemplate
+from gateway.metrics import DOMAIN_CHECKS, begin_at_zero
+from gateway.tenants.snapshot_record import document_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.domains.lookup import Lookup
+    from gateway.domains.records import Domain, DomainRecords
+    from gateway.mail.mailer import Mailer
+    from gateway.mail.texts import Value
+    from gateway.tenants.snapshot_record import Record
+
+ROUND_S: Final = 15.0
+PARALLEL: Final = 4
+AGAIN_S: Final = 10.0
+"""A look on request within so many seconds of the last is answered with that one's result."""
+UNTIL_S: Final = 7 * 86_400.0
+"""From the letter about a missing record to the loss of the domain."""
+ACTOR: Final = "gateway:domains"
+_LETTERS: Final = {
+    DomainState.VERIFIED: MailTemplate.DOMAIN_VERIFIED,
+    DomainState.MISSING: MailTemplate.DOMAIN_MISSING,
+    DomainState.LOST: MailTemplate.DOMAIN_LOST,
+}
+
+log = logging.getLogger(__name__)
+
+
+class Domains:
+    """``records``: of the tenants that are served. ``keys``: of the key ring, the first writes.
+    ``leads``: whether this process watches. ``clock``: UTC epoch seconds.
+    """
+
+    def __init__(
+        self,
+        store: DomainRecords,
+        lookup: Lookup,
+        mailer: Mailer,
+        *,
+        records: Callable[[], Mapping[str, Record]],
+        file_records: Callable[[], Mapping[str, Record]],
+        keys: Callable[[], Sequence[bytes]],
+        leads: Callable[[], Awaitable[bool]],
+        clock: Callable[[], float],
+    ) -> None:
+        begin_at_zero(DOMAIN_CHECKS, ["found", "absent", "unknown"])
+        self._store, self._lookup, self._mailer = store, lookup, mailer
+        self._records, self._file_records = records, file_records
+        self._keys, self._leads, self._clock = keys, leads, clock
+
+    # --- what is asked for ----------------------------------------------------------------------
+
+    async def of(self, tenant: str) -> Sequence[Domain]:
+        """A tenant's domains, by name. Raises ``UnavailableError``."""
+        return await self._store.of(tenant)
+
+    async def proven(self, tenant: str) -> frozenset[str]:
+        """Those that the tenant holds, by proof or by an operator's word."""
+        return frozenset(
+            each.domain
+            for each in await self._store.of(tenant)
+            if each.standing.state
+            in {DomainState.VERIFIED, DomainState.MISSING, DomainState.VOUCHED}
+        )
+
+    async def add(self, tenant: str, text: str) -> tuple[Domain, bool]:
+        """The claim with its record, and whether it is new. Raises ``DomainError``, ``TakenError``,
+        ``FullError``, ``UnavailableError``.
+        """
+        domain = provable(text)
+        value = record_value(self._keys()[0], tenant, domain)
+        return await self._store.add(tenant, domain, value, of_others=self._of_others(tenant))
+
+    async def check(self, tenant: str, domain: str) -> Domain | None:
+        """Look now; None where the tenant has not claimed it."""
+        known = await self._store.find(tenant, domain)
+        if known is None or known.standing.state is DomainState.VOUCHED:
+            return known
+        if known.checked_at is not None and self._clock() - known.checked_at < AGAIN_S:
+            return known
+        return await self._look(known)
+
+    async def vouch(self, tenant: str, domain: str, *, by: str, reason: str) -> Domain | None:
+        """An operator's word in place of a record. Raises ``TakenError``."""
+        return await self._store.vouch(
+            tenant, domain, by=by, reason=reason, of_others=self._of_others(tenant)
+        )
+
+    async def remove(self, tenant: str, domain: str) -> bool:
+        """Whether there was one. The tenant's document stays as it is."""
+        return await self._store.remove(tenant, domain)
+
+    def _of_others(self, tenant: str) -> Callable[[str], bool]:
+        def is_of_others(domain: str) -> bool:
+            return any(
+                record.id != tenant and domain in record.email_domains
+                for record in self._file_records().values()
+            )
+
+        return is_of_others
+
+    # --- the watch ------------------------------------------------------------------------------
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return background_task(
+            in_rounds(
+                self.round,
+                pause_s=ROUND_S,
+                unavailable="domains_unavailable",
+                failed="domains_fault",
+            )
+        )
+
+    async def round(self) -> int:
+        """Look at what is due; how many that was. Raises ``UnavailableError``."""
+        if not await self._leads():
+            return 0
+        due = await self._store.due(PARALLEL)
+        await asyncio.gather(*map(self._guarded, due))
+        return len(due)
+
+    async def _guarded(self, domain: Domain) -> None:
+        """What fails here keeps no other domain from being looked at."""
+        try:
+            await self._look(domain)
+        except Exception as error:  # noqa: BLE001 - logged
+            fault("domain_fault", error, tenant=domain.tenant)
+
+    async def _look(self, known: Domain) -> Domain | None:
+        look = await self._lookup.look(known.domain, known.value)
+        DOMAIN_CHECKS.labels(str(look.outcome)).inc()
+        told: list[AuditRecord] = []
+
+        async def tell(connection: AsyncConnection, now: Domain, before: DomainState) -> None:
+            told.append(await self._tell(connection, now, before))
+
+        settled = await self._store.settle(
+            known, look, tell, of_others=self._of_others(known.tenant)
+        )
+        for record in told:
+            say(record)
+            self._mailer.wake()
+        return settled
+
+    async def _tell(
+        self, connection: AsyncConnection, now: Domain, before: DomainState
+    ) -> AuditRecord:
+        """Of a change: the audit log, the log, letters."""
+        state = now.standing.state
+        level = logging.INFO if state is DomainState.VERIFIED else logging.WARNING
+        log.log(
+            level,
+            "domain",
+            extra=fields(tenant=now.tenant, domain=now.domain, state=str(state), was=str(before)),
+        )
+        record = AuditRecord(
+            at=self._clock(),
+            actor=ACTOR,
+            action=f"domain.{state}",
+            tenant=now.tenant,
+            target=now.domain,
+            before={"state": str(before)},
+            after={"state": str(state)},
+        )
+        await write_within(connection, record)
+        await self._write(connection, now)
+        return record
+
+    async def _write(self, connection: AsyncConnection, now: Domain) -> None:
+        template = _LETTERS.get(now.standing.state)
+        record = self._records().get(now.tenant)
+        if template is None or record is None:
+            return
+        try:
+            document, _ = document_of(record)
+        except ValueError:  # of another release, which tells the same
+            return
+        since = now.standing.missing_since
+        words: dict[str, Value] = {
+            "domain": now.domain,
+            "tenant": document.name,
+            "until": Day(self._clock() + UNTIL_S),
+            "record": f"{LABEL}.{now.domain}",
+            "expected": now.value,
+            "support": document.branding.support or self._mailer.support,
+        }
+        for address in dict.fromkeys((*document.contacts, *self._mailer.operators)):
+            await self._mailer.add(
+                connection,
+                template,
+                address,
+                {name: words[name] for name in names_of(LETTERS[template])},
+                self._mailer.language,
+                tenant=now.tenant,
+                once=f"{now.domain}/{now.standing.state}/{since or now.standing.verified_at}",
+            )
+
+
+__all__ = ["Domains"]

@@ -1,0 +1,56 @@
+"""Whether a tenant's document may name a domain: nobody else has proven it and, where the
+configuration says so, this tenant has, or an operator vouched for it. Asked within the transaction
+that writes the document, of domains that are new in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from gateway.database.schema import domains
+from gateway.tenants.api import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.tenants.stored import StoredTenant
+
+BATCH = 500
+
+
+def added_domains(names: Iterable[tuple[str, str]], before: StoredTenant | None) -> set[str]:
+    """``names``: of the document to be written."""
+    known = frozenset[str]() if before is None else before.document.email_domains
+    return {name for kind, name in names if kind == "domain" and name not in known}
+
+
+async def refused_domain(
+    connection: AsyncConnection, added: Mapping[str, str], *, required: bool
+) -> Rejected | None:
+    """``added``: domain → the tenant whose document is to name it. Says nothing of whose a domain
+    is that another tenant has proven.
+    """
+    ordered = sorted(added)
+    holders: dict[str, str] = {}
+    for first in range(0, len(ordered), BATCH):
+        rows = await connection.execute(
+            select(domains.c.holder, domains.c.tenant).where(
+                domains.c.holder.in_(ordered[first : first + BATCH])
+            )
+        )
+        holders.update((row.holder, row.tenant) for row in rows)
+    for domain in ordered:
+        holder = holders.get(domain)
+        if holder is not None and holder != added[domain]:
+            return Rejected("taken", f"domain {domain}: another tenant has proven it")
+        if required and holder is None:
+            return Rejected(
+                "conflict",
+                f"domain {domain}: not proven (domains.proof: required); add its DNS record, or "
+                f"vouch for it: gateway domains add {added[domain]} {domain}",
+            )
+    return None
