@@ -525,6 +525,8 @@ class Steps:
         self._view = cache(self._find_view)
         self._of_shared = cache(self._find_of_shared)
         self._of_replica = cache(self._find_of_replica)
+        self._of_shared_at = cache(self._find_of_shared_at)
+        self._then = cache(self._find_then)
         self._after = cache(self._find_after)
         self._relevant = cache(self._find_relevant)
         self._heard = cache(self._find_heard)
@@ -539,6 +541,8 @@ class Steps:
         return self._state(self._shared.of(shared), [self._replicas.of(r) for r in replicas])
 
     def __call__(self, state: State) -> list[tuple[str, State]]:
+        if len(state) == 2:
+            return self._of_single(*state)
         s, *replicas = state
         ticked, others = self._of_shared(s)
         found = [("tick", self._state(ticked, [self._aged(r) for r in replicas]))]
@@ -552,6 +556,21 @@ class Steps:
                 found.append(
                     (name, self._state(after, [*replicas[:i], became, *replicas[i + 1 :]]))
                 )
+        return found
+
+    def _of_single(self, s: int, r: int) -> list[tuple[str, State]]:
+        """As for several; what does not depend on both is worked out once for either."""
+        primary = self._primary(r)
+        ticked, others = self._of_shared_at(s, primary)
+        found = [("tick", (ticked, self._aged(r)))]
+        found += [
+            (name, (after, self._heard(r, s, event) if event else r))
+            for name, after, event in others
+        ]
+        found += [
+            (name, (self._then(s, primary, change, self._primary(became)), became))
+            for name, became, change in self._of_replica(r, 0, self._view(s, primary))
+        ]
         return found
 
     def violation(self, state: State) -> str | None:
@@ -580,6 +599,19 @@ class Steps:
         return self._shared.of(tick(shared)), [
             (name, self._shared.of(after), event) for name, after, event in steps
         ]
+
+    def _find_of_shared_at(self, s: int, primary: int) -> tuple[int, list[tuple[str, int, int]]]:
+        """``_of_shared`` for a replica of ``primary``."""
+        moved = primary != 0
+        ticked, others = self._of_shared(s)
+        return self._relevant(ticked, moved), [
+            (name, self._relevant(after, moved), event) for name, after, event in others
+        ]
+
+    def _find_then(self, s: int, primary: int, change: tuple[Primary, bool] | None, at: int) -> int:
+        """After a replica's step, which is at primary ``at`` now."""
+        after = s if change is None else self._after(s, primary, change)
+        return self._relevant(after, at != 0)
 
     def _find_of_replica(
         self, r: int, i: int, v: int
