@@ -10,7 +10,7 @@ import logging
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.errors import UnavailableError
 from gateway.log import fields
@@ -114,7 +114,7 @@ def fault(event: str, error: BaseException, **where: object) -> None:
     log.error(event, exc_info=error, extra=fields(**where))
 
 
-async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancel, and again each second until all have ended: a library that turns a cancellation into
     its own time-out loses it.
     """

@@ -209,6 +209,7 @@ _TIME = r"[0-9]{1,12}(?:\.[0-9]{1,17})?"
 """``repr`` of UTC epoch seconds."""
 POSITIONS: Mapping[str, re.Pattern[str]] = {
     "list_tenants": re.compile(PARAMETERS["tenant"]),
+    "list_all_runs": re.compile(rf"{_TIME}/{PARAMETERS['run']}"),
     "list_runs": re.compile(rf"{_TIME}/{PARAMETERS['run']}"),
     "list_sessions": re.compile(r"[0-9]{1,3}:[0-9]{1,9}"),
     "list_app_passwords": re.compile(r"[0-9]{1,3}:[0-9]{1,9}"),

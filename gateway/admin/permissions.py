@@ -42,6 +42,7 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "get_tenant_test": (Scope.TENANTS_READ, Binding.PATH),
     "provision": (Scope.PROVISION, Binding.PATH),
     "reprovision": (Scope.PROVISION, Binding.PATH),
+    "list_all_runs": (Scope.PROVISION, Binding.QUERY),
     "list_runs": (Scope.PROVISION, Binding.PATH),
     "get_run": (Scope.PROVISION, Binding.PATH),
     "rollback_run": (Scope.PROVISION, Binding.PATH),

@@ -25,13 +25,16 @@ from gateway.console.outcome import PREFIX, Failed, Moved, Shown
 from gateway.console.record import ConsoleRecord
 from gateway.console.sign_in import AssertionReader
 from gateway.console.texts import NOTICES
+from gateway.console.upload import MULTIPART, BadUploadError, read_upload
 from gateway.console.views import PAGES
 from gateway.console.visit import Visit
+from gateway.console.work import Work
 from gateway.core.console_link import PREFIX as LINK_PREFIX
 from gateway.errors import GatewayError
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
 from gateway.log import Throttled, of_request
+from gateway.tenants.offload import in_background
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -91,6 +94,7 @@ class Console:
         )
         self._tokens = FormTokens(services.form_keys)
         self._drafts = Drafts(services.form_keys, services.clock)
+        self._work = Work()
         self._drawing = Drawing(
             product=config.product.name,
             contact=config.console.contact,
@@ -117,7 +121,11 @@ class Console:
             for page in PAGES:
                 path = prefix + page.pattern.removeprefix(PREFIX)
                 router.add_route("POST" if page.form else "GET", path, self._handler(page))
+        application.on_cleanup.append(self._stop)
         return application
+
+    async def _stop(self, _application: web.Application) -> None:
+        await self._work.end()
 
     # --- the way of a request -------------------------------------------------------------------
 
@@ -170,7 +178,7 @@ class Console:
                 return self._answers.denied(request, operator, page)
             form: Mapping[str, str] = {}
             if page.form:
-                read = await self._form(request, operator)
+                read = await self._form(request, operator, upload=page.upload)
                 if isinstance(read, Failed):
                     return self._answers.problem(request, read)
                 form = read
@@ -186,14 +194,17 @@ class Console:
                 api=self._services.api,
                 drafts=self._drafts,
                 record=self._record,
+                work=self._work,
             )
-            return self._respond(request, page, await page.handler(visit))
+            return await self._respond(request, page, await page.handler(visit))
 
         return handle
 
-    async def _form(self, request: web.Request, operator: Operator) -> dict[str, str] | Failed:
+    async def _form(
+        self, request: web.Request, operator: Operator, *, upload: bool = False
+    ) -> dict[str, str] | Failed:
         """The fields, where the form is one of ours and of this person."""
-        form = await self._own_form(request)
+        form = await self._own_form(request, upload=upload)
         if isinstance(form, Failed):
             return form
         token = form.pop(FIELD, "")
@@ -201,20 +212,26 @@ class Console:
             return Failed(403, "stale_form", "")
         return form
 
-    async def _own_form(self, request: web.Request) -> dict[str, str] | Failed:
+    async def _own_form(
+        self, request: web.Request, *, upload: bool = False
+    ) -> dict[str, str] | Failed:
         """The fields of a form that stood on a page of the console."""
-        if not is_own_origin(request.headers, self._origin) or request.content_type != _FORM:
+        kinds = (_FORM, MULTIPART) if upload else (_FORM,)
+        if not is_own_origin(request.headers, self._origin) or request.content_type not in kinds:
             return Failed(403, "foreign_form", "")
         try:
-            raw = await read_body(request.content, limit=MAX_FORM_BYTES)
+            form = (
+                await read_upload(request, limit=MAX_FORM_BYTES, max_fields=_MAX_FIELDS)
+                if request.content_type == MULTIPART
+                else _parse_form(await read_body(request.content, limit=MAX_FORM_BYTES))
+            )
         except BodyTooLargeError:
             return Failed(413, "too_large", "")
-        except UNREADABLE:
+        except (*UNREADABLE, BadUploadError):
             return Failed(400, "bad_form", "")
-        form = _parse_form(raw)
         return Failed(400, "bad_form", "") if form is None else form
 
-    def _respond(
+    async def _respond(
         self,
         request: web.Request,
         page: Page,
@@ -228,7 +245,9 @@ class Console:
             mark = f"{'&' if '?' in outcome.to else '?'}notice={outcome.notice}"
             to = outcome.to + (mark if outcome.notice in NOTICES else "")
             return _see_other(address_of(to) if is_below(request.path) else to)
-        return self._answers.draw(
+        # A page of 500 rules takes a tenth of a second, in which no check may wait.
+        return await in_background(
+            self._answers.draw,
             request,
             outcome.template,
             outcome.values,

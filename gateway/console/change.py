@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.console.fields import get, put
 from gateway.console.outcome import Failed, Shown
 from gateway.console.visit import failed
+from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,13 +137,21 @@ def _row(key: str, before: Any, after: Any) -> Row:
     return Row(key, before, after)
 
 
+def _whole(document: Mapping[str, Any]) -> dict[str, Any]:
+    """With the defaults, where it is a document of this release."""
+    try:
+        return TenantDocument.model_validate(document).model_dump(mode="json")
+    except ValueError:
+        return dict(document)
+
+
 def _key(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Row]:
-    """Of two documents as they are shown, key by key."""
-    old, new = dict(_flat(before, "")), dict(_flat(after, ""))
+    """Of two documents as they are shown, key by key; what one leaves out is the default."""
+    old, new = dict(_flat(_whole(before), "")), dict(_flat(_whole(after), ""))
     return [
         _row(key, old.get(key), new.get(key))
         for key in sorted(old.keys() | new.keys())

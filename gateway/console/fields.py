@@ -39,6 +39,7 @@ class Kind(StrEnum):
     JSON = "json"
     SECRET = "secret"
     SECRETS = "secrets"
+    FILE = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def values_of(fields: Iterable[Field], document: Any) -> dict[str, str]:
                 values[f"{one.path}.stored"] = "1" if value else ""
             case Kind.SECRETS:
                 values[f"{one.path}.stored"] = str(len(value)) if value else ""
+            case Kind.FILE:
+                pass
             case Kind.NAMES:
                 everybody = value is None or value == "any"
                 values[f"{one.path}.any"] = "1" if everybody else ""
@@ -166,6 +169,8 @@ def _read(one: Field, typed: str, form: Mapping[str, str], stored: Any) -> Any:
             return _json(typed) if typed.strip() else one.empty
         case Kind.SECRET | Kind.SECRETS:
             return _secret(one, typed, stored, removed=bool(form.get(f"{one.path}.remove")))
+        case Kind.FILE:
+            return typed or one.empty
         case Kind.NUMBER:
             text = typed.strip()
             return int(text) if re.fullmatch(r"-?[0-9]{1,12}", text) else text or one.empty

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Page:
     """``path`` is below ``PREFIX``; ``operation``: of the admin API, whose scope opens the page.
     ``section``: the item of the navigation that is current there. A page with a ``form`` takes a
-    POST and no GET. ``fresh``: only within ``FRESH_S`` of a sign-in.
+    POST and no GET. ``fresh``: only within ``FRESH_S`` of a sign-in. ``upload``: its form may
+    hold files, and is sent as ``multipart/form-data``.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Page:
     handler: Callable[[Visit], Awaitable[Shown | Moved | Failed | web.StreamResponse]]
     form: bool = False
     fresh: bool = False
+    upload: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Patterns of parameters that the admin API has not."""
 

@@ -63,6 +63,13 @@ GENERAL: Final = Section(
             N_("Names, one a line: offered for addresses of no provider."),
             empty=(),
         ),
+        Field(
+            "contacts",
+            N_("Contacts"),
+            Kind.LINES,
+            N_("Addresses, one a line: told before a secret or certificate ends."),
+            empty=(),
+        ),
     ),
 )
 STATE: Final = Section(

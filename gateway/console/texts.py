@@ -22,6 +22,7 @@ SECTIONS: Final = (
     Section("people", N_("People"), "/people", "list_people"),
     Section("sessions", N_("Sessions"), "/sessions", "list_sessions"),
     Section("deliveries", N_("Deliveries"), "/deliveries", "list_deliveries"),
+    Section("runs", N_("Runs"), "/runs", "list_all_runs"),
     Section("audit", N_("Audit log"), "/audit", "list_audit"),
 )
 """The navigation, in its order. An item is absent for whoever lacks the scope."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.console.draft import Drafts
     from gateway.console.operator import Operator
     from gateway.console.record import ConsoleRecord
+    from gateway.console.work import Work
     from gateway.core.scopes import Scope
 
 
@@ -35,6 +36,7 @@ class Visit:
     api: InProcessApi
     drafts: Drafts
     record: ConsoleRecord
+    work: Work
 
     async def ask(
         self,

@@ -366,14 +366,22 @@ class SqlJournal:
             rows = (await connection.execute(query)).mappings().all()
         return [self._run(row, ()) for row in rows]
 
-    async def page(self, tenant: str, *, position: str | None, limit: int) -> Page[Run]:
+    async def page(
+        self,
+        tenant: str | None,
+        *,
+        state: RunState | None = None,
+        position: str | None,
+        limit: int,
+    ) -> Page[Run]:
         """Newest first; ``position`` is the time and id of the last row seen."""
         query = (
-            select(provision_runs)
-            .where(_runs.tenant == tenant)
-            .order_by(desc(_runs.started_at), desc(_runs.id))
-            .limit(limit + 1)
+            select(provision_runs).order_by(desc(_runs.started_at), desc(_runs.id)).limit(limit + 1)
         )
+        if tenant is not None:
+            query = query.where(_runs.tenant == tenant)
+        if state is not None:
+            query = query.where(_runs.state == state.value)
         if position is not None:
             at, _, last = position.partition("/")
             query = query.where(

@@ -227,4 +227,12 @@ class Journal(Protocol):
     async def moves(self, tenant: str) -> Sequence[Run]:
         """Every run, whatever became of it, that moves the tenant or moved it."""
 
-    async def page(self, tenant: str, *, position: str | None, limit: int) -> Page[Run]: ...
+    async def page(
+        self,
+        tenant: str | None,
+        *,
+        state: RunState | None = None,
+        position: str | None,
+        limit: int,
+    ) -> Page[Run]:
+        """Newest first; None: of all tenants, in all states."""

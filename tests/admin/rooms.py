@@ -549,8 +549,16 @@ class Runs:
     async def run(self, run: str) -> Run | None:
         return self.stored.get(run)
 
-    async def page(self, tenant: str, *, position: str | None, limit: int) -> Page[Run]:
-        return Page([r for r in self.stored.values() if r.tenant == tenant])
+    async def page(
+        self,
+        tenant: str | None,
+        *,
+        state: RunState | None = None,
+        position: str | None,
+        limit: int,
+    ) -> Page[Run]:
+        runs = [r for r in self.stored.values() if tenant in (None, r.tenant)]
+        return Page([r for r in runs if state in (None, r.state)])
 
 
 class Registered:

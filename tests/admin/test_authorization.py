@@ -68,6 +68,7 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "get_tenant_test": (Scope.TENANTS_READ, "GET", "/tenants/acme/test?token=t", None, 200, NOBODY),
     "provision": (Scope.PROVISION, "POST", "/tenants/acme/provision", PROVISION, 201, NOBODY),
     "reprovision": (Scope.PROVISION, "PUT", "/tenants/acme/provision", PROVISION, 200, NOBODY),
+    "list_all_runs": (Scope.PROVISION, "GET", "/provision-runs?tenant=acme", None, 200, NOBODY),
     "list_runs": (Scope.PROVISION, "GET", "/tenants/acme/provision", None, 200, NOBODY),
     "get_run": (Scope.PROVISION, "GET", "/tenants/acme/provision/abcdef012345", None, 200, NOBODY),
     "rollback_run": (

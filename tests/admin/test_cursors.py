@@ -160,6 +160,7 @@ async def test_no_cursor_is_a_fault_or_an_outage(
     assert set(lists) == {
         "list_tenants",
         "list_runs",
+        "list_all_runs",
         "list_sessions",
         "list_app_passwords",
         "list_blocks",

@@ -319,6 +319,7 @@ async def test_a_cursor_of_one_list_is_none_of_another(api: Api) -> None:
 LISTS = {
     "list_tenants": "/tenants",
     "list_runs": "/tenants/acme/provision",
+    "list_all_runs": "/provision-runs",
     "list_sessions": "/sessions?tenant=acme",
     "list_app_passwords": "/app-passwords?tenant=acme",
     "list_blocks": "/blocks?tenant=acme",
@@ -391,6 +392,7 @@ async def test_a_cursor_that_no_list_gave_out_is_refused_before_anything_is_look
     ("operation", "position"),
     [
         ("list_tenants", "acme"),
+        ("list_all_runs", "1795954874.0861986/abcdef012345"),
         ("list_runs", "1795954874.0861986/abcdef012345"),
         ("list_runs", "1795954874.0/abcdef012345"),
         ("list_setup_links", "1795954874.0861986/0123456789abcdef"),

@@ -25,6 +25,7 @@ EXAMPLES = {
     "delivery": "acme-1",
     "message": "acme-1",
     "kind": "csv",
+    "form": "okta",
     "section": "general",
     "entry": "1",
     "provider": "acme-okta",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.console.change import differences
 from tests.console.conftest import EVIL, inputs_of
 from tests.tenants.samples import sample
 
@@ -52,6 +53,21 @@ async def test_a_version_is_compared_with_another_and_restored(forms: Forms) -> 
     assert now["app_passwords"]["lifetime"] == "3d"
     text = await forms.desk.text(f"{BASE}/versions?before={dated}&after=now", "admins")
     assert "The two versions are the same." in text
+
+
+async def test_history_has_no_dry_runs_and_versions_have_their_defaults(forms: Forms) -> None:
+    await change(forms, "edit/general", name="Acme Inc")
+    page = await forms.desk.text(f"{BASE}/history", "admins")
+    assert page.count("<code>put_tenant</code>") == 2
+    full: dict[str, Any] = {
+        "id": "acme",
+        "name": "A",
+        "email_domains": ["a.test"],
+        "allowed_groups": "any",
+    }
+    full |= {"client": "managed", "providers": [{"name": "a-okta", "kind": "okta"}]}
+    assert differences(full, {**full, "active": True, "rules": []}) == []
+    assert [row.key for row in differences({"odd": 1}, {"odd": 2})] == ["odd"]
 
 
 async def test_a_secret_that_is_gone_cannot_be_restored_and_is_told(forms: Forms) -> None:

@@ -249,3 +249,6 @@ async def test_pages_of_runs_newest_first_though_two_began_at_once(
         if position is None:
             break
     assert seen == ["0004", "0003", "0002", "0001", "0000"]
+    of_all = await journal.page(None, state=RunState.RUNNING, position=None, limit=9)
+    assert [run.id for run in of_all.items] == ["9999"]
+    assert len((await journal.page(None, position=None, limit=9)).items) == 6

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, RootModel
 
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Mistake, Problem
-from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, PageQuery, Route
+from gateway.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 from gateway.provisioning.desired import describe
 from gateway.provisioning.request import ProvisionBody
 from gateway.provisioning.runner import Done, Failed
@@ -57,6 +57,13 @@ class VerifyQuery(ApiModel):
     """``fix`` applies the way back to what was provisioned."""
 
     fix: bool = False
+
+
+class RunsQuery(PageQuery):
+    """Each narrows."""
+
+    tenant: Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")] | None = None
+    state: RunState | None = None
 
 
 class ChangeAnswer(AnswerModel):
@@ -227,6 +234,16 @@ class ProvisioningRoutes:
             model=RunList,
         )
 
+    async def list_all_runs(self, call: Call) -> Answer:
+        query = call.query(RunsQuery)
+        return await list_page(
+            "list_all_runs",
+            query,
+            partial(self.journal.page, query.tenant, state=query.state),
+            row=lambda run: _run(run, call),
+            model=RunList,
+        )
+
     async def get_run(self, call: Call) -> Answer:
         return Answer(_run(await self._own_run(call), call))
 
@@ -330,6 +347,15 @@ class ProvisioningRoutes:
                 self.list_runs,
                 {200: RunList},
                 query=PageQuery,
+            ),
+            Route(
+                "list_all_runs",
+                "GET",
+                "/provision-runs",
+                "Runs of all tenants, newest first",
+                self.list_all_runs,
+                {200: RunList},
+                query=RunsQuery,
             ),
             Route(
                 "destroy",

@@ -161,6 +161,8 @@ def typed(fields: tuple[Field, ...], visit: Visit) -> dict[str, str]:
     """What came with the form, but no secret: it is typed again."""
     values = {}
     for one in fields:
+        if one.kind is Kind.FILE:
+            continue
         if one.kind in {Kind.SECRET, Kind.SECRETS}:
             values[f"{one.path}.stored"] = visit.form.get(f"{one.path}.stored", "")
             continue

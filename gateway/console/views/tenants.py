@@ -12,6 +12,8 @@ from gateway.console.visit import address, failed
 if TYPE_CHECKING:
     from gateway.console.visit import Visit
 
+_DRY_RUNS: Final = ({"dry_run": True}, "dry run")
+"""What the audit log has of a change that was only looked at."""
 _STATES: Final = ("active", "inactive")
 TABS: Final = ("overview", "providers", "access", "history")
 _TAB: Final = "|".join(TABS[1:])
@@ -55,7 +57,9 @@ async def show_tenant(visit: Visit) -> Shown | Failed:
         )
         if not entries.ok:
             return failed(entries)
-        history, following = entries.document["items"], entries.document["next"]
+        items = entries.document["items"]
+        history = [entry for entry in items if entry["after"] not in _DRY_RUNS]
+        following = entries.document["next"]
     return Shown(
         f"tenant_{tab}",
         {
@@ -66,6 +70,7 @@ async def show_tenant(visit: Visit) -> Shown | Failed:
             "history": history,
             "versions": {e["id"] for e in history or () if version_of(e["after"]) is not None},
             "may_change": visit.may("put_tenant"),
+            "may_provision": visit.may("list_runs"),
             "next": following and address(f"/tenants/{tenant}/history", after=str(following)),
         },
     )
