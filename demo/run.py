@@ -72,6 +72,7 @@ async def run(arguments: argparse.Namespace) -> int:
                 return 1
             try:
                 await world.show_time_lines()
+                await world.make_setup_link()
                 announce(world)
                 if arguments.describe is not None:
                     await asyncio.to_thread(dump, world.describe(), arguments.describe)
@@ -105,6 +106,12 @@ def announce(world: World) -> None:
     print("\nConsoles of the customers' identity providers")
     for name, idp in description["idps"].items():
         print(f"  {name:14} {idp['console']}")
+    setup = description["setup"]
+    print(
+        "\nSetup link for Initech's administrator, who connects one of their consoles above\n"
+        f"  setup    {setup['address']}\n"
+        f"           as {setup['recipient']}, with the phrase: {setup['phrase']}"
+    )
     onboarding = description["onboarding"]
     print(
         (

@@ -19,6 +19,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from urllib.parse import urlsplit
 from demo.apps.legacy import LegacyApp
 from demo.apps.webhooks import standard_webhook
 from demo.cloud import DemoCloud, Ports
+from demo.idp.console import Panel
 from demo.ingress import LAUNCHERS, RunningIngress, start
 from demo.jose import SigningKey
 from demo.mailbox import Mailbox
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from demo.cloud import Customer
     from demo.jose import NewKey
     from demo.timeline import TimeLine
 
@@ -84,6 +87,14 @@ console:                        # what operators work with in a browser, behind 
     acme-team: {scopes: [tenants:read, sessions:read, sessions:revoke], tenants: [acme]}
   contact: platform@example-cloud.test
 """
+SETUP = """
+setup:                          # links by which a customer's administrator connects themselves
+  enabled: true
+  approval: none                # in the demo the recipient goes live
+  support: support@example-cloud.test
+"""
+SETUP_RECIPIENT = "it@initech.test"
+INITECH_DIRECTORY = "5b0c9a4e-7d21-4f3a-9c68-1e2f3a4b5c6d"
 MAIL = """
 mail:                           # into the demo's mailbox; without this section links are copied
   host: 127.0.0.1
@@ -112,6 +123,18 @@ OPERATORS_PEOPLE = {
 }
 GLOBEX_GROUP = "2f0c1a57-6a1e-4c39-9d0b-5d8f2b7f4e11"
 """As written in ``config/tenants/globex.yaml``; the demo's directory makes its own."""
+
+
+async def _application(customer: Customer) -> Panel:
+    """What an administrator copies from their identity provider."""
+    rows = [
+        ("Issuer", customer.issuer),
+        ("Client ID", customer.app.client_id),
+        ("Client secret", customer.app.client_secret),
+    ]
+    if customer.saml is not None:
+        rows.append(("Metadata URL", customer.saml.metadata_url))
+    return Panel("application", "Application for single sign-on", tuple(rows))
 
 
 @dataclass(slots=True)
@@ -153,6 +176,8 @@ class World:
     ingress_key: str = field(init=False, default_factory=lambda: secrets.token_hex(32), repr=False)
     secrets: dict[str, str] = field(init=False, default_factory=dict, repr=False)
     admin_key: str = field(init=False, default="", repr=False)
+    setup: dict[str, str] = field(init=False, default_factory=dict, repr=False)
+    """Initech's setup link, once it was made."""
     machine_secret: str = field(init=False, default="", repr=False)
     """Of ``MACHINE_CLIENT``, an app client for client_credentials."""
     ports: dict[str, int] = field(init=False, default_factory=dict)
@@ -242,9 +267,12 @@ class World:
         Cognito, and nothing anywhere else.
         """
         okta = await self.cloud.add_idp("initech-okta", kind="okta", saml=True)
-        okta.server.directory.add_person(
-            "peter@initech.test", name="Peter Parks", groups=("app-users",)
-        )
+        entra = await self.cloud.add_idp("initech-entra", kind="entra", tenant_id=INITECH_DIRECTORY)
+        for customer in (okta, entra):
+            customer.server.directory.add_person(
+                "peter@initech.test", name="Peter Parks", groups=("app-users",)
+            )
+            customer.console.panels.append(partial(_application, customer))
 
     async def _settle_operators(self) -> None:
         """Who runs the gateway, at an identity provider of their own."""
@@ -419,8 +447,8 @@ class World:
         }
         if self.console:
             issuer = self.cloud.customers["operators-okta"].issuer
-            sources[Path("config/gateway.yaml")] += CONSOLE + MAIL.replace(
-                "MAIL_PORT", str(self.mail_port)
+            sources[Path("config/gateway.yaml")] += (
+                SETUP + CONSOLE + MAIL.replace("MAIL_PORT", str(self.mail_port))
             )
             sources[Path("config/tenants/operators.yaml")] = OPERATORS.replace("ISSUER", issuer)
         for name, source in sources.items():
@@ -605,6 +633,19 @@ class World:
             self.admin_key = made["key"]
         return self.admin_key
 
+    async def make_setup_link(self) -> dict[str, str]:
+        """A link for Initech's administrator, made with the command: ``address``, ``phrase`` and
+        ``recipient``.
+        """
+        arguments = [
+            *("--name", "Initech", "--host", INITECH_HOST, "--email-domain", "initech.test"),
+            *("--recipient", SETUP_RECIPIENT, "--json"),
+        ]
+        made = json.loads(await self.command("setup-links", "create", "initech", *arguments))
+        link = {name: str(made[name]) for name in ("address", "phrase")}
+        self.setup = {**link, "recipient": SETUP_RECIPIENT}
+        return self.setup
+
     def describe(self) -> dict[str, Any]:
         """What a script needs to drive the demo (``--describe``)."""
         customers = self.cloud.customers
@@ -627,6 +668,7 @@ class World:
                 "url": self.cloud.cognito.url,
                 "user_pool_id": self.cloud.cognito.pool.pool_id,
             },
+            "setup": self.setup,
             "idps": {
                 name: {"url": c.issuer, "console": f"{c.server.origin}/console", "kind": c.kind}
                 for name, c in customers.items()

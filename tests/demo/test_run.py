@@ -97,6 +97,7 @@ def test_the_demo_gets_ready_and_leaves_no_process(
             "idps",
             "users",
             "hooks",
+            "setup",
             "config",
             "pids",
         }

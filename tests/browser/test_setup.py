@@ -1,0 +1,166 @@
+"""Initech from nothing to a first login, by a setup link, in Chromium through a real nginx."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+from demo.world import INITECH_HOST, World
+from tests.browser.test_console import STYLE, drawn_alone
+from tests.browser.test_onboarding import call, until_known
+from tests.browser.test_pages import axe
+from tests.browser.test_walk import sign_in
+from tests.support.world import RunningWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+__all__ = ["axe"]
+
+PETER = "peter@initech.test"
+CHOICES = {
+    "okta": "Okta: OpenID Connect",
+    "entra": "Microsoft Entra ID: OpenID Connect",
+    "saml": "Okta: SAML",
+}
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
+    world = World(tmp_path_factory.mktemp("setup"), ingress="nginx", console=True)
+    with RunningWorld(world) as running:
+        yield running
+
+
+def open_link(page: Page, product: RunningWorld) -> None:
+    """As its recipient, with the address from the mail and the phrase from the phone."""
+    setup = product.run(product.world.make_setup_link())
+    page.goto(setup["address"])
+    page.get_by_label("Your e-mail address").fill(setup["recipient"])
+    page.get_by_label("The phrase of four words").fill(setup["phrase"])
+    page.get_by_role("button", name="Start").click()
+    expect(page).to_have_url(re.compile("/setup$"))
+
+
+def values(product: RunningWorld, kind: str, page: Page) -> dict[str, str]:
+    """What the console of Initech's identity provider shows, in a tab of its own."""
+    name = "initech-entra" if kind == "entra" else "initech-okta"
+    console = page.context.new_page()
+    console.goto(product.world.describe()["idps"][name]["console"])
+    cells = console.locator("#application td").all_inner_texts()
+    console.close()
+    shown = dict(zip(cells[::2], cells[1::2], strict=True))
+    if kind == "saml":
+        return {"Metadata URL": shown["Metadata URL"]}
+    return {
+        "Issuer URL": shown["Issuer"],
+        **{name: shown[name] for name in ("Client ID", "Client secret")},
+    }
+
+
+def follow_guide(page: Page, choice: str) -> None:
+    page.get_by_role("link", name="Choose your identity provider").click()
+    page.get_by_role("button", name=choice).first.click()
+    while page.get_by_role("heading", level=1, name="Enter their values").count() == 0:
+        page.get_by_role("link", name="Continue").click()
+
+
+def run_test(page: Page) -> None:
+    """In a window of its own, as one of their people."""
+    page.get_by_role("button", name="Prepare the test sign-in").click()
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name="Sign in, in a new window").click()
+    window = popup.value
+    sign_in(window, PETER)
+    expect(window.locator("h1")).to_be_visible()
+    expect(window).to_have_url(re.compile("/_auth/callback"))
+    window.close()
+    page.get_by_role("button", name="Check the result").click()
+    expect(page.get_by_role("status")).to_have_text("The test sign-in worked.")
+
+
+def forget_initech(product: RunningWorld) -> None:
+    url = product.world.onboarding["url"]
+    status, answer = call(product, "DELETE", url)
+    assert status == 204, answer
+
+
+@pytest.mark.parametrize("kind", list(CHOICES))
+def test_initech_from_nothing_to_a_first_login(
+    product: RunningWorld, page: Page, chromium: Browser, kind: str
+) -> None:
+    open_link(page, product)
+    follow_guide(page, CHOICES[kind])
+    for label, value in values(product, kind, page).items():
+        page.get_by_label(label).fill(value)
+    page.get_by_role("button", name="Check and save").click()
+    expect(page.locator("h1")).to_have_text("Test the sign-in")
+    run_test(page)
+    page.get_by_role("link", name="Continue").click()
+    page.get_by_role("link", name="Choose who gets in").click()
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    expect(page.locator("main")).to_contain_text("Whoever tested the sign-in gets in.")
+
+    # Before it is live nobody is in.
+    other = chromium.new_context(locale="en-GB").new_page()
+    try:
+        until_known(other, product.world.url(INITECH_HOST) + "/")
+        assert other.locator("#person").count() == 0
+        page.get_by_role("link", name="All tasks").first.click()
+        page.get_by_role("link", name="Review and go live").click()
+        page.get_by_role("button", name="Go live").click()
+        expect(page.get_by_role("status")).to_have_text("You are live. People can sign in now.")
+        until = time.monotonic() + 10
+        other.goto(product.world.url(INITECH_HOST) + "/")
+        while other.locator("input[name=email]").count() == 0 and time.monotonic() < until:
+            other.goto(product.world.url(INITECH_HOST) + "/")
+        sign_in(other, PETER)
+        expect(other.locator("#person")).to_contain_text(PETER)
+    finally:
+        other.context.close()
+        forget_initech(product)
+
+
+PAGES = (
+    "",
+    "/provider",
+    "/connection/1",
+    "/connection/values",
+    "/test",
+    "/offboarding",
+    "/nowhere",
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_breaks_a_rule_of_accessibility_or_needs_a_script_or_a_wide_screen(
+    product: RunningWorld, chromium: Browser, axe: str, scheme: Any
+) -> None:
+    context = chromium.new_context(
+        color_scheme=scheme, locale="en-GB", viewport={"width": 375, "height": 700}
+    )
+    page = context.new_page()
+    stopped: list[str] = []
+    page.on("console", lambda message: stopped.append(message.text))
+    try:
+        open_link(page, product)
+        page.get_by_role("link", name="Choose your identity provider").click()
+        page.get_by_role("button", name=CHOICES["okta"]).first.click()
+        origin = page.url.partition("/setup")[0]
+        for path in PAGES:
+            page.goto(f"{origin}/setup{path}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 375, path
+            html, style = page.content(), page.evaluate(STYLE)
+            assert not [text for text in stopped if "Content Security Policy" in text]
+            assert drawn_alone(chromium, html, style, axe, scheme) == [], path
+            stopped.clear()
+    finally:
+        context.close()
