@@ -76,6 +76,18 @@ LOGINS = Counter(
     ["tenant", "provider", "outcome"],
     registry=REGISTRY,
 )
+SECRET_EXPIRY_UNREADABLE = Counter(
+    "gateway_secret_expiry_unreadable",
+    "Client secrets whose end Microsoft Graph did not tell, so that the document's date counts.",
+    ["tenant"],
+    registry=REGISTRY,
+)
+POOL_PASSWORD_LOGINS = Counter(
+    "gateway_pool_password_logins",
+    "Names and passwords about which Cognito was to be asked (basic: cognito).",
+    ["tenant", "outcome"],
+    registry=REGISTRY,
+)
 REVOCATIONS = Counter(
     "gateway_revocations", "Revocations.", ["tenant", "source", "kind"], registry=REGISTRY
 )

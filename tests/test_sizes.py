@@ -101,6 +101,7 @@ LONG_FUNCTIONS: Final = {
     "runtime/app.py:run": "wiring",
     "runtime/hooks_role.py:hook_role": "wiring",
     "sessions/app_passwords.py:make_args": "the arguments of one script, by name",
+    "sessions/pool_passwords.py:keep_args": "the arguments of one script, by name",
     "sessions/connection.py:client_to": "one case for each kind of server",
     "sessions/session_writer.py:SessionWriter._arguments": "the arguments of one script, by name",
     "tenants/compilation.py:compile_tenant": "one value from its parts",

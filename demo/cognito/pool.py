@@ -182,6 +182,8 @@ class User:
     """Of one of the pool's own: also FORCE_CHANGE_PASSWORD, RESET_REQUIRED, UNCONFIRMED."""
     password_set_at: float = 0.0
     reset_code: str = field(default="", repr=False)
+    second_factor: str = ""
+    """Of one of the pool's own: SOFTWARE_TOKEN_MFA, SMS_MFA or EMAIL_OTP."""
 
     @property
     def status(self) -> str:

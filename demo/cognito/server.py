@@ -11,6 +11,7 @@ from aiohttp import ClientSession, web
 from demo.cognito.control.plane import ControlPlane
 from demo.cognito.federation import Federation
 from demo.cognito.hosted import HostedSide
+from demo.cognito.minting import Mint
 from demo.cognito.pool import Pool
 from demo.cognito.saml import SamlFederation
 from demo.cognito.tokens import TokenSide
@@ -45,7 +46,7 @@ class Cognito:
         self.pool = Pool(pool_id, clock, new_key)
         self.faults = Faults()
         self.app = web.Application()
-        self.control = ControlPlane(self.pool, http)
+        self.control = ControlPlane(self.pool, http, Mint(self.pool, self.issuer, self.faults))
         self.control.add_routes(self.app)
         federation = Federation(self.pool, http, callback=self.idp_callback)
         self.saml = SamlFederation(self.pool, http, acs=f"{url}/saml2/idpresponse")

@@ -5,7 +5,8 @@
 
 What memory can answer is answered without an await; ``CheckServer`` carries it. Where a tenant has
 ``shadow_rules``, they are asked beside it and never obeyed (``shadow_rules.py``). No identity
-provider is asked, and at most one store.
+provider is asked, and at most one store; but Cognito is, once a minute, about the name and password
+of a user of the pool, where a rule takes them (``pool_passwords.py``).
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ from gateway.core.decide import (
     match,
     requires_app_password,
     requires_bearer,
+    requires_pool_password,
     takes_app_passwords,
+    takes_pool_passwords,
 )
 from gateway.core.decision import Allow, Deny, Login
 from gateway.core.headers import bearer_headers, identity_headers, needs_assertion
-from gateway.core.model import RequestKind
+from gateway.core.model import RequestKind, Session
 from gateway.core.reason import Reason
 from gateway.core.request_id import parse_request_id
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
@@ -62,7 +65,14 @@ if TYPE_CHECKING:
     from gateway.check.services import Services
     from gateway.config.model import Log
     from gateway.core.decision import Decision
-    from gateway.core.model import AppPassword, AuthRequest, Identity, MachineToken, Session, Tenant
+    from gateway.core.model import (
+        AppPassword,
+        AuthRequest,
+        Identity,
+        MachineToken,
+        PoolPasswordResult,
+        Tenant,
+    )
     from gateway.core.rules import Match
     from gateway.core.tenants import TenantTable
 
@@ -78,15 +88,15 @@ _NOT_FOUND: Final = CheckResponse(404)
 
 
 class _Decided(NamedTuple):
-    """``would``: what the tenant's next rules say; None where that is not known. ``app_passwords``:
-    whether the matched rule takes them.
+    """``would``: what the tenant's next rules say; None where that is not known. ``basic``: whether
+    the matched rule takes app passwords, or passwords of the pool.
     """
 
     decision: Decision
     tenant: Tenant | None = None
     session: Session | None = None
     would: Decision | None = None
-    app_passwords: bool = False
+    basic: bool = False
 
 
 class _Wanted(Enum):
@@ -95,6 +105,7 @@ class _Wanted(Enum):
     NOTHING = auto()
     SESSION = auto()
     APP_PASSWORD = auto()
+    POOL_PASSWORD = auto()
     MACHINE = auto()
 
 
@@ -116,6 +127,7 @@ class _Credentials(NamedTuple):
     session: Session | None = None
     machine: MachineToken | None = None
     password: AppPassword | None = None
+    pool_password: PoolPasswordResult | None = None
     more: NextCredentials | None = NextCredentials()
 
 
@@ -217,6 +229,8 @@ class Checks:
     ) -> CheckResponse:
         """No await in here: tenants, session and what is answered are of one moment."""
         decision, tenant = decided.decision, decided.tenant
+        if parsed is not None and parsed.basic is not None and _is_kept_back(tenant):
+            parsed = replace(parsed, authorization="")
         if isinstance(decision, Allow) and parsed is not None:
             head = self._head(tenant, parsed, decision) if tenant is not None else self._nobody
             own = dialect.clients_own(parsed)
@@ -320,6 +334,8 @@ class Checks:
         matched, wanted = match(found, request), _Wanted.NOTHING
         if requires_app_password(matched, request):
             wanted = _Wanted.APP_PASSWORD
+        elif requires_pool_password(matched, request):
+            wanted = _Wanted.POOL_PASSWORD
         elif matched.refused is None and requires_bearer(matched, request):
             wanted = _Wanted.MACHINE if request.bearer else _Wanted.NOTHING
         elif matched.refused is None and request.cookies:
@@ -330,7 +346,7 @@ class Checks:
         """Credentials were found just now, or count now. Raises ``OutdatedError``."""
         services = self._services
         request, table, tenant, matched, _ = question
-        session, machine, password, more = credentials
+        session, machine, password, pool_password, more = credentials
         shared = tenant is None
         if tenant is None or matched is None:
             # A shared host has no tenant of its own: the session names it.
@@ -340,7 +356,14 @@ class Checks:
             matched = match(tenant, request)
         now = services.clock()
         decision = decide(
-            tenant, request, matched, session=session, machine=machine, password=password, now=now
+            tenant,
+            request,
+            matched,
+            session=session,
+            machine=machine,
+            password=password,
+            pool_password=pool_password,
+            now=now,
         )
         if session is not None:
             services.sessions.used(session, active_s=active_s(tenant, request, decision))
@@ -356,6 +379,7 @@ class Checks:
                 session=session,
                 machine=machine,
                 password=password,
+                pool_password=pool_password,
                 now=now,
             )
             if tenant.shadow_rules
@@ -363,9 +387,10 @@ class Checks:
         )
         if password is not None and password.session.tenant == tenant.id:
             session = password.session
-        return _Decided(
-            decision, tenant, session, would, not shared and takes_app_passwords(matched)
-        )
+        elif isinstance(pool_password, Session):
+            session = pool_password
+        basic = takes_app_passwords(matched) or takes_pool_passwords(matched)
+        return _Decided(decision, tenant, session, would, not shared and basic)
 
     def _no_session(self, request: AuthRequest, tenant: str | None) -> Login:
         """Whatever the reason, it is a login: nothing of another place is ever carried over."""
@@ -394,6 +419,9 @@ class Checks:
         if wanted is _Wanted.APP_PASSWORD:
             password = self._services.sessions.cached_app_password(request.app_password or "")
             return None if isinstance(password, Miss) else _Credentials(password=password)
+        if wanted is _Wanted.POOL_PASSWORD and tenant is not None:
+            result = self._services.pool_passwords.cached(tenant, request)
+            return None if isinstance(result, Miss) else _Credentials(pool_password=result)
         return None
 
     def _remembered_session(self, request: AuthRequest) -> Session | Miss | None:
@@ -417,11 +445,15 @@ class Checks:
                 machines=self._services.machines,
                 find=self._session,
                 find_app_password=self._app_password,
+                cached_pool_password=self._services.pool_passwords.cached,
             )
         if wanted is _Wanted.SESSION:
             return _Credentials(await self._session(request), more=more)
         if wanted is _Wanted.APP_PASSWORD:
             return _Credentials(password=await self._app_password(request), more=more)
+        if wanted is _Wanted.POOL_PASSWORD and tenant is not None:
+            result = await self._services.pool_passwords.authenticate(tenant, request)
+            return _Credentials(pool_password=result, more=more)
         if wanted is _Wanted.MACHINE and tenant is not None and request.bearer:
             return _Credentials(machine=await self._machine(tenant, request.bearer), more=more)
         return _Credentials(more=more)
@@ -499,9 +531,7 @@ class Checks:
         )
         login = location if isinstance(decision, Login) else ""
         realm = (
-            request.host
-            if request is not None and decided.app_passwords and not request.prompts
-            else ""
+            request.host if request is not None and decided.basic and not request.prompts else ""
         )
         return Verdict(
             decision=decision,
@@ -634,6 +664,13 @@ class Checks:
             self._records.add(record)
 
 
+def _is_kept_back(tenant: Tenant | None) -> bool:
+    """Whether Basic credentials of the tenant's requests are no application's: one that was sent
+    with another path, or was refused, is a person's own all the same.
+    """
+    return tenant is not None and tenant.takes_pool_passwords
+
+
 def _identity(decision: Decision, decided: _Decided) -> Identity | None:
     if decided.session is not None:
         return decided.session.identity
@@ -653,7 +690,7 @@ def _poll(decision: Decision, request: AuthRequest | None) -> tuple[str, ...] | 
         or request.kind is not RequestKind.OTHER
     ):
         return None
-    if request.bearer is not None or request.app_password is not None:
+    if request.credential is not None:
         return None
     if len(request.path) > MAX_KEY_CHARACTERS or len(request.cookies[0]) > MAX_KEY_CHARACTERS:
         return None

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
     from gateway.keys.assertion import Assertions
     from gateway.pages.render import Pages
-    from gateway.sessions.api import MachineAuthenticator, SessionStore, TenantSource
+    from gateway.sessions.api import (
+        MachineAuthenticator,
+        PoolPasswordAuthenticator,
+        SessionStore,
+        TenantSource,
+    )
     from gateway.sessions.rate_limit import AttemptCounter
     from gateway.sessions.tested_connections import TestedConnections
     from gateway.sessions.token_revocation import TokenRevocation
@@ -33,6 +38,7 @@ class Services:
     sessions: SessionStore
     relying_party: RelyingParty
     machines: MachineAuthenticator
+    pool_passwords: PoolPasswordAuthenticator
     attempts: AttemptCounter
     trials: TestedConnections
     token_revocation: TokenRevocation

@@ -12,14 +12,29 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.decide import decide, match, match_next, requires_app_password, requires_bearer
+from gateway.core.decide import (
+    decide,
+    match,
+    match_next,
+    requires_app_password,
+    requires_bearer,
+    requires_pool_password,
+)
 from gateway.errors import UnavailableError
+from gateway.sessions.api import Miss
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.core.decision import Decision
-    from gateway.core.model import AppPassword, AuthRequest, MachineToken, Session, Tenant
+    from gateway.core.model import (
+        AppPassword,
+        AuthRequest,
+        MachineToken,
+        PoolPasswordResult,
+        Session,
+        Tenant,
+    )
     from gateway.sessions.api import MachineAuthenticator
 
 PATIENCE_S = 0.1
@@ -35,6 +50,7 @@ class NextCredentials:
     session: Session | None = None
     machine: MachineToken | None = None
     password: AppPassword | None = None
+    pool_password: PoolPasswordResult | None = None
 
 
 async def look_up(
@@ -44,15 +60,17 @@ async def look_up(
     machines: MachineAuthenticator,
     find: Callable[[AuthRequest], Awaitable[Session | None]],
     find_app_password: Callable[[AuthRequest], Awaitable[AppPassword | None]],
+    cached_pool_password: Callable[[Tenant, AuthRequest], PoolPasswordResult | Miss],
 ) -> NextCredentials | None:
     """At a host of the tenant's own: the credential that the next rules judge and today's do not.
-    None: it could not be asked for.
+    None: it could not be asked for; Cognito is not asked for rules that are not obeyed.
     """
     if not tenant.shadow_rules:
         return NextCredentials()
     matched, today = match_next(tenant, request), match(tenant, request)
     password_today = requires_app_password(today, request)
-    machine_today = requires_bearer(today, request) and not password_today
+    pool_password_today = requires_pool_password(today, request)
+    machine_today = requires_bearer(today, request) and not (password_today or pool_password_today)
     try:
         async with asyncio.timeout(PATIENCE_S):
             if requires_app_password(matched, request):
@@ -61,6 +79,11 @@ async def look_up(
                     if password_today
                     else NextCredentials(password=await find_app_password(request))
                 )
+            if requires_pool_password(matched, request):
+                if pool_password_today:
+                    return NextCredentials()
+                known = cached_pool_password(tenant, request)
+                return None if isinstance(known, Miss) else NextCredentials(pool_password=known)
             if matched.refused is None and requires_bearer(matched, request):
                 if request.bearer and (today.refused is not None or not machine_today):
                     return NextCredentials(
@@ -69,7 +92,12 @@ async def look_up(
             elif (
                 matched.refused is None
                 and request.cookies
-                and (today.refused is not None or machine_today or password_today)
+                and (
+                    today.refused is not None
+                    or machine_today
+                    or password_today
+                    or pool_password_today
+                )
             ):
                 return NextCredentials(session=await find(request))
     except (UnavailableError, TimeoutError):
@@ -85,10 +113,11 @@ def would_decide(
     session: Session | None,
     machine: MachineToken | None,
     password: AppPassword | None,
+    pool_password: PoolPasswordResult | None,
     now: float,
 ) -> Decision | None:
-    """``session``, ``machine`` and ``password`` as found for today's rules. None: there are no next
-    rules, or it is not known what they say.
+    """Credentials as found for today's rules. None: there are no next rules, or it is not known
+    what they say.
     """
     if not tenant.shadow_rules or found is None:
         return None
@@ -101,5 +130,6 @@ def would_decide(
         session=wanted,
         machine=machine or found.machine,
         password=password or found.password,
+        pool_password=pool_password or found.pool_password,
         now=now,
     )

@@ -53,6 +53,11 @@ def command() -> None:
         "everything below; / is all of the host."
     ),
 )
+@click.option(
+    "--pool-password",
+    is_flag=True,
+    help="The request carries name and password of the person in --email, a user of the pool.",
+)
 @json_option
 def explain(
     *,
@@ -68,6 +73,7 @@ def explain(
     client: str | None,
     scopes: tuple[str, ...],
     app_password_path: str | None,
+    pool_password: bool,
     as_json: bool,
 ) -> None:
     """Explain the decision for a request, step by step, from the tenants that are served and the
@@ -92,6 +98,9 @@ def explain(
         if not app_password_path.startswith("/"):
             msg = "--app-password-path is the path that it is good for, and begins with /"
             raise click.UsageError(msg)
+    if pool_password and (email is None or client is not None or app_password_path is not None):
+        msg = "--pool-password needs --email, and no other credential"
+        raise click.UsageError(msg)
     body: dict[str, object] = {
         "host": host,
         "path": path,
@@ -103,6 +112,7 @@ def explain(
         "client": client,
         "scopes": scopes,
         "app_password_path": app_password_path,
+        "pool_password": pool_password,
         "destination": destination,
         "depth": depth,
     }

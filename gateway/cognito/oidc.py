@@ -222,6 +222,14 @@ class CognitoRelyingParty:
             raise PeerError("id_token_invalid", "at_hash does not match the access token")
         return claims
 
+    async def verify_id_token(
+        self, token: str, client_id: str, pool: str
+    ) -> Mapping[str, object] | None:
+        """Claims of a token of this pool for this client, of no login here; None otherwise. Raises
+        ``UnavailableError``.
+        """
+        return await self._pool(pool).verify(token, audience=client_id)
+
     async def verify_access_token(self, tenant: Tenant, token: str) -> MachineToken | None:
         """Signature, iss, exp, token_use=access; None if it is not one of the tenant's pools', or
         of a client of the tenant that is in another pool. Client and scopes are the rule's

@@ -38,6 +38,11 @@ class UserPool(Model):
         return self.issuer or f"https://cognito-idp.{self.region}.amazonaws.com/{self.user_pool_id}"
 
     @property
+    def api_url(self) -> str:
+        """Where the pool's API is: configured, or the region's."""
+        return self.endpoint_url or f"https://cognito-idp.{self.region}.amazonaws.com"
+
+    @property
     def issuers(self) -> tuple[str, ...]:
         """Each ``iss`` that tokens of the pool may have."""
         return (self.effective_issuer,)

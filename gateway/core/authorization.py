@@ -7,7 +7,9 @@ Rules:
   base64 is written, never reaches an application, on any path, nor does a Basic credential that is
   too long to look; it is judged only as the password of one well-formed Basic credential (RFC
   7617).
-- The user name of a Basic credential is not read: the password says whose it is.
+- The user name that comes with an app password is not read: the password says whose it is.
+- Any other Basic credential is the application's, unless a rule takes passwords of the pool's users
+  (``AuthRequest.basic``): then no application of the tenant gets one.
 - Two lines are no credential (RFC 9110 §11.6.2 knows one), and of two none is left.
 """
 
@@ -37,15 +39,26 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
 
 
 @dataclass(frozen=True, slots=True)
+class Basic:
+    """User name and password of one Basic credential that holds no app password (RFC 7617); both
+    are empty where it is malformed. Never shown.
+    """
+
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Authorization:
-    """``bearer``: as in ``AuthRequest``. ``app_password``: None where there is none, "" where one
-    is there that cannot be judged.
+    """``bearer`` and ``basic``: as in ``AuthRequest``. ``app_password``: None where there is none,
+    "" where one is there that cannot be judged.
     """
 
     bearer: str | None = field(default=None, repr=False)
     app_password: str | None = field(default=None, repr=False)
     passed: str = field(default="", repr=False)
     """The header for the application."""
+    basic: Basic | None = field(default=None, repr=False)
 
 
 _NOTHING = Authorization()
@@ -61,7 +74,7 @@ def read(lines: Sequence[str]) -> Authorization:
     if _holds(line):
         return Authorization(app_password=_password(line))
     # Bytes that no header of an answer can carry back are left out.
-    return Authorization(bearer(line), None, line if line.isprintable() else "")
+    return Authorization(bearer(line), None, line if line.isprintable() else "", _basic(line))
 
 
 def bearer(line: str) -> str | None:
@@ -108,13 +121,25 @@ def _readings(text: str) -> Iterable[bytes]:
 
 
 def _password(line: str) -> str:
+    password = _decoded(line).password
+    return password if _APP_PASSWORD.fullmatch(password) else ""
+
+
+def _basic(line: str) -> Basic | None:
+    """Whatever a lenient reader would take for one is one, and malformed where it is not in the one
+    spelling.
+    """
+    return _decoded(line) if line.lstrip()[:5].lower() == "basic" else None
+
+
+def _decoded(line: str) -> Basic:
     scheme, _, credential = line.partition(" ")
     if scheme.lower() != "basic":
-        return ""
+        return Basic()
     try:
-        _, colon, password = (
+        name, colon, password = (
             binascii.a2b_base64(credential, strict_mode=True).decode("utf-8").partition(":")
         )
     except (binascii.Error, ValueError):
-        return ""
-    return password if colon and _APP_PASSWORD.fullmatch(password) else ""
+        return Basic()
+    return Basic(name, password) if colon else Basic()

@@ -7,7 +7,8 @@ Rules:
   answer counts (``core.readings``).
 - A bearer credential on a rule that takes bearers is judged alone; an invalid one is never ignored
   in favour of a cookie. So is an app password on a rule that takes them, and it lets in nobody whom
-  a session would not let in there: it is asked for all that a session is, and for its scope.
+  a session would not let in there: it is asked for all that a session is, and for its scope. So is
+  a password of a user of the pool.
 - A WebDAV request acts on more than its path: ``Destination``, and what is below a collection, meet
   the rules, too.
 - What a provider asks for of those who sign in with it counts beside what the tenant asks for, and
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         AuthRequest,
         Identity,
         MachineToken,
+        PoolPasswordResult,
         Provider,
         Session,
         Tenant,
@@ -57,6 +59,7 @@ _ALLOW_PUBLIC = Allow(Reason.PUBLIC)
 _LOGIN = {reason: Login(reason) for reason in Reason}
 _LOGIN_BEARER = Login(Reason.BEARER_INVALID, redirect=False)
 _LOGIN_APP_PASSWORD = Login(Reason.APP_PASSWORD_INVALID, redirect=False)
+_LOGIN_POOL_PASSWORD = Login(Reason.POOL_PASSWORD_INVALID, redirect=False)
 _DENY = {reason: Deny(reason) for reason in Reason}
 
 
@@ -127,6 +130,16 @@ def requires_app_password(matched: Match, request: AuthRequest) -> bool:
     return request.app_password is not None and takes_app_passwords(matched)
 
 
+def takes_pool_passwords(matched: Match) -> bool:
+    """Whether a password of a user of the pool could satisfy what was matched."""
+    return matched.refused is None and matched.rule is not None and matched.rule.pool_passwords
+
+
+def requires_pool_password(matched: Match, request: AuthRequest) -> bool:
+    """Whether the request's Basic credential, and nothing else, is to be judged by Cognito."""
+    return request.basic is not None and takes_pool_passwords(matched)
+
+
 def decide(
     tenant: Tenant,
     request: AuthRequest,
@@ -136,6 +149,7 @@ def decide(
     machine: MachineToken | None,
     now: float,
     password: AppPassword | None = None,
+    pool_password: PoolPasswordResult | None = None,
     trace: Trace | None = None,
 ) -> Decision:
     """Second half: credentials against the matched rule and the tenant. ``now`` in UTC epoch
@@ -143,7 +157,7 @@ def decide(
 
     ``machine`` is a token whose signature, issuer, expiry and use are valid and whose person, if
     any, is not revoked; None otherwise. ``password`` is one that was not ended, with its person as
-    they are now.
+    they are now. ``pool_password``: what Cognito said of the request's name and password.
     """
     rule = matched.rule
     if trace is not None:
@@ -159,6 +173,8 @@ def decide(
             )
         if requires_app_password(matched, request):
             return _decide_app_password(tenant, request, rule, password, now, trace)
+        if requires_pool_password(matched, request):
+            return _decide_pool_password(tenant, rule, pool_password, now, trace)
         if requires_bearer(matched, request):
             return _decide_bearer(tenant, rule, machine, trace)
     if session is None:
@@ -309,6 +325,36 @@ def _decide_app_password(
         return _DENY[Reason.LOGIN_TOO_OLD]
     denial = _policy_denial(tenant, rule, password.session.identity, trace)
     return Allow(Reason.APP_PASSWORD, password.session) if denial is None else denial
+
+
+def _decide_pool_password(
+    tenant: Tenant,
+    rule: Rule,
+    result: PoolPasswordResult | None,
+    now: float,
+    trace: Trace | None,
+) -> Decision:
+    """A refusal as it is; of somebody whom Cognito knows, all that is asked of a session."""
+    client, provider = tenant.password_client, tenant.pool_provider
+    if isinstance(result, Reason):
+        if trace is not None:
+            trace.add("password of the pool", passed=False, detail=result.value)
+        return _LOGIN_POOL_PASSWORD if result is Reason.POOL_PASSWORD_INVALID else _DENY[result]
+    good = (
+        result is not None
+        and client is not None
+        and provider is not None
+        and result.tenant == tenant.id
+        and result.client_id == client.client_id
+        and result.identity.provider == provider.name
+        and result.expires_at > now
+    )
+    if trace is not None:
+        trace.add("password of the pool", good, "valid" if good else "none that is valid here")
+    if result is None or not good:
+        return _LOGIN_POOL_PASSWORD
+    denial = _policy_denial(tenant, rule, result.identity, trace)
+    return Allow(Reason.POOL_PASSWORD, result) if denial is None else denial
 
 
 def _is_covered(tenant: Tenant, request: AuthRequest, password: AppPassword) -> bool:

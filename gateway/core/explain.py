@@ -7,7 +7,7 @@ Rules:
   that nobody has, there is then one answer: none.
 - Blocks, and groups that an identity provider's event took away, are the caller's to look up
   (``whose`` says for which tenant). They do here what they do there: a blocked person has no
-  session, and no valid token or app password; a group that was taken away is not held.
+  session, and no valid token or password; a group that was taken away is not held.
 - Ended sessions are no part of it: it is asked about the session that a login of this moment would
   make.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gateway.core.authorization import Basic
 from gateway.core.canonical import account_address, canonical_address, canonical_id
 from gateway.core.console_link import is_console_link
 from gateway.core.decide import (
@@ -26,6 +27,7 @@ from gateway.core.decide import (
     match_next,
     requires_app_password,
     requires_bearer,
+    requires_pool_password,
 )
 from gateway.core.decision import Allow, Deny, Login
 from gateway.core.hosts import email_domain, parse_host_header
@@ -45,7 +47,7 @@ from gateway.core.webdav import parse_depth, parse_destination
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
-    from gateway.core.model import Tenant
+    from gateway.core.model import PoolPasswordResult, Tenant
     from gateway.core.paths import CanonicalPath
     from gateway.core.rules import Match
     from gateway.core.tenants import TenantTable
@@ -74,6 +76,10 @@ class Hypothesis:
     app_password_path: str | None = None
     """The request carries an app password of the person, for every host of the tenant, and for this
     path and everything below; their last login is of this moment. Not beside ``client``.
+    """
+    pool_password: bool = False
+    """The request carries name and password of the person, who is a user of the pool, as a Basic
+    credential. Beside neither of the above.
     """
     destination: str | None = None
     """Text of the ``Destination`` header; None: none is sent."""
@@ -171,7 +177,8 @@ def explain(
     person = _session(tenant, hypothesis, restrictions, host, domain, now=now, trace=trace)
     token = _token(hypothesis, restrictions, person)
     # A program that sends a token or a password has no cookie.
-    session = person if hypothesis.client is None and hypothesis.app_password_path is None else None
+    session = person if _credential(hypothesis) == "" else None
+    pool_password = _pool_password(tenant, hypothesis, restrictions, person)
     password = _app_password(tenant, hypothesis.app_password_path, person, trace)
     matched = match(tenant, request)
     decision = decide(
@@ -181,6 +188,7 @@ def explain(
         session=session,
         machine=token,
         password=password,
+        pool_password=pool_password,
         now=now,
         trace=trace,
     )
@@ -194,6 +202,7 @@ def explain(
             session=session,
             machine=token,
             password=password,
+            pool_password=pool_password,
             now=now,
         )
         if tenant.shadow_rules
@@ -217,7 +226,7 @@ def _trace_restrictions(
             "block",
             passed=False,
             detail=(
-                f"{Reason.USER_BLOCKED}: {restrictions.block}; no login, token or app password of "
+                f"{Reason.USER_BLOCKED}: {restrictions.block}; no login, token or password of "
                 "this person is accepted"
             ),
         )
@@ -264,6 +273,34 @@ def _app_password(
     )
 
 
+def _credential(hypothesis: Hypothesis) -> str:
+    """What a program would send, in the plural; "" for a browser."""
+    if hypothesis.client is not None:
+        return "access tokens"
+    if hypothesis.pool_password:
+        return "passwords of the pool"
+    return "" if hypothesis.app_password_path is None else "app passwords"
+
+
+def _pool_password(
+    tenant: Tenant,
+    hypothesis: Hypothesis,
+    restrictions: ActiveRestrictions,
+    person: Session | None,
+) -> PoolPasswordResult | None:
+    """The right one, of somebody of whom Cognito asks for nothing else."""
+    client, provider = tenant.password_client, tenant.pool_provider
+    if not hypothesis.pool_password:
+        return None
+    if restrictions.block:
+        return Reason.USER_BLOCKED
+    if person is None or client is None:
+        return None
+    if provider is None or person.identity.provider != provider.name:
+        return Reason.NO_POOL_PASSWORD
+    return replace(person, host="", client_id=client.client_id)
+
+
 def _not_taken(hypothesis: Hypothesis, matched: Match, request: AuthRequest, trace: Trace) -> None:
     """Says of a credential that was not looked at why it was not."""
     if hypothesis.client is not None and not requires_bearer(matched, request):
@@ -277,6 +314,12 @@ def _not_taken(hypothesis: Hypothesis, matched: Match, request: AuthRequest, tra
         )
     if hypothesis.app_password_path is not None and not requires_app_password(matched, request):
         trace.add("app password", passed=False, detail="no rule takes app passwords here")
+    if hypothesis.pool_password and not requires_pool_password(matched, request):
+        trace.add(
+            "password of the pool",
+            passed=False,
+            detail="no rule has basic: cognito here: what is sent is the application's business",
+        )
 
 
 def _tenant(
@@ -300,8 +343,7 @@ def _tenant(
             ),
         )
         return None
-    if hypothesis.client is not None or hypothesis.app_password_path is not None:
-        what = "access tokens" if hypothesis.client is not None else "app passwords"
+    if what := _credential(hypothesis):
         trace.add("host", passed=False, detail=f"{host} is shared: {what} are not looked at there")
         return None
     tenant = table.by_email_domain(domain) if domain is not None else None
@@ -419,6 +461,7 @@ def _request(hypothesis: Hypothesis, host: str, path: CanonicalPath) -> AuthRequ
         client="",
         request_id="",
         app_password=None if hypothesis.app_password_path is None else "hypothetical",
+        basic=Basic("hypothetical", "hypothetical") if hypothesis.pool_password else None,
         destination=parse_destination(
             () if hypothesis.destination is None else (hypothesis.destination,),
             method=hypothesis.method,

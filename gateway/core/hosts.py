@@ -150,3 +150,15 @@ def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(text)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return address if mapped is None else mapped
+
+
+@lru_cache(maxsize=4096)
+def client_key(client: str) -> str:
+    """An IPv4 address, or the /64 that one customer line has of IPv6."""
+    try:
+        address = plain_address(client)
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

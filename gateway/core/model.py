@@ -10,6 +10,7 @@ from gateway.core.canonical import canonical_ids
 from gateway.core.header_encoding import Encoding
 from gateway.core.idle_counts import EVERY_REQUEST, IdleCounts
 from gateway.core.readings import AS_WRITTEN, PathReader
+from gateway.core.reason import Reason
 from gateway.core.rule import Credential
 from gateway.core.rules import CompiledRules
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gateway.core.app_cookies import AppCookie
+    from gateway.core.authorization import Basic
     from gateway.core.rule import Rule
 
 
@@ -333,8 +335,14 @@ class Tenant:
     """
     pool: str = DEFAULT_POOL
     """Name of the user pool of the client that logins begin with."""
+    password_client: AppClient | None = None
+    """The app client with which passwords of the pool's users are checked, and no login begins; in
+    the pool ``pool``.
+    """
     takes_app_passwords: bool = field(init=False, compare=False)
     """Whether any rule does, those of ``shadow_rules`` too."""
+    takes_pool_passwords: bool = field(init=False, compare=False)
+    """The same of passwords of the pool's users: then no application gets a Basic credential."""
     compiled: CompiledRules = field(init=False, repr=False, compare=False)
     compiled_next: CompiledRules = field(init=False, repr=False, compare=False)
 
@@ -350,6 +358,11 @@ class Tenant:
             self,
             "takes_app_passwords",
             any(rule.app_passwords for rule in (*self.rules, *self.shadow_rules)),
+        )
+        object.__setattr__(
+            self,
+            "takes_pool_passwords",
+            any(rule.pool_passwords for rule in (*self.rules, *self.shadow_rules)),
         )
         object.__setattr__(self, "compiled", CompiledRules(self.rules))
         object.__setattr__(self, "compiled_next", CompiledRules(self.shadow_rules))
@@ -379,6 +392,11 @@ class Tenant:
     def configured(self) -> tuple[Provider, ...]:
         """Every provider, the inactive ones last."""
         return (*self.providers, *self.inactive_providers)
+
+    @property
+    def pool_provider(self) -> Provider | None:
+        """The active one of the pool's own users."""
+        return next((p for p in self.providers if p.kind is ProviderKind.COGNITO), None)
 
     def configured_provider(self, name: str) -> Provider | None:
         """As ``provider``, of the inactive ones too: for what signs nobody in."""
@@ -486,6 +504,10 @@ class AppPassword:
         )
 
 
+PoolPasswordResult = Session | Reason
+"""What a name and a password came to: as whom the request arrives, or why it does not."""
+
+
 class RequestKind(StrEnum):
     """Who is asking: decides whether a redirect can be followed by a person."""
 
@@ -557,12 +579,16 @@ class AuthRequest:
     """The Authorization header for the application: never one that holds an app password."""
     prompts: bool = False
     """A browser that was told of Basic would show its own prompt: a page asks, or might."""
+    basic: Basic | None = field(default=None, repr=False)
+    """A Basic credential that holds no app password; None without one."""
 
     @property
     def credential(self) -> Credential | None:
         """What the Authorization header holds for rules that take it."""
         if self.app_password is not None:
             return Credential.APP_PASSWORD
+        if self.basic is not None:
+            return Credential.BASIC
         return Credential.BEARER if self.bearer is not None else None
 
 

@@ -15,6 +15,8 @@ class Credential(StrEnum):
 
     BEARER = "bearer"
     APP_PASSWORD = "app_passwords"
+    BASIC = "basic"
+    """User name and password of HTTP Basic: of a user of the pool, where a rule takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,22 @@ class Rule:
     """
     app_passwords: bool = False
     """Whether an app password of a person may satisfy the rule."""
+    pool_passwords: bool = False
+    """Whether name and password of a user of the pool may satisfy the rule (``basic: cognito``)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", canonical_ids(self.groups))
         object.__setattr__(self, "roles", canonical_ids(self.roles))
 
+    @property
+    def takes_basic(self) -> bool:
+        """Whether a Basic credential of some kind may satisfy the rule."""
+        return self.app_passwords or self.pool_passwords
+
     def judges(self, credential: Credential | None) -> bool:
         """Whether a request that carries this is judged by it alone, whatever its cookies say."""
-        return (credential is Credential.BEARER and self.bearer is not None) or (
-            credential is Credential.APP_PASSWORD and self.app_passwords
+        return (
+            (credential is Credential.BEARER and self.bearer is not None)
+            or (credential is Credential.APP_PASSWORD and self.app_passwords)
+            or (credential is Credential.BASIC and self.pool_passwords)
         )

@@ -310,9 +310,7 @@ def _gives(rule: Rule) -> bool:
     both. But ``/**/*.css`` for everyone must not open ``/admin.css/``, which an application may
     well take for a folder.
     """
-    return (
-        rule.public or rule.override_tenant_groups or rule.bearer is not None or rule.app_passwords
-    )
+    return rule.public or rule.override_tenant_groups or rule.bearer is not None or rule.takes_basic
 
 
 def combined(matches: Iterable[Match], *, credential: Credential | None) -> Match:
@@ -335,7 +333,7 @@ def combined(matches: Iterable[Match], *, credential: Credential | None) -> Matc
         rule is not None and (not rule.browser_sessions or rule.judges(credential))
         for rule in needed.values()
     ):
-        what = "an app password" if credential is Credential.APP_PASSWORD else "a bearer token"
+        what = "a bearer token" if credential in {None, Credential.BEARER} else "a password"
         return Match(
             None,
             None,
@@ -385,6 +383,7 @@ def _demand(rule: Rule | None) -> tuple[object, ...]:
         rule.browser_sessions,
         rule.identity,
         rule.app_passwords,
+        rule.pool_passwords,
     )
 
 

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.hosts import email_domain
+from gateway.core.hosts import client_key, email_domain
 from gateway.core.login import PENDING_LIFETIME_S
 from gateway.core.model import PendingLogin
 from gateway.core.reason import Reason
 from gateway.login.middleware import drop_cookie, redirect, set_cookie
-from gateway.login.request import BrowserError, client_key
+from gateway.login.request import BrowserError
 
 if TYPE_CHECKING:
     from aiohttp import web

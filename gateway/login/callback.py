@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway.check.page_links import provider_sign_out
 from gateway.cognito.error_diagnosis import PROVIDER_DOWN, diagnose
+from gateway.core.hosts import client_key
 from gateway.core.login import Refusal, accept, idp_subject
 from gateway.core.reason import Reason
 from gateway.errors import PeerError, UnavailableError
@@ -31,7 +32,7 @@ from gateway.login.login_host import hand_over
 from gateway.login.loop_guard import count_return
 from gateway.login.middleware import page, redirect, set_cookie
 from gateway.login.page_links import is_named, login_link
-from gateway.login.request import BrowserError, client_key, parse_any
+from gateway.login.request import BrowserError, parse_any
 from gateway.login.resume import Resume, remember
 from gateway.login.retry import begin_again, give_up
 from gateway.login.signed_values import sign

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.hosts import email_domain
+from gateway.core.hosts import client_key, email_domain
 from gateway.core.tenants import HostKind
 from gateway.login.authorize import MAX_LOGIN_HINT
 from gateway.login.middleware import page, set_cookie
-from gateway.login.request import client_key
 from gateway.login.signed_values import sign, verify
 
 if TYPE_CHECKING:

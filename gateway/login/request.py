@@ -379,15 +379,3 @@ def _ours(address: str, services: Services) -> bool:
 def _own(address: str, is_proxy: Callable[[str], bool]) -> bool:
     loopback = _loopback(address)
     return loopback is not None and (loopback or is_proxy(address))
-
-
-@lru_cache(maxsize=4096)
-def client_key(client: str) -> str:
-    """An IPv4 address, or the /64 that one customer line has of IPv6."""
-    try:
-        address = plain_address(client)
-    except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

@@ -117,6 +117,11 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("A program signed in with an app password."),
         N_("There is nothing to do."),
     ),
+    Reason.POOL_PASSWORD: Text(
+        N_("A program of yours has access"),
+        N_("A program signed in with your user name and password."),
+        N_("There is nothing to do."),
+    ),
     Reason.NO_SESSION: Text(
         N_("Please sign in"), N_("You are not signed in here."), N_("Sign in to go on."), click=True
     ),
@@ -287,6 +292,40 @@ REASONS: Final[Mapping[Reason, Text]] = {
             "browser for some time."
         ),
         N_("Sign in to the application with a browser; then the program works again."),
+    ),
+    Reason.POOL_PASSWORD_INVALID: Text(
+        N_("User name or password is not accepted"),
+        N_("The program's user name or password is wrong, or the account is disabled."),
+        N_("Sign in with a browser to try them, and correct them in the program."),
+        again=False,
+    ),
+    Reason.NO_POOL_PASSWORD: Text(
+        N_("This account has no password here"),
+        N_("The account signs in with your organization, which alone knows its password."),
+        N_("Make an app password on the page of your sessions and enter it in the program."),
+        again=False,
+    ),
+    Reason.SECOND_FACTOR_REQUIRED: Text(
+        N_("This account needs a second factor"),
+        N_("The password is right, but a program cannot answer for your second factor."),
+        N_("Make an app password on the page of your sessions and enter it in the program."),
+        again=False,
+    ),
+    Reason.NEW_PASSWORD_REQUIRED: Text(
+        N_("Please sign in with a browser"),
+        N_("The account needs a new password, or is not confirmed yet."),
+        N_("Sign in to the application with a browser; then the program works."),
+    ),
+    Reason.TOO_MANY_ATTEMPTS: Text(
+        N_("Too many wrong passwords"),
+        N_("Somebody has tried wrong passwords too often within the last minutes."),
+        N_("Correct the password in the program, and wait a few minutes."),
+        again=False,
+    ),
+    Reason.COGNITO_UNAVAILABLE: Text(
+        N_("Passwords cannot be checked right now"),
+        N_("The service that knows passwords does not answer."),
+        N_("Try again in a moment."),
     ),
     Reason.STORE_UNAVAILABLE: Text(
         N_("Please try again in a moment"),

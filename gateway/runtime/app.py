@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hmac
+import ipaddress
 import logging
 import os
 import platform
@@ -27,18 +28,21 @@ from gateway.background import background_task, forever
 from gateway.check.bearer import Machines
 from gateway.check.handler import Checks
 from gateway.check.http_parser import MAX_HEAD_LINE_BYTES
+from gateway.check.pool_passwords import PoolPasswords
 from gateway.check.probe_recorder import ProbedChecks, location_handler
 from gateway.check.server import KEEPALIVE_S, serving
 from gateway.check.services import Services
 from gateway.check.trusted_peer import Trust
 from gateway.cognito.endpoint import PoolAddress
 from gateway.cognito.oidc import CognitoRelyingParty
+from gateway.cognito.password_login import PasswordLogin
 from gateway.config.reload import ConfigFile
 from gateway.core.model import Branding
 from gateway.core.probe import LOCATION
 from gateway.doctor import canary
 from gateway.http.client import client_session
 from gateway.http.listener import listening
+from gateway.http.ssrf_guard import guarded_session
 from gateway.keys.assertion import Assertions
 from gateway.keys.file import KeyFile
 from gateway.log import configure, fields
@@ -64,6 +68,7 @@ from gateway.sessions.leader import RedisLeader
 from gateway.sessions.lease_client import LeaseClient, replica_name, steady
 from gateway.sessions.memory import SessionCache
 from gateway.sessions.negative_cache import HostBuckets
+from gateway.sessions.pool_password_store import PoolPasswordStore
 from gateway.sessions.primary_health import Primaries
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.pubsub import listen
@@ -400,6 +405,23 @@ async def _services(
     ring.changed.append(assertions.replace_keys)
     revocation = TokenRevocation(sessions, relying_party, tenants)
     stack.push_async_callback(revocation.close)
+    attempts = AttemptCounter(redis, clock=time.time)
+    pool_passwords = PoolPasswords(
+        PasswordLogin(
+            await stack.enter_async_context(
+                guarded_session(
+                    development=config.development,
+                    networks=[ipaddress.ip_network(n) for n in config.hooks.private_networks],
+                )
+            ),
+            {name: pool.api_url for name, pool in config.cognito.all_pools.items()},
+            relying_party.verify_id_token,
+        ),
+        PoolPasswordStore(redis, ring, cache=memory, lease_client=leases, monotonic=monotonic),
+        attempts,
+        pool_ids={name: pool.user_pool_id for name, pool in config.cognito.all_pools.items()},
+    )
+    stack.push_async_callback(pool_passwords.close)
     return Services(
         config=config,
         trust=Trust(config.ingress),
@@ -407,7 +429,8 @@ async def _services(
         sessions=sessions,
         relying_party=relying_party,
         machines=Machines(relying_party, sessions),
-        attempts=AttemptCounter(redis, clock=time.time),
+        pool_passwords=pool_passwords,
+        attempts=attempts,
         trials=TestedConnections(redis, _sealing(ring), clock=time.time),
         token_revocation=revocation,
         assertions=assertions,

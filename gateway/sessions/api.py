@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
     from gateway.core.model import (
         AppPassword,
+        AuthRequest,
         Identity,
         MachineToken,
         PendingLogin,
+        PoolPasswordResult,
         Secret,
         Session,
         Tenant,
@@ -369,6 +371,20 @@ class MachineAuthenticator(Protocol):
         record of the last login); else None.
 
         ``UnavailableError`` if a store or the keys cannot be asked.
+        """
+
+
+class PoolPasswordAuthenticator(Protocol):
+    """Name and password of a user of the pool, on rules that take them."""
+
+    def cached(self, tenant: Tenant, request: AuthRequest) -> PoolPasswordResult | Miss:
+        """``authenticate`` as far as this process' memory goes: no await."""
+
+    async def authenticate(self, tenant: Tenant, request: AuthRequest) -> PoolPasswordResult:
+        """As whom a request with this Basic credential arrives, or why it does not. What was said
+        within the last minute is one command; else Cognito is asked.
+
+        ``UnavailableError`` if a store cannot be asked.
         """
 
 

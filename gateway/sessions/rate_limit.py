@@ -33,6 +33,13 @@ class AttemptCounter:
             await self._redis.command("EXPIRE", name, LIFE_WINDOWS * window_s + 10)
         return count <= at_most
 
+    async def is_exhausted(
+        self, client: str, *, at_most: int, window_s: int = 60, kind: str
+    ) -> bool:
+        """Whether ``at_most`` were counted in the present window; counts nothing."""
+        count = await self._redis.command("GET", self._name(client, kind, window_s))
+        return count is not None and int(count) >= at_most
+
     def _name(self, client: str, kind: str, window_s: int) -> str:
         # The window is part of the name, so a counter whose EXPIRE was lost locks nobody out later.
         # Hashed: a dump names nobody.

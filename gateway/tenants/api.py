@@ -150,6 +150,8 @@ class Question:
     scopes: tuple[str, ...] = ()
     app_password_path: str | None = None
     """The request carries an app password of the person, good for this path and all below."""
+    pool_password: bool = False
+    """The request carries name and password of the person, a user of the pool."""
     destination: str | None = None
     """``Destination`` and ``Depth`` as a WebDAV client sends them."""
     depth: str | None = None

@@ -93,6 +93,7 @@ FIELDS: Mapping[str, Authority] = {
     "app_passwords.lifetime": _LOWER,
     "app_passwords.login_within": _LOWER,
     "app_passwords.max_per_user": _LOWER,
+    "password_client": _OPERATOR,  # of the pool, which is every tenant's
     "webhook": _OPERATOR,  # the application's, and called at an address of its operator
     "branding.logo": _TENANT,
     "branding.color": _TENANT,

@@ -109,6 +109,7 @@ def compile_tenant(
             counts=_idle_counts(limits.idle_counts, absolute),
         ),
         app_passwords=document.app_passwords.limits(),
+        password_client=_password_client(document, pool),
         paths=document.paths.reader(),
         app_cookies=tuple(map(AppCookie.parse, document.app_cookies)),
         clear_domain_cookies=document.clear_domain_cookies,
@@ -127,6 +128,13 @@ def compile_tenant(
         generation=generation,
         retired=retired,
     )
+
+
+def _password_client(document: TenantDocument, pool: str) -> AppClient | None:
+    client = document.password_client
+    if client is None:
+        return None
+    return AppClient(client.client_id, client.client_secret or Secret(""), pool=pool)
 
 
 def _idle_counts(document: IdleCountsDocument, absolute: timedelta) -> IdleCounts:
@@ -216,4 +224,5 @@ def _rule(document: RuleDocument, own_clients: frozenset[str], spoken: Mapping[s
             )
         ),
         app_passwords=document.app_passwords,
+        pool_passwords=document.basic == "cognito",
     )

@@ -438,13 +438,13 @@ gateway signs.
 class RuleDocument(Model):
     """First match wins. ``allow: public`` needs no login; ``allow: deny`` refuses.
 
-    ``allow`` stands without ``groups``, ``roles``, ``bearer``, ``app_passwords`` and
-    ``override_tenant_groups``; ``browser_sessions: false`` needs ``bearer``;
-    ``override_tenant_groups: true`` needs ``groups`` or ``roles``. ``hosts``, of the tenant's own,
-    limits it to these; on shared hosts it then says nothing. ``identity`` needs ``bearer``: managed
-    headers and their text for a machine's token. No text may be a person's: no address of
-    ``email_domains``, no UUID, no ``PROVIDER_`` at its beginning; and none for headers whose source
-    is ``tenant``, ``provider`` or ``assertion``.
+    ``allow`` stands without ``groups``, ``roles``, ``bearer``, ``app_passwords``, ``basic`` and
+    ``override_tenant_groups``; ``basic: cognito`` needs the tenant's ``password_client``;
+    ``browser_sessions: false`` needs ``bearer``; ``override_tenant_groups: true`` needs ``groups``
+    or ``roles``. ``hosts``, of the tenant's own, limits it to these; on shared hosts it then says
+    nothing. ``identity`` needs ``bearer``: managed headers and their text for a machine's token. No
+    text may be a person's: no address of ``email_domains``, no UUID, no ``PROVIDER_`` at its
+    beginning; and none for headers whose source is ``tenant``, ``provider`` or ``assertion``.
     """
 
     path: PathGlob
@@ -460,6 +460,7 @@ class RuleDocument(Model):
     ) = None
     identity: Annotated[dict[str, MachineText], Field(max_length=40)] = Field(default_factory=dict)
     app_passwords: bool = False
+    basic: Literal["cognito"] | None = None
 
     @field_validator("identity")
     @classmethod
@@ -474,11 +475,12 @@ class RuleDocument(Model):
             or self.roles != "unset"
             or self.bearer
             or self.app_passwords
+            or self.basic
             or self.override_tenant_groups
         ):
             msg = (
                 f"allow: {self.allow} cannot be combined with groups, roles, bearer, "
-                "app_passwords or override_tenant_groups"
+                "app_passwords, basic or override_tenant_groups"
             )
             raise ValueError(msg)
         if not self.browser_sessions and self.bearer is None:
@@ -575,6 +577,15 @@ class AppPasswordsDocument(Model):
         )
 
 
+class PasswordClientDocument(Model):
+    """The app client with which passwords of the pool's users are checked (``basic: cognito``): one
+    with ``ALLOW_USER_PASSWORD_AUTH``, and for nothing else. ``client_secret``: where it has one.
+    """
+
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+$", max_length=128)]
+    client_secret: SecretValue | None = None
+
+
 class WebhookDocument(Model):
     """Where the tenant's app hears of its people. ``events``: which messages it is sent; without
     it all but ``user.signed_in``. ``format``: the body as documented, or a CloudEvents envelope
@@ -637,6 +648,7 @@ class TenantDocument(Model):
     clear_domain_cookies: bool = False
     session: SessionDocument = SessionDocument()
     app_passwords: AppPasswordsDocument = AppPasswordsDocument()
+    password_client: PasswordClientDocument | None = None
     webhook: WebhookDocument | None = None
     branding: BrandingDocument = BrandingDocument()
     contacts: Annotated[tuple[MailAddress, ...], Field(max_length=MAX_CONTACTS)] = ()
@@ -682,6 +694,7 @@ class TenantDocument(Model):
         _check_stars(self)
         _check_rule_hosts(self)
         _check_machines(self)
+        _check_passwords(self)
         return self
 
 
@@ -702,6 +715,29 @@ def _check_accounts(document: TenantDocument) -> None:
     if len(set(kinds)) != len(kinds):
         msg = "providers: a pool has one of apple, facebook and amazon each"
         raise ValueError(msg)
+
+
+def _check_passwords(document: TenantDocument) -> None:
+    """Where names and passwords of the pool's users are taken, there is somebody to ask, and with
+    a client that does nothing else.
+    """
+    client = document.password_client
+    if client is not None and client.client_id == document.client_id:
+        msg = "password_client: it is the client of logins; passwords need one of their own"
+        raise ValueError(msg)
+    for field, rules in (("rules", document.rules), ("shadow_rules", document.shadow_rules)):
+        index = next((n for n, rule in enumerate(rules) if rule.basic is not None), None)
+        if index is None:
+            continue
+        if client is None:
+            msg = f"{field}.{index}.basic: cognito needs password_client"
+            raise ValueError(msg)
+        if not any(p.kind is ProviderKind.COGNITO for p in document.providers):
+            msg = (
+                f"{field}.{index}.basic: cognito needs a provider of kind cognito: whoever signs "
+                "in with another one has no password in the pool"
+            )
+            raise ValueError(msg)
 
 
 def _check_named_providers(document: TenantDocument) -> None:

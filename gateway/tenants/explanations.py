@@ -74,6 +74,7 @@ class Explanations:
             client=question.client,
             scopes=question.scopes,
             app_password_path=question.app_password_path,
+            pool_password=question.pool_password,
             destination=question.destination,
             depth=question.depth,
         )

@@ -26,6 +26,7 @@ from gateway.tenants.document import (
     BrandingDocument,
     HookDocument,
     IdleCountsDocument,
+    PasswordClientDocument,
     PathsDocument,
     ProviderDocument,
     RuleDocument,
@@ -102,6 +103,7 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
     "SessionDocument": (SessionDocument, {}),
     "IdleCountsDocument": (IdleCountsDocument, {}),
     "AppPasswordsDocument": (AppPasswordsDocument, {}),
+    "PasswordClientDocument": (PasswordClientDocument, {"client_id": "c"}),
     "WebhookDocument": (
         WebhookDocument,
         {"url": "https://app.example.com/", "secret": "0123456789abcdef0123456789abcdef"},

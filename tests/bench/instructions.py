@@ -162,6 +162,7 @@ def services() -> Services:
         sessions=sessions,
         relying_party=nothing,
         machines=nothing,
+        pool_passwords=nothing,
         attempts=nothing,
         trials=nothing,
         token_revocation=nothing,

@@ -141,6 +141,8 @@ STATUSES = {
     Reason.BAD_REQUEST: 400,
     Reason.UNKNOWN_HOST: 421,
     Reason.STORE_UNAVAILABLE: 503,
+    Reason.COGNITO_UNAVAILABLE: 503,
+    Reason.TOO_MANY_ATTEMPTS: 503,
     Reason.IDENTITY_TOO_LARGE: 403,
 }
 
@@ -152,7 +154,7 @@ def test_denials_have_the_status_of_their_reason(dialect: str, reason: Reason, s
     assert answer(dialect, Deny(reason), page=True).body == PAGE
 
 
-@pytest.mark.parametrize("reason", [r for r in Reason if r is not Reason.STORE_UNAVAILABLE])
+@pytest.mark.parametrize("reason", [r for r in Reason if STATUSES.get(r) != 503])
 def test_nginx_gets_403_and_the_reason_for_every_denial(reason: Reason) -> None:
     assert answer("nginx", Deny(reason), location=LOGIN, page=True) == Answer(
         403, (("Location", LOGIN), ("X-Auth-Reason", reason.value)), b""
@@ -164,7 +166,13 @@ def test_ses_15_a_store_that_is_down_is_503_with_a_time_to_come_back(dialect: st
     found = answer(dialect, Deny(Reason.STORE_UNAVAILABLE), retry_after=7)
     assert found.status == 503
     assert dict(found.headers)["Retry-After"] == "7"
-    assert dict(answer(dialect, Deny(Reason.STORE_UNAVAILABLE)).headers)["Retry-After"] == "2"
+    for reason, seconds in (
+        (Reason.STORE_UNAVAILABLE, "2"),
+        (Reason.COGNITO_UNAVAILABLE, "2"),
+        (Reason.TOO_MANY_ATTEMPTS, "60"),
+    ):
+        outage = answer(dialect, Deny(reason))
+        assert (outage.status, dict(outage.headers)["Retry-After"]) == (503, seconds)
 
 
 @given(

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from gateway.check.shadow_rules import look_up, would_decide
+from gateway.core.authorization import Basic
 from gateway.core.decision import Allow, Deny, Login
 from gateway.core.model import AppPassword, MachineToken
 from gateway.core.reason import Reason
 from gateway.core.rule import BearerRule
 from gateway.errors import UnavailableError
+from gateway.sessions.api import MISS, Miss
 from tests.core.build import NOW, request, rule, session, tenant
 from tests.support.tokens import machine_token
 
 if TYPE_CHECKING:
-    from gateway.core.model import AuthRequest, Session, Tenant
+    from gateway.core.model import AuthRequest, PoolPasswordResult, Session, Tenant
     from tests.support.browserless import Person
     from tests.support.world import Checked, RunningWorld
 
@@ -154,6 +156,7 @@ class Rooms:
         finds: Session | Exception | None = None,
         password: AppPassword | None = None,
         down: bool = False,
+        remembered: PoolPasswordResult | Miss = MISS,
     ) -> None:
         self.at, self.machine, self.finds, self.password, self.down = (
             at,
@@ -162,6 +165,7 @@ class Rooms:
             password,
             down,
         )
+        self.remembered = remembered
         self.asked = 0
 
     async def authenticate(self, at: Tenant, token: str) -> MachineToken | None:
@@ -180,6 +184,10 @@ class Rooms:
         self.asked += 1
         return self.password
 
+    def cached_pool_password(self, _: Tenant, asked: AuthRequest) -> PoolPasswordResult | Miss:
+        self.asked += 1
+        return self.remembered
+
 
 BEARER = BearerRule(frozenset({"machine"}), frozenset())
 MACHINE = MachineToken("machine", frozenset(), "", "", 0)
@@ -191,12 +199,25 @@ async def ask(
     *,
     found: Session | None = None,
     password: AppPassword | None = None,
+    pool_password: PoolPasswordResult | None = None,
 ) -> Any:
     more = await look_up(
-        rooms.at, asked, machines=rooms, find=rooms.find, find_app_password=rooms.find_app_password
+        rooms.at,
+        asked,
+        machines=rooms,
+        find=rooms.find,
+        find_app_password=rooms.find_app_password,
+        cached_pool_password=rooms.cached_pool_password,
     )
     return would_decide(
-        rooms.at, asked, more, session=found, machine=None, password=password, now=NOW
+        rooms.at,
+        asked,
+        more,
+        session=found,
+        machine=None,
+        password=password,
+        pool_password=pool_password,
+        now=NOW,
     )
 
 
@@ -231,6 +252,24 @@ async def test_where_there_are_no_next_rules_nothing_is_asked() -> None:
     rooms = Rooms(tenant(rules=(rule("/**", deny=True),)))
     assert await ask(rooms, request(bearer="t", cookies=("c",))) is None
     assert rooms.asked == 0
+
+
+async def test_cognito_is_not_asked_about_a_password_for_rules_that_are_not_obeyed() -> None:
+    takes, basic = rule("/**", pool_passwords=True), Basic("bob", "p")
+    rooms = Rooms(tenant(shadow_rules=(takes,)))
+    assert await ask(rooms, request(basic=basic, cookies=("c",))) is None, "not known"
+    rooms.remembered = Reason.POOL_PASSWORD_INVALID
+    assert await ask(rooms, request(basic=basic)) == Login(
+        Reason.POOL_PASSWORD_INVALID, redirect=False
+    )
+    both = Rooms(tenant(rules=(takes,), shadow_rules=(takes,)))
+    told = await ask(both, request(basic=basic), pool_password=Reason.SECOND_FACTOR_REQUIRED)
+    assert told == Deny(Reason.SECOND_FACTOR_REQUIRED)
+    assert both.asked == 0, "it was judged for today's rules already"
+    session_next = Rooms(tenant(rules=(takes,), shadow_rules=(rule("/x"),)), finds=session())
+    assert await ask(session_next, request(basic=basic, cookies=("c",))) == Allow(
+        Reason.OK, session()
+    )
 
 
 async def test_an_app_password_is_looked_up_where_only_one_of_the_two_takes_it() -> None:

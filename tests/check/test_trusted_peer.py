@@ -10,7 +10,8 @@ from multidict import CIMultiDict
 
 from gateway.check.trusted_peer import Trust
 from gateway.config.model import Ingress
-from gateway.login.request import client_key, client_of
+from gateway.core.hosts import client_key
+from gateway.login.request import client_of
 
 NETWORKS = ["10.0.0.0/8", "::ffff:192.168.0.0/112", "fd00::/8"]
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.authorization import Basic
 from gateway.core.decide import (
     Trace,
     decide,
@@ -17,22 +18,27 @@ from gateway.core.decide import (
     match_next,
     requires_app_password,
     requires_bearer,
+    requires_pool_password,
     takes_app_passwords,
+    takes_pool_passwords,
 )
 from gateway.core.decision import Allow, Decision, Deny, Login
 from gateway.core.model import (
+    AppClient,
     AppPassword,
     AuthRequest,
     Destination,
     MachineToken,
+    PoolPasswordResult,
     ProviderKind,
+    Secret,
     Session,
     SocialAccount,
     Tenant,
 )
 from gateway.core.readings import PathReader
 from gateway.core.reason import Reason
-from gateway.core.rule import BearerRule, Rule
+from gateway.core.rule import BearerRule, Credential, Rule
 from tests.core.build import NOW, identity, provider, request, rule, session, tenant
 
 API = BearerRule(frozenset({"machine"}), frozenset({"api/read"}))
@@ -801,6 +807,134 @@ def password(**changes: Any) -> AppPassword:
     return AppPassword(
         session(host="", amr=("app_password",), **changes), hosts, paths, signed_in_at
     )
+
+
+POOLS = provider("acme-cognito", kind=ProviderKind.COGNITO)
+BASIC_RULE = rule("/dav/**", pool_passwords=True)
+BASIC = Basic("bob", "secret")
+HELD = session(
+    host="",
+    amr=("pwd",),
+    client_id="passwords",
+    identity=identity(provider="acme-cognito"),
+)
+
+
+def with_basic(**changes: Any) -> Tenant:
+    return tenant(
+        **{
+            "rules": (BASIC_RULE,),
+            "providers": (POOLS,),
+            "password_client": AppClient("passwords", Secret("s")),
+            **changes,
+        }
+    )
+
+
+POOL_PASSWORDS: dict[str, tuple[Tenant, PoolPasswordResult | None, type[object], Reason]] = {
+    "taken": (with_basic(), HELD, Allow, Reason.POOL_PASSWORD),
+    "nobody was asked": (with_basic(), None, Login, Reason.POOL_PASSWORD_INVALID),
+    "wrong": (
+        with_basic(),
+        Reason.POOL_PASSWORD_INVALID,
+        Login,
+        Reason.POOL_PASSWORD_INVALID,
+    ),
+    "a second factor": (
+        with_basic(),
+        Reason.SECOND_FACTOR_REQUIRED,
+        Deny,
+        Reason.SECOND_FACTOR_REQUIRED,
+    ),
+    "an outage": (with_basic(), Reason.COGNITO_UNAVAILABLE, Deny, Reason.COGNITO_UNAVAILABLE),
+    "another tenant's": (
+        with_basic(),
+        replace(HELD, tenant="globex"),
+        Login,
+        Reason.POOL_PASSWORD_INVALID,
+    ),
+    "of a client that was replaced": (
+        with_basic(password_client=AppClient("new", Secret("s"))),
+        HELD,
+        Login,
+        Reason.POOL_PASSWORD_INVALID,
+    ),
+    "of a client that is gone": (
+        with_basic(password_client=None),
+        HELD,
+        Login,
+        Reason.POOL_PASSWORD_INVALID,
+    ),
+    "of a provider that is gone": (
+        with_basic(providers=(provider(),)),
+        HELD,
+        Login,
+        Reason.POOL_PASSWORD_INVALID,
+    ),
+    "of another provider": (
+        with_basic(providers=(provider("other", kind=ProviderKind.COGNITO),)),
+        HELD,
+        Login,
+        Reason.POOL_PASSWORD_INVALID,
+    ),
+    "past its minute": (
+        with_basic(),
+        replace(HELD, expires_at=NOW),
+        Login,
+        Reason.POOL_PASSWORD_INVALID,
+    ),
+    "without the tenant's group": (
+        with_basic(allowed_groups=frozenset({"staff"})),
+        HELD,
+        Deny,
+        Reason.GROUP_MISSING,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", POOL_PASSWORDS)
+def test_a_password_of_the_pool(case: str) -> None:
+    at, held, kind, reason = POOL_PASSWORDS[case]
+    asked = request("/dav/x", basic=BASIC)
+    matched, trace = match(at, asked), Trace()
+    assert requires_pool_password(matched, asked)
+    for traced in (trace, None):
+        decision = decide(
+            at,
+            asked,
+            matched,
+            session=session(),
+            machine=None,
+            pool_password=held,
+            now=NOW,
+            trace=traced,
+        )
+        assert told(decision) == (kind, reason), "a cookie beside it counts for nothing"
+    assert any(step[0] == "password of the pool" for step in trace.steps)
+    if isinstance(decision, Allow):
+        assert decision.session is held
+    if isinstance(decision, Login):
+        assert not decision.redirect, "a program is never sent to a login"
+
+
+def test_a_basic_credential_is_judged_where_a_rule_takes_it_and_is_nothing_elsewhere() -> None:
+    at = with_basic(rules=(BASIC_RULE, rule("/open/**", public=True)))
+    for path, held, reason in (
+        ("/x", session(identity=HELD.identity), Reason.OK),
+        ("/open/x", None, Reason.PUBLIC),
+    ):
+        asked = request(path, basic=BASIC)
+        matched = match(at, asked)
+        assert not requires_pool_password(matched, asked)
+        decision = decide(
+            at, asked, matched, session=held, machine=None, pool_password=HELD, now=NOW
+        )
+        assert told(decision) == (Allow, reason)
+    ambiguous = request("/dav//x", ambiguous=True, basic=BASIC)
+    assert match(at, ambiguous).refused is Reason.BAD_REQUEST
+    assert takes_pool_passwords(match(at, request("/dav/x")))
+    assert request("/x", basic=BASIC).credential is Credential.BASIC
+    assert at.takes_pool_passwords and not tenant().takes_pool_passwords
 
 
 WEEK = 7 * 86400

@@ -22,7 +22,7 @@ from gateway.core.explain import (
     explain,
     tenant_for,
 )
-from gateway.core.model import AuthRequest, ProviderKind
+from gateway.core.model import AppClient, AuthRequest, ProviderKind, Secret
 from gateway.core.reason import Reason
 from gateway.core.rule import BearerRule
 from gateway.core.tenants import TenantTable
@@ -39,7 +39,11 @@ ACME = tenant(
         rule("/people/**", any_group=True, bearer=BearerRule(frozenset({"m"}), frozenset())),
         rule("/dav/**", app_passwords=True),
         rule("/staff/**", app_passwords=True, groups=frozenset({"staff"})),
+        rule("/basic/staff/**", pool_passwords=True, groups=frozenset({"staff"})),
+        rule("/basic/**", pool_passwords=True),
     ),
+    providers=(provider(), provider("acme-cognito", ProviderKind.COGNITO)),
+    password_client=AppClient("passwords", Secret("s")),
     shadow_rules=(rule("/public/**", deny=True), rule("/dav/**", app_passwords=True)),
 )
 GLOBEX = tenant(
@@ -323,6 +327,34 @@ def test_what_an_app_password_comes_to(case: str) -> None:
         assert steps["scope"][0] is False
 
 
+POOL_PASSWORDS: dict[str, tuple[dict[str, Any], type[object], Reason]] = {
+    "of a user of the pool": ({"path": "/basic/x"}, Allow, Reason.POOL_PASSWORD),
+    "of a provider's user": (
+        {"path": "/basic/x", "provider": "acme-okta"},
+        Deny,
+        Reason.NO_POOL_PASSWORD,
+    ),
+    "of nobody": ({"path": "/basic/x", "email": None}, Login, Reason.POOL_PASSWORD_INVALID),
+    "without the rule's group": ({"path": "/basic/staff/x"}, Deny, Reason.GROUP_MISSING),
+    "no rule takes it": ({"path": "/admin/x"}, Login, Reason.NO_SESSION),
+    "public all the same": ({"path": "/public/x"}, Allow, Reason.PUBLIC),
+    "a shared host": ({"host": "app.example.com", "path": "/basic/x"}, Login, Reason.NO_SESSION),
+}
+
+
+@pytest.mark.parametrize("case", POOL_PASSWORDS)
+def test_what_a_password_of_the_pool_comes_to(case: str) -> None:
+    asked, kind, reason = POOL_PASSWORDS[case]
+    found = ask(**{**ALICE, "provider": "acme-cognito", "pool_password": True, **asked})
+    assert told(found) == (kind, reason)
+    assert found is not None
+    steps = {step: (passed, detail) for step, passed, detail in found.steps}
+    if case == "no rule takes it":
+        assert not steps["password of the pool"][0]
+    if case == "a shared host":
+        assert "passwords of the pool" in steps["host"][1]
+
+
 BLOCKED = ActiveRestrictions(block="since 2026-11-01 10:00 UTC by okta")
 
 
@@ -335,6 +367,11 @@ BLOCKED = ActiveRestrictions(block="since 2026-11-01 10:00 UTC by okta")
             {**ALICE, "path": "/dav/x", "app_password_path": "/"},
             Login,
             Reason.APP_PASSWORD_INVALID,
+        ),
+        (
+            {**ALICE, "provider": "acme-cognito", "path": "/basic/x", "pool_password": True},
+            Deny,
+            Reason.USER_BLOCKED,
         ),
         ({**ALICE, "path": "/public/x"}, Allow, Reason.PUBLIC),
     ],
@@ -350,7 +387,7 @@ def test_who_is_blocked_has_no_session_no_token_and_no_app_password(
             "block",
             False,
             (
-                "user_blocked: since 2026-11-01 10:00 UTC by okta; no login, token or app "
+                "user_blocked: since 2026-11-01 10:00 UTC by okta; no login, token or "
                 "password of this person is accepted"
             ),
         )

@@ -25,6 +25,7 @@ GIVING: dict[str, dict[str, object]] = {
     "override": {"override_tenant_groups": True, "groups": frozenset({"a"})},
     "bearer": {"bearer": BearerRule(frozenset({"c"}), frozenset())},
     "app passwords": {"app_passwords": True},
+    "passwords of the pool": {"pool_passwords": True},
 }
 
 
@@ -123,7 +124,11 @@ def one_after_the_other(rules: list[Rule], method: str, path: str) -> int | None
     """Every glob is asked, in order; nothing is left out beforehand."""
     for index, one in enumerate(rules):
         gives = (
-            one.public or one.override_tenant_groups or one.bearer is not None or one.app_passwords
+            one.public
+            or one.override_tenant_groups
+            or one.bearer is not None
+            or one.app_passwords
+            or one.pool_passwords
         )
         forgiven = (
             not gives or one.path.endswith("**") or one.path.endswith("/") == path.endswith("/")

@@ -18,7 +18,9 @@ from demo.cognito.control.plane import OPERATIONS
 from demo.cognito.control.state import ControlState
 from demo.cognito.control.users import list_users
 from demo.cognito.control.validation import check
+from demo.cognito.minting import Mint
 from demo.cognito.pool import AppClient, Pool
+from demo.faults import Faults
 from demo.idp.directory import Directory
 from demo.idp.graph_delta import Deltas
 from demo.idp.graph_errors import GraphError
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 CALLBACK = "https://app.test/callback?keep=1"
 POOL = Pool("eu-north-1_Demo12345", lambda: 1_700_000_000.0, spare_keys())
+MINT = Mint(POOL, "https://issuer.test", Faults())
 POOL.clients["client"] = AppClient(
     "client",
     None,
@@ -132,7 +135,7 @@ def test_request_that_the_model_does_not_know_is_an_aws_error(operation: str, re
 @given(st.text() | st.from_regex(r'(email|sub|custom:oid) ?\^?= ?"[a-z@.]*"', fullmatch=True))
 def test_filter_is_understood_or_refused(text: str) -> None:
     refused = refusal(
-        lambda: list_users(ControlState(POOL), {"UserPoolId": POOL.pool_id, "Filter": text})
+        lambda: list_users(ControlState(POOL, MINT), {"UserPoolId": POOL.pool_id, "Filter": text})
     )
     assert refused is None or refused.code == "InvalidParameterException"
 

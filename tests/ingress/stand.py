@@ -53,7 +53,13 @@ if TYPE_CHECKING:
     from gateway.cognito.relying_party import RelyingParty
     from gateway.core.model import Tenant
     from gateway.database.audit import AuditLog
-    from gateway.sessions.api import MachineAuthenticator, Miss, SessionStore, TenantSource
+    from gateway.sessions.api import (
+        MachineAuthenticator,
+        Miss,
+        PoolPasswordAuthenticator,
+        SessionStore,
+        TenantSource,
+    )
     from gateway.sessions.rate_limit import AttemptCounter
     from gateway.sessions.tested_connections import TestedConnections
     from gateway.sessions.token_revocation import TokenRevocation
@@ -402,6 +408,7 @@ class Stand:
             sessions=cast("SessionStore", self),
             relying_party=cast("RelyingParty", None),
             machines=cast("MachineAuthenticator", self),
+            pool_passwords=cast("PoolPasswordAuthenticator", None),
             attempts=cast("AttemptCounter", None),
             trials=cast("TestedConnections", None),
             token_revocation=cast("TokenRevocation", None),

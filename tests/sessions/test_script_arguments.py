@@ -9,6 +9,7 @@ import pytest
 
 from gateway.sessions.app_passwords import MAKE_APP_PASSWORD, MakeAppPasswordArgs
 from gateway.sessions.connection import Script, in_order
+from gateway.sessions.pool_passwords import KEEP_POOL_PASSWORD, KeepPoolPasswordArgs
 from gateway.sessions.session_writer import FINISH_LOGIN, FinishLoginArgs
 from gateway.sessions.watermarks import REVOKE, RevokeArgs
 
@@ -28,6 +29,7 @@ class Two:
         (FINISH_LOGIN, FinishLoginArgs),
         (REVOKE, RevokeArgs),
         (MAKE_APP_PASSWORD, MakeAppPasswordArgs),
+        (KEEP_POOL_PASSWORD, KeepPoolPasswordArgs),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

@@ -151,6 +151,7 @@ def test_every_field_of_the_document_is_judged_or_known_to_be_harmless() -> None
         "paths",
         "session",
         "app_passwords",
+        "password_client",
     }
     assert judged | HARMLESS == set(TenantDocument.model_fields)
 

@@ -223,9 +223,10 @@ def test_a_secret_is_found_wherever_the_document_has_room_for_one() -> None:
                 "secret": f"{GENERATED}6",
                 "previous_secret": f"{GENERATED}7",
             },
+            password_client={"client_id": "passwords", "client_secret": "8"},
         )
     )
     assert sorted(
         secret.reveal().removeprefix(GENERATED) for secret in secrets_of(document).values()
-    ) == list("1234567")
-    assert str(TenantDocument.model_json_schema()).count("*** keeps the one that is stored") == 7
+    ) == list("12345678")
+    assert str(TenantDocument.model_json_schema()).count("*** keeps the one that is stored") == 8

@@ -19,6 +19,7 @@ from demo.cognito.control import (
     own_users,
     pools,
     providers,
+    sign_in,
     users,
 )
 from demo.cognito.control.errors import COMMON_ERRORS, ApiError, invalid, throttled
@@ -28,6 +29,7 @@ from demo.cognito.control.validation import check, violations
 from demo.cognito.saml import MetadataRefusedError, fetch, read_metadata
 
 if TYPE_CHECKING:
+    from demo.cognito.minting import Mint
     from demo.cognito.pool import Pool
 
 Operation = Callable[[ControlState, dict[str, Any]], dict[str, Any]]
@@ -62,6 +64,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "DescribeUserPoolDomain": pools.describe_user_pool_domain,
     "GetGroup": groups.get_group,
     "GetIdentityProviderByIdentifier": providers.get_identity_provider_by_identifier,
+    "InitiateAuth": sign_in.initiate_auth,
     "ListGroups": groups.list_groups,
     "ListIdentityProviders": providers.list_identity_providers,
     "ListUserPoolClients": clients.list_user_pool_clients,
@@ -89,6 +92,7 @@ RATES: Mapping[str, int] = {
     "AdminGetUser": 120,
     "AdminListGroupsForUser": 50,
     "AdminResetUserPassword": 30,
+    "InitiateAuth": 120,
     "AdminSetUserPassword": 25,
     "ListUsers": 30,
     "ListUsersInGroup": 30,
@@ -114,9 +118,9 @@ class ControlPlane:
     verified.
     """
 
-    def __init__(self, pool: Pool, http: ClientSession) -> None:
+    def __init__(self, pool: Pool, http: ClientSession, mint: Mint) -> None:
         """``http`` fetches metadata of SAML providers."""
-        self.state = ControlState(pool)
+        self.state = ControlState(pool, mint)
         self._http = http
         self.faults = CallFaults()
         self.calls: list[Call] = []

@@ -11,6 +11,7 @@ from demo.cognito.control.errors import invalid, not_found
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from demo.cognito.minting import Mint
     from demo.cognito.pool import AppClient, IdentityProvider, Pool
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class ControlState:
     """
 
     pool: Pool
+    mint: Mint
     pool_name: str = "demo"
     domain_prefix: str = "demo"
     development: bool = True

@@ -28,9 +28,10 @@ class ExplainBody(ApiModel):
     """A hypothetical request. Without ``email`` nobody is signed in. With ``client`` it carries an
     access token of that app client, with ``scopes``: a person's where there is an ``email``, else a
     machine's. With ``app_password_path`` it carries an app password of the person that is good for
-    this path and everything below. ``destination`` and ``depth`` are the headers of a WebDAV
-    request. With ``draft``, a whole tenant document that need not be stored, the answer is that
-    document's: blocks and other tenants count for nothing, secrets in it stay ``***``.
+    this path and everything below; with ``pool_password``, their name and password as a user of the
+    pool. ``destination`` and ``depth`` are the headers of a WebDAV request. With ``draft``, a whole
+    tenant document that need not be stored, the answer is that document's: blocks and other tenants
+    count for nothing, secrets in it stay ``***``.
     """
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
@@ -43,6 +44,7 @@ class ExplainBody(ApiModel):
     client: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     scopes: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
     app_password_path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=4096)] | None = None
+    pool_password: bool = False
     destination: Annotated[str, Field(max_length=4096)] | None = None
     depth: Annotated[str, Field(max_length=32)] | None = None
     draft: TenantDocument | None = None
@@ -51,6 +53,11 @@ class ExplainBody(ApiModel):
     def _one_credential(self) -> ExplainBody:
         if self.app_password_path is not None and (self.email is None or self.client is not None):
             msg = "app_password_path needs email, and cannot be combined with client"
+            raise ValueError(msg)
+        if self.pool_password and (
+            self.email is None or self.client is not None or self.app_password_path is not None
+        ):
+            msg = "pool_password needs email, and cannot be combined with another credential"
             raise ValueError(msg)
         return self
 
@@ -116,6 +123,7 @@ class ExplainRoutes:
             client=body.client,
             scopes=body.scopes,
             app_password_path=body.app_password_path,
+            pool_password=body.pool_password,
             destination=body.destination,
             depth=body.depth,
             draft=body.draft,

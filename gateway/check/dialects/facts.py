@@ -5,7 +5,8 @@ Rules:
   sees no other lines. So nothing ends what is remembered: it is no answer, only the reading of
   these bytes.
 - Lines that nobody reads (``NOT_READ``) are no part of it; they differ with nearly every request.
-- Only what comes a second time is remembered; nothing that is malformed, or large.
+- Only what comes a second time is remembered; nothing that is malformed, or large, or holds a
+  password that may be a person's own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.check.dialects.raw_request import Headers, RawRequest
+    from gateway.core.authorization import Basic
     from gateway.core.model import Destination, RequestKind
 
 MAX_REMEMBERED: Final = 4_096
@@ -87,6 +89,7 @@ class Facts(NamedTuple):
     app_password: str | None
     authorization: str
     prompts: bool
+    basic: Basic | None
 
 
 class RememberedFacts:
@@ -118,6 +121,8 @@ class RememberedFacts:
         if self._is_new(hash(key)):
             return self._read(request.headers, request.method, cookie_name)
         facts = self._read(_decoded(lines), request.method, cookie_name)
+        if facts.basic is not None:
+            return facts
         if sum([len(name) + len(value) for name, value in lines]) <= MAX_REMEMBERED_BYTES:
             self._known[key] = facts
             if len(self._known) > self._max_entries:

@@ -233,6 +233,7 @@ def _facts(headers: Headers, *, method: str, scheme: str, host: str, cookie_name
         if cookie_chars + len(credentials.passed) <= MAX_COOKIE_CHARS
         else "",
         prompts=prompts(headers),
+        basic=credentials.basic,
     )
 
 

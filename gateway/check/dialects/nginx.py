@@ -20,11 +20,11 @@ from gateway.check.dialects.responses import (
     allow,
     challenge,
     cookie_and_authorization,
+    is_outage,
     passed_through,
     retry_after,
 )
 from gateway.core.decision import Allow, Login
-from gateway.core.reason import Reason
 
 if TYPE_CHECKING:
     from gateway.check.dialects.raw_request import RawRequest
@@ -54,7 +54,7 @@ class Nginx:
                 (("X-Auth-Challenge", challenge(verdict)),) if verdict.realm and not where else ()
             )
             return Answer(401, (*where, *why, *login, *basic))
-        if decision.reason is Reason.STORE_UNAVAILABLE:
+        if is_outage(decision):
             return Answer(503, (*retry_after(verdict), *why))
         return Answer(403, (*where, *why))
 

@@ -17,10 +17,10 @@ from gateway.check.dialects.responses import (
     Verdict,
     allow,
     cookie_and_authorization,
+    is_outage,
     retry_after,
 )
 from gateway.core.decision import Allow, Login
-from gateway.core.reason import Reason
 
 if TYPE_CHECKING:
     from gateway.check.dialects.raw_request import RawRequest
@@ -45,7 +45,7 @@ class OAuth2Proxy:
         why = (("X-Auth-Reason", decision.reason.value), ("Cache-Control", "no-store"))
         if isinstance(decision, Login):
             return Answer(401, why)
-        if decision.reason is Reason.STORE_UNAVAILABLE:
+        if is_outage(decision):
             return Answer(503, (*retry_after(verdict), *why))
         return Answer(403, why)
 

@@ -28,8 +28,12 @@ STATUS_OF_DENIAL = {
     Reason.BAD_REQUEST: 400,
     Reason.UNKNOWN_HOST: 421,
     Reason.STORE_UNAVAILABLE: 503,
+    Reason.COGNITO_UNAVAILABLE: 503,
+    Reason.TOO_MANY_ATTEMPTS: 503,
 }
 """Every other denial is 403."""
+RETRY_AFTER_LIMIT_S = 60
+"""After too many wrong passwords: when the next minute of the limit has begun."""
 
 HeaderList = tuple[tuple[str, str], ...]
 _PROBLEM = "application/problem+json"
@@ -47,8 +51,8 @@ class Verdict:
     login: str = ""
     """Of a Login, whoever asks: the login's absolute address, or "" where it would be too long."""
     realm: str = ""
-    """Of a Login, where an app password would be taken and no browser asks: what the challenge for
-    one names (RFC 7617 §2).
+    """Of a Login, where a Basic credential would be taken and no browser asks: what the challenge
+    for one names (RFC 7617 §2).
     """
     content_type: str = ""
     body: bytes = b""
@@ -111,9 +115,15 @@ def passed_through(verdict: Verdict, clients_own: HeaderList = ()) -> Answer:
 
 def retry_after(verdict: Verdict) -> HeaderList:
     """When to come back after a 503."""
-    return (
-        ("Retry-After", str(RETRY_AFTER_S if verdict.retry_after is None else verdict.retry_after)),
-    )
+    usual = RETRY_AFTER_S
+    if verdict.decision.reason is Reason.TOO_MANY_ATTEMPTS:
+        usual = RETRY_AFTER_LIMIT_S
+    return (("Retry-After", str(usual if verdict.retry_after is None else verdict.retry_after)),)
+
+
+def is_outage(decision: Decision) -> bool:
+    """Whether a denial is 503: it says nothing of whoever asked."""
+    return STATUS_OF_DENIAL.get(decision.reason) == 503
 
 
 def _no_store() -> HeaderList:

@@ -106,6 +106,30 @@ local function stands_against(prefix, names, began)
   return false
 end
 
+-- What stands at the `n` keys after place `first`: whether a block does, and the latest watermark.
+local function standing(keys, first, n)
+  local blocked, latest = false, 0
+  for i = first + 1, first + n do
+    local mark = redis.call('HMGET', keys[i], 'w', 'b')
+    blocked = blocked or (mark[2] and true or false)
+    latest = math.max(latest, tonumber(mark[1] or '0'))
+  end
+  return blocked, latest
+end
+
+-- The overlays at the `n` keys after place `first`, as text: '<number> <field> <times>' by line.
+local function overlays_of(keys, first, n)
+  local found = {}
+  for i = 1, n do
+    local fields = redis.call('HGETALL', keys[first + i])
+    for j = 1, #fields, 2 do
+      found[#found + 1] = i .. ' ' .. fields[j] .. ' ' .. fields[j + 1]
+    end
+  end
+  table.sort(found)
+  return table.concat(found, '\n')
+end
+
 -- Living app passwords of one index entry: {family, ...}.
 local function app_passwords(prefix, index)
   local found = {}

@@ -16,12 +16,8 @@ if parent ~= '' and (redis.call('EXISTS', prefix .. 's:' .. parent) == 0 or redi
   return {'gone'}
 end
 
-local latest = 0
-for i = 3 + n_index, 2 + n_index + n_marks do
-  local mark = redis.call('HMGET', KEYS[i], 'w', 'b')
-  if mark[2] then return {'user_blocked'} end
-  latest = math.max(latest, tonumber(mark[1] or '0'))
-end
+local blocked, latest = standing(KEYS, 2 + n_index, n_marks)
+if blocked then return {'user_blocked'} end
 if latest > 0 then
   if latest >= began then return {'session_revoked'} end
   -- Cognito's clock is not ours: only what is clearly older counts.
@@ -40,15 +36,8 @@ if latest > 0 then
   end
 end
 
-local found, first_overlay = {}, 2 + n_index + n_marks
-for i = 1, n_overlays do
-  local fields = redis.call('HGETALL', KEYS[first_overlay + i])
-  for j = 1, #fields, 2 do
-    found[#found + 1] = i .. ' ' .. fields[j] .. ' ' .. fields[j + 1]
-  end
-end
-table.sort(found)
-local overlay = table.concat(found, '\n')
+local first_overlay = 2 + n_index + n_marks
+local overlay = overlays_of(KEYS, first_overlay, n_overlays)
 if overlay ~= args.overlay then return {'overlay', overlay} end
 for n, field in string.gmatch(args.lifted, '(%d+) (%S+)') do
   redis.call('HDEL', KEYS[first_overlay + tonumber(n)], field)
@@ -64,8 +53,11 @@ if parent == '' then
     for _, other in ipairs(redis.call('ZRANGE', index, 0, -1)) do
       if other ~= family then
         local digests = members(prefix, other)
-        if redis.call('HEXISTS', prefix .. 'f:' .. other, 'p') == 1 then
+        local kind = redis.call('HMGET', prefix .. 'f:' .. other, 'p', 'q')
+        if kind[1] then
           passwords[other] = digests
+        elseif kind[2] then
+          -- A password of the pool, for the rest of its minute.
         elseif alive(prefix, digests) then
           families[#families + 1] = {tonumber(redis.call('HGET', prefix .. 'f:' .. other, 'w')), other, index}
         else
