@@ -12,6 +12,7 @@ from gateway.core.hosts import parse_host_header
 from gateway.core.reason import Reason
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
+from gateway.errors import UnavailableError
 from gateway.log import fields
 from gateway.login import person_change, reauthenticate
 from gateway.login.authorize import BROWSER_ID, Destination, is_prefetch, send_to_cognito
@@ -119,11 +120,19 @@ def _through_cognito(
         return response
     if login_host is not None and browser.host != login_host:
         return _by_leave(browser, resume, login_host, client_id=client_id)
-    response = redirect(
-        browser.services.relying_party.logout_url(
-            tenant, logout_uri=f"{browser.origin}/_auth/signed-out", client_id=client_id
+    signed_out = f"{browser.origin}/_auth/signed-out"
+    try:
+        address = browser.services.relying_party.logout_url(
+            tenant, logout_uri=signed_out, client_id=client_id
         )
-    )
+    except UnavailableError as error:
+        # A pool that is not configured any more. What has ended here has ended all the same.
+        _LOG.warning(
+            "logout_without_cognito",
+            extra=fields(request_id=browser.request_id, tenant=tenant.id, error=str(error)),
+        )
+        address = signed_out
+    response = redirect(address)
     remember(response, browser, resume)
     return response
 
