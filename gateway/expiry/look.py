@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +22,8 @@ from gateway.cognito.api import CognitoRejectedError
 from gateway.core.expiry import Credential
 from gateway.core.model import DEFAULT_POOL, ProviderKind, Secret
 from gateway.errors import PeerError, UnavailableError
+from gateway.log import fields
+from gateway.metrics import SECRET_EXPIRY_UNREADABLE, tenant_label
 from gateway.provisioning.saml_metadata import MetadataError, SamlMetadata, read_metadata
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.provisioning.discovery import DiscoveryFetcher
     from gateway.tenants.document import ProviderDocument
 
+_log = logging.getLogger(__name__)
 Certificates = tuple[tuple[str, float], ...]
 """Fingerprint and end (UTC epoch seconds) of each."""
 
@@ -202,8 +206,20 @@ class Looker:
                 except UnavailableError:
                     unknown.add(credential)
                     continue
-                except PeerError:
+                except PeerError as error:
                     # It may not read applications, or the secret has ended: what was said counts.
+                    SECRET_EXPIRY_UNREADABLE.labels(tenant_label(target.tenant)).inc()
+                    _log.warning(
+                        "secret_expiry_unreadable",
+                        extra=fields(
+                            tenant=target.tenant,
+                            provider=provider.name,
+                            credential=credential.value,
+                            code=error.code,
+                            error=str(error),
+                            document=credential in ends,
+                        ),
+                    )
                     continue
                 if found is not None:
                     ends[credential] = found

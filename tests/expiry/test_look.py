@@ -21,6 +21,7 @@ from gateway.expiry.look import Looker
 from gateway.hooks.reconcile.fetch import Fetch
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.http.ssrf_guard import guarded_session
+from gateway.metrics import REGISTRY
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.metadata_reload import ACTOR, reload_metadata
 from gateway.provisioning.runs import RunKind, RunState
@@ -289,6 +290,30 @@ async def test_a_graph_that_is_away_leaves_what_was_known(bench: Bench, looker: 
     look = await looker.look(provider, target, None)
     assert look.unknown == {Credential.DIRECTORY_SECRET, Credential.CLIENT_SECRET}
     assert day(look.expiries[Credential.CLIENT_SECRET]) == date(2030, 1, 2)
+
+
+async def test_that_the_documents_date_counts_for_want_of_the_directorys_is_told(
+    bench: Bench, looker: Looker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may not read applications: a right that nobody granted, unseen for a year."""
+
+    def counted() -> float:
+        name = "gateway_secret_expiry_unreadable_total"
+        return REGISTRY.get_sample_value(name, {"tenant": "hooli"}) or 0
+
+    customer, provider, target = await entra(bench, client_secret_expires="2029-06-07")
+    assert customer.graph is not None
+    customer.graph.reads_applications = False
+    before = counted()
+    look = await looker.look(provider, target, None)
+    assert day(look.expiries[Credential.DIRECTORY_SECRET]) == date(2029, 6, 7)
+    told = [r for r in caplog.records if r.getMessage() == "secret_expiry_unreadable"]
+    assert {vars(r)["gateway_fields"]["credential"] for r in told} == {
+        "client_secret",
+        "directory_secret",
+    }
+    assert counted() == before + len(told) > before
+    assert customer.app.client_secret not in caplog.text
 
 
 async def test_no_secret_is_in_what_a_look_says(bench: Bench, looker: Looker) -> None:
