@@ -25,8 +25,11 @@ def basic(text: str, scheme: str = "Basic") -> str:
         ([], Authorization()),
         (["Bearer abc"], Authorization("abc", None, "Bearer abc")),
         (["token abc"], Authorization(None, None, "token abc")),
-        ([basic("alice:secret")], Authorization(None, None, basic("alice:secret"))),
-        (["Basic \udcff"], Authorization(None, None, "")),
+        (
+            [basic("alice:secret")],
+            Authorization(None, None, basic("alice:secret"), Basic("alice", "secret")),
+        ),
+        (["Basic \udcff"], Authorization(None, None, "", Basic())),
         (["Bearer a", "Bearer b"], Authorization("", None, "")),
         ([basic("bob:p:w")], Authorization(None, None, basic("bob:p:w"), Basic("bob", "p:w"))),
         ([basic("bob", "bAsIc")], Authorization(None, None, basic("bob", "bAsIc"), Basic())),
