@@ -16,12 +16,13 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from gateway.core.hosts import client_key
 from gateway.errors import GatewayError
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
 from gateway.http.rate_limit import RateLimit
 from gateway.log import Throttled, fields, of_request
-from gateway.login.request import client_behind, client_key
+from gateway.login.request import client_behind
 from gateway.pages.language import negotiate
 from gateway.portal.draw import Drawing
 from gateway.portal.reach import Reach, actor_of
