@@ -75,6 +75,20 @@ async def test_what_stands_against_them_is_shown_with_who_imposed_it(
     assert ("okta:acme-okta" in text) is theirs
 
 
+async def test_what_was_not_looked_at_is_never_told_as_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def page(_self: Blocks, **_: Any) -> Page[BlockView]:
+        other = BlockView("acme:7", "acme", Who(user="u9"), "left us", "okta:acme-okta", 1.0)
+        return Page([other], "1.0 acme-7")
+
+    assert "Nothing stands against this person." in await desk.text(ONE, "support")
+    monkeypatch.setattr(Blocks, "page", page)
+    text = await desk.text(ONE, "support")
+    assert "Nothing stands against this person." not in text
+    assert "more blocks than were looked at" in text
+
+
 async def test_sessions_end_a_block_stands_and_is_lifted_by_forms(desk: Desk) -> None:
     page = await desk.text(ONE, "support")
     end, block = f"{ONE}/end", f"{ONE}/block"

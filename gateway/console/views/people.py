@@ -72,7 +72,7 @@ async def show_person(visit: Visit) -> Shown | Failed:
     whose = {"tenant": tenant, "user": person["user"], "limit": str(SHOWN)}
     sessions = await visit.ask("list_sessions", tenant=tenant, query=whose)
     passwords = await visit.ask("list_app_passwords", tenant=tenant, query=whose)
-    blocks = await _blocks(visit, person)
+    blocks, all_blocks = await _blocks(visit, person)
     return Shown(
         "person",
         {
@@ -80,6 +80,7 @@ async def show_person(visit: Visit) -> Shown | Failed:
             "sessions": sessions.document["items"] if sessions.ok else None,
             "passwords": passwords.document["items"] if passwords.ok else None,
             "blocks": blocks,
+            "all_blocks": all_blocks,
             "may_revoke": visit.may("revoke"),
             "hosts": await _hosts(visit, tenant),
             "asked": {name: visit.text(name) for name in ("host", "path", "method")},
@@ -89,8 +90,10 @@ async def show_person(visit: Visit) -> Shown | Failed:
     )
 
 
-async def _blocks(visit: Visit, person: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """What stands against this person by a name or a group of theirs; None: not known."""
+async def _blocks(visit: Visit, person: dict[str, Any]) -> tuple[list[dict[str, Any]] | None, bool]:
+    """What stands against this person by a name or a group of theirs, None: not known; and whether
+    all of the tenant's blocks were looked at.
+    """
     tenant, cursor = person["tenant"], None
     mine: list[dict[str, Any]] = []
     for _ in range(BLOCK_PAGES):
@@ -98,12 +101,12 @@ async def _blocks(visit: Visit, person: dict[str, Any]) -> list[dict[str, Any]] 
             "list_blocks", tenant=tenant, query={"tenant": tenant, "limit": "200", "cursor": cursor}
         )
         if not answer.ok:
-            return None
+            return None, False
         mine += [row for row in answer.document["items"] if _is_about(row["who"], person)]
         cursor = answer.document["next"]
         if cursor is None:
-            break
-    return mine
+            return mine, True
+    return mine, False
 
 
 def _is_about(who: dict[str, str], person: dict[str, Any]) -> bool:
