@@ -212,6 +212,13 @@ HOOK_DELIVERIES = Counter(
     ["source", "outcome"],
     registry=REGISTRY,
 )
+POOL_FAILED_OVER = Gauge(
+    "gateway_pool_failed_over",
+    "1 while logins of a user pool go to its secondary region.",
+    ["pool"],
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 PROVISIONING_RUNS = Counter(
     "gateway_provisioning_runs", "Provisioning runs.", ["outcome"], registry=REGISTRY
 )

@@ -42,6 +42,7 @@ COMMANDS = {
         "Show whether identity providers can be used, and what ends when.",
     ),
     "domains": ("gateway.cli.domains", "Prove a tenant's e-mail domains, or vouch for them."),
+    "pools": ("gateway.cli.pools", "Show the user pools, and switch between their regions."),
     "mail": ("gateway.cli.mail", "Try whether mail is sent."),
     "people": ("gateway.cli.people", "Show who signed in at a tenant's applications."),
     "users": ("gateway.cli.users", "Manage users of the Cognito pool who are a tenant's."),

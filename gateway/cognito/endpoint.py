@@ -31,11 +31,13 @@ MAX_TOKEN_CHARACTERS = 64 * 1024
 @dataclass(frozen=True, slots=True)
 class PoolAddress:
     """``domain``: where browsers and token requests go. ``issuers``: each ``iss`` that tokens of
-    this pool may have, with keys of its own.
+    this pool may have, with keys of its own. ``secondary``: the domain of a replica, which is used
+    while the pool is failed over; "" where there is none.
     """
 
     domain: str
     issuers: tuple[str, ...]
+    secondary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class PoolEndpoint:
         monotonic: Callable[[], float],
     ) -> None:
         self.domain = address.domain.rstrip("/")
+        self.secondary = address.secondary.rstrip("/")
         self._keys = {
             issuer: KeySet(client, f"{issuer}/.well-known/jwks.json", monotonic=monotonic)
             for issuer in address.issuers

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 _PAGE_BYTES, _PAGE_WORDS = 64 * 1024, 200
 
 
+def _never(pool: str) -> bool:  # noqa: ARG001 - a default
+    return False
+
+
 class CognitoRelyingParty:
     """One per process, for every pool; the tenant brings its own client, and during a rotation also
     those that were replaced.
@@ -50,8 +54,12 @@ class CognitoRelyingParty:
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
+        failed_over: Callable[[str], bool] = _never,
     ) -> None:
-        self._client = client
+        """``failed_over``: whether logins and token requests of the pool of that name go to its
+        replica.
+        """
+        self._client, self._failed_over = client, failed_over
         self._pools = {
             name: PoolEndpoint(client, address, clock=clock, monotonic=monotonic)
             for name, address in pools.items()
@@ -64,6 +72,11 @@ class CognitoRelyingParty:
             msg = f"user pool {name} is not in this process's cognito.pools"
             raise UnavailableError(msg)
         return pool
+
+    def _domain(self, name: str) -> str:
+        """Where logins and token requests go at this moment. Raises ``UnavailableError``."""
+        pool = self._pool(name)
+        return pool.secondary if pool.secondary and self._failed_over(name) else pool.domain
 
     def authorize_url(
         self,
@@ -95,7 +108,7 @@ class CognitoRelyingParty:
             },
         }
         uri: str = prepare_grant_uri(
-            f"{self._pool(pending.pool).domain}/oauth2/authorize",
+            f"{self._domain(pending.pool)}/oauth2/authorize",
             pending.client_id,
             "code",
             **parameters,
@@ -141,7 +154,7 @@ class CognitoRelyingParty:
         pool = tenant.pool if former is None else former.pool
         client = tenant.client_id if former is None or pool == tenant.pool else former.client_id
         return (
-            f"{self._pool(pool).domain}/logout?"
+            f"{self._domain(pool)}/logout?"
             f"{prepare_token_query(client_id=client, logout_uri=logout_uri)}"
         )
 
@@ -270,6 +283,7 @@ class CognitoRelyingParty:
     async def revoke(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> None:
         """Revoke at Cognito; raises ``PeerError`` or ``UnavailableError``."""
         client = _client(tenant, client_id)
+        # Whether a replica takes it is not documented: what it forgets would go on.
         domain = self._pool(client.pool).domain
         body = prepare_token_query(token=refresh_token.reveal(), client_id=client.client_id)
         try:
@@ -299,7 +313,7 @@ class CognitoRelyingParty:
         return await request_json(
             self._client,
             "POST",
-            f"{self._pool(client.pool).domain}/oauth2/token",
+            f"{self._domain(client.pool)}/oauth2/token",
             what="the token endpoint",
             data=body,
             headers=_form_headers(client),

@@ -576,6 +576,8 @@ class Config(BaseSettings):
             ("domain", pool.domain),
             ("issuer", pool.effective_issuer),
             ("endpoint_url", pool.endpoint_url),
+            ("secondary.domain", None if pool.secondary is None else pool.secondary.domain),
+            ("secondary.issuer", pool.secondary_issuer),
         ):
             if url is not None:
                 self._https(f"{key}.{name}", url)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from gateway.config.types import Model
+from gateway.config.types import Duration, Model
 from gateway.core.model import DEFAULT_POOL
 
+REGION = r"^[a-z]{2}(-[a-z]+)+-\d$"
 POOL_NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
 
 
@@ -19,10 +21,19 @@ class CognitoQuotas(Model):
     providers: Annotated[int, Field(ge=1, le=1000)] = 300
 
 
+class SecondaryPool(Model):
+    """The read-only replica of a user pool in another region: the same pool and client ids."""
+
+    region: Annotated[str, Field(pattern=REGION, examples=["eu-west-1"])]
+    domain: str
+    issuer: str | None = None
+    automatic_after: Annotated[Duration, Field(ge=timedelta(seconds=30))] | None = None
+
+
 class UserPool(Model):
     """A user pool that brokers customers' identity providers."""
 
-    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", examples=["eu-north-1"])]
+    region: Annotated[str, Field(pattern=REGION, examples=["eu-north-1"])]
     user_pool_id: Annotated[
         str,
         Field(pattern=r"^[\w-]+_[0-9a-zA-Z]+$", max_length=55, examples=["eu-north-1_AbCdEfGhI"]),
@@ -31,6 +42,7 @@ class UserPool(Model):
     issuer: str | None = None
     endpoint_url: str | None = None
     quotas: CognitoQuotas = CognitoQuotas()
+    secondary: SecondaryPool | None = None
 
     @property
     def effective_issuer(self) -> str:
@@ -45,7 +57,33 @@ class UserPool(Model):
     @property
     def issuers(self) -> tuple[str, ...]:
         """Each ``iss`` that tokens of the pool may have."""
-        return (self.effective_issuer,)
+        second = self.secondary_issuer
+        return (self.effective_issuer, *(() if second is None else (second,)))
+
+    @property
+    def secondary_issuer(self) -> str | None:
+        """``iss`` of tokens that the secondary region makes: configured, or derived; it may be the
+        primary's.
+        """
+        if self.secondary is None:
+            return None
+        region = self.secondary.region
+        return (
+            self.secondary.issuer
+            or f"https://cognito-idp.{region}.amazonaws.com/{self.user_pool_id}"
+        )
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Where browsers may be sent: the pool's domain, and that of its secondary."""
+        return (self.domain, *(() if self.secondary is None else (self.secondary.domain,)))
+
+    @model_validator(mode="after")
+    def _replicated(self) -> UserPool:
+        if self.secondary is not None and self.secondary.region == self.region:
+            msg = f"secondary.region: {self.region} is the primary's"
+            raise ValueError(msg)
+        return self
 
 
 class Cognito(UserPool):
@@ -73,7 +111,7 @@ class Cognito(UserPool):
         for name, pool in self.all_pools.items():
             for key, value in (
                 ("user_pool_id", pool.user_pool_id),
-                ("domain", pool.domain.rstrip("/").lower()),
+                *(("domain", domain.rstrip("/").lower()) for domain in pool.domains),
                 *(("issuer", issuer) for issuer in pool.issuers),
             ):
                 holder = seen.setdefault(f"{key} {value}", name)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.provisioning.deletion import retiring
 from gateway.provisioning.desired import describe, recalled, required_attributes, wanted
@@ -128,7 +128,14 @@ class Rotation:
         ).items():
             held = await self.provisioning.registrar.credentials(tenant)
             if held is not None:
-                outcomes = [o async for o in self._delete(tenant, held, client_ids, "gateway")]
+                try:
+                    outcomes = [o async for o in self._delete(tenant, held, client_ids, "gateway")]
+                except UnavailableError as error:
+                    # Its pool may be out, or failed over; others' are not.
+                    _log.warning(
+                        "provision_retire_later", extra=fields(tenant=tenant, detail=str(error))
+                    )
+                    continue
                 ended += all(isinstance(outcome, Done) for outcome in outcomes)
         return ended
 

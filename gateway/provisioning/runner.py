@@ -142,13 +142,13 @@ class Provisioning:
         stands: Callable[[], Awaitable[bool]] | None = None,
         follow_up: Json | None = None,
     ) -> Outcome:
-        """Every work in order. Raises ``UnavailableError`` where the journal itself is lost;
-        recovery then undoes the run.
+        """Every work in order, in ``pool``. Raises ``UnavailableError`` where that takes no
+        changes, or the journal itself is lost; recovery then undoes the run.
 
         ``stands`` is asked once no other run of the tenant can begin: whether what the works were
-        planned from is still so. ``follow_up`` is the request of a run that deletes what is left
-        over (``RunKind.RETIRE``). All of it happens in ``pool``.
+        planned from is still so. ``follow_up``: of the ``RETIRE`` run that deletes what is left.
         """
+        self.pools.expect_changes(pool)
         where: Json = {} if pool == DEFAULT_POOL else {"pool": pool}
         request, follow_up = {**request, **where}, follow_up and {**follow_up, **where}
         opened = await self.journal.open(

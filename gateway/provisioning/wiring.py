@@ -48,6 +48,7 @@ def onboarding_over(
     files: Callable[[], Mapping[str, Record]],
     in_force: Callable[[str], Awaitable[None]],
     restrictions: StandingRestrictions,
+    failed_over: Callable[[str], bool],
 ) -> Onboarding:
     registrar = RegistryOfProvisioning(tenants, files=files, in_force=in_force)
     journal = SqlJournal(database, holder=secrets.token_hex(8), clock=database.clock)
@@ -56,7 +57,8 @@ def onboarding_over(
             {
                 name: Pool(apis[name], pool.quotas, name=name)
                 for name, pool in config.cognito.all_pools.items()
-            }
+            },
+            failed_over,
         ),
         journal,
         registrar,

@@ -22,6 +22,7 @@ from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys_store import AdminKeys
 from gateway.admin.routes.console import ConsoleRoutes
 from gateway.admin.routes.doctor import DoctorRoutes
+from gateway.admin.routes.pools import PoolRoutes
 from gateway.console.application import console_address
 from gateway.database.audit import AuditLog
 from gateway.hooks.active_restrictions import Restrictions
@@ -32,6 +33,7 @@ from gateway.runtime.audit_export import exported_audit
 from gateway.runtime.cognito_role import open_pools, over_cognito, resign
 from gateway.runtime.connections import watched_connections
 from gateway.runtime.domains import watched_domains
+from gateway.runtime.failover import automatic_failover
 from gateway.runtime.hooks_role import hook_role
 from gateway.runtime.loopback import is_loopback
 from gateway.runtime.mail import open_mailer
@@ -39,6 +41,7 @@ from gateway.runtime.pages import pages_application
 from gateway.sessions.console_links import ConsoleLinks
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.leader import RedisLeader
+from gateway.sessions.pool_failover import PoolFailovers
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.sign_ins import SignIns
 from gateway.sessions.tested_connections import TestedConnections
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from gateway.runtime.admin_stores import AdminStores
     from gateway.sessions.api import Revoker, TenantSource
     from gateway.sessions.connection import RedisClient
+    from gateway.sessions.pool_failover import FailoverView
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,7 @@ async def admin_role(
     redis: RedisClient,
     tenants: TenantSource,
     stores: AdminStores,
+    failovers: FailoverView,
     stack: AsyncExitStack,
 ) -> AdminRole:
     """Build the rooms on the open stores."""
@@ -129,12 +134,22 @@ async def admin_role(
         records=lambda: stores.publisher.records,
         in_force=stores.in_force,
     )
+    await automatic_failover(config, redis, stack)
     blocks = Restrictions(database)
     onboarding, members = (
         (None, None)
         if apis is None or across is None
         else await over_cognito(
-            config, ring, redis, tenants, stores, apis, across, hooks.leader("pool_people"), stack
+            config,
+            ring,
+            redis,
+            tenants,
+            stores,
+            apis,
+            across,
+            hooks.leader("pool_people"),
+            stack,
+            failed_over=failovers.is_over,
         )
     )
     mailer = await open_mailer(config, database, hooks.committer, stack)
@@ -194,6 +209,7 @@ async def admin_role(
         messages=hooks.messages,
         people=hooks.people,
         more=(
+            *PoolRoutes(config.cognito.all_pools, PoolFailovers(redis, clock=clock)).routes(),
             *DoctorRoutes(
                 RedisProbes(redis),
                 keys=sealing,

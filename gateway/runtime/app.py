@@ -60,6 +60,7 @@ from gateway.runtime.dependencies import (
     workers_state,
 )
 from gateway.runtime.draining import drain
+from gateway.runtime.failover import followed_failovers
 from gateway.runtime.health import Known, Watched
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import connect
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from gateway.runtime.service_manager import ServiceManager
     from gateway.sessions.api import TenantSource
     from gateway.sessions.connection import RedisClient
+    from gateway.sessions.pool_failover import FailoverView
 
 _LOG = logging.getLogger(__name__)
 LISTENER: Mapping[str, Any] = {
@@ -173,6 +175,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         await stack.enter_async_context(
             background_task(forever(partial(KeyAdoption(redis, ring).keep_reporting, process_name)))
         )
+        failovers = await followed_failovers(config, redis, stack)
         stores = None
         if role is not Role.AUTH:
             # SQL and AWS live behind this import; the auth role never takes it.
@@ -221,7 +224,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
 
         if role is not Role.ADMIN:
             services = await _services(
-                config, ring, redis, tenants, http, stack, memory, leases, monotonic
+                config, ring, redis, tenants, http, stack, memory, leases, failovers, monotonic
             )
             file.changed.append(lambda now: services.trust.replace(now.ingress))
             records = RedisProbes(redis)
@@ -244,7 +247,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             opening["public"] = served("public", pages)
         admin = None
         if stores is not None:
-            admin = await admin_role(config, ring, redis, tenants, stores, stack)
+            admin = await admin_role(config, ring, redis, tenants, stores, failovers, stack)
             known["publisher"] = lambda: publisher_state(stores.publisher)
             known["clock"] = lambda: clock_state(primaries.clock, stores.database.clock.offset)
             # Without SQL no hook is taken; checks do not notice.
@@ -264,7 +267,10 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             await stack.enter_async_context(background_task(forever(primaries.run)))
             known["cognito"] = await _watched(
                 Watched(
-                    "cognito", lambda: probe_cognito(config, http), needed=False, every_s=COGNITO_S
+                    "cognito",
+                    lambda: probe_cognito(config, http, failovers.is_over),
+                    needed=False,
+                    every_s=COGNITO_S,
                 ),
                 stack,
             )
@@ -359,16 +365,22 @@ async def _services(
     stack: AsyncExitStack,
     memory: SessionCache,
     leases: LeaseClient,
+    failovers: FailoverView,
     monotonic: Callable[[], float],
 ) -> Services:
     relying_party = CognitoRelyingParty(
         http,
         {
-            name: PoolAddress(pool.domain, pool.issuers)
+            name: PoolAddress(
+                pool.domain,
+                pool.issuers,
+                "" if pool.secondary is None else pool.secondary.domain,
+            )
             for name, pool in config.cognito.all_pools.items()
         },
         clock=time.time,
         monotonic=time.monotonic,
+        failed_over=failovers.is_over,
     )
 
     def tenant(name: str) -> Tenant | None:
@@ -447,7 +459,7 @@ def _pages(config: Config) -> Pages:
     """A logout form is redirected to Cognito and on to the login host; a login form to any
     customer's identity provider.
     """
-    domains = [urlsplit(pool.domain) for pool in config.cognito.all_pools.values()]
+    domains = [urlsplit(d) for pool in config.cognito.all_pools.values() for d in pool.domains]
     back = [config.origin(config.login_host)] if config.login_host is not None else []
     return Pages(
         product=config.product.name,

@@ -20,7 +20,7 @@ from gateway.revocation.records import SqlRevocations
 from gateway.sessions.watermarks import Watermarks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AsyncExitStack
 
     from gateway.cognito.api import CognitoApi
@@ -48,6 +48,8 @@ async def over_cognito(
     revoker: RevokerAcrossPools,
     leader: Leader,
     stack: AsyncExitStack,
+    *,
+    failed_over: Callable[[str], bool],
 ) -> tuple[Onboarding, Members]:
     """Onboarding, with its recovery of interrupted runs and the end of replaced clients; and the
     pool's users, kept in step.
@@ -60,6 +62,7 @@ async def over_cognito(
         files=lambda: stores.publisher.file_records,
         in_force=stores.in_force,
         restrictions=revoker,
+        failed_over=failed_over,
     )
     await stack.enter_async_context(
         background_task(forever(onboarding.provisioning.recover_forever))

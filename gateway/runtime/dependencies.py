@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.config.user_pools import pool_key
@@ -15,7 +16,7 @@ from gateway.runtime.health import DependencyState
 from gateway.sessions.primary_health import State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import aiohttp
 
@@ -112,12 +113,19 @@ def tenants_state(tenants: SnapshotTenants) -> DependencyState:
     return DependencyState("tenants", ok=True, detail=served)
 
 
-async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> DependencyState:
-    """Each pool's discovery answers and names its issuer. Not needed: whoever has a session goes on
-    while Cognito is away.
+async def probe_cognito(
+    config: Config,
+    http: aiohttp.ClientSession,
+    failed_over: Callable[[str], bool] = lambda _pool: False,
+) -> DependencyState:
+    """Each pool's discovery answers and names its issuer; of a pool that is failed over, its
+    secondary's. Not needed: whoever has a session goes on while Cognito is away.
     """
     states = await asyncio.gather(
-        *(_probe_pool(name, pool, http) for name, pool in config.cognito.all_pools.items())
+        *(
+            _probe_pool(name, pool, http, over=failed_over(name))
+            for name, pool in config.cognito.all_pools.items()
+        )
     )
     if len(states) == 1:
         return states[0]
@@ -130,15 +138,39 @@ async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Dependen
     )
 
 
-async def _probe_pool(name: str, pool: UserPool, http: aiohttp.ClientSession) -> DependencyState:
-    issuer = pool.effective_issuer
+async def _probe_pool(
+    name: str, pool: UserPool, http: aiohttp.ClientSession, *, over: bool
+) -> DependencyState:
+    primary = await _probe_issuer(
+        pool_key(name), pool.effective_issuer, http, (pool.effective_issuer,), (pool.domain,)
+    )
+    if pool.secondary is None:
+        return primary
+    # What a replica's discovery names is not documented: the pool's own of either region is right.
+    second = await _probe_issuer(
+        f"{pool_key(name)}.secondary", pool.secondary_issuer or "", http, pool.issuers, pool.domains
+    )
+    if over:
+        said = f"{name} is failed over to {pool.secondary.region}: {second.detail}"
+        return replace(second, ok=False, needed=False, detail=said)
+    return primary if second.ok or not primary.ok else second
+
+
+async def _probe_issuer(
+    key: str,
+    issuer: str,
+    http: aiohttp.ClientSession,
+    issuers: Sequence[str],
+    domains: Sequence[str],
+) -> DependencyState:
+    """``key``: where the domain stands. ``issuers``, ``domains``: what discovery may name."""
     try:
         status, document = await request_json(
             http, "GET", f"{issuer}/.well-known/openid-configuration", what="Cognito discovery"
         )
     except GatewayError as error:
         return DependencyState("cognito", ok=False, needed=False, detail=str(error))
-    if status != 200 or document.get("issuer") != issuer:
+    if status != 200 or document.get("issuer") not in issuers:
         return DependencyState(
             "cognito",
             ok=False,
@@ -149,13 +181,13 @@ async def _probe_pool(name: str, pool: UserPool, http: aiohttp.ClientSession) ->
             ),
         )
     endpoint = document.get("authorization_endpoint")
-    if isinstance(endpoint, str) and not endpoint.startswith(pool.domain.rstrip("/") + "/"):
+    if isinstance(endpoint, str) and not any(
+        endpoint.startswith(domain.rstrip("/") + "/") for domain in domains
+    ):
         return DependencyState(
             "cognito",
             ok=False,
             needed=False,
-            detail=(
-                f"{pool_key(name)}.domain is {pool.domain}, but discovery says {endpoint[:200]}"
-            ),
+            detail=(f"{key}.domain is {domains[-1]}, but discovery says {endpoint[:200]}"),
         )
     return DependencyState("cognito", ok=True, detail=f"discovery of {issuer} fits")

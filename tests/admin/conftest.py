@@ -13,12 +13,14 @@ from gateway.admin.keys import Scope
 from gateway.admin.keys_store import AdminKeys
 from gateway.admin.routes.console import ConsoleRoutes
 from gateway.admin.routes.doctor import DoctorRoutes
+from gateway.admin.routes.pools import PoolRoutes
 from gateway.database.audit import AuditLog
 from gateway.database.engine import Database, open_database
 from gateway.setup.links import SetupLinks
 from gateway.setup.services import SetupServices
 from tests.admin.rooms import (
     PROBE_KEY,
+    USER_POOLS,
     Batches,
     Blocks,
     Claims,
@@ -27,6 +29,7 @@ from tests.admin.rooms import (
     Deliveries,
     Desk,
     Explanations,
+    Failovers,
     Letters,
     Links,
     Messages,
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from gateway.provisioning.member_changes import Members
     from gateway.provisioning.service import Onboarding
     from gateway.sessions.console_links import ConsoleLinks as OneTimeLinks
+    from gateway.sessions.pool_failover import PoolFailovers
     from gateway.tenants.batch import TenantBatches
 
 
@@ -157,6 +161,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         ),
         clock=clock,
         more=(
+            *PoolRoutes(USER_POOLS, cast("PoolFailovers", Failovers())).routes(),
             *DoctorRoutes(
                 Probes(),
                 keys=lambda: (PROBE_KEY,),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cognito.api import CognitoRejectedError
 from gateway.cognito.own_users import OwnUser
 from gateway.cognito.pool_users import read_settings
+from gateway.config.user_pools import UserPool
 from gateway.core import signed_link
 from gateway.core.mailbox import mailbox
 from gateway.core.model import AppClient, Secret
@@ -37,6 +38,7 @@ from gateway.provisioning.service import Drift
 from gateway.revocation.blocks import BlockView
 from gateway.sessions.api import AppPasswordView, SessionView
 from gateway.sessions.console_links import NewLink
+from gateway.sessions.pool_failover import FailedOver
 from gateway.tenants.api import Question, Rejected, TenantRecord
 from gateway.tenants.batch import Batch, Impact
 from gateway.tenants.folder_plan import FolderPlan
@@ -574,6 +576,41 @@ class Registered:
 class Provisionings:
     journal: Runs = field(default_factory=Runs)
     registrar: Registered = field(default_factory=Registered)
+
+
+USER_POOLS = {
+    "default": UserPool.model_validate(
+        {
+            "region": "eu-north-1",
+            "user_pool_id": "eu-north-1_AbCdEfGhI",
+            "domain": "https://login.example.com",
+        }
+    ),
+    "second": UserPool.model_validate(
+        {
+            "region": "eu-north-1",
+            "user_pool_id": "eu-north-1_JkLmNoPqR",
+            "domain": "https://login2.example.com",
+            "secondary": {"region": "eu-west-1", "domain": "https://login3.example.com"},
+        }
+    ),
+}
+
+
+@dataclass(slots=True)
+class Failovers:
+    """Of pools, in memory."""
+
+    over: dict[str, FailedOver] = field(default_factory=dict)
+
+    async def read(self) -> Mapping[str, FailedOver]:
+        return self.over
+
+    async def begin(self, pool: str, *, by: str) -> FailedOver:
+        return self.over.setdefault(pool, FailedOver(1.0, by))
+
+    async def end(self, pool: str, *, by: str) -> bool:
+        return self.over.pop(pool, None) is not None
 
 
 class PoolMoves:

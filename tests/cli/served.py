@@ -33,6 +33,7 @@ from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.key_adoption import KeyAdoption
 from gateway.sessions.lease_client import LeaseClient, steady
 from gateway.sessions.memory import SessionCache
+from gateway.sessions.pool_failover import FailoverView, PoolFailovers
 from gateway.sessions.store import RedisSessions
 from tests.database.template import embedded_database
 from tests.sessions.conftest import HOST, Login, tenant
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from gateway.database.audit_entries import AuditEntry
     from gateway.sessions.api import SessionCreated
+    from gateway.sessions.connection import RedisClient
 
 T = TypeVar("T")
 ACME = {
@@ -70,6 +72,10 @@ DOCUMENT: dict[str, Any] = {
     },
     "session": {"max_revocation_delay": "500ms"},
 }
+
+
+def _no_failover(redis: RedisClient) -> FailoverView:
+    return FailoverView(PoolFailovers(redis, clock=time.time), ())
 
 
 class Served:
@@ -144,7 +150,9 @@ class Served:
             self.link, SessionCache(), name="tests", staleness_s=0.5, monotonic=steady()
         )
         tenants = await _tenants(config, ring, self.link, stack, leases)
-        role = await admin_role(config, ring, self.link, tenants, self.stores, stack)
+        role = await admin_role(
+            config, ring, self.link, tenants, self.stores, _no_failover(self.link), stack
+        )
         role.mount(self.app)
         self.local = web.AppRunner(role.local, access_log=None)
         await stack.enter_async_context(local_socket(config.state_dir, self.local))

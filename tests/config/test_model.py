@@ -69,6 +69,35 @@ def test_further_pools_stand_beside_the_default_one(tmp_path: Path) -> None:
     assert [pool.quotas.providers for pool in pools.values()] == [300, 1000]
 
 
+REPLICA = {"region": "eu-west-1", "domain": "https://replica.example.test"}
+
+
+def test_a_replica_has_an_issuer_and_a_domain_of_its_own(tmp_path: Path) -> None:
+    cognito = load(tmp_path, cognito={**COGNITO, "secondary": REPLICA}).cognito
+    assert cognito.domains == (COGNITO["domain"], REPLICA["domain"])
+    assert cognito.issuers[1] == (
+        f"https://cognito-idp.eu-west-1.amazonaws.com/{COGNITO['user_pool_id']}"
+    )
+    assert cognito.secondary is not None
+    assert cognito.secondary.automatic_after is None, "only an operator fails over"
+
+
+@pytest.mark.parametrize(
+    ("secondary", "told"),
+    [
+        ({**REPLICA, "region": COGNITO["region"]}, "secondary.region"),
+        ({**REPLICA, "domain": "http://replica.example.test"}, "cognito.secondary.domain"),
+        ({**REPLICA, "issuer": "http://replica.example.test"}, "cognito.secondary.issuer"),
+        ({**REPLICA, "automatic_after": "5s"}, "cognito.secondary.automatic_after"),
+        ({**REPLICA, "domain": SECOND["domain"]}, "pools.second.domain"),
+    ],
+)
+def test_what_a_replica_cannot_be(tmp_path: Path, secondary: dict[str, Any], told: str) -> None:
+    pools = {"second": SECOND}
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load(tmp_path, cognito={**COGNITO, "secondary": secondary, "pools": pools})
+
+
 @pytest.mark.parametrize(
     ("pools", "told"),
     [

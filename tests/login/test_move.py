@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.support.browserless import Person
+from tests.support.gateway_process import until
 from tests.support.two_pools import SECOND, TwoPoolsWorld
 from tests.support.world import RunningWorld
 
@@ -194,6 +195,10 @@ async def test_who_was_blocked_before_the_move_cannot_sign_in_through_the_other_
         (by_user,) = [block for block in listed if block["source"] == "admin"]
         await api(two_pools, "DELETE", f"/blocks/{by_user['id']}")
         assert (await api(two_pools, "GET", "/blocks?tenant=initech"))["items"] == []
+        users = (two_pools.world.cloud.cognito.pool.users, second(two_pools).pool.users)
+        # What the block did in the pools is taken back a little later.
+        enabled = lambda: all(u.enabled for pool in users for u in pool.values())  # noqa: E731
+        await asyncio.to_thread(until, enabled)
         await signed_in(two_pools, lifted, "milton")
 
 

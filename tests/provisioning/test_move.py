@@ -272,6 +272,28 @@ async def test_of_two_moves_at_once_one_is_refused(bench: Bench) -> None:
         )
 
 
+async def test_nothing_is_provisioned_in_a_pool_that_is_failed_over(bench: Bench) -> None:
+    before, was = await held(bench), there(bench)
+    over = {"b"}
+    pools = replace(bench.service.provisioning.pools, failed_over=lambda pool: pool in over)
+    provisioning = replace(bench.service.provisioning, pools=pools)
+    service = replace(bench.service, provisioning=provisioning)
+    proposal = await service.pool_move.propose("initech", "b")
+    with pytest.raises(UnavailableError, match="user pool b is failed over"):
+        await service.pool_move.apply(proposal, actor="test")
+    assert isinstance(await service.rotate("initech", actor="test"), Done), "in the other one"
+    over.add(DEFAULT_POOL)
+    with pytest.raises(UnavailableError, match="gateway pools failback default"):
+        await service.rotate("initech", actor="test")
+    clock = bench.service.provisioning.clock() + 30 * 86_400
+    late = replace(service, provisioning=replace(provisioning, clock=lambda: clock))
+    assert await late.rotation.retire_due() == 0, "later, and nobody else waits for it"
+    over.clear()
+    assert await late.rotation.retire_due() == 1
+    assert (await held(bench)).client_id != before.client_id
+    assert there(bench)[2:] == was[2:]
+
+
 # --- the crash matrix -----------------------------------------------------------------------------
 
 
