@@ -162,13 +162,19 @@ class Rotation:
     async def _delete_in(
         self, pool: str, tenant: str, client_ids: Sequence[str], *, actor: str
     ) -> Outcome:
-        kept = carried(await self.provisioning.journal.latest(tenant))
-        held = await self.provisioning.registrar.credentials(tenant)
+        basis = await self.bases.read(tenant)
+        kept, held = carried(basis.latest), basis.credentials
         last = held is None or not set(held.ids_in(pool)) - set(client_ids)
         left = [e for e in kept["former"].get(pool, ()) if e["marker"]] if last else []
         if last and pool in kept["former"]:
             kept["former"] = {**kept["former"], pool: []}
         leaving = {"clients": list(client_ids), "providers": left}
+
+        async def stands() -> bool:
+            # A run that was taken back has made a replaced client the current one again.
+            replaced = {client.client_id for client in held.retired} if held is not None else set()
+            return replaced.issuperset(client_ids) and await self.bases.unchanged(tenant, basis)
+
         return await self.provisioning.run(
             tenant,
             lambda steps: retiring(steps, tenant, leaving),
@@ -178,6 +184,7 @@ class Rotation:
             request={**kept, "retire": leaving},
             plan=[],
             pool=pool,
+            stands=stands,
         )
 
 

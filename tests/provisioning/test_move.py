@@ -272,6 +272,28 @@ async def test_of_two_moves_at_once_one_is_refused(bench: Bench) -> None:
         )
 
 
+async def test_retiring_deletes_nothing_of_a_tenant_that_has_moved_back_meanwhile(
+    bench: Bench,
+) -> None:
+    assert isinstance(await move(bench), Done)
+    journal = bench.service.provisioning.journal
+    opened = journal.open
+
+    async def late(*args: Any, **kwargs: Any) -> Any:
+        journal.open = opened  # type: ignore[method-assign]
+        assert isinstance(await move(bench, DEFAULT_POOL), Done)
+        return await opened(*args, **kwargs)
+
+    journal.open = late  # type: ignore[method-assign]  # stalls after it has read
+    outcome = await bench.service.retire("initech", actor="test")
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "conflict"
+    assert (await held(bench)).client_id in bench.clients
+    assert bench.providers == {"initech-okta"}
+    assert isinstance(await bench.service.retire("initech", actor="test"), Done)
+    assert bench.providers == {"initech-okta"}, "the current client needs it"
+
+
 async def test_nothing_is_provisioned_in_a_pool_that_is_failed_over(bench: Bench) -> None:
     before, was = await held(bench), there(bench)
     over = {"b"}

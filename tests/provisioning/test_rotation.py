@@ -168,6 +168,24 @@ async def test_of_two_rotations_planned_at_once_the_second_loses_nothing_of_the_
     assert len(bench.clients) == 2
 
 
+async def test_a_client_that_is_the_current_one_again_is_not_deleted(bench: Bench) -> None:
+    rotated = await bench.service.rotate("initech", actor="test")
+    assert isinstance(rotated, Done)
+    registrar = bench.service.provisioning.registrar
+    stale = await registrar.credentials("initech")
+    await bench.service.roll_back("initech", rotated.run)
+    real, answers = registrar.credentials, [stale]
+
+    async def as_it_was(tenant: str) -> object:
+        return answers.pop() if answers else await real(tenant)
+
+    registrar.credentials = as_it_was  # type: ignore[method-assign, assignment]  # the first look is a moment old
+    outcome = await bench.service.retire("initech", actor="test")
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "conflict"
+    assert bench.clients == {(await held(bench)).client_id}
+
+
 async def test_a_client_that_cognito_does_not_show_yet_is_waited_for(bench: Bench) -> None:
     bench.cloud.cognito.control.faults.plan(
         "DescribeUserPoolClient",
