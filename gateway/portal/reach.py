@@ -1,6 +1,4 @@
-"""What a setup link reaches of the admin API: the one table of parts and operations, and the one
-place where it is asked.
-"""
+"""The one place where a setup link asks the admin API, for the operations of its parts."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.admin.keys import AdminKey
 from gateway.admin.permissions import PERMISSIONS
-from gateway.setup.model import Part
+from gateway.setup.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,16 +14,6 @@ if TYPE_CHECKING:
     from gateway.admin.in_process import ApiAnswer, InProcessApi
     from gateway.setup.model import SetupLink
 
-OPERATIONS: Final[Mapping[Part, frozenset[str]]] = {
-    Part.SIGN_IN: frozenset(
-        {"get_tenant", "provision", "reprovision", "test_tenant", "get_tenant_test"}
-    ),
-    Part.ACCESS: frozenset({"get_tenant"}),
-    Part.OFFBOARDING: frozenset(
-        {"get_tenant", "list_hooks", "get_hook", "add_hook_secret", "test_hook"}
-    ),
-    Part.MAINTAIN: frozenset({"get_tenant", "list_connections"}),
-}
 _BY_ITS_MAKER: Final = frozenset({"provision", "reprovision"})
 """Done with what the link's maker had to have: they create the tenant in the operator's words. All
 else is done as by a key that is bound to the tenant.
@@ -79,4 +67,4 @@ def actor_of(link: SetupLink) -> str:
     return f"{link.id}/{link.claimed_by}"
 
 
-__all__ = ["OPERATIONS", "OutOfReachError", "Reach", "actor_of"]
+__all__ = ["OutOfReachError", "Reach", "actor_of"]

@@ -82,7 +82,7 @@ def recognise(
     found: list[Recognised] = []
     for provider, read in zip(body.all_providers, published, strict=True):
         if isinstance(provider, PoolUsersBody):
-            name = provider.name or _name(
+            name = provider.name or derived_name(
                 tenant, ProviderKind.COGNITO, {*taken, *(r.name for r in found)}
             )
             own = PoolUsers(name, members_group(tenant))
@@ -90,12 +90,12 @@ def recognise(
             continue
         if isinstance(provider, SocialProviderBody):
             kind = ProviderKind(provider.kind)
-            name = provider.name or _name(tenant, kind, {r.name for r in found})
+            name = provider.name or derived_name(tenant, kind, {r.name for r in found})
             social = SocialConnection(kind, provider.settings)
             found.append(Recognised(name, kind, None, provider, social))
             continue
         if isinstance(provider, SamlProviderBody):
-            name = provider.name or _name(tenant, ProviderKind.SAML, {r.name for r in found})
+            name = provider.name or derived_name(tenant, ProviderKind.SAML, {r.name for r in found})
             saml = _saml(provider, read if isinstance(read, SamlMetadata) else None)
             found.append(Recognised(name, ProviderKind.SAML, None, provider, saml))
             continue
@@ -128,7 +128,9 @@ def _oidc(
         body.client_secret,
         body.scopes or (*usual, *EXTRA_SCOPES[body.preset]),
     )
-    return Recognised(body.name or _name(tenant, kind, taken), kind, issuer, body, connection)
+    return Recognised(
+        body.name or derived_name(tenant, kind, taken), kind, issuer, body, connection
+    )
 
 
 def _saml(body: SamlProviderBody, metadata: SamlMetadata | None) -> SamlConnection:
@@ -146,7 +148,7 @@ def _saml(body: SamlProviderBody, metadata: SamlMetadata | None) -> SamlConnecti
     )
 
 
-def _name(tenant: str, kind: ProviderKind, taken: set[str]) -> str:
+def derived_name(tenant: str, kind: ProviderKind, taken: set[str]) -> str:
     """``acme-okta``, ``acme-okta-2``; at most 32 characters, and no dash where it was cut."""
     for number in range(1, 100):
         ending = f"-{kind}" + (f"-{number}" if number > 1 else "")

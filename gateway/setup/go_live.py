@@ -3,15 +3,19 @@
 Rules:
 - Only the provider is switched on, for the groups that were chosen, in one change. A tenant that an
   operator suspended stays suspended.
+- Where people sign in with another provider already, nothing is switched on: the groups are theirs.
+- A provider that was provisioned or edited after its values were saved is not what was tested.
 - The link is completed first, so that nobody changes afterwards what was tested; where the
   provider cannot be switched on, it is as before.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import GatewayError
 from gateway.setup.model import Part, Phase
@@ -19,13 +23,34 @@ from gateway.tenants.api import Rejected
 from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.setup.links import SetupLinks
     from gateway.setup.model import SetupLink
     from gateway.tenants.api import TenantRecords
 
 CHANGED = Rejected("conflict", "the link was changed at the same moment: look at it again")
 NOT_TESTED = Rejected("conflict", "not every step was done: the link's tasks say which is missing")
+EDITED = Rejected(
+    "conflict",
+    "the provider was changed after its values were saved: save and test the connection again",
+)
 NOT_SUBMITTED = Rejected("conflict", "nothing was submitted with this link")
+_NOT_TESTED_WITH: Final = frozenset({"active", "hidden", "hooks", "label", "secret_expires"})
+"""Keys of a provider that say nothing about who signs in with it, and as whom."""
+
+
+def entry_digest(document: Mapping[str, Any], name: str) -> str:
+    """Of the provider ``name`` in a tenant's document; "" where there is none."""
+    for provider in document["providers"]:
+        if provider["name"] == name:
+            tested = {
+                key: sorted(value, key=str) if isinstance(value, list | tuple) else value
+                for key, value in provider.items()
+                if key not in _NOT_TESTED_WITH
+            }
+            return hashlib.sha256(json.dumps(tested, sort_keys=True).encode()).hexdigest()
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +85,18 @@ class GoLive:
         found = [p for p in document["providers"] if p["name"] == link.work.name]
         if not found:
             return Rejected("conflict", f"{link.work.name} is no provider of the tenant any more")
+        others = [p["name"] for p in document["providers"] if p["active"] and p is not found[0]]
+        if others:
+            return Rejected(
+                "conflict",
+                f"people sign in to tenant {link.tenant} with {', '.join(others)} already",
+            )
+        last = await self.links.last_provisioned(link.tenant)
+        if entry_digest(document, link.work.name) != link.work.entry or last not in {
+            None,
+            link.work.run,
+        }:
+            return EDITED
         found[0]["active"] = True
         if link.offers(Part.ACCESS):
             document["allowed_groups"] = "any" if link.work.everyone else list(link.work.chosen)

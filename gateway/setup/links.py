@@ -23,7 +23,8 @@ from sqlalchemy import delete, insert, select, update
 
 from gateway.core.model import Secret
 from gateway.core.paging import Page
-from gateway.database.schema import setup_links
+from gateway.database.schema import provision_runs, setup_links
+from gateway.provisioning.runs import RunKind, RunState
 from gateway.setup.model import (
     ENDED,
     IDLE_S,
@@ -166,17 +167,19 @@ class SetupLinks:
                 return self._link(row)
             return await self._end(connection, link_id, LinkState.REVOKED)
 
-    async def replace(self, tenant: str, link_id: str, *, by: str) -> NewLink | None:
-        """Another address and phrase for the same request and work; the old one ends. None: there
-        is no such link, or it cannot be replaced any more.
+    async def replace(self, tenant: str, link_id: str) -> NewLink | None:
+        """Another address and phrase for the same request and work, of the same maker; the old one
+        ends. None: there is no such link, or it cannot be replaced any more: it is over, or live.
         """
         async with self._database.write(f"{_TABLE}/{link_id}") as connection:
             row = await _row(connection, link_id)
-            if row is None or row["tenant"] != tenant or row["state"] in ENDED:
+            if row is None or row["tenant"] != tenant:
+                return None
+            if row["state"] in ENDED or row["state"] == LinkState.COMPLETED:
                 return None
             link = self._link(row)
             await self._end(connection, link_id, LinkState.REPLACED)
-            return await self._insert(connection, tenant, link.request, by, link.work)
+            return await self._insert(connection, tenant, link.request, link.created_by, link.work)
 
     # --- recipients -----------------------------------------------------------------------------
 
@@ -281,6 +284,22 @@ class SetupLinks:
             if self._link(row).state(self._clock()) not in OPEN | {LinkState.LOCKED}:
                 return None
             return await self._store(connection, link, work)
+
+    async def last_provisioned(self, tenant: str) -> str | None:
+        """The last run that changed the tenant's providers in the pool, or is about to."""
+        runs = provision_runs.c
+        query = (
+            select(runs.id)
+            .where(
+                runs.tenant == tenant,
+                runs.kind.in_([str(RunKind.APPLY), str(RunKind.MOVE)]),
+                runs.state != str(RunState.ROLLED_BACK),
+            )
+            .order_by(runs.started_at.desc(), runs.id.desc())
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).scalar_one_or_none()
 
     async def reopen(self, link: SetupLink, work: Work) -> None:
         """Takes a completion back that came to nothing."""

@@ -104,6 +104,9 @@ class Work:
     of the tenant's provider, once saved. ``test``: the last test link's token. ``groups``,
     ``claims``: names that arrived at the test. ``everyone`` and ``chosen``: who gets in.
     ``hook_since``: when the hook secret was shown. ``returned``: what an operator asks to change.
+    ``made``: names of all providers that were stored with the link. ``run`` and ``entry``: what was
+    stored with ``name``, so that a later change of it is seen: the run of provisioning, and a
+    digest of the provider in the tenant's document.
     """
 
     phase: Phase = Phase.DRAFT
@@ -121,6 +124,9 @@ class Work:
     hook_since: float | None = None
     denied_after_ms: float | None = None
     returned: str = ""
+    made: tuple[str, ...] = ()
+    run: str = ""
+    entry: str = ""
 
     @property
     def access_decided(self) -> bool:
@@ -134,7 +140,7 @@ class Work:
         """Fields that another release wrote are left out."""
         known = {each.name for each in fields(cls)}
         values = {name: value for name, value in stored.items() if name in known}
-        for name in ("groups", "claims", "chosen"):
+        for name in ("groups", "claims", "chosen", "made"):
             values[name] = tuple(values.get(name, ()))
         return cls(**{**values, "phase": Phase(values.get("phase", Phase.DRAFT))})
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import insert, update
 
 from gateway.admin.keys import Scope
+from gateway.database.schema import provision_runs
 from gateway.errors import UnavailableError
 from gateway.setup.model import Approval, Part, Phase
 from tests.admin.rooms import Tenants
-from tests.admin.test_authorization import SETUP_LINK, SETUP_LINKS, SUBMITTED, submit_link
+from tests.admin.test_authorization import (
+    SETUP_LINK,
+    SETUP_LINKS,
+    SUBMITTED,
+    submit_link,
+    submitted,
+)
 from tests.admin.test_dispatch import TENANT, problem
 
 if TYPE_CHECKING:
+    from gateway.database.engine import Database
     from gateway.tenants.api import TenantRecord
     from gateway.tenants.document import TenantDocument
     from tests.admin.conftest import Api, Clock
@@ -106,23 +115,55 @@ async def test_an_existing_tenant_is_connected_only_while_nobody_signs_in(api: A
     assert (await problem(await api.call("POST", SETUP_LINKS, json=again)))["code"] == "exists"
 
 
+SIGN_IN_SCOPES = (Scope.SETUP_WRITE, Scope.PROVISION, Scope.TENANTS_READ, Scope.TENANTS_WRITE)
+
+
 async def test_a_link_does_nothing_that_its_maker_may_not(api: Api) -> None:
-    alone = await api.key(Scope.SETUP_WRITE)
-    assert (await api.call("POST", INITECH, json=NEW, key=alone)).status == 403
-    able = await api.key(Scope.SETUP_WRITE, Scope.PROVISION)
+    for missing in SIGN_IN_SCOPES[1:]:
+        short = await api.key(*(s for s in SIGN_IN_SCOPES if s is not missing))
+        refused = await problem(await api.call("POST", INITECH, json=NEW, key=short))
+        assert (refused["code"], refused["scope"]) == ("scope_missing", missing)
+    able = await api.key(*SIGN_IN_SCOPES)
     assert (await api.call("POST", INITECH, json=NEW, key=able)).status == 201
-    bound = await api.key(Scope.SETUP_WRITE, Scope.PROVISION, tenant="initech")
-    refused = await api.call("POST", INITECH, json=NEW, key=bound)
-    assert (await problem(refused))["code"] == "tenant_bound"
+    bound = await api.key(*SIGN_IN_SCOPES, tenant="initech")
+    refused = await problem(await api.call("POST", INITECH, json=NEW, key=bound))
+    assert refused["code"] == "tenant_bound"
     approving = {**NEW, "approval": "none"}
-    refused = await api.call("POST", INITECH, json=approving, key=able)
-    assert (await problem(refused))["scope"] == "setup:approve"
-    may = await api.key(Scope.SETUP_WRITE, Scope.PROVISION, Scope.SETUP_APPROVE)
+    refused = await problem(await api.call("POST", INITECH, json=approving, key=able))
+    assert refused["scope"] == "setup:approve"
+    may = await api.key(*SIGN_IN_SCOPES, Scope.SETUP_APPROVE)
     made = await api.call("POST", INITECH, json=approving, key=may)
     assert made.status == 201
     replaced = f"{INITECH}/{(await made.json())['link']['id']}/replace"
     assert (await api.call("POST", replaced, key=able)).status == 403
     assert (await api.call("POST", replaced, key=may)).status == 201
+
+
+@pytest.mark.parametrize(
+    ("part", "scope"), [("offboarding", Scope.HOOKS), ("maintain", Scope.TENANTS_READ)]
+)
+async def test_who_hands_a_part_on_may_do_what_it_does(
+    api: Api, clock: Clock, part: str, scope: Scope
+) -> None:
+    await api.call("PUT", "/tenants/acme", json=TENANT)
+    body = {"parts": [part], "recipients": ["it@acme.test"]}
+    made = await make(api, body, SETUP_LINKS)
+    needed = {Scope.SETUP_WRITE, Scope.TENANTS_READ, scope}
+    without = await api.key(*(needed - {scope}))
+    replacing = f"{SETUP_LINKS}/{made['link']['id']}/replace"
+    for path, sent in ((SETUP_LINKS, body), (replacing, None)):
+        refused = await problem(await api.call("POST", path, json=sent, key=without))
+        assert (refused["code"], refused["scope"]) == ("scope_missing", scope)
+        assert (await api.call("POST", path, json=sent, key=await api.key(*needed))).status == 201
+
+
+async def test_who_approves_a_link_may_do_what_it_did(api: Api) -> None:
+    await inactive(api)
+    await submit_link(api)
+    approver = await api.key(Scope.SETUP_APPROVE)
+    refused = await problem(await api.call("POST", f"{SETUP_LINK}/approve", key=approver))
+    assert refused["code"] == "scope_missing"
+    assert not is_active(api)
 
 
 async def test_a_revoked_link_is_neither_replaced_nor_approved(api: Api) -> None:
@@ -156,6 +197,62 @@ async def test_approval_switches_the_provider_on_and_completes_the_link(api: Api
     assert is_active(api)
     again = await api.call("POST", f"{SETUP_LINK}/approve")
     assert (await problem(again))["code"] == "conflict"
+
+
+def stored(api: Api) -> Any:
+    tenants = api.services.tenants
+    assert isinstance(tenants, Tenants)
+    return tenants.stored["acme"].document
+
+
+async def test_going_live_leaves_the_people_of_another_provider_alone(api: Api) -> None:
+    await inactive(api)
+    await submit_link(api)
+    live = {**stored(api)["providers"][0], "name": "acme-entra", "active": True}
+    stored(api)["providers"].append(live)
+    groups = stored(api)["allowed_groups"]
+    refused = await problem(await api.call("POST", f"{SETUP_LINK}/approve"))
+    assert refused["code"] == "conflict"
+    assert "acme-entra" in refused["detail"]
+    assert stored(api)["allowed_groups"] == groups
+    assert not is_active(api)
+    assert (await (await api.call("GET", SETUP_LINK)).json())["phase"] == "submitted"
+
+
+async def test_what_was_edited_since_does_not_go_live(api: Api) -> None:
+    await inactive(api)
+    await submit_link(api)
+    stored(api)["providers"][0]["issuer"] = "https://other.okta.com"
+    refused = await problem(await api.call("POST", f"{SETUP_LINK}/approve"))
+    assert refused["code"] == "conflict"
+    assert not is_active(api)
+
+
+@pytest.mark.parametrize("state", ["running", "done", "undoing"])
+async def test_what_another_provisioned_since_does_not_go_live(
+    api: Api, database: Database, clock: Clock, state: str
+) -> None:
+    await inactive(api)
+    await submit_link(api)
+    run = {"id": "of-another", "tenant": "acme", "actor": "setup:of/another", "kind": "apply"}
+    row = {**run, "state": state, "request": "", "started_at": clock()}
+    async with database.write() as connection:
+        await connection.execute(insert(provision_runs).values(row))
+    refused = await problem(await api.call("POST", f"{SETUP_LINK}/approve"))
+    assert refused["code"] == "conflict"
+    assert not is_active(api)
+    async with database.write() as connection:
+        await connection.execute(update(provision_runs).values(state="rolled_back"))
+    assert (await api.call("POST", f"{SETUP_LINK}/approve")).status == 200
+
+
+async def test_what_went_live_is_not_handed_on_again(api: Api) -> None:
+    await inactive(api)
+    await submit_link(api)
+    await api.call("POST", f"{SETUP_LINK}/approve")
+    refused = await problem(await api.call("POST", f"{SETUP_LINK}/replace"))
+    assert (refused["code"], "live" in refused["detail"]) == ("conflict", True)
+    assert (await (await api.call("GET", SETUP_LINK)).json())["state"] == "completed"
 
 
 async def test_what_is_returned_is_neither_approved_nor_forgotten(api: Api) -> None:
@@ -211,11 +308,16 @@ async def test_who_made_the_link_does_not_approve_it_where_another_has_to(api: A
         "recipients": ["it@acme.test"],
         "approval": Approval.OTHER_PERSON,
     }
-    mine = await api.key(Scope.SETUP_WRITE, Scope.PROVISION, Scope.SETUP_APPROVE)
+    mine = await api.key(*SIGN_IN_SCOPES, Scope.SETUP_APPROVE)
     made = await (await api.call("POST", SETUP_LINKS, json=body, key=mine)).json()
     link = await links.get("acme", made["link"]["id"])
     assert link is not None
-    assert await links.decide(link, SUBMITTED) is not None
+    assert await links.decide(link, await submitted(api)) is not None
     approve = f"{SETUP_LINKS}/{link.id}/approve"
+    assert (await problem(await api.call("POST", approve, key=mine)))["code"] == "conflict"
+    # Nor after somebody else had it replaced: it is the same person's link.
+    other = await (await api.call("POST", f"{SETUP_LINKS}/{link.id}/replace")).json()
+    assert other["link"]["created_by"] == made["link"]["created_by"]
+    approve = f"{SETUP_LINKS}/{other['link']['id']}/approve"
     assert (await problem(await api.call("POST", approve, key=mine)))["code"] == "conflict"
     assert (await api.call("POST", approve)).status == 200

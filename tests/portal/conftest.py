@@ -28,6 +28,7 @@ from tests.console.conftest import document
 from tests.database.template import config_with
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from aiohttp import ClientResponse
@@ -55,6 +56,8 @@ class Provisioned(Onboardings):
     """Makes the tenant that it is asked for; refuses an issuer that is called so."""
 
     bodies: list[ProvisionBody] = field(default_factory=list)
+    applied: Callable[[], Awaitable[None]] | None = None
+    """Happens when it is stored, before anybody hears of it."""
 
     async def propose(
         self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool
@@ -92,6 +95,8 @@ class Provisioned(Onboardings):
             str(int(version.etag) + 1 if version else 1),
             "sql",
         )
+        if self.applied is not None:
+            await self.applied()
         return Done("abcdef012345")
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.portal.application import COOKIE, LANDING_BURST, SAVES_BURST
-from gateway.portal.reach import OPERATIONS, OutOfReachError, Reach
+from gateway.portal.reach import OutOfReachError, Reach
 from gateway.portal.views import PAGES
 from gateway.setup.model import IDLE_S, LOCKS, TRIES, NewTenant, Part, Phase, Work
+from gateway.setup.operations import OPERATIONS
 from tests.portal.conftest import ALL_PARTS, EVIL, HOST, IT, Browser, Desk, token_for
 from tests.portal.test_walk import VALUES, choose, connect, result, run_test
 
@@ -66,7 +67,7 @@ async def test_an_ended_link_opens_nothing_and_ends_the_work(desk: Desk, ended: 
     elif ended == "revoked":
         await desk.links.revoke("initech", made.link.id)
     else:
-        await desk.links.replace("initech", made.link.id, by="key:1")
+        await desk.links.replace("initech", made.link.id)
     await browser.page("/setup", status=403)
     assert ended in await desk.browser().page(address(made), status=404)
     assert (await desk.browser().claim(made)).status == 404

@@ -129,6 +129,41 @@ async def test_another_value_has_to_be_tested_again(desk: Desk) -> None:
     assert desk.onboarding.bodies[-1].name is None  # the tenant is the operator's now
 
 
+async def test_nothing_goes_live_while_other_values_are_stored(desk: Desk) -> None:
+    """The operator approves at the moment that the provider in the pool has changed."""
+    browser = await desk.claimed(approval=Approval.REQUIRED)
+    await run_test(desk, browser)
+    await browser.send("/setup/access", "/setup/access/save", who="everyone", confirmed="yes")
+    await browser.send("/setup/review", "/setup/review/finish")
+    link, statuses = await desk.link_of(browser), list[int]()
+
+    async def approve() -> None:
+        answer = await desk.api.call("POST", f"/tenants/initech/setup-links/{link.id}/approve")
+        statuses.append(answer.status)
+
+    desk.onboarding.applied = approve
+    moved(await connect(browser, client_id="0oa2"), "/setup/test?notice=connected")
+    assert statuses == [409]
+    assert not desk.tenants.stored["initech"].document["providers"][0]["active"]
+    assert (await desk.link_of(browser)).work.phase is Phase.SAVED
+
+
+async def test_a_form_that_came_second_changes_no_provider(desk: Desk) -> None:
+    browser = await desk.claimed(approval=Approval.REQUIRED)
+    await run_test(desk, browser)
+    statuses = list[int]()
+
+    async def press_again() -> None:
+        desk.onboarding.applied = None
+        statuses.append((await connect(browser, client_id="0oa3")).status)
+
+    desk.onboarding.applied = press_again
+    assert (await connect(browser, client_id="0oa2")).status == 409
+    assert statuses == [303]
+    link = await desk.link_of(browser)
+    assert (link.work.values["client_id"], link.work.tested_at) == ("0oa3", None)
+
+
 async def test_other_groups_have_to_be_submitted_again(desk: Desk) -> None:
     browser = await desk.claimed(approval=Approval.REQUIRED)
     await run_test(desk, browser)
@@ -173,6 +208,42 @@ async def test_what_people_sign_in_with_is_not_replaced(desk: Desk) -> None:
     refused = await connect(browser)
     assert refused.status == 409
     assert len(desk.onboarding.bodies) == 1
+
+
+@pytest.mark.parametrize("active", [True, False])
+async def test_another_provider_of_the_tenant_is_not_taken_away(desk: Desk, active: bool) -> None:
+    browser = await desk.claimed()
+    await run_test(desk, browser)
+    providers = desk.tenants.stored["initech"].document["providers"]
+    providers.append({**providers[0], "name": "initech-entra", "active": active})
+    assert (await connect(browser, client_id="0oa2")).status == 409
+    assert len(desk.onboarding.bodies) == 1
+
+
+async def test_the_links_own_provider_gives_way_to_another(desk: Desk) -> None:
+    browser = await desk.claimed()
+    await run_test(desk, browser)
+    await choose(browser, "okta/saml")
+    saved = await browser.send(
+        "/setup/connection/values", "/setup/connection/save", metadata_url="https://idp.example/m"
+    )
+    moved(saved, "/setup/test?notice=connected")
+    names = [p["name"] for p in desk.tenants.stored["initech"].document["providers"]]
+    assert names == ["initech-saml"]
+
+
+@pytest.mark.parametrize("chosen_again", [True, False])
+async def test_a_tenant_that_was_taken_away_is_not_made_again(
+    desk: Desk, chosen_again: bool
+) -> None:
+    browser = await desk.claimed()
+    await run_test(desk, browser)
+    if chosen_again:
+        await choose(browser, "okta/saml")
+        await choose(browser)
+    del desk.tenants.stored["initech"]
+    assert (await connect(browser)).status == 409
+    assert "initech" not in desk.tenants.stored
 
 
 async def test_what_is_live_is_changed_by_no_form(desk: Desk) -> None:

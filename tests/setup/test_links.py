@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from gateway.database.schema import setup_links
+from gateway.database.tenant_deletion import forget_tenant
 from gateway.setup.links import Claimed, NewLink, Refusal, SetupLinks, edited
 from gateway.setup.model import (
     IDLE_S,
@@ -183,7 +184,7 @@ async def test_what_ends_a_link_ends_its_browsers_work(
     if ended == "revoke":
         await links.revoke("initech", made.link.id)
     elif ended == "replace":
-        assert await links.replace("initech", made.link.id, by="key:1") is not None
+        assert await links.replace("initech", made.link.id) is not None
     elif ended == "expire":
         clock.now += REQUEST.lifetime_s
     else:
@@ -253,3 +254,17 @@ def test_what_is_edited_has_to_be_tested_again() -> None:
 def test_work_of_another_release_is_read() -> None:
     assert Work.of_json({**Work().as_json(), "unknown": 1}) == Work()
     assert Work.of_json({}) == Work()
+
+
+async def test_links_end_with_their_tenant(links: SetupLinks, database: Database) -> None:
+    made = await links.create("initech", REQUEST, by="key:1")
+    kept = await links.create("globex", REQUEST, by="key:1")
+    browser = await claimed(links, made)
+    async with database.write() as connection:
+        await forget_tenant(connection, "initech", version=1, at=1.0)
+    cookie = browser.cookie.reveal()
+    assert await links.visit(cookie) is None
+    assert await links.save(browser.link, Work(), cookie=cookie) is None
+    assert await links.decide(browser.link, Work()) is None
+    assert await claim(links, made) is Refusal.DEAD
+    assert isinstance(await claim(links, kept), Claimed)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.admin.keys import Scope
 from gateway.admin.listing import list_page
+from gateway.admin.permissions import PERMISSIONS
 from gateway.admin.problem import Code, Problem
 from gateway.admin.route import Answer, Call, PageQuery, Route
 from gateway.admin.routes.setup_link_models import (
@@ -24,15 +25,17 @@ from gateway.setup.go_live import NOT_SUBMITTED, GoLive
 from gateway.setup.model import (
     ENDED,
     Approval,
+    LinkState,
     NewTenant,
     Part,
     Phase,
     Request,
 )
+from gateway.setup.operations import OPERATIONS
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gateway.setup.links import NewLink, SetupLinks
     from gateway.setup.model import SetupLink
@@ -62,6 +65,7 @@ class SetupLinkRoutes:
                 "all tenants",
                 extra={"scope": str(Scope.SETUP_APPROVE)},
             )
+        _expect_scopes(call, body.parts)
         if Part.SIGN_IN in body.parts:
             await self._expect_connectable(call, tenant, body)
         elif await self.tenants.get(tenant) is None:
@@ -79,13 +83,6 @@ class SetupLinkRoutes:
         return self._made(call, await self.links.create(tenant, request, by=call.actor))
 
     async def _expect_connectable(self, call: Call, tenant: str, body: SetupLinkBody) -> None:
-        """What is connected with the link is what the link's maker may connect."""
-        if not call.key.may(Scope.PROVISION):
-            raise Problem(
-                Code.SCOPE_MISSING,
-                f"sign_in: this needs {Scope.PROVISION} too",
-                extra={"scope": str(Scope.PROVISION)},
-            )
         record = await self.tenants.get(tenant)
         if record is None:
             if body.tenant is None:
@@ -130,16 +127,18 @@ class SetupLinkRoutes:
         link = await self._find(call)
         if link.request.approval is Approval.NONE and not _approves(call):
             raise Problem(Code.SCOPE_MISSING, extra={"scope": str(Scope.SETUP_APPROVE)})
-        if Part.SIGN_IN in link.request.parts and not call.key.may(Scope.PROVISION):
-            raise Problem(Code.SCOPE_MISSING, extra={"scope": str(Scope.PROVISION)})
-        made = await self.links.replace(link.tenant, link.id, by=call.actor)
+        _expect_scopes(call, link.request.parts)
+        if link.stored_state is LinkState.COMPLETED:
+            raise Problem(Code.CONFLICT, "what the link was for is live: make a new one")
+        made = await self.links.replace(link.tenant, link.id)
         if made is None:
-            raise Problem(Code.CONFLICT, "the link is over: make a new one")
+            raise Problem(Code.CONFLICT, "the link is over, or live: make a new one")
         call.note.before = {"id": link.id}
         return self._made(call, made)
 
     async def approve(self, call: Call) -> Answer:
         link = await self._submitted(call)
+        _expect_scopes(call, link.request.parts)
         if link.request.approval is Approval.OTHER_PERSON and link.created_by == call.actor:
             raise Problem(Code.CONFLICT, "who made the link does not approve it")
         done = await GoLive(self.links, self.tenants).go_live(link)
@@ -296,6 +295,18 @@ class SetupLinkRoutes:
 
 def _approves(call: Call) -> bool:
     return call.key.tenant is None and call.key.may(Scope.SETUP_APPROVE)
+
+
+def _expect_scopes(call: Call, parts: Iterable[Part]) -> None:
+    """Nobody hands on by a link what they may not do themselves."""
+    for part in sorted(parts):
+        for scope in sorted({PERMISSIONS[operation][0] for operation in OPERATIONS[part]}):
+            if not call.key.may(scope):
+                raise Problem(
+                    Code.SCOPE_MISSING,
+                    f"{part}: this needs {scope} too",
+                    extra={"scope": str(scope)},
+                )
 
 
 def _new_tenant(body: SetupLinkBody) -> NewTenant | None:

@@ -5,14 +5,17 @@ provider.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.core.model import DEFAULT_POOL
+from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.portal.guides import NAMES, guide_of
 from gateway.portal.texts import FIELD_PROBLEMS
 from gateway.portal.values import read_values
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
+from gateway.provisioning.desired import derived_name
+from gateway.setup.go_live import entry_digest
 from gateway.setup.links import edited
 from gateway.setup.model import Part, Protocol, SetupProvider
 
@@ -91,7 +94,9 @@ def _form(
 
 
 async def save_values(visit: Visit) -> Shown | Moved | Failed:
-    """The provider is made inactive: nobody signs in with it before somebody goes live."""
+    """The provider is made inactive: nobody signs in with it before somebody goes live. The test of
+    the one before is void first: while this one is made, nothing goes live.
+    """
     guide, work = _guide(visit), visit.link.work
     if guide is None:
         return CHOOSE_FIRST
@@ -104,9 +109,12 @@ async def save_values(visit: Visit) -> Shown | Moved | Failed:
     )
     if read.problems:
         return _form(visit, guide, read.shown, read.problems)
-    operation = await _operation(visit)
+    operation = await _operation(visit, ProviderKind(read.provider["kind"]))
     if isinstance(operation, Failed):
         return operation
+    marked = await visit.rooms.links.save(visit.link, edited(work), cookie=visit.cookie)
+    if marked is None:
+        return Failed(409, "changed")
     answer = await visit.reach.ask(
         operation, body=_request(visit, operation, {**read.provider, "active": False})
     )
@@ -115,23 +123,36 @@ async def save_values(visit: Visit) -> Shown | Moved | Failed:
             return Failed(503, "unavailable")
         return _form(visit, guide, read.shown, refused=_reasons(answer))
     name = str(answer.document["providers"][0])
-    saved = await visit.save(
-        edited(work, name=name, values=dict(read.shown)),
+    record = await visit.rooms.tenants.get(visit.link.tenant)
+    stored = {
+        "name": name,
+        "values": dict(read.shown),
+        "made": tuple(dict.fromkeys((*work.made, name))),
+        "run": str(answer.document["run"]),
+        "entry": entry_digest(record.document, name) if record is not None else "",
+    }
+    saved = await replace(visit, link=marked).save(
+        edited(marked.work, **stored),
         "setup.connection.saved",
         {"provider": name, **read.shown},
     )
     return saved if isinstance(saved, Failed) else Moved(f"{PREFIX}/test", "connected")
 
 
-async def _operation(visit: Visit) -> str | Failed:
-    """Only what nobody signs in with is made or changed."""
+async def _operation(visit: Visit, kind: ProviderKind) -> str | Failed:
+    """Only what nobody signs in with is made or changed, and no provider of others is taken away.
+    A tenant is made once: where it is gone, an operator took it away.
+    """
+    link = visit.link
     found = await visit.reach.ask("get_tenant")
     if found.status == 404:
-        return "provision" if visit.link.request.new_tenant else Failed(409, "occupied")
+        makes = link.request.new_tenant is not None and not link.work.made
+        return "provision" if makes else Failed(409, "occupied")
     if not found.ok:
         return Failed(503, "unavailable")
-    providers = found.document["tenant"]["providers"]
-    return Failed(409, "occupied") if any(p["active"] for p in providers) else "reprovision"
+    ours = {*link.work.made, derived_name(link.tenant, kind, set())}
+    free = all(p["name"] in ours and not p["active"] for p in found.document["tenant"]["providers"])
+    return "reprovision" if free else Failed(409, "occupied")
 
 
 def _request(visit: Visit, operation: str, provider: dict[str, Any]) -> dict[str, Any]:

@@ -66,8 +66,8 @@ async def choose_provider(visit: Visit) -> Moved | Failed:
         return Failed(400, "bad_form")
     work = visit.link.work
     if (work.provider, work.protocol) != (provider, protocol):
-        # Another provider: nothing of the one before is kept.
-        chosen = Work(provider=provider, protocol=protocol, returned=work.returned)
+        # Another provider: nothing of the one before is kept but its name, to take it away.
+        chosen = Work(provider=provider, protocol=protocol, returned=work.returned, made=work.made)
         what = {"provider": provider, "protocol": protocol}
         saved = await visit.save(chosen, "setup.provider.chosen", what)
         if isinstance(saved, Failed):
