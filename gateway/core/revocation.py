@@ -72,6 +72,10 @@ class RevocationRequest:
     """
     standing: str = ""
     """Of a lift: the id of what a provider said, which imposes nothing (yet)."""
+    follows: str = ""
+    """By a further name of somebody: the id of the block or overlay because of which this stands
+    too. Of a lift: only what stands because of nothing that is in force is lifted.
+    """
 
     def __post_init__(self) -> None:
         if self.group_overlay is not None:

@@ -9,8 +9,11 @@ Rules:
   somebody is not.
 - First what was asked for is on record, then the tenant's pools are read. A move reads the record
   after it has begun: one of the two sees the other.
-- What stands by a further name has a source of its own (``moved:okta``), which says whose it is:
-  whoever lifts one name lifts the others with it, and nothing that somebody else has imposed.
+- What stands by a further name has a source of its own (``moved:okta``) and says because of which
+  blocks it stands. It is lifted when the last of them is, whatever Cognito still knows, and by
+  nothing that is said of somebody else.
+- Whoever lifts it by that name lifts what it follows; of an address of several people, only what
+  stands by the address.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from gateway.core.canonical import id_spellings
 from gateway.core.model import SAME_SUBJECT_IN_EVERY_POOL, ProviderKind
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.errors import UnavailableError
-from gateway.revocation.api import MOVED, OPERATORS, moved_source
+from gateway.revocation.api import MOVED, OPERATORS, RevocationRecord, moved_source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -33,11 +36,10 @@ if TYPE_CHECKING:
     from gateway.core.model import Provider
     from gateway.core.revocation import RevocationStatus
     from gateway.core.tenants import TenantTable
-    from gateway.revocation.api import RevocationRecord, Standing
+    from gateway.revocation.api import Standing
     from gateway.revocation.service import StoreRevoker
 
-_HOPS: Final = 2
-"""From a ``sub`` to the subject, and from there to the ``sub`` in every other pool."""
+_FOLLOWED_LIFTED: Final = "what it followed was lifted"
 
 
 class TenantPools(Protocol):
@@ -47,6 +49,13 @@ class TenantPools(Protocol):
         """Names of the user pools that the tenant is in, was in, or is being moved into. Raises
         ``UnavailableError``.
         """
+
+
+class RecordAcrossPools(RevocationRecord, Protocol):
+    """The record, as far as it knows what stands because of what."""
+
+    async def orphans(self, tenant: str) -> Sequence[Standing]:
+        """What stands by a further name, because of nothing that is in force any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +75,6 @@ class PersonNames:
         found = await self._all(tenant, who)
         # A subject names the person in every pool: no second ``sub`` is needed beside it.
         return tuple(name for name in found if name.user is None and name.provider is not None)
-
-    async def to_lift(self, tenant: str, who: Who) -> tuple[Who, ...]:
-        """Every name by which ``to_revoke`` may have led to ``who``, those that it led to, and the
-        person's names that lead there too.
-        """
-        if who.user is None and who.idp_subject is None and who.email is None:
-            return ()
-        names: dict[Who, None] = {}
-        look_at = [who]
-        for _ in range(_HOPS):
-            found = [name for each in look_at for name in await self._all(tenant, each)]
-            look_at = [name for name in found if name.provider is not None and name not in names]
-            names |= dict.fromkeys(found)
-        names.pop(who, None)
-        return tuple(names)
 
     def _may_differ(self, tenant: str, who: Who) -> bool:
         """Whether another pool may know the person by another subject than this."""
@@ -157,40 +151,62 @@ class RevokerAcrossPools:
     """Implements ``sessions.api.Revoker``."""
 
     revoker: StoreRevoker
-    record: RevocationRecord
+    record: RecordAcrossPools
     names: PersonNames
     carried: set[str] = field(default_factory=set)
     """Ids of what stands by every name already, as far as this process knows."""
 
     async def revoke(self, request: RevocationRequest) -> RevocationStatus:
         status = await self.revoker.revoke(request)
-        for who in await self.names.to_revoke(request.tenant, request.who):
-            await self.revoker.revoke(_of_further_name(request, who))
+        names = await self.names.to_revoke(request.tenant, request.who)
+        if not names:
+            return status
+        imposed = request.kind is RevocationKind.BLOCK or request.group_overlay is not None
+        mine = [s.id for s in await self._standing(request) if s.source == request.source]
+        further = replace(
+            request, source=moved_source(request.source), by_hand=False, follows="".join(mine[:1])
+        )
+        if imposed and not mine:
+            # Lifted in the meantime: what was there ends, and nothing stands.
+            further = replace(further, kind=RevocationKind.END_SESSIONS, group_overlay=None)
+        for who in names:
+            # The application is told of a person once.
+            await self.revoker.revoke(replace(further, who=who))
+        await self._lift_orphans(request.tenant)
         return status
 
     async def lift(self, request: RevocationRequest) -> RevocationStatus:
-        names = () if request.standing else await self.names.to_lift(request.tenant, request.who)
-        if not names:
+        if request.standing or len(await self.names.pools.pools_of(request.tenant)) < 2:
             return await self.revoker.lift(request)
-        led_to = {s.source for s in await self._standing(request) if _may_lift(request, s)}
+        followed = {
+            one for s in await self._standing(request) if _may_lift(request, s) for one in s.follows
+        }
         status = await self.revoker.lift(request)
-        others = [replace(request, who=who, by_hand=False) for who in names]
-        for other in others:
-            for standing in await self._standing(other):
-                if moved_source(standing.source) in led_to:
-                    # By a name that followed: the person is meant, and so is what it followed.
-                    await self.revoker.lift(replace(other, source=standing.source))
-        everywhere = [(each, await self._standing(each)) for each in (request, *others)]
-        stays = {moved_source(s.source) for _, found in everywhere for s in found}
-        for each, found in everywhere:
-            for standing in found:
-                if (
-                    standing.source.startswith(MOVED)
-                    and standing.source not in stays
-                    and _may_lift(request, standing)
-                ):
-                    await self.revoker.lift(replace(each, source=standing.source, by_hand=False))
+        if followed:
+            # By a name that followed: the person is meant, and so is what it followed.
+            standing = await self.record.standing(request.tenant)
+            origins = [each for each in standing if each.id in followed]
+            if request.who.email is None or not _are_several(origins, standing):
+                for each in origins:
+                    await self.revoker.lift(
+                        replace(request, who=each.who, source=each.source, by_hand=False)
+                    )
+        await self._lift_orphans(request.tenant)
         return status
+
+    async def _lift_orphans(self, tenant: str) -> None:
+        for orphan in await self.record.orphans(tenant):
+            await self.revoker.lift(
+                RevocationRequest(
+                    tenant,
+                    orphan.who,
+                    RevocationKind.BLOCK if orphan.group is None else RevocationKind.END_SESSIONS,
+                    _FOLLOWED_LIFTED,
+                    orphan.source,
+                    group_overlay=orphan.group,
+                    follows=orphan.follows[0],
+                )
+            )
 
     async def exempt(self, request: RevocationRequest) -> bool:
         return await self.revoker.exempt(request)
@@ -222,16 +238,20 @@ class RevokerAcrossPools:
                     standing.reason,
                     moved_source(standing.source),
                     group_overlay=standing.group,
+                    follows=standing.id,
                 )
-                if any(s.source == request.source for s in await self._standing(request)):
+                there = [s for s in await self._standing(request) if s.source == request.source]
+                if any(standing.id in each.follows for each in there):
                     continue
                 if standing.group is None or moved:
                     await self.revoker.revoke(request)
                 else:
-                    await self.revoker.stand_for(standing, request)
+                    last = max((standing, *there), key=lambda each: each.watermark)
+                    await self.revoker.stand_for(last, request)
                 carried += 1
             if moved:
                 self.carried.add(standing.id)
+        await self._lift_orphans(tenant)
         return carried
 
     async def _standing(self, request: RevocationRequest) -> list[Standing]:
@@ -242,9 +262,13 @@ class RevokerAcrossPools:
         return [s for s in found if s.group == request.group_overlay]
 
 
-def _of_further_name(request: RevocationRequest, who: Who) -> RevocationRequest:
-    """The application is told of a person once."""
-    return replace(request, who=who, source=moved_source(request.source), by_hand=False)
+def _are_several(origins: Sequence[Standing], standing: Sequence[Standing]) -> bool:
+    """Whether these are about more than one subject, as far as the record knows."""
+    subjects: set[str] = set()
+    for origin in origins:
+        names = [origin, *(each for each in standing if origin.id in each.follows)]
+        subjects |= {each.who.idp_subject or "" for each in names} - {""} or {origin.id}
+    return len(subjects) > 1
 
 
 def _may_lift(request: RevocationRequest, standing: Standing) -> bool:

@@ -89,6 +89,10 @@ class Standing:
     """
     exempt: int = 0
     """Of an overlay of everybody: how many people were added to a group of this name since."""
+    follows: tuple[str, ...] = ()
+    """Of what stands by a further name of somebody: ids of the blocks or overlays because of
+    which it stands.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,15 @@ from gateway.database.schema import (
     revocations,
 )
 from gateway.errors import ConfigError
-from gateway.revocation.api import OPERATORS, Closed, Exemption, Lifted, Recorded, Standing
+from gateway.revocation.api import (
+    MOVED,
+    OPERATORS,
+    Closed,
+    Exemption,
+    Lifted,
+    Recorded,
+    Standing,
+)
 from gateway.revocation.blocks import BlockView
 
 if TYPE_CHECKING:
@@ -39,6 +47,8 @@ if TYPE_CHECKING:
     from gateway.database.crypt import Crypt
     from gateway.database.engine import Database
 
+_FOLLOWS = "follows"
+"""Beside the fields of ``Who``, sealed with them."""
 _EVERYBODYS = (
     overlays.c.everybody == 1,
     overlays.c.lifted_at.is_(None),
@@ -275,6 +285,25 @@ class SqlRevocations:
             )
         return [replace(standing, exempt=exempt.get(standing.id, 0)) for standing in found]
 
+    async def orphans(self, tenant: str) -> Sequence[Standing]:
+        """See ``across_pools.RecordAcrossPools``. One that does not open is left out, and logged:
+        it stands.
+        """
+        found: list[Standing] = []
+        async with self._database.read() as connection:
+            for table in (blocks, overlays):
+                query = select(table).where(
+                    table.c.tenant == tenant,
+                    table.c.lifted_at.is_(None),
+                    table.c.source.startswith(MOVED),
+                )
+                for row in (await connection.execute(query)).mappings().all():
+                    try:
+                        found.append(_standing(table, row, self._database.crypt))
+                    except ConfigError as error:
+                        fault("block_does_not_open", error, tenant=tenant, id=row["id"])
+            return await _orphans(connection, found)
+
     async def is_taken_from_everybody(self, tenant: str, group: str, *, source: str) -> bool:
         query = (
             select(overlays.c.id)
@@ -302,7 +331,7 @@ class SqlRevocations:
             )
         return [
             Exemption(
-                _who(row, "overlay_exemptions", self._database.crypt),
+                _who(row, "overlay_exemptions", self._database.crypt)[0],
                 row["group_name"],
                 int(row["watermark_us"]),
             )
@@ -471,12 +500,14 @@ class SqlChange:
         return [*found, table.c.group_name == request.group_overlay] if table is overlays else found
 
     async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> bool:
-        stands = await self._connection.execute(
-            select(blocks.c.id)
-            .where(*self._mine(blocks, request), blocks.c.source == request.source)
-            .limit(1)
+        this = (*self._mine(blocks, request), blocks.c.source == request.source)
+        stands = (
+            (await self._connection.execute(select(blocks).where(*this).limit(1)))
+            .mappings()
+            .first()
         )
-        if stands.first() is not None:
+        if stands is not None:
+            await self._follow(blocks, stands, request)
             return False
         row = secrets.token_hex(16)
         await self._connection.execute(
@@ -484,7 +515,7 @@ class SqlChange:
                 id=row,
                 tenant=self._tenant,
                 alias=self._aliases[0],
-                who=self._who("blocks", row, request.who),
+                who=self._who("blocks", row, request.who, request.follows),
                 source=request.source,
                 reason=request.reason[:400],
                 watermark_us=watermark,
@@ -524,17 +555,21 @@ class SqlChange:
         known = (
             (
                 await self._connection.execute(
-                    update(overlays).where(*mine).values(removed).returning(overlays.c.id)
+                    update(overlays).where(*mine).values(removed).returning(overlays)
                 )
             )
-            .scalars()
+            .mappings()
             .all()
         )
         if known:
             # Whoever was added before this removal lost the group with it.
             await self._connection.execute(
-                delete(overlay_exemptions).where(overlay_exemptions.c.overlay.in_(known))
+                delete(overlay_exemptions).where(
+                    overlay_exemptions.c.overlay.in_([one["id"] for one in known])
+                )
             )
+            for one in known:
+                await self._follow(overlays, one, request)
             return
         row = secrets.token_hex(16)
         await self._connection.execute(
@@ -542,7 +577,7 @@ class SqlChange:
                 id=row,
                 tenant=self._tenant,
                 alias=self._aliases[0],
-                who=self._who("overlays", row, request.who),
+                who=self._who("overlays", row, request.who, request.follows),
                 group_name=request.group_overlay,
                 source=request.source,
                 everybody=int(_is_everybody(request.who)),
@@ -651,6 +686,12 @@ class SqlChange:
         table = blocks if request.group_overlay is None else overlays
         mine = self._mine(table, request)
         by = [] if request.source in OPERATORS else [table.c.source == request.source]
+        if request.follows:
+            query = select(table).where(*mine, *by)
+            rows = (await self._connection.execute(query)).mappings().all()
+            found = [_standing(table, row, self._crypt) for row in rows]
+            orphans = await _orphans(self._connection, found)
+            by = [table.c.id.in_([orphan.id for orphan in orphans])]
         ended = (
             (
                 await self._connection.execute(
@@ -740,8 +781,18 @@ class SqlChange:
             )
         )
 
-    def _who(self, table: str, row: str, who: Who) -> str:
-        return self._crypt.seal(json.dumps(asdict(who)), table=table, row=row, column="who")
+    async def _follow(self, table: Table, row: RowMapping, request: RevocationRequest) -> None:
+        """It stands because of one more."""
+        if not request.follows:
+            return
+        known = _standing(table, row, self._crypt)
+        kept = await _in_force(self._connection, known.follows)
+        who = self._who(table.name, known.id, known.who, *sorted({*kept, request.follows}))
+        await self._connection.execute(update(table).where(table.c.id == known.id).values(who=who))
+
+    def _who(self, table: str, row: str, who: Who, *follows: str) -> str:
+        document = {**asdict(who), _FOLLOWS: [one for one in follows if one]}
+        return self._crypt.seal(json.dumps(document), table=table, row=row, column="who")
 
 
 def _people(row: RowMapping, crypt: Crypt) -> Sequence[Person]:
@@ -799,6 +850,25 @@ async def _exempt(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, 
     return found
 
 
+async def _in_force(connection: AsyncConnection, ids: Collection[str]) -> set[str]:
+    """Those of these ids of blocks and overlays."""
+    found: set[str] = set()
+    wanted = sorted(ids)
+    for start in range(0, len(wanted), 500):
+        for table in (blocks, overlays):
+            query = select(table.c.id).where(
+                table.c.id.in_(wanted[start : start + 500]), table.c.lifted_at.is_(None)
+            )
+            found |= set((await connection.execute(query)).scalars())
+    return found
+
+
+async def _orphans(connection: AsyncConnection, found: Sequence[Standing]) -> list[Standing]:
+    """Those that stood because of others, none of which is in force any more."""
+    in_force = await _in_force(connection, {one for standing in found for one in standing.follows})
+    return [each for each in found if each.follows and in_force.isdisjoint(each.follows)]
+
+
 def _is_everybody(who: Who) -> bool:
     return who.group is not None
 
@@ -807,14 +877,15 @@ def _group_digest(group_id: str) -> str:
     return hashlib.sha256(group_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _who(row: RowMapping, table: str, crypt: Crypt) -> Who:
-    return Who(
-        **json.loads(crypt.open(row["who"], table=table, row=row["id"], column="who").reveal())
-    )
+def _who(row: RowMapping, table: str, crypt: Crypt) -> tuple[Who, tuple[str, ...]]:
+    """And what it follows."""
+    document = json.loads(crypt.open(row["who"], table=table, row=row["id"], column="who").reveal())
+    follows = tuple(document.pop(_FOLLOWS, ()))
+    return Who(**document), follows
 
 
 def _standing(table: Table, row: RowMapping, crypt: Crypt) -> Standing:
-    who = _who(row, table.name, crypt)
+    who, follows = _who(row, table.name, crypt)
     if table is blocks:
         return Standing(
             row["id"],
@@ -824,6 +895,7 @@ def _standing(table: Table, row: RowMapping, crypt: Crypt) -> Standing:
             row["reason"],
             row["created_at"],
             int(row["watermark_us"]),
+            follows=follows,
         )
     return Standing(
         row["id"],
@@ -835,6 +907,7 @@ def _standing(table: Table, row: RowMapping, crypt: Crypt) -> Standing:
         int(row["removed_us"]),
         row["group_name"],
         row["cleared_at"] is not None,
+        follows=follows,
     )
 
 

@@ -373,7 +373,7 @@ class StoreRevoker:
                 line.lifted += line.earlier.lifted or 0
                 line.users_to_enable += line.earlier.users_to_enable
             line.to_tell = bool(lifted.count) and request.by_hand
-            if request.standing:
+            if request.standing or (request.follows and not lifted.count):
                 where = replace(where, marks=(), overlays=(), fields=())
             if request.group_overlay is not None:
                 where = replace(

@@ -204,9 +204,11 @@ async def test_a_lift_of_one_name_lifts_all_and_nothing_of_anybody_else(
 async def test_by_the_name_that_followed_an_operator_lifts_what_it_followed(
     revoker: RevokerAcrossPools,
 ) -> None:
+    await revoker.revoke(block(Who(user="bob-a"), source="okta"))
+    others = await standing(revoker)
     await revoker.revoke(block(Who(user="alice-a"), source="okta"))
     await revoker.lift(block(Who(idp_subject="00u1", provider=OKTA), source="admin"))
-    assert await standing(revoker) == set()
+    assert await standing(revoker) == others
     assert await revoker.carry("acme", moved=True) == 0
 
 
@@ -222,6 +224,87 @@ async def test_two_blocks_of_one_source_share_a_further_name_until_the_last_is_l
     }
     await revoker.lift(block(Who(user="alice-b")))
     assert await standing(revoker) == set()
+
+
+@pytest.mark.parametrize("group", [None, "editors"])
+async def test_a_further_name_stands_as_long_as_what_it_follows_whatever_cognito_knows(
+    revoker: RevokerAcrossPools, pools: Pools, group: str | None
+) -> None:
+    by_sub = block(Who(user="alice-a"), source="admin", group=group)
+    await revoker.revoke(by_sub)
+    await revoker.revoke(block(Who(email="alice@acme.test"), source="admin"))
+    kept = ("moved:admin", Who(idp_subject="00u1", provider=OKTA))
+    del pools.default.by_name[f"{OKTA}_00u1"]
+    await revoker.lift(block(Who(email="alice@acme.test"), source="admin"))
+    assert await standing(revoker) == {("admin", Who(user="alice-a")), kept}
+    pools.default.refuses = pools.second.refuses = True
+    await revoker.lift(by_sub)
+    assert await standing(revoker) == set()
+
+
+async def test_an_address_of_two_people_is_lifted_without_what_keeps_out_either(
+    revoker: RevokerAcrossPools, pools: Pools
+) -> None:
+    for pool, at in ((pools.default, "a"), (pools.second, "b")):
+        pool.by_name[f"{SAML}_d{at}"] = user(
+            f"dave-{at}", (SAML, f"d{at}"), email="carol@acme.test"
+        )
+    carol, dave = block(Who(user="carol-a")), block(Who(user="dave-a"))
+    for each in (carol, dave):
+        await revoker.revoke(each)
+    address = Who(email="carol@acme.test", provider=SAML)
+    before = await standing(revoker)
+    await revoker.lift(replace(carol, who=address, source="admin"))
+    assert await standing(revoker) == before - {("moved:okta", address)}
+    for each in (carol, dave):
+        await revoker.lift(each)
+    assert await standing(revoker) == set()
+
+
+@pytest.mark.parametrize("who", [Who(user="carol-a"), Who(idp_subject="na", provider=SAML)])
+async def test_an_address_of_one_person_lifts_what_keeps_them_out(
+    revoker: RevokerAcrossPools, who: Who
+) -> None:
+    for each in {who, Who(user="carol-a")}:
+        await revoker.revoke(block(each))
+    await revoker.lift(block(Who(email="carol@acme.test", provider=SAML), source="admin"))
+    assert await standing(revoker) == set()
+
+
+async def test_what_is_lifted_while_its_further_names_are_looked_up_leaves_nothing(
+    revoker: RevokerAcrossPools, pools: Pools
+) -> None:
+    async def pools_of(_tenant: str) -> tuple[str, ...]:
+        await revoker.revoker.lift(block(Who(user="alice-a")))
+        return pools.of_tenant
+
+    pools.pools_of = pools_of  # type: ignore[method-assign, assignment]  # somebody lifts it at that moment
+    await revoker.revoke(block(Who(user="alice-a")))
+    assert await standing(revoker) == set()
+
+
+@pytest.mark.parametrize("group", [None, "editors"])
+async def test_what_another_block_has_begun_to_need_is_not_lifted_as_left_over(
+    revoker: RevokerAcrossPools, group: str | None
+) -> None:
+    first, second = (block(Who(user=f"alice-{at}"), group=group) for at in "ab")
+    await revoker.revoke(first)
+    await revoker.revoker.lift(first)
+    stale = await revoker.record.orphans("acme")
+    await revoker.revoker.revoke(second)
+    (origin,) = [s for s in await revoker.record.standing("acme") if s.who == second.who]
+    subject = Who(idp_subject="00u1", provider=OKTA)
+    further = replace(second, who=subject, source="moved:okta", follows=origin.id)
+    await revoker.revoker.revoke(further)
+    (orphan,) = stale
+    late = await revoker.revoker.lift(replace(further, follows=orphan.follows[0]))
+    assert late.lifted == 0
+    assert ("moved:okta", subject) in await standing(revoker)
+    marks = revoker.revoker.revocation_keys(further)
+    stands = revoker.revoker._watermarks.stands(
+        "acme", marks if group is None else replace(marks, marks=())
+    )
+    assert await stands, "in the store, too"
 
 
 async def test_what_stood_before_the_move_is_carried_once_and_a_taken_group_ends_no_session(
