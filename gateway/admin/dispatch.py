@@ -131,13 +131,14 @@ OF_OTHERS = {
     Code.TAKEN: "a name in it is already in use",
     Code.UNAVAILABLE: "it may be stored already: look, and try again",
 }
-"""What a bound key hears where the words for operators may name another tenant: who holds a name,
-what keeps a change from being obeyed.
+"""What a bound key and the holder of a setup link hear where the words for operators may name
+another tenant: who holds a name, what keeps a change from being obeyed.
 """
 
 
 def _told_to(key: AdminKey | None, problem: Problem) -> Problem:
-    if key is None or key.tenant is None or problem.code not in OF_OTHERS:
+    of_one_tenant = key is not None and (key.tenant is not None or key.setup)
+    if not of_one_tenant or problem.code not in OF_OTHERS:
         return problem
     return Problem(
         problem.code, OF_OTHERS[problem.code], extra=problem.extra, headers=problem.headers

@@ -46,6 +46,10 @@ PROBLEMS: Final[Mapping[str, str]] = {
     "read_only": N_("You are live: nothing is changed by this link any more."),
     "occupied": N_("People sign in with another identity provider already."),
     "incomplete": N_("Some steps are missing. The task list says which."),
+    "secret_is_new": N_(
+        "A secret was made within the last day, and another one would end the one before it, which "
+        "your identity provider may still send. Try again tomorrow."
+    ),
     "unavailable": N_("A part of the service is unavailable. Try again in a minute."),
     "internal": N_("Something went wrong on our side. Try again in a minute."),
 }

@@ -6,7 +6,8 @@ Rules:
 - Where people sign in with another provider already, nothing is switched on: the groups are theirs.
 - A provider that was provisioned or edited after its values were saved is not what was tested.
 - The link is completed first, so that nobody changes afterwards what was tested; where the
-  provider cannot be switched on, it is as before.
+  provider cannot be switched on, it is as before. A process that ended in between left it
+  completed: going live again goes on, while the tenant is at the version that it was.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
 
     from gateway.setup.links import SetupLinks
     from gateway.setup.model import SetupLink
-    from gateway.tenants.api import TenantRecords
+    from gateway.tenants.api import TenantRecord, TenantRecords
 
 CHANGED = Rejected("conflict", "the link was changed at the same moment: look at it again")
 NOT_TESTED = Rejected("conflict", "not every step was done: the link's tasks say which is missing")
 EDITED = Rejected(
     "conflict",
     "the provider was changed after its values were saved: save and test the connection again",
+)
+DONE_BEFORE = Rejected(
+    "conflict", "it went live already, and the tenant was changed since: change the tenant itself"
 )
 NOT_SUBMITTED = Rejected("conflict", "nothing was submitted with this link")
 _NOT_TESTED_WITH: Final = frozenset({"active", "hidden", "hooks", "label", "secret_expires"})
@@ -62,13 +66,23 @@ class GoLive:
 
     async def go_live(self, link: SetupLink) -> SetupLink | Rejected:
         """Raises ``UnavailableError``: whether it is live is not known then."""
-        if not link.ready or link.work.phase not in {Phase.TESTED, Phase.SUBMITTED}:
+        if not link.ready or link.work.phase not in {Phase.TESTED, Phase.SUBMITTED, Phase.LIVE}:
             return NOT_TESTED
-        done = await self.links.decide(link, replace(link.work, phase=Phase.LIVE))
+        record = await self.tenants.get(link.tenant)
+        if record is None:
+            return Rejected("not_found", f"there is no tenant {link.tenant} any more")
+        if link.work.phase is Phase.LIVE:
+            # Only where it ended half way: what was changed since, an operator may have ended.
+            if link.work.basis != record.etag:
+                return DONE_BEFORE
+            return await self._switch_on(link, record) or link
+        done = await self.links.decide(
+            link, replace(link.work, phase=Phase.LIVE, basis=record.etag)
+        )
         if done is None:
             return CHANGED
         try:
-            rejected = await self._switch_on(link)
+            rejected = await self._switch_on(link, record)
         except GatewayError:
             await self.links.reopen(done, link.work)
             raise
@@ -77,10 +91,7 @@ class GoLive:
             return rejected
         return done
 
-    async def _switch_on(self, link: SetupLink) -> Rejected | None:
-        record = await self.tenants.get(link.tenant)
-        if record is None:
-            return Rejected("not_found", f"there is no tenant {link.tenant} any more")
+    async def _switch_on(self, link: SetupLink, record: TenantRecord) -> Rejected | None:
         document = deepcopy(dict(record.document))
         found = [p for p in document["providers"] if p["name"] == link.work.name]
         if not found:

@@ -106,7 +106,8 @@ class Work:
     ``hook_since``: when the hook secret was shown. ``returned``: what an operator asks to change.
     ``made``: names of all providers that were stored with the link. ``run`` and ``entry``: what was
     stored with ``name``, so that a later change of it is seen: the run of provisioning, and a
-    digest of the provider in the tenant's document.
+    digest of the provider in the tenant's document. ``basis``: version of the tenant when it went
+    live.
     """
 
     phase: Phase = Phase.DRAFT
@@ -127,6 +128,7 @@ class Work:
     made: tuple[str, ...] = ()
     run: str = ""
     entry: str = ""
+    basis: str = ""
 
     @property
     def access_decided(self) -> bool:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway.core import signed_link
 from gateway.portal.guides import GUIDES, NAMES, protocols_of
-from gateway.portal.views import PAGES
+from gateway.portal.views import PAGES, offboarding
+from gateway.provisioning.plan_rows import Plan
+from gateway.provisioning.preflight import PreflightProblem
+from gateway.provisioning.proposal import Proposal
 from gateway.setup.model import Approval, LinkState, Part, Phase, Protocol, SetupProvider
-from tests.portal.conftest import ALL_PARTS, ISSUER, NEW, Browser, Desk
+from tests.portal.conftest import ALL_PARTS, ISSUER, NEW, Browser, Desk, Provisioned, token_for
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
+
+    from gateway.portal.visit import Visit
 
 VALUES = {"issuer": ISSUER, "client_id": "0oa1", "client_secret": "s3cr3t-of-okta"}
 
@@ -341,6 +347,84 @@ async def test_a_removal_is_timed_and_the_secret_shown_once(desk: Desk) -> None:
     desk.removal_ms.append(411.6)
     await browser.send("/setup/offboarding", "/setup/offboarding/check")
     assert "412 ms" in await browser.page("/setup/offboarding")
+
+
+async def test_another_secret_does_not_end_the_one_in_use(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valid = [1]
+    before = offboarding._hooks
+
+    async def hooks(visit: Visit) -> Any:
+        rows = await before(visit)
+        assert isinstance(rows, list)
+        return [{**row, "secrets": valid[0]} for row in rows]
+
+    monkeypatch.setattr(offboarding, "_hooks", hooks)
+    browser = await desk.claimed("acme", parts=frozenset({Part.OFFBOARDING}), new_tenant=None)
+    page, action = "/setup/offboarding", "/setup/offboarding/secret"
+    assert (await browser.send(page, action)).status == 200
+    valid[0] = 2  # the live one, and the new one
+    refused = await browser.send(page, action)
+    assert refused.status == 409
+    assert "Try again tomorrow" in browser.last
+    browser = await desk.claimed("acme", parts=frozenset({Part.OFFBOARDING}), new_tenant=None)
+    since = desk.clock.now - 86400
+    await desk.put_work(browser, replace((await desk.link_of(browser)).work, hook_since=since))
+    assert (await browser.send(page, action)).status == 200
+
+
+async def test_whom_a_name_belongs_to_is_not_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def taken(*_: object, **__: object) -> Proposal:
+        said = "host initech.example.com belongs to tenant globex"
+        return Proposal("initech", Plan((), problems=(PreflightProblem("taken", "tenant", said),)))
+
+    monkeypatch.setattr(Provisioned, "propose", taken)
+    browser = await desk.claimed()
+    await choose(browser)
+    assert (await connect(browser)).status == 422
+    assert "a name in it is already in use" in browser.last
+    assert "globex" not in browser.last
+
+
+@pytest.mark.parametrize("approval", [Approval.NONE, Approval.REQUIRED])
+async def test_what_ended_half_way_goes_live_after_all(desk: Desk, approval: Approval) -> None:
+    browser = await desk.claimed(approval=approval)
+    await run_test(desk, browser)
+    await browser.send("/setup/access", "/setup/access/save", who="everyone", confirmed="yes")
+    link = await desk.link_of(browser)
+    record = desk.tenants.stored["initech"]
+    # As a process leaves it that ends between the link and the tenant.
+    half = replace(link.work, phase=Phase.LIVE, basis=record.etag)
+    assert await desk.links.decide(link, half) is not None
+    assert not record.document["providers"][0]["active"]
+    page = await browser.page("/setup/review")
+    if approval is Approval.NONE:
+        done = await browser.send("/setup/review", "/setup/review/finish")
+        moved(done, "/setup/review?notice=live")
+    else:
+        assert "Waiting for approval" in page
+        approve = f"/tenants/initech/setup-links/{link.id}/approve"
+        assert (await desk.api.call("POST", approve)).status == 200
+    assert desk.tenants.stored["initech"].document["providers"][0]["active"]
+    assert "People can sign in now" in await browser.page("/setup/review")
+
+
+async def test_what_an_operator_switched_off_is_not_switched_on_by_its_link(desk: Desk) -> None:
+    browser = await desk.claimed()
+    await run_test(desk, browser)
+    await browser.send("/setup/access", "/setup/access/save", who="everyone", confirmed="yes")
+    page = await browser.page("/setup/review")
+    await browser.send("/setup/review", "/setup/review/finish")
+    desk.tenants.stored["initech"].document["providers"][0]["active"] = False
+    token = token_for(page, "/setup/review/finish")
+    assert (await browser.post("/setup/review/finish", {"token": token})).status == 409
+    link = await desk.link_of(browser)
+    approve = f"/tenants/initech/setup-links/{link.id}/approve"
+    assert (await desk.api.call("POST", approve)).status == 409
+    assert not desk.tenants.stored["initech"].document["providers"][0]["active"]
 
 
 def test_every_provider_has_a_guide_and_a_name() -> None:

@@ -137,7 +137,7 @@ class SetupLinkRoutes:
         return self._made(call, made)
 
     async def approve(self, call: Call) -> Answer:
-        link = await self._submitted(call)
+        link = await self._submitted(call, or_live=True)
         _expect_scopes(call, link.request.parts)
         if link.request.approval is Approval.OTHER_PERSON and link.created_by == call.actor:
             raise Problem(Code.CONFLICT, "who made the link does not approve it")
@@ -155,9 +155,11 @@ class SetupLinkRoutes:
             raise Problem(Code.CONFLICT, "the link was changed at the same moment, or is over")
         return Answer(self._row(returned))
 
-    async def _submitted(self, call: Call) -> SetupLink:
+    async def _submitted(self, call: Call, *, or_live: bool = False) -> SetupLink:
         link = await self._find(call)
-        if link.work.phase is not Phase.SUBMITTED:
+        if link.work.phase is not Phase.SUBMITTED and not (
+            or_live and link.work.phase is Phase.LIVE
+        ):
             raise Problem(Code(NOT_SUBMITTED.code), NOT_SUBMITTED.message)
         if link.state(self.clock()) in ENDED:
             raise Problem(Code.CONFLICT, "the link is over: make a new one")

@@ -13,6 +13,9 @@ from gateway.setup.model import Part
 if TYPE_CHECKING:
     from gateway.portal.visit import Visit
 
+_DAY_S: Final = 86400
+_KEPT: Final = 2
+"""Secrets of a provider that are valid at once: with another one, the oldest ends."""
 HERE: Final = f"{PREFIX}/offboarding"
 
 
@@ -52,6 +55,10 @@ async def make_secret(visit: Visit) -> Shown | Failed:
         return hooks
     if not hooks:
         return Failed(409, "incomplete")
+    since = visit.link.work.hook_since
+    if since is not None and visit.now - since < _DAY_S and hooks[0]["secrets"] >= _KEPT:
+        # Which of the two events arrive with is not known: the older may be the one in use.
+        return Failed(409, "secret_is_new")
     work = replace(visit.link.work, hook_since=visit.now)
     saved = await visit.save(work, "setup.secret.shown", {"provider": hooks[0]["provider"]})
     if isinstance(saved, Failed):

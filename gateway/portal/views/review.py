@@ -33,6 +33,8 @@ async def show_review(visit: Visit) -> Shown | Moved:
             "hosts": tenant.get("hosts", ()),
             "domains": tenant.get("email_domains", ()),
             "groups": link.work.chosen or (tenant.get("allowed_groups") or ()),
+            # A process ended half way: the provider is off still.
+            "unfinished": link.work.phase is Phase.LIVE and found.etag == link.work.basis,
             "needs_approval": link.request.approval is not Approval.NONE,
         },
     )
@@ -40,7 +42,10 @@ async def show_review(visit: Visit) -> Shown | Moved:
 
 async def finish(visit: Visit) -> Moved | Failed:
     link = visit.link
-    if not link.ready or link.work.phase is not Phase.TESTED:
+    if link.work.phase is Phase.LIVE:
+        if link.request.approval is not Approval.NONE:
+            return Failed(409, "read_only")
+    elif not link.ready or link.work.phase is not Phase.TESTED:
         return Failed(409, "incomplete")
     if link.request.approval is not Approval.NONE:
         submitted = replace(link.work, phase=Phase.SUBMITTED, returned="")
@@ -56,5 +61,5 @@ async def finish(visit: Visit) -> Moved | Failed:
 
 PAGES: Final = (
     Page("/review", show_review, Part.SIGN_IN),
-    Page("/review/finish", finish, Part.SIGN_IN, form=True),
+    Page("/review/finish", finish, Part.SIGN_IN, form=True, ends_live=False),
 )
