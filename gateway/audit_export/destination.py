@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 from gateway.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
 STDOUT: Final = 1
 PUT_EVENTS_AT_ONCE: Final = 10
+PUT_EVENTS_BYTES: Final = 200_000
+"""Of one call: EventBridge takes less than 256 KB, names and times of the events included."""
 CONNECT_S, READ_S = 5.0, 15.0
 SOURCE: Final = "cognito-gateway"
 DETAIL_TYPE: Final = "Audit record"
@@ -100,7 +102,7 @@ class EventBridge:
 
     async def send(self, lines: Sequence[bytes], *, first: int, last: int, at: float) -> None:
         del first, last, at
-        for start in range(0, len(lines), PUT_EVENTS_AT_ONCE):
+        for chunk in _chunks(lines):
             entries = [
                 {
                     "EventBusName": self._bus,
@@ -108,7 +110,7 @@ class EventBridge:
                     "DetailType": DETAIL_TYPE,
                     "Detail": line.decode("ascii").rstrip("\n"),
                 }
-                for line in lines[start : start + PUT_EVENTS_AT_ONCE]
+                for line in chunk
             ]
             answer = await _call(self._client.put_events, "events:PutEvents", Entries=entries)
             if answer["FailedEntryCount"]:
@@ -185,6 +187,20 @@ async def _call(operation: Any, name: str, **request: Any) -> Any:
     except (BotoCoreError, TimeoutError, OSError) as error:
         msg = f"{name}: {type(error).__name__}"
         raise UnavailableError(msg) from error
+
+
+def _chunks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """As much as one call takes; a line alone is shorter (``ocsf.LONGEST_VALUE``)."""
+    chunk: list[bytes] = []
+    size = 0
+    for line in lines:
+        if chunk and (len(chunk) == PUT_EVENTS_AT_ONCE or size + len(line) > PUT_EVENTS_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(line)
+        size += len(line)
+    if chunk:
+        yield chunk
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

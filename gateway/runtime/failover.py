@@ -90,7 +90,10 @@ class AutomaticFailover:
         over = await self.failovers.read()
         for name, pool in self.pools.items():
             second = pool.secondary
-            if second is None or second.automatic_after is None or name in over:
+            if second is None or second.automatic_after is None:
+                continue
+            if name in over:
+                self.out_since.pop(name, None)
                 continue
             if await self.answers(pool.domain):
                 self.out_since.pop(name, None)
@@ -107,6 +110,8 @@ class AutomaticFailover:
             try:
                 await self.look()
             except UnavailableError as error:
+                # What was not looked at did not last.
+                self.out_since.clear()
                 _LOG.warning("pool_failover_unread", extra=fields(error=str(error)))
             await asyncio.sleep(LOOK_EVERY_S)
 

@@ -50,8 +50,12 @@ class PoolFailovers:
         pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2])  # noqa: B905 - pairs
         found = {}
         for name, text in pairs:
-            said = json.loads(text)
-            found[name.decode()] = FailedOver(float(said["since"]), str(said["by"]))
+            try:
+                said = json.loads(text)
+                found[name.decode()] = FailedOver(float(said["since"]), str(said["by"]))
+            except (ValueError, KeyError, TypeError):
+                # Nobody of ours wrote it, so nobody has said it.
+                _LOG.warning("pool_failover_unread", extra=fields(error="a word of another format"))
         return found
 
     async def begin(self, pool: str, *, by: str) -> FailedOver:

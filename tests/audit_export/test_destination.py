@@ -97,6 +97,8 @@ class Aws:
         assert request.headers["X-Amz-Target"] == "AWSEvents.PutEvents"
         entries = json.loads(await request.read())["Entries"]
         assert 1 <= len(entries) <= PUT_EVENTS_AT_ONCE
+        size = sum(len(v) for e in entries for k, v in e.items() if k != "EventBusName")
+        assert size < 256 * 1024, "ValidationException"
         failed = [self.fails.pop(0) if self.fails else "" for _ in entries]
         kept = [one for one, code in zip(entries, failed, strict=True) if not code]
         self.events += kept
@@ -151,6 +153,17 @@ async def test_each_record_is_an_event_ten_at_a_time(aws: Aws, server: TestServe
         await destination.send(lines, first=1, last=23, at=0)
     assert [json.loads(one["Detail"])["n"] for one in aws.events] == list(range(23))
     assert {one["EventBusName"] for one in aws.events} == {"audit"}
+
+
+async def test_long_records_are_sent_in_calls_that_the_bus_takes(
+    aws: Aws, server: TestServer
+) -> None:
+    lines = [json.dumps({"n": n, "x": "x" * 130_000}).encode() + b"\n" for n in range(11)]
+    async with open_destination(
+        "eventbridge:audit", region="eu-north-1", endpoint_url=str(server.make_url(""))
+    ) as destination:
+        await destination.send(lines, first=1, last=11, at=0)
+    assert [json.loads(one["Detail"])["n"] for one in aws.events] == list(range(11))
 
 
 async def test_an_event_that_the_bus_refused_is_no_success(aws: Aws, server: TestServer) -> None:

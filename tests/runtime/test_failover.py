@@ -4,6 +4,7 @@ go.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -12,6 +13,7 @@ import pytest
 
 from demo.cloud import DemoCloud
 from demo.jose import SigningKey, TokenDraft
+from gateway.background import background_task
 from gateway.cognito.endpoint import PoolAddress
 from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.config.user_pools import UserPool
@@ -209,6 +211,15 @@ async def test_every_process_follows_what_an_operator_says(redis: RedisClient) -
     await redis.command("DEL", KEY)
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"since": "x", "by": "y"}'])
+async def test_a_word_of_another_format_was_never_said(redis: RedisClient, text: str) -> None:
+    failovers = PoolFailovers(redis, clock=lambda: 1.0)
+    await redis.command("HSET", KEY, "default", text)
+    await failovers.begin("other", by="key:ops")
+    assert list(await failovers.read()) == ["other"]
+    await redis.command("DEL", KEY)
+
+
 async def test_what_cannot_be_read_changes_nothing() -> None:
     answers: list[Any] = [{b"default": b'{"since": 1, "by": "x"}'}]
 
@@ -295,6 +306,39 @@ async def test_a_pool_fails_over_when_its_primary_has_been_out_for_so_long() -> 
     assert await watched.after(1) == {"default": "automatic"}
     watched.up.add("https://primary.test")
     assert await watched.after(86_400) == {"default": "automatic"}, "an operator fails it back"
+
+
+async def test_an_outage_before_an_operators_failover_counts_for_nothing_afterwards() -> None:
+    watched = Watched(automatic_after="5m")
+    watched.up.discard("https://primary.test")
+    assert await watched.after(0) == {}
+    watched.said.over["default"] = "key:1"
+    await watched.after(10)
+    watched.up.add("https://primary.test")
+    watched.said.over.clear()
+    watched.up.discard("https://primary.test")
+    assert await watched.after(7200) == {}, "one failed look is no outage"
+    assert await watched.after(299) == {}
+    assert await watched.after(1) == {"default": "automatic"}
+
+
+async def test_what_was_not_looked_at_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(automatic_after="1m")
+    watched.up.discard("https://primary.test")
+    assert await watched.after(0) == {}
+    looked = asyncio.Event()
+
+    async def unread() -> dict[str, str]:
+        looked.set()
+        raise UnavailableError("Redis is away")
+
+    monkeypatch.setattr(watched.said, "read", unread)
+    async with background_task(watched.automatic.run()):
+        await asyncio.wait_for(looked.wait(), 10)
+        monkeypatch.undo()
+        watched.now += 3600
+        assert watched.automatic.out_since == {}
+        assert await watched.after(0) == {}
 
 
 async def test_a_domain_answers_unless_it_errs_or_is_silent(replicated: Replicated) -> None:
