@@ -5,7 +5,8 @@ answers from memory.
 Rules:
 - Of one name and password, one question is under way; of one tenant, and of all, a few are. Who
   would have to wait longer is told to come back.
-- Wrong passwords are counted by name, by address and by tenant, in the store, for all replicas.
+- Whatever Cognito refuses is counted by name, by address and by tenant, in the store, for all
+  replicas.
   What is kept already is answered whatever was counted.
 - A person is accepted as a login's is: by the claims, for the tenant's provider of the pool's own
   users, and unless something stands against them in the store.
@@ -33,7 +34,7 @@ from gateway.metrics import POOL_PASSWORD_LOGINS, tenant_label
 from gateway.sessions.api import Miss
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from gateway.cognito.password_login import PasswordAccepted
     from gateway.core.authorization import Basic
@@ -53,9 +54,13 @@ PLACES_OF_A_TENANT: Final = 4
 """
 WAITING: Final = 64
 """Questions of one tenant that may wait for a place; more are told to come back."""
+WAITING_OF_ONE: Final = 16
+"""Of those, from one address: nobody alone fills the queue."""
 PER_NAME, PER_ADDRESS, PER_TENANT = 10, 60, 600
 """Wrong passwords a minute. Cognito itself locks a user out after five in a row."""
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f:\ud800-\udfff]+")
+_UNSAID: Final = frozenset({Reason.COGNITO_UNAVAILABLE})
+"""Cognito has refused nothing."""
 _PASSING: Final = frozenset({Reason.COGNITO_UNAVAILABLE, Reason.TOO_MANY_ATTEMPTS})
 """They say nothing of the password: asked again at the next request."""
 _log = logging.getLogger(__name__)
@@ -77,7 +82,8 @@ class PoolPasswords:
         self._under_way: dict[str, asyncio.Task[PoolPasswordResult]] = {}
         self._places = asyncio.Semaphore(PLACES)
         self._of_tenant: dict[str, asyncio.Semaphore] = {}
-        self._waiting: Counter[str] = Counter()
+        self._waiting: Counter[tuple[str, str]] = Counter()
+        """Of each tenant, and of each tenant and address."""
 
     def cached(self, tenant: Tenant, request: AuthRequest) -> PoolPasswordResult | Miss:
         basic, provider = request.basic, tenant.pool_provider
@@ -95,29 +101,41 @@ class PoolPasswords:
         kept = await self._store.find(token)
         if kept is not None:
             return kept
-        task = self._under_way.get(token.text)
+        task, address = self._under_way.get(token.text), client_key(request.client)
         if task is None:
-            if self._waiting[tenant.id] >= WAITING:
-                cause = f"{WAITING} questions of the tenant wait already"
+            theirs = (tenant.id, ""), (tenant.id, address)
+            if self._waiting[theirs[0]] >= WAITING or self._waiting[theirs[1]] >= WAITING_OF_ONE:
+                cause = "as many questions of the tenant, or from this address, wait as may"
                 refused = PasswordRefused(Reason.COGNITO_UNAVAILABLE, "queue_full", cause)
-                return self._told(tenant, refused, client_key(request.client))
+                return self._told(tenant, refused, address)
             task = asyncio.get_running_loop().create_task(
-                self._ask(tenant, client, basic, token, client_key(request.client)),
-                context=Context(),
+                self._ask(tenant, client, basic, token, address), context=Context()
             )
             self._under_way[token.text] = task
-            self._waiting[tenant.id] += 1
-            task.add_done_callback(partial(self._ended, tenant.id, token))
-        return await asyncio.shield(task)
+            self._waiting.update(theirs)
+            task.add_done_callback(partial(self._ended, theirs, token))
+        result = await asyncio.shield(task)
+        if isinstance(result, Reason):
+            return result
+        # Turns of the loop lie between the end of the task and here: what ended the person in them
+        # counts, so they are looked for in the task that decides.
+        return await self._store.find(token) or Reason.SESSION_REVOKED
 
-    def _ended(self, tenant: str, token: Token, task: asyncio.Task[PoolPasswordResult]) -> None:
+    def _ended(
+        self,
+        theirs: tuple[tuple[str, str], ...],
+        token: Token,
+        task: asyncio.Task[PoolPasswordResult],
+    ) -> None:
         del self._under_way[token.text]
         if not task.cancelled():
             task.exception()  # told to whoever still waits
-        self._waiting[tenant] -= 1
-        if not self._waiting[tenant]:
-            del self._waiting[tenant]
-            self._of_tenant.pop(tenant, None)
+        for each in theirs:
+            self._waiting[each] -= 1
+            if not self._waiting[each]:
+                del self._waiting[each]
+        if not self._waiting[theirs[0]]:
+            self._of_tenant.pop(theirs[0][0], None)
 
     async def _ask(
         self, tenant: Tenant, client: AppClient, basic: Basic, token: Token, address: str
@@ -127,21 +145,19 @@ class PoolPasswords:
             (address, PER_ADDRESS, "pool password from"),
             (tenant.id, PER_TENANT, "pool password at"),
         )
-        for who, at_most, kind in limits:
-            if await self._attempts.is_exhausted(who, at_most=at_most, kind=kind):
-                return self._told(
-                    tenant,
-                    PasswordRefused(Reason.TOO_MANY_ATTEMPTS, kind, "too many wrong passwords"),
-                    address,
-                )
+        if (exhausted := await self._exhausted(limits)) is not None:
+            return self._told(tenant, exhausted, address)
         places = self._of_tenant.setdefault(tenant.id, asyncio.Semaphore(PLACES_OF_A_TENANT))
         async with places, self._places:
+            # Those before it in the queue have been counted by now.
+            if (exhausted := await self._exhausted(limits)) is not None:
+                return self._told(tenant, exhausted, address)
             begun = await self._store.begin(tenant.id)
             answer = await self._login(client, basic)
-        if isinstance(answer, PasswordRefused):
-            if answer.reason in {Reason.POOL_PASSWORD_INVALID, Reason.TOO_MANY_ATTEMPTS}:
+            if isinstance(answer, PasswordRefused) and answer.reason not in _UNSAID:
                 for who, at_most, kind in limits:
                     await self._attempts.hit(who, at_most=at_most, kind=kind)
+        if isinstance(answer, PasswordRefused):
             if answer.reason not in _PASSING:
                 await self._store.refuse(token, answer.reason)
             return self._told(tenant, answer, address)
@@ -164,6 +180,12 @@ class PoolPasswords:
         )
         # What ended them since it was kept, ends them here.
         return await self._store.find(token) or Reason.SESSION_REVOKED
+
+    async def _exhausted(self, limits: Sequence[tuple[str, int, str]]) -> PasswordRefused | None:
+        for who, at_most, kind in limits:
+            if await self._attempts.is_exhausted(who, at_most=at_most, kind=kind):
+                return PasswordRefused(Reason.TOO_MANY_ATTEMPTS, kind, "too many wrong passwords")
+        return None
 
     def _accepted(self, tenant: Tenant, answer: PasswordAccepted) -> Accepted | Refusal:
         provider = tenant.pool_provider

@@ -362,7 +362,7 @@ class Tenant:
         object.__setattr__(
             self,
             "takes_pool_passwords",
-            any(rule.pool_passwords for rule in (*self.rules, *self.shadow_rules)),
+            any(rule.pool_passwords for rule in self.rules),
         )
         object.__setattr__(self, "compiled", CompiledRules(self.rules))
         object.__setattr__(self, "compiled_next", CompiledRules(self.shadow_rules))

@@ -19,7 +19,7 @@ from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.errors import UnavailableError
 from gateway.provisioning.invitations import Invitations, wrong_group
 from gateway.provisioning.members import NOT_FOUND, Changed, Member
-from gateway.revocation.api import DISABLED_BY_OPERATOR, DISABLED_BY_TENANT
+from gateway.revocation.api import DISABLED_BY_OPERATOR, DISABLED_BY_TENANT, moved_source
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
@@ -188,6 +188,7 @@ def _source(by: Caller) -> str:
 def _sorted_by_origin(blocks: Sequence[Standing], by: Caller) -> tuple[list[str], list[str]]:
     """The sources of what ``disable`` imposed and this caller lifts, and of everything else."""
     mine = {DISABLED_BY_TENANT, _source(by)}
+    mine |= {moved_source(source) for source in mine}
     sources = sorted({block.source for block in blocks})
     return [s for s in sources if s in mine], [s for s in sources if s not in mine]
 

@@ -17,6 +17,7 @@ from gateway.check.pool_passwords import (
     PLACES,
     PLACES_OF_A_TENANT,
     WAITING,
+    WAITING_OF_ONE,
     PoolPasswords,
 )
 from gateway.cognito.password_login import (
@@ -157,12 +158,14 @@ async def test_one_tenant_takes_not_all_places_and_who_waits_too_long_is_told_to
 ):
     room = Room()
     flood = [
-        asyncio.create_task(room.passwords.authenticate(tenant(), ask(f"u{n}")))
+        asyncio.create_task(
+            room.passwords.authenticate(tenant(), ask(f"u{n}", client=f"192.0.2.{n}"))
+        )
         for n in range(WAITING)
     ]
     await room.settle()
     assert room.most == PLACES_OF_A_TENANT < PLACES
-    refused = await room.passwords.authenticate(tenant(), ask("late"))
+    refused = await room.passwords.authenticate(tenant(), ask("late", client="192.0.2.200"))
     assert refused is Reason.COGNITO_UNAVAILABLE
     globex = tenant("globex", providers=(POOLS,))
     other = asyncio.create_task(room.passwords.authenticate(globex, ask()))
@@ -172,6 +175,60 @@ async def test_one_tenant_takes_not_all_places_and_who_waits_too_long_is_told_to
     assert isinstance(await other, Session)
     await asyncio.gather(*flood)
     assert isinstance(await room.passwords.authenticate(tenant(), ask("late")), Session)
+
+
+async def test_nobody_alone_fills_the_queue_of_a_tenant() -> None:
+    room = Room()
+    flood = [
+        asyncio.create_task(room.passwords.authenticate(tenant(), ask("bob", f"p{n}")))
+        for n in range(WAITING)
+    ]
+    await room.settle()
+    assert sum(task.done() for task in flood) == WAITING - WAITING_OF_ONE
+    other = asyncio.create_task(
+        room.passwords.authenticate(tenant(), ask("eve", client="192.0.2.9"))
+    )
+    room.go.set()
+    assert isinstance(await other, Session)
+    await asyncio.gather(*flood)
+
+
+async def test_what_waits_is_counted_before_it_is_asked() -> None:
+    room = Room(WRONG)
+    flood = [
+        asyncio.create_task(
+            room.passwords.authenticate(tenant(), ask("bob", f"p{n}", f"192.0.2.{n}"))
+        )
+        for n in range(WAITING)
+    ]
+    await room.settle()
+    room.go.set()
+    found = Counter(await asyncio.gather(*flood))
+    assert len(room.asked) <= PER_NAME + PLACES_OF_A_TENANT - 1
+    assert found[Reason.TOO_MANY_ATTEMPTS] == WAITING - len(room.asked)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.NEW_PASSWORD_REQUIRED, Reason.SECOND_FACTOR_REQUIRED, Reason.TOO_MANY_ATTEMPTS],
+)
+async def test_whatever_cognito_refuses_is_counted(reason: Reason) -> None:
+    """It says of some users that they need a new password before it looks at theirs."""
+    room = Room(PasswordRefused(reason, "x", ""))
+    room.go.set()
+    for n in range(PER_NAME + 5):
+        await room.passwords.authenticate(tenant(), ask("bob", f"p{n}"))
+    assert len(room.asked) == PER_NAME
+
+
+async def test_who_is_taken_away_before_the_answer_reaches_who_waits_is_not_let_in() -> None:
+    room = Room()
+    waiting = asyncio.create_task(room.passwords.authenticate(tenant(), ask()))
+    await room.settle()
+    (task,) = room.passwords._under_way.values()
+    task.add_done_callback(lambda _: room.store.kept.clear())
+    room.go.set()
+    assert await waiting is Reason.SESSION_REVOKED
 
 
 @pytest.mark.parametrize("reason", [Reason.SESSION_REVOKED, Reason.USER_BLOCKED])

@@ -935,6 +935,8 @@ def test_a_basic_credential_is_judged_where_a_rule_takes_it_and_is_nothing_elsew
     assert takes_pool_passwords(match(at, request("/dav/x")))
     assert request("/x", basic=BASIC).credential is Credential.BASIC
     assert at.takes_pool_passwords and not tenant().takes_pool_passwords
+    shadow = tenant(shadow_rules=(rule("/dav/**", pool_passwords=True),))
+    assert not shadow.takes_pool_passwords, "a shadow rule keeps no header from the application"
 
 
 WEEK = 7 * 86400

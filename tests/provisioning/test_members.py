@@ -499,6 +499,16 @@ async def test_enabling_lifts_the_block_of_disabling_and_none_that_somebody_else
     assert user.enabled
 
 
+@pytest.mark.parametrize("by", [OPERATOR, BOUND], ids=["operator", "bound"])
+async def test_what_followed_a_disabled_user_to_another_pool_is_lifted_with_it(
+    members: MemberChanges, pool: StandIn, gateway: Gateway, by: Caller
+) -> None:
+    user = add(pool, "bob", "acme")
+    user.enabled, gateway.blocks = False, {user.sub: {"moved:pool-users:tenant"}}
+    changed(await members.enable("acme", user.sub, by=by))
+    assert (gateway.blocks[user.sub], user.enabled) == (set(), True)
+
+
 async def test_whom_an_operator_disabled_a_tenants_own_key_does_not_enable(
     members: MemberChanges, pool: StandIn, gateway: Gateway
 ) -> None:

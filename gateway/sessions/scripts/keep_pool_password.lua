@@ -5,7 +5,7 @@
 local n_index, n_marks, n_overlays, began = tonumber(args.n_index), tonumber(args.n_marks), tonumber(args.n_overlays), tonumber(args.began)
 local unrestored, server = demand_restored(args.prefix)
 if unrestored then return unrestored end
-if args.server ~= server then return {'session_revoked'} end
+if args.server ~= server then return redis.error_reply('UNRESTORED another primary took over while Cognito answered') end
 
 local blocked, latest = standing(KEYS, 2 + n_index, n_marks)
 if blocked then return {'user_blocked'} end
