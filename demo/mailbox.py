@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiosmtpd.smtp import Envelope, LoginPassword, Session
 
 
-@dataclass(slots=True)
+@dataclass
 class Mailbox:
     """``greylist``: how often each recipient is put off before one letter is taken. ``unknown``:
     recipients who are refused for good. ``hang``: the commands that are never answered.

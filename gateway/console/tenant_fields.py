@@ -20,12 +20,13 @@ _NONE: Final = ("", N_("the default"))
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One form. ``optional``: an object of the document that is there only where its address is."""
+    """One form. ``optional``: an object of the document that is there only where its ``key`` is."""
 
     name: str
     label: str
     fields: tuple[Field, ...]
     optional: str = ""
+    key: str = "url"
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -92,6 +93,20 @@ CLIENT: Final = Section(
         Field("pool", N_("User pool"), help=N_("One of cognito.pools; empty: as it is now.")),
         Field("scopes", N_("Scopes"), Kind.LINES, N_("One a line; openid is one."), empty=()),
     ),
+)
+PASSWORDS: Final = Section(
+    "passwords",
+    N_("Passwords of the pool"),
+    (
+        Field(
+            "password_client.client_id",
+            N_("Client ID"),
+            help=N_("For rules with basic: cognito; empty: no password is taken."),
+        ),
+        Field("password_client.client_secret", N_("Client secret"), Kind.SECRET),
+    ),
+    optional="password_client",
+    key="client_id",
 )
 ACCESS: Final = Section(
     "groups",
@@ -296,7 +311,18 @@ CREATE: Final = Section(
 )
 """What a tenant cannot be without."""
 SECTIONS: Final[Mapping[str, Section]] = {
-    one.name: one for one in (GENERAL, STATE, ACCESS, CLIENT, HEADERS, SESSIONS, WEBHOOK, BRANDING)
+    one.name: one
+    for one in (
+        GENERAL,
+        STATE,
+        ACCESS,
+        CLIENT,
+        PASSWORDS,
+        HEADERS,
+        SESSIONS,
+        WEBHOOK,
+        BRANDING,
+    )
 }
 """Forms of the document itself; providers and rules have forms of their own."""
 EVENTS: Final = tuple(sorted(get_args(WebhookEvent)))
@@ -311,6 +337,6 @@ def new_document(form: Mapping[str, Any]) -> dict[str, Any]:
 def optional_left_out(section: Section, document: dict[str, Any]) -> dict[str, Any]:
     """Without the object that the form leaves empty."""
     name = section.optional
-    if name and not (document.get(name) or {}).get("url"):
+    if name and not (document.get(name) or {}).get(section.key):
         return {**document, name: None}
     return document

@@ -66,6 +66,7 @@ async def test_no_text_of_a_tenant_becomes_markup(desk: Desk, tab: str) -> None:
                 "roles": [EVIL],
                 "bearer": None,
                 "app_passwords": False,
+                "basic": None,
             }
         ],
     )

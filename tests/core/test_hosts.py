@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.hosts import (
     canonical_host,
+    client_key,
     email_domain,
     is_localhost,
     parse_host_header,
@@ -141,3 +142,18 @@ def test_an_address_with_a_domain_has_one_at_sign_and_nothing_invisible(text: st
 )
 def test_an_ipv4_address_within_ipv6_is_the_ipv4_address(text: str, plain: str) -> None:
     assert str(plain_address(text)) == plain
+
+
+@pytest.mark.parametrize(
+    ("client", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("", "unknown"),
+        ("192.0.2.1:80", "unknown"),
+    ],
+)
+def test_a_client_is_counted_by_its_address_or_its_line(client: str, counted: str) -> None:
+    assert client_key(client) == counted

@@ -300,7 +300,7 @@ async def test_messages_are_claimed_together_and_by_one_process_alone(
             event.remove(engine, "before_cursor_execute", _said)
     assert sorted(message.id for message in (*one, *other)) == sorted(waiting)
     assert said.count("UPDATE") <= 2
-    assert said.count("SELECT") == 4
+    assert said.count("SELECT") <= 4
 
 
 async def test_pages_of_messages_follow_one_another(world: World, app: App) -> None:

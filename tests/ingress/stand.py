@@ -408,7 +408,10 @@ class Stand:
             sessions=cast("SessionStore", self),
             relying_party=cast("RelyingParty", None),
             machines=cast("MachineAuthenticator", self),
-            pool_passwords=cast("PoolPasswordAuthenticator", None),
+            pool_passwords=cast(
+                "PoolPasswordAuthenticator",
+                SimpleNamespace(cached=lambda _tenant, _request: Reason.POOL_PASSWORD_INVALID),
+            ),
             attempts=cast("AttemptCounter", None),
             trials=cast("TestedConnections", None),
             token_revocation=cast("TokenRevocation", None),

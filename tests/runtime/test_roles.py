@@ -13,6 +13,7 @@ import pytest
 
 from demo.world import World
 from tests.runtime import alerts
+from tests.support.gateway_process import until
 from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def roles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
         environment={"PYTHONPROFILEIMPORTTIME": "1"},
     )
     with RunningWorld(world) as running:
+        # Connections are looked at for the first time within seconds, whoever asks or not.
+        first = world.gateways[0].ports["admin"]
+        until(lambda: "gateway_connection_failing{" in scraped(first))
         yield Roles(running, tuple(scraped(gateway.ports["admin"]) for gateway in world.gateways))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field, RootModel, model_validator
+from pydantic import ConfigDict, Field, RootModel, StrictBool, model_validator
 
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Problem
@@ -44,7 +44,7 @@ class ExplainBody(ApiModel):
     client: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     scopes: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
     app_password_path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=4096)] | None = None
-    pool_password: bool = False
+    pool_password: StrictBool = False
     destination: Annotated[str, Field(max_length=4096)] | None = None
     depth: Annotated[str, Field(max_length=32)] | None = None
     draft: TenantDocument | None = None
