@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,12 +11,11 @@ from sqlalchemy import insert, update
 from gateway.admin.keys import Scope
 from gateway.database.schema import provision_runs
 from gateway.errors import UnavailableError
-from gateway.setup.model import Approval, Part, Phase
+from gateway.setup.model import Approval, Part
 from tests.admin.rooms import Tenants
 from tests.admin.test_authorization import (
     SETUP_LINK,
     SETUP_LINKS,
-    SUBMITTED,
     submit_link,
     submitted,
 )
@@ -274,7 +274,7 @@ async def test_nothing_untested_goes_live(api: Api) -> None:
     await submit_link(api, parts=frozenset({Part.SIGN_IN, Part.ACCESS}))
     link = await links.get("acme", SETUP_LINK.rpartition("/")[2])
     assert link is not None
-    work = type(SUBMITTED)(phase=Phase.SUBMITTED, provider="okta", name="acme-okta", tested_at=1.0)
+    work = replace(await submitted(api), everyone=False)
     assert await links.decide(link, work) is not None
     refused = await api.call("POST", f"{SETUP_LINK}/approve")
     assert (await problem(refused))["code"] == "conflict"
