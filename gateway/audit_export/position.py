@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from gateway.database.audit_entries import AuditEntry
     from gateway.database.engine import Database
 
-BATCH: Final = 500
+BATCH: Final = 100
+"""A record has two documents of 256 kB at most."""
 GAP_S: Final = 120.0
 """Longer than a transaction may last (``statement_timeout`` and its like)."""
 INTERRUPTED_S: Final = 3600.0

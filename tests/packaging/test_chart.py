@@ -7,15 +7,18 @@ from __future__ import annotations
 import json
 import os
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import jsonschema_rs
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from gateway import __version__
-from gateway.config.model import load_config
+from gateway.config.model import Config, load_config
+from gateway.core.model import Secret
 from gateway.keys.ring import dump, generate
+from gateway.tenants.document import TenantDocument
 from gateway.tenants.files import read_folder
 from tests.docs import chart
 from tests.ingress_config.test_render import strict
@@ -297,6 +300,17 @@ def test_a_port_is_reached_by_whom_the_table_names(
         (over(MINIMAL, config={"listen": {"check": "0.0.0.0:1"}}), "config"),
         (over(MINIMAL, config={"key_ring": {"file": "/tmp/keys.json"}}), "config"),
         ({"networkPolicy": MINIMAL["networkPolicy"]}, "config"),
+        (over(MINIMAL, config={"ingress": {"keys": ["k" * 32]}}), "config/ingress"),
+        (over(MINIMAL, config={"mail": {"password": "hush"}}), "config/mail/password"),
+        (over(MINIMAL, tenants={"acme": {"client_secret": "hush"}}), "tenants/acme/client_secret"),
+        (
+            over(MINIMAL, tenants={"acme": {"webhook": {"secret": "hush"}}}),
+            "tenants/acme/webhook/secret",
+        ),
+        (
+            over(MINIMAL, tenants={"acme": {"providers": [{"hooks": {"secrets": ["hush"]}}]}}),
+            "tenants/acme/providers/0/hooks/secrets/0",
+        ),
         (over(MINIMAL, secrets={"ingressKeys": []}), "secrets/ingressKeys"),
         (over(MINIMAL, tenants={"Acme": {}}), "tenants"),
         (over(MINIMAL, image={"tag": "latest of all"}), "image/tag"),
@@ -305,6 +319,32 @@ def test_a_port_is_reached_by_whom_the_table_names(
 def test_values_that_are_wrong_are_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(RefusedError, match=said):
         render(values)
+
+
+def secret_names(model: type[BaseModel]) -> set[str]:
+    """Of all fields that hold a secret, at any depth."""
+    found: set[str] = set()
+
+    def look(name: str, kind: Any) -> None:
+        if kind is Secret:
+            found.add(name)
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            found.update(secret_names(kind))
+        else:
+            for part in get_args(kind):
+                look(name, part)
+
+    for name, field in model.model_fields.items():
+        look(name, field.annotation)
+    return found
+
+
+def test_the_values_know_every_secret_that_a_configuration_or_a_tenant_has() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    known = set(schema["definitions"]["noSecrets"]["then"]["properties"])
+    assert secret_names(TenantDocument) <= known
+    # The chart sets the addresses of the stores and the ingress keys itself, and refuses them.
+    assert secret_names(Config) <= known | {"keys", "url"}
 
 
 # --- the parts fit each other
@@ -439,7 +479,7 @@ def test_each_pod_gets_a_configuration_that_is_valid(
 
 def test_the_notes_name_services_that_exist(rendered: dict[str, dict[str, str]]) -> None:
     for name, files in rendered.items():
-        for listener in ("check", "public"):
+        for listener in ("check", "public", "pages"):
             service = f"{SETS[name].get('fullnameOverride', 'gateway')}-{listener}"
             assert f"--{listener} {service}.gateway:" in files["NOTES.txt"]
             assert f"Service/{service}" in resources(files)
