@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from gateway.console.answers import OPERATOR, Answers
-from gateway.console.csrf import FIELD, FormTokens, is_own_origin
 from gateway.console.draft import Drafts
 from gateway.console.draw import Drawing
 from gateway.console.link import address_of, is_below, page_of
@@ -25,7 +24,6 @@ from gateway.console.outcome import PREFIX, Failed, Moved, Shown
 from gateway.console.record import ConsoleRecord
 from gateway.console.sign_in import AssertionReader
 from gateway.console.texts import NOTICES
-from gateway.console.upload import MULTIPART, BadUploadError, read_upload
 from gateway.console.views import PAGES
 from gateway.console.visit import Visit
 from gateway.console.work import Work
@@ -33,7 +31,9 @@ from gateway.core.console_link import PREFIX as LINK_PREFIX
 from gateway.errors import GatewayError
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
+from gateway.http.upload import MULTIPART, BadUploadError, read_upload
 from gateway.log import Throttled, of_request
+from gateway.pages.forms import FIELD, FormTokens, is_own_origin
 from gateway.tenants.offload import in_background
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Console:
             tenant=config.console.tenant,
             clock=services.clock,
         )
-        self._tokens = FormTokens(services.form_keys)
+        self._tokens = FormTokens("console form", services.form_keys)
         self._drafts = Drafts(services.form_keys, services.clock)
         self._work = Work()
         self._drawing = Drawing(
@@ -208,7 +208,7 @@ class Console:
         if isinstance(form, Failed):
             return form
         token = form.pop(FIELD, "")
-        if not self._tokens.accepts(token, operator.person, page_of(request.path)):
+        if not self._tokens.accepts(token, operator.person.sign_in, page_of(request.path)):
             return Failed(403, "stale_form", "")
         return form
 

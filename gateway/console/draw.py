@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from gateway.console.csrf import FIELD
 from gateway.console.link import rebased
 from gateway.console.outcome import PREFIX
 from gateway.console.texts import NOTICES, SECTIONS
+from gateway.pages.forms import FIELD
 from gateway.pages.language import LANGUAGES, negotiate
-from gateway.pages.render import PAGE_HEADERS, environment_of
+from gateway.pages.render import PAGE_HEADERS, STYLE_BASE, environment_of
 from gateway.pages.support import support_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.admin.in_process import InProcessApi
-    from gateway.console.csrf import FormTokens
     from gateway.console.operator import Operator
+    from gateway.pages.forms import FormTokens
 
 HERE: Final = Path(__file__).parent
 POLICY: Final = (
@@ -48,7 +48,7 @@ class Drawing:
         self._tokens, self._api = tokens, api
         rooms = {"console": HERE / "templates"}
         self._environments = {name: environment_of(name, rooms) for name in LANGUAGES}
-        self.style = (HERE / "static" / "console.css").read_bytes()
+        self.style = STYLE_BASE.read_bytes() + (HERE / "static" / "console.css").read_bytes()
         self.style_path = (
             f"{PREFIX}/static/console-{hashlib.sha256(self.style).hexdigest()[:16]}.css"
         )
@@ -111,6 +111,6 @@ class Drawing:
             if operator is None:
                 msg = "a form for nobody"
                 raise ValueError(msg)
-            return self._tokens.issue(operator.person, path)
+            return self._tokens.issue(operator.person.sign_in, path)
 
         return token

@@ -36,6 +36,11 @@ class Person:
     """Nobody whose name is known: whoever opened the one-time link ``sub``."""
 
     @property
+    def sign_in(self) -> str:
+        """Whose forms: theirs, until they sign in again."""
+        return f"{self.tenant}\n{self.sub}\n{self.auth_time}"
+
+    @property
     def actor(self) -> str:
         """In audit records."""
         return f"{'console-link' if self.link else 'person'}:{self.sub}"

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 LOCALE = HERE / "locale"
+STYLE_BASE: Final = HERE / "static" / "base.css"
+"""What console and setup portal look alike in; each adds its own after it."""
 DOMAIN = "gateway"
 _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
 """CSP 3 §2.3.1 host-source, less wildcards and paths: no ``;`` or ``,`` that would end the

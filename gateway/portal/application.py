@@ -23,11 +23,11 @@ from gateway.http.listener import UNREADABLE
 from gateway.http.rate_limit import RateLimit
 from gateway.log import Throttled, fields, of_request
 from gateway.login.request import client_behind
+from gateway.pages.forms import FIELD, FormTokens, is_own_origin
 from gateway.pages.language import negotiate
 from gateway.portal.draw import Drawing
 from gateway.portal.reach import Reach, actor_of
 from gateway.portal.texts import NOTICES, PROBLEMS
-from gateway.portal.tokens import FIELD, FormTokens, is_own_origin
 from gateway.portal.views import PAGES
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Visit
 from gateway.setup.links import ID, Claimed, Refusal
@@ -81,7 +81,7 @@ class Portal:
         self._services, self._rooms = services, services.rooms
         self._origin = config.origin(config.login_host)
         self._host = self._origin.partition("://")[2]
-        self._tokens = FormTokens(services.form_keys)
+        self._tokens = FormTokens("setup form", services.form_keys)
         self._drawing = Drawing(product=config.product.name, support=config.setup.support)
         self._landing = RateLimit(rate=LANDING_PER_S, burst=LANDING_BURST, clock=services.monotonic)
         self._saves = RateLimit(rate=SAVES_PER_S, burst=SAVES_BURST, clock=services.monotonic)

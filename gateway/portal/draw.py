@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from gateway.pages.forms import FIELD
 from gateway.pages.language import LANGUAGES
-from gateway.pages.render import PAGE_HEADERS, environment_of
+from gateway.pages.render import PAGE_HEADERS, STYLE_BASE, environment_of
 from gateway.pages.support import support_of
 from gateway.portal.texts import NOTICES, TASKS
-from gateway.portal.tokens import FIELD
 from gateway.portal.visit import PREFIX
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Drawing:
         self._product, self._support = product, support_of(support)
         rooms = {"portal": HERE / "templates"}
         self._environments = {name: environment_of(name, rooms) for name in LANGUAGES}
-        self.style = (HERE / "static" / "portal.css").read_bytes()
+        self.style = STYLE_BASE.read_bytes() + (HERE / "static" / "portal.css").read_bytes()
         self.style_path = (
             f"{PREFIX}/static/portal-{hashlib.sha256(self.style).hexdigest()[:16]}.css"
         )

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.console.csrf import FormTokens, is_own_origin
 from gateway.console.sign_in import Person
 from gateway.console.texts import SECTIONS
 from gateway.console.views import PAGES
+from gateway.pages.forms import FormTokens, is_own_origin
 from tests.console.conftest import ORIGIN, changes, document
 
 if TYPE_CHECKING:
@@ -143,11 +143,14 @@ PERSON = Person("sub", "e", "n", "ops", "p", frozenset({"g"}), 1000)
 def test_a_token_is_good_for_one_person_one_sign_in_and_one_form(
     person: Person, path: str, key: bytes
 ) -> None:
-    token = FormTokens(lambda: (b"k",)).issue(PERSON, "/a")
-    assert FormTokens(lambda: (b"new", b"k")).accepts(token, PERSON, "/a")
-    assert not FormTokens(lambda: (key,)).accepts(token, person, path)
-    assert not FormTokens(lambda: (b"k",)).accepts("", PERSON, "/a")
-    assert not FormTokens(lambda: (b"k",)).accepts("\u00fc" + token, PERSON, "/a")
+    holder, tokens = PERSON.sign_in, FormTokens("console form", lambda: (b"k",))
+    token = tokens.issue(holder, "/a")
+    assert FormTokens("console form", lambda: (b"new", b"k")).accepts(token, holder, "/a")
+    others = FormTokens("console form", lambda: (key,))
+    assert not others.accepts(token, person.sign_in, path)
+    assert not FormTokens("setup form", lambda: (b"k",)).accepts(token, holder, "/a")
+    assert not tokens.accepts("", holder, "/a")
+    assert not tokens.accepts("\u00fc" + token, holder, "/a")
 
 
 @pytest.mark.parametrize(

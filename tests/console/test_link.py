@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.console.csrf import FormTokens
 from gateway.console.link import COOKIE, rebased
 from gateway.console.operator import FRESH_S
 from gateway.console.sign_in import Person
 from gateway.core.console_link import PREFIX
 from gateway.database.audit_entries import AuditFilter
+from gateway.pages.forms import FormTokens
 from gateway.sessions.console_links import LINK_S, LONGEST_S
 from tests.console.conftest import EVIL, HEADER, ORIGIN, document, token_for
 
@@ -158,8 +158,9 @@ async def test_a_form_of_the_holder_is_theirs_alone(desk: Desk) -> None:
     path = f"{PREFIX}/sessions/acme/acme-1/end"
     page = await (await get(desk, f"{PREFIX}/sessions?tenant=acme", cookie)).text()
     headers = {**FROM_HERE, "Cookie": f"{COOKIE}={cookie}"}
-    operators = FormTokens(lambda: (b"form key of this ring",)).issue(
-        Person("dana-sub", "", "", "ops", "", frozenset(), 0), "/console/sessions/acme/acme-1/end"
+    operators = FormTokens("console form", lambda: (b"form key of this ring",)).issue(
+        Person("dana-sub", "", "", "ops", "", frozenset(), 0).sign_in,
+        "/console/sessions/acme/acme-1/end",
     )
     for token in ("", operators, token_for(page, f"{PREFIX}/sessions/acme/acme-2/end")):
         refused = await desk.client.post(

@@ -123,11 +123,13 @@ async def test_what_an_operator_imposed_nobody_of_one_tenant_lifts(desk: Desk) -
 
 async def form_token(desk: Desk, path: str, *groups: str) -> str:
     """As a page of that person would have it for a form that is sent to ``path``."""
-    from gateway.console.csrf import FormTokens
     from gateway.console.sign_in import Person
+    from gateway.pages.forms import FormTokens
 
     person = Person("dana-sub", "", "", "ops", "", frozenset(groups), int(desk.clock()) - 60)
-    return FormTokens(lambda: (b"form key of this ring",)).issue(person, path)
+    return FormTokens("console form", lambda: (b"form key of this ring",)).issue(
+        person.sign_in, path
+    )
 
 
 @pytest.mark.parametrize("path", ["/console/people", ONE, "/console/deliveries"])
