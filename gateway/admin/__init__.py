@@ -179,8 +179,8 @@ def admin_routes(
         routes += PoolUserRoutes(services.members).routes()
     if services.connections is not None:
         routes += ConnectionRoutes(services.connections, services.is_tenant).routes()
-    if services.domains is not None:
-        routes += DomainRoutes(services.domains, services.is_tenant).routes()
+    if services.domains is not None and services.tenants is not None:
+        routes += DomainRoutes(services.domains, services.tenants, services.is_tenant).routes()
     if services.mailer is not None:
         routes += MailRoutes(services.mailer).routes()
     if services.setup is not None and services.tenants is not None:

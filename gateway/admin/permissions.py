@@ -86,6 +86,7 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "list_domains": (Scope.TENANTS_READ, Binding.PATH),
     "add_domain": (Scope.TENANTS_WRITE, Binding.PATH),
     "check_domain": (Scope.TENANTS_WRITE, Binding.PATH),
+    "use_domain": (Scope.TENANTS_WRITE, Binding.PATH),
     "vouch_domain": (Scope.TENANTS_WRITE, Binding.UNBOUND),
     "remove_domain": (Scope.TENANTS_WRITE, Binding.PATH),
     "test_mail": (Scope.OPERATOR, Binding.UNBOUND),

@@ -1,4 +1,4 @@
-"""``gateway domains list | add | check | vouch | remove``."""
+"""``gateway domains list | add | check | use | vouch | remove``."""
 
 from __future__ import annotations
 
@@ -56,6 +56,17 @@ def check(*, tenant: str, domain: str, as_json: bool) -> None:
 @api_options
 @click.argument("tenant")
 @click.argument("domain")
+@json_option
+def use(*, tenant: str, domain: str, as_json: bool) -> None:
+    """Add a proven DOMAIN to the tenant's email_domains."""
+    path = url_path("tenants", tenant, "domains", domain, "use")
+    _show(api().call("POST", path).document, as_json=as_json)
+
+
+@command.command()
+@api_options
+@click.argument("tenant")
+@click.argument("domain")
 @click.option("--reason", required=True, help="How you know; for the audit log.")
 @json_option
 def vouch(*, tenant: str, domain: str, reason: str, as_json: bool) -> None:
@@ -79,7 +90,8 @@ def _show(row: Any, *, as_json: bool) -> None:
         say_json(row)
         return
     again = f", next look {when(row['next_check_at'])}" if row["next_check_at"] else ""
-    say(f"{row['domain']}  {row['state']}{again}  {row['detail']}")
+    unused = "" if row["in_use"] else ", not in email_domains"
+    say(f"{row['domain']}  {row['state']}{unused}{again}  {row['detail']}")
     if row["state"] not in {"verified", "vouched"}:
         record = row["record"]
         say(f"  {record['type']}  {record['name']}  {record['value']}")

@@ -1,4 +1,19 @@
-"""What the admin API and the setup portal do with domains, and the watch over them."""
+"""What the admin API and the setup portal do with domains, and the watch over them.
+
+A page asks the admin API in this process (``gateway.portal.reach``), as a key that is bound to the
+tenant:
+
+- ``add_domain`` begins: the row has the DNS record that proves the domain. Asked again for the same
+  domain it answers the same record.
+- ``list_domains`` and ``check_domain`` say how it stands: ``state``, ``detail`` (a sentence for
+  operators), ``servers``, ``in_use``. ``check_domain`` looks now, and within ``AGAIN_S`` answers
+  with the last result; it takes up to ``lookup.LOOK_S``.
+- ``use_domain`` adds a domain to the tenant's ``email_domains`` once the tenant holds it
+  (``state.HELD``); only then may a bound key do that, by this or by any other operation.
+- ``remove_domain`` gives up the claim, not the name in the document.
+
+The tenant has to exist: for one that a setup link creates, that is after it is provisioned.
+"""
 
 from __future__ import annotations
 

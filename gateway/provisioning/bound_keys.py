@@ -13,21 +13,21 @@ from gateway.tenants.bound_keys import PROVISIONED, Authority, operators_changes
 from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pydantic import BaseModel
 
     from gateway.provisioning.request import ProvisionBody
 
 Json = dict[str, Any]
-_OPERATOR, _TENANT = Authority.OPERATOR, Authority.TENANT
+_OPERATOR, _TENANT, _PROVEN = Authority.OPERATOR, Authority.TENANT, Authority.PROVEN
 BODY_FIELDS: Mapping[str, Authority] = {
     "provider": _TENANT,  # by PROVIDER_FIELDS
     "providers": _TENANT,
     "group": _TENANT,
     "groups": _TENANT,
-    "allowed_domain": _OPERATOR,
-    "email_domains": _OPERATOR,
+    "allowed_domain": _PROVEN,
+    "email_domains": _PROVEN,
     "hosts": _OPERATOR,
     "name": _TENANT,
     "adopt": _OPERATOR,
@@ -71,29 +71,35 @@ PROVIDER_FIELDS: Mapping[str, Authority] = {
     "attributes": _OPERATOR,  # the pool's, and headers of the gateway's own may be made of them
 }
 """Field → authority. What is an operator's may be left out by a bound key, or said as it stands
-already.
+already; domains may be said that differ from those only by what the tenant has proven.
 """
 
 
 def bound_findings(
-    body: ProvisionBody, document: Json | None, known: Sequence[Json]
+    body: ProvisionBody,
+    document: Json | None,
+    known: Sequence[Json],
+    *,
+    proven: Collection[str] = frozenset(),
 ) -> tuple[PreflightProblem, ...]:
     """Why a bound key may not ask for this. ``document``: the tenant's; ``known``: its providers as
-    they were provisioned.
+    they were provisioned; ``proven``: domains that it holds.
     """
     if document is None:
         return (PreflightProblem("bound", "tenant", "only an operator creates tenants"),)
     return tuple(
         PreflightProblem("bound", where, "only an operator changes this")
-        for where in _operators_words(body, document, known)
+        for where in _operators_words(body, document, known, proven)
     )
 
 
-def bound_changes(before: Json, after: Json) -> tuple[PreflightProblem, ...]:
+def bound_changes(
+    before: Json, after: Json, *, proven: Collection[str] = frozenset()
+) -> tuple[PreflightProblem, ...]:
     """The same question once more, of the document that would be stored: whatever way a change came
     into it.
     """
-    changes = operators_changes(before, TenantDocument.model_validate(after))
+    changes = operators_changes(before, TenantDocument.model_validate(after), proven=proven)
     return tuple(
         PreflightProblem("bound", path, "only an operator changes this")
         for path in changes
@@ -101,8 +107,12 @@ def bound_changes(before: Json, after: Json) -> tuple[PreflightProblem, ...]:
     )
 
 
-def _operators_words(body: ProvisionBody, document: Json, known: Sequence[Json]) -> Iterator[str]:
-    domains = {frozenset(document.get("email_domains", ()))}
+def _operators_words(
+    body: ProvisionBody, document: Json, known: Sequence[Json], proven: Collection[str]
+) -> Iterator[str]:
+    named = frozenset(document.get("email_domains", ()))
+    asked = frozenset(body.domains or ())
+    domains = {named, *([asked] if asked ^ named <= {*proven} else [])}
     stands: Mapping[str, Any] = {
         "hosts": {frozenset(document.get("hosts", ()))},
         "email_domains": domains,

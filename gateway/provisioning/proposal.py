@@ -89,6 +89,8 @@ class Basis:
     """What SQL holds, with its version and secrets."""
     credentials: ClientCredentials | None
     latest: Run | None = field(repr=False)
+    proven: frozenset[str] = frozenset()
+    """Domains that the tenant holds."""
 
     def same(self, now: Basis) -> bool:
         """Whether nobody has changed the document, its app clients or what is provisioned."""
@@ -173,6 +175,7 @@ class BasisReader:
             before,
             await self.registrar.credentials(tenant),
             await self.journal.latest(tenant),
+            await self.records.proven_domains(tenant),
         )
 
     async def unchanged(self, tenant: str, basis: Basis) -> bool:
@@ -263,7 +266,7 @@ class Proposer:
         if not found:
             found += await self._admissible(tenant, document, basis)
         if bound and basis.document is not None and not found:
-            found += bound_changes(basis.document, document)
+            found += bound_changes(basis.document, document, proven=basis.proven)
         adopted = _adopted(body, basis)
         if adopted is not None and not found:
             found += await self._admissible(
@@ -439,7 +442,7 @@ def _gate(
 ) -> Iterable[PreflightProblem]:
     """What of the request itself, and of what stands already, keeps it from being looked into."""
     existing, credentials = basis.document, basis.credentials
-    if bound and (not_theirs := bound_findings(body, existing, basis.known)):
+    if bound and (not_theirs := bound_findings(body, existing, basis.known, proven=basis.proven)):
         return not_theirs
     if credentials is not None and not update:
         return [

@@ -141,6 +141,9 @@ class RegistryRecords:
         await self._in_force(tenant)
         return _stored(written)
 
+    async def proven_domains(self, tenant: str) -> frozenset[str]:
+        return await self._database.proven_domains(tenant)
+
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
         if tenant in self._files():
             return Rejected(

@@ -75,6 +75,9 @@ class TenantRecords(Protocol):
 
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None: ...
 
+    async def proven_domains(self, tenant: str) -> frozenset[str]:
+        """Those that the tenant holds, by a DNS record or by an operator's word."""
+
 
 @dataclass(frozen=True, slots=True)
 class SettingChange:

@@ -20,26 +20,29 @@ from gateway.core.model import Secret
 from gateway.tenants.document import ProviderDocument, TenantDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 
 class Authority(Enum):
     """Who may change a field. ``LOWER``: the tenant too, but only from true to false, or from a
-    number or duration to a smaller one.
+    number or duration to a smaller one. ``PROVEN``: the tenant too, but it adds and removes only
+    domains that it has proven, or that an operator vouched for.
     """
 
     OPERATOR = "operator"
     TENANT = "tenant"
     LOWER = "lower"
+    PROVEN = "proven"
 
 
 _OPERATOR, _TENANT, _LOWER = Authority.OPERATOR, Authority.TENANT, Authority.LOWER
+_PROVEN = Authority.PROVEN
 FIELDS: Mapping[str, Authority] = {
     "id": _OPERATOR,
     "name": _TENANT,
     "active": _LOWER,  # suspended, it would wake itself
     "hosts": _OPERATOR,
-    "email_domains": _OPERATOR,
+    "email_domains": _PROVEN,
     "allowed_groups": _TENANT,
     "allowed_roles": _TENANT,
     "client": _OPERATOR,
@@ -110,22 +113,36 @@ provider is the gateway's choice.
 """
 
 
-def operators_changes(before: Mapping[str, object], after: TenantDocument) -> tuple[str, ...]:
+def operators_changes(
+    before: Mapping[str, object],
+    after: TenantDocument,
+    *,
+    proven: Collection[str] = frozenset(),
+) -> tuple[str, ...]:
     """Paths that differ, or would, and that only an operator changes. ``before``: as it is shown,
-    ``***`` for each secret.
+    ``***`` for each secret. ``proven``: domains that the tenant holds.
 
     A secret in ``after`` that is not ``***`` counts as another one.
     """
     return tuple(
         path
         for path, old, new in _differences(TenantDocument.model_validate(before), after, "")
-        if not _permitted(path, old, new)
+        if not _permitted(path, old, new, proven)
     )
 
 
-def _permitted(path: str, old: object, new: object) -> bool:
-    authority = authority_of(path)
-    return authority is Authority.TENANT or (authority is Authority.LOWER and _is_lower(old, new))
+def _permitted(path: str, old: object, new: object, proven: Collection[str]) -> bool:
+    match authority_of(path):
+        case Authority.TENANT:
+            return True
+        case Authority.LOWER:
+            return _is_lower(old, new)
+        case Authority.PROVEN:
+            return (
+                isinstance(old, frozenset) and isinstance(new, frozenset) and old ^ new <= {*proven}
+            )
+        case _:
+            return False
 
 
 def authority_of(path: str) -> Authority:

@@ -45,7 +45,7 @@ from gateway.tenants.bulk_write import (
     version_problem,
     write_rows,
 )
-from gateway.tenants.domain_proof import added_domains, refused_domain
+from gateway.tenants.domain_proof import added_domains, domains_held, refused_domain
 from gateway.tenants.hook_targets import webhook_target
 from gateway.tenants.offload import in_background
 from gateway.tenants.secrets import join, keep, keepable, secrets_of, show
@@ -130,6 +130,11 @@ class TenantDatabase:
         async with self._database.read() as connection:
             found: str | None = (await connection.execute(query)).scalar_one_or_none()
         return found
+
+    async def proven_domains(self, tenant: str) -> frozenset[str]:
+        """Those that the tenant holds, by a DNS record or by an operator's word."""
+        async with self._database.read() as connection:
+            return await domains_held(connection, tenant)
 
     async def clients_due_for_deletion(self, now: float) -> Mapping[str, tuple[str, ...]]:
         """Retired clients by tenant whose time has come."""

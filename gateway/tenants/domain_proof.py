@@ -28,6 +28,14 @@ def added_domains(names: Iterable[tuple[str, str]], before: StoredTenant | None)
     return {name for kind, name in names if kind == "domain" and name not in known}
 
 
+async def domains_held(connection: AsyncConnection, tenant: str) -> frozenset[str]:
+    """Of a tenant, by proof or by an operator's word."""
+    rows = await connection.execute(
+        select(domains.c.holder).where(domains.c.tenant == tenant, domains.c.holder.is_not(None))
+    )
+    return frozenset(row.holder for row in rows)
+
+
 async def refused_domain(
     connection: AsyncConnection, added: Mapping[str, str], *, required: bool
 ) -> Rejected | None:

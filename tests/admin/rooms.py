@@ -65,6 +65,7 @@ class Tenants:
     """Versions count up; the host ``taken.example.com`` is always somebody else's."""
 
     stored: dict[str, TenantRecord] = field(default_factory=dict)
+    proven: set[str] = field(default_factory=set)
 
     async def page(
         self, *, only: str | None, position: str | None, limit: int, wanted: TenantFilter
@@ -103,6 +104,9 @@ class Tenants:
         self, tenant: str, provider: str, secret: Secret | None
     ) -> TenantRecord | Rejected:
         return self.stored[tenant]
+
+    async def proven_domains(self, tenant: str) -> frozenset[str]:
+        return frozenset(self.proven)
 
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
         if self.stored[tenant].etag != etag:
@@ -148,12 +152,14 @@ class Connections:
 
 @dataclass(slots=True)
 class Claims:
-    """acme has claimed acme.test; ``taken.test`` is somebody else's."""
+    """acme has claimed acme.test and holds proven.test; ``taken.test`` is somebody else's."""
 
     vouched: bool = False
 
     def _one(self, tenant: str, domain: str) -> Domain:
         state = DomainState.VOUCHED if self.vouched else DomainState.PENDING
+        if domain == "proven.test":
+            state = DomainState.VERIFIED
         return Domain(
             tenant,
             domain,
@@ -169,7 +175,8 @@ class Claims:
         )
 
     async def of(self, tenant: str) -> list[Domain]:
-        return [self._one(tenant, "acme.test")] if tenant == "acme" else []
+        names = ("acme.test", "proven.test") if tenant == "acme" else ()
+        return [self._one(tenant, name) for name in names]
 
     async def add(self, tenant: str, text: str) -> tuple[Domain, bool]:
         domain = provable(text)

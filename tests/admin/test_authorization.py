@@ -118,6 +118,14 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
         200,
         NOBODY,
     ),
+    "use_domain": (
+        Scope.TENANTS_WRITE,
+        "POST",
+        "/tenants/acme/domains/proven.test/use",
+        None,
+        200,
+        NOBODY,
+    ),
     "vouch_domain": (
         Scope.TENANTS_WRITE,
         "POST",

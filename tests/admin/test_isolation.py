@@ -319,7 +319,7 @@ async def test_a_bound_key_changes_what_is_its_tenants_and_nothing_else(
     )
     if path == "id":
         assert answer.status == 400, "the path says which"
-    elif FIELDS[path] is Authority.OPERATOR:
+    elif FIELDS[path] in {Authority.OPERATOR, Authority.PROVEN}:
         assert answer.status == 403
         told = await problem(answer)
         assert told["code"] == "tenant_bound"
@@ -332,6 +332,56 @@ async def test_a_bound_key_changes_what_is_its_tenants_and_nothing_else(
         )
     else:
         assert answer.status == 200, await answer.text()
+
+
+async def test_a_bound_key_adds_and_removes_the_domains_that_its_tenant_has_proven(
+    api: Api,
+) -> None:
+    assert (await api.call("PUT", "/tenants/acme", json=STORED)).status == 201
+    own = await api.key(Scope.TENANTS_WRITE, tenant="acme")
+    tenants, first = cast("Tenants", api.services.tenants), STORED["email_domains"]
+
+    async def put(domains: list[str], version: int) -> int:
+        answer = await api.call(
+            "PUT",
+            "/tenants/acme",
+            json=changed("email_domains", domains),
+            key=own,
+            headers={"If-Match": f'"{version}"'},
+        )
+        return answer.status
+
+    tenants.proven |= {"new.test"}
+    assert await put([*first, "new.test", "globex.test"], 1) == 403
+    assert await put(["new.test"], 1) == 403, "an operator wrote the first one"
+    assert await put([*first, "new.test"], 1) == 200
+    assert await put(first, 2) == 200
+    tenants.proven.clear()
+    assert await put([*first, "new.test"], 3) == 403
+
+
+async def test_a_proven_domain_is_used_and_no_other(api: Api) -> None:
+    assert (await api.call("PUT", "/tenants/acme", json=STORED)).status == 201
+    own = await api.key(Scope.TENANTS_WRITE, tenant="acme")
+    for name, status in (("acme.test", 409), ("globex.test", 404), ("proven.test", 200)):
+        answer = await api.call("POST", f"/tenants/acme/domains/{name}/use", key=own)
+        assert answer.status == status, name
+    stored = await (await api.call("GET", "/tenants/acme")).json()
+    assert set(stored["tenant"]["email_domains"]) == {"acme.test", "proven.test"}
+    rows = (await (await api.call("GET", "/tenants/acme/domains")).json())["items"]
+    assert all(row["in_use"] for row in rows)
+
+
+def test_provisioning_by_a_bound_key_names_the_domains_that_its_tenant_has_proven() -> None:
+    document = show(TenantDocument.model_validate(STORED))
+    both = {"acme.test", "new.test"}
+    body = ProvisionBody.model_validate({**BODY, "email_domains": sorted(both)})
+    refused = bound_findings(body, document, KNOWN, proven={"other.test"})
+    assert [found.where for found in refused] == ["email_domains"]
+    assert bound_findings(body, document, KNOWN, proven={"new.test"}) == ()
+    after = {**document, "email_domains": sorted(both)}
+    assert [f.where for f in bound_changes(document, after)] == ["email_domains"]
+    assert bound_changes(document, after, proven={"new.test"}) == ()
 
 
 @pytest.mark.parametrize("path", HIGHER)
@@ -533,7 +583,7 @@ def test_a_bound_key_says_in_a_provisioning_request_what_is_its_tenants_and_noth
     )
     whose = PROVIDER_FIELDS[field] if inner else BODY_FIELDS[name]
     assert [(f.kind, f.where) for f in found] == (
-        [("bound", name)] if whose is Authority.OPERATOR else []
+        [("bound", name)] if whose in {Authority.OPERATOR, Authority.PROVEN} else []
     )
 
 

@@ -13,12 +13,17 @@ from gateway.admin.routes.revocations import expect_tenant
 from gateway.config.types import VISIBLE
 from gateway.domains.name import LABEL, DomainError
 from gateway.domains.records import MAX_OF_TENANT, FullError, TakenError
-from gateway.domains.state import DomainState
+from gateway.domains.state import HELD, DomainState
+from gateway.tenants.api import Rejected
+from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from gateway.admin.routes.revocations import IsTenant
     from gateway.domains.records import Domain
     from gateway.domains.service import Domains
+    from gateway.tenants.api import TenantRecords
 
 TAKEN = "This domain can't be added here."
 """Whoever has it."""
@@ -62,6 +67,7 @@ class DomainRow(AnswerModel):
     missing_since: float | None
     checked_at: float | None
     next_check_at: float | None
+    in_use: bool = Field(description="whether the tenant's document names it in email_domains")
     detail: str = Field(description="what the last look found, in a sentence")
     servers: list[ServerRow]
     vouched_by: str
@@ -77,12 +83,15 @@ class DomainRoutes:
     """Claims, looks at DNS, an operator's word."""
 
     domains: Domains
+    tenants: TenantRecords
     is_tenant: IsTenant
 
     async def list_domains(self, call: Call) -> Answer:
         tenant = call.path["tenant"]
         await expect_tenant(self.is_tenant, tenant)
-        return Answer(DomainList(items=[_row(each) for each in await self.domains.of(tenant)]))
+        named = await self._named(tenant)
+        rows = [_row(each, named) for each in await self.domains.of(tenant)]
+        return Answer(DomainList(items=rows))
 
     async def add_domain(self, call: Call) -> Answer:
         tenant, text = call.path["tenant"], call.body(DomainBody).domain
@@ -98,7 +107,8 @@ class DomainRoutes:
         except FullError:
             raise Problem(Code.CONFLICT, f"at most {MAX_OF_TENANT} domains") from None
         call.note.target = domain.domain
-        return Answer(_row(domain), status=201 if is_new else 200)
+        row = _row(domain, await self._named(tenant))
+        return Answer(row, status=201 if is_new else 200)
 
     async def check_domain(self, call: Call) -> Answer:
         tenant, name = call.path["tenant"], call.path["domain"]
@@ -107,7 +117,25 @@ class DomainRoutes:
         if domain is None:
             raise Problem(Code.NOT_FOUND)
         call.note.after = {"state": str(domain.standing.state)}
-        return Answer(_row(domain))
+        return Answer(_row(domain, await self._named(tenant)))
+
+    async def use_domain(self, call: Call) -> Answer:
+        tenant, name = call.path["tenant"], call.path["domain"]
+        call.note.target = name
+        domain = {each.domain: each for each in await self.domains.of(tenant)}.get(name)
+        record = await self.tenants.get(tenant)
+        if domain is None or record is None:
+            raise Problem(Code.NOT_FOUND)
+        if domain.standing.state not in HELD:
+            raise Problem(Code.CONFLICT, "the domain is not proven: add its DNS record first")
+        before = frozenset(record.document["email_domains"])
+        document = {**record.document, "email_domains": sorted(before | {name})}
+        stored = await self.tenants.put(TenantDocument.model_validate(document), etag=record.etag)
+        if isinstance(stored, Rejected):
+            raise Problem(Code(stored.code), stored.message)
+        call.note.before = {"email_domains": sorted(before)}
+        call.note.after = {"email_domains": document["email_domains"]}
+        return Answer(_row(domain, before | {name}))
 
     async def vouch_domain(self, call: Call) -> Answer:
         tenant, name = call.path["tenant"], call.path["domain"]
@@ -119,7 +147,7 @@ class DomainRoutes:
             raise Problem(Code.TAKEN, TAKEN) from None
         if domain is None:
             raise Problem(Code.NOT_FOUND, "add the domain first")
-        return Answer(_row(domain))
+        return Answer(_row(domain, await self._named(tenant)))
 
     async def remove_domain(self, call: Call) -> Answer:
         tenant, name = call.path["tenant"], call.path["domain"]
@@ -131,6 +159,10 @@ class DomainRoutes:
             raise Problem(Code.TENANT_BOUND, "an operator vouched for this domain")
         await self.domains.remove(tenant, name)
         return Answer(status=204)
+
+    async def _named(self, tenant: str) -> frozenset[str]:
+        record = await self.tenants.get(tenant)
+        return frozenset(() if record is None else record.document["email_domains"])
 
     def routes(self) -> tuple[Route, ...]:
         base = "/tenants/{tenant}/domains"
@@ -164,6 +196,22 @@ class DomainRoutes:
                 problems=(Code.NOT_FOUND,),
             ),
             Route(
+                "use_domain",
+                "POST",
+                f"{base}/{{domain}}/use",
+                "Add a proven domain to the tenant's email_domains",
+                self.use_domain,
+                {200: DomainRow},
+                problems=(
+                    Code.NOT_FOUND,
+                    Code.CONFLICT,
+                    Code.TAKEN,
+                    Code.READ_ONLY,
+                    Code.PRECONDITION_FAILED,
+                    Code.INVALID_BODY,
+                ),
+            ),
+            Route(
                 "vouch_domain",
                 "POST",
                 f"{base}/{{domain}}/vouch",
@@ -185,7 +233,7 @@ class DomainRoutes:
         )
 
 
-def _row(domain: Domain) -> DomainRow:
+def _row(domain: Domain, named: Container[str]) -> DomainRow:
     standing = domain.standing
     return DomainRow.model_validate(
         {
@@ -201,6 +249,7 @@ def _row(domain: Domain) -> DomainRow:
             "missing_since": standing.missing_since,
             "checked_at": domain.checked_at,
             "next_check_at": standing.next_at,
+            "in_use": domain.domain in named,
             "detail": _detail(domain),
             "servers": [{"server": server, "said": said} for server, said in domain.servers],
             "vouched_by": domain.vouched_by,

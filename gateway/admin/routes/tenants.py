@@ -144,7 +144,7 @@ class TenantRoutes:
         if document.id != call.path["tenant"]:
             raise Problem(Code.INVALID_BODY, f"id: must be {call.path['tenant']}, as in the path")
         existing = await self.records.get(document.id)
-        _check_bound(call.key, document, existing)
+        await self._check_bound(call.key, document, existing)
         etag = _precondition(call, existing)
         if call.query(PutQuery).dry_run:
             if self.rehearsals is None:
@@ -182,6 +182,22 @@ class TenantRoutes:
         if rejected is not None:
             raise reject(rejected)
         return Answer(status=204)
+
+    async def _check_bound(
+        self, key: AdminKey, document: TenantDocument, existing: TenantRecord | None
+    ) -> None:
+        if key.tenant is None:
+            return
+        if existing is None:
+            raise Problem(Code.TENANT_BOUND, "only an operator creates tenants")
+        proven = await self.records.proven_domains(document.id)
+        changes = operators_changes(existing.document, document, proven=proven)
+        if changes:
+            raise Problem(
+                Code.TENANT_BOUND,
+                f"only an operator changes {', '.join(changes)}",
+                mistakes=[Mistake(path, "only an operator changes this") for path in changes],
+            )
 
     def routes(self) -> tuple[Route, ...]:
         changing = (
@@ -304,17 +320,3 @@ def _precondition(call: Call, existing: TenantRecord | None) -> str | None:
     if wanted != existing.etag:
         raise Problem(Code.PRECONDITION_FAILED, "the tenant has changed since: GET it again")
     return wanted
-
-
-def _check_bound(key: AdminKey, document: TenantDocument, existing: TenantRecord | None) -> None:
-    if key.tenant is None:
-        return
-    if existing is None:
-        raise Problem(Code.TENANT_BOUND, "only an operator creates tenants")
-    changes = operators_changes(existing.document, document)
-    if changes:
-        raise Problem(
-            Code.TENANT_BOUND,
-            f"only an operator changes {', '.join(changes)}",
-            mistakes=[Mistake(path, "only an operator changes this") for path in changes],
-        )
