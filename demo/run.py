@@ -6,13 +6,18 @@ import argparse
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from demo.ingress import LAUNCHERS
 from demo.world import World, dump
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 INGRESSES = ("nginx", "traefik", "caddy", "envoy")
 
@@ -37,6 +42,13 @@ def main() -> int:
     parser.add_argument(
         "--describe", type=Path, metavar="FILE", help="write what a script needs as JSON"
     )
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        metavar="DIR",
+        help="an empty one for configuration and state, removed at the end (default: a temporary "
+        "one)",
+    )
     arguments = parser.parse_args()
     try:
         return asyncio.run(run(arguments))
@@ -48,9 +60,9 @@ async def run(arguments: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder:
+    with kept_in(arguments.directory) as folder:
         world = World(
-            Path(folder),
+            folder,
             ingress=arguments.ingress,
             port=arguments.port,
             replicas=arguments.replicas,
@@ -83,6 +95,20 @@ async def run(arguments: argparse.Namespace) -> int:
         finally:
             stopping.cancel()
     return 0
+
+
+@contextlib.contextmanager
+def kept_in(directory: Path | None) -> Iterator[Path]:
+    """A folder until the end of the context."""
+    if directory is None:
+        with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder:
+            yield Path(folder)
+        return
+    try:
+        yield directory
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(directory)
 
 
 def announce(world: World) -> None:

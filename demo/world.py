@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from demo.timeline import TimeLine
 
 ROOT = Path(__file__).parents[1]
+"""Of the checkout, or of ``gateway_demo`` in an installed wheel: it holds ``demo`` and ``config``.
+"""
 CANONICAL_PORTS = {
     "ingress": 8000,
     "public": 8080,
@@ -462,17 +464,16 @@ class World:
             text = re.sub(
                 r"\benv:([A-Z_]+)",
                 lambda m: (
-                    f"file:{self.directory / 'secrets' / m[1]}"
+                    json.dumps(f"file:{self.directory / 'secrets' / m[1]}")
                     if (self.directory / "secrets" / m[1]).is_file()
                     else m[0]
                 ),
                 text,
             )
+            state, tenants = self.directory / "state", self.directory / "config" / "tenants"
             text = text.replace(
-                "state_dir: ./state", f"state_dir: {self.directory / 'state'}"
-            ).replace(
-                "directory: config/tenants", f"directory: {self.directory / 'config' / 'tenants'}"
-            )
+                "state_dir: ./state", f"state_dir: {json.dumps(str(state))}"
+            ).replace("directory: config/tenants", f"directory: {json.dumps(str(tenants))}")
             if not self.central:
                 text = re.sub(r"^login_host:.*$", "", text, flags=re.MULTILINE)
             target = self.directory / name

@@ -31,6 +31,7 @@ DEFAULT_TIMEOUT_S = 300.0
 
 COMMANDS = {
     "serve": ("gateway.cli.serve", "Run the gateway."),
+    "quickstart": ("gateway.cli.quickstart", "Start a demo of everything on this machine."),
     "health": ("gateway.cli.health", "Ask a running gateway whether it is healthy."),
     "config": ("gateway.cli.config", "Check, show and describe the configuration."),
     "tenants": ("gateway.cli.tenants", "Plan, apply and inspect tenants."),

@@ -50,8 +50,8 @@ def wait_for(condition, seconds: float, what: str) -> None:  # type: ignore[no-u
 @pytest.mark.parametrize(
     ("ingress", "signum"),
     [
-        ("nginx", signal.SIGINT),
-        ("traefik", signal.SIGTERM),
+        # nginx: tests/browser/test_quickstart.py
+        ("traefik", signal.SIGINT),
         ("caddy", signal.SIGTERM),
         ("envoy", signal.SIGINT),
     ],
@@ -71,7 +71,7 @@ def test_the_demo_gets_ready_and_leaves_no_process(
                 "--describe",
                 str(description),
                 "--replicas",
-                "2" if ingress == "nginx" else "1",
+                "2" if ingress == "traefik" else "1",
             ],
             stdout=output,
             stderr=output,

