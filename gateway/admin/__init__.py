@@ -26,6 +26,7 @@ from gateway.admin.routes.connections import ConnectionRoutes
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
 from gateway.admin.routes.domains import DomainRoutes
 from gateway.admin.routes.hooks import HookRoutes
+from gateway.admin.routes.keys import KeyRoutes
 from gateway.admin.routes.login_tests import LoginTestRoutes
 from gateway.admin.routes.mail import MailRoutes
 from gateway.admin.routes.people import PeopleRoutes
@@ -141,7 +142,10 @@ def admin_routes(
         request = call.request.over_http
         return request is not None and await asked_by.still_allowed(request)
 
-    routes: list[Route] = [*AuditRoutes(services.audit).routes()]
+    routes: list[Route] = [
+        *AuditRoutes(services.audit).routes(),
+        *KeyRoutes(services.keys, services.is_tenant, services.clock).routes(),
+    ]
     if services.tenants is not None:
         routes += TenantRoutes(services.tenants, services.rehearsals).routes()
         if services.login_tests is not None:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.admin.keys import AdminKey, KeyRejection, Scope
 from gateway.core.model import Secret
+from gateway.core.paging import Page
 from gateway.database.schema import admin_keys
 
 if TYPE_CHECKING:
@@ -44,17 +45,23 @@ class NewKey:
 
 class AdminKeys:
     """Bearer keys, of which only digests are stored. Nothing is cached: a revoked key stops at the
-    next request. ``clock`` is UTC epoch seconds.
+    next request. ``clock`` is UTC epoch seconds; ``new_id``: 12 hexadecimal digits.
     """
 
-    def __init__(self, database: Database, *, clock: Callable[[], float]) -> None:
-        self._database, self._clock = database, clock
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float],
+        new_id: Callable[[], str] = lambda: secrets.token_hex(6),
+    ) -> None:
+        self._database, self._clock, self._new_id = database, clock, new_id
 
     async def create(
         self, *, name: str, scopes: Iterable[Scope], tenant: str | None, lifetime_s: float | None
     ) -> NewKey | None:
         """None if the name is taken."""
-        key_id = secrets.token_hex(6)
+        key_id = self._new_id()
         presented = f"gwk_{key_id}_{secrets.token_urlsafe(32)}"
         now = self._clock()
         wanted = frozenset(scopes)
@@ -93,6 +100,30 @@ class AdminKeys:
                 .all()
             )
         return tuple(_key(row) for row in rows)
+
+    async def page(
+        self, *, tenant: str | None, position: str | None, limit: int
+    ) -> Page[AdminKey]:
+        """Newest first; with ``tenant``, those that are bound to it."""
+        order = (admin_keys.c.created_at.desc(), admin_keys.c.id.desc())
+        rows_of = select(admin_keys).order_by(*order).limit(limit + 1)
+        if tenant is not None:
+            rows_of = rows_of.where(admin_keys.c.tenant == tenant)
+        if position is not None:
+            at, _, last = position.partition("/")
+            same = (admin_keys.c.created_at == float(at)) & (admin_keys.c.id < last)
+            rows_of = rows_of.where((admin_keys.c.created_at < float(at)) | same)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(rows_of)).mappings().all()
+        shown = rows[:limit]
+        position = f"{shown[-1]['created_at']!r}/{shown[-1]['id']}" if len(rows) > limit else None
+        return Page([_key(row) for row in shown], position)
+
+    async def find(self, key_id: str) -> AdminKey | None:
+        async with self._database.read() as connection:
+            found = await connection.execute(select(admin_keys).where(admin_keys.c.id == key_id))
+            row = found.mappings().first()
+        return None if row is None else _key(row)
 
     async def revoke(self, name_or_id: str) -> bool:
         """Whether there was one to revoke."""

@@ -219,6 +219,8 @@ POSITIONS: Mapping[str, re.Pattern[str]] = {
     "list_pool_users": re.compile(r"[\x21-\x7e]{1,4000}"),
     "list_deliveries": re.compile(r"[0-9]{1,18}"),
     "list_setup_links": re.compile(rf"{_TIME}/[0-9a-f]{{16}}"),
+    "list_all_setup_links": re.compile(rf"{_TIME}/[0-9a-f]{{16}}"),
+    "list_admin_keys": re.compile(rf"{_TIME}/{PARAMETERS['admin_key']}"),
     "list_messages": re.compile(r"[0-9]{1,18}"),
 }
 """What a list's positions look like: whoever makes up a cursor makes up these, and they go into

@@ -40,6 +40,7 @@ PARAMETERS: Mapping[str, str] = {
     "setup_link": r"[0-9a-f]{16}",
     "domain": r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?",
     "pool": r"[a-z0-9][a-z0-9-]{0,31}",
+    "admin_key": r"[0-9a-f]{12}",
     "nonce": r"[A-Za-z0-9_-]{1,128}",
 }
 """What may stand in each place of a path; anything else is not found."""

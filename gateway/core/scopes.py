@@ -19,5 +19,6 @@ class Scope(StrEnum):
     AUDIT_READ = "audit:read"
     SETUP_WRITE = "setup:write"
     SETUP_APPROVE = "setup:approve"
+    KEYS = "keys"
     DOCTOR = "doctor"
     OPERATOR = "operator"

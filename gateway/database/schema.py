@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0009"
+REVISION = "0010"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -737,6 +737,7 @@ provision_runs = Table(
     Column("holder", String(64), nullable=True),  # process that works on it, until ``held_until``
     Column("held_until", Float, nullable=True),
     Index(None, "tenant", "started_at"),
+    Index(None, "started_at", "id"),
     Index(None, "state"),
 )
 
@@ -780,5 +781,6 @@ setup_links = Table(
     sealed("work"),  # JSON: who claimed it, and what was done so far
     Column("version", Integer, nullable=False),  # of ``work``
     Index(None, "tenant", "created_at", "id"),
+    Index(None, "created_at", "id"),
     Index(None, "expires_at"),
 )

@@ -41,6 +41,7 @@ from gateway.setup.model import (
     Request,
     SetupLink,
     SetupProvider,
+    Stage,
     Work,
 )
 from gateway.setup.phrase import canonical_phrase, make_phrase
@@ -48,7 +49,7 @@ from gateway.setup.phrase import canonical_phrase, make_phrase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import RowMapping
+    from sqlalchemy import ColumnElement, RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.database.engine import Database
@@ -140,10 +141,23 @@ class SetupLinks:
             row = await _row(connection, link_id)
         return self._link(row) if row is not None and row["tenant"] == tenant else None
 
-    async def page(self, tenant: str, *, position: str | None, limit: int) -> Page[SetupLink]:
-        """Newest first. ``position``: time and id of the last row seen."""
+    async def page(
+        self,
+        tenant: str | None,
+        *,
+        position: str | None,
+        limit: int,
+        stage: Stage | None = None,
+    ) -> Page[SetupLink]:
+        """Newest first; of all tenants with None. ``position``: time and id of the last row
+        seen.
+        """
         table = setup_links.c
-        query = select(setup_links).where(table.tenant == tenant)
+        query = select(setup_links)
+        if tenant is not None:
+            query = query.where(table.tenant == tenant)
+        if stage is not None:
+            query = query.where(self._is_at(stage))
         if position is not None:
             at, _, last = position.partition("/")
             before = table.created_at < float(at)
@@ -156,6 +170,17 @@ class SetupLinks:
             [self._link(row) for row in shown],
             f"{shown[-1]['created_at']!r}/{shown[-1]['id']}" if more else None,
         )
+
+    def _is_at(self, stage: Stage) -> ColumnElement[bool]:
+        table, now = setup_links.c, self._clock()
+        over = table.state.in_(ENDED) | (table.expires_at <= now)
+        match stage:
+            case Stage.ENDED:
+                return over
+            case Stage.COMPLETED:
+                return ~over & (table.state == LinkState.COMPLETED)
+            case Stage.OPEN:
+                return ~over & (table.state != LinkState.COMPLETED)
 
     async def revoke(self, tenant: str, link_id: str) -> SetupLink | None:
         """Ends it: the work of its browser with its next request. None: there is no such link."""

@@ -69,6 +69,14 @@ class LinkState(StrEnum):
     REPLACED = "replaced"
 
 
+class Stage(StrEnum):
+    """By what links are looked for. ``OPEN``: there is something to do, for somebody."""
+
+    OPEN = "open"
+    COMPLETED = "completed"
+    ENDED = "ended"
+
+
 OPEN: Final = frozenset({LinkState.ISSUED, LinkState.CLAIMED, LinkState.COMPLETED})
 """Whoever holds the address and the phrase gets in."""
 ENDED: Final = frozenset({LinkState.EXPIRED, LinkState.REVOKED, LinkState.REPLACED})

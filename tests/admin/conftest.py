@@ -132,9 +132,15 @@ def link_ids() -> Callable[[], str]:
     return lambda: f"{next(numbers):016}"
 
 
+def key_ids() -> Callable[[], str]:
+    """000000000001 and on."""
+    numbers = count(1)
+    return lambda: f"{next(numbers):012}"
+
+
 @pytest.fixture
 async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -> Api:
-    admin_keys = AdminKeys(database, clock=clock)
+    admin_keys = AdminKeys(database, clock=clock, new_id=key_ids())
     tenants = Tenants()
     services = AdminServices(
         keys=admin_keys,

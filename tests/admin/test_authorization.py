@@ -273,6 +273,24 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
         200,
         NOBODY,
     ),
+    "list_all_setup_links": (
+        Scope.SETUP_WRITE,
+        "GET",
+        "/setup-links?tenant=acme",
+        None,
+        200,
+        NOBODY,
+    ),
+    "list_admin_keys": (Scope.KEYS, "GET", "/keys?tenant=acme", None, 200, NOBODY),
+    "create_admin_key": (
+        Scope.KEYS,
+        "POST",
+        "/keys",
+        {"name": "another", "scopes": ["keys"], "tenant": "acme"},
+        201,
+        NOBODY,
+    ),
+    "revoke_admin_key": (Scope.KEYS, "DELETE", "/keys/000000000001", None, 204, HIDDEN),
     "create_probes": (
         Scope.DOCTOR,
         "POST",
@@ -318,6 +336,7 @@ def test_the_table_has_every_route(api: Api) -> None:
 
 
 async def arrange(api: Api) -> None:
+    await api.keys.create(name="acme's", scopes=[Scope.KEYS], tenant="acme", lifetime_s=None)
     await api.call("PUT", "/tenants/acme", json=TENANT)
     await api.call("POST", "/revocations", json={**WHO, "kind": "end_sessions"})
     await submit_link(api)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.admin.route import AnswerModel, ApiModel
+from gateway.admin.route import PARAMETERS, AnswerModel, ApiModel, PageQuery
 from gateway.config.types import VISIBLE
 from gateway.setup.model import (
     Approval,
@@ -15,6 +15,7 @@ from gateway.setup.model import (
     Part,
     Phase,
     SetupProvider,
+    Stage,
 )
 from gateway.tenants.document import (  # noqa: TC001 - pydantic reads annotations
     EmailDomain,
@@ -108,6 +109,11 @@ class SetupLinkAnswer(AnswerModel):
     groups: Annotated[list[str], Field(description="who gets in; empty with `everyone`")]
     everyone: bool
     returned: Annotated[str, Field(description="what was asked to be changed")]
+
+
+class SetupLinksQuery(PageQuery):
+    tenant: Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")] | None = None
+    stage: Stage | None = None
 
 
 class SetupLinkList(AnswerModel):

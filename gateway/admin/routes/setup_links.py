@@ -19,6 +19,7 @@ from gateway.admin.routes.setup_link_models import (
     SetupLinkAnswer,
     SetupLinkBody,
     SetupLinkList,
+    SetupLinksQuery,
     TaskRow,
 )
 from gateway.setup.go_live import NOT_SUBMITTED, GoLive
@@ -108,6 +109,16 @@ class SetupLinkRoutes:
             "list_setup_links",
             call.query(PageQuery),
             partial(self.links.page, call.path["tenant"]),
+            row=self._row,
+            model=SetupLinkList,
+        )
+
+    async def list_all(self, call: Call) -> Answer:
+        query = call.query(SetupLinksQuery)
+        return await list_page(
+            "list_all_setup_links",
+            query,
+            partial(self.links.page, query.tenant, stage=query.stage),
             row=self._row,
             model=SetupLinkList,
         )
@@ -236,6 +247,15 @@ class SetupLinkRoutes:
                 self.list,
                 {200: SetupLinkList},
                 query=PageQuery,
+            ),
+            Route(
+                "list_all_setup_links",
+                "GET",
+                "/setup-links",
+                "Setup links of all tenants, newest first",
+                self.list_all,
+                {200: SetupLinkList},
+                query=SetupLinksQuery,
             ),
             Route(
                 "get_setup_link",

@@ -1,0 +1,203 @@
+"""``/keys``: the bearer keys of this API.
+
+Rules:
+- Nobody makes or ends a key that may do more than they may themselves.
+- A key makes none that outlives it: what is stolen for a day is not kept for ever.
+- The key is in the one answer that made it. SQL has its digest, also where a request is sent again:
+  creating takes no Idempotency-Key, and a name that is taken says that it was made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from gateway.admin.keys import Scope
+from gateway.admin.listing import list_page
+from gateway.admin.problem import Code, Problem
+from gateway.admin.route import (
+    PARAMETERS,
+    Answer,
+    AnswerModel,
+    ApiModel,
+    Call,
+    PageQuery,
+    Route,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway.admin.keys import AdminKey
+    from gateway.admin.keys_store import AdminKeys
+    from gateway.admin.routes.revocations import IsTenant
+
+TenantName = Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")]
+NAME = r"^[\w .@+-]{1,120}$"
+MINUTE_S = 60
+TEN_YEARS_S = 3650 * 86_400
+
+
+class KeyListQuery(PageQuery):
+    tenant: TenantName | None = None
+
+
+class NewKeyBody(ApiModel):
+    """``tenant`` binds the key to one tenant; without, it is for all. ``expires_in``: seconds;
+    without, it lives until it is revoked.
+    """
+
+    name: Annotated[str, Field(pattern=NAME)]
+    scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    tenant: TenantName | None = None
+    expires_in: Annotated[int, Field(ge=MINUTE_S, le=TEN_YEARS_S)] | None = None
+
+
+class KeyAnswer(AnswerModel):
+    """A key without its secret. Times are UTC epoch seconds."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    tenant: str | None
+    state: Literal["valid", "expired", "revoked"]
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+    last_used_at: int | None
+
+
+class KeyList(AnswerModel):
+    items: list[KeyAnswer]
+    next: str | None
+
+
+class NewKeyAnswer(AnswerModel):
+    """``presented`` is what a client sends; it is shown this once."""
+
+    presented: str
+    key: KeyAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRoutes:
+    """``clock``: UTC epoch seconds."""
+
+    keys: AdminKeys
+    is_tenant: IsTenant
+    clock: Callable[[], float]
+
+    async def list(self, call: Call) -> Answer:
+        query = call.query(KeyListQuery)
+        return await list_page(
+            "list_admin_keys",
+            query,
+            partial(self.keys.page, tenant=query.tenant),
+            row=self._row,
+            model=KeyList,
+        )
+
+    async def create(self, call: Call) -> Answer:
+        body = call.body(NewKeyBody)
+        call.note.target = body.name
+        _expect_scopes(call.key, body.scopes)
+        self._expect_no_longer_life(call.key, body.expires_in)
+        if body.tenant is not None and not await self.is_tenant(body.tenant):
+            raise Problem(Code.NOT_FOUND, f"there is no tenant {body.tenant}")
+        made = await self.keys.create(
+            name=body.name,
+            scopes=body.scopes,
+            tenant=body.tenant,
+            lifetime_s=body.expires_in,
+        )
+        if made is None:
+            raise Problem(
+                Code.EXISTS,
+                f"there is a key named {body.name!r} already; names stay taken so that the audit "
+                "log stays readable",
+            )
+        row = self._row(made.key)
+        call.note.after = row.model_dump(mode="json")
+        return Answer(NewKeyAnswer(presented=made.presented.reveal(), key=row), status=201)
+
+    async def revoke(self, call: Call) -> Answer:
+        key = await self.keys.find(call.path["admin_key"])
+        if key is None or (call.key.tenant is not None and call.key.tenant != key.tenant):
+            raise Problem(Code.NOT_FOUND)
+        _expect_scopes(call.key, key.scopes)
+        call.note.target, call.note.before = key.name, self._row(key).model_dump(mode="json")
+        await self.keys.revoke(key.id)
+        return Answer(status=204)
+
+    def _expect_no_longer_life(self, maker: AdminKey, expires_in: int | None) -> None:
+        if maker.expires_at is None:
+            return
+        if expires_in is None or self.clock() + expires_in > maker.expires_at:
+            raise Problem(
+                Code.CONFLICT, "a key makes none that lives longer than itself: say expires_in"
+            )
+
+    def _row(self, key: AdminKey) -> KeyAnswer:
+        if key.revoked_at is not None:
+            state: Literal["valid", "expired", "revoked"] = "revoked"
+        elif key.expires_at is not None and key.expires_at <= self.clock():
+            state = "expired"
+        else:
+            state = "valid"
+        return KeyAnswer(
+            id=key.id,
+            name=key.name,
+            scopes=sorted(key.scopes),
+            tenant=key.tenant,
+            state=state,
+            created_at=key.created_at,
+            expires_at=key.expires_at,
+            revoked_at=key.revoked_at,
+            last_used_at=key.last_used_at,
+        )
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                "list_admin_keys",
+                "GET",
+                "/keys",
+                "Keys of this API, newest first; revoked and expired ones too",
+                self.list,
+                {200: KeyList},
+                query=KeyListQuery,
+            ),
+            Route(
+                "create_admin_key",
+                "POST",
+                "/keys",
+                "Make a key with scopes of one's own; it is shown once",
+                self.create,
+                {201: NewKeyAnswer},
+                body=NewKeyBody,
+                problems=(Code.EXISTS, Code.CONFLICT, Code.NOT_FOUND),
+            ),
+            Route(
+                "revoke_admin_key",
+                "DELETE",
+                "/keys/{admin_key}",
+                "End a key: it opens nothing from the next request on",
+                self.revoke,
+                {204: None},
+            ),
+        )
+
+
+def _expect_scopes(key: AdminKey, scopes: Iterable[Scope]) -> None:
+    for scope in sorted(scopes):
+        if not key.may(scope):
+            raise Problem(
+                Code.SCOPE_MISSING,
+                f"a key that may do more than you: this needs {scope} too",
+                extra={"scope": str(scope)},
+            )
+
+
