@@ -101,9 +101,7 @@ class AdminKeys:
             )
         return tuple(_key(row) for row in rows)
 
-    async def page(
-        self, *, tenant: str | None, position: str | None, limit: int
-    ) -> Page[AdminKey]:
+    async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[AdminKey]:
         """Newest first; with ``tenant``, those that are bound to it."""
         order = (admin_keys.c.created_at.desc(), admin_keys.c.id.desc())
         rows_of = select(admin_keys).order_by(*order).limit(limit + 1)

@@ -24,8 +24,8 @@ STORED: Final = "***"
 
 
 class Kind(StrEnum):
-    """``lines``: one text a line; ``names``: any, or one a line; ``pairs``: ``name`` + ``between``
-    + ``value``, one a line; ``json``: a nested value.
+    """``several``: any number of the options; ``lines``: one text a line; ``names``: any, or one a
+    line; ``pairs``: ``name`` + ``between`` + ``value``, one a line; ``json``: a nested value.
     """
 
     TEXT = "text"
@@ -33,6 +33,7 @@ class Kind(StrEnum):
     DATE = "date"
     SWITCH = "switch"
     CHOICE = "choice"
+    SEVERAL = "several"
     LINES = "lines"
     NAMES = "names"
     PAIRS = "pairs"
@@ -94,8 +95,8 @@ def put(document: dict[str, Any], path: str, value: object) -> None:
 
 
 def values_of(fields: Iterable[Field], document: Any) -> dict[str, str]:
-    """Name of an input → what stands in it. ``PATH.any``: of names; ``PATH.stored``: how many
-    secrets there are.
+    """Name of an input → what stands in it. ``PATH.any``: of names; ``PATH.OPTION``: of several;
+    ``PATH.stored``: how many secrets there are.
     """
     values: dict[str, str] = {}
     for one in fields:
@@ -107,6 +108,9 @@ def values_of(fields: Iterable[Field], document: Any) -> dict[str, str]:
                 values[f"{one.path}.stored"] = str(len(value)) if value else ""
             case Kind.FILE:
                 pass
+            case Kind.SEVERAL:
+                for option, _ in one.options:
+                    values[f"{one.path}.{option}"] = "1" if option in (value or ()) else ""
             case Kind.NAMES:
                 everybody = value is None or value == "any"
                 values[f"{one.path}.any"] = "1" if everybody else ""
@@ -161,6 +165,8 @@ def _read(one: Field, typed: str, form: Mapping[str, str], stored: Any) -> Any:
             return bool(typed)
         case Kind.NAMES:
             return "any" if form.get(f"{one.path}.any") else lines(typed)
+        case Kind.SEVERAL:
+            return [option for option, _ in one.options if form.get(f"{one.path}.{option}")]
         case Kind.LINES:
             return lines(typed) or one.empty
         case Kind.PAIRS:

@@ -23,7 +23,9 @@ SECTIONS: Final = (
     Section("sessions", N_("Sessions"), "/sessions", "list_sessions"),
     Section("deliveries", N_("Deliveries"), "/deliveries", "list_deliveries"),
     Section("runs", N_("Runs"), "/runs", "list_all_runs"),
+    Section("setup_links", N_("Setup links"), "/setup-links", "list_all_setup_links"),
     Section("audit", N_("Audit log"), "/audit", "list_audit"),
+    Section("keys", N_("Keys"), "/keys", "list_admin_keys"),
 )
 """The navigation, in its order. An item is absent for whoever lacks the scope."""
 
@@ -35,6 +37,10 @@ NOTICES: Final[Mapping[str, str]] = {
     "lifted": N_("Done: it was lifted, on every replica."),
     "app_password_revoked": N_("Done: the app password was revoked, on every replica."),
     "replayed": N_("Done: it is waiting to be done again."),
+    "key_revoked": N_("Done: the key opens nothing from now on."),
+    "link_revoked": N_("Done: the link is over, and so is the work of the browser that had it."),
+    "link_approved": N_("Done: people can sign in with what was submitted."),
+    "link_returned": N_("Done: its recipient is asked for a change."),
     "held_decided": N_("Done: what was held is decided."),
 }
 """What a page says after a form did something."""

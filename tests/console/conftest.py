@@ -49,6 +49,8 @@ GROUPS: dict[str, Any] = {
     "onboarding": ["tenants:read", "tenants:write", "provision", "sessions:read", "audit:read"],
     "writers": ["tenants:read", "tenants:write"],
     "acme-writers": {"scopes": ["tenants:read", "tenants:write"], "tenants": ["acme"]},
+    "setup": ["tenants:read", "setup:write", "hooks"],
+    "acme-keys": {"scopes": ["keys", "tenants:read"], "tenants": ["acme"]},
     "acme-team": {
         "scopes": ["tenants:read", "sessions:read", "sessions:revoke", "audit:read"],
         "tenants": ["acme"],

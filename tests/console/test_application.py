@@ -33,6 +33,8 @@ EXAMPLES = {
     "way": "in",
     "decision": "release",
     "app_password": "x",
+    "admin_key": "000000000001",
+    "setup_link": "0000000000000001",
 }
 
 

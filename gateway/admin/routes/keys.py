@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from gateway.admin.keys import Scope
+from gateway.admin.keys import Scope  # noqa: TC001 - pydantic reads annotations
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Problem
 from gateway.admin.route import (
@@ -199,5 +199,3 @@ def _expect_scopes(key: AdminKey, scopes: Iterable[Scope]) -> None:
                 f"a key that may do more than you: this needs {scope} too",
                 extra={"scope": str(scope)},
             )
-
-

@@ -7,10 +7,12 @@ from typing import Final
 from gateway.console.views import (
     audit,
     deliveries,
+    keys,
     people,
     provisioning,
     revocations,
     sessions,
+    setup_links,
     tenant_forms,
     tenant_rules,
     tenant_versions,
@@ -27,5 +29,7 @@ PAGES: Final = (
     *sessions.PAGES,
     *deliveries.PAGES,
     *revocations.PAGES,
+    *setup_links.PAGES,
     *audit.PAGES,
+    *keys.PAGES,
 )

@@ -166,6 +166,10 @@ def typed(fields: tuple[Field, ...], visit: Visit) -> dict[str, str]:
         if one.kind in {Kind.SECRET, Kind.SECRETS}:
             values[f"{one.path}.stored"] = visit.form.get(f"{one.path}.stored", "")
             continue
+        if one.kind is Kind.SEVERAL:
+            names = [f"{one.path}.{option}" for option, _ in one.options]
+            values |= {name: visit.form.get(name, "") for name in names}
+            continue
         values[one.path] = visit.form.get(one.path, "")
         values[f"{one.path}.any"] = visit.form.get(f"{one.path}.any", "")
     return values
