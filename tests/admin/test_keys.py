@@ -113,5 +113,5 @@ async def listed(api: Api) -> list[dict[str, Any]]:
     ],
     ids=str,
 )
-async def test_what_makes_no_key(api: Api, body: dict[str, object]) -> None:
+async def test_what_makes_no_key(api: Api, body: dict[str, Any]) -> None:
     assert (await problem(await make(api, **body)))["code"] == "invalid_body"
