@@ -123,7 +123,7 @@ async def _record(edge: Edge, progress: Progress, response: web.StreamResponse) 
     """The end of both in one transaction: whoever creates something has a record."""
     if progress.entry is not None:
         outcome = (
-            "done"
+            ("dry_run" if progress.note.dry_run else "done")
             if response.status < 400
             else f"refused:{response.status}"
             if response.status < 500

@@ -77,12 +77,13 @@ M = TypeVar("M", bound=BaseModel)
 @dataclass(slots=True)
 class Note:
     """What the audit record will say; filled by the handler as it learns. ``target``: in place of
-    the path's, where the handler makes or finds what is changed.
+    the path's, where the handler makes or finds what is changed. ``dry_run``: nothing was.
     """
 
     target: str = ""
     before: object = None
     after: object = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

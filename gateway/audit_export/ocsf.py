@@ -54,7 +54,7 @@ _ACTORS: Final = {
 
 def event(entry: AuditEntry, *, version: str) -> dict[str, Any]:
     """``version``: of the gateway. Times are milliseconds since 1970, UTC."""
-    activity = activity_of(entry.action)
+    activity = READ if entry.outcome == "dry_run" else activity_of(entry.action)
     kind, _, name = entry.actor.partition(":")
     type_id, type_name = _ACTORS.get(kind if name else "", (_SYSTEM, "System"))
     status_id, status, detail = _status(entry.outcome)
@@ -134,6 +134,8 @@ def _status(outcome: str) -> tuple[int, str, str]:
         return 1, "Success", ""
     if outcome == "begun":
         return 0, "Unknown", "interrupted"
+    if outcome == "dry_run":
+        return 1, "Success", outcome
     return 2, "Failure", outcome
 
 

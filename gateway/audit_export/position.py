@@ -138,8 +138,14 @@ class ExportRecords:
             )
 
     async def forget(self, older_than_s: float, *, exported: Position | None) -> int:
-        """Delete records that are older; with ``exported``, none that has not left. How many."""
-        oldest = select(audit.c.id).where(audit.c.at < self._clock() - older_than_s)
+        """Delete records that are older; with ``exported``, none that has not left. How many. The
+        newest stays whatever its age: SQLite gives an id again that is above all that are there,
+        and the export would pass over the records that have it.
+        """
+        oldest = select(audit.c.id).where(
+            audit.c.at < self._clock() - older_than_s,
+            audit.c.id < select(func.max(audit.c.id)).scalar_subquery(),
+        )
         if exported is not None:
             oldest = oldest.where(
                 audit.c.id <= exported.after, audit.c.id.not_in(list(exported.waiting))

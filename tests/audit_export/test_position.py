@@ -209,7 +209,8 @@ async def test_a_record_is_deleted_when_it_is_old_and_has_left(world: World) -> 
 
 
 async def test_without_a_destination_records_are_only_deleted(world: World) -> None:
-    await world.finish(await world.begin())
+    for _ in range(2):
+        await world.finish(await world.begin())
 
     async def leads() -> bool:
         return True
@@ -218,10 +219,23 @@ async def test_without_a_destination_records_are_only_deleted(world: World) -> N
         world.records, None, target=None, keep_s=50.0, leads=leads, clock=lambda: world.now
     )
     await alone.round()
-    assert len(await world.stored()) == 1
+    assert len(await world.stored()) == 2
     world.now += 111
     await alone.round()
-    assert await world.stored() == []
+    assert len(await world.stored()) == 1, "the newest keeps its id from being given again"
+
+
+async def test_what_is_written_after_everything_became_old_leaves_too(world: World) -> None:
+    for _ in range(3):
+        await world.finish(await world.begin())
+    export = world.export(keep_s=50.0)
+    assert await export.round() == 3
+    world.now += 200
+    await export.round()
+    later = await world.begin()
+    await world.finish(later)
+    assert await export.round() == 1
+    assert world.kept.taken[-1] == later == max(world.kept.taken)
 
 
 async def test_a_log_that_ends_before_the_position_is_another_one_and_leaves_whole(

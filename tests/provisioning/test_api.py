@@ -270,14 +270,22 @@ async def test_a_tenants_own_key_creates_no_tenant_and_takes_back_no_operators_r
 
 
 async def test_every_change_is_on_record_with_the_run(api: Api) -> None:
-    await api.call("POST", PATH, body=await api.body())
+    body = await api.body()
+    body["provider"] |= {"secret_expires": "2030-01-02"}
+    await api.call("POST", f"{PATH}?dry_run=true", body=body)
+    await api.call("POST", PATH, body=body)
     await api.call("DELETE", PATH)
     rows = (await (await api.call("GET", "/audit?tenant=initech")).json())["items"]
     assert [(r["action"], r["outcome"]) for r in rows] == [
         ("destroy", "done"),
         ("provision", "done"),
+        ("provision", "dry_run"),
     ]
     assert rows[1]["after"]["run"]
+    # As they are restored: what only sounds like a secret is none.
+    for version in (rows[0]["before"], rows[1]["after"]["tenant"]):
+        assert version["providers"][0]["secret_expires"] == "2030-01-02"
+        assert version["app_passwords"] != "***"
 
 
 async def test_a_client_is_rotated_and_the_old_one_retired(api: Api) -> None:

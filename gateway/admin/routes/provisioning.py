@@ -10,15 +10,19 @@ from pydantic import ConfigDict, Field, RootModel
 
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Mistake, Problem
+from gateway.admin.redaction import SecretFree
 from gateway.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 from gateway.provisioning.desired import describe
 from gateway.provisioning.request import ProvisionBody
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Busy, RunState
+from gateway.tenants.document import TenantDocument
+from gateway.tenants.secrets import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.core.json_types import Json
     from gateway.provisioning.plan_rows import Plan
     from gateway.provisioning.preflight import PreflightProblem
     from gateway.provisioning.proposal import Proposal
@@ -187,7 +191,7 @@ class ProvisioningRoutes:
         if proposal.problems:
             raise problem(proposal.problems)
         if call.query(ProvisionQuery).dry_run:
-            call.note.after = "dry run"
+            call.note.dry_run = True
             return Answer(
                 PlanAnswer(
                     tenant=tenant, steps=plan_steps(proposal.plan), notes=list(proposal.plan.notes)
@@ -196,11 +200,11 @@ class ProvisioningRoutes:
         outcome = await self.onboarding.apply(proposal, actor=call.actor)
         run = done(outcome)
         call.note.before, call.note.after = (
-            None if proposal.basis is None else proposal.basis.document,
+            None if proposal.basis is None else _version(proposal.basis.document),
             {
                 "run": run.run,
                 "steps": [describe(s) for s in proposal.plan.steps],
-                "tenant": proposal.document,
+                "tenant": _version(proposal.document),
             },
         )
         return Answer(
@@ -295,7 +299,7 @@ class ProvisioningRoutes:
 
     async def destroy(self, call: Call) -> Answer:
         record = await self.onboarding.records.get(call.path["tenant"])
-        call.note.before = record.document if record is not None else None
+        call.note.before = None if record is None else _version(record.document)
         outcome = await self.onboarding.destroy(call.path["tenant"], actor=call.actor)
         if not isinstance(outcome, Done | Failed | Busy):
             raise problem([outcome])
@@ -481,3 +485,10 @@ def _error(error: dict[str, Any] | None, call: Call) -> dict[str, Any] | None:
     if error is None or call.key.tenant is None or error.get("code") != Code.TAKEN:
         return error
     return {"code": error["code"], "message": "a name in it is already in use"}
+
+
+def _version(document: Json | None) -> SecretFree | None:
+    """As it is recorded, and restored. Its model says which of its values are secrets, whoever made
+    it.
+    """
+    return None if document is None else SecretFree(show(TenantDocument.model_validate(document)))

@@ -79,8 +79,8 @@ class AuditQuery(PageQuery):
 
 
 class AuditRow(AnswerModel):
-    """``outcome`` is ``done``, ``refused:STATUS``, ``failed:STATUS``, or ``begun`` where a crash
-    came between.
+    """``outcome`` is ``done``, ``dry_run``, ``refused:STATUS``, ``failed:STATUS``, or ``begun``
+    where a crash came between.
     """
 
     id: int

@@ -111,7 +111,7 @@ class RotationRoutes:
         if proposal.plan.problems:
             raise problem(proposal.plan.problems)
         if call.query(ProvisionQuery).dry_run:
-            call.note.after = "dry run"
+            call.note.dry_run = True
             planned = MoveAnswer(
                 tenant=tenant,
                 pool=body.pool,

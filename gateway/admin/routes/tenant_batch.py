@@ -120,10 +120,8 @@ class TenantBatchRoutes:
         if call.if_match not in (None, batch.etag):
             raise Problem(Code.PRECONDITION_FAILED, "tenants have changed since: plan again")
         guard_operators(self.operators_tenant, call.key, *(c.tenant for c in batch.plan.changes))
-        call.note.after = {
-            "dry_run": query.dry_run,
-            "changes": [f"{c.action} {c.tenant}" for c in batch.plan.changes],
-        }
+        call.note.dry_run = query.dry_run
+        call.note.after = {"changes": [f"{c.action} {c.tenant}" for c in batch.plan.changes]}
         if query.dry_run:
             impact = await self.batches.impact(batch)
             emails = call.key.may(Scope.SESSIONS_READ)

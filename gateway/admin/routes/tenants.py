@@ -149,7 +149,7 @@ class TenantRoutes:
         if call.query(PutQuery).dry_run:
             if self.rehearsals is None:
                 raise Problem(Code.NOT_FOUND)
-            call.note.after = {"dry_run": True}
+            call.note.dry_run = True
             rehearsal = await self.rehearsals.rehearse(document, etag=etag)
             if isinstance(rehearsal, Rejected):
                 raise reject(rehearsal)
