@@ -30,7 +30,7 @@ from gateway.database.schema import connections, credential_expiries
 from gateway.hooks.effects import Notice
 from gateway.hooks.event import Subject
 from gateway.hooks.inbox import digest
-from gateway.hooks.webhooks.outbox import Origin, message_id_of
+from gateway.hooks.webhooks.outbox import News, Origin, message_id_of
 from gateway.log import fields
 
 if TYPE_CHECKING:
@@ -250,12 +250,13 @@ class ConnectionRecords:
     ) -> None:
         await self._outbox.add(
             connection,
-            Notice(type_, "connection", Subject(), (), None, now, connection=report),
-            Origin(tenant, provider, "connection", "connection"),
-            lane=digest(tenant, "connection", provider),
-            revocation="",
-            now=now,
-            message_id=message_id_of(tenant, provider, type_, *once),
+            News(
+                Notice(type_, "connection", Subject(), (), None, now, connection=report),
+                Origin(tenant, provider, "connection", "connection"),
+                lane=digest(tenant, "connection", provider),
+                now=now,
+                message_id=message_id_of(tenant, provider, type_, *once),
+            ),
         )
 
     async def forget(self, served: Collection[str]) -> None:

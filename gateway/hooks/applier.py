@@ -34,7 +34,7 @@ from gateway.hooks.event import MAX_EVENTS, Delivery, HookEvent, Source
 from gateway.hooks.event_applier import EventApplier, LaneRun
 from gateway.hooks.inbox import LEASE_S, digest, lane_key
 from gateway.hooks.lookups import Lookups
-from gateway.hooks.webhooks.outbox import Origin
+from gateway.hooks.webhooks.outbox import News, Origin
 from gateway.log import fields
 from gateway.metrics import HOOK_HELD, HOOK_QUEUE_DEPTH, HOOK_QUEUE_OLDEST_AGE
 
@@ -349,18 +349,25 @@ class Applier:
                 await self._inbox.keep(
                     connection, lane.key, about, one, sealed=sealed[about], target=target, now=now
                 )
-            for target, revocation, planned, pending in run.messages:
-                if planned.notice is not None:
-                    event = pending.event
-                    origin = Origin(target.tenant, target.provider, event.source.value, event.type)
-                    await self._outbox.add(
-                        connection,
+            await self._outbox.add(
+                connection,
+                *(
+                    News(
                         planned.notice,
-                        origin,
+                        Origin(
+                            target.tenant,
+                            target.provider,
+                            pending.event.source.value,
+                            pending.event.type,
+                        ),
                         lane=lane.key,
                         revocation=revocation,
                         now=now,
                     )
+                    for target, revocation, planned, pending in run.messages
+                    if planned.notice is not None
+                ),
+            )
             for named in run.names:
                 news = await self._names.learn(
                     connection, named.target, named.source, named.group, at=named.at

@@ -20,7 +20,7 @@ from gateway.errors import UnavailableError
 from gateway.hooks.effects import Notice
 from gateway.hooks.event import BY_HAND, Delivery, Effect, Group, HookEvent, Subject
 from gateway.hooks.inbox import digest
-from gateway.hooks.webhooks.outbox import Origin
+from gateway.hooks.webhooks.outbox import News, Origin
 from gateway.revocation.api import LIFT
 
 if TYPE_CHECKING:
@@ -173,11 +173,13 @@ class ByHand:
                 )
                 await self._outbox.add(
                     connection,
-                    notice,
-                    origin,
-                    lane=digest(request.tenant, "by hand", repr(request.who)),
-                    revocation=status.id,
-                    now=self._clock(),
+                    News(
+                        notice,
+                        origin,
+                        lane=digest(request.tenant, "by hand", repr(request.who)),
+                        revocation=status.id,
+                        now=self._clock(),
+                    ),
                 )
 
         await self._committer.run(work)

@@ -30,7 +30,7 @@ from gateway.errors import ConfigError
 from gateway.hooks.effects import Notice, Profile
 from gateway.hooks.event import Subject
 from gateway.hooks.inbox import digest
-from gateway.hooks.webhooks.outbox import Origin, identifiers, message_id_of
+from gateway.hooks.webhooks.outbox import News, Origin, identifiers, message_id_of
 from gateway.sessions.aliases import normal
 
 if TYPE_CHECKING:
@@ -118,22 +118,23 @@ class PeopleRegister:
         now: float,
     ) -> None:
         """Record logins in their order, whether they were recorded before or not."""
-        returning = await self._returning(connection, sign_ins)
+        returning, news = await self._returning(connection, sign_ins), []
         for one in sign_ins:
             first, changed = (
                 (False, ()) if one.id in returning else await self._put(connection, one)
             )
             types = ["user.created"] if first else ["user.updated"] if changed else []
-            for type_ in (*types, "user.signed_in"):
-                await outbox.add(
-                    connection,
+            news += [
+                News(
                     _notice(type_, one, changed if type_ == "user.updated" else ()),
                     Origin(one.tenant, one.provider, "sign_in", "sign_in"),
                     lane=digest(one.tenant, "person", one.user),
-                    revocation="",
                     now=now,
                     message_id=message_id_of(one.id, type_),
                 )
+                for type_ in (*types, "user.signed_in")
+            ]
+        await outbox.add(connection, *news)
 
     async def _returning(
         self, connection: AsyncConnection, sign_ins: Sequence[SignIn]

@@ -130,6 +130,20 @@ class Origin:
     """The sender's own name of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What an app is to hear. ``lane``: of whom, messages of one are sent in their order.
+    ``message_id``: of what may be added again, and is one message then. ``now``: UTC epoch seconds.
+    """
+
+    notice: Notice
+    origin: Origin
+    lane: str
+    now: float
+    revocation: str = ""
+    message_id: str = ""
+
+
 def message_id_of(*parts: str) -> str:
     """The id of the one message that can come of this."""
     return f"msg_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
@@ -229,47 +243,46 @@ class Outbox:
         target = self._targets.webhook(tenant)
         return target is not None and target.wants(event)
 
-    async def add(
-        self,
-        connection: AsyncConnection,
-        notice: Notice,
-        origin: Origin,
-        *,
-        lane: str,
-        revocation: str,
-        now: float,
-        message_id: str = "",
-    ) -> None:
-        """In the transaction of the caller: in the register of people, and as a message where the
-        tenant's app wants it. ``message_id``: of what may be added again, and is one message then.
+    async def add(self, connection: AsyncConnection, *news: News) -> None:
+        """In the transaction of the caller: in the register of people, and as messages where the
+        tenants' apps want them, in this order and by one statement.
         """
-        if self._register is not None:
-            await self._register.told(connection, notice, origin, now=now)
-        target = self._targets.webhook(origin.tenant)
-        if target is None or not target.wants(notice.type):
-            return
-        message_id = message_id or f"msg_{uuid.uuid4().hex[:32]}"[:36]
-        document = render(notice, origin, now=now, revocation=revocation)
-        body = body_of(document, target, message_id=message_id)
-        await connection.execute(
-            insert_new(self._database, webhooks_outbox)
-            .values(
-                id=message_id,
-                tenant=origin.tenant,
-                lane=lane,
-                event=notice.type,
-                created_at=now,
-                state="new",
-                next_at=now,
-                payload=self._database.crypt.seal(
-                    body, table="webhooks_outbox", row=message_id, column="payload"
+        rows: dict[str, dict[str, Any]] = {}
+        for one in news:
+            if self._register is not None:
+                await self._register.told(connection, one.notice, one.origin, now=one.now)
+            target = self._targets.webhook(one.origin.tenant)
+            if target is None or not target.wants(one.notice.type):
+                continue
+            id_ = one.message_id or f"msg_{uuid.uuid4().hex[:32]}"
+            if id_ not in rows:
+                rows[id_] = self._row(one, id_, target)
+        if rows:
+            await connection.execute(
+                insert_new(self._database, webhooks_outbox).on_conflict_do_nothing(
+                    index_elements=["id"]
                 ),
-                attempts=0,
-                held_until=0.0,
-                error="",
+                list(rows.values()),
             )
-            .on_conflict_do_nothing(index_elements=["id"])
-        )
+
+    def _row(self, one: News, id_: str, target: WebhookTarget) -> dict[str, Any]:
+        document = render(one.notice, one.origin, now=one.now, revocation=one.revocation)
+        body = body_of(document, target, message_id=id_)
+        return {
+            "id": id_,
+            "tenant": one.origin.tenant,
+            "lane": one.lane,
+            "event": one.notice.type,
+            "created_at": one.now,
+            "state": "new",
+            "next_at": one.now,
+            "payload": self._database.crypt.seal(
+                body, table="webhooks_outbox", row=id_, column="payload"
+            ),
+            "attempts": 0,
+            "held_until": 0.0,
+            "error": "",
+        }
 
     def running(self) -> AbstractAsyncContextManager[None]:
         return background_task(self._run())
