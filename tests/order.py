@@ -8,6 +8,10 @@ which is started once for each.
 ``--longest-first``: the files that take long, folder by folder, and then the others, so that no
 worker is alone with one at the end. How long they take is in ``seconds.txt`` (``tests/meter.py``).
 With a seed, files that take about as long change places.
+
+With a seed, too, a test that runs on every kind of database runs on one of them, drawn, unless its
+file is about SQL itself (``pytestmark = pytest.mark.every_database``) or ``--every-database`` was
+said.
 """
 
 from __future__ import annotations
@@ -27,16 +31,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OPTION = "--order-seed"
+EVERY_DATABASE: Final = "--every-database"
+DATABASE: Final = "database_url"
+"""The parameter that is a kind of database (``tests/database/fixtures.py``)."""
 ABOUT: Final = 0.5
 """With a seed, a file counts as taking between this part of its time and all of it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(OPTION, default="", help="random, or the number that a run printed")
+    parser.addoption(EVERY_DATABASE, action="store_true", help="though an order is drawn")
     parser.addoption("--longest-first", action="store_true", help="the files of tests/seconds.txt")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "every_database: what is tested is SQL itself")
     if config.option.order_seed == "random":
         drawn: str | None = getattr(config, "workerinput", {}).get(OPTION)
         config.option.order_seed = drawn or str(secrets.randbelow(2**32))
@@ -53,10 +62,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Before pytest puts those together that share a parameter."""
     seed = config.option.order_seed
     if seed:
+        if not config.getoption(EVERY_DATABASE):
+            drawn = on_one_database(items, seed=seed)
+            kept = set(map(id, drawn))
+            config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+            items[:] = drawn
         items[:] = shuffled(items, seed=seed)
     if config.option.longest_first:
         wall = {path: cost[0] for path, cost in seconds().items()}
         items[:] = longest_first(items, wall, seed=seed)
+
+
+def on_one_database(items: Iterable[pytest.Item], *, seed: str) -> list[pytest.Item]:
+    """Of each test that differs by nothing but its database, one."""
+    items = list(items)
+    alike: defaultdict[tuple[object, ...], list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        parameters = dict(getattr(getattr(item, "callspec", None), "params", {}))
+        if parameters.pop(DATABASE, None) is None or item.get_closest_marker("every_database"):
+            alike[id(item),].append(item)
+        else:
+            own = item.nodeid.partition("[")[0], *sorted(map(repr, parameters.items()))
+            alike[own].append(item)
+    chance = random.Random(seed)
+    kept = {id(chance.choice(same)) for same in alike.values()}
+    return [item for item in items if id(item) in kept]
 
 
 def shuffled(items: Iterable[pytest.Item], *, seed: str) -> list[pytest.Item]:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from tests.meter import ROOT, Meter, processor_s, seconds
-from tests.order import longest_first, shuffled
+from tests.order import longest_first, on_one_database, shuffled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,3 +106,30 @@ def test_a_run_that_asks_for_it_has_this_order() -> None:
             [*command, *options, short, long], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
         assert said.startswith(first)
+
+
+def on_both(name: str, *, marked: bool = False, **parameters: object) -> list[SimpleNamespace]:
+    return [
+        SimpleNamespace(
+            nodeid=f"tests/a/1.py::{name}[{database}]",
+            callspec=SimpleNamespace(params={"database_url": database, **parameters}),
+            get_closest_marker=lambda _: marked or None,
+        )
+        for database in ("sqlite", "postgresql")
+    ]
+
+
+def test_a_seed_draws_the_database_of_each_test_unless_it_is_about_sql() -> None:
+    alone = SimpleNamespace(nodeid="tests/a/1.py::c", get_closest_marker=lambda _: None)
+    twice = [*on_both("a", case=1), *on_both("a", case=2), *on_both("b")]
+    items = cast("list[pytest.Item]", [*twice, *on_both("sql", marked=True), alone])
+    found = [[item.nodeid for item in on_one_database(items, seed=str(n))] for n in range(30)]
+    assert found == [
+        [item.nodeid for item in on_one_database(items, seed=str(n))] for n in range(30)
+    ]
+    for names in found:
+        assert len(names) == 6
+        assert [name.partition("[")[0][-1] for name in names[:3]] == ["a", "a", "b"]
+        assert names[3:] == [*(each.nodeid for each in items[6:8]), alone.nodeid]
+    for number in range(3):
+        assert len({names[number] for names in found}) == 2

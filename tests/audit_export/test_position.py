@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from gateway.database.engine import Database
 
+pytestmark = pytest.mark.every_database
+
 NOW = 1_800_000_000.0
 TARGET = "file:/var/log/audit.jsonl"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from sqlalchemy import select
 
 from gateway.admin.keys import AdminKey, KeyRejection, Scope
@@ -13,6 +14,8 @@ from gateway.database.schema import admin_keys
 
 if TYPE_CHECKING:
     from gateway.database.engine import Database
+
+pytestmark = pytest.mark.every_database
 
 
 async def test_a_key_is_known_until_it_expires_or_is_revoked_and_only_its_digest_is_stored(

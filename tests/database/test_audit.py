@@ -8,13 +8,15 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import pytest
+
 from gateway.database.audit import AuditLog, AuditRecord, write_within
 from gateway.database.audit_entries import AuditFilter
 
 if TYPE_CHECKING:
-    import pytest
-
     from gateway.database.engine import Database
+
+pytestmark = pytest.mark.every_database
 
 BEFORE = {"hosts": ["a.example.com"], "nested": {"none": None, "text": "ä \u2028 '", "number": 1.5}}
 

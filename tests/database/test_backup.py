@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from tests.database.postgres import Postgres
 
+pytestmark = pytest.mark.every_database
+
 RING = ring.generate()
 ROWS = 7
 

@@ -38,6 +38,8 @@ from tests.database.relay import Relay, TransactionPooler
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.every_database
+
 
 def _row(number: int) -> dict[str, object]:
     return {

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from sqlalchemy import select
 
 from gateway.admin.idempotency import ABANDONED_S, KEEP_S, IdempotencyRecords
@@ -15,6 +16,8 @@ from gateway.database.schema import idempotency
 
 if TYPE_CHECKING:
     from gateway.database.engine import Database
+
+pytestmark = pytest.mark.every_database
 
 ANSWER = StoredAnswer(201, {"Location": "/x", "ETag": '"1"'}, b'{"key": "gwk_shown_once"}\x00\xff')
 

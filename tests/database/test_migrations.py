@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from tests.database.postgres import Postgres
 
+pytestmark = pytest.mark.every_database
+
 RING = keys.generate()
 NEXT = '''
 """What a later release may do: new columns, a table made again, another one gone."""

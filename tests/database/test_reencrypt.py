@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from gateway.keys.ring import Key
 
+pytestmark = pytest.mark.every_database
+
 
 class Ring:
     """Database keys that a test can rotate."""

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from gateway.expiry.look import Certificates
     from gateway.tenants.document import ProviderDocument
 
+pytestmark = pytest.mark.every_database
+
 NOW = 1_800_000_000.0
 GOOD = Look()
 BAD = Look("the metadata at https://idp.acme.test/m answered 404")

@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from sqlalchemy import select, update
 
 from gateway.database.schema import hook_groups, hook_inbox, hook_standing
@@ -22,13 +23,14 @@ from tests.hooks.world import hooks_world, okta_target
 
 if TYPE_CHECKING:
     import aiohttp
-    import pytest
     from sqlalchemy import Column, ColumnElement
 
     from gateway.core.revocation import RevocationRequest, RevocationStatus
     from gateway.database.engine import Database
     from gateway.hooks.inbox import Lane
     from tests.hooks.world import World
+
+pytestmark = pytest.mark.every_database
 
 
 async def test_an_outage_of_the_store_is_outlasted(world: World) -> None:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from gateway.sessions.connection import RedisClient
     from gateway.sessions.store import RedisSessions
 
+pytestmark = pytest.mark.every_database
+
 __all__ = ["clock", "login", "redis", "ring", "sessions"]
 
 ALL = frozenset({"user.created", "user.updated", "user.signed_in", "user.deprovisioned"})

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from gateway.database.engine import Database
     from tests.hooks.world import World
 
+pytestmark = pytest.mark.every_database
+
 
 def patch(*operations: dict[str, Any]) -> dict[str, Any]:
     return {"Operations": list(operations)}

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
     from gateway.database.engine import Database
 
+pytestmark = pytest.mark.every_database
+
 LINK = "https://login.example.com/setup/l/link-id/link-secret"
 INVITED: dict[str, Value] = {
     "product": "Example",

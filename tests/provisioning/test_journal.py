@@ -17,6 +17,8 @@ from gateway.provisioning.runs import Action, Busy, DeposedError, Run, RunKind, 
 if TYPE_CHECKING:
     from gateway.database.engine import Database
 
+pytestmark = pytest.mark.every_database
+
 SECRET = "rattle of the identity provider"
 REQUEST = {"providers": [{"name": "acme-okta", "client_secret": SECRET}]}
 

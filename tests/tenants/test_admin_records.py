@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gateway.tenants.snapshot_record import Record
     from gateway.tenants.stored import StoredTenant
 
+pytestmark = pytest.mark.every_database
+
 
 def document(tenant: str, **more: object) -> TenantDocument:
     return TenantDocument.model_validate(sample(tenant, **more))

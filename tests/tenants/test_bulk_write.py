@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from gateway.tenants.database import TenantDatabase
     from gateway.tenants.document import TenantDocument
 
+pytestmark = pytest.mark.every_database
+
 __all__ = ["registry"]
 
 

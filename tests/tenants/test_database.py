@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from gateway.database.engine import Database
 
+pytestmark = pytest.mark.every_database
+
 ALICE = Actor("cli:alice")
 
 
