@@ -326,6 +326,7 @@ class ScimQuota(Model):
 
     users: int = Field(default=100_000, ge=1, le=10_000_000)
     groups: int = Field(default=10_000, ge=1, le=1_000_000)
+    members: int = Field(default=1_000_000, ge=1, le=100_000_000)
     megabytes: int = Field(default=1024, ge=1, le=1_000_000)
 
 

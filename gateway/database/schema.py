@@ -632,9 +632,10 @@ scim_usage = Table(
     "scim_usage",  # what a provider's resources come to, counted as they are written: its quota
     metadata,
     Column("tenant", String(40), primary_key=True),
-    Column("provider", String(32), primary_key=True),
+    Column("provider", String(32), primary_key=True),  # "": the tenant's own row, for its lock
     Column("users", Integer, nullable=False),
     Column("groups", Integer, nullable=False),
+    Column("members", BigInteger, nullable=False, server_default="0"),  # of groups
     Column("bytes", BigInteger, nullable=False),
 )
 

@@ -122,7 +122,10 @@ async def hook_role(
         inbox,
         clock=clock,
         limits=ScimLimits(
-            users=quota.users, groups=quota.groups, bytes=quota.megabytes * 1024 * 1024
+            users=quota.users,
+            groups=quota.groups,
+            members=quota.members,
+            bytes=quota.megabytes * 1024 * 1024,
         ),
         wants=outbox.wants,
     )

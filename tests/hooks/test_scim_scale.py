@@ -23,7 +23,7 @@ from gateway.hooks.scim import resources, search
 from gateway.hooks.scim.filter import ScimError
 from gateway.hooks.scim.names import FORMER_NAME_BYTES
 from gateway.hooks.scim.rows import GROUP, USER
-from gateway.hooks.scim.usage import ScimLimits
+from gateway.hooks.scim.usage import Growth, ScimLimits, ScimUsage
 from tests.hooks.test_scim_client import call
 from tests.hooks.world import hooks_world
 
@@ -278,14 +278,16 @@ async def test_the_members_of_a_large_group_are_lost_in_events_of_a_bounded_size
 @pytest.fixture
 async def small(database: Database, http: aiohttp.ClientSession) -> AsyncIterator[World]:
     async with hooks_world(
-        database, http, limits=ScimLimits(users=3, groups=2, bytes=4000)
+        database, http, limits=ScimLimits(users=3, groups=2, members=3, bytes=4000)
     ) as found:
         yield found
 
 
 async def usage(world: World) -> tuple[int, int, int]:
     async with world.database.read() as connection:
-        row = (await connection.execute(select(scim_usage))).one()
+        row = (
+            await connection.execute(select(scim_usage).where(scim_usage.c.provider != ""))
+        ).one()
         held = (await connection.execute(select(func.sum(scim_resources.c.bytes)))).scalar() or 0
         names = (
             await connection.execute(select(func.count()).select_from(scim_former_names))
@@ -347,6 +349,47 @@ async def test_the_providers_of_a_tenant_share_what_it_may_keep(small: World) ->
         for n in range(2)
     ]
     assert created == [201, 201, 201, 413, 201, 201], "three for each tenant, whoever sends them"
+
+
+async def test_members_of_groups_are_counted_whatever_way_they_come_and_go(small: World) -> None:
+    users = [
+        (await call(small, "POST", "/Users", {"userName": f"u{n}@acme.com"}))[1]["id"]
+        for n in range(3)
+    ]
+    both = [{"value": user} for user in users[:2]]
+    _, first = await call(small, "POST", "/Groups", {"displayName": "g1", "members": both})
+    status, error = await call(small, "POST", "/Groups", {"displayName": "g2", "members": both})
+    assert (status, error["status"], "scimType" in error) == (413, "413", False)
+    _, second = await call(small, "POST", "/Groups", {"displayName": "g2"})
+
+    async def change(group: Any, op: str, *members: str) -> int:
+        value = [{"value": member} for member in members]
+        operation = {"op": op, "path": "members", "value": value}
+        return (await call(small, "PATCH", f"/Groups/{group['id']}", patch(operation)))[0]
+
+    assert [await change(second, "add", user) for user in users[:2]] == [200, 413]
+    assert await change(first, "remove", users[0]) == 200
+    assert await change(second, "add", users[1]) == 200
+    assert await change(second, "add", users[2]) == 413
+    assert (await call(small, "DELETE", f"/Groups/{first['id']}"))[0] == 204
+    assert await change(second, "add", users[2]) == 200, "what is deleted counts no more"
+
+
+async def test_of_two_processes_at_once_one_takes_the_last_place(world: World) -> None:
+    database, target = world.database, world.targets.by_key["acme", "acme-okta"]
+    usage = ScimUsage(database, ScimLimits(users=1))
+
+    async def takes(provider: str) -> bool:
+        async with database.write() as connection:
+            whose = replace(target, provider=provider)
+            return await usage.count(connection, whose, USER, Growth(10, resources=1))
+
+    async with database.write() as connection:
+        assert await usage.count(connection, target, USER, Growth(10, resources=1))
+        second = asyncio.create_task(takes("acme-second"))
+        done, _ = await asyncio.wait({second}, timeout=0.2)
+        assert not done, "it waits for the first to end"
+    assert not await second
 
 
 async def test_names_of_deleted_records_count_and_whoever_goes_still_goes(small: World) -> None:

@@ -25,6 +25,7 @@ from gateway.hooks.scim.rows import (
     of_kind,
     shared_names,
 )
+from gateway.hooks.scim.usage import Growth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,7 +91,7 @@ class ScimNames:
             await connection.execute(delete(scim_former_names).where(*formerly(target), *which))
         ).rowcount
         if gone:
-            await self._usage.count(connection, target, USER, bytes_=-gone * FORMER_NAME_BYTES)
+            await self._usage.count(connection, target, USER, Growth(-gone * FORMER_NAME_BYTES))
 
     async def former(
         self, connection: AsyncConnection, target: HookTarget, document: dict[str, Any]

@@ -116,6 +116,11 @@ def sized(resource: Stored) -> Stored:
     return replace(resource, bytes=size)
 
 
+def members_of(stored: Stored) -> int:
+    """How many a group has; 0 of a user."""
+    return len(stored.document.get("members") or ()) if stored.kind == GROUP else 0
+
+
 def of_kind(target: HookTarget, kind: str) -> list[ColumnElement[bool]]:
     return [
         scim_resources.c.tenant == target.tenant,

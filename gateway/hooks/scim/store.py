@@ -65,7 +65,7 @@ from gateway.hooks.scim.rows import (
     unique_digest,
 )
 from gateway.hooks.scim.search import ScimSearch
-from gateway.hooks.scim.usage import ScimLimits, ScimUsage
+from gateway.hooks.scim.usage import Growth, ScimLimits, ScimUsage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -172,9 +172,8 @@ class ScimStore:
         async def work(connection: AsyncConnection) -> Stored | _Lost:
             if not await self._free(connection, target, made):
                 return _Lost.NAME
-            if not await self._usage.count(
-                connection, target, kind, bytes_=made.bytes, resources=1
-            ):
+            growth = Growth.between(None, made)
+            if not await self._usage.count(connection, target, kind, growth):
                 return _Lost.FULL
             former = (
                 await self._names.former(connection, target, made.document) if kind == USER else ()
@@ -417,7 +416,7 @@ class ScimStore:
             connection,
             target,
             after.kind,
-            bytes_=after.bytes - before.bytes,
+            Growth.between(before, after),
             always=after.kind == USER and not planned.is_active,
         ):
             return _Lost.FULL
@@ -477,14 +476,9 @@ class ScimStore:
                     delete(scim_addresses).where(scim_addresses.c.resource == before.id)
                 )
                 kept = await self._names.remember(connection, target, before) if kind == USER else 0
-                await self._usage.count(
-                    connection,
-                    target,
-                    kind,
-                    bytes_=kept * FORMER_NAME_BYTES - before.bytes,
-                    resources=-1,
-                    always=True,
-                )
+                growth = Growth.between(before, None)
+                less = replace(growth, bytes=growth.bytes + kept * FORMER_NAME_BYTES)
+                await self._usage.count(connection, target, kind, less, always=True)
                 if prepared is not None:
                     await self._inbox.write(connection, prepared)
                 if kind == USER:
@@ -648,7 +642,7 @@ def _settled(outcome: T | _Lost) -> T:
     if outcome is _Lost.NAME:
         raise ScimConflictError
     if outcome is _Lost.FULL:
-        msg = "this tenant has as many resources as the gateway keeps for it (hooks.scim)"
+        msg = "this tenant has as much as the gateway keeps for it (hooks.scim)"
         raise scim.ScimTooLargeError(msg)
     if isinstance(outcome, _Lost):
         raise UnavailableError(outcome.value)

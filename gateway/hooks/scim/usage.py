@@ -1,17 +1,22 @@
 """How much one tenant may keep, and how much each of its providers does: counted with every
 write.
+
+Rules:
+- A tenant's providers share its limits. What makes more takes the tenant's own row first, so that
+  two processes never both take the last place; SQLite has one writer anyway.
+- What makes less is never refused, and waits for nobody.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 
 from gateway.database.engine import insert_new
 from gateway.database.schema import scim_usage
-from gateway.hooks.scim.rows import USER
+from gateway.hooks.scim.rows import USER, members_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, ScalarSelect
@@ -19,15 +24,40 @@ if TYPE_CHECKING:
 
     from gateway.core.hook_target import HookTarget
     from gateway.database.engine import Database
+    from gateway.hooks.scim.rows import Stored
+
+ALL_PROVIDERS: Final = ""
+"""The provider of a tenant's own row, which is locked and counts nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScimLimits:
-    """Of one tenant, over all resources of all its providers."""
+    """Of one tenant, over all resources of all its providers. ``members``: of groups, each
+    membership by itself.
+    """
 
     users: int = 100_000
     groups: int = 10_000
+    members: int = 1_000_000
     bytes: int = 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What a write makes more; negative: less."""
+
+    bytes: int
+    resources: int = 0
+    members: int = 0
+
+    @classmethod
+    def between(cls, before: Stored | None, after: Stored | None) -> Growth:
+        """None: the resource is not there."""
+        return cls(
+            (after.bytes if after else 0) - (before.bytes if before else 0),
+            (after is not None) - (before is not None),
+            (members_of(after) if after else 0) - (members_of(before) if before else 0),
+        )
 
 
 class ScimUsage:
@@ -42,37 +72,59 @@ class ScimUsage:
         connection: AsyncConnection,
         target: HookTarget,
         kind: str,
+        growth: Growth,
         *,
-        bytes_: int,
-        resources: int = 0,
         always: bool = False,
     ) -> bool:
         """False where this would be more than the tenant may have. What makes less is counted in
         any case, and with ``always`` what makes more.
-
-        Two processes that write for two providers of a tenant at one instant may each let pass what
-        the other has not committed: more by one resource.
         """
         usage, limits = scim_usage.c, self._limits
-        new = insert_new(self._database, scim_usage).values(
-            tenant=target.tenant, provider=target.provider, users=0, groups=0, bytes=0
-        )
-        await connection.execute(new.on_conflict_do_nothing())
         column, limit = (
             (usage.users, limits.users) if kind == USER else (usage.groups, limits.groups)
         )
+        grows = [
+            (counted, by, most)
+            for counted, by, most in (
+                (column, growth.resources, limit),
+                (usage.members, growth.members, limits.members),
+                (usage.bytes, growth.bytes, limits.bytes),
+            )
+            if by > 0 and not always
+        ]
+        if grows:
+            await self._row(connection, target.tenant, ALL_PROVIDERS)
+            # A statement of its own: what it waited for is seen by the next one.
+            await connection.execute(
+                select(usage.tenant)
+                .where(usage.tenant == target.tenant, usage.provider == ALL_PROVIDERS)
+                .with_for_update()
+            )
+        await self._row(connection, target.tenant, target.provider)
         statement = update(scim_usage).where(
-            usage.tenant == target.tenant, usage.provider == target.provider
+            usage.tenant == target.tenant,
+            usage.provider == target.provider,
+            *(_of_all(target, counted) + by <= most for counted, by, most in grows),
         )
-        if resources > 0:
-            statement = statement.where(_of_all(target, column) + resources <= limit)
-        if bytes_ > 0 and not always:
-            statement = statement.where(_of_all(target, usage.bytes) + bytes_ <= limits.bytes)
+        members = usage.members + growth.members
         return (
             await connection.execute(
-                statement.values({column: column + resources, usage.bytes: usage.bytes + bytes_})
+                statement.values(
+                    {
+                        column: column + growth.resources,
+                        # Groups that were stored before members were counted have none to lose.
+                        usage.members: case((members < 0, 0), else_=members),
+                        usage.bytes: usage.bytes + growth.bytes,
+                    }
+                )
             )
         ).rowcount == 1
+
+    async def _row(self, connection: AsyncConnection, tenant: str, provider: str) -> None:
+        new = insert_new(self._database, scim_usage).values(
+            tenant=tenant, provider=provider, users=0, groups=0, members=0, bytes=0
+        )
+        await connection.execute(new.on_conflict_do_nothing())
 
 
 def _of_all(target: HookTarget, column: Column[int]) -> ScalarSelect[int]:
