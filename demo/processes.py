@@ -9,10 +9,12 @@ import ctypes
 import random
 import signal
 import socket
+import sys
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 START_TIMEOUT_S = 150.0
@@ -60,7 +62,53 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
 
 
-async def stop_process(process: asyncio.subprocess.Process) -> None:
+class Process(Protocol):
+    """One that was started, as ``asyncio.subprocess`` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+    def send_signal(self, signum: int, /) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Launch(Protocol):
+    """Starts ``gateway ARGUMENTS…``, which writes to these descriptors and ends with us."""
+
+    async def __call__(
+        self,
+        *arguments: str,
+        cwd: Path,
+        environment: Mapping[str, str],
+        stdout: int,
+        stderr: int,
+    ) -> Process: ...
+
+
+async def launch(
+    *arguments: str, cwd: Path, environment: Mapping[str, str], stdout: int, stderr: int
+) -> Process:
+    """A new interpreter."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "gateway", *arguments),
+        cwd=cwd,
+        env=environment,
+        stdout=stdout,
+        stderr=stderr,
+        preexec_fn=die_with_parent,
+    )
+
+
+async def stop_process(process: Process) -> None:
     """SIGTERM, then SIGKILL for one that does not listen."""
     if process.returncode is not None:
         return
@@ -74,7 +122,7 @@ async def stop_process(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-async def wait_ready(port: int, process: asyncio.subprocess.Process, log: Path) -> None:
+async def wait_ready(port: int, process: Process, log: Path) -> None:
     """Until /readyz answers 200. Raises with the end of the log if the process ends first."""
     deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
     while asyncio.get_running_loop().time() < deadline:

@@ -17,6 +17,7 @@ import secrets
 import shutil
 import signal
 import sys
+import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +33,7 @@ from demo.ingress import LAUNCHERS, RunningIngress, start
 from demo.jose import SigningKey
 from demo.mailbox import Mailbox
 from demo.net import bind, serve
-from demo.processes import die_with_parent, free_port, stop_process, wait_ready
+from demo.processes import die_with_parent, free_port, launch, stop_process, wait_ready
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from demo.cloud import Customer
     from demo.jose import NewKey
+    from demo.processes import Launch, Process
     from demo.timeline import TimeLine
 
 ROOT = Path(__file__).parents[1]
@@ -143,7 +145,7 @@ async def _application(customer: Customer) -> Panel:
 class Replica:
     """One running gateway. ``ports`` by listener."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     ports: Mapping[str, int]
     log: Path
 
@@ -166,6 +168,7 @@ class World:
     host.
     """
     new_key: NewKey = SigningKey.generate
+    launch: Launch = launch
     """Where the cloud's servers get their signing keys."""
     console: bool = False
     """With the operators' console, their tenant and its identity provider."""
@@ -501,22 +504,13 @@ class World:
         log = self.directory / f"gateway-{number}.log"
         role = role or ("all" if number == 0 else "auth")
         with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "gateway",
-                "serve",
-                "-c",
-                "config/gateway.yaml",
-                "--role",
-                role,
-                "--workers",
-                str(self.workers),
+            process = await self.launch(
+                *("serve", "-c", "config/gateway.yaml"),
+                *("--role", role, "--workers", str(self.workers)),
                 cwd=self.directory,
-                env=self.gateway_environment(ports),
-                stdout=output,
-                stderr=output,
-                preexec_fn=die_with_parent,
+                environment=self.gateway_environment(ports),
+                stdout=output.fileno(),
+                stderr=output.fileno(),
             )
         replica = Replica(process, ports, log)
         self.gateways.append(replica)
@@ -609,21 +603,23 @@ class World:
         """Run ``gateway …`` beside the running gateway, if one runs; its standard output. Raises
         ``RuntimeError`` with what it said if it fails.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gateway",
-            *arguments,
-            cwd=self.directory,
-            env=self.gateway_environment(self.gateways[0].ports if self.gateways else self.ports),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        if process.returncode != 0:
-            msg = f"gateway {' '.join(arguments[:2])} failed:\n{err.decode(errors='replace')}"
-            raise RuntimeError(msg)
-        return out.decode()
+        ports = self.gateways[0].ports if self.gateways else self.ports
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = await self.launch(
+                *arguments,
+                cwd=self.directory,
+                environment=self.gateway_environment(ports),
+                stdout=out.fileno(),
+                stderr=err.fileno(),
+            )
+            code = await process.wait()
+            out.seek(0)
+            err.seek(0)
+            if code != 0:
+                said = err.read().decode(errors="replace")
+                msg = f"gateway {' '.join(arguments[:2])} failed:\n{said}"
+                raise RuntimeError(msg)
+            return out.read().decode()
 
     async def make_admin_key(self) -> str:
         """A bearer key for everything, made with the command; the same one when asked again."""

@@ -21,6 +21,7 @@ from demo.world import World
 from gateway.sessions.embedded import EmbeddedValkey
 from tests.database.postgres import postgres
 from tests.support.browserless import Person
+from tests.support.fork_server import close_fork_server
 from tests.support.policy import PolicyWorld
 from tests.support.world import RunningWorld
 
@@ -55,6 +56,10 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    close_fork_server()
 
 
 @pytest.fixture(scope="session")

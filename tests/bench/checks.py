@@ -77,7 +77,7 @@ class Bench:
                 workers=workers,
                 central=central,
             )
-            running = self._stack.enter_context(RunningWorld(world))
+            running = self._stack.enter_context(RunningWorld(world, executed=True))
             self._running[name] = running
             if workers == 1:
                 pin([running.world.gateways[0].process.pid], SERVER_CPUS)

@@ -53,7 +53,7 @@ def roles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
         replicas=2,
         environment={"PYTHONPROFILEIMPORTTIME": "1"},
     )
-    with RunningWorld(world) as running:
+    with RunningWorld(world, executed=True) as running:
         # Connections are looked at for the first time within seconds, whoever asks or not.
         first = world.gateways[0].ports["admin"]
         until(lambda: "gateway_connection_failing{" in scraped(first))

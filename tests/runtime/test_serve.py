@@ -44,7 +44,7 @@ def test_workers_share_the_listeners_and_the_metrics_and_leave_nothing(tmp_path:
     with (
         Told(tmp_path / "notify") as told,
         RunningWorld(
-            World(tmp_path / "world", replicas=2, workers=2, environment=environment)
+            World(tmp_path / "world", replicas=2, workers=2, environment=environment), executed=True
         ) as running,
     ):
         until(lambda: told.facts() == ["READY=1", "READY=1"])  # each supervisor, and no worker

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from tests.database.template import embedded_database
+from tests.support.fork_server import fork_server
 from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
@@ -42,12 +43,15 @@ class Checked:
 
 class RunningWorld:
     """``with RunningWorld(World(…)) as running:``; ``running.world`` from any thread,
-    ``running.run`` for its coroutines.
+    ``running.run`` for its coroutines. ``executed``: its gateways are started by new interpreters,
+    not forked.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, executed: bool = False) -> None:
         self.world = world
         world.new_key = spare_keys()
+        if not executed:
+            world.launch = fork_server().launch
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="world", daemon=True)
 
