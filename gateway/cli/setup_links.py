@@ -44,6 +44,12 @@ def command() -> None:
 @click.option("--language", type=click.Choice(("en", "de", "fr", "es")), default="en")
 @click.option("--expires", callback=_seconds, default="168h", show_default=True, help="1h to 720h.")
 @click.option("--approval", type=click.Choice(("required", "other_person", "none")))
+@click.option(
+    "--confirm",
+    type=click.Choice(("mail", "phrase")),
+    help="What recipients show beside the address.  [default: mail, where it is configured]",
+)
+@click.option("--send", is_flag=True, help="Mail the address to the recipients.")
 @click.option("--note", default="", help="For operators.")
 @click.option("--name", help="Of a tenant that does not exist yet.")
 @click.option("--host", "hosts", multiple=True, help="Of a new tenant; may be repeated.")
@@ -59,6 +65,8 @@ def create(
     language: str,
     expires: int,
     approval: str | None,
+    confirm: str | None,
+    send: bool,
     note: str,
     name: str | None,
     hosts: tuple[str, ...],
@@ -77,7 +85,10 @@ def create(
         "language": language,
         "expires_in": expires,
         "note": note,
+        "send": send,
     }
+    if confirm is not None:
+        body["confirm"] = confirm
     if approval is not None:
         body["approval"] = approval
     if name is not None:
@@ -117,10 +128,12 @@ def revoke(*, tenant: str, link: str, as_json: bool) -> None:
 @api_options
 @click.argument("tenant")
 @click.argument("link")
+@click.option("--send", is_flag=True, help="Mail the new address to the recipients.")
 @json_option
-def replace(*, tenant: str, link: str, as_json: bool) -> None:
+def replace(*, tenant: str, link: str, send: bool, as_json: bool) -> None:
     """Another address and phrase for the same work; the old ones end."""
-    made = api().call("POST", _path(tenant, link, "replace")).document
+    query = {"send": "true"} if send else None
+    made = api().call("POST", _path(tenant, link, "replace"), query=query).document
     _say_new(made, as_json=as_json)
 
 
@@ -159,10 +172,12 @@ def _say_new(made: Json, *, as_json: bool) -> None:
         say_json(made)
         return
     say(made["address"])
-    say(made["phrase"])
+    if made["phrase"]:
+        say(made["phrase"])
+    sent = f"Sent to {', '.join(made['sent'])}. " if made["sent"] else ""
+    rest = "send the address, and say the phrase" if made["phrase"] else "a code follows by mail"
     say(
-        "This is the only time they are shown: send the address, and say the phrase. "
-        f"{_line(made['link'])}",
+        f"{sent}This is the only time that this is shown: {rest}. {_line(made['link'])}",
         err=True,
     )
 

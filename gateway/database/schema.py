@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0010"
+REVISION = "0011"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -773,13 +773,18 @@ setup_links = Table(
     Column("created_at", Float, nullable=False),
     Column("created_by", String(200), nullable=False),
     Column("expires_at", Float, nullable=False),
-    Column("attempts", Integer, nullable=False),  # wrong phrases since the last lock
+    Column("attempts", Integer, nullable=False),  # wrong phrases or codes since the last lock
     Column("locks", Integer, nullable=False),
     Column("locked_until", Float, nullable=True),
+    Column("code_digest", String(64), nullable=True),  # of the last code that was mailed
+    Column("code_until", Float, nullable=True),
+    Column("codes", Integer, nullable=True),  # asked for since ``codes_since``
+    Column("codes_since", Float, nullable=True),
+    Column("parent", String(16), nullable=True),  # whose holder made it for a colleague
     Column("session_digest", String(64), nullable=True),  # of the browser that works with it
     Column("session_began_at", Float, nullable=True),
     Column("session_seen_at", Float, nullable=True),
-    sealed("work"),  # JSON: who claimed it, and what was done so far
+    sealed("work"),  # JSON: who claimed it, what was done so far, and when
     Column("version", Integer, nullable=False),  # of ``work``
     Index(None, "tenant", "created_at", "id"),
     Index(None, "created_at", "id"),

@@ -86,8 +86,9 @@ LETTERS: Final[Mapping[MailTemplate, Letter]] = {
         (
             N_(
                 "%(operator)s asks you to connect the identity provider of %(tenant)s. Open this "
-                "link; a code follows by mail when you open it."
+                "link:"
             ),
+            N_("%(confirmation)s"),
             N_("The link works until %(expires)s. You may close the page and come back."),
             _CONTACT,
         ),
@@ -206,6 +207,11 @@ LETTERS: Final[Mapping[MailTemplate, Letter]] = {
     ),
 }
 
+CONFIRMATIONS: Final[Mapping[str, str]] = {
+    "mail": N_("When you open it, a code is sent to this address."),
+    "phrase": N_("You need a phrase of four words, too: you are told it by another way."),
+}
+"""What a link asks for, by ``setup.model.Confirm``."""
 CREDENTIALS: Final[Mapping[str, str]] = {
     "client_secret": N_("The client secret"),
     "directory_secret": N_("The secret for the directory"),

@@ -1,17 +1,17 @@
 """The setup portal on the listener ``pages``: every request from its first to its last step.
 
 host → link of the cookie → part of the page → a form's origin and token → handler → page. The
-landing page has no cookie yet: its address is looked up, and its form needs recipient and phrase.
+landing page has no cookie yet: its address is looked up, and its form needs recipient and phrase,
+or the code that it mails to the recipient.
 """
 
 from __future__ import annotations
 
 import logging
-import math
+import re
 import secrets
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -20,24 +20,22 @@ from gateway.core.hosts import client_key
 from gateway.errors import GatewayError
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
-from gateway.http.rate_limit import RateLimit
 from gateway.log import Throttled, fields, of_request
 from gateway.login.request import client_behind
 from gateway.pages.forms import FIELD, FormTokens, is_own_origin
 from gateway.pages.language import negotiate
 from gateway.portal.draw import Drawing
-from gateway.portal.reach import Reach, actor_of
+from gateway.portal.reach import Reach
 from gateway.portal.texts import NOTICES, PROBLEMS
 from gateway.portal.views import PAGES
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Visit
-from gateway.setup.links import ID, Claimed, Refusal
-from gateway.setup.model import LONGEST_S, OPEN, LinkState
+from gateway.setup.links import ID, Refusal
+from gateway.setup.model import CODE_DIGITS, CODE_S, LONGEST_S, OPEN, Confirm, LinkState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from gateway.admin.in_process import InProcessApi
-    from gateway.database.audit import AuditLog
     from gateway.portal.visit import Outcome, Rooms
     from gateway.setup.model import SetupLink
 
@@ -45,28 +43,38 @@ log = logging.getLogger(__name__)
 _fault = Throttled(log, logging.ERROR, "setup_fault")
 
 COOKIE: Final = "__Host-setup"
+BROWSER: Final = "__Host-setup-code"
+"""Of the browser that asked for a code: the code opens for no other."""
+_BROWSER: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 MAX_FORM_BYTES: Final = 256 * 1024
 _MAX_FIELDS: Final = 300
 _FORM: Final = "application/x-www-form-urlencoded"
-LANDING_PER_S, LANDING_BURST = 10 / 60, 10
+LANDINGS, LANDINGS_S = 10, 60
 """Of one address: a person opens a link some times, whoever tries addresses does it often."""
-SAVES_PER_S, SAVES_BURST = 60 / 3600, 60
+SAVES, SAVES_S = 60, 3600
 """Of one link: each may call the identity provider and Cognito."""
 _LANDING: Final = f"{PREFIX}/l/{{id:[^/]{{1,64}}}}/{{secret:[^/]{{1,128}}}}"
+
+
+class Attempts(Protocol):
+    """Counts for all processes; see ``sessions.rate_limit.AttemptCounter``."""
+
+    async def hit(
+        self, client: str, *, at_most: int, window_s: int = 60, kind: str = ""
+    ) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
 class PortalServices:
     """What the portal stands on. ``form_keys``: secrets of all replicas, the one that writes
-    first. ``is_proxy``: whether an address is one of our proxies'. ``monotonic``: seconds.
+    first. ``is_proxy``: whether an address is one of our proxies'.
     """
 
     rooms: Rooms
     api: InProcessApi
-    audit: AuditLog
+    attempts: Attempts
     form_keys: Callable[[], Sequence[bytes]]
     is_proxy: Callable[[str], bool]
-    monotonic: Callable[[], float] = time.monotonic
     new_request_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
 
 
@@ -83,8 +91,6 @@ class Portal:
         self._host = self._origin.partition("://")[2]
         self._tokens = FormTokens("setup form", services.form_keys)
         self._drawing = Drawing(product=config.product.name, support=config.setup.support)
-        self._landing = RateLimit(rate=LANDING_PER_S, burst=LANDING_BURST, clock=services.monotonic)
-        self._saves = RateLimit(rate=SAVES_PER_S, burst=SAVES_BURST, clock=services.monotonic)
 
     def routes(self) -> list[web.RouteDef]:
         routes = [
@@ -145,7 +151,9 @@ class Portal:
                     return self._problem(request, read, link, cookie)
                 if page.ends_live and link.stored_state is LinkState.COMPLETED:
                     return self._problem(request, Failed(409, "read_only"), link, cookie)
-                if self._saves.wait_s(link.id):
+                if not await self._services.attempts.hit(
+                    link.id, at_most=SAVES, window_s=SAVES_S, kind="setup_saves"
+                ):
                     return self._problem(request, Failed(429, "too_often"), link, cookie)
                 form = read
             values: dict[str, list[str]] = {}
@@ -161,7 +169,6 @@ class Portal:
                     now=self._rooms.clock(),
                     reach=Reach(self._services.api, link),
                     rooms=self._rooms,
-                    note=self._noting(link),
                 )
             )
             return self._respond(request, outcome, link, cookie)
@@ -212,32 +219,41 @@ class Portal:
 
     async def _land(self, request: web.Request) -> web.StreamResponse:
         """Changes nothing: mail scanners open links."""
-        if self._too_often(request):
+        if await self._too_often(request):
             return self._problem(request, Failed(429, "too_often"))
         link = await self._rooms.links.open(*_address(request))
         return self._landing_page(request, link)
 
     async def _claim(self, request: web.Request) -> web.StreamResponse:
-        if self._too_often(request):
+        if await self._too_often(request):
             return self._problem(request, Failed(429, "too_often"))
         read = await self._own_form(request)
         if isinstance(read, Failed):
             return self._problem(request, read)
-        link_id, secret = _address(request)
+        form, (link_id, secret) = dict(read), _address(request)
+        email = form.get("email", "")[:254]
         link = await self._rooms.links.open(link_id, secret)
         if link is None:
             return self._landing_page(request, None)
-        form = dict(read)
-        email = form.get("email", "")[:254]
+        mails = link.request.confirm is Confirm.MAIL
+        if mails and "code" not in form:
+            return await self._send_code(request, email)
         result = await self._rooms.links.claim(
-            link_id, secret, email=email, phrase=form.get("phrase", "")
+            link_id,
+            secret,
+            email=email,
+            answer=form.get("code" if mails else "phrase", ""),
+            browser=_browser(request),
         )
         if isinstance(result, Refusal):
-            await self._refused(link, result)
+            if result is Refusal.REVOKED:
+                log.error("setup_link_guessed", extra=fields(tenant=link.tenant, link=link.id))
             now = await self._rooms.links.open(link_id, secret)
-            return self._landing_page(request, now, wrong=result is Refusal.WRONG, email=email)
-        await self._began(result)
+            wrong = result is Refusal.WRONG
+            return self._landing_page(request, now, wrong=wrong, email=email, asked=mails)
         response = _moved(PREFIX)
+        if BROWSER in request.cookies:
+            response.del_cookie(BROWSER, path="/", secure=True, httponly=True, samesite="Lax")
         response.set_cookie(
             COOKIE,
             result.cookie.reveal(),
@@ -249,18 +265,28 @@ class Portal:
         )
         return response
 
-    async def _refused(self, link: SetupLink, refusal: Refusal) -> None:
-        action = {Refusal.WRONG: "code_failed", Refusal.LOCKED: "locked"}.get(refusal)
-        if refusal is Refusal.REVOKED:
-            action = "revoked"
-            log.error("setup_link_guessed", extra=fields(tenant=link.tenant, link=link.id))
-        if action is not None:
-            await self._record(link, f"setup.link.{action}", None, actor=f"setup:{link.id}")
-
-    async def _began(self, result: Claimed) -> None:
-        await self._record(result.link, "setup.link.claimed", None)
-        if result.moved:
-            await self._record(result.link, "setup.link.moved", None)
+    async def _send_code(self, request: web.Request, email: str) -> web.StreamResponse:
+        """The same page for whomever: it does not say who is a recipient."""
+        link_id, secret = _address(request)
+        browser = _browser(request) or secrets.token_urlsafe(32)
+        letters = self._rooms.letters
+        refusal = await self._rooms.links.send_code(
+            link_id, secret, email=email, browser=browser, tell=letters.code
+        )
+        letters.mailer.wake()
+        link = await self._rooms.links.open(link_id, secret)
+        wait = refusal is Refusal.WAIT
+        response = self._landing_page(request, link, email=email, asked=not wait, wait=wait)
+        response.set_cookie(
+            BROWSER,
+            browser,
+            max_age=int(CODE_S),
+            path="/",
+            secure=True,
+            httponly=True,
+            samesite="Lax",
+        )
+        return response
 
     async def _leave(self, request: web.Request) -> web.StreamResponse:
         cookie = request.cookies.get(COOKIE, "")
@@ -271,7 +297,6 @@ class Portal:
         if isinstance(read, Failed):
             return self._problem(request, read, link, cookie)
         await self._rooms.links.leave(link)
-        await self._record(link, "setup.link.left", None)
         response = self._page(request, "left", {}, link=link)
         response.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
         return response
@@ -283,8 +308,12 @@ class Portal:
         *,
         wrong: bool = False,
         email: str = "",
+        asked: bool = False,
+        wait: bool = False,
     ) -> web.Response:
-        """One page for every link that opens nothing."""
+        """One page for every link that opens nothing. ``asked``: for a code; ``wait``: that was
+        too often.
+        """
         state = link.state(self._rooms.clock()) if link is not None else None
         if link is None or (state not in OPEN and state is not LinkState.LOCKED):
             return self._page(request, "dead", {"state": str(state or "")}, status=404)
@@ -294,13 +323,19 @@ class Portal:
             "wrong": wrong,
             "email": email,
             "action": request.path,
+            "mails": link.request.confirm is Confirm.MAIL,
+            "asked": asked,
+            "wait": wait,
+            "digits": CODE_DIGITS,
         }
-        status = 429 if state is LinkState.LOCKED else 403 if wrong else 200
+        status = 429 if wait or state is LinkState.LOCKED else 403 if wrong else 200
         return self._page(request, "landing", values, status=status, link_language=link)
 
-    def _too_often(self, request: web.Request) -> bool:
+    async def _too_often(self, request: web.Request) -> bool:
         client = client_key(client_behind(request, self._services.is_proxy))
-        return math.ceil(self._landing.wait_s(client)) > 0
+        return not await self._services.attempts.hit(
+            client, at_most=LANDINGS, window_s=LANDINGS_S, kind="setup_landings"
+        )
 
     # --- what is no page of its own -------------------------------------------------------------
 
@@ -362,30 +397,17 @@ class Portal:
             status=status,
         )
 
-    def _noting(self, link: SetupLink) -> Callable[[str, object], Awaitable[None]]:
-        async def note(action: str, after: object) -> None:
-            await self._record(link, action, after)
-
-        return note
-
-    async def _record(
-        self, link: SetupLink, action: str, after: Any, *, actor: str | None = None
-    ) -> None:
-        audit = self._services.audit
-        entry = await audit.begin(
-            actor=actor or f"setup:{actor_of(link)}",
-            action=action,
-            tenant=link.tenant,
-            target=f"{link.tenant}/{link.id}",
-            request_id="",
-        )
-        await audit.finish(entry, outcome="done", before=None, after=after)
-
 
 def _address(request: web.Request) -> tuple[str, str]:
     link_id = request.match_info["id"]
     # As much is done for what is no id of ours as for one that is.
     return (link_id if ID.fullmatch(link_id) else "0" * 16), request.match_info["secret"]
+
+
+def _browser(request: web.Request) -> str:
+    """What this browser was given when it asked for a code; "" without."""
+    carried = request.cookies.get(BROWSER, "")
+    return carried if _BROWSER.fullmatch(carried) else ""
 
 
 def _moved(to: str) -> web.Response:

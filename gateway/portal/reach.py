@@ -46,7 +46,7 @@ class Reach:
             raise OutOfReachError(operation)
         link = self._link
         caller = AdminKey(
-            actor_of(link),
+            link.actor,
             link.claimed_by,
             frozenset({PERMISSIONS[operation][0]}),
             None if operation in _BY_ITS_MAKER else link.tenant,
@@ -61,10 +61,3 @@ class Reach:
             query=query,
             body=body,
         )
-
-
-def actor_of(link: SetupLink) -> str:
-    return f"{link.id}/{link.claimed_by}"
-
-
-__all__ = ["OutOfReachError", "Reach", "actor_of"]

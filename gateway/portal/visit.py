@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from gateway.config.model import Config
     from gateway.portal.reach import Reach
+    from gateway.setup.letters import SetupLetters
     from gateway.setup.links import SetupLinks
     from gateway.setup.model import Part, SetupLink, Work
     from gateway.tenants.api import TenantRecords
@@ -58,6 +59,7 @@ class Rooms:
 
     config: Config
     links: SetupLinks
+    letters: SetupLetters
     tenants: TenantRecords
     denied_after_ms: Callable[[str, float], Awaitable[float | None]]
     clock: Callable[[], float]
@@ -75,13 +77,18 @@ class Visit:
     now: float
     reach: Reach
     rooms: Rooms
-    note: Callable[[str, object], Awaitable[None]]
-    """Puts an action of this link on record, with what it came to."""
+
+    async def note(self, action: str, after: object = None) -> None:
+        """Puts what was done with the link on record."""
+        await self.rooms.links.note(self.link, action, after)
 
     async def save(self, work: Work, action: str, after: Any = None) -> SetupLink | Failed:
-        """On record, then stored. Failed where another browser or an operator was first."""
-        await self.note(action, after)
-        saved = await self.rooms.links.save(self.link, work, cookie=self.cookie)
+        """Stored and on record, or neither. Failed where another browser or an operator was
+        first.
+        """
+        saved = await self.rooms.links.save(
+            self.link, work, cookie=self.cookie, action=action, after=after
+        )
         return saved if saved is not None else Failed(409, "changed")
 
     def text(self, name: str) -> str:

@@ -43,6 +43,7 @@ from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.leader import RedisLeader
 from gateway.sessions.pool_failover import PoolFailovers
 from gateway.sessions.probes import RedisProbes
+from gateway.sessions.rate_limit import AttemptCounter
 from gateway.sessions.sign_ins import SignIns
 from gateway.sessions.tested_connections import TestedConnections
 from gateway.setup.services import setup_services
@@ -219,11 +220,12 @@ async def admin_role(
             ).routes(),
             *ConsoleRoutes(links, console_address(config)).routes(),
         ),
-        setup=setup_services(config, database),
+        setup=setup_services(config, database, mailer),
         operators_tenant=config.console.tenant,
         exposed=not is_loopback(config.listen.admin),
         clock=clock,
     )
     local = local_application(services, LocalCallers(uid=os.geteuid(), user_of=peer_uid))
-    pages = pages_application(config, services, stores.database, ring, sealing, links)
+    attempts = AttemptCounter(redis, clock=clock)
+    pages = pages_application(config, services, stores.database, ring, sealing, links, attempts)
     return AdminRole(admin_application(services), hooks.app, local, pages)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.database.engine import Database
     from gateway.keys.file import KeyFile
     from gateway.sessions.console_links import ConsoleLinks
+    from gateway.sessions.rate_limit import AttemptCounter
 
 
 def pages_application(
@@ -31,6 +32,7 @@ def pages_application(
     ring: KeyFile,
     sealing: Callable[[], tuple[bytes, ...]],
     links: ConsoleLinks,
+    attempts: AttemptCounter,
 ) -> web.Application | None:
     """None where there is neither of them."""
     if not config.has_pages:
@@ -44,12 +46,13 @@ def pages_application(
                 Rooms(
                     config,
                     services.setup.links,
+                    services.setup.letters,
                     services.tenants,
                     RemovalTimes(SqlRevocations(database)).denied_after_ms,
                     clock,
                 ),
                 api,
-                services.audit,
+                attempts,
                 sealing,
                 Trust(config.ingress).proxy,
             )

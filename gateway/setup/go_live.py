@@ -5,8 +5,9 @@ Rules:
   operator suspended stays suspended.
 - Where people sign in with another provider already, nothing is switched on: the groups are theirs.
 - A provider that was provisioned or edited after its values were saved is not what was tested.
-- The link is completed first, so that nobody changes afterwards what was tested; where the
-  provider cannot be switched on, it is as before. A process that ended in between left it
+- What would be refused is refused before anything is done. The link is completed first, so that
+  nobody changes afterwards what was tested; where the provider cannot be switched on then, the link
+  is as before, and the record says both. A process that ended in between left it
   completed: going live again goes on, while the tenant is at the version that it was.
 """
 
@@ -64,8 +65,10 @@ class GoLive:
     links: SetupLinks
     tenants: TenantRecords
 
-    async def go_live(self, link: SetupLink) -> SetupLink | Rejected:
-        """Raises ``UnavailableError``: whether it is live is not known then."""
+    async def go_live(self, link: SetupLink, *, action: str = "") -> SetupLink | Rejected:
+        """``action``: as which the link's holder did it, on record. Raises ``UnavailableError``:
+        whether it is live is not known then.
+        """
         if not link.ready or link.work.phase not in {Phase.TESTED, Phase.SUBMITTED, Phase.LIVE}:
             return NOT_TESTED
         record = await self.tenants.get(link.tenant)
@@ -76,22 +79,35 @@ class GoLive:
             if link.work.basis != record.etag:
                 return DONE_BEFORE
             return await self._switch_on(link, record) or link
+        refused = await self._document(link, record)
+        if isinstance(refused, Rejected):
+            return refused
+        live = replace(link.work, phase=Phase.LIVE, basis=record.etag)
         done = await self.links.decide(
-            link, replace(link.work, phase=Phase.LIVE, basis=record.etag)
+            link, live, action=action, after={"provider": link.work.name}
         )
         if done is None:
             return CHANGED
+        taken_back = f"{action}_failed" if action else ""
         try:
             rejected = await self._switch_on(link, record)
         except GatewayError:
-            await self.links.reopen(done, link.work)
+            await self.links.reopen(done, link.work, action=taken_back)
             raise
         if rejected is not None:
-            await self.links.reopen(done, link.work)
+            await self.links.reopen(done, link.work, action=taken_back)
             return rejected
         return done
 
     async def _switch_on(self, link: SetupLink, record: TenantRecord) -> Rejected | None:
+        document = await self._document(link, record)
+        if isinstance(document, Rejected):
+            return document
+        stored = await self.tenants.put(TenantDocument.model_validate(document), etag=record.etag)
+        return stored if isinstance(stored, Rejected) else None
+
+    async def _document(self, link: SetupLink, record: TenantRecord) -> dict[str, Any] | Rejected:
+        """The tenant's, with its provider switched on."""
         document = deepcopy(dict(record.document))
         found = [p for p in document["providers"] if p["name"] == link.work.name]
         if not found:
@@ -111,5 +127,4 @@ class GoLive:
         found[0]["active"] = True
         if link.offers(Part.ACCESS):
             document["allowed_groups"] = "any" if link.work.everyone else list(link.work.chosen)
-        stored = await self.tenants.put(TenantDocument.model_validate(document), etag=record.etag)
-        return stored if isinstance(stored, Rejected) else None
+        return document

@@ -4,8 +4,9 @@ Rules:
 - Of address, phrase and cookie only digests are stored. What names people is encrypted.
 - Opening a link changes nothing: mail scanners open links. Claiming needs the recipient's address
   and the phrase, and gives the work to one browser: the one before has it no longer.
-- Every change is decided in the transaction that makes it: two browsers, two processes and an
-  operator who revokes at the same moment have an order.
+- A code by mail opens for the browser that asked for it, the recipient it was sent to, and once.
+- Every change is decided in the transaction that makes it, and is on record in the same one: two
+  browsers, two processes and an operator who revokes at the same moment have an order.
 """
 
 from __future__ import annotations
@@ -15,17 +16,25 @@ import hmac
 import json
 import re
 import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.model import Secret
 from gateway.core.paging import Page
+from gateway.database.audit import AuditRecord, say, write_within
 from gateway.database.schema import provision_runs, setup_links
 from gateway.provisioning.runs import RunKind, RunState
 from gateway.setup.model import (
+    CODE_DIGITS,
+    CODE_S,
+    CODES,
+    CODES_WINDOW_S,
     ENDED,
     IDLE_S,
     LOCK_S,
@@ -34,6 +43,7 @@ from gateway.setup.model import (
     OPEN,
     TRIES,
     Approval,
+    Confirm,
     LinkState,
     NewTenant,
     Part,
@@ -47,10 +57,9 @@ from gateway.setup.model import (
 from gateway.setup.phrase import canonical_phrase, make_phrase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator
 
     from sqlalchemy import ColumnElement, RowMapping
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.database.engine import Database
 
@@ -63,21 +72,26 @@ _TOUCH_S: Final = 60.0
 
 
 class Refusal(StrEnum):
-    """Why a claim was refused. ``DEAD``: there is no such link, or it is over."""
+    """Why a claim was refused. ``DEAD``: there is no such link, or it is over. ``WAIT``: too many
+    codes were asked for.
+    """
 
     WRONG = "wrong"
     LOCKED = "locked"
     REVOKED = "revoked"
     DEAD = "dead"
+    WAIT = "wait"
 
 
 @dataclass(frozen=True, slots=True)
 class NewLink:
-    """A link as it is shown, once. ``secret`` is the last part of its address."""
+    """A link as it is shown, once. ``secret`` is the last part of its address. ``phrase`` None: a
+    code is mailed in its place.
+    """
 
     link: SetupLink
     secret: Secret
-    phrase: Secret
+    phrase: Secret | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,11 @@ class Claimed:
     link: SetupLink
     cookie: Secret
     moved: bool
+
+
+Tell = Callable[[AsyncConnection, NewLink], Awaitable[None]]
+TellCode = Callable[[AsyncConnection, SetupLink, str, Secret], Awaitable[None]]
+"""Of a link, to a recipient, a code."""
 
 
 class SetupLinks:
@@ -105,15 +124,22 @@ class SetupLinks:
 
     # --- operators ------------------------------------------------------------------------------
 
-    async def create(self, tenant: str, request: Request, *, by: str) -> NewLink:
+    async def create(
+        self, tenant: str, request: Request, *, by: str, tell: Tell | None = None
+    ) -> NewLink:
+        """``tell``: in the same transaction."""
         async with self._database.write() as connection:
-            return await self._insert(connection, tenant, request, by, Work())
+            made = await self._insert(connection, tenant, request, by, Work())
+            if tell is not None:
+                await tell(connection, made)
+        return made
 
     async def _insert(
         self, connection: AsyncConnection, tenant: str, request: Request, by: str, work: Work
     ) -> NewLink:
         link_id, secret = self._new_id(), secrets.token_urlsafe(32)
-        phrase, now = make_phrase(), self._clock()
+        phrase = make_phrase() if request.confirm is Confirm.PHRASE else None
+        now = self._clock()
         await connection.execute(
             delete(setup_links).where(setup_links.c.expires_at < now - _KEPT_S)
         )
@@ -122,7 +148,7 @@ class SetupLinks:
             "tenant": tenant,
             "secret_digest": _digest("secret", link_id, secret),
             # With the secret in it: whoever reads the table cannot try phrases.
-            "phrase_digest": _digest("phrase", link_id, secret + phrase),
+            "phrase_digest": _digest("phrase", link_id, secret + phrase) if phrase else "",
             "request": self._seal(link_id, "request", _request_json(request)),
             "state": str(LinkState.ISSUED),
             "created_at": now,
@@ -130,11 +156,12 @@ class SetupLinks:
             "expires_at": now + request.lifetime_s,
             "attempts": 0,
             "locks": 0,
-            "work": self._seal(link_id, "work", {"by": "", "work": work.as_json()}),
+            "work": self._seal(link_id, "work", {"by": "", "work": work.as_json(), "times": {}}),
             "version": 0,
         }
         added = await connection.execute(insert(setup_links).values(row).returning(setup_links))
-        return NewLink(self._link(added.mappings().one()), Secret(secret), Secret(phrase))
+        link = self._link(added.mappings().one())
+        return NewLink(link, Secret(secret), Secret(phrase) if phrase else None)
 
     async def get(self, tenant: str, link_id: str) -> SetupLink | None:
         async with self._database.read() as connection:
@@ -192,9 +219,12 @@ class SetupLinks:
                 return self._link(row)
             return await self._end(connection, link_id, LinkState.REVOKED)
 
-    async def replace(self, tenant: str, link_id: str) -> NewLink | None:
+    async def replace(
+        self, tenant: str, link_id: str, *, confirm: Confirm, tell: Tell | None = None
+    ) -> NewLink | None:
         """Another address and phrase for the same request and work, of the same maker; the old one
         ends. None: there is no such link, or it cannot be replaced any more: it is over, or live.
+        ``tell``: in the same transaction.
         """
         async with self._database.write(f"{_TABLE}/{link_id}") as connection:
             row = await _row(connection, link_id)
@@ -204,62 +234,119 @@ class SetupLinks:
                 return None
             link = self._link(row)
             await self._end(connection, link_id, LinkState.REPLACED)
-            return await self._insert(connection, tenant, link.request, link.created_by, link.work)
+            request = replace(link.request, confirm=confirm)
+            made = await self._insert(connection, tenant, request, link.created_by, link.work)
+            if tell is not None:
+                await tell(connection, made)
+        return made
 
     # --- recipients -----------------------------------------------------------------------------
 
     async def open(self, link_id: str, secret: str) -> SetupLink | None:
         """Changes nothing. None for whatever is no address of ours."""
         async with self._database.read() as connection:
-            row = await _row(connection, link_id)
-        is_address = self._is_address(row, link_id, secret)
-        return self._link(row) if row is not None and is_address else None
+            row = await _addressed(connection, link_id, secret)
+        return None if row is None else self._link(row)
 
-    async def claim(
-        self, link_id: str, secret: str, *, email: str, phrase: str
-    ) -> Claimed | Refusal:
-        """Gives the work to whoever knows all four. What is wrong is not said."""
-        async with self._database.write(f"{_TABLE}/{link_id}") as connection:
-            row = await _row(connection, link_id)
-            if not self._is_address(row, link_id, secret) or row is None:
+    async def send_code(
+        self, link_id: str, secret: str, *, email: str, browser: str, tell: TellCode
+    ) -> Refusal | None:
+        """Another code, which ends the one before; ``tell`` puts it into the mail. Whether
+        ``email`` is a recipient, and a code was made, is not said. ``browser``: what the browser
+        that asks for it carries.
+        """
+        code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
+        async with self._changing(link_id) as (connection, records):
+            row = await _addressed(connection, link_id, secret)
+            if row is None:
                 return Refusal.DEAD
             link, now = self._link(row), self._clock()
-            state = link.state(now)
-            if state is LinkState.LOCKED:
-                return Refusal.LOCKED
-            if state not in OPEN:
-                return Refusal.DEAD
+            refusal = _refusal(link.state(now))
+            if refusal is not None or link.request.confirm is not Confirm.MAIL:
+                return refusal or Refusal.DEAD
+            since, asked = row["codes_since"] or 0.0, row["codes"] or 0
+            if now - since >= CODES_WINDOW_S:
+                since, asked = now, 0
+            if asked >= CODES:
+                return Refusal.WAIT
             recipient = email.strip().casefold()
-            typed = _digest("phrase", link_id, secret + canonical_phrase(phrase))
-            right = hmac.compare_digest(typed, row["phrase_digest"])
+            is_recipient = recipient in link.request.recipients
+            values: dict[str, Any] = {"codes": asked + 1, "codes_since": since}
+            if is_recipient:
+                values |= {
+                    "code_digest": _code_digest(link_id, secret, browser, recipient, code),
+                    "code_until": now + CODE_S,
+                }
+                await tell(connection, link, recipient, Secret(code))
+            await self._write(connection, link_id, values)
+            action = "code_sent" if is_recipient else "code_not_sent"
+            records.append(self._record(link, f"setup.link.{action}", actor=link_id))
+        return None
+
+    async def claim(
+        self, link_id: str, secret: str, *, email: str, answer: str, browser: str = ""
+    ) -> Claimed | Refusal:
+        """Gives the work to whoever knows all of it. What is wrong is not said. ``answer``: phrase
+        or code; ``browser``: what the browser that asked for the code carries.
+        """
+        async with self._changing(link_id) as (connection, records):
+            row = await _addressed(connection, link_id, secret)
+            if row is None:
+                return Refusal.DEAD
+            link, now = self._link(row), self._clock()
+            refusal = _refusal(link.state(now))
+            if refusal is not None:
+                return refusal
+            recipient = email.strip().casefold()
+            if link.request.confirm is Confirm.PHRASE:
+                typed = _digest("phrase", link_id, secret + canonical_phrase(answer))
+                known = row["phrase_digest"]
+            else:
+                typed = _code_digest(link_id, secret, browser, recipient, answer)
+                known = row["code_digest"] if now < (row["code_until"] or 0.0) else None
+            right = hmac.compare_digest(typed, known or "0" * 64)
             if not right or recipient not in link.request.recipients:
-                return await self._wrong(connection, row)
+                return await self._wrong(connection, row, records)
             key = secrets.token_urlsafe(32)
+            claimed = replace(link, claimed_by=recipient, times={"opened": now, **link.times})
             values = {
                 "state": str(_claimed(link.stored_state)),
                 "attempts": 0,
                 "locked_until": None,
+                "code_digest": None,
                 "session_digest": _digest("session", link_id, key),
                 "session_began_at": now,
                 "session_seen_at": now,
-                "work": self._seal(link_id, "work", {"by": recipient, "work": link.work.as_json()}),
+                "work": self._sealed_work(claimed),
             }
             moved = row["session_digest"] is not None and self._works(row)
             link = await self._write(connection, link_id, values)
+            records.append(self._record(link, "setup.link.claimed"))
+            if moved:
+                records.append(self._record(link, "setup.link.moved"))
             return Claimed(link, Secret(f"{link_id}.{key}"), moved)
 
-    async def _wrong(self, connection: AsyncConnection, row: RowMapping) -> Refusal:
+    async def _wrong(
+        self, connection: AsyncConnection, row: RowMapping, records: list[AuditRecord]
+    ) -> Refusal:
         attempts, locks, now = row["attempts"] + 1, row["locks"], self._clock()
         values: dict[str, Any] = {"attempts": attempts}
         refusal = Refusal.WRONG
         if attempts >= TRIES:
             locks += 1
             refusal = Refusal.LOCKED
-            values = {"attempts": 0, "locks": locks, "locked_until": now + LOCK_S}
+            values = {
+                "attempts": 0,
+                "locks": locks,
+                "locked_until": now + LOCK_S,
+                "code_digest": None,
+            }
             if locks >= LOCKS:
                 refusal = Refusal.REVOKED
                 values |= {"state": str(LinkState.REVOKED), "session_digest": None}
-        await self._write(connection, row["id"], values)
+        link = await self._write(connection, row["id"], values)
+        action = {Refusal.WRONG: "code_failed", Refusal.LOCKED: "locked"}.get(refusal, "revoked")
+        records.append(self._record(link, f"setup.link.{action}", actor=link.id))
         return refusal
 
     async def visit(self, cookie: str) -> SetupLink | None:
@@ -284,30 +371,44 @@ class SetupLinks:
 
     async def leave(self, link: SetupLink) -> None:
         """The work of its browser ends; the link can be opened again."""
-        async with self._database.write(f"{_TABLE}/{link.id}") as connection:
-            await connection.execute(
-                update(setup_links).where(setup_links.c.id == link.id).values(session_digest=None)
-            )
+        async with self._changing(link.id) as (connection, records):
+            await self._write(connection, link.id, {"session_digest": None})
+            records.append(self._record(link, "setup.link.left"))
 
-    async def save(self, link: SetupLink, work: Work, *, cookie: str) -> SetupLink | None:
-        """None: it was changed since ``link`` was read, or this browser has it no longer."""
+    async def save(
+        self, link: SetupLink, work: Work, *, cookie: str, action: str = "", after: object = None
+    ) -> SetupLink | None:
+        """None: it was changed since ``link`` was read, or this browser has it no longer.
+        ``action``: as which it is on record, with ``after``; without, it is not.
+        """
         _, _, key = cookie.partition(".")
-        async with self._database.write(f"{_TABLE}/{link.id}") as connection:
+        async with self._changing(link.id) as (connection, records):
             row = await _row(connection, link.id)
             if row is None or row["version"] != link.version or not self._is_session(row, key):
                 return None
+            if action:
+                records.append(self._record(link, action, after))
             return await self._store(connection, link, work)
 
-    async def decide(self, link: SetupLink, work: Work) -> SetupLink | None:
+    async def note(self, link: SetupLink, action: str, after: object = None) -> None:
+        """What its holder did that changes nothing of it, on record."""
+        async with self._changing(link.id) as (_, records):
+            records.append(self._record(link, action, after))
+
+    async def decide(
+        self, link: SetupLink, work: Work, *, action: str = "", after: object = None
+    ) -> SetupLink | None:
         """An operator's word about submitted work, or going live. None: it was changed meanwhile,
-        or the link is over.
+        or the link is over. ``action``: of its holder, on record.
         """
-        async with self._database.write(f"{_TABLE}/{link.id}") as connection:
+        async with self._changing(link.id) as (connection, records):
             row = await _row(connection, link.id)
             if row is None or row["version"] != link.version:
                 return None
             if self._link(row).state(self._clock()) not in OPEN | {LinkState.LOCKED}:
                 return None
+            if action:
+                records.append(self._record(link, action, after))
             return await self._store(connection, link, work)
 
     async def last_provisioned(self, tenant: str) -> str | None:
@@ -326,20 +427,23 @@ class SetupLinks:
         async with self._database.read() as connection:
             return (await connection.execute(query)).scalar_one_or_none()
 
-    async def reopen(self, link: SetupLink, work: Work) -> None:
-        """Takes a completion back that came to nothing."""
-        async with self._database.write(f"{_TABLE}/{link.id}") as connection:
+    async def reopen(self, link: SetupLink, work: Work, *, action: str = "") -> None:
+        """Takes a completion back that came to nothing. ``action``: as for ``decide``."""
+        async with self._changing(link.id) as (connection, records):
             row = await _row(connection, link.id)
             if row is None or row["version"] != link.version:
                 return
+            if action:
+                records.append(self._record(link, action))
             await self._store(connection, link, work)
             if row["state"] == LinkState.COMPLETED:
                 await self._write(connection, link.id, {"state": str(LinkState.CLAIMED)})
 
     async def _store(self, connection: AsyncConnection, link: SetupLink, work: Work) -> SetupLink:
-        sealed = {"by": link.claimed_by, "work": work.as_json()}
+        changed = replace(link, work=work)
+        changed = replace(changed, times=changed.timed(self._clock()))
         values: dict[str, Any] = {
-            "work": self._seal(link.id, "work", sealed),
+            "work": self._sealed_work(changed),
             "version": link.version + 1,
         }
         if work.phase is Phase.LIVE:
@@ -347,6 +451,31 @@ class SetupLinks:
         return await self._write(connection, link.id, values)
 
     # --- rows -----------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _changing(
+        self, link_id: str
+    ) -> AsyncIterator[tuple[AsyncConnection, list[AuditRecord]]]:
+        """One transaction, and what is on record of it."""
+        records: list[AuditRecord] = []
+        async with self._database.write(f"{_TABLE}/{link_id}") as connection:
+            yield connection, records
+            await write_within(connection, *records)
+        for record in records:
+            say(record)
+
+    def _record(
+        self, link: SetupLink, action: str, after: object = None, *, actor: str = ""
+    ) -> AuditRecord:
+        """``actor``: of whom is not known who they are; else its holder."""
+        return AuditRecord(
+            at=self._clock(),
+            actor=f"setup:{actor or link.actor}",
+            action=action,
+            tenant=link.tenant,
+            target=f"{link.tenant}/{link.id}",
+            after=after,
+        )
 
     async def _end(self, connection: AsyncConnection, link_id: str, state: LinkState) -> SetupLink:
         return await self._write(connection, link_id, {"state": str(state), "session_digest": None})
@@ -362,11 +491,6 @@ class SetupLinks:
         )
         return self._link(changed.mappings().one())
 
-    def _is_address(self, row: RowMapping | None, link_id: str, secret: str) -> bool:
-        """As much work for a link that there is as for one that there is not."""
-        stored = row["secret_digest"] if row is not None else "0" * 64
-        return hmac.compare_digest(_digest("secret", link_id, secret), stored)
-
     def _is_session(self, row: RowMapping, key: str) -> bool:
         stored = row["session_digest"]
         if stored is None or not hmac.compare_digest(_digest("session", row["id"], key), stored):
@@ -379,6 +503,14 @@ class SetupLinks:
         now = self._clock()
         began, seen = row["session_began_at"], row["session_seen_at"]
         return bool(now - began < LONGEST_S and now - seen < IDLE_S)
+
+    def _sealed_work(self, link: SetupLink) -> str:
+        content = {
+            "by": link.claimed_by,
+            "work": link.work.as_json(),
+            "times": dict(link.times),
+        }
+        return self._seal(link.id, "work", content)
 
     def _seal(self, link_id: str, column: str, value: object) -> str:
         return self._database.crypt.seal(
@@ -403,6 +535,7 @@ class SetupLinks:
             claimed_by=work["by"],
             work=Work.of_json(work["work"]),
             version=row["version"],
+            times=work.get("times", {}),
         )
 
 
@@ -413,6 +546,23 @@ async def _row(connection: AsyncConnection, link_id: str) -> RowMapping | None:
     return (await connection.execute(query)).mappings().first()
 
 
+async def _addressed(connection: AsyncConnection, link_id: str, secret: str) -> RowMapping | None:
+    """The row whose address this is. As much is done for a link that there is as for one that there
+    is not: nothing else of it is read before its secret was right.
+    """
+    query = select(setup_links.c.secret_digest).where(setup_links.c.id == link_id)
+    stored = (await connection.execute(query)).scalar_one_or_none()
+    if not hmac.compare_digest(_digest("secret", link_id, secret), stored or "0" * 64):
+        return None
+    return await _row(connection, link_id)
+
+
+def _refusal(state: LinkState) -> Refusal | None:
+    if state is LinkState.LOCKED:
+        return Refusal.LOCKED
+    return None if state in OPEN else Refusal.DEAD
+
+
 def _claimed(state: LinkState) -> LinkState:
     return LinkState.COMPLETED if state is LinkState.COMPLETED else LinkState.CLAIMED
 
@@ -420,6 +570,12 @@ def _claimed(state: LinkState) -> LinkState:
 def _digest(purpose: str, link_id: str, secret: str) -> str:
     text = f"{purpose}\n{link_id}\n{secret}".encode("utf-8", "replace")
     return hashlib.sha256(text).hexdigest()
+
+
+def _code_digest(link_id: str, secret: str, browser: str, recipient: str, code: str) -> str:
+    """Whoever reads the table has neither the secret nor what the browser carries."""
+    digits = re.sub(r"[^0-9]", "", code[:40])
+    return _digest("code", link_id, f"{secret}\n{browser}\n{recipient}\n{digits}")
 
 
 def _request_json(request: Request) -> dict[str, Any]:
@@ -443,6 +599,7 @@ def _request_of(stored: dict[str, Any]) -> Request:
         note=stored["note"],
         lifetime_s=stored["lifetime_s"],
         new_tenant=tenant,
+        confirm=Confirm(stored.get("confirm", Confirm.PHRASE)),
     )
 
 

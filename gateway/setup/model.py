@@ -15,9 +15,15 @@ LONGEST_S: Final = 8 * 3600
 TRIES: Final = 5
 LOCK_S: Final = 900
 LOCKS: Final = 3
-"""Five wrong phrases lock a link for a quarter of an hour; the third lock revokes it. Fifteen tries
-at 32 bits: one in 286 million.
+"""Five wrong phrases or codes lock a link for a quarter of an hour; the third lock revokes it.
+Fifteen tries at the 32 bits of a phrase: one in 286 million; at a code: one in 6.7 million.
 """
+CODE_DIGITS: Final = 8
+CODE_S: Final = 600.0
+"""How long a code by mail is valid. The letter says it."""
+CODES: Final = 5
+CODES_WINDOW_S: Final = 3600.0
+"""So many codes of one link are asked for within so long, whoever asks: a mailbox is not filled."""
 
 
 class Part(StrEnum):
@@ -27,6 +33,15 @@ class Part(StrEnum):
     ACCESS = "access"
     OFFBOARDING = "offboarding"
     MAINTAIN = "maintain"
+
+
+class Confirm(StrEnum):
+    """What a recipient shows beside the address. ``PHRASE``: four words that they were told by
+    another way. ``MAIL``: a code that is sent to them when they ask for it.
+    """
+
+    PHRASE = "phrase"
+    MAIL = "mail"
 
 
 class Approval(StrEnum):
@@ -167,12 +182,13 @@ class Request:
     note: str
     lifetime_s: float
     new_tenant: NewTenant | None = None
+    confirm: Confirm = Confirm.PHRASE
 
 
 @dataclass(frozen=True, slots=True)
 class SetupLink:
     """One link, without its secrets. Times are UTC epoch seconds. ``version`` counts changes of
-    ``work``.
+    ``work``. ``times``: when it was first opened by a recipient, and when each step was done.
     """
 
     id: str
@@ -186,6 +202,12 @@ class SetupLink:
     claimed_by: str
     work: Work
     version: int
+    times: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def actor(self) -> str:
+        """Who works with it, in audit records."""
+        return f"{self.id}/{self.claimed_by}" if self.claimed_by else self.id
 
     def state(self, now: float) -> LinkState:
         if self.stored_state in ENDED:
@@ -208,6 +230,23 @@ class SetupLink:
         if self.offers(Part.ACCESS):
             done.append(("access", self.work.access_decided))
         return tuple(done) if self.offers(Part.SIGN_IN) else ()
+
+    def steps(self) -> tuple[tuple[str, bool], ...]:
+        """All that a time is kept of."""
+        work = self.work
+        return (
+            *self.tasks(),
+            ("submitted", work.phase in {Phase.SUBMITTED, Phase.LIVE}),
+            ("live", work.phase is Phase.LIVE),
+            ("offboarding", work.denied_after_ms is not None),
+        )
+
+    def timed(self, now: float) -> dict[str, float]:
+        """``times`` with what is done by now; what has to be done again has none."""
+        done = {name for name, is_done in self.steps() if is_done}
+        undone = {name for name, is_done in self.steps() if not is_done}
+        kept = {name: at for name, at in self.times.items() if name not in undone}
+        return {**dict.fromkeys(done, now), **kept}
 
     @property
     def ready(self) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.setup.letters import SetupLetters
 from gateway.setup.links import SetupLinks
 from gateway.setup.model import Approval
 
 if TYPE_CHECKING:
     from gateway.config.model import Config
     from gateway.database.engine import Database
+    from gateway.mail.mailer import Mailer
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +22,19 @@ class SetupServices:
     """
 
     links: SetupLinks
+    letters: SetupLetters
     origin: str
     approval: Approval = Approval.REQUIRED
 
 
-def setup_services(config: Config, database: Database) -> SetupServices | None:
+def setup_services(config: Config, database: Database, mailer: Mailer) -> SetupServices | None:
     """None where setup links are off."""
     if not config.setup.enabled or config.login_host is None:
         return None
+    origin = config.origin(config.login_host)
     return SetupServices(
         SetupLinks(database, clock=database.clock),
-        config.origin(config.login_host),
+        SetupLetters(mailer, origin, config.setup.support),
+        origin,
         Approval(config.setup.approval),
     )

@@ -16,6 +16,7 @@ from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.admin.routes.pools import PoolRoutes
 from gateway.database.audit import AuditLog
 from gateway.database.engine import Database, open_database
+from gateway.setup.letters import SetupLetters
 from gateway.setup.links import SetupLinks
 from gateway.setup.services import SetupServices
 from tests.admin.rooms import (
@@ -141,7 +142,7 @@ def key_ids() -> Callable[[], str]:
 @pytest.fixture
 async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -> Api:
     admin_keys = AdminKeys(database, clock=clock, new_id=key_ids())
-    tenants = Tenants()
+    tenants, letters = Tenants(), Letters()
     services = AdminServices(
         keys=admin_keys,
         audit=AuditLog(database, clock=clock),
@@ -159,11 +160,13 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         people=cast("PeopleRegister", Register()),
         members=cast("Members", PoolMembers()),
         connections=cast("ConnectionWatch", Connections()),
-        mailer=cast("Mailer", Letters()),
+        mailer=cast("Mailer", letters),
         domains=cast("Domains", Claims()),
         hook_setup=cast("HookSetup", Desk()),
         setup=SetupServices(
-            SetupLinks(database, clock=clock, new_id=link_ids()), "https://login.example.com"
+            SetupLinks(database, clock=clock, new_id=link_ids()),
+            SetupLetters(cast("Mailer", letters), "https://login.example.com"),
+            "https://login.example.com",
         ),
         clock=clock,
         more=(

@@ -25,6 +25,7 @@ from gateway.hooks.activity import HookActivity
 from gateway.hooks.people_register import KnownPerson
 from gateway.hooks.setup import SetupInstructions
 from gateway.hooks.views import DeliveryView, MessageView
+from gateway.mail.render import draw
 from gateway.mail.smtp import MailError
 from gateway.provisioning.credentials import ClientCredentials
 from gateway.provisioning.members import Changed, Member, MemberPage
@@ -47,8 +48,11 @@ from gateway.tenants.index import TenantFilter, is_within
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from gateway.cognito.pool_users import PoolSettings
     from gateway.core.json_types import Json
+    from gateway.mail.texts import MailTemplate, Value
     from gateway.provisioning.members import Caller, NewMember
     from gateway.provisioning.request import ProvisionBody
     from gateway.tenants.document import TenantDocument
@@ -195,8 +199,32 @@ class Claims:
         return True
 
 
+@dataclass(slots=True)
 class Letters:
-    """A mailer whose server takes what is not for ``nobody``."""
+    """A mailer whose server takes what is not for ``nobody``; nothing is sent before it is
+    ``configured``.
+    """
+
+    configured: bool = False
+    sent: list[tuple[str, str, Mapping[str, Value]]] = field(default_factory=list)
+    product: str = "Example"
+    support: str = "help@example.com"
+
+    async def add(
+        self,
+        _connection: AsyncConnection,
+        template: MailTemplate,
+        to: str,
+        values: Mapping[str, Value],
+        language: str,
+        **_about: object,
+    ) -> str | None:
+        draw(template, values, language)
+        self.sent.append((str(template), to, values))
+        return f"letter-{len(self.sent)}"
+
+    def wake(self) -> None:
+        """Nothing waits."""
 
     async def test(self, to: str, language: str) -> None:
         if mailbox(to).startswith("nobody@"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from sqlalchemy import insert, update
@@ -11,8 +11,9 @@ from sqlalchemy import insert, update
 from gateway.admin.keys import Scope
 from gateway.database.schema import provision_runs
 from gateway.errors import UnavailableError
-from gateway.setup.model import Approval, Part
-from tests.admin.rooms import Tenants
+from gateway.setup.links import Claimed, edited
+from gateway.setup.model import Approval, Part, Work
+from tests.admin.rooms import Letters, Tenants
 from tests.admin.test_authorization import (
     SETUP_LINK,
     SETUP_LINKS,
@@ -70,6 +71,63 @@ async def test_address_and_phrase_are_shown_once_and_stored_nowhere(api: Api) ->
     audit = await (await api.call("GET", "/audit")).text()
     assert "create_setup_link" in audit
     assert not [text for text in (listed, one, audit) if any(s in text for s in secrets)]
+
+
+async def test_where_mail_is_configured_the_link_and_its_code_are_mailed(api: Api) -> None:
+    letters = cast("Letters", api.services.mailer)
+    refused = await api.call("POST", INITECH, json={**NEW, "send": True})
+    assert (refused.status, (await problem(refused))["code"]) == (409, "conflict")
+    letters.configured = True
+    made = await make(api, {**NEW, "send": True})
+    assert (made["phrase"], made["sent"]) == ("", ["it@initech.test"])
+    assert made["link"]["confirm"] == "mail"
+    ((what, to, words),) = letters.sent
+    assert (what, to, words["link"]) == ("invited", "it@initech.test", made["address"])
+    assert (await make(api, {**NEW, "confirm": "phrase"}))["phrase"]
+    # An address that no mail goes to is said at once.
+    body = {**NEW, "recipients": ["b\u00fcro@initech.test"]}
+    assert (await api.call("POST", INITECH, json=body)).status == 400
+    # Without mail any more, a phrase opens what a code did.
+    letters.configured = False
+    replaced = await api.call("POST", f"{INITECH}/{made['link']['id']}/replace")
+    assert (await replaced.json())["phrase"]
+    audit = await (await api.call("GET", "/audit")).text()
+    assert made["address"].rpartition("/")[2] not in audit
+
+
+async def test_the_times_of_steps_are_shown(api: Api, clock: Clock) -> None:
+    made = await make(api, {**NEW, "confirm": "phrase"})
+    setup = api.services.setup
+    assert setup is not None
+    link_id, secret = made["address"].rsplit("/", 2)[1:]
+    clock.now += 60
+    claimed = await setup.links.claim(
+        link_id, secret, email="it@initech.test", answer=made["phrase"]
+    )
+    assert isinstance(claimed, Claimed)
+    clock.now += 90
+    work, cookie = Work(provider="okta", protocol="oidc"), claimed.cookie.reveal()
+    chosen = await setup.links.save(claimed.link, work, cookie=cookie)
+    assert chosen is not None
+    clock.now += 30.5
+    connected = await setup.links.save(chosen, edited(work, name="initech-okta"), cookie=cookie)
+    assert connected is not None
+
+    async def steps() -> list[tuple[str, float | None]]:
+        shown = await (await api.call("GET", f"{INITECH}/{link_id}")).json()
+        assert shown["opened_at"] == made["link"]["created_at"] + 60
+        return [(row["task"], row["seconds"]) for row in shown["tasks"]]
+
+    assert await steps() == [
+        ("provider", 90.0),
+        ("connection", 30.5),
+        ("test", None),
+        ("access", None),
+    ]
+    # What has to be done again has no time.
+    clock.now += 10
+    await setup.links.save(connected, Work(provider="entra", protocol="oidc"), cookie=cookie)
+    assert (await steps())[1] == ("connection", None)
 
 
 async def test_links_are_listed_newest_first_page_by_page(api: Api, clock: Clock) -> None:

@@ -20,7 +20,7 @@ from gateway.mail import outbox as rules
 from gateway.mail.mailer import SECRET_S, Mailer
 from gateway.mail.outbox import FAILED_KEPT_S, PAUSES_S, SENT_KEPT_S, MailOutbox
 from gateway.mail.smtp import SmtpServer
-from gateway.mail.texts import MailTemplate, Moment, Value
+from gateway.mail.texts import CONFIRMATIONS, MailTemplate, Moment, Phrase, Value
 from gateway.metrics import MAIL_MESSAGES
 from tests.database.fixtures import config_with
 from tests.mail.test_smtp import TO, settings
@@ -40,6 +40,7 @@ INVITED: dict[str, Value] = {
     "operator": "Dana",
     "tenant": "Acme",
     "link": LINK,
+    "confirmation": Phrase(CONFIRMATIONS["mail"]),
     "expires": Moment(1_800_000_000),
     "support": "",
 }

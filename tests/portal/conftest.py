@@ -13,7 +13,7 @@ from aiohttp import web
 
 from gateway.admin import in_process_api
 from gateway.core import signed_link
-from gateway.portal.application import COOKIE, Portal, PortalServices
+from gateway.portal.application import BROWSER, COOKIE, Portal, PortalServices
 from gateway.portal.visit import Rooms
 from gateway.provisioning.plan_rows import Plan
 from gateway.provisioning.preflight import PreflightProblem
@@ -23,7 +23,7 @@ from gateway.setup.model import Approval, NewTenant, Part, Request, SetupLink, W
 from gateway.tenants.api import TenantRecord
 from gateway.tenants.document import TenantDocument
 from tests.admin.conftest import Api, Clock, api, clock, database
-from tests.admin.rooms import Onboardings, Tenants
+from tests.admin.rooms import Letters, Onboardings, Tenants
 from tests.console.conftest import document
 from tests.database.template import config_with
 
@@ -123,6 +123,8 @@ class Browser:
     host: str = HOST
     cookie: str | None = None
     last: str = ""
+    carried: str = ""
+    """Since it asked for a code."""
 
     @property
     def _headers(self) -> dict[str, str]:
@@ -157,12 +159,50 @@ class Browser:
         token = token_for(await self.page(page), action)
         return await self.post(action, {"token": token, **fields})
 
-    async def claim(self, made: NewLink, *, email: str = IT) -> ClientResponse:
-        address = f"/setup/l/{made.link.id}/{made.secret.reveal()}"
-        response = await self.post(address, {"email": email, "phrase": made.phrase.reveal()})
+    async def ask_code(self, made: NewLink, *, email: str = IT) -> ClientResponse:
+        """As the landing page does where a code is mailed."""
+        response = await self.post(address_of(made), {"email": email})
+        carried = response.cookies.get(BROWSER)
+        self.carried = carried.value if carried is not None else self.carried
+        return response
+
+    async def claim_with(self, made: NewLink, code: str, *, email: str = IT) -> ClientResponse:
+        response = await self.post(
+            address_of(made),
+            {"email": email, "code": code},
+            Cookie=f"{BROWSER}={self.carried}",
+        )
         if response.status == 303:
             self.cookie = response.cookies[COOKIE].value
         return response
+
+    async def claim(self, made: NewLink, *, email: str = IT) -> ClientResponse:
+        response = await self.post(address_of(made), {"email": email, "phrase": phrase_of(made)})
+        if response.status == 303:
+            self.cookie = response.cookies[COOKIE].value
+        return response
+
+
+def address_of(made: NewLink, secret: str | None = None) -> str:
+    return f"/setup/l/{made.link.id}/{made.secret.reveal() if secret is None else secret}"
+
+
+def phrase_of(made: NewLink) -> str:
+    assert made.phrase is not None
+    return made.phrase.reveal()
+
+
+@dataclass(slots=True)
+class Counter:
+    """What every process counts in Redis."""
+
+    clock: Clock
+    counted: dict[tuple[str, str, int], int] = field(default_factory=dict)
+
+    async def hit(self, client: str, *, at_most: int, window_s: int = 60, kind: str = "") -> bool:
+        name = (client, kind, int(self.clock() // window_s))
+        self.counted[name] = self.counted.get(name, 0) + 1
+        return self.counted[name] <= at_most
 
 
 def token_for(page: str, action: str) -> str:
@@ -185,6 +225,11 @@ class Desk:
     onboarding: Provisioned
     tests: Tests
     removal_ms: list[float]
+    letters: Letters
+
+    def codes(self) -> list[str]:
+        """That were mailed."""
+        return [str(words["code"]) for what, _, words in self.letters.sent if what == "code"]
 
     def browser(self) -> Browser:
         return Browser(self.client)
@@ -245,15 +290,15 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
     services = replace(api.services, onboarding=cast("Onboarding", onboarding), login_tests=tests)
     portal = Portal(
         PortalServices(
-            Rooms(config, links, tenants, denied_after_ms, clock),
+            Rooms(config, links, setup.letters, tenants, denied_after_ms, clock),
             in_process_api(services),
-            services.audit,
+            Counter(clock),
             lambda: (b"form key of this ring",),
             lambda _address: True,
-            monotonic=clock,
         )
     )
     application = web.Application()
     application.router.add_routes(portal.routes())
     client = await aiohttp_client(application)
-    return Desk(client, api, clock, links, tenants, onboarding, tests, removals)
+    letters = cast("Letters", setup.letters.mailer)
+    return Desk(client, api, clock, links, tenants, onboarding, tests, removals, letters)

@@ -3,35 +3,108 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.portal.application import COOKIE, LANDING_BURST, SAVES_BURST
+from gateway.portal.application import COOKIE, LANDINGS, SAVES
 from gateway.portal.reach import OutOfReachError, Reach
 from gateway.portal.views import PAGES
-from gateway.setup.model import IDLE_S, LOCKS, TRIES, NewTenant, Part, Phase, Work
+from gateway.setup.model import (
+    CODES,
+    IDLE_S,
+    LOCK_S,
+    LOCKS,
+    TRIES,
+    Confirm,
+    NewTenant,
+    Part,
+    Phase,
+    Work,
+)
 from gateway.setup.operations import OPERATIONS
-from tests.portal.conftest import ALL_PARTS, EVIL, HOST, IT, Browser, Desk, token_for
+from tests.portal.conftest import (
+    ALL_PARTS,
+    EVIL,
+    HOST,
+    IT,
+    Browser,
+    Desk,
+    address_of,
+    phrase_of,
+    token_for,
+)
 from tests.portal.test_walk import VALUES, choose, connect, result, run_test
-
-if TYPE_CHECKING:
-    from gateway.setup.links import NewLink
-
-
-def address(made: NewLink, secret: str | None = None) -> str:
-    return f"/setup/l/{made.link.id}/{made.secret.reveal() if secret is None else secret}"
 
 
 async def test_a_mail_scanner_that_opens_the_link_changes_nothing(desk: Desk) -> None:
     made = await desk.make()
     for _ in range(3):
-        response = await desk.browser().get(address(made))
+        response = await desk.browser().get(address_of(made))
         assert response.status == 200
         assert "Set-Cookie" not in response.headers
     # Nor one that presses every button it finds.
-    assert (await desk.browser().post(address(made), {"email": "", "phrase": ""})).status == 403
+    assert (await desk.browser().post(address_of(made), {"email": "", "phrase": ""})).status == 403
     assert (await desk.browser().claim(made)).status == 303
+
+
+async def test_a_code_by_mail_opens_for_the_browser_that_asked_and_once(desk: Desk) -> None:
+    made = await desk.make(confirm=Confirm.MAIL)
+    assert made.phrase is None
+    browser, thief = desk.browser(), desk.browser()
+    assert (await browser.ask_code(made)).status == 200
+    (code,) = desk.codes()
+    assert re.fullmatch(r"[0-9]{8}", code)
+    assert code not in browser.last
+    assert desk.letters.sent[0][:2] == ("code", IT)
+    # Whoever reads the mail, and did not ask for it.
+    thief.carried = "x" * 43
+    assert (await thief.claim_with(made, code)).status == 403
+    assert (await browser.claim_with(made, code, email="ann@initech.test")).status == 403
+    assert (await browser.claim_with(made, f" {code[:4]} {code[4:]}")).status == 303
+    await browser.page("/setup")
+    assert (await browser.claim_with(made, code)).status == 403
+    sent = [entry.partition(" ")[2] for entry in await desk.audit()][::-1]
+    assert sent[:2] == ["setup.link.code_sent", "setup.link.code_failed"]
+
+
+async def test_a_code_ends_with_the_next_one_and_with_its_ten_minutes(desk: Desk) -> None:
+    made = await desk.make(confirm=Confirm.MAIL)
+    browser = desk.browser()
+    await browser.ask_code(made)
+    await browser.ask_code(made)
+    old, new = desk.codes()
+    assert (await browser.claim_with(made, old)).status == 403
+    desk.clock.now += 600
+    assert (await browser.claim_with(made, new)).status == 403
+    assert (await browser.claim_with(made, "")).status == 403
+
+
+async def test_who_is_a_recipient_is_not_said_and_no_mailbox_is_filled(desk: Desk) -> None:
+    made = await desk.make(confirm=Confirm.MAIL)
+    known, unknown = desk.browser(), desk.browser()
+    answers = [await known.ask_code(made), await unknown.ask_code(made, email="eve@evil.test")]
+    assert [answer.status for answer in answers] == [200, 200]
+    assert known.last.replace(IT, "X") == unknown.last.replace("eve@evil.test", "X")
+    assert len(desk.codes()) == 1
+    for _ in range(CODES - 2):
+        await known.ask_code(made)
+    refused = await known.ask_code(made)
+    assert (refused.status, len(desk.codes())) == (429, CODES - 1)
+    assert "in an hour" in known.last
+    desk.clock.now += 3600
+    assert (await known.ask_code(made)).status == 200
+
+
+async def test_guessed_codes_lock_the_link_and_end_the_code(desk: Desk) -> None:
+    made = await desk.make(confirm=Confirm.MAIL)
+    browser = desk.browser()
+    await browser.ask_code(made)
+    (code,) = desk.codes()
+    for _ in range(TRIES):
+        last = await browser.claim_with(made, "00000000" if code != "00000000" else "1")
+    assert last.status == 429
+    desk.clock.now += LOCK_S
+    assert (await browser.claim_with(made, code)).status == 403
 
 
 async def test_forwarded_it_opens_nothing_without_the_phrase(desk: Desk) -> None:
@@ -40,7 +113,7 @@ async def test_forwarded_it_opens_nothing_without_the_phrase(desk: Desk) -> None
     assert (await thief.claim(made, email="mallory@evil.test")).status == 403
     assert thief.cookie is None
     assert "wrong" in thief.last
-    assert (await thief.post(address(made), {"email": IT, "phrase": "a b c d"})).status == 403
+    assert (await thief.post(address_of(made), {"email": IT, "phrase": "a b c d"})).status == 403
 
 
 async def test_opened_twice_the_first_browser_has_it_no_longer(desk: Desk) -> None:
@@ -67,9 +140,9 @@ async def test_an_ended_link_opens_nothing_and_ends_the_work(desk: Desk, ended: 
     elif ended == "revoked":
         await desk.links.revoke("initech", made.link.id)
     else:
-        await desk.links.replace("initech", made.link.id)
+        await desk.links.replace("initech", made.link.id, confirm=Confirm.PHRASE)
     await browser.page("/setup", status=403)
-    assert ended in await desk.browser().page(address(made), status=404)
+    assert ended in await desk.browser().page(address_of(made), status=404)
     assert (await desk.browser().claim(made)).status == 404
 
 
@@ -78,14 +151,14 @@ async def test_a_wrong_secret_and_an_unknown_link_are_one_answer(desk: Desk) -> 
     other = await desk.make("acme", new_tenant=None, parts=frozenset({Part.OFFBOARDING}))
     texts = set()
     for path in (
-        address(made, "guessed"),
-        address(made, other.secret.reveal()),
+        address_of(made, "guessed"),
+        address_of(made, other.secret.reveal()),
         f"/setup/l/{'0' * 16}/{made.secret.reveal()}",
         f"/setup/l/nonsense/{made.secret.reveal()}",
         "/setup/l/%ed%a0%80/x",
     ):
         texts.add(await desk.browser().page(path, status=404))
-        response = await desk.browser().post(path, {"email": IT, "phrase": made.phrase.reveal()})
+        response = await desk.browser().post(path, {"email": IT, "phrase": phrase_of(made)})
         assert response.status == 404
     assert len(texts) == 1
 
@@ -96,7 +169,7 @@ async def test_guessing_locks_and_then_revokes(desk: Desk) -> None:
     for _ in range(LOCKS):
         for _ in range(TRIES):
             desk.clock.now += 10  # within what one address may ask
-            wrong = await desk.browser().post(address(made), {"email": IT, "phrase": "no"})
+            wrong = await desk.browser().post(address_of(made), {"email": IT, "phrase": "no"})
             statuses.append(wrong.status)
         desk.clock.now += 900
     assert statuses == [403] * 4 + [429] + [403] * 4 + [429] + [403] * 4 + [404]
@@ -110,7 +183,7 @@ async def test_guessing_locks_and_then_revokes(desk: Desk) -> None:
 async def test_addresses_are_tried_by_one_address_only_so_often(desk: Desk) -> None:
     headers = {"X-Forwarded-For": "203.0.113.7"}
     browser = desk.browser()
-    for _ in range(LANDING_BURST):
+    for _ in range(LANDINGS):
         assert (await browser.get(f"/setup/l/{'0' * 16}/x", **headers)).status == 404
     assert (await browser.get(f"/setup/l/{'0' * 16}/x", **headers)).status == 429
     neighbor = {"X-Forwarded-For": "203.0.113.8"}
@@ -121,7 +194,7 @@ async def test_forms_of_one_link_are_taken_only_so_often(desk: Desk) -> None:
     browser = await desk.claimed()
     token = token_for(await browser.page("/setup/provider"), "/setup/provider/choose")
     form = {"token": token, "choice": "okta/oidc"}
-    for _ in range(SAVES_BURST):
+    for _ in range(SAVES):
         assert (await browser.post("/setup/provider/choose", form)).status == 303
     assert (await browser.post("/setup/provider/choose", form)).status == 429
 
@@ -233,7 +306,7 @@ async def test_a_link_speaks_of_its_own_tenant_whatever_it_is_told(desk: Desk) -
 async def test_at_another_host_there_is_no_portal(desk: Desk) -> None:
     made = await desk.make()
     elsewhere = Browser(desk.client, host="console.example.com")
-    await elsewhere.page(address(made), status=404)
+    await elsewhere.page(address_of(made), status=404)
     assert (await elsewhere.claim(made)).status == 404
 
 
@@ -279,7 +352,7 @@ async def test_no_page_is_stored_framed_or_runs_anything(desk: Desk) -> None:
     responses = [
         await browser.get("/setup"),
         await browser.get("/setup/provider"),
-        await browser.get(address(made)),
+        await browser.get(address_of(made)),
         await desk.browser().get("/setup"),
         await browser.get("/setup/nothing"),
     ]
@@ -327,7 +400,7 @@ async def test_what_others_say_is_text(desk: Desk) -> None:
         assert "<script" not in browser.last, path
         assert "<img" not in browser.last, path
     made = await desk.make()
-    wrong = await desk.browser().post(address(made), {"email": EVIL, "phrase": EVIL})
+    wrong = await desk.browser().post(address_of(made), {"email": EVIL, "phrase": EVIL})
     assert "<script" not in await wrong.text()
 
 
@@ -349,7 +422,7 @@ async def test_secrets_are_in_no_page_no_audit_record_and_no_log(
     cookie = (browser.cookie or "").partition(".")[2]
     for secret in (
         made.secret.reveal(),
-        made.phrase.reveal(),
+        phrase_of(made),
         cookie,
         VALUES["client_secret"],
     ):

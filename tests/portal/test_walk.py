@@ -249,6 +249,7 @@ async def test_a_tenant_that_was_taken_away_is_not_made_again(
         await choose(browser)
     del desk.tenants.stored["initech"]
     assert (await connect(browser)).status == 409
+    assert "was removed here" in browser.last
     assert "initech" not in desk.tenants.stored
 
 
@@ -410,6 +411,29 @@ async def test_what_ended_half_way_goes_live_after_all(desk: Desk, approval: App
         assert (await desk.api.call("POST", approve)).status == 200
     assert desk.tenants.stored["initech"].document["providers"][0]["active"]
     assert "People can sign in now" in await browser.page("/setup/review")
+
+
+async def test_what_came_to_nothing_is_not_on_record(desk: Desk) -> None:
+    browser = await desk.claimed()
+    await run_test(desk, browser)
+    await browser.send("/setup/access", "/setup/access/save", who="everyone", confirmed="yes")
+    token = token_for(await browser.page("/setup/review"), "/setup/review/finish")
+    # Somebody signs in with another provider by now.
+    document = desk.tenants.stored["initech"].document
+    providers = [*document["providers"], {"name": "x", "kind": "oidc", "active": True}]
+    desk.tenants.stored["initech"] = replace(
+        desk.tenants.stored["initech"], document={**document, "providers": providers}
+    )
+    before = await desk.audit()
+    for _ in range(2):
+        assert (await browser.post("/setup/review/finish", {"token": token})).status == 409
+    # Two forms of one page: the second has another link before it.
+    link = await desk.link_of(browser)
+    cookie = browser.cookie or ""
+    assert await desk.links.save(link, link.work, cookie=cookie, action="setup.first")
+    assert not await desk.links.save(link, link.work, cookie=cookie, action="setup.second")
+    new = (await desk.audit())[: -len(before)]
+    assert [entry.partition(" ")[2] for entry in new] == ["setup.first"]
 
 
 async def test_what_an_operator_switched_off_is_not_switched_on_by_its_link(desk: Desk) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from gateway.database.schema import setup_links
 from gateway.database.tenant_deletion import forget_tenant
@@ -17,6 +17,7 @@ from gateway.setup.model import (
     LONGEST_S,
     TRIES,
     Approval,
+    Confirm,
     LinkState,
     NewTenant,
     Part,
@@ -56,8 +57,13 @@ async def claim(
         made.link.id,
         made.secret.reveal(),
         email=email,
-        phrase=made.phrase.reveal() if phrase is None else phrase,
+        answer=phrase_of(made) if phrase is None else phrase,
     )
+
+
+def phrase_of(made: NewLink) -> str:
+    assert made.phrase is not None
+    return made.phrase.reveal()
 
 
 async def claimed(links: SetupLinks, made: NewLink) -> Claimed:
@@ -93,7 +99,7 @@ async def test_the_table_holds_no_secret_and_names_nobody(
         text = str((await connection.execute(select(setup_links))).mappings().one())
     for secret in (
         made.secret.reveal(),
-        made.phrase.reveal(),
+        phrase_of(made),
         browser.cookie.reveal().partition(".")[2],
         IT,
         "first customer",
@@ -137,7 +143,7 @@ async def test_without_the_address_nobody_even_counts_as_having_tried(
 ) -> None:
     made = await links.create("initech", REQUEST, by="key:1")
     for _ in range(TRIES * 4):
-        guess = await links.claim(made.link.id, "guessed", email=IT, phrase=made.phrase.reveal())
+        guess = await links.claim(made.link.id, "guessed", email=IT, answer=phrase_of(made))
         assert guess is Refusal.DEAD
     assert isinstance(await claim(links, made), Claimed)
 
@@ -184,7 +190,7 @@ async def test_what_ends_a_link_ends_its_browsers_work(
     if ended == "revoke":
         await links.revoke("initech", made.link.id)
     elif ended == "replace":
-        assert await links.replace("initech", made.link.id) is not None
+        assert await links.replace("initech", made.link.id, confirm=Confirm.PHRASE)
     elif ended == "expire":
         clock.now += REQUEST.lifetime_s
     else:
@@ -192,6 +198,28 @@ async def test_what_ends_a_link_ends_its_browsers_work(
     assert await links.visit(cookie) is None
     assert await links.save(browser.link, Work(provider="okta"), cookie=cookie) is None
     assert isinstance(await claim(links, made), Claimed if ended == "leave" else Refusal)
+
+
+async def test_as_much_is_asked_for_a_link_that_there_is_as_for_one_that_there_is_not(
+    links: SetupLinks, database: Database
+) -> None:
+    made = await links.create("initech", REQUEST, by="key:1")
+    asked: list[str] = []
+
+    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    engine = database._engine.sync_engine
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        assert await links.open(made.link.id, "guessed") is None
+        known = asked.copy()
+        asked.clear()
+        assert await links.open("0" * 16, "guessed") is None
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+    assert known == asked
+    assert "work" not in "".join(asked)
 
 
 async def test_work_rests_an_hour_at_most_and_ends_after_eight(

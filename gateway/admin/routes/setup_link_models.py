@@ -11,6 +11,7 @@ from gateway.admin.route import PARAMETERS, AnswerModel, ApiModel, PageQuery
 from gateway.config.types import VISIBLE
 from gateway.setup.model import (
     Approval,
+    Confirm,
     LinkState,
     Part,
     Phase,
@@ -53,6 +54,8 @@ class NewTenantBody(ApiModel):
 class SetupLinkBody(ApiModel):
     """``expires_in``: seconds, an hour to thirty days. ``providers``: whose guides are offered;
     left out, all. ``approval``: left out, as ``setup.approval`` says. ``note``: for operators.
+    ``confirm``: what recipients show beside the address, a code by mail or a phrase; left out, by
+    mail where mail is configured. ``send``: mail the address to the recipients.
     """
 
     parts: Annotated[frozenset[Part], Field(min_length=1)]
@@ -61,6 +64,8 @@ class SetupLinkBody(ApiModel):
     language: Literal["en", "de", "fr", "es"] = "en"
     expires_in: Annotated[int, Field(ge=HOUR_S, le=30 * DAY_S)] = 7 * DAY_S
     approval: Approval | None = None
+    confirm: Confirm | None = None
+    send: bool = False
     note: Annotated[str, Field(max_length=500), VISIBLE] = ""
     tenant: NewTenantBody | None = None
 
@@ -78,14 +83,26 @@ class SetupLinkBody(ApiModel):
         return self
 
 
+class ReplaceQuery(ApiModel):
+    """``send``: mail the new address to the recipients."""
+
+    send: bool = False
+
+
 class TaskRow(AnswerModel):
-    task: Literal["provider", "connection", "test", "access"]
+    """``done_at``: UTC epoch seconds. ``seconds``: since the link was opened, or the step before
+    was done.
+    """
+
+    task: Literal["provider", "connection", "test", "access", "submitted", "live", "offboarding"]
     done: bool
+    done_at: float | None
+    seconds: float | None
 
 
 class SetupLinkAnswer(AnswerModel):
     """One link, without its secrets. Times are UTC epoch seconds. ``tasks``: what going live
-    needs.
+    needs, and what comes after it. ``opened_at``: when a recipient first got in.
     """
 
     id: str
@@ -97,9 +114,11 @@ class SetupLinkAnswer(AnswerModel):
     providers: list[SetupProvider]
     language: str
     approval: Approval
+    confirm: Confirm
     note: str
     created_at: float
     created_by: str
+    opened_at: float | None
     expires_at: float
     locked_until: float | None
     claimed_by: str
@@ -122,10 +141,13 @@ class SetupLinkList(AnswerModel):
 
 
 class NewSetupLinkAnswer(AnswerModel):
-    """``address`` and ``phrase`` are shown this once: send the one, and say the other."""
+    """``address`` and ``phrase`` are shown this once: send the one, and say the other. ``phrase``
+    is empty where a code is mailed in its place. ``sent``: to whom the address was mailed.
+    """
 
     address: str
     phrase: str
+    sent: list[str]
     link: SetupLinkAnswer
 
 

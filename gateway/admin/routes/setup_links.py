@@ -4,6 +4,7 @@ what they did with it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING
 from gateway.admin.keys import Scope
 from gateway.admin.listing import list_page
 from gateway.admin.permissions import PERMISSIONS
-from gateway.admin.problem import Code, Problem
+from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.route import Answer, Call, PageQuery, Route
 from gateway.admin.routes.setup_link_models import (
     NewSetupLinkAnswer,
+    ReplaceQuery,
     ReturnBody,
     SetupLinkAnswer,
     SetupLinkBody,
@@ -23,9 +25,11 @@ from gateway.admin.routes.setup_link_models import (
     TaskRow,
 )
 from gateway.setup.go_live import NOT_SUBMITTED, GoLive
+from gateway.setup.letters import address_of
 from gateway.setup.model import (
     ENDED,
     Approval,
+    Confirm,
     LinkState,
     NewTenant,
     Part,
@@ -38,6 +42,9 @@ from gateway.tenants.api import Rejected
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.setup.letters import SetupLetters
     from gateway.setup.links import NewLink, SetupLinks
     from gateway.setup.model import SetupLink
     from gateway.setup.services import SetupServices
@@ -80,8 +87,32 @@ class SetupLinkRoutes:
             note=body.note,
             lifetime_s=float(body.expires_in),
             new_tenant=_new_tenant(body),
+            confirm=self._confirm(body),
         )
-        return self._made(call, await self.links.create(tenant, request, by=call.actor))
+        sending = await self._sending(tenant, request, send=body.send)
+        made = await self.links.create(tenant, request, by=call.actor, tell=sending)
+        return self._made(call, made, sending)
+
+    def _confirm(self, body: SetupLinkBody) -> Confirm:
+        mails = self.setup.letters.configured
+        wanted = body.confirm or (Confirm.MAIL if mails else Confirm.PHRASE)
+        if (wanted is Confirm.MAIL or body.send) and not mails:
+            raise Problem(Code.CONFLICT, "mail.host is not set: no mail is sent")
+        if wanted is Confirm.MAIL or body.send:
+            problems = self.setup.letters.unsendable(body.recipients)
+            if problems:
+                mistakes = [Mistake("recipients", f"{to}: {why}") for to, why in problems.items()]
+                raise Problem(Code.INVALID_BODY, mistakes=mistakes)
+        return wanted
+
+    async def _sending(self, tenant: str, request: Request, *, send: bool) -> _Sending:
+        """What is mailed of a link that is made now."""
+        if not send:
+            return _Sending(None, "")
+        record = await self.tenants.get(tenant)
+        new = request.new_tenant
+        name = record.document["name"] if record else new.name if new is not None else ""
+        return _Sending(self.setup.letters, str(name or tenant))
 
     async def _expect_connectable(self, call: Call, tenant: str, body: SetupLinkBody) -> None:
         record = await self.tenants.get(tenant)
@@ -141,11 +172,17 @@ class SetupLinkRoutes:
         _expect_scopes(call, link.request.parts)
         if link.stored_state is LinkState.COMPLETED:
             raise Problem(Code.CONFLICT, "what the link was for is live: make a new one")
-        made = await self.links.replace(link.tenant, link.id)
+        send, mails = call.query(ReplaceQuery).send, self.setup.letters.configured
+        if send and not mails:
+            raise Problem(Code.CONFLICT, "mail.host is not set: no mail is sent")
+        # Where no mail is sent any more, a phrase opens what a code did.
+        confirm = link.request.confirm if mails else Confirm.PHRASE
+        sending = await self._sending(link.tenant, link.request, send=send)
+        made = await self.links.replace(link.tenant, link.id, confirm=confirm, tell=sending)
         if made is None:
             raise Problem(Code.CONFLICT, "the link is over, or live: make a new one")
         call.note.before = {"id": link.id}
-        return self._made(call, made)
+        return self._made(call, made, sending)
 
     async def approve(self, call: Call) -> Answer:
         link = await self._submitted(call, or_live=True)
@@ -182,17 +219,23 @@ class SetupLinkRoutes:
             raise Problem(Code.NOT_FOUND)
         return link
 
-    def _made(self, call: Call, made: NewLink) -> Answer:
+    def _made(self, call: Call, made: NewLink, sending: _Sending) -> Answer:
         link = made.link
+        if sending.sent:
+            self.setup.letters.mailer.wake()
         call.note.target = f"{link.tenant}/{link.id}"
         call.note.after = {
             "parts": sorted(link.request.parts),
             "approval": str(link.request.approval),
+            "confirm": str(link.request.confirm),
+            "sent": len(sending.sent),
             "expires_at": link.expires_at,
         }
-        address = f"{self.setup.origin}/setup/l/{link.id}/{made.secret.reveal()}"
         answer = NewSetupLinkAnswer(
-            address=address, phrase=made.phrase.reveal(), link=self._row(link)
+            address=address_of(self.setup.origin, made),
+            phrase=made.phrase.reveal() if made.phrase is not None else "",
+            sent=list(sending.sent),
+            link=self._row(link),
         )
         return Answer(answer, status=201)
 
@@ -208,16 +251,16 @@ class SetupLinkRoutes:
             providers=list(request.providers),
             language=request.language,
             approval=request.approval,
+            confirm=request.confirm,
             note=request.note,
             created_at=link.created_at,
             created_by=link.created_by,
+            opened_at=link.times.get("opened"),
             expires_at=link.expires_at,
             locked_until=link.locked_until,
             claimed_by=link.claimed_by,
             provider=work.name,
-            tasks=[
-                TaskRow.model_validate({"task": name, "done": done}) for name, done in link.tasks()
-            ],
+            tasks=_tasks(link),
             tested_by=work.tester,
             groups=list(work.chosen),
             everyone=work.everyone,
@@ -285,6 +328,7 @@ class SetupLinkRoutes:
                 "Another address and phrase for the same work; the old ones end",
                 self.replace,
                 {201: NewSetupLinkAnswer},
+                query=ReplaceQuery,
                 problems=(Code.CONFLICT,),
                 creates=True,
             ),
@@ -313,6 +357,33 @@ class SetupLinkRoutes:
                 problems=(Code.CONFLICT,),
             ),
         )
+
+
+@dataclass(slots=True)
+class _Sending:
+    """Mails the address of a new link, where ``letters`` are given. ``sent``: to whom."""
+
+    letters: SetupLetters | None
+    tenant_name: str
+    sent: tuple[str, ...] = ()
+
+    async def __call__(self, connection: AsyncConnection, made: NewLink) -> None:
+        if self.letters is not None:
+            self.sent = await self.letters.invited(connection, made, self.tenant_name)
+
+
+def _tasks(link: SetupLink) -> list[TaskRow]:
+    """In the order in which they were done; then what is not."""
+    shown = [(name, done) for name, done in link.steps() if done or name in dict(link.tasks())]
+    rows, before = list[TaskRow](), link.times.get("opened")
+    for name, done in sorted(shown, key=lambda row: link.times.get(row[0], math.inf)):
+        at = link.times.get(name) if done else None
+        seconds = round(at - before, 1) if at is not None and before is not None else None
+        before = at if at is not None else before
+        rows.append(
+            TaskRow.model_validate({"task": name, "done": done, "done_at": at, "seconds": seconds})
+        )
+    return rows
 
 
 def _approves(call: Call) -> bool:

@@ -147,7 +147,7 @@ async def _operation(visit: Visit, kind: ProviderKind) -> str | Failed:
     found = await visit.reach.ask("get_tenant")
     if found.status == 404:
         makes = link.request.new_tenant is not None and not link.work.made
-        return "provision" if makes else Failed(409, "occupied")
+        return "provision" if makes else Failed(409, "gone")
     if not found.ok:
         return Failed(503, "unavailable")
     ours = {*link.work.made, derived_name(link.tenant, kind, set())}

@@ -52,8 +52,8 @@ async def finish(visit: Visit) -> Moved | Failed:
         saved = await visit.save(submitted, "setup.submitted", {"provider": link.work.name})
         return saved if isinstance(saved, Failed) else Moved(HERE, "submitted")
     # Approved beforehand, by whoever made the link.
-    await visit.note("setup.live", {"provider": link.work.name})
-    done = await GoLive(visit.rooms.links, visit.rooms.tenants).go_live(link)
+    going = GoLive(visit.rooms.links, visit.rooms.tenants)
+    done = await going.go_live(link, action="setup.live")
     return (
         Failed(409, "changed", done.message) if isinstance(done, Rejected) else Moved(HERE, "live")
     )
