@@ -116,12 +116,13 @@ LETTERS: Final[Mapping[MailTemplate, Letter]] = {
         secret=True,
     ),
     MailTemplate.COLLEAGUE: Letter(
-        N_("%(name)s asks you to add a DNS record"),
+        N_("%(name)s asks for your help with single sign-on"),
         (
             N_(
                 "%(name)s sets up single sign-on for %(tenant)s and needs your help. Open this "
                 "link:"
             ),
+            N_("%(confirmation)s"),
             N_("The link works until %(expires)s."),
             _CONTACT,
         ),

@@ -20,6 +20,7 @@ from gateway.core.hosts import client_key
 from gateway.errors import GatewayError
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
+from gateway.http.upload import MULTIPART, BadUploadError, read_upload
 from gateway.log import Throttled, fields, of_request
 from gateway.login.request import client_behind
 from gateway.pages.forms import FIELD, FormTokens, is_own_origin
@@ -146,7 +147,7 @@ class Portal:
                 return self._problem(request, Failed(404, "not_found"), link, cookie)
             form: list[tuple[str, str]] = []
             if page.form:
-                read = await self._form(request, cookie)
+                read = await self._form(request, cookie, upload=page.upload)
                 if isinstance(read, Failed):
                     return self._problem(request, read, link, cookie)
                 if page.ends_live and link.stored_state is LinkState.COMPLETED:
@@ -183,7 +184,7 @@ class Portal:
         if isinstance(outcome, Moved):
             mark = f"?notice={outcome.notice}" if outcome.notice in NOTICES else ""
             return _moved(outcome.to + mark)
-        return self._drawing.page(
+        response = self._drawing.page(
             outcome.template,
             outcome.values,
             language=link.request.language,
@@ -193,10 +194,15 @@ class Portal:
             notice=request.query.get("notice", ""),
             status=outcome.status,
         )
+        if outcome.again_s:
+            response.headers["Refresh"] = str(outcome.again_s)
+        return response
 
-    async def _form(self, request: web.Request, cookie: str) -> list[tuple[str, str]] | Failed:
+    async def _form(
+        self, request: web.Request, cookie: str, *, upload: bool = False
+    ) -> list[tuple[str, str]] | Failed:
         """The fields, where the form is one of ours and of this browser."""
-        read = await self._own_form(request)
+        read = await self._own_form(request, upload=upload)
         if isinstance(read, Failed):
             return read
         token = dict(read).get(FIELD, "")
@@ -204,14 +210,20 @@ class Portal:
             return Failed(403, "stale_form")
         return read
 
-    async def _own_form(self, request: web.Request) -> list[tuple[str, str]] | Failed:
-        if not is_own_origin(request.headers, self._origin) or request.content_type != _FORM:
+    async def _own_form(
+        self, request: web.Request, *, upload: bool = False
+    ) -> list[tuple[str, str]] | Failed:
+        kinds = (_FORM, MULTIPART) if upload else (_FORM,)
+        if not is_own_origin(request.headers, self._origin) or request.content_type not in kinds:
             return Failed(403, "foreign_form")
         try:
+            if request.content_type == MULTIPART:
+                found = await read_upload(request, limit=MAX_FORM_BYTES, max_fields=_MAX_FIELDS)
+                return list(found.items())
             raw = await read_body(request.content, limit=MAX_FORM_BYTES)
         except BodyTooLargeError:
             return Failed(413, "too_large")
-        except UNREADABLE:
+        except (BadUploadError, *UNREADABLE):
             return Failed(400, "bad_form")
         return _parse_form(raw)
 

@@ -21,6 +21,7 @@ TASKS: Final[Mapping[str, str]] = {
     "test": N_("Test the sign-in"),
     "access": N_("Choose who gets in"),
     "review": N_("Review and go live"),
+    "domains": N_("Prove your e-mail domains"),
     "offboarding": N_("Remove people who leave"),
     "health": N_("See the state of the connection"),
 }
@@ -32,6 +33,10 @@ NOTICES: Final[Mapping[str, str]] = {
     "passed": N_("The test sign-in worked."),
     "submitted": N_("Submitted for approval. You can close this page."),
     "live": N_("You are live. People can sign in now."),
+    "domain_added": N_("Added. Now add the record to DNS."),
+    "domain_checked": N_("Checked."),
+    "domain_used": N_("People with this domain sign in with your identity provider."),
+    "ended": N_("The link has ended."),
 }
 """What a page says after a form did something."""
 PROBLEMS: Final[Mapping[str, str]] = {
@@ -65,10 +70,37 @@ FIELD_PROBLEMS: Final[Mapping[str, str]] = {
     "date": N_("Enter a date as YYYY-MM-DD."),
     "not_metadata": N_("This is a web page, not SAML metadata."),
     "own_metadata": N_("This is your app's metadata. Use the identity provider's."),
-    "one_of_two": N_("Enter the address, or paste the file: one of the two."),
     "choose": N_("Choose at least one group, or everyone."),
     "confirm": N_("Confirm that everyone gets in."),
     "too_many": N_("At most 100 groups of 256 characters each."),
+    "one_of_three": N_("Enter the address, choose the file, or paste its text: one of the three."),
+    "domain_taken": N_("This domain can't be added here. Ask whoever sent you the link."),
+    "email": N_("Enter one e-mail address."),
+    "parts": N_("Choose what they are asked for."),
+    "colleagues": N_("Three colleagues have a link already. End one of them first."),
+}
+PARTS: Final[Mapping[str, str]] = {
+    "domains": N_("Prove your e-mail domains"),
+    "offboarding": N_("Remove people who leave"),
+    "maintain": N_("See the state of the connection"),
+}
+"""What a colleague can be asked for."""
+DOMAIN_STATES: Final[Mapping[str, str]] = {
+    "pending": N_("Waiting for DNS"),
+    "verified": N_("Proven"),
+    "missing": N_("The record is missing"),
+    "lost": N_("No longer proven"),
+    "failed": N_("Never found"),
+    "vouched": N_("Your operator vouched for it"),
+}
+LINK_STATES: Final[Mapping[str, str]] = {
+    "issued": N_("Not opened yet"),
+    "claimed": N_("Opened"),
+    "locked": N_("Locked for some minutes"),
+    "completed": N_("Done"),
+    "expired": N_("Expired"),
+    "revoked": N_("Ended"),
+    "replaced": N_("Replaced"),
 }
 VERDICTS: Final[Mapping[str, str]] = {
     "nothing": N_("Nothing has arrived yet."),

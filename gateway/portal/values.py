@@ -20,7 +20,8 @@ _GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNOR
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 _SHARED: Final = re.compile(r"login\.microsoftonline\.com/(common|organizations|consumers)\b")
 OIDC_FIELDS: Final = ("issuer", "client_id", "client_secret", "secret_expires")
-SAML_FIELDS: Final = ("metadata_url", "metadata")
+SAML_FIELDS: Final = ("metadata_url", "metadata_file", "metadata")
+"""``metadata_file``: what an uploaded file holds."""
 SHOWN_AGAIN: Final = ("issuer", "client_id", "secret_expires", "metadata_url")
 """The secret is not; pasted metadata is long, and needed again with the next change."""
 
@@ -60,7 +61,11 @@ def read_values(
             body["secret_expires"] = typed["secret_expires"]
     else:
         problems = _saml_problems(typed)
-        body = {"kind": "saml", **{name: text for name, text in typed.items() if text}}
+        body = {"kind": "saml"}
+        if typed["metadata_url"]:
+            body["metadata_url"] = typed["metadata_url"]
+        else:
+            body["metadata"] = typed["metadata_file"] or typed["metadata"]
     if guide.kind in {"oidc", "saml"}:
         body["preset"] = guide.preset
     shown = {name: typed[name] for name in SHOWN_AGAIN if typed.get(name)}
@@ -102,11 +107,13 @@ def _oidc_problems(
 
 
 def _saml_problems(typed: Mapping[str, str]) -> dict[str, str]:
-    url, text = typed["metadata_url"], typed["metadata"]
-    if bool(url) == bool(text):
-        return {"metadata_url": "one_of_two"}
-    if url:
-        return {} if re.match(r"https?://", url) else {"metadata_url": "https"}
+    given = [name for name in SAML_FIELDS if typed[name]]
+    if len(given) != 1:
+        return {"metadata_url": "one_of_three"}
+    (name,) = given
+    text = typed[name]
+    if name == "metadata_url":
+        return {} if re.match(r"https?://", text) else {"metadata_url": "https"}
     if "EntityDescriptor" not in text:
-        return {"metadata": "not_metadata"}
-    return {} if "IDPSSODescriptor" in text else {"metadata": "own_metadata"}
+        return {name: "not_metadata"}
+    return {} if "IDPSSODescriptor" in text else {name: "own_metadata"}

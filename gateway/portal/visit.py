@@ -26,6 +26,8 @@ class Shown:
     template: str
     values: Mapping[str, object] = field(default_factory=dict)
     status: int = 200
+    again_s: int = 0
+    """After so many seconds the browser asks for the page again; 0: it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Visit:
 class Page:
     """``path`` is below ``PREFIX``. Only links with ``part`` have it; None: all. A page with a
     ``form`` takes a POST and no GET. ``ends_live``: it takes none once the link is completed.
+    ``upload``: its form may have a file.
     """
 
     path: str
@@ -107,6 +110,7 @@ class Page:
     part: Part | None = None
     form: bool = False
     ends_live: bool = True
+    upload: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -81,6 +81,28 @@ class SetupLetters:
         ]
         return tuple(sent)
 
+    async def colleague(
+        self, connection: AsyncConnection, made: NewLink, *, name: str, tenant_name: str
+    ) -> None:
+        """The address, to whom a recipient asked for help; nothing where no mail is sent."""
+        link = made.link
+        await self.mailer.add(
+            connection,
+            MailTemplate.COLLEAGUE,
+            link.request.recipients[0],
+            {
+                "name": name,
+                "tenant": tenant_name,
+                "link": address_of(self.origin, made),
+                "confirmation": Phrase(CONFIRMATIONS[link.request.confirm]),
+                "expires": Moment(link.expires_at),
+                "support": self._support,
+            },
+            link.request.language,
+            tenant=link.tenant,
+            valid_s=link.request.lifetime_s,
+        )
+
     async def code(
         self, connection: AsyncConnection, link: SetupLink, to: str, code: Secret
     ) -> None:

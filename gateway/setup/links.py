@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.model import Secret
@@ -35,7 +35,9 @@ from gateway.setup.model import (
     CODE_S,
     CODES,
     CODES_WINDOW_S,
+    COLLEAGUES,
     ENDED,
+    HANDED_ON,
     IDLE_S,
     LOCK_S,
     LOCKS,
@@ -57,7 +59,7 @@ from gateway.setup.model import (
 from gateway.setup.phrase import canonical_phrase, make_phrase
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy import ColumnElement, RowMapping
 
@@ -67,6 +69,8 @@ ID: Final = re.compile(r"[0-9a-f]{16}")
 _TABLE: Final = "setup_links"
 _KEPT_S: Final = 90 * 86400
 """How long a link that has expired can still be read; the audit log stays."""
+_SHOWN: Final = 20
+"""Links of colleagues, those that are over included."""
 _TOUCH_S: Final = 60.0
 """How often a browser's work is written down as going on."""
 
@@ -135,7 +139,14 @@ class SetupLinks:
         return made
 
     async def _insert(
-        self, connection: AsyncConnection, tenant: str, request: Request, by: str, work: Work
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        request: Request,
+        by: str,
+        work: Work,
+        *,
+        parent: str | None = None,
     ) -> NewLink:
         link_id, secret = self._new_id(), secrets.token_urlsafe(32)
         phrase = make_phrase() if request.confirm is Confirm.PHRASE else None
@@ -158,6 +169,7 @@ class SetupLinks:
             "locks": 0,
             "work": self._seal(link_id, "work", {"by": "", "work": work.as_json(), "times": {}}),
             "version": 0,
+            "parent": parent,
         }
         added = await connection.execute(insert(setup_links).values(row).returning(setup_links))
         link = self._link(added.mappings().one())
@@ -235,7 +247,20 @@ class SetupLinks:
             link = self._link(row)
             await self._end(connection, link_id, LinkState.REPLACED)
             request = replace(link.request, confirm=confirm)
-            made = await self._insert(connection, tenant, request, link.created_by, link.work)
+            made = await self._insert(
+                connection,
+                tenant,
+                request,
+                link.created_by,
+                link.work,
+                parent=link.parent or None,
+            )
+            # Colleagues of the old one go on, and end with the new one.
+            await connection.execute(
+                update(setup_links)
+                .where(setup_links.c.parent == link_id, setup_links.c.tenant == tenant)
+                .values(parent=made.link.id)
+            )
             if tell is not None:
                 await tell(connection, made)
         return made
@@ -343,7 +368,7 @@ class SetupLinks:
             }
             if locks >= LOCKS:
                 refusal = Refusal.REVOKED
-                values |= {"state": str(LinkState.REVOKED), "session_digest": None}
+                await self._end(connection, row["id"], LinkState.REVOKED)
         link = await self._write(connection, row["id"], values)
         action = {Refusal.WRONG: "code_failed", Refusal.LOCKED: "locked"}.get(refusal, "revoked")
         records.append(self._record(link, f"setup.link.{action}", actor=link.id))
@@ -389,6 +414,76 @@ class SetupLinks:
             if action:
                 records.append(self._record(link, action, after))
             return await self._store(connection, link, work)
+
+    async def of_parent(self, link: SetupLink) -> Sequence[SetupLink]:
+        """Links for its recipient's colleagues, newest first."""
+        query = (
+            select(setup_links)
+            .where(setup_links.c.tenant == link.tenant, setup_links.c.parent == link.id)
+            .order_by(setup_links.c.created_at.desc(), setup_links.c.id.desc())
+            .limit(_SHOWN)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [self._link(row) for row in rows]
+
+    async def delegate(
+        self,
+        link: SetupLink,
+        parts: frozenset[Part],
+        email: str,
+        *,
+        cookie: str,
+        by_mail: bool,
+        tell: Tell,
+    ) -> NewLink | Refusal:
+        """A link for a colleague: some of its parts, and no longer than it. ``WAIT``: there are
+        ``COLLEAGUES`` already; ``DEAD``: this browser has it no longer, or it cannot be handed on.
+        """
+        _, _, key = cookie.partition(".")
+        now = self._clock()
+        async with self._changing(link.id) as (connection, records):
+            row = await _row(connection, link.id)
+            if row is None or not self._is_session(row, key):
+                return Refusal.DEAD
+            if link.parent or not parts or not parts <= link.request.parts & HANDED_ON:
+                return Refusal.DEAD
+            open_ones = select(func.count()).where(
+                setup_links.c.tenant == link.tenant,
+                setup_links.c.parent == link.id,
+                setup_links.c.state.not_in([str(state) for state in ENDED]),
+            )
+            if (await connection.execute(open_ones)).scalar_one() >= COLLEAGUES:
+                return Refusal.WAIT
+            request = replace(
+                link.request,
+                parts=parts,
+                recipients=(email,),
+                note="",
+                lifetime_s=link.expires_at - now,
+                new_tenant=None,
+                confirm=Confirm.MAIL if by_mail else Confirm.PHRASE,
+            )
+            made = await self._insert(
+                connection, link.tenant, request, f"setup:{link.actor}", Work(), parent=link.id
+            )
+            await tell(connection, made)
+            after = {"link": made.link.id, "recipient": email, "parts": sorted(parts)}
+            records.append(self._record(link, "setup.link.delegated", after))
+            return made
+
+    async def end_colleague(self, link: SetupLink, child: str, *, cookie: str) -> bool:
+        """Whether there was such a link of a colleague, and this browser may end it."""
+        _, _, key = cookie.partition(".")
+        async with self._changing(link.id) as (connection, records):
+            row, other = await _row(connection, link.id), await _row(connection, child)
+            if row is None or not self._is_session(row, key):
+                return False
+            if other is None or other["parent"] != link.id or other["state"] in ENDED:
+                return False
+            await self._end(connection, child, LinkState.REVOKED)
+            records.append(self._record(link, "setup.link.colleague_ended", {"link": child}))
+            return True
 
     async def note(self, link: SetupLink, action: str, after: object = None) -> None:
         """What its holder did that changes nothing of it, on record."""
@@ -478,6 +573,16 @@ class SetupLinks:
         )
 
     async def _end(self, connection: AsyncConnection, link_id: str, state: LinkState) -> SetupLink:
+        """With those of colleagues, but where another one takes its place."""
+        if state is LinkState.REVOKED:
+            await connection.execute(
+                update(setup_links)
+                .where(
+                    setup_links.c.parent == link_id,
+                    setup_links.c.state.not_in([str(ended) for ended in ENDED]),
+                )
+                .values(state=str(state), session_digest=None)
+            )
         return await self._write(connection, link_id, {"state": str(state), "session_digest": None})
 
     async def _write(
@@ -536,6 +641,7 @@ class SetupLinks:
             work=Work.of_json(work["work"]),
             version=row["version"],
             times=work.get("times", {}),
+            parent=row["parent"] or "",
         )
 
 

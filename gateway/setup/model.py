@@ -31,8 +31,15 @@ class Part(StrEnum):
 
     SIGN_IN = "sign_in"
     ACCESS = "access"
+    DOMAINS = "domains"
     OFFBOARDING = "offboarding"
     MAINTAIN = "maintain"
+
+
+HANDED_ON: Final = frozenset({Part.DOMAINS, Part.OFFBOARDING, Part.MAINTAIN})
+"""What a recipient may ask a colleague for: their work is the tenant's, not the link's."""
+COLLEAGUES: Final = 3
+"""Open links for colleagues, of one link."""
 
 
 class Confirm(StrEnum):
@@ -203,6 +210,8 @@ class SetupLink:
     work: Work
     version: int
     times: Mapping[str, float] = field(default_factory=dict)
+    parent: str = ""
+    """The link whose recipient asked this one's for help; "" for an operator's."""
 
     @property
     def actor(self) -> str:
@@ -217,6 +226,9 @@ class SetupLink:
         if self.locked_until is not None and self.locked_until > now:
             return LinkState.LOCKED
         return self.stored_state
+
+    def is_open(self, now: float) -> bool:
+        return self.state(now) in OPEN | {LinkState.LOCKED}
 
     def offers(self, part: Part) -> bool:
         return part in self.request.parts

@@ -14,6 +14,16 @@ OPERATIONS: Final[Mapping[Part, frozenset[str]]] = {
         {"get_tenant", "provision", "reprovision", "test_tenant", "get_tenant_test"}
     ),
     Part.ACCESS: frozenset({"get_tenant"}),
+    Part.DOMAINS: frozenset(
+        {
+            "get_tenant",
+            "list_domains",
+            "add_domain",
+            "check_domain",
+            "use_domain",
+            "remove_domain",
+        }
+    ),
     Part.OFFBOARDING: frozenset(
         {"get_tenant", "list_hooks", "get_hook", "add_hook_secret", "test_hook"}
     ),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from aiohttp import ClientResponse
+    from aiohttp import ClientResponse, FormData
     from aiohttp.test_utils import TestClient
     from pytest_aiohttp.plugin import AiohttpClient
 
@@ -143,7 +143,7 @@ class Browser:
         return self.last
 
     async def post(
-        self, path: str, form: dict[str, Any] | list[tuple[str, str]], **headers: str
+        self, path: str, form: dict[str, Any] | list[tuple[str, str]] | FormData, **headers: str
     ) -> ClientResponse:
         response = await self.client.post(
             path,
@@ -226,6 +226,8 @@ class Desk:
     tests: Tests
     removal_ms: list[float]
     letters: Letters
+    is_tenant: list[Callable[[str], Awaitable[bool]]]
+    """The last one says whether there is a tenant."""
 
     def codes(self) -> list[str]:
         """That were mailed."""
@@ -287,7 +289,20 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
     async def denied_after_ms(_tenant: str, _since: float) -> float | None:
         return removals[0] if removals else None
 
-    services = replace(api.services, onboarding=cast("Onboarding", onboarding), login_tests=tests)
+    async def there_is(_tenant: str) -> bool:
+        return True
+
+    known: list[Callable[[str], Awaitable[bool]]] = [there_is]
+
+    async def is_tenant(tenant: str) -> bool:
+        return await known[-1](tenant)
+
+    services = replace(
+        api.services,
+        is_tenant=is_tenant,
+        onboarding=cast("Onboarding", onboarding),
+        login_tests=tests,
+    )
     portal = Portal(
         PortalServices(
             Rooms(config, links, setup.letters, tenants, denied_after_ms, clock),
@@ -301,4 +316,4 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
     application.router.add_routes(portal.routes())
     client = await aiohttp_client(application)
     letters = cast("Letters", setup.letters.mailer)
-    return Desk(client, api, clock, links, tenants, onboarding, tests, removals, letters)
+    return Desk(client, api, clock, links, tenants, onboarding, tests, removals, letters, known)

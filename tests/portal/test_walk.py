@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import FormData
 
 from gateway.core import signed_link
 from gateway.portal.guides import GUIDES, NAMES, protocols_of
@@ -333,6 +334,37 @@ async def test_everyone_is_confirmed_and_nobody_is_a_mistake(desk: Desk) -> None
     assert not (await desk.link_of(browser)).work.access_decided
 
 
+METADATA = """<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata"><IDPSSODescriptor/>
+</EntityDescriptor>"""
+
+
+async def upload(browser: Browser, text: str | bytes, **fields: str) -> ClientResponse:
+    page = await browser.page("/setup/connection/values")
+    assert 'enctype="multipart/form-data"' in page
+    form = FormData({"token": token_for(page, "/setup/connection/save"), **fields})
+    form.add_field("metadata_file", text, filename="metadata.xml", content_type="text/xml")
+    return await browser.post("/setup/connection/save", form)
+
+
+async def test_metadata_is_uploaded_as_a_file(desk: Desk) -> None:
+    browser = await desk.claimed()
+    await choose(browser, "okta/saml")
+    for wrong in ("<html>", "<EntityDescriptor><SPSSODescriptor/></EntityDescriptor>", ""):
+        assert (await upload(browser, wrong)).status == 422, wrong
+    assert (await upload(browser, METADATA, metadata_url="https://a.test/m")).status == 422
+    assert (await upload(browser, "x" * 300_000)).status == 413
+    assert (await upload(browser, METADATA.encode("utf-16"))).status == 400
+    assert desk.onboarding.bodies == []
+    saved = await upload(browser, METADATA, metadata_url="", metadata="")
+    moved(saved, "/setup/test?notice=connected")
+    assert desk.onboarding.bodies[0].all_providers[0].metadata == METADATA  # type: ignore[union-attr]  # it is of SAML
+    # No other form takes one.
+    token = token_for(await browser.page("/setup/provider"), "/setup/provider/choose")
+    form = FormData({"token": token, "choice": "okta/oidc"})
+    form.add_field("file", "x", filename="x")
+    assert (await browser.post("/setup/provider/choose", form)).status == 403
+
+
 async def test_a_removal_is_timed_and_the_secret_shown_once(desk: Desk) -> None:
     browser = await desk.claimed("acme", parts=frozenset({Part.OFFBOARDING}), new_tenant=None)
     made = await browser.send("/setup/offboarding", "/setup/offboarding/secret")
@@ -343,10 +375,12 @@ async def test_a_removal_is_timed_and_the_secret_shown_once(desk: Desk) -> None:
     assert secret[1] not in again
     audit = await (await desk.api.call("GET", "/audit")).text()
     assert secret[1] not in audit
-    await browser.send("/setup/offboarding", "/setup/offboarding/check")
-    assert "Denied everywhere" not in await browser.page("/setup/offboarding")
+    waiting = await browser.get("/setup/offboarding/wait")
+    assert (waiting.status, waiting.headers["Refresh"]) == (200, "3")
+    assert "Refresh" not in (await browser.get("/setup/offboarding")).headers
+    assert "Denied everywhere" not in browser.last
     desk.removal_ms.append(411.6)
-    await browser.send("/setup/offboarding", "/setup/offboarding/check")
+    moved(await browser.get("/setup/offboarding/wait"), "/setup/offboarding?notice=saved")
     assert "412 ms" in await browser.page("/setup/offboarding")
 
 

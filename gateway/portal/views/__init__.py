@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.portal.views import access, connection, health, offboarding, provider, review, test
+from gateway.portal.views import (
+    access,
+    colleague,
+    connection,
+    domains,
+    health,
+    offboarding,
+    provider,
+    review,
+    test,
+)
 
 PAGES: Final = (
     *provider.PAGES,
     *connection.PAGES,
     *test.PAGES,
     *access.PAGES,
+    *domains.PAGES,
     *offboarding.PAGES,
+    *colleague.PAGES,
     *health.PAGES,
     *review.PAGES,
 )

@@ -189,6 +189,6 @@ PAGES: Final = (
         parameters={"number": r"[0-9]{1,2}"},
     ),
     Page("/connection/values", show_values, Part.SIGN_IN),
-    Page("/connection/save", save_values, Part.SIGN_IN, form=True),
+    Page("/connection/save", save_values, Part.SIGN_IN, form=True, upload=True),
 )
 __all__ = ["PAGES", "ours"]

@@ -17,6 +17,8 @@ _DAY_S: Final = 86400
 _KEPT: Final = 2
 """Secrets of a provider that are valid at once: with another one, the oldest ends."""
 HERE: Final = f"{PREFIX}/offboarding"
+AGAIN_S: Final = 3
+"""How often the browser asks whether the event has arrived."""
 
 
 async def show_hooks(visit: Visit) -> Shown | Moved | Failed:
@@ -69,14 +71,16 @@ async def make_secret(visit: Visit) -> Shown | Failed:
     return await _page(visit, hooks, secret=str(answer.document["secret"]))
 
 
-async def check_removal(visit: Visit) -> Moved | Failed:
-    """Whether a removal arrived, and how long it took until every replica denied."""
+async def wait_for_removal(visit: Visit) -> Shown | Moved | Failed:
+    """Until a removal arrived, and how long it took until every replica denied: the browser asks
+    for this page again by itself.
+    """
     work = visit.link.work
-    if work.hook_since is None:
+    if work.hook_since is None or work.denied_after_ms is not None:
         return Moved(HERE)
     ms = await visit.rooms.denied_after_ms(visit.link.tenant, work.hook_since)
     if ms is None:
-        return Moved(HERE)
+        return Shown("waiting", {"seconds": AGAIN_S}, again_s=AGAIN_S)
     passed = replace(work, denied_after_ms=ms)
     saved = await visit.save(passed, "setup.offboarding.passed", {"denied_after_ms": ms})
     return saved if isinstance(saved, Failed) else Moved(HERE, "saved")
@@ -97,5 +101,5 @@ async def _hooks(visit: Visit) -> list[dict[str, Any]] | Failed:
 PAGES: Final = (
     Page("/offboarding", show_hooks, Part.OFFBOARDING),
     Page("/offboarding/secret", make_secret, Part.OFFBOARDING, form=True, ends_live=False),
-    Page("/offboarding/check", check_removal, Part.OFFBOARDING, form=True, ends_live=False),
+    Page("/offboarding/wait", wait_for_removal, Part.OFFBOARDING),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.portal.guides import NAMES, guide_of, protocols_of
+from gateway.portal.views.domains import PROVEN, domain_rows
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
-from gateway.setup.model import Part, Phase, SetupProvider, Work
+from gateway.setup.model import HANDED_ON, Part, Phase, SetupProvider, Work
 
 if TYPE_CHECKING:
     from gateway.portal.visit import Visit
@@ -16,15 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """``state``: ``todo``, ``next``, ``done``, ``waiting`` (for an earlier one)."""
+    """``state``: ``todo``, ``next``, ``done``, ``waiting`` (for an earlier one), ``dns`` (for a
+    record).
+    """
 
     name: str
     to: str
     state: str
 
 
-def tasks_of(link: SetupLink) -> list[Task]:
-    """In their order; one after another is next."""
+def tasks_of(link: SetupLink, domains: list[dict[str, Any]] | None) -> list[Task]:
+    """In their order; one after another is next. ``domains``: of the tenant, where it is made."""
     rows: list[tuple[str, str, bool]] = []
     if link.offers(Part.SIGN_IN):
         done = dict(link.tasks())
@@ -36,6 +39,8 @@ def tasks_of(link: SetupLink) -> list[Task]:
         state = "done" if done_already else "waiting" if blocked else "next"
         blocked = blocked or not done_already
         tasks.append(Task(name, PREFIX + to, state))
+    if link.offers(Part.DOMAINS):
+        tasks.append(Task("domains", f"{PREFIX}/domains", _domains_state(domains)))
     if link.offers(Part.OFFBOARDING):
         ready = not link.offers(Part.SIGN_IN) or bool(link.work.name)
         done_here = link.work.denied_after_ms is not None
@@ -46,8 +51,21 @@ def tasks_of(link: SetupLink) -> list[Task]:
     return tasks
 
 
-async def show_tasks(visit: Visit) -> Shown:
-    return Shown("tasks", {"tasks": tasks_of(visit.link)})
+def _domains_state(domains: list[dict[str, Any]] | None) -> str:
+    if domains is None:
+        return "waiting"
+    if any(row["state"] == "pending" for row in domains):
+        return "dns"
+    is_used = any(row["in_use"] and row["state"] in PROVEN for row in domains)
+    return "done" if is_used else "todo"
+
+
+async def show_tasks(visit: Visit) -> Shown | Failed:
+    rows = await domain_rows(visit) if visit.link.offers(Part.DOMAINS) else None
+    if isinstance(rows, Failed):
+        return rows
+    asks = not visit.link.parent and bool(visit.link.request.parts & HANDED_ON)
+    return Shown("tasks", {"tasks": tasks_of(visit.link, rows), "asks_colleague": asks})
 
 
 async def show_providers(visit: Visit) -> Shown:

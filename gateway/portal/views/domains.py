@@ -1,0 +1,103 @@
+"""E-mail domains: the record that proves each, what DNS says of it, and taking it into use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.portal.texts import DOMAIN_STATES, FIELD_PROBLEMS
+from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
+from gateway.setup.model import Part
+
+if TYPE_CHECKING:
+    from gateway.admin.in_process import ApiAnswer
+    from gateway.portal.visit import Visit
+
+HERE: Final = f"{PREFIX}/domains"
+PROVEN: Final = frozenset({"verified", "missing", "vouched"})
+
+
+async def domain_rows(visit: Visit) -> list[dict[str, Any]] | Failed | None:
+    """None where the tenant is not made yet."""
+    answer = await visit.reach.ask("list_domains")
+    if answer.status == 404:
+        return None
+    rows: list[dict[str, Any]] = answer.document.get("items", [])
+    return rows if answer.ok else Failed(503, "unavailable")
+
+
+async def show_domains(visit: Visit) -> Shown | Failed:
+    return await _page(visit)
+
+
+async def _page(
+    visit: Visit, problem: str = "", *, detail: str = "", typed: str = ""
+) -> Shown | Failed:
+    rows = await domain_rows(visit)
+    if isinstance(rows, Failed):
+        return rows
+    return Shown(
+        "domains",
+        {
+            "made": rows is not None,
+            "rows": [
+                {**row, "text": DOMAIN_STATES[row["state"]], "proven": row["state"] in PROVEN}
+                for row in rows or ()
+            ],
+            "problem": FIELD_PROBLEMS[problem] if problem else detail,
+            "problem_title": bool(problem or detail),
+            "typed": typed,
+        },
+        status=422 if problem or detail else 200,
+    )
+
+
+async def add_domain(visit: Visit) -> Shown | Moved | Failed:
+    typed = visit.text("domain")[:260]
+    if not typed:
+        return await _page(visit, "required")
+    answer = await visit.reach.ask("add_domain", body={"domain": typed})
+    if answer.ok:
+        return Moved(HERE, "domain_added")
+    if answer.code == "taken":
+        return await _page(visit, "domain_taken", typed=typed)
+    if answer.status in {400, 409, 422}:
+        mistakes = answer.document.get("errors") or []
+        said = str(mistakes[0]["problem"]) if mistakes else answer.detail
+        return await _page(visit, detail=said, typed=typed)
+    return _failed(answer)
+
+
+async def check_domain(visit: Visit) -> Moved | Failed:
+    return await _changed(visit, "check_domain", "domain_checked")
+
+
+async def use_domain(visit: Visit) -> Moved | Failed:
+    return await _changed(visit, "use_domain", "domain_used")
+
+
+async def remove_domain(visit: Visit) -> Moved | Failed:
+    return await _changed(visit, "remove_domain", "saved")
+
+
+async def _changed(visit: Visit, operation: str, notice: str) -> Moved | Failed:
+    answer = await visit.reach.ask(operation, path={"domain": visit.text("domain")})
+    return Moved(HERE, notice) if answer.ok else _failed(answer)
+
+
+def _failed(answer: ApiAnswer) -> Failed:
+    if answer.status >= 500:
+        return Failed(503, "unavailable")
+    return Failed(answer.status, answer.code, answer.detail)
+
+
+def _form(path: str, handler: Any) -> Page:
+    return Page(f"/domains/{path}", handler, Part.DOMAINS, form=True, ends_live=False)
+
+
+PAGES: Final = (
+    Page("/domains", show_domains, Part.DOMAINS),
+    _form("add", add_domain),
+    _form("check", check_domain),
+    _form("use", use_domain),
+    _form("remove", remove_domain),
+)

@@ -1,0 +1,81 @@
+"""The step about e-mail domains: a record to copy, what DNS says, and taking it into use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.setup.model import Part
+from tests.portal.test_walk import moved
+
+if TYPE_CHECKING:
+    from tests.portal.conftest import Browser, Desk
+
+HERE = "/setup/domains"
+
+
+async def opened(desk: Desk) -> Browser:
+    parts = frozenset({Part.DOMAINS})
+    return await desk.claimed("acme", parts=parts, new_tenant=None)
+
+
+async def test_the_record_is_there_to_copy_and_what_each_server_said(desk: Desk) -> None:
+    browser = await opened(desk)
+    assert "Waiting for DNS" in await browser.page("/setup")
+    page = await browser.page(HERE)
+    for text in (
+        "_gateway-verify.acme.test",
+        "gateway-verify=abcdefghijklmnopqrstuvwxyz",
+        "9.9.9.9",
+        "not found",
+    ):
+        assert text in page
+    moved(
+        await browser.send(HERE, f"{HERE}/add", domain="Bücher.test"), f"{HERE}?notice=domain_added"
+    )
+    checked = await browser.send(HERE, f"{HERE}/check", domain="acme.test")
+    moved(checked, f"{HERE}?notice=domain_checked")
+
+
+async def test_only_what_is_proven_is_used(desk: Desk) -> None:
+    browser = await opened(desk)
+    refused = await browser.send(HERE, f"{HERE}/use", domain="acme.test")
+    assert refused.status == 409
+    used = await browser.send(HERE, f"{HERE}/use", domain="proven.test")
+    moved(used, f"{HERE}?notice=domain_used")
+    assert "proven.test" in desk.tenants.stored["acme"].document["email_domains"]
+    assert "acme.test: " not in "".join(desk.tenants.stored["acme"].document["email_domains"])
+    assert "In use for sign-in" in await browser.page(HERE)
+
+
+async def test_a_domain_of_another_tenant_is_refused_without_saying_whose(desk: Desk) -> None:
+    browser = await opened(desk)
+    refused = await browser.send(HERE, f"{HERE}/add", domain="taken.test")
+    assert refused.status == 422
+    assert "be added here. Ask whoever sent you the link." in browser.last
+    for typed in ("", "it@acme.test", "<b>"):
+        assert (await browser.send(HERE, f"{HERE}/add", domain=typed)).status == 422
+        assert "<b>" not in browser.last
+
+
+async def test_what_an_operator_vouched_for_is_not_taken_away(desk: Desk) -> None:
+    browser = await opened(desk)
+    vouch = await desk.api.call(
+        "POST", "/tenants/acme/domains/acme.test/vouch", json={"reason": "known customer"}
+    )
+    assert vouch.status == 200
+    assert "Your operator vouched for it" in await browser.page(HERE)
+    page = await browser.page("/setup/domains")
+    assert "Remove: acme.test" not in page
+    refused = await browser.send(HERE, f"{HERE}/check", domain="elsewhere.test")
+    assert refused.status == 404
+
+
+async def test_before_the_tenant_is_made_there_is_nothing_to_prove(desk: Desk) -> None:
+    browser = await desk.claimed()
+
+    async def is_tenant(_tenant: str) -> bool:
+        return False
+
+    desk.is_tenant.append(is_tenant)
+    assert "Connect your identity provider first" in await browser.page(HERE)
+    assert "Waiting for DNS" not in await browser.page("/setup")
