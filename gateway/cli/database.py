@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli import Group, config_option, json_option
+from gateway.cognito.kms import key_wrapping
 from gateway.config.model import load_config
 from gateway.database import backup as backups
 from gateway.database.audit import AuditLog
@@ -117,7 +118,7 @@ def restore(
     is compared with the file before it counts.
     """
     config = load_config(Path(config_path))
-    ring = keys.load(config.key_file, create=False)
+    ring = keys.load(config.key_file, create=False, wrapping=key_wrapping(config))
     content = backups.read_content(file)
     missing = backups.missing_keys(content, [key.kid for key in ring.database])
     if missing and not allow_missing_keys:
@@ -155,7 +156,7 @@ def _tell(content: Content, *, as_json: bool) -> None:
 async def _opened(config_path: str) -> AsyncIterator[Database]:
     """Whatever its schema is."""
     config = load_config(Path(config_path))
-    ring = keys.load(config.key_file, create=config.makes_key_ring)
+    ring = keys.load(config.key_file, create=config.makes_key_ring, wrapping=key_wrapping(config))
     database = open_database(config, lambda: ring.database, patience=MAINTENANCE)
     try:
         yield database

@@ -1,4 +1,4 @@
-"""``gateway keys list | rotate``."""
+"""``gateway keys list | rotate | wrap | unwrap``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 
 from gateway.cli import Group, config_option, json_option
 from gateway.cli.local import configured_database, configured_stores
+from gateway.cognito.kms import AsItSays, key_wrapping
 from gateway.config.model import load_config
 from gateway.config.types import parse_duration
 from gateway.database.engine import COMMANDS, open_database
@@ -63,7 +64,7 @@ def command() -> None:
 def list_keys(*, config_path: str, as_json: bool) -> None:
     """Ids and states of all keys, never the keys."""
     config = load_config(Path(config_path))
-    ring = keys.load(config.key_file, create=config.makes_key_ring)
+    ring = keys.load(config.key_file, create=config.makes_key_ring, wrapping=key_wrapping(config))
     rows = [
         _row(ring, kind, number)
         for kind in file.KINDS
@@ -126,7 +127,7 @@ def rotate(
             others = asyncio.run(_written_with_another(config))
             if others:
                 raise ConfigError(_REFUSED.format(file=config.key_file, what="\n  ".join(others)))
-        keys.load(config.key_file, create=True)
+        keys.load(config.key_file, create=True, wrapping=key_wrapping(config))
         click.echo(
             json.dumps({"file": str(config.key_file)}) if as_json else f"{config.key_file} is there"
         )
@@ -145,6 +146,40 @@ def rotate(
         for result in results:
             click.echo(_told(result))
     return 0 if all(result["promoted"] for result in results) else 1
+
+
+@command.command()
+@config_option
+def wrap(*, config_path: str) -> int:
+    """Encrypt the key ring's file with the key of key_ring.kms, or anew with another one.
+
+    A file in clear is replaced; so is one that another key or encryption context encrypted, if that
+    still opens. Processes that run read the new file within a second, once their own configuration
+    names that key.
+    """
+    config = load_config(Path(config_path))
+    wrapping = key_wrapping(config)
+    if wrapping is None or config.key_ring is None or config.key_ring.kms is None:
+        msg = f"{config_path}: key_ring.kms is missing: name the key of AWS KMS there"
+        raise ConfigError(msg)
+    with file.editing(config.key_file, wrapping) as save:
+        save(keys.read(config.key_file, opening=AsItSays()))
+    click.echo(f"{config.key_file} is encrypted with {config.key_ring.kms.key_id}")
+    return 0
+
+
+@command.command()
+@config_option
+def unwrap(*, config_path: str) -> int:
+    """Write the key ring's file in clear, to stop using AWS KMS.
+
+    Then remove key_ring.kms from the configuration and restart.
+    """
+    config = load_config(Path(config_path))
+    with file.editing(config.key_file) as save:
+        save(keys.read(config.key_file, opening=AsItSays()))
+    click.echo(f"{config.key_file} is in clear")
+    return 0
 
 
 async def _written_with_another(config: Config) -> list[str]:
@@ -226,8 +261,8 @@ async def _rotate(
     config: Config, config_path: str, kind: str, *, patience_s: float
 ) -> dict[str, object]:
     path = config.key_file
-    with file.editing(path) as save:
-        ring = file.stage(keys.load(path, create=False), kind)
+    with file.editing(path, key_wrapping(config)) as save:
+        ring = file.stage(keys.load(path, create=False, wrapping=key_wrapping(config)), kind)
         fresh = file.staged(ring, kind)
         if fresh is None:
             msg = "staging leaves a staged key"

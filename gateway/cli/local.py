@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.cognito.kms import key_wrapping
 from gateway.config.model import load_config
 from gateway.database.engine import COMMANDS, open_database
 from gateway.keys import ring as keys
@@ -42,7 +43,7 @@ class Stores:
 async def configured_database(config_path: str) -> AsyncIterator[tuple[Config, Database]]:
     """Opened and checked; closed afterwards. Raises ``ConfigError`` and ``UnavailableError``."""
     config = load_config(Path(config_path))
-    ring = keys.load(config.key_file, create=config.makes_key_ring)
+    ring = keys.load(config.key_file, create=config.makes_key_ring, wrapping=key_wrapping(config))
     database = open_database(config, lambda: ring.database, patience=COMMANDS)
     try:
         await database.prepare()
@@ -56,7 +57,7 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
     """The same, with Redis."""
     async with AsyncExitStack() as stack:
         config, database = await stack.enter_async_context(configured_database(config_path))
-        ring = keys.load(config.key_file, create=False)
+        ring = keys.load(config.key_file, create=False, wrapping=key_wrapping(config))
         socket_path = None
         if config.embedded_redis:
             # Without a gateway in this directory the command is its owner for a moment, so that no

@@ -195,10 +195,31 @@ class Ingress(Model):
         return keys
 
 
+KMS_KEY = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$"
+"""The ARN of a key, never of an alias: an alias may lead to another key tomorrow."""
+KmsWord = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+
+
+class Kms(Model):
+    """The key of AWS KMS that encrypts the key ring's file."""
+
+    key_id: Annotated[str, Field(pattern=KMS_KEY)]
+    context: Annotated[dict[KmsWord, KmsWord], Field(max_length=8)] = Field(default_factory=dict)
+
+    @field_validator("context")
+    @classmethod
+    def _without_purpose(cls, context: dict[str, str]) -> dict[str, str]:
+        if "purpose" in context:
+            msg = "purpose is the gateway's own name in the encryption context"
+            raise ValueError(msg)
+        return context
+
+
 class KeyRingFile(Model):
     """The key ring: seals sessions, signs assertions, encrypts secrets in SQL."""
 
     file: FilePath
+    kms: Kms | None = None
 
 
 class Redis(Model):

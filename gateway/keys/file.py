@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.config.file_stamp import stamp
 from gateway.config.owned_files import create
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, UnavailableError
 from gateway.keys import ring as keys
 from gateway.keys.assertion import PUBLISHED_BEFORE_S
 from gateway.keys.ring import SigningKey
@@ -33,6 +33,8 @@ from gateway.log import fields
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from gateway.config.file_stamp import Stamp
+    from gateway.keys.envelope import Wrapping
     from gateway.keys.ring import Key, KeyRing
 
 KINDS: Final = ("sealing", "assertion", "database")
@@ -47,9 +49,10 @@ class KeyFile:
     old one and says so once.
     """
 
-    def __init__(self, path: Path, *, create: bool) -> None:
+    def __init__(self, path: Path, *, create: bool, wrapping: Wrapping | None = None) -> None:
         self.path = path
-        self._ring = keys.load(path, create=create)
+        self._wrapping = wrapping
+        self._ring = keys.load(path, create=create, wrapping=wrapping)
         self._seen = stamp(self.path)
         self.problem = ""
         """Why the file as it is now is not the ring that is used."""
@@ -61,15 +64,28 @@ class KeyFile:
     def look(self) -> bool:
         """Read the file again if it changed; whether the ring is another one now."""
         seen = stamp(self.path)
-        if seen == self._seen:
-            return False
-        self._seen = seen
+        return seen != self._seen and self._take(seen, self._read())
+
+    def _read(self) -> KeyRing | ConfigError | UnavailableError:
+        """May wait for a disk, and for what decrypts the file."""
         try:
-            ring = keys.load(self.path, create=False)
+            return keys.load(self.path, create=False, wrapping=self._wrapping)
+        except (ConfigError, UnavailableError) as error:
+            return error
+
+    def _take(self, seen: Stamp | None, read: KeyRing | ConfigError | UnavailableError) -> bool:
+        """What cannot be decrypted now is tried again at the next look."""
+        if not isinstance(read, UnavailableError):
+            self._seen = seen
+        try:
+            if isinstance(read, Exception):
+                raise read
+            ring = read
             _check_successor(self._ring, ring, self.path)
-        except ConfigError as error:
-            self.problem = str(error)
-            _log.error("key_ring_reload_failed", extra=fields(error=self.problem))
+        except (ConfigError, UnavailableError) as error:
+            if str(error) != self.problem:
+                self.problem = str(error)
+                _log.error("key_ring_reload_failed", extra=fields(error=self.problem))
             return False
         self._ring, self.problem = ring, ""
         _log.info(
@@ -85,8 +101,9 @@ class KeyFile:
         while True:
             await asyncio.sleep(POLL_S)
             # A mount that hangs holds up a thread, and not the checks.
-            if await asyncio.to_thread(stamp, self.path) != self._seen:
-                self.look()
+            seen = await asyncio.to_thread(stamp, self.path)
+            if seen != self._seen:
+                self._take(seen, await asyncio.to_thread(self._read))
 
 
 def _check_successor(ring: KeyRing, fresh: KeyRing, path: Path) -> None:
@@ -177,14 +194,15 @@ def _with(ring: KeyRing, kind: str, entries: tuple[Any, ...]) -> KeyRing:
 
 
 @contextlib.contextmanager
-def editing(path: Path) -> Iterator[Callable[[KeyRing], None]]:
+def editing(path: Path, wrapping: Wrapping | None = None) -> Iterator[Callable[[KeyRing], None]]:
     """Alone with the file; call what is given to replace it whole (0600, never half-written)."""
 
     def save(ring: KeyRing) -> None:
+        text = keys.file_text(ring, wrapping)
         temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
         try:
             with os.fdopen(create(temporary), "w", encoding="ascii") as file:
-                file.write(keys.dump(ring))
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -24,9 +24,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.config.owned_files import create as create_file
 from gateway.errors import ConfigError
+from gateway.keys.envelope import is_envelope
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gateway.keys.envelope import Opening, Wrapping
 
 KEY_BYTES = 32
 
@@ -169,15 +172,56 @@ def parse_key_ring(text: str, *, source: str) -> KeyRing:
         raise ConfigError(msg) from error
 
 
-def load(path: Path, *, create: bool) -> KeyRing:
+def load(path: Path, *, create: bool, wrapping: Wrapping | None = None) -> KeyRing:
     """Read the ring; with ``create`` make it on first start (0600, never overwriting one that
-    another process made meanwhile). Raises ``ConfigError``.
+    another process made meanwhile). ``wrapping`` encrypts the file, and may have to wait. Raises
+    ``ConfigError``, and ``UnavailableError`` of ``wrapping``.
     """
+    if create and not os.path.exists(path):  # noqa: PTH110 - False where it cannot be looked at
+        _make(path, wrapping)
+    return read(path, opening=wrapping)
+
+
+def read(path: Path, *, opening: Opening | None) -> KeyRing:
+    """What ``load`` reads."""
     try:
-        return _load(path, create=create)
+        status = path.stat()
+        if status.st_mode & _forbidden(status.st_uid):
+            msg = f"{path}: others can read the key ring (chmod 600)"
+            raise ConfigError(msg)
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        msg = f"{path}: the key ring is missing (key_ring.file); all replicas share one"
+        raise ConfigError(msg) from None
     except OSError as error:
-        verb = "written" if create and not path.exists() else "read"
-        msg = f"{path}: the key ring cannot be {verb}: {error.strerror} (key_ring.file)"
+        msg = f"{path}: the key ring cannot be read: {error.strerror} (key_ring.file)"
+        raise ConfigError(msg) from error
+    except UnicodeDecodeError as error:
+        msg = f"{path}: not a key ring (make one with: gateway keys rotate --create)"
+        raise ConfigError(msg) from error
+    if opening is not None:
+        text = opening.open(text, source=str(path))
+    elif is_envelope(text):
+        msg = f"{path}: is encrypted with AWS KMS: name the key in key_ring.kms"
+        raise ConfigError(msg)
+    return parse_key_ring(text, source=str(path))
+
+
+def _make(path: Path, wrapping: Wrapping | None) -> None:
+    text = file_text(generate(), wrapping)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+        with os.fdopen(create_file(temporary), "w", encoding="ascii") as file:
+            file.write(text)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+    except OSError as error:
+        msg = f"{path}: the key ring cannot be written: {error.strerror} (key_ring.file)"
         raise ConfigError(msg) from error
 
 
@@ -188,30 +232,6 @@ def _forbidden(owner: int) -> int:
     return 0o037 if owner == 0 and os.geteuid() != 0 else 0o077
 
 
-def _load(path: Path, *, create: bool) -> KeyRing:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        if not create:
-            msg = f"{path}: the key ring is missing (key_ring.file); all replicas share one"
-            raise ConfigError(msg) from None
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-        with os.fdopen(create_file(temporary), "w", encoding="ascii") as file:
-            file.write(dump(generate()))
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            pass
-        finally:
-            temporary.unlink()
-    else:
-        if status.st_mode & _forbidden(status.st_uid):
-            msg = f"{path}: others can read the key ring (chmod 600)"
-            raise ConfigError(msg)
-    try:
-        text = path.read_text(encoding="ascii")
-    except UnicodeDecodeError as error:
-        msg = f"{path}: not a key ring (make one with: gateway keys rotate --create)"
-        raise ConfigError(msg) from error
-    return parse_key_ring(text, source=str(path))
+def file_text(ring: KeyRing, wrapping: Wrapping | None) -> str:
+    """What the file holds: the ring, or the ring encrypted."""
+    return dump(ring) if wrapping is None else wrapping.seal(dump(ring))

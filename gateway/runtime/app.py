@@ -34,6 +34,7 @@ from gateway.check.server import KEEPALIVE_S, serving
 from gateway.check.services import Services
 from gateway.check.trusted_peer import Trust
 from gateway.cognito.endpoint import PoolAddress
+from gateway.cognito.kms import key_wrapping
 from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.cognito.password_login import PasswordLogin
 from gateway.config.reload import ConfigFile
@@ -166,7 +167,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         file = ConfigFile(config_path, config)
         file.changed.append(lambda now: configure(now.log.format, now.log.level))
         await stack.enter_async_context(background_task(forever(file.watch)))
-        ring = KeyFile(config.key_file, create=False)
+        ring = KeyFile(config.key_file, create=False, wrapping=key_wrapping(config))
         await stack.enter_async_context(background_task(forever(ring.watch)))
         http = await stack.enter_async_context(client_session(development=config.development))
         redis = connect(config.redis, socket_path=process.redis_socket)

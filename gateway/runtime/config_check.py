@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
+from gateway.cognito.kms import key_wrapping
 from gateway.config.types import is_loopback_name
 from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.http.client import client_session
@@ -96,9 +97,11 @@ def _key_ring(config: Config) -> tuple[keys.KeyRing | None, DependencyState]:
         told = f"{path} is made at the first start"
         return None, DependencyState("key_ring", ok=True, detail=told)
     try:
-        ring = keys.load(path, create=False)
+        ring = keys.load(path, create=False, wrapping=key_wrapping(config))
     except ConfigError as error:
         return None, DependencyState("key_ring", ok=False, wrong=True, detail=str(error))
+    except UnavailableError as error:
+        return None, DependencyState("key_ring", ok=False, detail=str(error))
     warnings = (
         (
             f"{path} is on a file system in memory, which a reboot empties: keep the key ring on "

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.background import forever
+from gateway.cognito.kms import key_wrapping
 from gateway.errors import ConfigError, GatewayError
 from gateway.http.listener import BACKLOG, cannot_listen
 from gateway.keys import ring
@@ -86,7 +87,7 @@ def serve(
         )
     # Before a worker reads it: of two rings made at once one would be nobody's, and one made later
     # would end every session.
-    ring.load(config.key_file, create=config.makes_key_ring)
+    ring.load(config.key_file, create=config.makes_key_ring, wrapping=key_wrapping(config))
     limits = connection_limits(raise_limit())
     BUILD.role = role
     store = EmbeddedValkey.start(config.state_dir) if config.embedded_redis else None
