@@ -64,6 +64,19 @@ def test_a_release_has_what_it_says_and_takes_its_times_from_the_commit(
     assert times == {(*moment.timetuple()[:5], second)}, "zip knows even seconds"
     with tarfile.open(sdist) as source:
         assert {member.mtime for member in source} == {committed}
+    (chart,) = (path for name, path in files.items() if name.endswith(".tgz"))
+    with tarfile.open(chart) as packed:
+        members = packed.getmembers()
+        described = packed.extractfile("cognito-gateway/Chart.yaml")
+        assert described is not None
+        version = yaml.safe_load(described)["version"]
+    assert chart.name == f"cognito-gateway-{version}.tgz" and version in wheel.name
+    assert {(member.mtime, member.uid, member.gid) for member in members} == {(committed, 0, 0)}
+    assert {oct(member.mode) for member in members} == {"0o644", "0o755"}
+    names = [member.name for member in members if member.isfile()]
+    helm = clone / "deploy" / "helm"
+    there = [path for path in (helm / "cognito-gateway").rglob("*") if path.is_file()]
+    assert set(names) == {str(path.relative_to(helm)) for path in there}
     for lock in ("runtime", "auth"):
         (listed,) = (path for name, path in files.items() if name.endswith(f"-{lock}.cdx.json"))
         bill = json.loads(listed.read_text("utf-8"))
