@@ -18,6 +18,7 @@ def N_(message: str) -> str:  # noqa: N802 - the catalogs' word for "translate t
 
 
 SECTIONS: Final = (
+    Section("overview", N_("Overview"), "/overview", "list_attention"),
     Section("tenants", N_("Tenants"), "/tenants", "list_tenants"),
     Section("people", N_("People"), "/people", "list_people"),
     Section("sessions", N_("Sessions"), "/sessions", "list_sessions"),
@@ -26,6 +27,7 @@ SECTIONS: Final = (
     Section("setup_links", N_("Setup links"), "/setup-links", "list_all_setup_links"),
     Section("audit", N_("Audit log"), "/audit", "list_audit"),
     Section("keys", N_("Keys"), "/keys", "list_admin_keys"),
+    Section("health", N_("Health"), "/health", "get_health"),
 )
 """The navigation, in its order. An item is absent for whoever lacks the scope."""
 

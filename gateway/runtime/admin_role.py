@@ -9,8 +9,10 @@ import os
 import secrets
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway import __version__
 from gateway.admin import (
     PREFIX,
     AdminServices,
@@ -22,8 +24,11 @@ from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys_store import AdminKeys
 from gateway.admin.routes.console import ConsoleRoutes
 from gateway.admin.routes.doctor import DoctorRoutes
+from gateway.admin.routes.health import HealthRoutes
+from gateway.admin.routes.overview import OverviewRoutes
 from gateway.admin.routes.pools import PoolRoutes
 from gateway.console.application import console_address
+from gateway.database.attention import AttentionRecords
 from gateway.database.audit import AuditLog
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.people import SignedIn
@@ -34,12 +39,15 @@ from gateway.runtime.cognito_role import open_pools, over_cognito, resign
 from gateway.runtime.connections import watched_connections
 from gateway.runtime.domains import watched_domains
 from gateway.runtime.failover import automatic_failover
+from gateway.runtime.health_rows import component_rows, process_rows
 from gateway.runtime.hooks_role import hook_role
 from gateway.runtime.loopback import is_loopback
 from gateway.runtime.mail import open_mailer
 from gateway.runtime.pages import pages_application
+from gateway.sessions.activity_log import ActivityLog
 from gateway.sessions.console_links import ConsoleLinks
 from gateway.sessions.directory import StoreDirectory
+from gateway.sessions.key_adoption import KeyAdoption
 from gateway.sessions.leader import RedisLeader
 from gateway.sessions.pool_failover import PoolFailovers
 from gateway.sessions.probes import RedisProbes
@@ -55,6 +63,7 @@ from gateway.tenants.explanations import Explanations
 from gateway.tenants.hook_targets import RecordedHookTargets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AsyncExitStack
 
     from aiohttp import web
@@ -62,6 +71,7 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
     from gateway.keys.file import KeyFile
     from gateway.runtime.admin_stores import AdminStores
+    from gateway.runtime.health import Known
     from gateway.sessions.api import Revoker, TenantSource
     from gateway.sessions.connection import RedisClient
     from gateway.sessions.pool_failover import FailoverView
@@ -92,9 +102,10 @@ async def admin_role(
     tenants: TenantSource,
     stores: AdminStores,
     failovers: FailoverView,
+    known: Mapping[str, Known],
     stack: AsyncExitStack,
 ) -> AdminRole:
-    """Build the rooms on the open stores."""
+    """Build the rooms on the open stores. ``known``: what ``/readyz`` tells."""
     database, clock = stores.database, stores.database.clock
     directory = StoreDirectory(redis, ring)
     signed_in = SignedIn(directory, ring)
@@ -163,6 +174,7 @@ async def admin_role(
     def sealing() -> tuple[bytes, ...]:
         return tuple(key.material for key in ring().sealing)
 
+    setup, activity = setup_services(config, database, mailer), ActivityLog(redis)
     links = ConsoleLinks(redis, clock=clock, random_token=lambda: secrets.token_urlsafe(32))
     services = AdminServices(
         keys=AdminKeys(database, clock=clock),
@@ -219,8 +231,21 @@ async def admin_role(
                 clock=clock,
             ).routes(),
             *ConsoleRoutes(links, console_address(config)).routes(),
+            *OverviewRoutes(
+                activity,
+                AttentionRecords(database, clock=clock),
+                None if setup is None else setup.links,
+                clock,
+            ).routes(),
+            *HealthRoutes(
+                partial(component_rows, known),
+                partial(process_rows, KeyAdoption(redis, ring)),
+                activity,
+                __version__,
+                clock,
+            ).routes(),
         ),
-        setup=setup_services(config, database, mailer),
+        setup=setup,
         operators_tenant=config.console.tenant,
         exposed=not is_loopback(config.listen.admin),
         clock=clock,

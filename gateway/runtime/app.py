@@ -51,6 +51,7 @@ from gateway.login import application as browser_application
 from gateway.metrics import TENANTS
 from gateway.pages.render import Pages
 from gateway.runtime import health
+from gateway.runtime.activity import ActivityRecorder
 from gateway.runtime.dependencies import (
     clock_state,
     key_ring_state,
@@ -63,6 +64,7 @@ from gateway.runtime.dependencies import (
 from gateway.runtime.draining import drain
 from gateway.runtime.failover import followed_failovers
 from gateway.runtime.health import Known, Watched
+from gateway.sessions.activity_log import ActivityLog
 from gateway.sessions.cached_store import CachedSessions
 from gateway.sessions.connection import connect
 from gateway.sessions.key_adoption import KeyAdoption
@@ -176,6 +178,10 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         await stack.enter_async_context(
             background_task(forever(partial(KeyAdoption(redis, ring).keep_reporting, process_name)))
         )
+        activity = ActivityLog(redis)
+        await stack.enter_async_context(
+            background_task(forever(ActivityRecorder(activity, clock=time.time).run))
+        )
         failovers = await followed_failovers(config, redis, stack)
         stores = None
         if role is not Role.AUTH:
@@ -248,7 +254,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             opening["public"] = served("public", pages)
         admin = None
         if stores is not None:
-            admin = await admin_role(config, ring, redis, tenants, stores, failovers, stack)
+            admin = await admin_role(config, ring, redis, tenants, stores, failovers, known, stack)
             known["publisher"] = lambda: publisher_state(stores.publisher)
             known["clock"] = lambda: clock_state(primaries.clock, stores.database.clock.offset)
             # Without SQL no hook is taken; checks do not notice.

@@ -26,6 +26,8 @@ comes back without the key takes sessions for none until it has looked at its fi
 later: a wrong redirect, never a way in.
 """
 
+_NO_KEY: Final = "-"
+"""The id of no key."""
 REPORT = Script.load("key_adoption")
 _log = logging.getLogger(__name__)
 
@@ -57,3 +59,11 @@ class KeyAdoption:
         """How many processes spoke lately, and which of them do not read with this key."""
         count, *names = await self._redis.run(REPORT, [TABLE], ["", "", COUNTS_S, kid])
         return int(count), sorted(name.decode() for name in names)
+
+    async def processes(self) -> list[tuple[str, bool]]:
+        """Those that spoke lately, and whether each reads with the key that this one writes
+        with.
+        """
+        _, everybody = await self.lagging(_NO_KEY)
+        _, behind = await self.lagging(self._ring().sealing[0].kid)
+        return [(name, name not in behind) for name in everybody]

@@ -35,6 +35,8 @@ slot ``gw:test:<name>``        a link that tests a connection was used; of no te
 opened; ``…:ended``, ``…:closed`` since when all of them have; ``…:seen:<digest>`` a
 sign-in is on record; of no tenant's slot
 ``gw:leader:<name>``      which process does for all what is to be done once; of no tenant's slot
+``gw:activity:<window>:<number>``  hash, what all processes counted in a minute or a quarter of an
+hour: series → count; of no tenant's slot
 ``gw:failover``           hash, user pools that are failed over: since when, by whom; of no slot
 
 ``<digest>`` is half of the SHA-256 of the random part of a token, in hex; ``<alias>`` an HMAC (see

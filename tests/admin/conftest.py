@@ -13,15 +13,20 @@ from gateway.admin.keys import Scope
 from gateway.admin.keys_store import AdminKeys
 from gateway.admin.routes.console import ConsoleRoutes
 from gateway.admin.routes.doctor import DoctorRoutes
+from gateway.admin.routes.health import HealthRoutes
+from gateway.admin.routes.overview import OverviewRoutes
 from gateway.admin.routes.pools import PoolRoutes
+from gateway.database.attention import AttentionRecords
 from gateway.database.audit import AuditLog
 from gateway.database.engine import Database, open_database
 from gateway.setup.letters import SetupLetters
 from gateway.setup.links import SetupLinks
 from gateway.setup.services import SetupServices
 from tests.admin.rooms import (
+    COMPONENTS,
     PROBE_KEY,
     USER_POOLS,
+    Activity,
     Batches,
     Blocks,
     Claims,
@@ -41,6 +46,7 @@ from tests.admin.rooms import (
     Revocations,
     Sessions,
     Tenants,
+    processes,
 )
 from tests.database.fixtures import config_with, database_keys
 from tests.database.template import embedded_database
@@ -59,6 +65,7 @@ if TYPE_CHECKING:
     from gateway.mail.mailer import Mailer
     from gateway.provisioning.member_changes import Members
     from gateway.provisioning.service import Onboarding
+    from gateway.sessions.activity_log import ActivityLog
     from gateway.sessions.console_links import ConsoleLinks as OneTimeLinks
     from gateway.sessions.pool_failover import PoolFailovers
     from gateway.tenants.batch import TenantBatches
@@ -143,6 +150,11 @@ def key_ids() -> Callable[[], str]:
 async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -> Api:
     admin_keys = AdminKeys(database, clock=clock, new_id=key_ids())
     tenants, letters = Tenants(), Letters()
+    setup = SetupServices(
+        SetupLinks(database, clock=clock, new_id=link_ids()),
+        SetupLetters(cast("Mailer", letters), "https://login.example.com"),
+        "https://login.example.com",
+    )
     services = AdminServices(
         keys=admin_keys,
         audit=AuditLog(database, clock=clock),
@@ -163,11 +175,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         mailer=cast("Mailer", letters),
         domains=cast("Domains", Claims()),
         hook_setup=cast("HookSetup", Desk()),
-        setup=SetupServices(
-            SetupLinks(database, clock=clock, new_id=link_ids()),
-            SetupLetters(cast("Mailer", letters), "https://login.example.com"),
-            "https://login.example.com",
-        ),
+        setup=setup,
         clock=clock,
         more=(
             *PoolRoutes(USER_POOLS, cast("PoolFailovers", Failovers())).routes(),
@@ -180,6 +188,15 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
             ).routes(),
             *ConsoleRoutes(
                 cast("OneTimeLinks", ConsoleLinks()), "https://console.example.com/console/link"
+            ).routes(),
+            *OverviewRoutes(
+                cast("ActivityLog", Activity()),
+                AttentionRecords(database, clock=clock),
+                setup.links,
+                clock,
+            ).routes(),
+            *HealthRoutes(
+                lambda: COMPONENTS, processes, cast("ActivityLog", Activity()), "0.1.0", clock
             ).routes(),
         ),
         monotonic=clock,

@@ -8,6 +8,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gateway.admin.routes.health import ComponentRow, ProcessRow
 from gateway.cognito.api import CognitoRejectedError
 from gateway.cognito.own_users import OwnUser
 from gateway.cognito.pool_users import read_settings
@@ -17,6 +18,7 @@ from gateway.core.mailbox import mailbox
 from gateway.core.model import AppClient, Secret
 from gateway.core.paging import Page
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.core.traffic import Interval, Window
 from gateway.domains.name import provable
 from gateway.domains.records import Domain, TakenError
 from gateway.domains.state import DomainState, Standing
@@ -694,3 +696,32 @@ class Onboardings:
 
     async def destroy(self, tenant: str, *, actor: str) -> Done:
         return Done("abcdef012345")
+
+
+COMPONENTS = (
+    ComponentRow(name="redis", ok=True, needed=True, detail="1 of 1 primaries answer", parts={}),
+    ComponentRow(name="publisher", ok=False, needed=False, detail="acme.yaml: bad", parts={}),
+)
+COUNTS = {
+    "check:allow:ok": 90,
+    "check:deny:group_missing": 7,
+    "check:deny:user_blocked": 3,
+    "login:ok": 5,
+    "login:idp_error": 2,
+    "revocation:0.01": 1,
+    "revocation:+Inf": 1,
+    "task:mail_fault": 4,
+}
+
+
+async def processes() -> list[ProcessRow]:
+    return [ProcessRow(name="auth-one-1-ab", current=True)]
+
+
+class Activity:
+    """Something happened in the last interval and in no other."""
+
+    async def read(self, window: Window, *, now: float) -> list[Interval]:
+        last = int(now) // window.step_s
+        numbers = range(last - window.points + 1, last + 1)
+        return [Interval(n * window.step_s, COUNTS if n == last else {}) for n in numbers]

@@ -281,6 +281,9 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
         200,
         NOBODY,
     ),
+    "get_activity": (Scope.TENANTS_READ, "GET", "/activity", None, 200, NOBODY),
+    "list_attention": (Scope.TENANTS_READ, "GET", "/attention?tenant=acme", None, 200, NOBODY),
+    "get_health": (Scope.DOCTOR, "GET", "/health", None, 200, NOBODY),
     "list_admin_keys": (Scope.KEYS, "GET", "/keys?tenant=acme", None, 200, NOBODY),
     "create_admin_key": (
         Scope.KEYS,

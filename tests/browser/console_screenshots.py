@@ -16,6 +16,7 @@ from tests.support.world import RunningWorld
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
 SHOWN: Final = {
+    "console-overview": "/console/overview",
     "console-tenants": "/console/tenants",
     "console-access": "/console/tenants/acme/access",
 }

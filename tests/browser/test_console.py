@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["axe"]
 
 PAGES = (
+    "/console/overview",
+    "/console/overview?window=day",
+    "/console/health",
+    "/console/keys",
+    "/console/keys/new",
+    "/console/setup-links",
+    "/console/setup-links/new",
     "/console/tenants",
     "/console/tenants?search=globex",
     "/console/tenants/acme",
@@ -74,6 +81,9 @@ def test_a_one_time_link_opens_the_console_before_anybody_signed_in(
     expect(page.locator("h1")).to_have_text("Open the console")
     page.get_by_role("button", name="Open the console").click()
     origin = product.world.url(CONSOLE_HOST)
+    expect(page).to_have_url(f"{origin}/console/link/overview")
+    expect(page.locator("h1")).to_have_text("Overview")
+    page.get_by_role("link", name="Tenants").first.click()
     expect(page).to_have_url(f"{origin}/console/link/tenants")
     page.get_by_label("Name, host or e-mail domain").fill("globex")
     page.get_by_role("button", name="Search").click()
@@ -101,7 +111,7 @@ def test_an_operator_signs_in_through_the_gateway_and_a_customer_does_not(
     product: RunningWorld, page: Page, chromium: Browser
 ) -> None:
     origin = open_console(page, product)
-    expect(page).to_have_url(f"{origin}/console/tenants")
+    expect(page).to_have_url(f"{origin}/console/overview")
     expect(page.locator(".who")).to_contain_text(OPERATOR)
     expect(page.locator("table")).to_contain_text("acme.localhost")
     page.get_by_label("Name, host or e-mail domain").fill("globex")

@@ -151,7 +151,7 @@ class Served:
         )
         tenants = await _tenants(config, ring, self.link, stack, leases)
         role = await admin_role(
-            config, ring, self.link, tenants, self.stores, _no_failover(self.link), stack
+            config, ring, self.link, tenants, self.stores, _no_failover(self.link), {}, stack
         )
         role.mount(self.app)
         self.local = web.AppRunner(role.local, access_log=None)

@@ -50,6 +50,7 @@ GROUPS: dict[str, Any] = {
     "writers": ["tenants:read", "tenants:write"],
     "acme-writers": {"scopes": ["tenants:read", "tenants:write"], "tenants": ["acme"]},
     "setup": ["tenants:read", "setup:write", "hooks"],
+    "acme-hooks": {"scopes": ["hooks", "tenants:read"], "tenants": ["acme"]},
     "acme-keys": {"scopes": ["keys", "tenants:read"], "tenants": ["acme"]},
     "acme-team": {
         "scopes": ["tenants:read", "sessions:read", "sessions:revoke", "audit:read"],

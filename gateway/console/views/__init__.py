@@ -7,7 +7,9 @@ from typing import Final
 from gateway.console.views import (
     audit,
     deliveries,
+    health,
     keys,
+    overview,
     people,
     provisioning,
     revocations,
@@ -20,6 +22,7 @@ from gateway.console.views import (
 )
 
 PAGES: Final = (
+    *overview.PAGES,
     *tenants.PAGES,
     *tenant_forms.PAGES,
     *tenant_rules.PAGES,
@@ -32,4 +35,5 @@ PAGES: Final = (
     *setup_links.PAGES,
     *audit.PAGES,
     *keys.PAGES,
+    *health.PAGES,
 )
