@@ -113,6 +113,7 @@ def test_an_operator_signs_in_through_the_gateway_and_a_customer_does_not(
     origin = open_console(page, product)
     expect(page).to_have_url(f"{origin}/console/overview")
     expect(page.locator(".who")).to_contain_text(OPERATOR)
+    page.get_by_role("link", name="Tenants").first.click()
     expect(page.locator("table")).to_contain_text("acme.localhost")
     page.get_by_label("Name, host or e-mail domain").fill("globex")
     page.get_by_role("button", name="Search").click()
