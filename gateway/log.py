@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from gateway.log_writer import BackgroundHandler, BackgroundStderr
 
@@ -173,10 +173,40 @@ def of_request(request_id: str) -> Iterator[None]:
         _REQUEST.reset(token)
 
 
+class TraceIds(Protocol):
+    """Of the span that work belongs to."""
+
+    @property
+    def trace_id(self) -> str: ...
+
+    @property
+    def span_id(self) -> str: ...
+
+
+_TRACE: ContextVar[TraceIds | None] = ContextVar("trace", default=None)
+
+
+@contextlib.contextmanager
+def of_trace(ids: TraceIds) -> Iterator[None]:
+    """What is logged within has ``trace_id`` and ``span_id``, in tasks that begin here too."""
+    token = _TRACE.set(ids)
+    try:
+        yield
+    finally:
+        _TRACE.reset(token)
+
+
+def current_trace() -> TraceIds | None:
+    """None where nothing is traced."""
+    return _TRACE.get()
+
+
 def fields(**values: object) -> Mapping[str, object]:
-    """``extra`` of a log call, with the ID of the request that it belongs to."""
+    """``extra`` of a log call, with the IDs of the request and of the trace that it belongs to."""
     if "request_id" not in values and (request_id := _REQUEST.get("")):
         values["request_id"] = request_id
+    if (ids := _TRACE.get()) is not None:
+        values["trace_id"], values["span_id"] = ids.trace_id, ids.span_id
     return {"gateway_fields": values}
 
 
@@ -259,14 +289,19 @@ class JsonEvent:
     request. What stands between the fields that vary comes again and again, and is encoded once.
     """
 
-    def __init__(self, event: str, names: Sequence[str], *, varying: Sequence[str]) -> None:
+    def __init__(
+        self, event: str, names: Sequence[str], *, varying: Sequence[str], bare: str | None = None
+    ) -> None:
         """``names``: of all fields, in the order of a line. ``varying``: of those whose values do
-        not come again, in that order too.
+        not come again, in that order too. ``bare``: one that stands behind these, and whose values
+        are texts of letters and digits.
         """
         self.name = event
         self._names = tuple(names)
         self._varying = frozenset(varying)
-        self._fixed = _picker([n for n, name in enumerate(names) if name not in varying])
+        self._bare = None if bare is None else names.index(bare)
+        seldom = {*varying, bare}
+        self._fixed = _picker([n for n, name in enumerate(names) if name not in seldom])
         self._vary = _picker([names.index(name) for name in varying])
         self._templates: OrderedDict[tuple[object, ...], str] = OrderedDict()
         self._second, self._stamp = -1, ""
@@ -283,7 +318,12 @@ class JsonEvent:
             self._second = second
             self._stamp = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}."
         fixed, varying = self._fixed(values), self._vary(values)
-        key = fixed if None not in varying else (fixed, *[value is None for value in varying])
+        key: tuple[object, ...] = (
+            fixed if None not in varying else (fixed, *[value is None for value in varying])
+        )
+        place = self._bare
+        if place is not None and values[place] is None:
+            key, place = (key, None), None
         template = self._templates.get(key)
         if template is None:
             template = self._template(values)
@@ -291,24 +331,24 @@ class JsonEvent:
                 self._templates[key] = template
                 if len(self._templates) > _MAX_TEMPLATES:
                     self._templates.popitem(last=False)
-        return template % (
-            self._stamp,
-            microseconds // 1000,
-            *[
-                _json_text(value) if type(value) is str else repr(value)
-                for value in varying
-                if value is not None
-            ],
-        )
+        texts = [
+            _json_text(value) if type(value) is str else repr(value)
+            for value in varying
+            if value is not None
+        ]
+        if place is not None:
+            texts.append(values[place])  # type: ignore[arg-type]  # a text, as said above
+        return template % (self._stamp, microseconds // 1000, *texts)
 
     def _template(self, values: _Values) -> str:
         """The line, with places for its second, for the milliseconds, and for each value that
         varies and is there.
         """
         parts = ['{"time": "%s%03dZ", "level": "info", "event": ', _escaped(self.name)]
-        for name, value in zip(self._names, values, strict=True):
+        for place, (name, value) in enumerate(zip(self._names, values, strict=True)):
             if value is not None:
                 text = "%s" if name in self._varying else _escaped(value)
+                text = '"%s"' if place == self._bare else text
                 parts.append(f', "{name}": {text}')
         return "".join([*parts, "}\n"])
 

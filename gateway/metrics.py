@@ -26,6 +26,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import InfoMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from gateway import __version__
@@ -45,6 +46,7 @@ MAX_PROVIDER_LABELS = 2 * MAX_TENANT_LABELS
 anew.
 """
 OTHER = "other"
+OPENMETRICS: Final = "application/openmetrics-text"
 
 CHECK_BOUNDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 3.0)
 """Seconds of the buckets of ``gateway_check_duration_seconds``."""
@@ -87,6 +89,12 @@ POOL_PASSWORD_LOGINS = Counter(
     "Names and passwords about which Cognito was to be asked (basic: cognito).",
     ["tenant", "outcome"],
     registry=REGISTRY,
+)
+LOGIN_DURATION = Histogram(
+    "gateway_login_duration_seconds",
+    "Return from Cognito until the session is stored, of logins that succeed.",
+    registry=REGISTRY,
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 REVOCATIONS = Counter(
     "gateway_revocations", "Revocations.", ["tenant", "source", "kind"], registry=REGISTRY
@@ -289,6 +297,15 @@ TASK_FAILURES = Counter(
     "gateway_task_failures",
     "Work in the background that an unexpected error ended, and that was begun again.",
     ["task"],
+    registry=REGISTRY,
+)
+TRACE_SPANS_DROPPED = Counter(
+    "gateway_trace_spans_dropped",
+    (
+        "Spans that no collector has: queue_full, export_failed (it was down, slow or refused "
+        "them), stopped (at the end of a process)."
+    ),
+    ["reason"],
     registry=REGISTRY,
 )
 WORKER_EXITS = Counter(
@@ -500,8 +517,8 @@ def observe_all(child: Any, buckets: Sequence[int], total: float) -> None:
     child._sum.inc(total)  # noqa: SLF001
 
 
-def scrape() -> tuple[bytes, str]:
-    """Body and content type of ``/metrics``."""
+def scrape(accept: str = "") -> tuple[bytes, str]:
+    """Body and content type of ``/metrics``; with exemplars for who accepts OpenMetrics."""
     registry = CollectorRegistry()
     for counts in tuple(HANDED_OVER):
         counts.hand_over()
@@ -511,6 +528,9 @@ def scrape() -> tuple[bytes, str]:
         registry.register(REGISTRY)
     for collector in _OF_ALL:
         registry.register(collector)
+    if OPENMETRICS in accept:
+        body = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        return body, openmetrics.CONTENT_TYPE_LATEST
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 

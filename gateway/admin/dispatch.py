@@ -29,8 +29,10 @@ from gateway.admin.recording import Begun, Edge, Progress, begin_within, renew, 
 from gateway.admin.route import MAX_BODY_BYTES, Answer, Call, Route
 from gateway.background import background_task
 from gateway.errors import PeerError, UnavailableError
+from gateway.http.served import answered, served_request
 from gateway.log import Throttled, fields, of_request
 from gateway.tenants.offload import in_background
+from gateway.tracing.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -71,8 +73,16 @@ async def answer_request(
     request_id: str,
 ) -> web.StreamResponse:
     """One request, over whichever way it came. ``identify``: who asks; raises ``Problem``."""
-    with of_request(request_id):
-        return await _answered(route, edge, request, identify, request_id=request_id)
+    with (
+        of_request(request_id),
+        span("admin") if request.over_http is None else served_request(request.over_http) as made,
+    ):
+        made.set("gateway.request_id", request_id)
+        made.set("gateway.operation", route.operation)
+        made.set("gateway.tenant", request.path.get("tenant"))
+        response = await _answered(route, edge, request, identify, request_id=request_id)
+        answered(made, response.status)
+        return response
 
 
 async def _answered(

@@ -26,6 +26,7 @@ from gateway.check.dialects import ENDPOINTS, PATHS, Malformed, Verdict
 from gateway.check.dialects.forwarded import sees_pages
 from gateway.check.dialects.names import (
     ACCEPT_LANGUAGE,
+    TRACEPARENT,
     X_FORWARDED_METHOD,
     X_REQUEST_ID,
 )
@@ -52,6 +53,7 @@ from gateway.core.reason import Reason
 from gateway.core.request_id import parse_request_id
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
+from gateway.core.trace_context import trace_id_of
 from gateway.errors import OutdatedError, UnavailableError
 from gateway.log import Throttled, fields
 from gateway.metrics import SHADOW_RULE_MISMATCHES, tenant_label
@@ -172,7 +174,9 @@ class Checks:
         self._unavailable = Throttled(_LOG, logging.WARNING, "store_unavailable")
         self._repeats = Repeats()
         self._counts = CheckCounts()
-        self._records = CheckRecords(services.config.log)
+        tracing = services.config.tracing
+        self._is_traced = tracing.url is not None and tracing.ingress_traces
+        self._records = CheckRecords(services.config.log, traced=self._is_traced)
         names = services.config.managed_headers
         self._nobody = _Head(header_lines(tuple((name, "") for name in names)))
 
@@ -236,7 +240,7 @@ class Checks:
             own = dialect.clients_own(parsed)
             if head.lines is not None and own is not None:
                 response = head.answer(own)
-                self._record(dialect, decision, decided, parsed, started)
+                self._record(dialect, decision, decided, parsed, started, request)
                 return response
             if head.lines is None:
                 decision = Deny(Reason.IDENTITY_TOO_LARGE)
@@ -252,7 +256,7 @@ class Checks:
             number=parsed.request_id if parsed is not None else number,
         )
         response = encode(dialect.render(verdict, parsed))
-        self._record(dialect, decision, decided, parsed, started, peer=request.peer)
+        self._record(dialect, decision, decided, parsed, started, request)
         return response
 
     def _malformed(
@@ -611,10 +615,9 @@ class Checks:
         decided: _Decided,
         request: AuthRequest | None,
         started: float,
-        *,
-        peer: str = "",
+        raw: RawRequest,
     ) -> None:
-        """What the tenant's next rules say is told where it is something else; ``peer`` where it is
+        """What the tenant's next rules say is told where it is something else; the peer where it is
         not known who asks through whom.
         """
         seconds = perf_counter() - started
@@ -652,10 +655,11 @@ class Checks:
             identity.sub if identity else None,
             (identity.provider or None) if identity else None,
             round(seconds * 1000, 3),
-            request.client if request else peer or None,
+            request.client if request else raw.peer or None,
             dialect.name,
             None,
             self._records.sample_rate if ordinary else None,
+            trace_id_of(raw.headers.get(TRACEPARENT, "")) if self._is_traced and request else None,
             _KINDS[type(would)] if would else None,
             would.reason.value if would else None,
         )

@@ -41,15 +41,15 @@ class CheckRecord(NamedTuple):
     """Like it that were not written since the last."""
     sample_rate: float | None = None
     """Where it is one of many that were allowed: the share of them that has a line."""
+    trace_id: str | None = None
+    """Of the trace that the ingress made of the request."""
     would_decide: str | None = None
     would_reason: str | None = None
 
 
-_EVENT = JsonEvent(
-    "check",
-    CheckRecord._fields,
-    varying=("request_id", "path", "duration_ms"),
-)
+_VARYING: Final = ("request_id", "path", "duration_ms")
+_EVENT = JsonEvent("check", CheckRecord._fields, varying=_VARYING)
+_TRACED_EVENT = JsonEvent("check", CheckRecord._fields, varying=_VARYING, bare="trace_id")
 
 
 _RATES: Final = {"all": 1.0, "denied": 0.0, "off": 0.0}
@@ -58,7 +58,9 @@ _RATES: Final = {"all": 1.0, "denied": 0.0, "off": 0.0}
 class CheckRecords:
     """Of one event loop."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, *, traced: bool = False) -> None:
+        """``traced``: most have a ``trace_id``."""
+        self._event = _TRACED_EVENT if traced else _EVENT
         self._waiting: list[tuple[float, CheckRecord]] = []
         self.follow(log)
 
@@ -85,7 +87,7 @@ class CheckRecords:
         waiting, self._waiting = self._waiting, []
         writer = background_json_writer()
         if writer is not None:
-            writer.put_lines([_EVENT.line(created, record) for created, record in waiting])
+            writer.put_lines([self._event.line(created, record) for created, record in waiting])
             return
         for _, record in waiting:
             _LOG.info("check", extra=fields(**record._asdict()))

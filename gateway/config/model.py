@@ -34,6 +34,7 @@ from gateway.config.console import Console
 from gateway.config.environment import ENV_PREFIX, Environment, check_names, origin, variable
 from gateway.config.renamed import GATEWAY_KEYS
 from gateway.config.setup import Setup
+from gateway.config.tracing import TracingBase, export_url, parse_export_headers
 from gateway.config.types import (
     DEFAULT_HEADERS,
     VISIBLE,
@@ -434,6 +435,48 @@ class Mail(Model):
         return self
 
 
+class Tracing(TracingBase):
+    """Traces for a collector by OTLP over HTTP; see ``gateway.tracing``."""
+
+    export_headers: SecretValue | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Where spans are posted; None for nowhere."""
+        return export_url(self.endpoint)
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """Sent with each export; None for those that the environment names."""
+        return (
+            None
+            if self.export_headers is None
+            else parse_export_headers(self.export_headers.reveal())
+        )
+
+    @model_validator(mode="after")
+    def _usable(self) -> Tracing:
+        try:
+            url = self.url
+        except ValueError as error:
+            msg = f"endpoint: {error}"
+            raise ValueError(msg) from None
+        if self.endpoint is None and self.model_fields_set:
+            msg = "the other keys are of no use without endpoint"
+            raise ValueError(msg)
+        if self.export_headers is not None:
+            try:
+                parse_export_headers(self.export_headers.reveal())
+            except ValueError as error:
+                msg = f"export_headers: {error}"
+                raise ValueError(msg) from None
+            parts = urlsplit(url or "")
+            if parts.scheme == "http" and not is_loopback_name(parts.hostname or ""):
+                msg = "endpoint: http would send export_headers in clear: an https address"
+                raise ValueError(msg)
+        return self
+
+
 def _dns_server(value: object) -> str:
     text = str(value)
     host, _, port = text.partition(":") if text.count(":") == 1 else (text, "", "53")
@@ -526,6 +569,7 @@ class Config(BaseSettings):
     domains: Domains = Domains()
     canary: Canary = Canary()
     audit: Audit = Audit()
+    tracing: Tracing = Tracing()
     log: Log = Log()
 
     @field_validator("headers")

@@ -684,3 +684,5 @@ class PendingLogin:
     """Name of the user pool to which the browser was sent: code and tokens count from there
     alone.
     """
+    trace: str = ""
+    """``traceparent`` of the request that began it; "" where nothing is traced."""

@@ -32,6 +32,7 @@ from gateway.hooks.ordering import LASTING, AccountState, effective_time
 from gateway.hooks.scim import resources as scim
 from gateway.log import fields
 from gateway.metrics import HOOK_EVENTS, begin_at_zero
+from gateway.tracing.spans import Kind, span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -112,6 +113,16 @@ class EventApplier:
 
     async def settle(self, pending: Pending, run: LaneRun) -> Settled:
         """Never raises anything but ``TimeoutError``: what failed is tried again."""
+        with span("hook.apply", Kind.CONSUMER, parent=pending.trace) as made:
+            made.set("gateway.tenant", pending.tenant)
+            made.set("gateway.provider", pending.provider)
+            made.set("gateway.hook.source", pending.event.source.value)
+            made.set("gateway.hook.effect", pending.event.effect.value)
+            settled = await self._settled(pending, run)
+            made.set("gateway.hook.outcome", settled.state)
+            return settled
+
+    async def _settled(self, pending: Pending, run: LaneRun) -> Settled:
         try:
             settled = await self._applied(pending, run)
         except _Unread:

@@ -31,6 +31,7 @@ from gateway.hooks.event import TAKES_AWAY
 from gateway.hooks.ordering import AccountState
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
 from gateway.revocation.api import OPERATORS
+from gateway.tracing.spans import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
@@ -104,6 +105,8 @@ class Pending:
     """By an operator: not to be held (again)."""
     in_effect: bool = False
     """It took away what it says, and is to be applied once what was said before opens."""
+    trace: str = ""
+    """``traceparent`` of the delivery; "" where that was not traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +344,10 @@ class Inbox:
             "received_at": received_at,
             "event_time": event.event_time,
             "payload": self._database.crypt.seal(
-                dump_event(event), table="hook_inbox", row=row_id, column="payload"
+                dump_event(event, trace=current().traceparent),
+                table="hook_inbox",
+                row=row_id,
+                column="payload",
             ),
             "state": "new",
             "released": 0,
@@ -492,16 +498,18 @@ class Inbox:
                 payload = self._database.crypt.open(
                     row.payload, table="hook_inbox", row=row.id, column="payload"
                 ).reveal()
+                event, trace = load_event(payload)
                 pending[row.lane].append(
                     Pending(
                         row.id,
                         row.tenant,
                         row.provider,
-                        load_event(payload),
+                        event,
                         row.received_at,
                         row.attempts,
                         bool(row.released),
                         bool(row.revocations),
+                        trace,
                     )
                 )
         if unopened:

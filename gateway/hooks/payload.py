@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from gateway.hooks.ordering import AccountState
 
 
-def dump_event(event: HookEvent) -> str:
-    return json.dumps(asdict(event), separators=(",", ":"))
+def dump_event(event: HookEvent, *, trace: str = "") -> str:
+    """``trace``: ``traceparent`` of the request that brought it."""
+    told = asdict(event)
+    return json.dumps({**told, "trace": trace} if trace else told, separators=(",", ":"))
 
 
-def load_event(text: str) -> HookEvent:
+def load_event(text: str) -> tuple[HookEvent, str]:
     """Inverse of ``dump_event``."""
-    return _event(json.loads(text))
+    raw = json.loads(text)
+    return _event(raw), str(raw.get("trace", ""))
 
 
 def _event(raw: dict[str, Any]) -> HookEvent:

@@ -15,6 +15,7 @@ from gateway.core.hosts import is_localhost
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.connection_error import why_at
+from gateway.tracing.spans import called
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,16 +98,18 @@ async def request_json(
     """Status and JSON object. ``UnavailableError`` for connection trouble, time-outs and 5xx;
     ``PeerError`` for nonsense.
     """
-    try:
-        async with client.request(
-            method, url, data=data, headers=headers, allow_redirects=False
-        ) as response:
-            if response.status >= 500:
-                raise UnavailableError(f"{what} answered {response.status}")
-            if 300 <= response.status < 400:
-                raise PeerError(
-                    "malformed_answer", f"{what} answered a redirect, which is never followed"
-                )
-            return response.status, await read_json(response)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise UnavailableError(f"{what} cannot be reached: {why_at(url, error)}") from error
+    with called(method, url) as span:
+        try:
+            async with client.request(
+                method, url, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                span.set("http.response.status_code", response.status)
+                if response.status >= 500:
+                    raise UnavailableError(f"{what} answered {response.status}")
+                if 300 <= response.status < 400:
+                    raise PeerError(
+                        "malformed_answer", f"{what} answered a redirect, which is never followed"
+                    )
+                return response.status, await read_json(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"{what} cannot be reached: {why_at(url, error)}") from error

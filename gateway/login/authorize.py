@@ -12,6 +12,7 @@ from gateway.core.model import PendingLogin
 from gateway.core.reason import Reason
 from gateway.login.middleware import drop_cookie, redirect, set_cookie
 from gateway.login.request import BrowserError
+from gateway.tracing.spans import current
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -136,6 +137,7 @@ async def send_to_cognito(
         hint=hint.lower(),
         prompted=hopped and prompt == "login",
         pool=tenant.pool,
+        trace=current().traceparent,
     )
     begun = await services.sessions.start_login(pending, binding=browser.binding, client=client)
     browser.record.provider = provider.name

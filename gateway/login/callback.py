@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -36,8 +37,9 @@ from gateway.login.request import BrowserError, parse_any
 from gateway.login.resume import Resume, remember
 from gateway.login.retry import begin_again, give_up
 from gateway.login.signed_values import sign
-from gateway.metrics import LOGINS, provider_labels, tenant_label
+from gateway.metrics import LOGIN_DURATION, LOGINS, provider_labels, tenant_label
 from gateway.sessions.api import LoginReplayed, NewSession, OtherBrowser, SessionRefused
+from gateway.tracing.spans import current, exemplar, span
 
 if TYPE_CHECKING:
     from gateway.cognito.relying_party import Tokens
@@ -161,6 +163,7 @@ def _without_addresses(text: str) -> str:
 
 
 async def callback(request: web.Request) -> web.StreamResponse:
+    started = monotonic()
     browser = parse_any(request)
     if is_prefetch(request):
         raise BrowserError(Reason.LOGIN_STATE, 400, cause="prefetch", tenant=browser.tenant)
@@ -177,7 +180,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
     browser.record.provider = attempt.provider.name
     tokens = await _exchange(attempt, answer)
     # Cognito took its time.
-    return await _finish(await _attempt(browser, login), tokens)
+    return await _finish(await _attempt(browser, login), tokens, started=started)
 
 
 async def _consume(browser: Browser, answer: _Answer) -> LoginConsumed | web.StreamResponse:
@@ -192,6 +195,7 @@ async def _consume(browser: Browser, answer: _Answer) -> LoginConsumed | web.Str
         )
     if login is None:
         return await _stray(browser, answer, "unknown here, or expired")
+    current().continues(login.pending.trace)
     is_test = login.pending.purpose == connection_test.PURPOSE
     if browser.tenant is not None and not browser.tenant.active and not is_test:
         raise BrowserError(Reason.TENANT_INACTIVE, 403)
@@ -231,9 +235,10 @@ async def _exchange(attempt: _Attempt, answer: _Answer) -> Tokens:
             error_description=answer.description,
         )
     try:
-        return await services.relying_party.exchange(
-            attempt.tenant, attempt.pending, code=answer.code
-        )
+        with span("login.exchange_code"):
+            return await services.relying_party.exchange(
+                attempt.tenant, attempt.pending, code=answer.code
+            )
     except PeerError as peer:
         raise await attempt.failed(
             Reason.IDP_ERROR, code=peer.code, cause=str(peer), setting=peer.setting
@@ -244,7 +249,7 @@ async def _exchange(attempt: _Attempt, answer: _Answer) -> Tokens:
         ) from outage
 
 
-async def _finish(attempt: _Attempt, tokens: Tokens) -> web.StreamResponse:
+async def _finish(attempt: _Attempt, tokens: Tokens, *, started: float) -> web.StreamResponse:
     browser, pending = attempt.browser, attempt.pending
     tenant, provider = attempt.tenant, attempt.provider
     pool = browser.services.config.cognito.all_pools[pending.pool]
@@ -266,13 +271,17 @@ async def _finish(attempt: _Attempt, tokens: Tokens) -> web.StreamResponse:
                 detail=warning,
             ),
         )
-    created = await browser.services.sessions.finish_login(_new_session(attempt, tokens, accepted))
+    with span("login.store_session"):
+        created = await browser.services.sessions.finish_login(
+            _new_session(attempt, tokens, accepted)
+        )
     if isinstance(created, SessionRefused):
         _throw_away(browser, pending, tokens)
         return await _refused(attempt, accepted, created.reason)
     replaces_other = await end_former_session(browser, tenant, accepted)
     await end_outdated(browser, attempt.login, tenant, provider, accepted)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
+    LOGIN_DURATION.observe(monotonic() - started, exemplar())
     browser.record.user, browser.record.reason = accepted.identity.sub, Reason.OK
     _LOG.info(
         "login_succeeded",

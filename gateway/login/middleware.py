@@ -14,6 +14,7 @@ from gateway.check.dialects.forwarded import sees_pages
 from gateway.check.services import SERVICES
 from gateway.core.reason import Reason
 from gateway.errors import UnavailableError
+from gateway.http.served import answered, served_request
 from gateway.log import JsonEvent, Throttled, fields, of_request, write_event
 from gateway.login.page_links import change_link, start_page
 from gateway.login.request import (
@@ -30,15 +31,17 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from gateway.core.model import Tenant
+    from gateway.login.request import RequestRecord
+    from gateway.tracing.spans import Span
 
 _LOG = logging.getLogger(__name__)
 _REQUEST = JsonEvent(
     "http_request",
     (
         *("request_id", "tenant", "host", "method", "path", "reason", "user", "provider"),
-        *("duration_ms", "cause", "code", "setting", "status"),
+        *("duration_ms", "cause", "code", "setting", "status", "trace_id", "span_id"),
     ),
-    varying=("request_id", "path", "user", "duration_ms", "cause"),
+    varying=("request_id", "path", "user", "duration_ms", "cause", "trace_id", "span_id"),
 )
 RETRY_AFTER_S = 3
 STORE: Final = "redis.url: Redis, and the event store_state"
@@ -50,11 +53,12 @@ _fault = Throttled(_LOG, logging.ERROR, "unexpected_error")
 
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    with of_request(request_id_of(request)):
-        return await _edge(request, handler)
+    trusted = request.app[SERVICES].trust.proxy(request.remote or "127.0.0.1")
+    with of_request(request_id_of(request)), served_request(request, trusted=trusted) as span:
+        return await _edge(request, handler, span)
 
 
-async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _edge(request: web.Request, handler: Handler, span: Span) -> web.StreamResponse:
     started = perf_counter()
     reason, cause, error_code, setting = None, "", "", ""
     try:
@@ -82,6 +86,7 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     if response.status == 503:
         response.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     record = record_of(request)
+    _tell(span, record, response.status, reason, error_code)
     told: dict[str, str | float | None] = {
         "request_id": record.request_id,
         "tenant": record.tenant,
@@ -96,12 +101,22 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         "code": error_code or (reason.value if cause and reason is not None else None),
         "setting": setting or None,
         "status": response.status,
+        "trace_id": span.trace_id or None,
+        "span_id": span.span_id or None,
     }
     if response.status >= 500:
         _LOG.warning("http_request", extra=fields(**told))
     else:
         write_event(_LOG, _REQUEST, told)
     return response
+
+
+def _tell(span: Span, record: RequestRecord, status: int, reason: Reason | None, code: str) -> None:
+    span.set("gateway.request_id", record.request_id)
+    span.set("gateway.tenant", record.tenant)
+    span.set("gateway.provider", record.provider)
+    span.set("gateway.reason", reason.value if reason is not None else None)
+    answered(span, status, code=code)
 
 
 def page(

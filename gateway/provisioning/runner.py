@@ -254,7 +254,7 @@ class Provisioning:
             except DeposedError as deposed:
                 return _deposed(deposed)
             try:
-                learned = await work.perform()
+                learned = await work.traced(run, number)
             except (CognitoRejectedError, RegistryRejectedError) as refused:
                 if refused.code == NO_ROOM:
                     steps.pool.forget_counts()

@@ -14,6 +14,7 @@ from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.cognito.desired import POOL_USERS, client_name, marker
 from gateway.provisioning.credentials import ClientCredentials, RegistryRejectedError
 from gateway.provisioning.runs import Action
+from gateway.tracing.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +42,14 @@ class Work:
     perform: Callable[[], Awaitable[Json]]
     undo: Json = field(default_factory=dict)
     before: Json | None = field(default=None, repr=False)
+
+    async def traced(self, run: str, number: int) -> Json:
+        """Performed, as a span of its own."""
+        with span("provisioning.step") as made:
+            made.set("gateway.provisioning.run", run)
+            made.set("gateway.provisioning.step", number)
+            made.set("gateway.provisioning.action", str(self.action))
+            return await self.perform()
 
 
 class Steps:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.errors import UnavailableError
 from gateway.sessions.connection import Script
 from gateway.sessions.keyspace import bucket_of, prefix
+from gateway.tracing.spans import current
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -154,7 +155,12 @@ class Acknowledgements:
 
     async def fence(self, bucket: int) -> tuple[bytes, int, dict[str, Held]]:
         """Marker, number of the fence, holders after it; durable."""
-        answer = await self._redis.run_durably(FENCE, [f"{prefix(bucket)}l"], [prefix(bucket)])
+        trace = current().traceparent
+        answer = await self._redis.run_durably(
+            FENCE,
+            [f"{prefix(bucket)}l"],
+            [prefix(bucket), trace if trace.endswith("1") else ""],
+        )
         if answer[0] is None:
             msg = "Redis: the store was not yet restored from the record"
             raise UnavailableError(msg)

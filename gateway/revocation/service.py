@@ -45,6 +45,7 @@ from gateway.metrics import (
 from gateway.revocation.api import LIFT, OPERATORS, SOURCES, Recorded
 from gateway.revocation.feed import RevocationFeed
 from gateway.sessions.watermarks import WATERMARK_LIFE_S, revocation_keys
+from gateway.tracing.spans import exemplar, span
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -209,7 +210,7 @@ class StoreRevoker:
     ) -> RevocationStatus:
         self._under_way[line.id] = line
         try:
-            await work(line)
+            await self._traced(work, line)
         except UnavailableError as error:
             self._unavailable(
                 tenant=line.request.tenant,
@@ -225,6 +226,18 @@ class StoreRevoker:
         finally:
             self._under_way.pop(line.id, None)
         return line.status()
+
+    async def _traced(
+        self, work: Callable[[_Timeline], Coroutine[None, None, None]], line: _Timeline
+    ) -> None:
+        request = line.request
+        with span("lift" if work == self._lift else "revocation") as made:
+            made.set("gateway.revocation.id", line.id)
+            made.set("gateway.tenant", request.tenant)
+            made.set("gateway.revocation.source", source_label(request.source))
+            made.set("gateway.revocation.kind", str(request.kind))
+            await work(line)
+            made.set("gateway.revocation.ended", line.ended)
 
     @asynccontextmanager
     async def _change(self, tenant: str, aliases: Sequence[str]) -> AsyncIterator[Change]:
@@ -490,10 +503,12 @@ class StoreRevoker:
         def report(replica: str, at: float | None) -> None:
             line.replicas[replica] = None if at is None else round((at - line.started) * 1000, 3)
 
-        await self._confirmations.confirm(line.request.tenant, report, server=server)
+        with span("revocation.acknowledge") as made:
+            await self._confirmations.confirm(line.request.tenant, report, server=server)
+            made.set("gateway.revocation.replicas", len(line.replicas))
         line.acknowledged_ms = self._since(line)
         REVOCATION_DURATION.labels(source_label(line.request.source)).observe(
-            line.acknowledged_ms / 1000
+            line.acknowledged_ms / 1000, exemplar()
         )
 
     def _note_beside(self, line: _Timeline) -> None:

@@ -86,6 +86,7 @@ from gateway.tenants.snapshot import (
     CHANNEL,
 )
 from gateway.tenants.subscriber import SnapshotTenants
+from gateway.tracing.library import traced
 
 if TYPE_CHECKING:
     import socket
@@ -172,9 +173,12 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         ring = KeyFile(config.key_file, create=False, wrapping=key_wrapping(config))
         await stack.enter_async_context(background_task(forever(ring.watch)))
         http = await stack.enter_async_context(client_session(development=config.development))
+        process_name = f"{role.value}-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
+        await stack.enter_async_context(
+            traced(config.tracing, role=role.value, instance=process_name)
+        )
         redis = connect(config.redis, socket_path=process.redis_socket)
         stack.push_async_callback(redis.close)
-        process_name = f"{role.value}-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         await stack.enter_async_context(
             background_task(forever(partial(KeyAdoption(redis, ring).keep_reporting, process_name)))
         )

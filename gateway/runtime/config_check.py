@@ -31,6 +31,7 @@ from gateway.keys import ring as keys
 from gateway.keys.file import is_in_memory
 from gateway.runtime import health
 from gateway.runtime.app import Role
+from gateway.runtime.collector import probe_collector
 from gateway.runtime.dependencies import probe_cognito, probe_redis
 from gateway.runtime.health import DependencyState, Probe
 from gateway.runtime.serve import listeners
@@ -73,6 +74,8 @@ async def check_config(config: Config, *, role: str) -> list[DependencyState]:
             "cognito": lambda: probe_cognito(config, http),
             "clock": lambda: probe_clock(config, http),
         }
+        if config.tracing.url is not None:
+            probes["tracing"] = lambda: probe_collector(config.tracing, http)
         redis = _redis(config, probes, ring, stack)
         if kind is not Role.AUTH:
             await _admin(config, probes, ring, stack)

@@ -88,8 +88,8 @@ def _told(finding: DependencyState) -> dict[str, object]:
     return {**told, "parts": finding.parts} if finding.parts else told
 
 
-async def metrics(request: Request) -> Response:  # noqa: ARG001 - a handler's signature
-    body, content_type = scrape()
+async def metrics(request: Request) -> Response:
+    body, content_type = scrape(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 

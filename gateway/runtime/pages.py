@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.admin import in_process_api
 from gateway.check.trusted_peer import Trust
 from gateway.console.application import console_application
+from gateway.http.served import answered, served_request
 from gateway.portal.application import Portal, PortalServices
 from gateway.portal.visit import Rooms
 from gateway.revocation.records import SqlRevocations
@@ -16,6 +17,8 @@ from gateway.setup.removals import RemovalTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aiohttp.typedefs import Handler, Middleware
 
     from gateway.admin import AdminServices
     from gateway.config.model import Config
@@ -58,4 +61,17 @@ def pages_application(
             )
         )
         application.router.add_routes(portal.routes())
+    application.middlewares.insert(0, _traced(Trust(config.ingress)))
     return application
+
+
+def _traced(trust: Trust) -> Middleware:
+    @web.middleware
+    async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
+        trusted = trust.proxy(request.remote or "127.0.0.1")
+        with served_request(request, trusted=trusted) as span:
+            response = await handler(request)
+            answered(span, response.status)
+            return response
+
+    return traced

@@ -34,6 +34,7 @@ from gateway.runtime.open_files import connection_limits, raise_limit
 from gateway.runtime.service_manager import ServiceManager
 from gateway.runtime.supervisor import SharedFlags, Supervisor
 from gateway.sessions.embedded import EmbeddedValkey
+from gateway.tracing.library import require_library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,7 @@ def serve(
             f"--role {role} calls AWS, and this installation has no AWS library: install "
             "cognito-gateway[aws], or choose --role auth"
         )
+    require_library(config.tracing)
     # Before a worker reads it: of two rings made at once one would be nobody's, and one made later
     # would end every session.
     ring.load(config.key_file, create=config.makes_key_ring, wrapping=key_wrapping(config))

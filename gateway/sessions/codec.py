@@ -38,6 +38,8 @@ class Ticket:
 
     parent: Record
     return_to: str
+    trace: str = ""
+    """``traceparent`` of the request that issued it; "" where nothing is traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,13 @@ def load_record(raw: bytes, *, digest: str, tenant: str, host: str) -> Record | 
 def dump_ticket(ticket: Ticket) -> bytes:
     session = ticket.parent.session
     return ticket.parent.family_key + _dump(
-        [session.digest, session.host, _record(ticket.parent), ticket.return_to]
+        [
+            session.digest,
+            session.host,
+            _record(ticket.parent),
+            ticket.return_to,
+            *([ticket.trace] if ticket.trace else []),
+        ]
     )
 
 
@@ -220,9 +228,11 @@ def load_ticket(raw: bytes, *, tenant: str) -> Ticket | None:
     key, text = raw[:FAMILY_KEY_BYTES], raw[FAMILY_KEY_BYTES:]
 
     def build(rest: list[Any]) -> Ticket:
-        digest, host, parent, return_to = rest
+        digest, host, parent, return_to, *trace = rest
         return Ticket(
-            _parse_record(parent, key, digest=digest, tenant=tenant, host=host), return_to
+            _parse_record(parent, key, digest=digest, tenant=tenant, host=host),
+            return_to,
+            *map(str, trace),
         )
 
     return _load(text, build)
@@ -247,8 +257,8 @@ def dump_pending(pending: PendingLogin) -> bytes:
             p.test,
             p.hint,
             p.prompted,
-            # A release that knows one pool reads what is of that pool, and nothing else.
-            *([] if p.pool == DEFAULT_POOL else [p.pool]),
+            # A release that knows fewer fields reads what has no more than these.
+            *([p.pool, p.trace] if p.trace else [] if p.pool == DEFAULT_POOL else [p.pool]),
         ]
     )
 
@@ -271,7 +281,7 @@ def load_pending(raw: bytes) -> PendingLogin | None:
             test,
             hint,
             prompted,
-            *pool,
+            *further,
         ) = rest
         return PendingLogin(
             tenant,
@@ -289,7 +299,7 @@ def load_pending(raw: bytes) -> PendingLogin | None:
             test,
             hint,
             prompted is True,
-            *map(str, pool),
+            *map(str, further),
         )
 
     return _load(raw, build)

@@ -4,6 +4,7 @@ it with the next renewal.
 ``<digest> <digest> …``       these sessions ended or were rewritten
 ``*``                         anything of the bucket may have
 ``-``                         nothing: a fence, numbered after all that came before it
+``- <traceparent>``           the same, of a revocation that is traced
 ``g <generation> <tenant> …`` nothing is to be answered for the bucket from an older tenant snapshot
 """
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from gateway.core.trace_context import parse_traceparent
 
 _DIGEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
@@ -32,6 +35,9 @@ class Everything:
 @dataclass(frozen=True, slots=True)
 class Fence:
     """Says nothing; to have applied it is to have applied everything before it."""
+
+    trace: str = ""
+    """``traceparent`` of whoever waits for it; "" where that is not traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,8 @@ def parse_event(words: str) -> Event:
     match parts:
         case ["-"]:
             return Fence()
+        case ["-", trace] if parse_traceparent(trace) is not None:
+            return Fence(trace)
         case ["g", generation, *_] if generation.isascii() and generation.isdigit():
             return Narrowed(int(generation))
     if all(_DIGEST.fullmatch(part) for part in parts):

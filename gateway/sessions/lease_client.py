@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.background import forever
 from gateway.errors import UnavailableError
+from gateway.sessions.confirmation_spans import ConfirmationSpans
 from gateway.sessions.connection import Script
 from gateway.sessions.events import parse_event, parse_push
 from gateway.sessions.keyspace import PUSH_CHANNEL, prefix
@@ -111,6 +112,7 @@ class LeaseClient:
         """Buckets to be joined, by primary."""
         self._flushing: dict[str, int] = {}
         self._flushes: set[asyncio.Task[None]] = set()
+        self._spans = ConfirmationSpans(name)
 
     # --- what the store asks
     # -----------------------------------------------------------------------
@@ -275,7 +277,10 @@ class LeaseClient:
         return leases, [lease.renewal(sent_at) for lease in leases], sent_at
 
     def _renewed(self, lease: Lease, renewal: Renewal, row: Sequence[Any], sent_at: float) -> None:
-        lease.renewed(renewal, _renewed(row), sent_at=sent_at, now=self._monotonic())
+        answer = _renewed(row)
+        lease.renewed(renewal, answer, sent_at=sent_at, now=self._monotonic())
+        if answer is not None:
+            self._spans.renewed(lease.bucket, renewal.applied, answer.events or ())
         if lease.owes(renewal.applied):
             self._wanted.add(lease.bucket)
             self._wake.set()
@@ -347,6 +352,7 @@ class LeaseClient:
         ]
         for bucket in unused:
             self.leases.pop(bucket).lapse()
+            self._spans.ended(bucket)
         return unused
 
     async def _withdraw(self, buckets: Sequence[int]) -> None:
@@ -366,7 +372,10 @@ class LeaseClient:
         """
         push = parse_push(message)
         lease = None if push is None else self.leases.get(push.bucket)
-        if push is not None and lease is not None and lease.heard(push.number, push.event):
+        if push is None or lease is None:
+            return
+        self._spans.heard(push.bucket, push.number, push.event)
+        if lease.heard(push.number, push.event):
             self._wanted.add(push.bucket)
             self._wake.set()
 
@@ -389,6 +398,7 @@ class LeaseClient:
         buckets = list(self.leases)
         for lease in self.leases.values():
             lease.lapse()
+            self._spans.ended(lease.bucket)
         self.leases.clear()
         await self._withdraw(buckets)
 

@@ -27,6 +27,7 @@ from gateway.log import Throttled, fields
 from gateway.sessions.connection import Script
 from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.refresh_token import seal_refresh, unseal_refresh
+from gateway.tracing.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -126,8 +127,10 @@ class Rechecks:
         if token is None:
             return
         try:
-            async with asyncio.timeout(ANSWER_S):
-                successor = await self._refresh(tenant, token, client_id=session.client_id)
+            with span("session.refresh", parent="") as made:
+                made.set("gateway.tenant", session.tenant)
+                async with asyncio.timeout(ANSWER_S):
+                    successor = await self._refresh(tenant, token, client_id=session.client_id)
         except PeerError as error:
             if error.code != "invalid_grant":
                 raise

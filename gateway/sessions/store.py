@@ -46,6 +46,7 @@ from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.refresh_token import unseal_refresh
 from gateway.sessions.session_writer import SessionWriter
 from gateway.sessions.watermarks import Watermarks, revocation_keys
+from gateway.tracing.spans import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -434,7 +435,7 @@ class RedisSessions:
         value = seal.seal(
             f"ticket {binding_id}",
             token,
-            codec.dump_ticket(Ticket(record, return_to)),
+            codec.dump_ticket(Ticket(record, return_to, current().traceparent)),
             tenant=parent.tenant,
             host=host,
             key=self._keys[0],
@@ -469,6 +470,7 @@ class RedisSessions:
         content = codec.load_ticket(opened.plaintext, tenant=opened.tenant)
         if content is None:
             return None
+        current().continues(content.trace)
         parent = content.parent
         child = replace(parent.session, host=host, created_at=int(self._clock()))
         stored = await self._writer.write_child(

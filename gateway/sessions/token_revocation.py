@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
+from gateway.tracing.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -104,7 +105,9 @@ class TokenRevocation:
                 return
             try:
                 async with self._calls:
-                    await self._relying_party.revoke(tenant, token, client_id=client_id)
+                    with span("session.revoke_token") as made:
+                        made.set("gateway.tenant", tenant.id)
+                        await self._relying_party.revoke(tenant, token, client_id=client_id)
             except (PeerError, UnavailableError) as error:
                 if pause is None or isinstance(error, PeerError):
                     _LOG.warning(

@@ -31,7 +31,7 @@ from gateway.check.response import CheckResponse
 from gateway.check.server import CheckConnection, CheckServer
 from gateway.check.services import Services
 from gateway.check.trusted_peer import Trust
-from gateway.config.model import Config, Ingress
+from gateway.config.model import Config, Ingress, Tracing
 from gateway.config.yaml import read_yaml
 from gateway.core.model import Identity, Secret, Session
 from gateway.core.tenants import TenantTable
@@ -79,14 +79,15 @@ class _Transport(asyncio.Transport):
         return 0
 
 
-def requests() -> list[bytes]:
-    """As the rendered nginx asks; ``PATHS`` of them."""
+def requests(*, traced: bool = False) -> list[bytes]:
+    """As the rendered nginx asks; ``PATHS`` of them. ``traced``: it makes a trace of each."""
     return [
         "\r\n".join(
             [
                 "GET /auth/nginx HTTP/1.1",
                 "Host: 127.0.0.1:8080",
                 *(f"{name}: {value}" for name, value in _headers(number).items()),
+                *([f"traceparent: 00-{number:032x}-{number:016x}-01"] if traced else []),
                 "",
                 "",
             ]
@@ -109,9 +110,12 @@ def _headers(number: int) -> dict[str, str]:
     }
 
 
-def services() -> Services:
+def services(*, traced: bool = False) -> Services:
     """Of a gateway that has one session in memory, under a lease that holds."""
     config = Config(
+        tracing=Tracing(endpoint="http://127.0.0.1:4318", ingress_traces=True)
+        if traced
+        else Tracing(),
         development=True,
         public_scheme="http",
         tenant_headers={"X-Department": ""},
@@ -198,8 +202,8 @@ def _served(handler: Any) -> Callable[[], asyncio.Protocol]:
     return lambda: CheckConnection(server, listener, starting=None)
 
 
-def _checks() -> Callable[[], asyncio.Protocol]:
-    made = services()
+def _checks(*, traced: bool = False) -> Callable[[], asyncio.Protocol]:
+    made = services(traced=traced)
     return _served(
         ProbedChecks(
             Checks(made),
@@ -224,7 +228,10 @@ STAGES: Final[dict[str, tuple[str, str, Callable[[], Callable[[], asyncio.Protoc
     "server": ("and the check server, which answers always the same", "info", _server_alone),
     "quiet": ("and the check, without a log record", "warning", _checks),
     "check": ("and its log record: a whole check", "info", _checks),
+    "header": ("and a traceparent that nobody reads", "info", _checks),
+    "traced": ("and that is read into the log record", "info", lambda: _checks(traced=True)),
 }
+_WITH_HEADER: Final = frozenset({"header", "traced"})
 
 
 async def run(stage: str, checks: int, ready: Callable[[], None] = lambda: None) -> None:
@@ -237,7 +244,7 @@ async def run(stage: str, checks: int, ready: Callable[[], None] = lambda: None)
     connections = [factory() for _ in transports]
     for connection, transport in zip(connections, transports, strict=True):
         connection.connection_made(transport)
-    sent, turns = requests(), checks // CONNECTIONS
+    sent, turns = requests(traced=stage in _WITH_HEADER), checks // CONNECTIONS
     for turn in range(WARM + turns):
         if turn == WARM:
             ready()

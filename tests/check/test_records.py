@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from gateway.check.counts import CheckCounts
 from gateway.check.dialects import ENDPOINTS, Answer
-from gateway.check.records import _EVENT, CheckRecord, CheckRecords
+from gateway.check.records import _EVENT, _TRACED_EVENT, CheckRecord, CheckRecords
 from gateway.check.response import CheckResponse, encode, header_lines
 from gateway.config.model import Log
 from gateway.log import FIELDS, JsonEvent, _Json, configure, fields, write_event
@@ -60,14 +60,21 @@ def logged(created: float, record: CheckRecord) -> str:
     duration=st.floats(0, 1e6).map(lambda number: round(number, 3)),
     repeated=st.none() | st.integers(1, 10**6),
     created=st.integers(0, 4 * 10**12).map(lambda number: number / 1000),
+    trace=st.none() | st.text("0123456789abcdef", min_size=32, max_size=32),
 )
 def test_a_line_is_what_logging_would_have_written(
-    texts: list[str | None], duration: float, repeated: int | None, created: float
+    texts: list[str | None],
+    duration: float,
+    repeated: int | None,
+    created: float,
+    trace: str | None,
 ) -> None:
-    values: list[Any] = [*texts[:9], duration, *texts[9:], repeated, 0.01, None, "no_session"]
+    more = (repeated, 0.01, trace, None, "no_session")
+    values: list[Any] = [*texts[:9], duration, *texts[9:], *more]
     record = CheckRecord(*values)
-    assert _EVENT.line(created, record) == logged(created, record)
-    assert "hunter2" not in _EVENT.line(created, record)
+    for event in (_EVENT, _TRACED_EVENT):
+        assert event.line(created, record) == logged(created, record)
+        assert "hunter2" not in event.line(created, record)
 
 
 def test_the_fields_have_their_documented_order() -> None:

@@ -414,7 +414,8 @@ def test_late_deactivation_still_ends_sessions() -> None:
 
 def test_events_and_standings_survive_storage() -> None:
     one = event(Effect.GROUP_REMOVED, group=SALES)
-    assert load_event(dump_event(one)) == one
+    assert load_event(dump_event(one)) == (one, "")
+    assert load_event(dump_event(one, trace="00-aa")) == (one, "00-aa")
     kept = Kept(
         AccountState(refused=True, at=1.0),
         one,

@@ -234,6 +234,8 @@ def test_a_renewal_never_shortens_a_lease(lease: Lease) -> None:
         (f"{A} {B}", SessionsEnded((A, B))),
         ("*", Everything()),
         ("-", Fence()),
+        (f"- 00-{'a' * 32}-{'b' * 16}-01", Fence(f"00-{'a' * 32}-{'b' * 16}-01")),
+        ("- 00-strange", Everything()),
         ("g 17 acme globex", Narrowed(17)),
         ("g x acme", Everything()),
         ("", Everything()),

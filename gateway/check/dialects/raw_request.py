@@ -12,6 +12,9 @@ class Headers(Protocol):
     """Case-insensitive multi-value headers, as aiohttp hands them out."""
 
     def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]: ...
+    def get(self, key: str, default: str, /) -> str:
+        """Of the first line."""
+
     def __iter__(self) -> Iterator[str]:
         """The name of each line."""
 

@@ -38,8 +38,10 @@ from gateway.hooks.receive.outcomes import OUTCOMES, SETTINGS, STATUS, UNAVAILAB
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.listener import UNREADABLE
 from gateway.http.rate_limit import RateLimit
+from gateway.http.served import answered, served_request
 from gateway.log import Throttled, fields, of_request
 from gateway.metrics import HOOK_ACK_DURATION, HOOK_DELIVERIES, begin_at_zero
+from gateway.tracing.spans import current
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -169,6 +171,8 @@ class Reception:
                 target, delivery.source.value, SkipReason.CLIENT_STATE.value, _NOT_DERIVED
             )
         received_at = self.services.clock()
+        current().set("gateway.tenant", target.tenant)
+        current().set("gateway.provider", target.provider)
         accepted = await self.services.accept(
             target, delivery, received_at=received_at, request_id=request_id(request)
         )
@@ -366,8 +370,10 @@ def answering(problem: Callable[[web.Request, int, str], web.Response] = json_er
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         try:
-            with of_request(request_id(request)):
+            with of_request(request_id(request)), served_request(request) as span:
+                span.set("gateway.request_id", request_id(request))
                 response = await handler(request)
+                answered(span, response.status)
         except web.HTTPException as error:
             response = problem(request, error.status, error.reason.lower().replace(" ", "_"))
             if "Allow" in error.headers:

@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.body import BodyTooLargeError, read_body
 from gateway.http.connection_error import why_at
+from gateway.tracing.spans import called
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -110,30 +111,34 @@ class Fetch:
         body: Any,
         form: Mapping[str, str] | None,
     ) -> Reply:
-        try:
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                self._http.request(
-                    method,
-                    url,
-                    headers=headers,
-                    json=body,
-                    data=form,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-                ) as response,
-            ):
-                raw = await read_body(response.content, limit=MAX_BYTES)
-                status, link, headers_of = (
-                    response.status,
-                    response.links.get("next"),
-                    response.headers,
-                )
-        except BodyTooLargeError:
-            raise PeerError("malformed_answer", "the provider's API answered too much") from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            msg = f"the provider's API cannot be reached ({why_at(url, error)})"
-            raise UnavailableError(msg) from error
+        with called(method, url) as span:
+            try:
+                async with (
+                    asyncio.timeout(TIMEOUT_S),
+                    self._http.request(
+                        method,
+                        url,
+                        headers=headers,
+                        json=body,
+                        data=form,
+                        allow_redirects=False,
+                        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+                    ) as response,
+                ):
+                    span.set("http.response.status_code", response.status)
+                    raw = await read_body(response.content, limit=MAX_BYTES)
+                    status, link, headers_of = (
+                        response.status,
+                        response.links.get("next"),
+                        response.headers,
+                    )
+            except BodyTooLargeError:
+                raise PeerError(
+                    "malformed_answer", "the provider's API answered too much"
+                ) from None
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                msg = f"the provider's API cannot be reached ({why_at(url, error)})"
+                raise UnavailableError(msg) from error
         if status == 429:
             named_s = _named_s(headers_of)
             raise ThrottledError(named_s or UNNAMED_S, named_s=named_s)

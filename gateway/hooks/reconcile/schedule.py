@@ -37,6 +37,7 @@ from gateway.metrics import (
     begin_at_zero,
     provider_labels,
 )
+from gateway.tracing.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -287,10 +288,15 @@ class Reconciliation:
         )
         failed_for: float | None = None
         try:
-            async with asyncio.timeout(self._places.limit_s):
-                await self._applier.apply_overdue(target)
-                reader = self._reader(target)
-                schedule.unfinished = reader is not None and not await self._read(reader, target)
+            with span("directory.read", parent="") as made:
+                made.set("gateway.tenant", target.tenant)
+                made.set("gateway.provider", target.provider)
+                async with asyncio.timeout(self._places.limit_s):
+                    await self._applier.apply_overdue(target)
+                    reader = self._reader(target)
+                    schedule.unfinished = reader is not None and not await self._read(
+                        reader, target
+                    )
         except ThrottledError as error:
             failed_for = error.after_s
             with contextlib.suppress(UnavailableError):

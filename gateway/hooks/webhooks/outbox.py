@@ -41,6 +41,7 @@ from gateway.errors import PeerError, UnavailableError
 from gateway.http.connection_error import why
 from gateway.log import fields
 from gateway.metrics import WEBHOOK_DELIVERIES, begin_at_zero
+from gateway.tracing.spans import Kind, span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from gateway.database.group_commit import GroupCommitter
     from gateway.hooks.api import HookTargets
     from gateway.hooks.effects import Notice
+    from gateway.tracing.spans import Span
 
 TIMEOUT_S = 10.0
 LEASE_S = 30.0
@@ -457,6 +459,21 @@ class Outbox:
                 target.secrets, message_id=message.id, timestamp=timestamp, body=message.body
             ),
         }
+        with span("webhook.send", Kind.CLIENT, parent="") as made:
+            made.set("gateway.tenant", message.tenant)
+            made.set("gateway.webhook.id", message.id)
+            made.set("http.request.method", "POST")
+            made.set("http.request.resend_count", message.attempts or None)
+            if made.traceparent:
+                headers["traceparent"] = made.traceparent
+            error = await self._answer(target, message, headers, made)
+            if error:
+                made.failed("not_taken")
+        return error
+
+    async def _answer(
+        self, target: WebhookTarget, message: Message, headers: Mapping[str, str], made: Span
+    ) -> str:
         try:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
             async with self._http.post(
@@ -466,6 +483,7 @@ class Outbox:
                 allow_redirects=False,
                 timeout=timeout,
             ) as response:
+                made.set("http.response.status_code", response.status)
                 return "" if 200 <= response.status < 300 else f"answered {response.status}"
         except PeerError as error:
             return f"{error.code}: {error}"
