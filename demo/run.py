@@ -85,6 +85,7 @@ async def run(arguments: argparse.Namespace) -> int:
             try:
                 await world.show_time_lines()
                 await world.make_setup_link()
+                await world.make_console_link()
                 announce(world)
                 if arguments.describe is not None:
                     await asyncio.to_thread(dump, world.describe(), arguments.describe)
@@ -127,7 +128,11 @@ def announce(world: World) -> None:
             f"  {user['email']:20} {user['provider']:14} {', '.join(user['groups']) or 'no group'}"
         )
     console = description["console"]
-    print(f"\nOperators' console\n  console  {console['url']} ({console['operator']})")
+    print(
+        f"\nOperators' console: the link opens it once, within 15 minutes\n"
+        f"  console  {console['link']}\n"
+        f"           or {console['url']} as {console['operator']}"
+    )
     print(f"  mailbox  {description['mailbox']} (what the gateway sends by mail)")
     print("\nConsoles of the customers' identity providers")
     for name, idp in description["idps"].items():

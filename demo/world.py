@@ -98,6 +98,7 @@ setup:                          # links by which a customer's administrator conn
   support: support@example-cloud.test
 """
 SETUP_RECIPIENT = "it@initech.test"
+SETUP_PARTS = ("sign_in", "access", "domains", "offboarding", "maintain")
 INITECH_DIRECTORY = "5b0c9a4e-7d21-4f3a-9c68-1e2f3a4b5c6d"
 MAIL = """
 mail:                           # into the demo's mailbox; without this section links are copied
@@ -183,6 +184,8 @@ class World:
     admin_key: str = field(init=False, default="", repr=False)
     setup: dict[str, str] = field(init=False, default_factory=dict, repr=False)
     """Initech's setup link, once it was made."""
+    console_link: str = field(init=False, default="", repr=False)
+    """Opens the console once, within a quarter of an hour; "" until it was made."""
     machine_secret: str = field(init=False, default="", repr=False)
     """Of ``MACHINE_CLIENT``, an app client for client_credentials."""
     ports: dict[str, int] = field(init=False, default_factory=dict)
@@ -636,12 +639,19 @@ class World:
         """
         arguments = [
             *("--name", "Initech", "--host", INITECH_HOST, "--email-domain", "initech.test"),
-            *("--recipient", SETUP_RECIPIENT, "--json"),
+            *("--recipient", SETUP_RECIPIENT, "--confirm", "phrase", "--json"),
+            *(part for name in SETUP_PARTS for part in ("--part", name)),
         ]
         made = json.loads(await self.command("setup-links", "create", "initech", *arguments))
         link = {name: str(made[name]) for name in ("address", "phrase")}
         self.setup = {**link, "recipient": SETUP_RECIPIENT}
         return self.setup
+
+    async def make_console_link(self) -> str:
+        """What opens the console once, made with the command."""
+        made = json.loads(await self.command("console", "link", "--json"))
+        self.console_link = str(made["url"])
+        return self.console_link
 
     def describe(self) -> dict[str, Any]:
         """What a script needs to drive the demo (``--describe``)."""
@@ -692,7 +702,11 @@ class World:
                     "secret": self.secrets["GLOBEX_HOOK_SECRET"],
                 },
             },
-            "console": {"url": f"{self.url(CONSOLE_HOST)}/", "operator": OPERATOR}
+            "console": {
+                "url": f"{self.url(CONSOLE_HOST)}/",
+                "operator": OPERATOR,
+                "link": self.console_link,
+            }
             if self.console
             else None,
             "mailbox": self.mail_page or None,

@@ -136,6 +136,9 @@ PAGES = (
     "/connection/values",
     "/test",
     "/offboarding",
+    "/domains",
+    "/colleague",
+    "/health",
     "/nowhere",
 )
 

@@ -97,10 +97,14 @@ def test_the_demo_gets_ready_and_leaves_no_process(
             "idps",
             "users",
             "hooks",
+            "console",
             "setup",
             "config",
             "pids",
         }
+        assert told["console"]["link"].startswith(told["console"]["url"])
+        assert f"  console  {told['console']['link']}" in log.read_text()
+        assert f"  setup    {told['setup']['address']}" in log.read_text()
         assert Path(told["config"]).is_file()
         assert description.stat().st_mode & 0o077 == 0, "it holds keys"
         command = [

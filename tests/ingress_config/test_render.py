@@ -39,6 +39,7 @@ ARGUMENTS = [
 def demo_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("GATEWAY_INGRESS_KEY", KEY)
+    monkeypatch.setenv("GATEWAY_SETUP__ENABLED", "true")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -50,7 +51,8 @@ def test_the_shipped_files_are_the_rendered_ones(kind: str, tmp_path: Path) -> N
     assert result.exception is None
     for name in KINDS[kind]:
         assert (tmp_path / name).read_text() == (ROOT / "deploy" / kind / name).read_text(), (
-            f"render again: gateway ingress render {kind} {' '.join(ARGUMENTS)} -o deploy/{kind}"
+            f"render again: GATEWAY_SETUP__ENABLED=true gateway ingress render {kind} "
+            f"{' '.join(ARGUMENTS)} -o deploy/{kind}"
         )
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
 
@@ -60,6 +62,8 @@ IN_A_CLUSTER = [
     "gateway.gateway:8081",
     "--public",
     "gateway.gateway:8080",
+    "--pages",
+    "gateway.gateway:8084",
     "--upstream",
     "app.default:8080",
 ]
@@ -81,8 +85,8 @@ def test_the_manifests_are_the_rendered_ones_and_fit_the_schemas_of_their_resour
     for name in RENDERED["kubernetes"]:
         text = (tmp_path / name).read_text()
         assert text == (ROOT / "deploy" / "kubernetes" / name).read_text(), (
-            f"render again: gateway ingress render kubernetes {' '.join(IN_A_CLUSTER)} -o "
-            "deploy/kubernetes"
+            "render again: GATEWAY_SETUP__ENABLED=true gateway ingress render kubernetes "
+            f"{' '.join(IN_A_CLUSTER)} -o deploy/kubernetes"
         )
         for document in yaml.safe_load_all(text):
             known = schemas.get(f"{document['apiVersion']} {document['kind']}")

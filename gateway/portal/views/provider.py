@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Task:
     """``state``: ``todo``, ``next``, ``done``, ``waiting`` (for an earlier one), ``dns`` (for a
-    record).
+    record); "" where there is nothing to do.
     """
 
     name: str
@@ -47,7 +47,7 @@ def tasks_of(link: SetupLink, domains: list[dict[str, Any]] | None) -> list[Task
         state = "done" if done_here else "todo" if ready else "waiting"
         tasks.append(Task("offboarding", f"{PREFIX}/offboarding", state))
     if link.offers(Part.MAINTAIN):
-        tasks.append(Task("health", f"{PREFIX}/health", "todo"))
+        tasks.append(Task("health", f"{PREFIX}/health", ""))
     return tasks
 
 
