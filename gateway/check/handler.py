@@ -195,7 +195,7 @@ class Checks:
         dialect = _BY_PATH.get(path) or _dialect_below(path)
         if dialect is None:
             return _NOT_FOUND
-        if not self._services.trust.is_trusted(request.headers, request.peer):
+        if not self._services.trust.believes(request):
             asked_by = next(iter(request.headers.getall(X_FORWARDED_METHOD, ())), request.method)
             html = sees_pages(request.headers, asked_by)
             refused = _Decided(Deny(Reason.UNTRUSTED_PROXY))

@@ -34,17 +34,25 @@ _BODY_BUFFER_BYTES: Final = 2**16
 """What a body may fill before the parser stops; no body of a check is read."""
 
 
-class Head(Protocol):
-    """A request as far as its blank line. Undecodable bytes are lone surrogates."""
+class HeadLine(Protocol):
+    """What the form of an answer depends on."""
 
     @property
     def method(self) -> str: ...
     @property
+    def version(self) -> tuple[int, int]: ...
+    @property
+    def should_close(self) -> bool:
+        """The client asks for it, by ``Connection`` or by its version."""
+
+
+class Head(HeadLine, Protocol):
+    """A request as far as its blank line. Undecodable bytes are lone surrogates."""
+
+    @property
     def path(self) -> str:
         """The request target as it stood on the wire."""
 
-    @property
-    def version(self) -> tuple[int, int]: ...
     @property
     def headers(self) -> CIMultiDictProxy[str]: ...
     @property
@@ -52,10 +60,6 @@ class Head(Protocol):
         """The same lines as they stood on the wire; decoded as UTF-8, undecodable bytes as lone
         surrogates, they are ``headers``.
         """
-
-    @property
-    def should_close(self) -> bool:
-        """The client asks for it, by ``Connection`` or by its version."""
 
     @property
     def upgrade(self) -> bool:
@@ -126,8 +130,12 @@ def has_body(token: object) -> bool:
     return token is not EMPTY_PAYLOAD
 
 
-def is_http_1_0(head: Head) -> bool:
+def is_http_1_0(head: HeadLine) -> bool:
     return head.version == HttpVersion10
+
+
+def is_http_1_1(head: HeadLine) -> bool:
+    return head.version == HttpVersion11
 
 
 def is_http_1(head: Head) -> bool:
@@ -141,9 +149,11 @@ __all__ = [
     "MAX_HEAD_LINE_BYTES",
     "MAX_PIPELINED",
     "Head",
+    "HeadLine",
     "NotHttpError",
     "RequestParser",
     "has_body",
     "is_http_1",
     "is_http_1_0",
+    "is_http_1_1",
 ]

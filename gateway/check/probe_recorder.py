@@ -85,8 +85,10 @@ class ProbedChecks:
         self._clock = clock
 
     def __call__(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
-        uris = request.headers.getall(X_FORWARDED_URI, ())
-        nonce = nonce_in(request.raw_path) or (nonce_in(uris[0]) if uris else None)
+        uri = request.uri
+        if uri is None:
+            uri = next(iter(request.headers.getall(X_FORWARDED_URI, ())), "")
+        nonce = nonce_in(request.raw_path) or nonce_in(uri)
         if nonce is None or not is_ours(self._keys(), nonce, now=self._clock()):
             return self._checks(request)
         path, _, _ = request.raw_path.partition("?")

@@ -11,6 +11,8 @@ Rules:
 - A check is answered from its head. Where a body is announced, or another protocol asked for, that
   answer is the connection's last: what follows is thrown away, and never read as a request. A
   version that is not 1.0 or 1.1, and an expectation that nobody knows, are refused.
+- Bytes that are one whole head, and were read as a request before, are not parsed again
+  (``known_heads.py``); the parser stands between two requests then.
 - Bytes that are no HTTP are answered with a fixed text, quoted nowhere, and end the connection.
 - Requests that are sent ahead are read up to ``MAX_PIPELINED``, then the connection is not read
   until those are answered; so it is while the client does not take its answers.
@@ -30,13 +32,13 @@ from collections import deque
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
-from gateway.check.dialects import RawRequest
 from gateway.check.dialects.names import (
     EXPECT,
     X_REQUEST_ID,
 )
+from gateway.check.dialects.raw_request import KnownRequest, RawRequest
 from gateway.check.http_parser import (
     MAX_HEAD_BYTES,
     MAX_PIPELINED,
@@ -46,6 +48,7 @@ from gateway.check.http_parser import (
     is_http_1,
     is_http_1_0,
 )
+from gateway.check.known_heads import KnownHeads
 from gateway.check.response import CheckResponse, header_lines, status_line
 from gateway.core.decision import RETRY_AFTER_S
 from gateway.core.request_id import parse_request_id
@@ -54,7 +57,7 @@ from gateway.http.listener import MAX_CONNECTIONS, Listener, accepting
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
-    from gateway.check.http_parser import Head
+    from gateway.check.http_parser import Head, HeadLine
 
 KEEPALIVE_S: Final = 3630.0
 """Longer than any proxy keeps an idle connection, so it is never we who close one that is about to
@@ -106,6 +109,7 @@ class CheckServer:
         self.tasks: set[asyncio.Task[None]] = set()
         """Answers that wait for something; referred to here, since a loop keeps tasks weakly."""
         self._loop = asyncio.get_running_loop()
+        self.known = KnownHeads(self._loop)
         self._asking: list[CheckConnection] = []
         """Connections with something to answer, in the order in which they asked."""
         self._collects = False
@@ -113,7 +117,9 @@ class CheckServer:
         self._second, self._stamp, self._empty_end = 0, b"", b""
         self._status_lines: dict[int, bytes] = {}
 
-    def response_bytes(self, response: CheckResponse, head: Head | None, *, close: bool) -> bytes:
+    def response_bytes(
+        self, response: CheckResponse, head: HeadLine | None, *, close: bool
+    ) -> bytes:
         """The whole answer to ``head``; None where it could not be read."""
         status, lines, body = response
         started = self._status_lines.get(status)
@@ -186,6 +192,16 @@ class CheckServer:
             connection.force_close()
 
 
+class _Read(NamedTuple):
+    """A request that the parser handed out. ``whole``: all of its bytes, where they came at once
+    and by themselves, and no body follows; else none. ``last``: what follows is no request.
+    """
+
+    head: Head
+    whole: bytes
+    last: bool
+
+
 class CheckConnection(asyncio.Protocol):
     """One connection of an ingress."""
 
@@ -224,10 +240,8 @@ class CheckConnection(asyncio.Protocol):
         self._parser = RequestParser(self._loop)
         self._transport: asyncio.Transport | None = None
         self._address = ""
-        self._queue: deque[tuple[Head, bool] | CheckResponse] = deque()
-        """What was read and is not answered yet, each with whether what follows is no request; a
-        response stands for what could not be read.
-        """
+        self._queue: deque[KnownRequest | _Read | CheckResponse] = deque()
+        """What was read and is not answered yet; a response stands for what could not be read."""
         self._task: asyncio.Task[None] | None = None
         """Answers the request that was taken from the queue last."""
         self._unparsed = False
@@ -310,7 +324,11 @@ class CheckConnection(asyncio.Protocol):
         if self._ends:
             return
         self._heard_at = self._loop.time()
-        self._listener.heard(self, request=self._parse(data))
+        between = not (self._head_bytes or self._queue or self._unparsed or self._last_came)
+        known = self._server.known.find(data, self._address) if between else None
+        if known is not None:
+            self._queue.append(known)
+        self._listener.heard(self, request=known is not None or self._parse(data, between=between))
         if self._task is None:
             self._server.answer_soon(self)
 
@@ -330,14 +348,18 @@ class CheckConnection(asyncio.Protocol):
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def _parse(self, data: bytes) -> bool:
-        """Whether a request is complete now, or can be none any more."""
+    def _parse(self, data: bytes, *, between: bool = False) -> bool:
+        """Whether a request is complete now, or can be none any more. ``between``: the parser holds
+        nothing of what comes next.
+        """
         if self._last_came:
             return False
         try:
             messages = self._parser.feed(data)
+            whole = False
             if messages and data.endswith(_HEAD_END):
                 self._head_bytes, self._head_end = 0, b""
+                whole = between and len(messages) == 1
             else:
                 self._measure(data, complete=bool(messages))
         except NotHttpError as error:
@@ -347,7 +369,7 @@ class CheckConnection(asyncio.Protocol):
             return True
         for head, token in messages:
             last = head.upgrade or has_body(token)
-            self._queue.append((head, last))
+            self._queue.append(_Read(head, data if whole and not last else b"", last))
             if last:
                 self._last_came, self._head_bytes = True, 0
                 return True
@@ -398,32 +420,37 @@ class CheckConnection(asyncio.Protocol):
 
     def answer(self) -> None:
         """All that was read, until something has to be waited for."""
+        head: HeadLine
+        request: RawRequest
         while self._task is None and self._queue and not self._paused and not self._ends:
             item = self._queue.popleft()
             if isinstance(item, CheckResponse):
                 self._write(item, None, last=True)
                 return
-            head, last = item
-            self._parser.consumed()
             self.unused = False
-            refused = _refused(head)
-            if refused is not None:
-                self._write(refused, head, last=True)
-                return
+            if isinstance(item, KnownRequest):
+                head, last, request = item.known, False, item
+            else:
+                head, last = item.head, item.last
+                self._parser.consumed()
+                refused = _refused(item.head)
+                if refused is not None:
+                    self._write(refused, head, last=True)
+                    return
+                request = _raw(item.head, self._address)
             try:
-                response = self._server.handler(
-                    RawRequest(
-                        head.method, head.path, head.headers, self._address, head.raw_headers
-                    )
-                )
+                response = self._server.handler(request)
             except Exception as error:  # noqa: BLE001 - whatever it is, one request's fault is no other's
-                self._fault(error, head)
+                self._fault(error, request, head)
                 return
             if not isinstance(response, CheckResponse):
-                self._task = self._loop.create_task(self._answer_later(response, head, last=last))
+                waiting = self._answer_later(response, request, head, last=last)
+                self._task = self._loop.create_task(waiting)
                 self._server.tasks.add(self._task)
                 self._task.add_done_callback(self._server.tasks.discard)
                 return
+            if response.status == 200 and isinstance(item, _Read) and item.whole:
+                self._server.known.note(item.whole, item.head)
             self._write(response, head, last=last)
         if self._task is not None or self._queue or self._ends:
             return
@@ -433,29 +460,30 @@ class CheckConnection(asyncio.Protocol):
             self._listener.begun(self)
 
     async def _answer_later(
-        self, waits: Awaitable[CheckResponse], head: Head, *, last: bool
+        self, waits: Awaitable[CheckResponse], request: RawRequest, head: HeadLine, *, last: bool
     ) -> None:
         try:
             response = await waits
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
             # Cancelled is also whoever waited for what somebody else gave up.
             self._task = None
-            self._fault(error, head)
+            self._fault(error, request, head)
             return
         self._task = None
         self._write(response, head, last=last)
         self.answer()
 
-    def _fault(self, error: BaseException, head: Head) -> None:
+    def _fault(self, error: BaseException, request: RawRequest, head: HeadLine) -> None:
+        numbers = request.headers.getall(X_REQUEST_ID, ())
         self._listener.fault(
             error,
             listener=self._listener.name,
-            path=head.path.partition("?")[0],
-            request_id=parse_request_id(head.headers.get(X_REQUEST_ID, "")) or None,
+            path=request.raw_path.partition("?")[0],
+            request_id=parse_request_id(",".join(numbers)) or None,
         )
         self._write(_FAULT, head, last=True)
 
-    def _write(self, response: CheckResponse, head: Head | None, *, last: bool = False) -> None:
+    def _write(self, response: CheckResponse, head: HeadLine | None, *, last: bool = False) -> None:
         """``last``: something may follow that is no request, and is not to be read as one."""
         transport = self._transport
         if transport is None or self._ends:
@@ -503,6 +531,10 @@ class CheckConnection(asyncio.Protocol):
         self._keepalive = self._loop.call_at(
             max(at, self._loop.time() + 1.0), self._close_if_silent
         )
+
+
+def _raw(head: Head, peer: str) -> RawRequest:
+    return RawRequest(head.method, head.path, head.headers, peer, head.raw_headers)
 
 
 def _refused(head: Head) -> CheckResponse | None:

@@ -16,7 +16,7 @@ from gateway.check.dialects.names import X_GATEWAY_KEY
 from gateway.core.hosts import plain_address
 
 if TYPE_CHECKING:
-    from gateway.check.dialects import Headers
+    from gateway.check.dialects import Headers, RawRequest
     from gateway.config.model import Ingress
 
 KEY_HEADER: Final = X_GATEWAY_KEY
@@ -37,17 +37,33 @@ class Trust:
         self._networks = tuple(ipaddress.ip_network(network) for network in ingress.trusted_proxies)
         self._peers: dict[str, bool] = {}
 
+    def believes(self, request: RawRequest) -> bool:
+        """As ``is_trusted``; the key of a known head is compared once, until there are others."""
+        known = request.known
+        if known is None:
+            return self.is_trusted(request.headers, request.peer)
+        if known.key_of is not self._keys:
+            if not self._has_key(request.headers):
+                return False
+            known.key_of = self._keys
+        return not self._networks or self.proxy(request.peer or "127.0.0.1")
+
     def is_trusted(self, headers: Headers, peer: str) -> bool:
         """Whether the check listener's peer is an ingress of ours; ``peer``: its address, "" at a
         Unix socket.
         """
-        if self._keys:
-            sent = headers.getall(KEY_HEADER, ())
-            line = sent[0].encode("utf-8", "surrogateescape") if len(sent) == 1 else b""
-            given = line.split(b",", MAX_KEYS)[:MAX_KEYS]
-            if not any([hmac.compare_digest(one, key) for one in given for key in self._keys]):  # noqa: C419 - every key is compared, in constant time
-                return False
+        if not self._has_key(headers):
+            return False
         return not self._networks or self.proxy(peer or "127.0.0.1")
+
+    def _has_key(self, headers: Headers) -> bool:
+        """One that holds, where one is asked for."""
+        if not self._keys:
+            return True
+        sent = headers.getall(KEY_HEADER, ())
+        line = sent[0].encode("utf-8", "surrogateescape") if len(sent) == 1 else b""
+        given = line.split(b",", MAX_KEYS)[:MAX_KEYS]
+        return any([hmac.compare_digest(one, key) for one in given for key in self._keys])  # noqa: C419 - every key is compared, in constant time
 
     def proxy(self, address: str) -> bool:
         """Whether an address is in one of the trusted networks; no for what is no address."""

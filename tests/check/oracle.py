@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 
+from gateway.check.dialects.raw_request import KnownRequest
 from gateway.check.http_parser import MAX_HEAD_LINE_BYTES
 from gateway.check.response import CheckResponse
 from gateway.check.server import CheckConnection, CheckServer
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from gateway.check.dialects import RawRequest
 
 _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})")
+KNOWN = (
+    b"GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Uri: %b\r\nX-Request-Id: %b\r\nA: b\r\n\r\n",
+    b"HEAD /auth/x HTTP/1.1\r\nx-forwarded-uri: %b\r\nx-request-id: %b\r\nhost: a\r\n\r\n",
+    b"POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX-Forwarded-Uri: %b\r\nX-B: %b\r\n\r\n",
+)
+"""Heads that come again and again, with another URI and another ID."""
 SEEDS = (
     b"GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Uri: /p?q=1\r\nCookie: a=1\r\n\r\n",
     b"POST /auth/envoy/a/../b HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n",
@@ -92,6 +99,7 @@ class Wire:
 class Unbounded:
     """A listener without connections to bound."""
 
+    name = "check"
     ending = False
     answered = 0
 
@@ -126,6 +134,8 @@ class Oracle:
         }
         self._aiohttp = web.Server(self._handle, **options)
         self._server = CheckServer(self._answer)
+        self.known = 0
+        """Requests whose head was known."""
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         told = digest(request.method, request.raw_path, list(request.headers.items()))
@@ -134,12 +144,22 @@ class Oracle:
     def _answer(self, request: RawRequest) -> CheckResponse:
         headers = list(cast("Any", request.headers).items())
         lines = [
-            tuple(text.decode("utf-8", "surrogateescape") for text in line)
-            for line in request.lines
+            (
+                name.decode("utf-8", "surrogateescape").lower(),
+                value.decode("utf-8", "surrogateescape"),
+            )
+            for name, value in request.lines
         ]
-        if lines != headers:
+        if lines != [(name.lower(), value) for name, value in headers]:
             msg = "the lines are not the headers"
             raise AssertionError(msg)
+        if isinstance(request, KnownRequest):
+            self.known += 1
+            number = ",".join(request.headers.getall("X-Request-Id", ()))
+            uris = list(request.headers.getall("X-Forwarded-Uri", ()))
+            if (uris, number) != ([request.uri], request.request_id):
+                msg = "the URI or the ID is not the one on the wire"
+                raise AssertionError(msg)
         told = digest(request.method, request.raw_path, headers)
         return CheckResponse(200, f"X-Digest: {told}\r\n".encode())
 
@@ -208,6 +228,34 @@ def answers(written: bytes) -> list[tuple[int, str]]:
     return found
 
 
+def again(chance: random.Random) -> list[bytes]:
+    """Whole heads that are known by now, some with values that no head has, some cut into pieces,
+    and in between requests with something wrong.
+    """
+    pieces: list[bytes] = []
+    for _ in range(chance.randint(1, 5)):
+        if not chance.randrange(6):
+            pieces += mutated(chance)
+            continue
+        data = chance.choice(KNOWN) % (_value(chance, b"/a?"), _value(chance, b"id-"))
+        at = chance.randrange(len(data)) if not chance.randrange(4) else 0
+        pieces += [data[:at], data[at:]] if at else [data]
+        if not chance.randrange(8):
+            pieces[-2:] = [b"".join(pieces[-2:])]
+    return pieces
+
+
+def _value(chance: random.Random, start: bytes) -> bytes:
+    kind = chance.randrange(8)
+    if kind == 0:
+        return start + chance.choice(TOKENS)
+    if kind == 1:
+        return chance.choice((b"", b" ", b"\t/a", b"/a ", b" /a", chance.randbytes(3)))
+    return start + b"".join(
+        b"%c" % chance.randrange(0x21, 0x7F) for _ in range(chance.randrange(9))
+    )
+
+
 def mutated(chance: random.Random) -> list[bytes]:
     """Requests with something wrong, cut into pieces."""
     data = bytearray(b"".join(chance.choice(SEEDS) for _ in range(chance.randint(1, 3))))
@@ -245,25 +293,27 @@ def be_quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-async def fuzz(seconds: float, *, seed: int) -> tuple[int, list[tuple[str, list[bytes]]]]:
-    """How many inputs were tried, and the first ten that show a difference."""
+async def fuzz(seconds: float, *, seed: int) -> tuple[int, int, list[tuple[str, list[bytes]]]]:
+    """How many inputs were tried, how many requests had a known head, and the first ten inputs that
+    show a difference.
+    """
     oracle, chance, count = Oracle(), random.Random(seed), 0
     found: list[tuple[str, list[bytes]]] = []
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at and len(found) < 10:
-        pieces = mutated(chance)
+        pieces = chance.choice((again, mutated))(chance)
         count += 1
         if (difference := await oracle.difference(pieces)) is not None:
             found.append((difference, pieces))
-    return count, found
+    return count, oracle.known, found
 
 
 def main() -> int:
     """``python -m tests.check.oracle SECONDS [SEED]``."""
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time())
     with be_quiet():
-        count, found = asyncio.run(fuzz(float(sys.argv[1]), seed=seed))
-    print(f"server: {count} inputs, seed {seed}, differences {len(found)}")
+        count, known, found = asyncio.run(fuzz(float(sys.argv[1]), seed=seed))
+    print(f"server: {count} inputs, {known} known, seed {seed}, differences {len(found)}")
     for difference, pieces in found:
         print(f"  {difference}: {pieces!r}")
     return 1 if found else 0

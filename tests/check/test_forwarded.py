@@ -23,7 +23,7 @@ from gateway.check.dialects.forwarded import (
 from gateway.core import authorization
 from gateway.core.model import AuthRequest, Destination, RequestKind
 from gateway.core.reason import Reason
-from tests.ingress.checks import COOKIE, Pairs, ask, forwarded, lines, raw_request
+from tests.ingress.checks import COOKIE, Pairs, ask, forwarded, raw_request
 
 if TYPE_CHECKING:
     from gateway.check.dialects import Headers
@@ -649,7 +649,7 @@ def test_what_differs_with_every_request_and_decides_nothing_is_no_other_request
     for number in range(4):
         noise = [("User-Agent", f"b/{number}"), ("referer", f"/{number}"), ("X-Request-Id", "1")]
         pairs = [*forwarded(SESSION, uri=f"/{number}"), *noise]
-        facts.facts(raw_request(pairs)._replace(lines=lines(pairs)), COOKIE)
+        facts.facts(raw_request(pairs, with_lines=True), COOKIE)
     assert len(reads) == 2, "the first time, and the one at which it was remembered"
 
 
@@ -658,7 +658,7 @@ def test_memory_of_facts_has_an_end() -> None:
 
     def ask_with(*extra: tuple[str, str]) -> int:
         pairs, before = forwarded(*extra), len(reads)
-        facts.facts(raw_request(pairs)._replace(lines=lines(pairs)), COOKIE)
+        facts.facts(raw_request(pairs, with_lines=True), COOKIE)
         return len(reads) - before
 
     def asked(*numbers: int) -> list[int]:
@@ -674,5 +674,5 @@ def test_memory_of_facts_has_an_end() -> None:
     for _ in range(3):
         before = len(reads)
         with pytest.raises(MalformedError):
-            facts.facts(raw_request(malformed)._replace(lines=lines(malformed)), COOKIE)
+            facts.facts(raw_request(malformed, with_lines=True), COOKIE)
         assert len(reads) == before + 1

@@ -184,8 +184,8 @@ async def test_a_peer_that_is_not_trusted_and_an_address_of_nobody_are_told_at_o
     stand.sign_in("alice", identity("alice@acme.test"))
     answer = at_once(checks, request(**{"X-Gateway-Key": "wrong"}))
     assert answer.status == 403 and b"untrusted_proxy" in answer.lines
-    assert at_once(checks, request()._replace(raw_path="/auth/unknown")).status == 404
-    assert at_once(checks, request()._replace(raw_path="/auth/nginx/x?y")).status == 200
+    assert at_once(checks, request(endpoint="unknown")).status == 404
+    assert at_once(checks, request(endpoint="nginx/x?y")).status == 200
 
 
 async def test_settings_of_the_log_hold_from_the_next_check_on(

@@ -111,9 +111,19 @@ class RememberedFacts:
 
     def facts(self, request: RawRequest, cookie_name: str) -> Facts:
         """Raises ``MalformedError``."""
+        known = request.known
+        if known is None:
+            return self._facts(request, cookie_name)
+        noted = known.facts
+        if noted is None or noted[0] is not self or noted[1] != cookie_name:
+            facts = self._read(_decoded(_that_are_read(request)), request.method, cookie_name)
+            noted = known.facts = self, cookie_name, facts
+        return noted[2]
+
+    def _facts(self, request: RawRequest, cookie_name: str) -> Facts:
         if not request.lines:
             return self._read(request.headers, request.method, cookie_name)
-        lines = tuple([line for line in request.lines if line[0] not in NOT_READ])
+        lines = _that_are_read(request)
         key = lines, request.method, cookie_name
         facts = self._known.get(key)
         if facts is not None:
@@ -140,6 +150,10 @@ class RememberedFacts:
             self._seen.clear()
         self._seen.add(number)
         return True
+
+
+def _that_are_read(request: RawRequest) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple([line for line in request.lines if line[0] not in NOT_READ])
 
 
 def _decoded(lines: Iterable[tuple[bytes, bytes]]) -> Headers:

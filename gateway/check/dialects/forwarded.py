@@ -96,11 +96,12 @@ _FRAMES = frozenset({"iframe", "frame", "embed", "object", "fencedframe"})
 
 def parse_forwarded(request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
     """For proxies that tell method, scheme, host and URI in ``X-Forwarded-*``."""
-    headers = request.headers
     try:
         facts = _FORWARDED.facts(request, cookie_name)
-        return _build(headers, facts, _once(headers, X_FORWARDED_URI))
+        uri = request.uri if request.uri is not None else _once(request.headers, X_FORWARDED_URI)
+        return _build(request, facts, uri)
     except MalformedError as error:
+        headers = request.headers
         method = next(iter(headers.getall(X_FORWARDED_METHOD, ())), "")
         return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(headers, method))
 
@@ -115,7 +116,7 @@ def parse_either(request: RawRequest, *, cookie_name: str) -> AuthRequest | Malf
         facts = _facts(
             request.headers, method=method, scheme=scheme, host=host, cookie_name=cookie_name
         )
-        return _build(request.headers, facts, uri)
+        return _build(request, facts, uri)
     except MalformedError as error:
         return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(request.headers, "GET"))
 
@@ -157,12 +158,13 @@ def _original(headers: Headers) -> tuple[str, str, str, str]:
 
 def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
     """For proxies that send the client's own request line with ``prefix`` put before the path."""
-    headers, path = request.headers, request.raw_path
+    path = request.raw_path
     try:
         facts = _BELOW.facts(request, cookie_name)
-        return _build(headers, facts, path.removeprefix(prefix) if path.startswith(prefix) else "")
+        return _build(request, facts, path.removeprefix(prefix) if path.startswith(prefix) else "")
     except MalformedError as error:
-        return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(headers, request.method))
+        shown = sees_pages(request.headers, request.method)
+        return Malformed(Reason.BAD_REQUEST, str(error), shown)
 
 
 def _once(headers: Headers, name: str) -> str:
@@ -173,7 +175,7 @@ def _once(headers: Headers, name: str) -> str:
     return values[0]
 
 
-def _build(headers: Headers, facts: Facts, uri: str) -> AuthRequest:
+def _build(request: RawRequest, facts: Facts, uri: str) -> AuthRequest:
     """``uri``: path and query as the wire had them. Raises ``MalformedError``."""
     plain = is_plain(uri)
     if not uri.startswith("/") or (not plain and _REFUSED.search(uri)):
@@ -181,12 +183,15 @@ def _build(headers: Headers, facts: Facts, uri: str) -> AuthRequest:
     path = canonical(uri.partition("?")[0])
     if path is None:
         raise MalformedError(f"path {_shown(uri)}")
-    numbers = headers.getall(X_REQUEST_ID, ())
+    number = request.request_id
+    if number is None:
+        numbers = request.headers.getall(X_REQUEST_ID, ())
+        number = parse_request_id(",".join(numbers)) if numbers else ""
     return AuthRequest(
         path[0],
         path[1],
         uri if plain else _NOT_ASCII.sub(_percent_encoded, uri),
-        parse_request_id(",".join(numbers)) if numbers else "",
+        number,
         *facts,
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    Lines = tuple[tuple[bytes, bytes], ...]
 
 
 class Headers(Protocol):
@@ -21,20 +23,98 @@ class Headers(Protocol):
     def __len__(self) -> int: ...
 
 
-class RawRequest(NamedTuple):
-    """The check request itself. ``raw_path`` is byte-faithful: undecoded, undecodable bytes as lone
-    surrogates.
-    """
+class RawRequest:
+    """The check request itself."""
 
+    __slots__ = ("_headers", "_lines", "method", "peer", "raw_path", "request_id", "uri")
+    known: KnownHead | None = None
+    """What it has in common with requests that came before, where that is known."""
     method: str
     raw_path: str
-    headers: Headers
+    """Byte-faithful: undecoded, undecodable bytes as lone surrogates."""
     peer: str
     """Address of the TCP peer; "" at a Unix socket."""
-    lines: tuple[tuple[bytes, bytes], ...] = ()
-    """The same headers as bytes, name and value of each line; without them nothing is remembered of
-    the request.
+    uri: str | None
+    """Of its one ``X-Forwarded-Uri``, where that is known to be visible ASCII; else None."""
+    request_id: str | None
+    """Where ``uri`` is known: valid, and "" without one."""
+
+    def __init__(
+        self, method: str, raw_path: str, headers: Headers, peer: str, lines: Lines = ()
+    ) -> None:
+        """``lines``: the same headers as bytes, name and value of each line; without them nothing
+        is remembered of the request.
+        """
+        self.method, self.raw_path, self.peer = method, raw_path, peer
+        self._headers, self._lines = headers, lines
+        self.uri = self.request_id = None
+
+    @property
+    def headers(self) -> Headers:
+        return self._headers
+
+    @property
+    def lines(self) -> Lines:
+        return self._lines
+
+
+class KnownHead:
+    """A head that was read before, without the values of its URI and ID lines. Who reads a request
+    notes here what follows from these bytes alone.
     """
 
+    __slots__ = ("allowed", "facts", "key_of", "method", "path")
+    version: Final = (1, 1)
+    should_close: Final = False
 
-__all__ = ["Headers", "RawRequest"]
+    def __init__(self, method: str, path: str) -> None:
+        self.method, self.path = method, path
+        self.facts: tuple[object, str, Any] | None = None
+        """Who read them, by which name of the session cookie, and what they are."""
+        self.key_of: object = None
+        """By which of its states the ingress' trust found a key that holds."""
+        self.allowed: Any = None
+        """What let the last request in: the check's own."""
+
+
+class KnownRequest(RawRequest):
+    """Of a known head, with a URI and an ID that hold visible ASCII alone. The headers are read
+    when somebody asks for them.
+    """
+
+    __slots__ = ("_data", "_is_read", "_read", "known")
+    known: KnownHead
+
+    def __init__(
+        self,
+        known: KnownHead,
+        uri: str,
+        request_id: str,
+        peer: str,
+        data: bytes,
+        read: Callable[[bytes], tuple[Headers, Lines]],
+    ) -> None:
+        """``request_id``: of valid shape; "" where there is none. ``data``: the whole head, which
+        ``read`` reads.
+        """
+        self.known, self.uri, self.request_id = known, uri, request_id
+        self.method, self.raw_path, self.peer = known.method, known.path, peer
+        self._data, self._read, self._is_read = data, read, False
+
+    def _read_once(self) -> None:
+        if not self._is_read:
+            self._headers, self._lines = self._read(self._data)
+            self._is_read = True
+
+    @property
+    def headers(self) -> Headers:
+        self._read_once()
+        return self._headers
+
+    @property
+    def lines(self) -> Lines:
+        self._read_once()
+        return self._lines
+
+
+__all__ = ["Headers", "KnownHead", "KnownRequest", "RawRequest"]

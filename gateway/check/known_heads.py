@@ -1,0 +1,126 @@
+"""Heads that the parser read before, for the next one that differs by its URI and ID alone: a proxy
+and a browser say the same in each request, but for these.
+
+Rules:
+- What a head is known by is all of its bytes, but for the values of one ``X-Forwarded-Uri`` line
+  and of one ``X-Request-Id`` line behind it. Those hold visible ASCII alone, an ID the letters of
+  IDs, which the parser takes in these two lines whatever they are.
+- So what the parser makes of the bytes is known too, where it stands between two requests. That is
+  the caller's to know.
+- Only what was allowed is noted, and when it comes for the second time: whoever is refused pushes
+  nobody out. Nothing is noted of a connection's last request, of a head with a body, or one that
+  holds a password that may be a person's own.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from gateway.check.dialects.names import AUTHORIZATION, X_FORWARDED_URI, X_REQUEST_ID
+from gateway.check.dialects.raw_request import KnownHead, KnownRequest
+from gateway.check.http_parser import RequestParser, is_http_1_1
+from gateway.core import authorization
+from gateway.core.paths import is_plain
+from gateway.core.request_id import parse_request_id
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from gateway.check.dialects.raw_request import Headers, Lines
+    from gateway.check.http_parser import Head
+
+MAX_KNOWN: Final = 4_096
+"""In each worker."""
+MAX_KNOWN_BYTES: Final = 4_096
+"""Of a head. With what others note on it, 30 MB at most in all, of which a browser's takes 4 kB."""
+_SPELLINGS: Final = (
+    (b"\r\nX-Forwarded-Uri: ", (b"\r\nX-Request-Id: ", b"\r\nX-Request-ID: ")),
+    (b"\r\nx-forwarded-uri: ", (b"\r\nx-request-id: ",)),
+)
+"""How proxies write the two lines. A head that has one of them otherwise is never noted."""
+
+_Key = tuple[bytes, bytes] | tuple[bytes, bytes, bytes]
+
+
+class KnownHeads:
+    """Of one event loop. The oldest go first."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, max_entries: int = MAX_KNOWN) -> None:
+        self._loop = loop
+        self._known: OrderedDict[_Key, KnownHead] = OrderedDict()
+        self._seen: set[int] = set()
+        """Hashes of those that were allowed once."""
+        self._max_entries = max_entries
+
+    def find(self, data: bytes, peer: str) -> KnownRequest | None:
+        """The request that these bytes are, all of them, if it is known."""
+        parts = _parted(data)
+        if parts is None:
+            return None
+        key, uri, number = parts
+        known = self._known.get(key)
+        if known is None or not is_plain(uri):
+            return None
+        if number and not parse_request_id(number):
+            return None
+        return KnownRequest(known, uri, number, peer, data, self._read)
+
+    def note(self, data: bytes, head: Head) -> None:
+        """``data`` was one whole request without a body, read as ``head``, and was allowed."""
+        parts = _parted(data)
+        if parts is None or len(data) > MAX_KNOWN_BYTES or not is_http_1_1(head):
+            return
+        key, uri, number = parts
+        headers = head.headers
+        numbers = [number] if len(key) == 3 else []
+        if (
+            head.should_close
+            or headers.getall(X_FORWARDED_URI, []) != [uri]
+            or headers.getall(X_REQUEST_ID, []) != numbers
+            or authorization.read(headers.getall(AUTHORIZATION, ())).basic is not None
+            or self._is_new(hash(key))
+        ):
+            return
+        self._known[key] = KnownHead(head.method, head.path)
+        if len(self._known) > self._max_entries:
+            self._known.popitem(last=False)
+
+    def _read(self, data: bytes) -> tuple[Headers, Lines]:
+        """A whole head that the parser would take."""
+        ((head, _),) = RequestParser(self._loop).feed(data)
+        return head.headers, head.raw_headers
+
+    def _is_new(self, number: int) -> bool:
+        """Whether none of that hash was allowed lately."""
+        if number in self._seen:
+            self._seen.discard(number)
+            return False
+        if len(self._seen) >= self._max_entries:
+            self._seen.clear()
+        self._seen.add(number)
+        return True
+
+
+def _parted(data: bytes) -> tuple[_Key, str, str] | None:
+    """What a head is known by, its URI, and its ID, "" without one."""
+    for uri_line, id_lines in _SPELLINGS:
+        uri_at = data.find(uri_line)
+        if uri_at < 0:
+            continue
+        uri_at += len(uri_line)
+        uri_end = data.find(b"\r\n", uri_at)
+        uri = data[uri_at:uri_end].decode("latin-1")
+        for id_line in id_lines:
+            id_at = data.find(id_line, uri_end)
+            if id_at < 0:
+                continue
+            id_at += len(id_line)
+            id_end = data.find(b"\r\n", id_at)
+            number = data[id_at:id_end].decode("latin-1")
+            return (data[:uri_at], data[uri_end:id_at], data[id_end:]), uri, number
+        return (data[:uri_at], data[uri_end:]), uri, ""
+    return None
+
+
+__all__ = ["MAX_KNOWN", "MAX_KNOWN_BYTES", "KnownHeads"]

@@ -1,0 +1,185 @@
+"""Heads that are read once. That the parser would have taken each, and made the same of it, is in
+``test_oracle.py``; that every dialect reads the same in it, in ``tests/ingress/checks.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from multidict import CIMultiDict
+
+from gateway.check.dialects.raw_request import KnownRequest, RawRequest
+from gateway.check.http_parser import RequestParser
+from gateway.check.known_heads import MAX_KNOWN_BYTES, KnownHeads
+from gateway.check.response import CheckResponse
+from gateway.check.server import CheckConnection, CheckServer
+from gateway.check.trusted_peer import Trust
+from gateway.config.model import Ingress
+from gateway.core.model import Secret
+from tests.check.oracle import Unbounded, Wire
+from tests.ingress.checks import NO_LOOP
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+KEYS = ("a" * 32, "b" * 32)
+
+
+def head(
+    uri: bytes = b"/a",
+    number: bytes = b"id-1",
+    *more: bytes,
+    request_line: bytes = b"GET /auth/nginx HTTP/1.1",
+) -> bytes:
+    lines = (
+        *(request_line, b"Host: a", b"X-Gateway-Key: " + KEYS[0].encode()),
+        *(b"X-Forwarded-Uri: " + uri, b"X-Request-Id: " + number, *more, b"", b""),
+    )
+    return b"\r\n".join(lines)
+
+
+def noted(data: bytes, *, times: int = 2, **options: int) -> KnownHeads:
+    known = KnownHeads(NO_LOOP, **options)
+    note(known, data, times=times)
+    return known
+
+
+def note(known: KnownHeads, data: bytes, *, times: int = 2) -> None:
+    ((read, _),) = RequestParser(NO_LOOP).feed(data)
+    for _ in range(times):
+        known.note(data, read)
+
+
+def test_a_head_is_known_by_all_of_it_but_the_values_of_uri_and_id() -> None:
+    known = noted(head())
+    found = known.find(head(b"/b?c=%20", b"id-2"), "10.0.0.1")
+    assert found is not None
+    assert (found.method, found.raw_path, found.peer) == ("GET", "/auth/nginx", "10.0.0.1")
+    assert (found.uri, found.request_id) == ("/b?c=%20", "id-2")
+    assert found.headers.getall("x-forwarded-uri", ()) == ["/b?c=%20"]
+    assert found.lines[-1] == (b"X-Request-Id", b"id-2")
+    again = known.find(head(), "")
+    assert again is not None and again.known is found.known
+    for other in (
+        head(b"/a", b"id-1", b"A: b"),
+        head(request_line=b"HEAD /auth/nginx HTTP/1.1"),
+        head(request_line=b"GET /auth/caddy HTTP/1.1"),
+        head().replace(b"Host: a", b"Host: b"),
+        head().replace(b"X-Request-Id: id-1\r\n", b""),
+        b"\r\n" + head(),
+        head() + head(),
+        head()[:-1],
+    ):
+        assert known.find(other, "") is None, other
+
+
+@pytest.mark.parametrize("odd", [b"/\x7f", b"/\x80", b"/ ", b"\t/", b"/\0", b"/\r", b"/\n", b"/ a"])
+def test_a_value_that_the_parser_might_refuse_is_the_parsers_to_read(odd: bytes) -> None:
+    known = noted(head())
+    assert known.find(head(odd), "") is None
+    assert known.find(head(number=odd[1:]), "") is None
+    assert known.find(head(number=b"a/b"), "") is None, "no ID has a slash"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        head(b"/a", b"id-1", b"X-Forwarded-Uri: /b"),
+        head(b"/a", b"id-1", b"x-forwarded-uri: /b"),
+        head(b"/a", b"id-1", b"x-request-id: id-2"),
+        head(b"/a", b"id-1", b"Connection: close"),
+        head(b"/a", b"id-1", b"Authorization: Basic YTpi"),
+        head(b"/a", b"id-1", b"Cookie: " + b"c" * MAX_KNOWN_BYTES),
+        head(request_line=b"GET / HTTP/1.0"),
+        head().replace(b"X-Forwarded-Uri", b"X-FORWARDED-URI"),
+        head().replace(b"X-Request-Id", b"X-REQUEST-ID"),
+    ],
+)
+def test_what_is_never_noted(data: bytes) -> None:
+    assert noted(data).find(data, "") is None
+
+
+def test_as_many_are_known_as_there_is_room_for_and_each_came_twice() -> None:
+    assert noted(head(), times=1).find(head(), "") is None
+    known = noted(head(b"/a", b"1", b"A: 0"), max_entries=2)
+    for number in (1, 2):
+        note(known, head(b"/a", b"1", b"A: %d" % number))
+    found = [known.find(head(b"/a", b"1", b"A: %d" % n), "") is not None for n in range(3)]
+    assert found == [False, True, True]
+
+
+class Asked:
+    """A connection of a handler that answers ``status``, and how often the parser was used."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.status, self.requests = status, list[RawRequest]()
+        self.server = CheckServer(self._answer)
+        self.connection = CheckConnection(self.server, cast("Any", Unbounded()), starting=None)
+        self.connection.connection_made(cast("Any", Wire()))
+
+    def _answer(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
+        self.requests.append(request)
+        return CheckResponse(self.status)
+
+    async def send(self, *pieces: bytes) -> list[bool]:
+        """Whether each request had a known head."""
+        before = len(self.requests)
+        for piece in pieces:
+            self.connection.data_received(piece)
+            await asyncio.sleep(0)
+        return [isinstance(one, KnownRequest) for one in self.requests[before:]]
+
+
+async def test_only_whole_heads_that_were_allowed_are_noted() -> None:
+    asked = Asked()
+    assert await asked.send(head(), head(b"/b"), head(b"/c")) == [False, False, True]
+    refused = Asked(403)
+    assert await refused.send(head(), head(), head()) == [False] * 3
+    cut = Asked()
+    pieces = (head()[:9], head()[9:])
+    assert await cut.send(*pieces, *pieces, *pieces, head()) == [False] * 4
+    together = Asked()
+    assert await together.send(head() + head(), head() + head()) == [False] * 4
+
+
+async def test_bytes_within_a_request_are_not_taken_for_a_known_head() -> None:
+    asked = Asked()
+    assert await asked.send(head(), head(), head()) == [False, False, True]
+    assert await asked.send(b"GET /x HTTP/1.1\r\nA: ", head()) == [False]
+    assert asked.requests[-1].headers.getall("A", ()) == ["GET /auth/nginx HTTP/1.1"]
+    assert await asked.send(head()) == [True], "the parser stands between two requests again"
+    asked.connection._task = asyncio.get_running_loop().create_task(asyncio.sleep(0))
+    asked.connection.data_received(b"GET /y HTTP/1.1\r\nHost: a\r\n\r\n")
+    asked.connection.data_received(head())
+    await asked.connection._task
+    asked.connection._task = None
+    asked.connection.answer()
+    assert [one.raw_path for one in asked.requests[-2:]] == ["/y", "/auth/nginx"]
+    body = b"POST /z HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(head())
+    assert await asked.send(body, head()) == [False], "a body is no request"
+
+
+def test_a_key_that_was_found_right_is_compared_again_once_there_are_others() -> None:
+    known = noted(head())
+    trust = Trust(Ingress(keys=(Secret(KEYS[0]),)))
+
+    def believed(peer: str = "10.0.0.1") -> bool:
+        found = known.find(head(), peer)
+        assert found is not None
+        plain = RawRequest("GET", "/", CIMultiDict({"X-Gateway-Key": KEYS[0]}), peer)
+        assert trust.believes(found) is trust.believes(plain)
+        return trust.believes(found)
+
+    assert believed() and believed()
+    trust.replace(Ingress(keys=(Secret(KEYS[1]),)))
+    assert not believed() and not believed()
+    trust.replace(Ingress(keys=(Secret(KEYS[1]), Secret(KEYS[0]))))
+    assert believed()
+    trust.replace(Ingress(keys=(Secret(KEYS[0]),), trusted_proxies=["10.0.0.0/8"]))
+    assert believed() and not believed("11.0.0.1") and believed()
+    trust.replace(Ingress(trusted_proxies=["10.0.0.0/8"]))
+    assert believed() and not believed("")
+    trust.replace(Ingress(keys=(Secret(KEYS[1]),)))
+    assert not believed()
