@@ -374,7 +374,7 @@ class CheckConnection(asyncio.Protocol):
                 self._last_came, self._head_bytes = True, 0
                 return True
         self._unparsed = len(self._queue) >= MAX_PIPELINED
-        if self._unparsed:
+        if self._unparsed or not self._reading:
             self._read_on()
         return bool(messages)
 

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
 _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})")
 KNOWN = (
-    b"GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Uri: %b\r\nX-Request-Id: %b\r\nA: b\r\n\r\n",
+    b"GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Uri: %b\r\nX-Request-Id: %b\r\n\r\n",
     b"HEAD /auth/x HTTP/1.1\r\nx-forwarded-uri: %b\r\nx-request-id: %b\r\nhost: a\r\n\r\n",
     b"POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX-Forwarded-Uri: %b\r\nX-B: %b\r\n\r\n",
+    b"PUT /z HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nX-Forwarded-Uri: %b\r\nX-B: %b\r\n\r\n",
+    b"GET /u HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nX-Forwarded-Uri: %b\r\nConnection: %b\r\n\r\n",
 )
 """Heads that come again and again, with another URI and another ID."""
 SEEDS = (

@@ -23,7 +23,7 @@ from gateway.check.dialects.forwarded import (
 from gateway.core import authorization
 from gateway.core.model import AuthRequest, Destination, RequestKind
 from gateway.core.reason import Reason
-from tests.ingress.checks import COOKIE, Pairs, ask, forwarded, raw_request
+from tests.ingress.checks import COOKIE, Pairs, ask, forwarded, known_request, raw_request
 
 if TYPE_CHECKING:
     from gateway.check.dialects import Headers
@@ -642,6 +642,22 @@ def test_no_fact_is_read_from_a_line_that_is_left_out(remembered: RememberedFact
         remembered._read(headers, method, COOKIE)
     assert {"cookie", "authorization", "x-forwarded-for", "depth"} <= read
     assert not read & {name.decode().lower() for name in NOT_READ}
+
+
+def test_facts_of_a_known_head_are_of_its_own_bytes_and_of_who_asks() -> None:
+    reads: list[tuple[list[str], str]] = []
+
+    def read(headers: Headers, method: str, cookie_name: str) -> Facts:
+        reads.append((list(headers), cookie_name))
+        return _read_forwarded(headers, method, cookie_name)
+
+    known = known_request([*forwarded(SESSION), ("X-Request-Id", "1")])
+    assert known is not None
+    one, other = RememberedFacts(read), RememberedFacts(read)
+    for facts, cookie_name in ((one, COOKIE), (one, COOKIE), (one, "gw"), (other, "gw")):
+        assert facts.facts(known, cookie_name).cookies == (("s1",) if cookie_name == COOKIE else ())
+    assert [cookie_name for _, cookie_name in reads] == [COOKIE, "gw", "gw"]
+    assert not {"X-Forwarded-Uri", "X-Request-Id"} & set(reads[0][0])
 
 
 def test_what_differs_with_every_request_and_decides_nothing_is_no_other_request() -> None:

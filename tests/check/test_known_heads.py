@@ -11,7 +11,7 @@ import pytest
 from multidict import CIMultiDict
 
 from gateway.check.dialects.raw_request import KnownRequest, RawRequest
-from gateway.check.http_parser import RequestParser
+from gateway.check.http_parser import MAX_PIPELINED, RequestParser
 from gateway.check.known_heads import MAX_KNOWN_BYTES, KnownHeads
 from gateway.check.response import CheckResponse
 from gateway.check.server import CheckConnection, CheckServer
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
 KEYS = ("a" * 32, "b" * 32)
+WITH_BODY = b"POST /z HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\n"
 
 
 def head(
@@ -92,7 +93,7 @@ def test_a_value_that_the_parser_might_refuse_is_the_parsers_to_read(odd: bytes)
         head(b"/a", b"id-1", b"Connection: close"),
         head(b"/a", b"id-1", b"Authorization: Basic YTpi"),
         head(b"/a", b"id-1", b"Cookie: " + b"c" * MAX_KNOWN_BYTES),
-        head(request_line=b"GET / HTTP/1.0"),
+        head(b"/a", b"id-1", b"Connection: keep-alive", request_line=b"GET / HTTP/1.0"),
         head().replace(b"X-Forwarded-Uri", b"X-FORWARDED-URI"),
         head().replace(b"X-Request-Id", b"X-REQUEST-ID"),
     ],
@@ -116,11 +117,19 @@ class Asked:
     def __init__(self, status: int = 200) -> None:
         self.status, self.requests = status, list[RawRequest]()
         self.server = CheckServer(self._answer)
+        self.go = asyncio.Event()
+        self.connect()
+
+    def connect(self) -> None:
         self.connection = CheckConnection(self.server, cast("Any", Unbounded()), starting=None)
         self.connection.connection_made(cast("Any", Wire()))
 
     def _answer(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
         self.requests.append(request)
+        return self._later() if "wait" in request.raw_path else CheckResponse(self.status)
+
+    async def _later(self) -> CheckResponse:
+        await self.go.wait()
         return CheckResponse(self.status)
 
     async def send(self, *pieces: bytes) -> list[bool]:
@@ -150,15 +159,43 @@ async def test_bytes_within_a_request_are_not_taken_for_a_known_head() -> None:
     assert await asked.send(b"GET /x HTTP/1.1\r\nA: ", head()) == [False]
     assert asked.requests[-1].headers.getall("A", ()) == ["GET /auth/nginx HTTP/1.1"]
     assert await asked.send(head()) == [True], "the parser stands between two requests again"
-    asked.connection._task = asyncio.get_running_loop().create_task(asyncio.sleep(0))
-    asked.connection.data_received(b"GET /y HTTP/1.1\r\nHost: a\r\n\r\n")
-    asked.connection.data_received(head())
-    await asked.connection._task
-    asked.connection._task = None
-    asked.connection.answer()
-    assert [one.raw_path for one in asked.requests[-2:]] == ["/y", "/auth/nginx"]
-    body = b"POST /z HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(head())
-    assert await asked.send(body, head()) == [False], "a body is no request"
+    assert await asked.send(WITH_BODY, head()) == [False], "a body is no request"
+    asked.connect()
+    assert await asked.send(WITH_BODY.replace(b"/z", b"/wait"), head(), head()) == [False]
+    asked.go.set()
+    await asyncio.gather(*asked.server.tasks)
+    assert asked.requests[-1].raw_path == "/wait"
+
+
+async def test_a_head_with_a_body_or_that_asks_for_another_protocol_is_never_noted() -> None:
+    asked = Asked()
+    for data in (
+        head(b"/a", b"1", b"Content-Length: 9", request_line=b"POST / HTTP/1.1"),
+        head(b"/a", b"1", b"Connection: upgrade", b"Upgrade: h2c"),
+    ):
+        for _ in range(4):
+            assert await asked.send(data) == [False]
+            asked.connect()
+
+
+async def test_known_heads_that_are_sent_ahead_keep_their_order_and_are_bounded() -> None:
+    asked = Asked()
+    assert await asked.send(head(), head(), head()) == [False, False, True]
+    many = b"".join(head(b"/%d" % number) for number in range(MAX_PIPELINED + 4))
+    asked.connection.data_received(many)
+    await asyncio.sleep(0)
+    asked.connection.data_received(head(b"/last"))
+    for _ in range(8):
+        await asyncio.sleep(0)
+    uris = [one.headers.getall("X-Forwarded-Uri", ())[0] for one in asked.requests[3:]]
+    assert uris == [*(f"/{number}" for number in range(MAX_PIPELINED + 4)), "/last"]
+    await asked.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+    for _ in range(3 * MAX_PIPELINED):
+        if asked.connection._reading:
+            asked.connection.data_received(head())
+    assert len(asked.connection._queue) == MAX_PIPELINED
+    asked.go.set()
+    await asyncio.gather(*asked.server.tasks)
 
 
 def test_a_key_that_was_found_right_is_compared_again_once_there_are_others() -> None:
