@@ -91,7 +91,8 @@ _NOT_FOUND: Final = CheckResponse(404)
 
 class _Decided(NamedTuple):
     """``would``: what the tenant's next rules say; None where that is not known. ``basic``: whether
-    the matched rule takes app passwords, or passwords of the pool.
+    the matched rule takes app passwords, or passwords of the pool. ``question``: what was decided,
+    where the session alone was judged.
     """
 
     decision: Decision
@@ -99,6 +100,7 @@ class _Decided(NamedTuple):
     session: Session | None = None
     would: Decision | None = None
     basic: bool = False
+    question: _Question | None = None
 
 
 class _Wanted(Enum):
@@ -158,6 +160,22 @@ class _Head:
         return response
 
 
+class _Allowed(NamedTuple):
+    """What let in the last request of a known head, with all that the decision and its answer were
+    made of besides the bytes of that head: where these are the same objects, and the time has not
+    come, they would be made again.
+    """
+
+    tenant: Tenant
+    matched: Match
+    session: Session
+    signed_with: int
+    until: float
+    """UTC epoch seconds."""
+    decided: _Decided
+    response: CheckResponse
+
+
 _NOBODY: Final = _Credentials()
 _CONSOLE_LINK: Final = _Decided(Allow(Reason.PUBLIC))
 """Nobody, and of no tenant."""
@@ -203,6 +221,11 @@ class Checks:
         parsed = dialect.parse(request, cookie_name=self._services.config.cookie.name)
         if isinstance(parsed, Malformed):
             return self._malformed(dialect, request, parsed, started)
+        known = request.known
+        if known is not None and known.allowed is not None:
+            response = self._allowed_again(dialect, known.allowed, parsed, request, started)
+            if response is not None:
+                return response
         try:
             decided = self._decide_from_memory(parsed)
         except UnavailableError as error:
@@ -240,6 +263,8 @@ class Checks:
             own = dialect.clients_own(parsed)
             if head.lines is not None and own is not None:
                 response = head.answer(own)
+                if request.known is not None:
+                    request.known.allowed = self._allowed_by(decided, parsed, head, response)
                 self._record(dialect, decision, decided, parsed, started, request)
                 return response
             if head.lines is None:
@@ -258,6 +283,59 @@ class Checks:
         response = encode(dialect.render(verdict, parsed))
         self._record(dialect, decision, decided, parsed, started, request)
         return response
+
+    def _allowed_by(
+        self, decided: _Decided, request: AuthRequest, head: _Head, response: CheckResponse
+    ) -> _Allowed | None:
+        """None where it hangs on more than ``_allowed_again`` looks at."""
+        question, session, allowed = decided.question, decided.session, decided.decision
+        if (
+            question is None
+            or question.tenant is None
+            or question.matched is None
+            or session is None
+            or not isinstance(allowed, Allow)
+            or allowed.session is not session
+            or question.tenant.shadow_rules
+            or request.host == self._services.config.console.host
+        ):
+            return None
+        return _Allowed(
+            question.tenant,
+            question.matched,
+            session,
+            head.signed_with,
+            min(head.until, session.expires_at),
+            decided._replace(question=None),  # its table may be replaced, and is large
+            response,
+        )
+
+    def _allowed_again(
+        self,
+        dialect: Dialect,
+        allowed: _Allowed,
+        request: AuthRequest,
+        raw: RawRequest,
+        started: float,
+    ) -> CheckResponse | None:
+        """The answer to a request of a known head that the same would let in as the last; None
+        where anything is different, and all is decided anew.
+        """
+        services, tenant, session = self._services, allowed.tenant, allowed.session
+        if (
+            services.tenants.table.by_host(request.host) is not tenant
+            or match(tenant, request) is not allowed.matched
+            or services.sessions.cached(request.cookies[0], host=request.host) is not session
+            or services.clock() >= allowed.until
+            or services.assertions.ring_number != allowed.signed_with
+            or services.sessions.is_suspended(tenant.id)
+        ):
+            return None
+        decided = allowed.decided
+        active = active_s(tenant, request, decided.decision)
+        services.sessions.used(session, active_s=active)
+        self._record(dialect, decided.decision, decided, request, started, raw)
+        return allowed.response
 
     def _malformed(
         self, dialect: Dialect, request: RawRequest, malformed: Malformed, started: float
@@ -394,7 +472,15 @@ class Checks:
         elif isinstance(pool_password, Session):
             session = pool_password
         basic = takes_app_passwords(matched) or takes_pool_passwords(matched)
-        return _Decided(decision, tenant, session, would, not shared and basic)
+        by_session = machine is None and password is None and pool_password is None
+        return _Decided(
+            decision,
+            tenant,
+            session,
+            would,
+            not shared and basic,
+            question if by_session else None,
+        )
 
     def _no_session(self, request: AuthRequest, tenant: str | None) -> Login:
         """Whatever the reason, it is a login: nothing of another place is ever carried over."""

@@ -11,7 +11,12 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.check.dialects import ENDPOINTS, RawRequest, Verdict
+from gateway.check.dialects.raw_request import KnownRequest
 from gateway.check.handler import HEAD_LIFE_S, Checks
+from gateway.check.http_parser import RequestParser
+from gateway.check.known_heads import KnownHeads
+from gateway.check.log_throttle import Repeats
+from gateway.check.records import CheckRecord
 from gateway.check.response import CheckResponse, encode
 from gateway.config.console import Console
 from gateway.config.model import Log
@@ -22,7 +27,7 @@ from gateway.errors import UnavailableError
 from gateway.keys import ring as keys
 from gateway.sessions.api import MISS
 from tests.core.build import rule
-from tests.ingress.checks import lines
+from tests.ingress.checks import NO_LOOP, lines, on_wire
 from tests.ingress.stand import ACME, COOKIE, KEY, Stand, identity
 from tests.ingress.stand import session as session_of
 
@@ -43,9 +48,13 @@ class Remembering(Stand):
         super().__init__()
         self.now = NOW
         self.is_outdated = False
+        self.uses: list[object] = []
 
     def cached(self, cookie: str, *, host: str) -> Session | Miss | None:  # type: ignore[override]  # the protocol's
         return self.sessions.get(cookie, MISS)
+
+    def used(self, session: Session, *, active_s: float | None) -> None:
+        self.uses.append((session, active_s))
 
     def is_suspended(self, tenant: str) -> bool:
         return self.is_outdated
@@ -77,6 +86,129 @@ def request(path: str = "/p", *, endpoint: str = "nginx", **more: str) -> RawReq
     raw_path = f"/auth/envoy{path}" if endpoint == "envoy" else f"/auth/{endpoint}"
     headers = CIMultiDictProxy(CIMultiDict(pairs))
     return RawRequest("GET", raw_path, headers, "127.0.0.1", lines(pairs.items()))
+
+
+class Twice:
+    """Each request is asked as any other, and as one of a head that was read before, three times:
+    they are answered and recorded alike.
+    """
+
+    def __init__(self, stand: Remembering, services: Services) -> None:
+        self.checks, self.stand, self.heads = Checks(services), stand, KnownHeads(NO_LOOP)
+        self.records: list[CheckRecord] = []
+        self.checks._records.add = self.records.append  # type: ignore[method-assign]  # collected
+
+    async def ask(self, path: str = "/p", **more: str) -> tuple[int, CheckResponse]:
+        """And how often it was answered without another decision."""
+        plain = request(path, **more)
+        expected = await self._outcome(plain)
+        before, self.again = self.checks._allowed_again, 0
+
+        def counting(*given: Any) -> CheckResponse | None:
+            answer = before(*given)
+            self.again += answer is not None
+            return answer
+
+        self.checks._allowed_again = counting  # type: ignore[method-assign]  # counted
+        for _ in range(3):
+            assert await self._outcome(self._known(plain)) == expected
+        self.checks._allowed_again = before  # type: ignore[method-assign]  # as it was
+        return self.again, expected[0]
+
+    def _known(self, plain: RawRequest) -> KnownRequest:
+        pairs = [(name, plain.headers.getall(name, ())[0]) for name in plain.headers]
+        data = on_wire(pairs, method="GET", raw_path=plain.raw_path)
+        if self.heads.find(data, "127.0.0.1") is None:
+            ((head, _),) = RequestParser(NO_LOOP).feed(data)
+            self.heads.note(data, head)
+            self.heads.note(data, head)
+        found = self.heads.find(data, "127.0.0.1")
+        assert found is not None
+        return found
+
+    async def _outcome(self, asked: RawRequest) -> tuple[CheckResponse, object, object]:
+        self.records.clear()
+        self.stand.uses.clear()
+        self.checks._repeats = Repeats()
+        answer = self.checks(asked)
+        response = answer if isinstance(answer, CheckResponse) else await answer
+        told = [record._replace(duration_ms=0.0) for record in self.records]
+        return response, told, list(self.stand.uses)
+
+
+async def test_a_known_head_is_answered_as_any_other_whatever_was_changed(
+    stand: Remembering, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway")
+    services = stand.services()
+    twice, alice = Twice(stand, services), identity("alice@acme.test")
+    before = stand.sign_in("alice", alice) and stand.sessions["alice"]
+    assert (await twice.ask())[0] == 2
+    again, answer = await twice.ask("/other?x=1")
+    assert again == 3 and answer.status == 200 and len(twice.records) == 1
+    assert (await twice.ask("/admin/x"))[1].status == 403, "another rule speaks about it"
+    assert (await twice.ask("/p%2f"))[1].status != 500
+    assert (await twice.ask())[0] >= 2
+
+    def changed() -> str:
+        return header(answer, "X-Auth-Request-Groups")
+
+    # The session: gone, another under its name, ended by the clock.
+    del stand.sessions["alice"]
+    assert (await twice.ask())[1].status == 401
+    stand.sign_in("alice", replace(alice, groups=("app-users", "admins")))
+    again, answer = await twice.ask()
+    assert again == 2 and changed() == "app-users,admins"
+    again, answer = await twice.ask("/admin/x")
+    assert answer.status == 200
+    stand.sessions["alice"] = replace(before, expires_at=int(NOW) + 10)
+    assert (await twice.ask())[0] == 2
+    stand.now += 10
+    again, answer = await twice.ask()
+    assert again == 0 and answer.status == 401
+    stand.now = NOW
+    stand.sessions["alice"] = before
+    # The tenants: what they send, whom they let in, whether they are there.
+    acme, others = stand.table.by_id("acme"), [t for t in stand.tenants if t.id != "acme"]
+    assert acme is not None
+    for changes, status in (
+        ({"group_header_names": frozenset[str]()}, 200),
+        ({"allowed_groups": frozenset({"nobody"})}, 403),
+        ({"active": False}, 403),
+        ({"email_domains": frozenset({"other.test"})}, 403),
+        ({"shadow_rules": (rule("/**", deny=True),)}, 200),
+        ({"hosts": frozenset({"elsewhere.test"})}, 403),
+        ({}, 200),
+    ):
+        stand.table = stand.table_for([replace(acme, **cast("Any", changes)), *others])
+        again, answer = await twice.ask()
+        remembered = status == 200 and "shadow_rules" not in changes
+        assert (answer.status, again) == (status, 2 if remembered else 0), changes
+    # The keys, the age of what was signed, and tenants that must be waited for.
+    _, answer = await twice.ask()
+    signed = header(answer, "X-Auth-Request-Jwt")
+    services.assertions.replace_keys(keys.generate())
+    _, answer = await twice.ask()
+    assert header(answer, "X-Auth-Request-Jwt") != signed
+    stand.now += HEAD_LIFE_S
+    assert (await twice.ask())[0] == 2
+    stand.is_outdated = True
+    stand._served.replaced = lambda table, *, within_s: asyncio.sleep(0, result=False)
+    assert (await twice.ask())[1].status == 503
+    stand.is_outdated = False
+    assert (await twice.ask())[1].status == 200
+
+
+async def test_at_the_consoles_host_a_known_head_says_nobody_below_the_links(
+    stand: Remembering,
+) -> None:
+    services = stand.services()
+    config = services.config.model_copy(update={"console": Console(host=ACME)})
+    twice = Twice(stand, replace(services, config=config))
+    stand.sign_in("alice", identity("alice@acme.test"))
+    assert (await twice.ask("/console"))[0] == 0
+    _, answer = await twice.ask("/console/link/x")
+    assert header(answer, "X-Auth-Request-User") == ""
 
 
 def at_once(checks: Checks, asked: RawRequest) -> CheckResponse:

@@ -40,6 +40,14 @@ def raw_request(
     )
 
 
+def on_wire(pairs: Iterable[tuple[str, str]], *, method: str, raw_path: str) -> bytes:
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (
+        method.encode(),
+        raw_path.encode("utf-8", "surrogateescape"),
+        b"".join(b"%b: %b\r\n" % line for line in lines(pairs)),
+    )
+
+
 def known_request(
     pairs: Iterable[tuple[str, str]], *, method: str = "GET", raw_path: str = "/auth/x"
 ) -> RawRequest | None:
@@ -58,13 +66,7 @@ def known_request(
     known = KnownHeads(NO_LOOP)
     try:
         first, data = (
-            b"%b %b HTTP/1.1\r\n%b\r\n"
-            % (
-                method.encode(),
-                raw_path.encode("utf-8", "surrogateescape"),
-                b"".join(b"%b: %b\r\n" % line for line in lines(headers)),
-            )
-            for headers in (before, pairs)
+            on_wire(headers, method=method, raw_path=raw_path) for headers in (before, pairs)
         )
         ((head, _),) = RequestParser(NO_LOOP).feed(first)
         known.note(first, head)
