@@ -11,12 +11,10 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.check.dialects import ENDPOINTS, RawRequest, Verdict
-from gateway.check.dialects.raw_request import KnownRequest
 from gateway.check.handler import HEAD_LIFE_S, Checks
 from gateway.check.http_parser import RequestParser
 from gateway.check.known_heads import KnownHeads
 from gateway.check.log_throttle import Repeats
-from gateway.check.records import CheckRecord
 from gateway.check.response import CheckResponse, encode
 from gateway.config.console import Console
 from gateway.config.model import Log
@@ -34,6 +32,8 @@ from tests.ingress.stand import session as session_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway.check.dialects.raw_request import KnownRequest
+    from gateway.check.records import CheckRecord
     from gateway.check.services import Services
     from gateway.core.model import Session
     from gateway.sessions.api import Miss
