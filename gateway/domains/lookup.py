@@ -6,9 +6,9 @@ Rules:
 - Proven: two of the resolvers say so (all, where there are fewer), and so does a server that is
   authoritative for the zone. A resolver alone may be fooled, or remember.
 - Absent is proven the same way. SERVFAIL, REFUSED, silence and nonsense prove nothing.
-- Whatever a server answers, the work is bounded: packets of 1,232 bytes or one TCP message, some
-  records, some aliases, some name servers, a few seconds in all. Answers to another question, with
-  another id or from another address are passed over.
+- Whatever a server answers, the work is bounded: one answer that is not too long (``exchange``),
+  some records, some aliases, some name servers, a few seconds in all. Answers to another question,
+  with another id or from another address are passed over.
 - Name servers are named by whoever owns the domain: only public addresses are asked.
 """
 
@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-import dns.asyncquery
 import dns.exception
 import dns.flags
 import dns.message
@@ -30,6 +29,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rdtypes.ANY.TXT
 
+from gateway.domains.exchange import ask
 from gateway.domains.name import LABEL, PREFIX, zones
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 QUERY_S: Final = 3.0
 LOOK_S: Final = 15.0
+SLOW_S: Final = QUERY_S
+"""At least one question went unanswered, or nearly."""
 PAYLOAD_BYTES: Final = 1232
 MAX_TEXTS: Final = 50
 MAX_ALIASES: Final = 4
@@ -79,13 +81,15 @@ class Server:
 @dataclass(frozen=True, slots=True)
 class Look:
     """``servers``: what each said, by its address. ``others``: values of ours that were there
-    instead; ``doubled``: the record was found with the domain written twice.
+    instead; ``doubled``: the record was found with the domain written twice; ``slow``: it took
+    ``SLOW_S`` or more.
     """
 
     outcome: Outcome
     servers: tuple[tuple[str, Said], ...] = ()
     others: tuple[str, ...] = ()
     doubled: bool = False
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +115,14 @@ class Lookup:
 
     async def look(self, domain: str, value: str) -> Look:
         """Ends within ``LOOK_S``, and raises nothing of what the servers do."""
+        now = asyncio.get_running_loop().time
+        began = now()
         try:
             async with asyncio.timeout(LOOK_S):
-                return await self._look(domain, value)
+                found = await self._look(domain, value)
         except TimeoutError:
-            return Look(Outcome.UNKNOWN)
+            found = Look(Outcome.UNKNOWN)
+        return replace(found, slow=now() - began >= SLOW_S)
 
     async def _look(self, domain: str, value: str) -> Look:
         name = f"{LABEL}.{domain}"
@@ -198,17 +205,10 @@ class Lookup:
                 payload=PAYLOAD_BYTES,
                 flags=dns.flags.RD if recursive else 0,
             )
-            answer, _ = await dns.asyncquery.udp_with_fallback(
-                query,
-                server.address,
-                timeout=QUERY_S,
-                port=server.port,
-                ignore_unexpected=True,
-                ignore_errors=True,
-            )
-        except (dns.exception.DNSException, OSError, EOFError, ValueError):
+        except (dns.exception.DNSException, ValueError):
             return None
-        if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        answer = await ask(query, server, timeout_s=QUERY_S)
+        if answer is None or answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
             return None
         return answer
 

@@ -27,6 +27,20 @@ if TYPE_CHECKING:
 
 MAX_OF_TENANT = 100
 LOCK = "domains"
+_LOOKED_THROUGH = 2000
+"""Domains that are due, a few of each tenant, among which those of a round are chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How many domains are looked at in one round: those that were answered the last time (or never
+    asked for), those whose name servers were slow, and of each tenant. Whoever owns domains with
+    silent name servers delays nobody else.
+    """
+
+    quick: int = 32
+    slow: int = 4
+    tenant: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,8 @@ class Domain:
     taken: bool
     vouched_by: str
     reason: str
+    slow: bool = False
+    """The last look took long: name servers were silent."""
 
 
 class TakenError(Exception):
@@ -75,16 +91,26 @@ class DomainRecords:
             row = (await connection.execute(select(domains).where(*_one(tenant, domain)))).first()
         return None if row is None else _domain(row)
 
-    async def due(self, limit: int) -> Sequence[Domain]:
-        """Whose time has come, the longest first."""
+    async def due(self, places: Places) -> Sequence[Domain]:
+        """Whose time has come, the longest first, and no more than there are places for."""
+        turn = func.row_number().over(
+            partition_by=domains.c.tenant, order_by=(domains.c.next_at, domains.c.domain)
+        )
+        waiting = (
+            select(domains, turn.label("turn"))
+            .where(domains.c.next_at <= self._clock())
+            .subquery("waiting")
+        )
         async with self._database.read() as connection:
             rows = await connection.execute(
-                select(domains)
-                .where(domains.c.next_at <= self._clock())
-                .order_by(domains.c.next_at)
-                .limit(limit)
+                select(waiting)
+                .where(waiting.c.turn <= places.tenant)
+                .order_by(waiting.c.next_at)
+                .limit(_LOOKED_THROUGH)
             )
-            return [_domain(row) for row in rows]
+            found = [_domain(row) for row in rows]
+        quick = [each for each in found if not each.slow][: places.quick]
+        return quick + [each for each in found if each.slow][: places.slow]
 
     async def add(
         self, tenant: str, domain: str, value: str, *, of_others: Callable[[str], bool]
@@ -183,6 +209,7 @@ class DomainRecords:
                 "servers": [[server, str(said)] for server, said in look.servers],
                 "others": list(look.others),
                 "doubled": look.doubled,
+                "slow": look.slow,
                 "taken": taken,
             }
             await connection.execute(
@@ -257,4 +284,5 @@ def _domain(row: Any) -> Domain:
         bool(result.get("taken", False)),
         row.vouched_by,
         row.reason,
+        bool(result.get("slow", False)),
     )

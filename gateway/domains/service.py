@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.background import background_task, fault, in_rounds
 from gateway.database.audit import AuditRecord, say, write_within
 from gateway.domains.name import LABEL, provable, record_value
+from gateway.domains.records import Places
 from gateway.domains.state import DomainState
 from gateway.log import fields
 from gateway.mail.render import names_of
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from gateway.tenants.snapshot_record import Record
 
 ROUND_S: Final = 15.0
-PARALLEL: Final = 4
+PLACES: Final = Places()
 AGAIN_S: Final = 10.0
 """A look on request within so many seconds of the last is answered with that one's result."""
 UNTIL_S: Final = 7 * 86_400.0
@@ -148,7 +149,7 @@ class Domains:
         """Look at what is due; how many that was. Raises ``UnavailableError``."""
         if not await self._leads():
             return 0
-        due = await self._store.due(PARALLEL)
+        due = await self._store.due(PLACES)
         await asyncio.gather(*map(self._guarded, due))
         return len(due)
 

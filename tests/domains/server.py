@@ -31,9 +31,12 @@ Fault = Literal[
     "other_question",
     "truncated",
     "truncated_without_tcp",
+    "long",
+    "many",
     "not_authoritative",
 ]
 NAME_SERVER = "ns1.dns.test"
+OVER_TCP = frozenset({"truncated", "truncated_without_tcp", "long", "many"})
 
 
 @dataclass(slots=True)
@@ -72,11 +75,19 @@ class Dns:
         self._records(response, name, kind)
         if not response.answer and kind == "TXT":
             response.set_rcode(dns.rcode.NXDOMAIN)
-        if self.fault.startswith("truncated") and protocol == "udp" and kind == "TXT":
+        if self.fault in OVER_TCP and protocol == "udp" and kind == "TXT":
             short = dns.message.make_response(query)
             short.flags |= dns.flags.TC
             return [short.to_wire()]
         wire = response.to_wire(max_size=65535)
+        if self.fault in {"long", "many"} and kind == "TXT" and protocol == "tcp":
+            # Beside the record itself: 70 long records, or 200 short ones.
+            count, quoted = (70, f'"{"a" * 250}"') if self.fault == "long" else (200, '"a"')
+            response.additional += [
+                dns.rrset.from_text(f"x{number}.test.", 60, "IN", "TXT", quoted)
+                for number in range(count)
+            ]
+            wire = response.to_wire(max_size=65535)
         if self.fault == "spoofed_id" and kind == "TXT":
             return [struct.pack("!H", query.id ^ 1) + wire[2:]]
         if self.fault == "other_question" and kind == "TXT":

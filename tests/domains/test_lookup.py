@@ -7,9 +7,12 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+import dns.message
+import dns.rrset
 import pytest
 
-from gateway.domains import lookup
+from gateway.domains import exchange, lookup
+from gateway.domains.exchange import MAX_ANSWER_BYTES, MAX_RECORDS
 from gateway.domains.lookup import Look, Lookup, Outcome, Said, Server
 from tests.domains.server import Dns, Fault
 
@@ -88,6 +91,8 @@ async def test_what_is_proven(
         "spoofed_id",
         "other_question",
         "truncated_without_tcp",
+        "long",
+        "many",
     ],
 )
 async def test_a_server_that_says_nothing_proves_nothing(fault: Fault) -> None:
@@ -159,6 +164,31 @@ async def test_ten_thousand_records_are_little_work() -> None:
     found = await look([flood() for _ in range(3)], flood())
     assert found.outcome is not Outcome.FOUND and len(found.others) <= lookup.SHOWN
     assert time.process_time() - began < 20  # the server of the tests included
+
+
+def test_an_answer_that_is_too_long_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of 64 kB, with names of 253 characters, takes most of a second."""
+    query = dns.message.make_query(NAME, "TXT")
+    response = dns.message.make_response(query)
+    for number in range(MAX_RECORDS + 1):
+        response.answer.append(dns.rrset.from_text(f"{number}.test.", 60, "IN", "TXT", '"a"'))
+    many = response.to_wire(max_size=65535)
+    response.answer.pop()
+    most = response.to_wire(max_size=65535)
+    assert exchange.parsed(query, most) is not None
+    long = most + bytes(MAX_ANSWER_BYTES)
+
+    def read(_wire: bytes) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("gateway.domains.exchange.dns.message.from_wire", read)
+    assert exchange.parsed(query, many) is exchange.parsed(query, long) is None
+
+
+async def test_silent_name_servers_make_a_look_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "SLOW_S", 0.4)
+    assert (await look([holding(VALUE)] * 2, holding(fault="silent"))).slow
+    assert not (await look([holding(VALUE)] * 2, holding(VALUE))).slow
 
 
 async def test_a_name_server_inside_is_not_asked() -> None:

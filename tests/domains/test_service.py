@@ -17,7 +17,7 @@ from gateway.database.group_commit import GroupCommitter
 from gateway.database.schema import audit, mail_outbox
 from gateway.domains.lookup import Look, Lookup, Outcome
 from gateway.domains.name import DomainError
-from gateway.domains.records import MAX_OF_TENANT, DomainRecords, FullError, TakenError
+from gateway.domains.records import MAX_OF_TENANT, DomainRecords, FullError, Places, TakenError
 from gateway.domains.service import AGAIN_S, Domains
 from gateway.domains.state import DAY_S, DomainState
 from gateway.mail.mailer import Mailer
@@ -253,6 +253,38 @@ async def test_a_fault_of_one_look_keeps_no_other_from_being_looked_at(
     world.now += DAY_S
     await world.domains.round()
     assert await world.domains.proven("acme") == {"two.com"}
+
+
+async def test_silent_name_servers_delay_nobody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.domains.service.PLACES", Places(quick=4, slow=1, tenant=2))
+    silent = [f"silent{number}.com" for number in range(6)]
+    looked: list[str] = []
+
+    async def look(domain: str, value: str) -> Look:
+        looked.append(domain)
+        slow = domain in silent
+        return Look(Outcome.UNKNOWN if slow else Outcome.FOUND, slow=slow)
+
+    monkeypatch.setattr(world.dns, "look", look)
+    for tenant, names in (("acme", silent), ("globex", ["quick1.com", "quick2.com"])):
+        for name in names:
+            await world.domains.add(tenant, name)
+            world.now += 1
+    world.now += 60
+    await world.domains.round()
+    assert looked == ["silent0.com", "silent1.com", "quick1.com", "quick2.com"], "two of each"
+    for _ in range(4):
+        world.now += DAY_S
+        looked.clear()
+        await world.domains.round()
+        assert sum(name in silent for name in looked) <= 3
+        assert "quick1.com" in looked and "quick2.com" in looked
+    looked.clear()
+    world.now += DAY_S
+    await world.domains.round()
+    assert len([name for name in looked if name in silent]) == 1, "those that were slow take turns"
 
 
 async def test_an_operator_vouches_and_nobody_looks(world: World) -> None:
