@@ -211,6 +211,13 @@ MAIL_MESSAGES = Counter(
 DOMAIN_CHECKS = Counter(
     "gateway_domain_checks", "Look-ups of domains' DNS records.", ["outcome"], registry=REGISTRY
 )
+DOMAINS = Gauge(
+    "gateway_domains",
+    "E-mail domains that tenants have claimed, by state.",
+    ["state"],
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 WEBHOOK_DELIVERIES = Counter(
     "gateway_webhook_deliveries", "Messages to tenants' apps.", ["outcome"], registry=REGISTRY
 )

@@ -22,6 +22,8 @@ CONNECTIONS: Final = frozenset(
     {"connection.activated", "connection.failing", "connection.expiring"}
 )
 """Messages of no person, with ``connection``."""
+DOMAINS: Final = frozenset({"domain.proven", "domain.lost"})
+"""Messages of no person, with ``domain``."""
 EVENTS: Final = {
     "user.created": "A person signed in for the first time, or has a new SCIM record",
     "user.updated": (
@@ -40,6 +42,8 @@ EVENTS: Final = {
     "tenant.blocked": "An operator blocked everybody",
     "tenant.unblocked": "An operator lifted that block",
     "tenant.deleted": "The tenant was deleted, and everybody's sessions with it",
+    "domain.proven": "A DNS record proved an e-mail domain of the tenant",
+    "domain.lost": "The DNS record of a proven domain has been gone for ten days",
     "connection.activated": "An identity provider answers for the first time, or again",
     "connection.failing": "An identity provider's metadata or discovery document cannot be used",
     "connection.expiring": "A secret or certificate of a connection ends soon, or has ended",
@@ -104,10 +108,14 @@ class WebhookConnection(AnswerModel):
     days: Literal[30, 7, 1, 0] | None
 
 
+class WebhookDomain(AnswerModel):
+    name: str = Field(description="in its ASCII form")
+
+
 class WebhookData(AnswerModel):
     tenant: str
     provider: str
-    cause: Literal["account", "group", "operator", "tenant", "sign_in", "connection"]
+    cause: Literal["account", "group", "operator", "tenant", "sign_in", "connection", "domain"]
     source: str
     source_event: str
     event_time: float | None
@@ -120,6 +128,7 @@ class WebhookData(AnswerModel):
         default=None, description="of a login or a SCIM record only"
     )
     connection: WebhookConnection | None = Field(default=None, description="of a connection only")
+    domain: WebhookDomain | None = Field(default=None, description="of an e-mail domain only")
 
 
 class WebhookMessage(AnswerModel):
@@ -174,6 +183,7 @@ def _schema_of(event: str, whole: dict[str, Any]) -> dict[str, Any]:
     for events, member, model in (
         (PROFILED, "profile", "WebhookProfile"),
         (CONNECTIONS, "connection", "WebhookConnection"),
+        (DOMAINS, "domain", "WebhookDomain"),
     ):
         if event in events:
             data["properties"][member] = {"$ref": f"#/$defs/{model}"}

@@ -491,12 +491,15 @@ def _dns_server(value: object) -> str:
 class Domains(Model):
     """How e-mail domains are proven. ``resolvers``: recursive DNS servers, asked apart. ``proof``:
     whether a tenant's document may name a domain that is neither proven nor vouched for.
+    ``on_lost``: whether a domain whose record has been gone for ten days still leads people to its
+    tenant where several tenants share a host.
     """
 
     resolvers: Annotated[
         tuple[Annotated[str, BeforeValidator(_dns_server)], ...], Field(min_length=1, max_length=5)
     ] = ("1.1.1.1", "8.8.8.8", "9.9.9.9")
     proof: Literal["optional", "required"] = "optional"
+    on_lost: Literal["keep", "stop"] = "keep"
 
 
 class Canary(Model):

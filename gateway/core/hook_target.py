@@ -64,6 +64,8 @@ WebhookEvent = Literal[
     "connection.activated",
     "connection.expiring",
     "connection.failing",
+    "domain.lost",
+    "domain.proven",
     "group.deleted",
     "group.removed",
     "group.restored",

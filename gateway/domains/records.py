@@ -17,9 +17,10 @@ from sqlalchemy import delete, func, insert, select, update
 from gateway.database.schema import domains, tenant_names
 from gateway.domains.lookup import Look, Outcome
 from gateway.domains.state import HELD, DomainState, Standing, after, begun
+from gateway.tenants.database import look_again
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -112,6 +113,12 @@ class DomainRecords:
         quick = [each for each in found if not each.slow][: places.quick]
         return quick + [each for each in found if each.slow][: places.slow]
 
+    async def states(self) -> Mapping[str, int]:
+        """How many claims are in each state that one is in."""
+        query = select(domains.c.state, func.count().label("number")).group_by(domains.c.state)
+        async with self._database.read() as connection:
+            return {row.state: row.number for row in await connection.execute(query)}
+
     async def add(
         self, tenant: str, domain: str, value: str, *, of_others: Callable[[str], bool]
     ) -> tuple[Domain, bool]:
@@ -156,6 +163,7 @@ class DomainRecords:
             row = (await connection.execute(select(domains).where(*_one(tenant, domain)))).first()
             if row is None:
                 return None
+            await look_again(connection)
             await connection.execute(
                 update(domains)
                 .where(*_one(tenant, domain))
@@ -174,6 +182,7 @@ class DomainRecords:
         """Whether there was one."""
         async with self._database.write(LOCK) as connection:
             gone = await connection.execute(delete(domains).where(*_one(tenant, domain)))
+            await look_again(connection)
         return gone.rowcount == 1
 
     async def settle(
@@ -222,6 +231,7 @@ class DomainRecords:
             ).one()
             settled = _domain(changed)
             if standing.state is not before.standing.state:
+                await look_again(connection)
                 await tell(connection, settled, before.standing.state)
         return settled
 

@@ -25,11 +25,15 @@ from gateway.background import background_task, fault, in_rounds
 from gateway.database.audit import AuditRecord, say, write_within
 from gateway.domains.name import LABEL, provable, record_value
 from gateway.domains.records import Places
-from gateway.domains.state import DomainState
+from gateway.domains.state import HELD, DomainState
+from gateway.hooks.effects import Notice
+from gateway.hooks.event import Subject
+from gateway.hooks.inbox import digest
+from gateway.hooks.webhooks.outbox import News, Origin
 from gateway.log import fields
 from gateway.mail.render import names_of
 from gateway.mail.texts import LETTERS, Day, MailTemplate
-from gateway.metrics import DOMAIN_CHECKS, begin_at_zero
+from gateway.metrics import DOMAIN_CHECKS, DOMAINS, begin_at_zero
 from gateway.tenants.snapshot_record import document_of
 
 if TYPE_CHECKING:
@@ -40,11 +44,13 @@ if TYPE_CHECKING:
 
     from gateway.domains.lookup import Lookup
     from gateway.domains.records import Domain, DomainRecords
+    from gateway.hooks.webhooks.outbox import Outbox
     from gateway.mail.mailer import Mailer
     from gateway.mail.texts import Value
     from gateway.tenants.snapshot_record import Record
 
 ROUND_S: Final = 15.0
+SHOW_EVERY_S: Final = 60.0
 PLACES: Final = Places()
 AGAIN_S: Final = 10.0
 """A look on request within so many seconds of the last is answered with that one's result."""
@@ -70,6 +76,7 @@ class Domains:
         store: DomainRecords,
         lookup: Lookup,
         mailer: Mailer,
+        outbox: Outbox,
         *,
         records: Callable[[], Mapping[str, Record]],
         file_records: Callable[[], Mapping[str, Record]],
@@ -78,7 +85,8 @@ class Domains:
         clock: Callable[[], float],
     ) -> None:
         begin_at_zero(DOMAIN_CHECKS, ["found", "absent", "unknown"])
-        self._store, self._lookup, self._mailer = store, lookup, mailer
+        self._store, self._lookup, self._mailer, self._outbox = store, lookup, mailer, outbox
+        self._show_at = 0.0
         self._records, self._file_records = records, file_records
         self._keys, self._leads, self._clock = keys, leads, clock
 
@@ -91,10 +99,7 @@ class Domains:
     async def proven(self, tenant: str) -> frozenset[str]:
         """Those that the tenant holds, by proof or by an operator's word."""
         return frozenset(
-            each.domain
-            for each in await self._store.of(tenant)
-            if each.standing.state
-            in {DomainState.VERIFIED, DomainState.MISSING, DomainState.VOUCHED}
+            each.domain for each in await self._store.of(tenant) if each.standing.state in HELD
         )
 
     async def add(self, tenant: str, text: str) -> tuple[Domain, bool]:
@@ -147,6 +152,11 @@ class Domains:
 
     async def round(self) -> int:
         """Look at what is due; how many that was. Raises ``UnavailableError``."""
+        if self._clock() >= self._show_at:
+            states = await self._store.states()
+            for state in DomainState:
+                DOMAINS.labels(str(state)).set(states.get(state, 0))
+            self._show_at = self._clock() + SHOW_EVERY_S
         if not await self._leads():
             return 0
         due = await self._store.due(PLACES)
@@ -174,6 +184,7 @@ class Domains:
         for record in told:
             say(record)
             self._mailer.wake()
+            self._outbox.wake()
         return settled
 
     async def _tell(
@@ -198,7 +209,28 @@ class Domains:
         )
         await write_within(connection, record)
         await self._write(connection, now)
+        await self._send(connection, now, before)
         return record
+
+    async def _send(self, connection: AsyncConnection, now: Domain, before: DomainState) -> None:
+        """The tenant's app hears who proves the domain, and that nobody does any more."""
+        if now.standing.state is DomainState.LOST:
+            type_ = "domain.lost"
+        elif now.standing.state is DomainState.VERIFIED and before not in HELD:
+            type_ = "domain.proven"
+        else:
+            return
+        at = self._clock()
+        notice = Notice(type_, "domain", Subject(), (), None, at, domain=now.domain)
+        await self._outbox.add(
+            connection,
+            News(
+                notice,
+                Origin(now.tenant, "", "domain", "domain"),
+                lane=digest(now.tenant, "domain", now.domain),
+                now=at,
+            ),
+        )
 
     async def _write(self, connection: AsyncConnection, now: Domain) -> None:
         template = _LETTERS.get(now.standing.state)

@@ -55,6 +55,11 @@ class Standing:
     verified_at: float | None = None
     missing_since: float | None = None
 
+    @property
+    def is_lost(self) -> bool:
+        """It was proven once, and is held no more."""
+        return self.verified_at is not None and self.state not in HELD
+
 
 def begun(now: float) -> Standing:
     return Standing(DomainState.PENDING, now, now + FIRST_S[0])

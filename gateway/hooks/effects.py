@@ -115,9 +115,9 @@ class Notice:
     ``user.deprovisioned``, ``user.restored``, ``user.group_removed``, ``user.group_added``, and of
     everybody at once ``group.deleted``, ``group.removed``, ``group.restored``, ``tenant.blocked``,
     ``tenant.unblocked``, ``tenant.deleted``; of no person ``connection.activated``,
-    ``connection.failing``, ``connection.expiring``.
+    ``connection.failing``, ``connection.expiring``, ``domain.proven``, ``domain.lost``.
 
-    ``cause``: account, group, operator, tenant, sign_in, connection.
+    ``cause``: account, group, operator, tenant, sign_in, connection, domain.
     """
 
     type: str
@@ -132,6 +132,8 @@ class Notice:
     """Of a login, or of a SCIM record."""
     connection: ConnectionReport | None = None
     """Of ``connection.*``."""
+    domain: str = ""
+    """Of ``domain.*``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ async def watched_domains(
             networks=config.hooks.private_networks,
         ),
         mailer,
+        hooks.outbox,
         records=lambda: publisher.records,
         file_records=lambda: publisher.file_records,
         keys=lambda: tuple(key.material for key in ring().database),

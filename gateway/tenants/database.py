@@ -45,7 +45,7 @@ from gateway.tenants.bulk_write import (
     version_problem,
     write_rows,
 )
-from gateway.tenants.domain_proof import added_domains, domains_held, refused_domain
+from gateway.tenants.domain_proof import added_domains, domains_held, lost_domains, refused_domain
 from gateway.tenants.hook_targets import webhook_target
 from gateway.tenants.offload import in_background
 from gateway.tenants.secrets import join, keep, keepable, secrets_of, show
@@ -502,6 +502,8 @@ class TenantDatabase:
                 )
             ).all()
             removals = (await connection.execute(select(tenant_removals))).all()
+            stop = self._config.domains.on_lost == "stop"
+            lost = await lost_domains(connection) if stop else {}
             there = await in_background(_there, versions, clients, removals)
             wanted = [
                 tenant for tenant, stamp in there.stamps.items() if known.get(tenant) != stamp
@@ -524,6 +526,7 @@ class TenantDatabase:
             credentials,
             there.removals,
             closed,
+            lost,
         )
 
     def _documents(
@@ -798,6 +801,11 @@ async def _state(connection: AsyncConnection) -> None:
                 generation=0,
             )
         )
+
+
+async def look_again(connection: AsyncConnection) -> None:
+    """Publishers read everything once this is committed: something changed that is no document."""
+    await _conclude(connection, (), changes=1)
 
 
 async def _conclude(

@@ -36,6 +36,19 @@ async def domains_held(connection: AsyncConnection, tenant: str) -> frozenset[st
     return frozenset(row.holder for row in rows)
 
 
+async def lost_domains(connection: AsyncConnection) -> dict[str, frozenset[str]]:
+    """By tenant: what it had proven once, and holds no more."""
+    rows = await connection.execute(
+        select(domains.c.tenant, domains.c.domain).where(
+            domains.c.holder.is_(None), domains.c.verified_at.is_not(None)
+        )
+    )
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(row.tenant, set()).add(row.domain)
+    return {tenant: frozenset(names) for tenant, names in found.items()}
+
+
 async def refused_domain(
     connection: AsyncConnection, added: Mapping[str, str], *, required: bool
 ) -> Rejected | None:

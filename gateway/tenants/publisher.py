@@ -41,7 +41,7 @@ from gateway.tenants.offload import in_background, woken
 from gateway.tenants.remembered import RememberedFiles
 from gateway.tenants.restriction import left_providers, narrowed
 from gateway.tenants.snapshot import Manifest, OtherKeyRingError, Sealer, SnapshotError
-from gateway.tenants.snapshot_record import with_credentials
+from gateway.tenants.snapshot_record import with_credentials, without_routes
 from gateway.tenants.validation import conflicts
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ class Publisher:
         self._rows: dict[str, Record] = {}
         self._credentials: dict[str, Credentials] = {}
         self._removals: dict[str, int] = {}
+        self._lost: Mapping[str, frozenset[str]] = {}
         self._completed: dict[str, tuple[str, Credentials, Record]] = {}
         """Files with their credentials, by tenant: made once, not at each look."""
         self._closed: frozenset[str] = frozenset()
@@ -488,6 +489,7 @@ class Publisher:
             changes.removals,
             changes.revision,
         )
+        self._lost = changes.lost
         self._closed, self._open_again_at = frozenset(changes.closed), time.monotonic() + CLOSED_S
         self._note(
             "closed",
@@ -522,7 +524,10 @@ class Publisher:
         for tenant in self._files.provisioned if self._files is not None else ():
             if tenant in files and tenant in self._credentials:
                 files[tenant] = self._complete(files[tenant], self._credentials[tenant])
-        merged = dict(sorted({**files, **self._rows}.items()))
+        merged = {
+            tenant: without_routes(record, self._lost.get(tenant, ()))
+            for tenant, record in sorted({**files, **self._rows}.items())
+        }
         if self._records is not None and same_names(self._records, merged):
             return merged, ()
         return merged, conflicts(

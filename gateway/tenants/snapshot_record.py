@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -23,6 +23,8 @@ from gateway.tenants.document import HookDocument
 from gateway.tenants.secrets import join, plainly, secrets_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from gateway.config.model import Config
     from gateway.core.model import Tenant
     from gateway.tenants.document import TenantDocument
@@ -54,6 +56,7 @@ class Record:
     hosts: tuple[str, ...]
     wildcards: tuple[str, ...]
     email_domains: tuple[str, ...]
+    """That lead to the tenant: those of its document, but for what ``without_routes`` left out."""
     client_ids: tuple[str, ...]
     """The one that logins begin with, then the retired. Empty while the tenant waits to be
     provisioned: its names are taken, and it is inactive.
@@ -121,6 +124,17 @@ def with_credentials(record: Record, credentials: Credentials) -> Record:
     """The record of a file that says ``client: managed``, completed from SQL."""
     document, _ = document_of(record)
     return record_of(document, credentials)
+
+
+def without_routes(record: Record, domains: Collection[str]) -> Record:
+    """The record of the same tenant, to which these domains lead nobody any more. Its document
+    names them as before: who may sign in is another question.
+    """
+    routes = tuple(name for name in record.email_domains if name not in domains)
+    if routes == record.email_domains:
+        return record
+    digest = hashlib.sha256(json.dumps([record.digest, routes]).encode()).hexdigest()[:32]
+    return replace(record, email_domains=routes, digest=digest)
 
 
 _NO_HOOKS = HookDocument()

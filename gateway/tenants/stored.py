@@ -56,6 +56,9 @@ class Changes:
     known by, and have no document here.
     """
 
+    lost: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Domains of each tenant that lead nobody to it any more."""
+
     def records(self) -> dict[str, Record]:
         """Of the changed ones. Takes about a millisecond each: not on the event loop."""
         return {

@@ -23,6 +23,7 @@ from gateway.domains.state import DAY_S, DomainState
 from gateway.mail.mailer import Mailer
 from gateway.mail.outbox import MailOutbox
 from gateway.mail.smtp import SmtpServer
+from gateway.metrics import DOMAINS
 from gateway.tenants.api import Rejected
 from gateway.tenants.database import TenantDatabase
 from gateway.tenants.document import TenantDocument
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.database.engine import Database
+    from gateway.hooks.webhooks.outbox import News, Outbox
 
 BY = Actor("admin:ops")
 
@@ -72,11 +74,24 @@ class Answers:
 
 
 @dataclass
+class Told:
+    """What tenants' apps were sent."""
+
+    types: list[tuple[str, str]] = field(default_factory=list)
+
+    async def add(self, _connection: object, news: News) -> None:
+        self.types.append((news.notice.type, news.notice.domain))
+
+    def wake(self) -> None: ...
+
+
+@dataclass
 class World:
     database: Database
     committer: GroupCommitter
     folder: Path
     dns: Answers = field(default_factory=Answers)
+    told: Told = field(default_factory=Told)
     now: float = 1_800_000_000.0
     served: dict[str, Record] = field(default_factory=dict)
     files: dict[str, Record] = field(default_factory=dict)
@@ -104,6 +119,7 @@ class World:
             DomainRecords(self.database, clock=lambda: self.now),
             cast("Lookup", self.dns),
             mailer,
+            cast("Outbox", self.told),
             records=lambda: self.served,
             file_records=lambda: self.files,
             keys=lambda: (bytes(32),),
@@ -207,7 +223,13 @@ async def test_a_removed_record_is_noticed_and_the_domain_is_lost(world: World) 
     letters = await world.letters()
     templates = [template for template, to, _ in letters if to == "it@acme.com"]
     assert templates == ["domain_verified", "domain_missing", "domain_lost"]
+    assert world.told.types == [("domain.proven", "acme.com"), ("domain.lost", "acme.com")]
+    assert DOMAINS.labels("lost")._value.get() == 0
+    world.now += 60
+    await world.domains.round()
+    assert DOMAINS.labels("lost")._value.get() == 1
     (domain,) = await world.domains.of("acme")
+    assert domain.standing.is_lost
     missing = next(text for template, _, text in letters if template == "domain_missing")
     assert "_gateway-verify.acme.com" in missing and domain.value in missing
     assert await world.domains.proven("acme") == frozenset()

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from gateway.admin.keys import AdminKey, Scope
 from gateway.admin.keys_store import AdminKeys
@@ -18,7 +18,7 @@ from gateway.background import end
 from gateway.core.model import Secret, Tenant
 from gateway.core.tenants import HostKind
 from gateway.database.engine import open_database
-from gateway.database.schema import tenants
+from gateway.database.schema import domains, tenants
 from gateway.errors import ConfigError, UnavailableError
 from gateway.keys import file as key_file
 from gateway.keys import ring as keys
@@ -27,7 +27,7 @@ from gateway.runtime.dependencies import tenants_state
 from gateway.sessions.pubsub import listen
 from gateway.tenants import publisher as publisher_module
 from gateway.tenants import snapshot
-from gateway.tenants.database import TenantDatabase
+from gateway.tenants.database import TenantDatabase, look_again
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.publisher import Publisher
 from gateway.tenants.snapshot_record import Credentials
@@ -68,11 +68,17 @@ class Rig:
     """One admin process and as many replicas as a test wants, on one Valkey and one SQL."""
 
     def __init__(
-        self, database: Database, redis: RedisClient, folder: Path, *, with_files: bool = True
+        self,
+        database: Database,
+        redis: RedisClient,
+        folder: Path,
+        *,
+        with_files: bool = True,
+        **more: object,
     ) -> None:
         files = {"directory": str(folder)} if with_files else {}
         self.config = config_with(
-            folder.parent / "state", tenants=files, login_host="login.example.com"
+            folder.parent / "state", tenants=files, login_host="login.example.com", **more
         )
         self.database = database
         self.tenants = TenantDatabase(database, self.config)
@@ -187,6 +193,38 @@ async def test_files_and_sql_are_served_together(rig: Rig) -> None:
     assert globex.client_secret == Secret("secret of globex")
     assert replica.problems == rig.publisher.problems == ()
     assert replica.source == f"snapshot {replica.generation}"
+
+
+async def test_a_lost_domain_leads_nobody_to_its_tenant_where_that_is_wanted(
+    database: Database, redis: RedisClient, tmp_path: Path
+) -> None:
+    """And keeps nobody out who signs in at the tenant's own host."""
+    rig = Rig(database, redis, tmp_path, with_files=False, domains={"on_lost": "stop"})
+    await rig.put(doc("globex"))
+    await rig.started()
+    replica = await rig.replica()
+    assert replica.table.by_email_domain("globex.test") is not None
+    row = {"tenant": "globex", "domain": "globex.test", "value": "v", "result": {}}
+    gone = {"state": "lost", "added_at": 1.0, "verified_at": 2.0, "vouched_by": "", "reason": ""}
+    async with database.write() as connection:
+        await connection.execute(insert(domains).values(**row, **gone))
+        await look_again(connection)
+    rig.publisher.wake()
+    await until(lambda: replica.table.by_email_domain("globex.test") is None)
+    served = replica.table.by_id("globex")
+    assert served is not None and served.email_domains == {"globex.test"}
+    assert rig.narrowed == [], "nobody's access is narrower: nobody waits"
+    async with database.write() as connection:
+        await connection.execute(update(domains).values(holder="globex.test", state="verified"))
+        await look_again(connection)
+    rig.publisher.wake()
+    await until(lambda: replica.table.by_email_domain("globex.test") is not None)
+    async with database.write() as connection:
+        await connection.execute(update(domains).values(holder=None, state="lost"))
+    rig.config = config_with(tmp_path / "state")
+    kept = await TenantDatabase(database, rig.config).changed({})
+    assert kept.lost == {}, "by default it stays"
+    await rig.close()
 
 
 @pytest.mark.parametrize("where", ["sql", "file"])

@@ -155,8 +155,12 @@ class DomainRoutes:
         known = {each.domain: each for each in await self.domains.of(tenant)}.get(name)
         if known is None:
             raise Problem(Code.NOT_FOUND)
-        if call.key.tenant is not None and known.standing.state is DomainState.VOUCHED:
-            raise Problem(Code.TENANT_BOUND, "an operator vouched for this domain")
+        if call.key.tenant is not None:
+            if known.standing.state is DomainState.VOUCHED:
+                raise Problem(Code.TENANT_BOUND, "an operator vouched for this domain")
+            if known.standing.is_lost and name in await self._named(tenant):
+                # Forgotten, it would lead people to the tenant again.
+                raise Problem(Code.TENANT_BOUND, "only an operator gives up a domain that was lost")
         await self.domains.remove(tenant, name)
         return Answer(status=204)
 

@@ -183,6 +183,8 @@ def render(notice: Notice, origin: Origin, *, now: float, revocation: str) -> di
         document["data"]["profile"] = asdict(notice.profile)
     if notice.connection is not None:
         document["data"]["connection"] = asdict(notice.connection)
+    if notice.domain:
+        document["data"]["domain"] = {"name": notice.domain}
     return document
 
 
