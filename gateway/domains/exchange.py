@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
 import dns.exception
 import dns.message
-
-if TYPE_CHECKING:
-    from gateway.domains.lookup import Server
 
 MAX_ANSWER_BYTES: Final = 16_384
 """Fifty records of 255 characters, their servers and signatures."""
@@ -27,6 +25,17 @@ _WAITING: Final = 8
 """Datagrams that are kept until they are looked at."""
 _HEADER: Final = struct.Struct("!HHHHHH")
 _RESPONSE, _TRUNCATED = 0x8000, 0x0200
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where DNS is spoken. ``port``: of both UDP and TCP."""
+
+    address: str
+    port: int = 53
+
+    def __str__(self) -> str:
+        return self.address if self.port == 53 else f"{self.address}:{self.port}"
 
 
 async def ask(

@@ -29,7 +29,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rdtypes.ANY.TXT
 
-from gateway.domains.exchange import ask
+from gateway.domains.exchange import Server, ask
 from gateway.domains.name import LABEL, PREFIX, zones
 
 if TYPE_CHECKING:
@@ -65,17 +65,6 @@ class Outcome(StrEnum):
     FOUND = "found"
     ABSENT = "absent"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where DNS is spoken. ``port``: of both UDP and TCP."""
-
-    address: str
-    port: int = 53
-
-    def __str__(self) -> str:
-        return self.address if self.port == 53 else f"{self.address}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

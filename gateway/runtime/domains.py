@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from gateway.domains.lookup import Lookup, Server
+from gateway.domains.exchange import Server
+from gateway.domains.lookup import Lookup
 from gateway.domains.records import DomainRecords
 from gateway.domains.service import Domains
 from gateway.errors import UnavailableError

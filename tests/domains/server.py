@@ -16,7 +16,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-from gateway.domains.lookup import Server
+from gateway.domains.exchange import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

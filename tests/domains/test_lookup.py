@@ -12,8 +12,8 @@ import dns.rrset
 import pytest
 
 from gateway.domains import exchange, lookup
-from gateway.domains.exchange import MAX_ANSWER_BYTES, MAX_RECORDS
-from gateway.domains.lookup import Look, Lookup, Outcome, Said, Server
+from gateway.domains.exchange import MAX_ANSWER_BYTES, MAX_RECORDS, Server
+from gateway.domains.lookup import Look, Lookup, Outcome, Said
 from tests.domains.server import Dns, Fault
 
 if TYPE_CHECKING:
