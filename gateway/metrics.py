@@ -164,6 +164,13 @@ RECONCILE_LAST_SUCCESS = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemax",
 )
+DEPROVISIONING_INCOMPLETE = Gauge(
+    "gateway_deprovisioning_incomplete",
+    "1 while not every removal at a provider is told, although somebody set that up.",
+    ["tenant", "provider"],
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 RECONCILE_MISSED_EVENTS = Counter(
     "gateway_reconcile_missed_events",
     "Events that no hook had delivered, found by reconciliation.",
@@ -336,6 +343,7 @@ FAULTS: Final = (
     "cognito_sync_fault",
     "connection_fault",
     "connections_fault",
+    "deprovisioning_fault",
     "disabled_user_does_not_open",
     "domain_fault",
     "domains_fault",

@@ -23,6 +23,7 @@ from gateway.admin.openapi import openapi_document
 from gateway.admin.problem import problems_for_everything
 from gateway.admin.recording import Edge
 from gateway.admin.routes.connections import ConnectionRoutes
+from gateway.admin.routes.coverage import CoverageRoutes
 from gateway.admin.routes.deliveries import DeliveryRoutes, MessageRoutes
 from gateway.admin.routes.domains import DomainRoutes
 from gateway.admin.routes.hooks import HookRoutes
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from gateway.database.audit import AuditLog
     from gateway.domains.service import Domains
     from gateway.expiry.watch import ConnectionWatch
+    from gateway.hooks.coverage_records import CoverageRecords
     from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
     from gateway.hooks.views import DeliveryRecords, MessageRecords
@@ -105,6 +107,7 @@ class AdminServices:
     blocks: BlockDirectory | None = None
     explainer: Explainer | None = None
     hook_setup: HookSetup | None = None
+    coverage: CoverageRecords | None = None
     deliveries: DeliveryRecords | None = None
     messages: MessageRecords | None = None
     people: PeopleRegister | None = None
@@ -173,6 +176,8 @@ def admin_routes(
         routes += HookRoutes(
             services.hook_setup, services.tenants, new_secret=services.new_hook_secret
         ).routes()
+    if services.coverage is not None:
+        routes += CoverageRoutes(services.coverage, services.is_tenant).routes()
     if services.deliveries is not None:
         routes += DeliveryRoutes(services.deliveries).routes()
     if services.messages is not None:

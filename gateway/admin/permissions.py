@@ -90,6 +90,7 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "vouch_domain": (Scope.TENANTS_WRITE, Binding.UNBOUND),
     "remove_domain": (Scope.TENANTS_WRITE, Binding.PATH),
     "test_mail": (Scope.OPERATOR, Binding.UNBOUND),
+    "get_deprovisioning": (Scope.HOOKS, Binding.PATH),
     "list_hooks": (Scope.HOOKS, Binding.PATH),
     "get_hook": (Scope.HOOKS, Binding.PATH),
     "add_hook_secret": (Scope.HOOKS, Binding.PATH),

@@ -42,6 +42,26 @@ def show_setup(*, tenant: str, provider: str | None, as_json: bool) -> None:
         say("\n".join([*_lines(one), *_arrivals(arrived)]))
 
 
+@command.command()
+@api_options
+@click.argument("tenant")
+@json_option
+def health(*, tenant: str, as_json: bool) -> int:
+    """Whether every removal at each identity provider is told. Exit 1 where not."""
+    found = api().get(url_path("tenants", tenant, "deprovisioning"))
+    if as_json:
+        say_json(found)
+    for one in found["items"] if not as_json else ():
+        say(f"{tenant}/{one['provider']} ({one['kind']}): {one['state']}")
+        for what in ("accounts", "groups"):
+            if one[what]:
+                say(f"  {what:9} told by {', '.join(one[what])}")
+        for each in one["missing"]:
+            say(f"  {each['way']:9} {each['what']}")
+            say(f"  {'':9} {each['do']}")
+    return 0 if all(one["state"] in {"complete", "not_needed"} for one in found["items"]) else 1
+
+
 @command.command("test")
 @api_options
 @click.argument("tenant")

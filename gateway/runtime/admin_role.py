@@ -218,6 +218,7 @@ async def admin_role(
             config=config,
         ),
         hook_setup=hooks.setup,
+        coverage=hooks.coverage,
         deliveries=hooks.deliveries,
         messages=hooks.messages,
         people=hooks.people,

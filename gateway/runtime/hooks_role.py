@@ -15,6 +15,7 @@ from gateway.database.group_commit import GroupCommitter
 from gateway.database.leader import Leader
 from gateway.hooks.activity import ActivityCounter
 from gateway.hooks.applier import Applier
+from gateway.hooks.coverage_records import CoverageRecords
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
@@ -75,6 +76,7 @@ class HookRole:
     committer: GroupCommitter
     outbox: Outbox
     graph: GraphClient
+    coverage: CoverageRecords
 
 
 async def hook_role(
@@ -174,17 +176,22 @@ async def hook_role(
             clock=clock,
         ),
     )
+    interval_s = config.hooks.reconcile_interval.total_seconds()
     reconciliation = Reconciliation(
         leader=Leader(database, committer, name="reconciliation", holder=holder, clock=clock),
         targets=targets,
         readers=readers,
         cursors=cursors,
         applier=applier,
-        interval_s=config.hooks.reconcile_interval.total_seconds(),
+        interval_s=interval_s,
         clock=clock,
     )
     subscriptions.wake = google_directory.wake = reconciliation.wake
     activity_counter = ActivityCounter(database, committer, clock=clock)
+    covering = Leader(database, committer, name="coverage", holder=holder, clock=clock)
+    covered = CoverageRecords(
+        database, targets=targets, interval_s=interval_s, leads=covering.lead, clock=clock
+    )
     by_hand = ByHand(
         SqlRevocations(database),
         committer,
@@ -204,6 +211,7 @@ async def hook_role(
             sign_ins, register, committer, outbox, tenants=tenants, leads=leads, clock=clock
         ),
         reconciliation,
+        covered,
         Retention(committer, clock=clock),
     ):
         await stack.enter_async_context(room.running())
@@ -228,4 +236,5 @@ async def hook_role(
         committer=committer,
         outbox=outbox,
         graph=graph,
+        coverage=covered,
     )

@@ -32,6 +32,7 @@ from tests.admin.rooms import (
     Claims,
     Connections,
     ConsoleLinks,
+    Coverages,
     Deliveries,
     Desk,
     Explanations,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
     from gateway.domains.service import Domains
     from gateway.expiry.watch import ConnectionWatch
+    from gateway.hooks.coverage_records import CoverageRecords
     from gateway.hooks.people_register import PeopleRegister
     from gateway.hooks.setup import HookSetup
     from gateway.mail.mailer import Mailer
@@ -176,6 +178,12 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         domains=cast("Domains", Claims()),
         hook_setup=cast("HookSetup", Desk()),
         setup=setup,
+        coverage=cast("CoverageRecords", Coverages()),
+        setup=SetupServices(
+            SetupLinks(database, clock=clock, new_id=link_ids()),
+            SetupLetters(cast("Mailer", letters), "https://login.example.com"),
+            "https://login.example.com",
+        ),
         clock=clock,
         more=(
             *PoolRoutes(USER_POOLS, cast("PoolFailovers", Failovers())).routes(),

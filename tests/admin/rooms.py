@@ -24,6 +24,8 @@ from gateway.domains.records import Domain, TakenError
 from gateway.domains.state import DomainState, Standing
 from gateway.expiry.records import ConnectionView, CredentialView
 from gateway.hooks.activity import HookActivity
+from gateway.hooks.coverage import Coverage, Gap, Missing, Way
+from gateway.hooks.coverage import State as CoverageState
 from gateway.hooks.people_register import KnownPerson
 from gateway.hooks.setup import SetupInstructions
 from gateway.hooks.views import DeliveryView, MessageView
@@ -540,6 +542,15 @@ class Desk:
 
     async def activity(self, tenant: str, provider: str, *, since: float | None) -> HookActivity:
         return HookActivity(tenant, provider, since or 1.0, (), (), (), (), None)
+
+
+class Coverages:
+    """An Okta provider of each tenant, of which nothing is told."""
+
+    async def of(self, tenant: str) -> list[Coverage]:
+        gap = Missing(Way.OKTA_LOG, Gap.NOT_SET_UP, "what", "do")
+        provider = f"{tenant}-okta"
+        return [Coverage(tenant, provider, "okta", CoverageState.NONE, (), (), (gap,))]
 
 
 PROBE_KEY = b"k" * 32

@@ -218,6 +218,14 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "explain": (Scope.TENANTS_READ, "POST", "/explain", {"host": "acme.example.com"}, 200, HIDDEN),
     "get_audit": (Scope.AUDIT_READ, "GET", "/audit/1", None, 200, HIDDEN),
     "list_audit": (Scope.AUDIT_READ, "GET", "/audit?tenant=acme", None, 200, NOBODY),
+    "get_deprovisioning": (
+        Scope.HOOKS,
+        "GET",
+        "/tenants/acme/deprovisioning",
+        None,
+        200,
+        NOBODY,
+    ),
     "list_hooks": (Scope.HOOKS, "GET", "/tenants/acme/hooks", None, 200, NOBODY),
     "get_hook": (Scope.HOOKS, "GET", "/tenants/acme/hooks/acme-okta", None, 200, NOBODY),
     "add_hook_secret": (

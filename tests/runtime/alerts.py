@@ -112,6 +112,9 @@ WRONG: Final[Mapping[str, Sequence[Wrong]]] = {
         _is("gateway_credential_expires_timestamp_seconds", 0, tenant="acme")
     ],
     "GatewayConnectionFails": [_is("gateway_connection_failing", 1, tenant="acme")],
+    "GatewayDeprovisioningIncomplete": [
+        _is("gateway_deprovisioning_incomplete", 1, tenant="acme", minutes=130)
+    ],
     "GatewayDomainLost": [_is("gateway_domains", 1, state="lost")],
     "GatewayWebhooksFailed": [_first("gateway_webhook_deliveries_total", outcome="failed")],
     "GatewayCannotAccept": [_first("gateway_accept_errors_total", listener="public")],
