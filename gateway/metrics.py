@@ -218,6 +218,12 @@ MAIL_MESSAGES = Counter(
 DOMAIN_CHECKS = Counter(
     "gateway_domain_checks", "Look-ups of domains' DNS records.", ["outcome"], registry=REGISTRY
 )
+COGNITO_CALLS = Counter(
+    "gateway_cognito_calls",
+    "Calls of Cognito's API, each attempt by itself.",
+    ["pool", "outcome"],
+    registry=REGISTRY,
+)
 DOMAINS = Gauge(
     "gateway_domains",
     "E-mail domains that tenants have claimed, by state.",

@@ -30,6 +30,7 @@ from gateway.core.model import DEFAULT_POOL
 from gateway.errors import ConfigError, PeerError, UnavailableError
 from gateway.http.connection_error import NO_TIME, UNKNOWN, at, why
 from gateway.log import fields
+from gateway.metrics import COGNITO_CALLS, begin_at_zero
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OUTCOMES = ("ok", "throttled", "refused", "unanswered", "not_sent")
+"""How calls are counted. ``throttled``: had no effect and is repeated, after a conflict too;
+``unanswered``: nobody knows whether it happened.
+"""
 OPERATIONS = frozenset(
     {
         "AddCustomAttributes",
@@ -155,18 +160,22 @@ class RateLimiter:
 
 
 class CognitoApi:
-    """One pool. ``client`` is aioboto3's, without retries of its own."""
+    """One pool; ``pool`` is its name in the configuration. ``client`` is aioboto3's, without
+    retries of its own.
+    """
 
     def __init__(
         self,
         client: Any,
         *,
+        pool: str,
         pool_id: str,
         rate_limiter: RateLimiter,
         throttled_for_s: float = THROTTLED_FOR_S,
     ) -> None:
+        begin_at_zero(COGNITO_CALLS, [pool], OUTCOMES)
         self._client, self._pool_id, self._rate_limiter = client, pool_id, rate_limiter
-        self._throttled_for_s = throttled_for_s
+        self._pool, self._throttled_for_s = pool, throttled_for_s
 
     @property
     def pool_id(self) -> str:
@@ -210,34 +219,38 @@ class CognitoApi:
             raise ValueError(msg)
         await self._rate_limiter.wait(operation)
         started = time.monotonic()
-        outcome = "ok"
+        outcome, counted = "ok", "ok"
         try:
             answer: dict[str, Any] = await getattr(self._client, _method(operation))(
                 **({} if operation in OF_NO_POOL else {"UserPoolId": self._pool_id}), **request
             )
         except ClientError as error:
             outcome = str(error.response.get("Error", {}).get("Code", "unknown"))
-            raise _meaning(operation, error.response) from error
+            meaning = _meaning(operation, error.response)
+            counted = _counted(meaning)
+            raise meaning from error
         except ParamValidationError as error:
-            outcome = "invalid"
+            outcome, counted = "invalid", "refused"
             raise CognitoRejectedError(
                 "InvalidParameterException",
                 f"{operation}: the request is not valid under AWS's model",
             ) from error
         except (HTTPClientError, OSError, TimeoutError) as error:
-            outcome = "unanswered"
+            outcome = counted = "unanswered"
             raise UnansweredError(
                 f"Cognito did not answer {operation}: {_host(error)}{_unsent(error)}"
             ) from error
         except BotoCoreError as error:
-            outcome = type(error).__name__
+            outcome, counted = type(error).__name__, "not_sent"
             raise NotSentError(
                 outcome, f"{operation} could not be sent: {_host(error)}{_unsent(error)}"
             ) from error
         finally:
+            COGNITO_CALLS.labels(self._pool, counted).inc()
             log.debug(
                 "cognito_call",
                 extra=fields(
+                    pool=self._pool,
                     operation=operation,
                     outcome=outcome,
                     duration_ms=round((time.monotonic() - started) * 1000, 1),
@@ -245,6 +258,13 @@ class CognitoApi:
             )
         answer.pop("ResponseMetadata", None)
         return answer
+
+
+def _counted(meaning: Exception) -> str:
+    """One of ``OUTCOMES``."""
+    if isinstance(meaning, _Repeat):
+        return "throttled"
+    return "unanswered" if isinstance(meaning, UnansweredError) else "refused"
 
 
 def _meaning(operation: str, response: dict[str, Any]) -> Exception:
@@ -359,6 +379,7 @@ async def open_cognito(
         )
         yield CognitoApi(
             client,
+            pool=pool,
             pool_id=meant.user_pool_id,
             rate_limiter=rate_limiter,
             throttled_for_s=throttled_for_s,

@@ -109,6 +109,27 @@ async def test_certificates_that_changed_are_read_by_cognito_at_once(
     assert not (await looker.look(*await stored(bench), look.certificates)).exchanged
 
 
+async def test_a_tenant_of_a_second_pool_is_looked_at_there(tmp_path: Path) -> None:
+    def answered() -> float:
+        labels = {"pool": "second", "outcome": "ok"}
+        return REGISTRY.get_sample_value("gateway_cognito_calls_total", labels) or 0.0
+
+    async with Bench(tmp_path, second="second") as bench, guarded_session(development=True) as http:
+        face, looker = await saml_idp(bench), looker_over(bench, http)
+        await bench.apply("initech", (await body(bench)).model_copy(update={"pool": "second"}))
+        there = bench.cloud.further_pools["second"].pool.providers["initech-saml"]
+        before = await looker.look(*await stored(bench), None, pool="second")
+        assert (before.problem, before.asked) == ("", True)
+        face.published.append(certificate_of(spare_keys()().private, now=bench.cloud.clock()))
+        counted = answered()
+        look = await looker.look(*await stored(bench), before.certificates, pool="second")
+        assert look.exchanged and answered() > counted
+        saved = bench.cloud.further_pools["second"].pool.providers["initech-saml"]
+        assert saved.modified > there.modified
+        elsewhere = await looker.look(*await stored(bench), look.certificates)
+        assert "is not in the user pool" in elsewhere.problem, "nor is another pool asked"
+
+
 async def test_reading_again_is_a_run_that_no_other_run_is_mistaken_for(
     bench: Bench, looker: Looker
 ) -> None:

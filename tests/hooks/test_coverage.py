@@ -32,7 +32,7 @@ NO_GRAPH = {"directory_id": None, "client_id": None, "client_secret": None}
 READ = {"users": NOW - 60, "groups": NOW - 60}
 PUSHED = {"users": NOW + HOUR_S, "groups": NOW + HOUR_S}
 GRAPH = {"read_at": READ, "pushed_until": PUSHED}
-SCIM = {"asked_at": NOW - 60, "users": 9, "people": 9}
+SCIM: dict[str, Any] = {"asked_at": NOW - 60, "users": 9, "people": 9}
 
 
 def all_groups(target: HookTarget) -> frozenset[str]:
