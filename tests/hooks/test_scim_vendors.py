@@ -1,4 +1,4 @@
-"""The life of one user as the SCIM clients of six vendors tell it, to the same record and the same
+"""The life of one user as the SCIM clients of seven vendors tell it, to the same record and the same
 end. What each sends is in ``tests/data/scim-vendors.yaml``, with where it is from.
 """
 
