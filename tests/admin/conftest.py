@@ -179,11 +179,6 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         hook_setup=cast("HookSetup", Desk()),
         setup=setup,
         coverage=cast("CoverageRecords", Coverages()),
-        setup=SetupServices(
-            SetupLinks(database, clock=clock, new_id=link_ids()),
-            SetupLetters(cast("Mailer", letters), "https://login.example.com"),
-            "https://login.example.com",
-        ),
         clock=clock,
         more=(
             *PoolRoutes(USER_POOLS, cast("PoolFailovers", Failovers())).routes(),

@@ -1,5 +1,5 @@
-"""The life of one user as the SCIM clients of seven vendors tell it, to the same record and the same
-end. What each sends is in ``tests/data/scim-vendors.yaml``, with where it is from.
+"""The life of one user as the SCIM clients of seven vendors tell it, to the same record and the
+same end. What each sends is in ``tests/data/scim-vendors.yaml``, with where it is from.
 """
 
 from __future__ import annotations
