@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -87,3 +88,11 @@ def address(path: str, **parameters: str | None) -> str:
     """Of a page; parameters without a value are left out."""
     query = urlencode({name: value for name, value in parameters.items() if value})
     return f"{PREFIX}{path}{'?' + query if query else ''}"
+
+
+def epoch_of(day: str) -> str | None:
+    """Of the beginning of a day (UTC); None for what is none."""
+    try:
+        return str(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None

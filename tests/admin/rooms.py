@@ -379,13 +379,24 @@ class Deliveries:
     )
 
     async def page(
-        self, *, tenant: str | None, state: str | None, position: str | None, limit: int, **_: Any
+        self,
+        *,
+        tenant: str | None,
+        state: str | None,
+        position: str | None,
+        limit: int,
+        event: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
     ) -> Page[DeliveryView]:
         return Page(
             [
                 d
                 for d in self.stored.values()
-                if tenant in (None, d.tenant) and state in (None, d.state)
+                if tenant in (None, d.tenant)
+                and state in (None, d.state)
+                and (since is None or since <= d.received_at)
+                and (until is None or d.received_at < until)
             ]
         )
 

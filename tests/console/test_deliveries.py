@@ -27,6 +27,21 @@ async def test_both_directions_are_listed_and_filtered(desk: Desk) -> None:
     assert IN in await desk.text("/console/deliveries?state=nonsense", "admins")
 
 
+async def test_a_day_narrows_the_list_and_goes_on_with_it(desk: Desk) -> None:
+    """The delivery arrived on 1 January 1970."""
+    for days, there in (
+        ("since=1970-01-01&until=1970-01-02", True),
+        ("since=1970-01-02", False),
+        ("until=1970-01-01", False),
+        ("since=yesterday", True),
+    ):
+        page = await desk.text(f"/console/deliveries?{days}", "admins")
+        assert (IN in page) is there, days
+    page = await desk.text("/console/deliveries?since=1970-01-02", "admins")
+    assert "No deliveries match." in page
+    assert 'value="1970-01-02"' in page
+
+
 @pytest.mark.parametrize(("path", "operation"), [(IN, "replay_delivery"), (OUT, "replay_message")])
 async def test_one_is_done_again_by_its_form(desk: Desk, path: str, operation: str) -> None:
     page = await desk.text(path, "admins")

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 
 class DeliveriesQuery(PageQuery):
+    """``since`` and ``until``: when it arrived, in UTC epoch seconds."""
+
     tenant: Tenant | None = None
     state: Annotated[str, Field(pattern=r"^[a-z_]{1,20}$")] | None = None
+    since: Annotated[float, Field(ge=0, le=1e11)] | None = None
+    until: Annotated[float, Field(ge=0, le=1e11)] | None = None
 
 
 class DeliveryRow(AnswerModel):
@@ -103,7 +107,13 @@ class DeliveryRoutes:
         return await list_page(
             "list_deliveries",
             query,
-            partial(self.deliveries.page, tenant=query.tenant, state=query.state),
+            partial(
+                self.deliveries.page,
+                tenant=query.tenant,
+                state=query.state,
+                since=query.since,
+                until=query.until,
+            ),
             row=_delivery,
             model=DeliveryList,
         )

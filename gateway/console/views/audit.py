@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.console.outcome import Failed, Shown
 from gateway.console.page import Page
-from gateway.console.visit import address, failed
+from gateway.console.visit import address, epoch_of, failed
 
 if TYPE_CHECKING:
     from gateway.console.visit import Visit
@@ -28,16 +28,8 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 def _filter(visit: Visit) -> dict[str, str | None]:
     wanted: dict[str, str | None] = {name: visit.text(name) for name in FIELDS}
     for name, day in (("since", visit.text("since")), ("until", visit.text("until"))):
-        wanted[name] = _epoch(day)
+        wanted[name] = epoch_of(day)
     return wanted
-
-
-def _epoch(day: str) -> str | None:
-    """Of the beginning of a day (UTC); None for what is none."""
-    try:
-        return str(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
-    except ValueError:
-        return None
 
 
 def _shown(visit: Visit) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.console.outcome import Failed, Moved, Shown
 from gateway.console.page import Page
-from gateway.console.visit import address, failed
+from gateway.console.visit import address, epoch_of, failed
 
 if TYPE_CHECKING:
     from gateway.admin.in_process import ApiAnswer
@@ -30,12 +30,19 @@ async def list_deliveries(visit: Visit) -> Shown | Failed:
     answer = await visit.ask(
         _LIST[way],
         tenant=tenant or None,
-        query={"tenant": tenant, "state": state, "cursor": visit.text("after")},
+        query={
+            "tenant": tenant,
+            "state": state,
+            "since": epoch_of(visit.text("since")),
+            "until": epoch_of(visit.text("until")),
+            "cursor": visit.text("after"),
+        },
     )
     if not answer.ok:
         return failed(answer)
     following = answer.document["next"]
-    shown = {"direction": way, "tenant": tenant, "state": state}
+    days = {name: visit.text(name) for name in ("since", "until")}
+    shown = {"direction": way, "tenant": tenant, "state": state, **days}
     return Shown(
         "deliveries",
         {
