@@ -18,6 +18,8 @@ LONGEST_MODULE: Final = 400
 LONGEST_FUNCTION: Final = 60
 LONG_MODULES: Final = {
     "admin/routes/provisioning.py": "half of it are the models that OpenAPI shows",
+    "admin/routes/setup_links.py": "a link from its making to its end, and the table of its routes",
+    "console/views/tenant_forms.py": "one form for each part of a tenant, with the same steps",
     "admin/routes/sessions.py": "sessions, app passwords and blocks share their models",
     "check/handler.py": "the check with its two ways, from memory and by the store, side by side",
     "check/server.py": "one protocol: reading, answering in order, back-pressure, closing",
@@ -73,6 +75,8 @@ LONG_MODULES: Final = {
     "tenants/publisher.py": "one loop: files, SQL, snapshot, what is obeyed",
 }
 LONG_FUNCTIONS: Final = {
+    "admin/routes/domains.py:DomainRoutes.routes": "a table",
+    "database/attention.py:AttentionRecords._queries": "a table: which rows of each kind",
     "admin/dispatch.py:_serve": "the order of a request's checks, which is their meaning",
     "admin/routes/pool_users.py:PoolUserRoutes.routes": "a table",
     "admin/routes/provisioning.py:ProvisioningRoutes.routes": "a table",
