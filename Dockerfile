@@ -1,7 +1,7 @@
 # The wheel and everything it needs, from the hashed locks, in one virtual environment. No compiler, no network at run time.
 ARG PYTHON=3.11-slim-bookworm
 FROM python:${PYTHON} AS build
-# runtime: every role. auth: without the AWS library, for replicas that run "serve --role auth".
+# runtime: every role. auth: without AWS, SQL and all that only the admin role runs, for replicas that run "serve --role auth".
 ARG LOCK=runtime
 WORKDIR /src
 COPY requirements/installer.txt requirements/build.txt requirements/${LOCK}.txt requirements/
@@ -12,6 +12,8 @@ RUN python -m venv /opt/gateway && /opt/gateway/bin/pip install --no-cache-dir -
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 RUN /opt/build/bin/python -m hatchling build -t wheel && /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-index dist/*.whl
+RUN [ "${LOCK}" != auth ] || (cd /opt/gateway/lib/python3*/site-packages/gateway \
+ && rm -r admin audit_export console database domains expiry hooks mail portal provisioning revocation setup)
 
 FROM python:${PYTHON}
 # Nobody's home: the only place it may write is the volume. Run it with a read-only root file system.

@@ -211,7 +211,15 @@ class LazyGroup(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
+        try:
+            module = importlib.import_module(COMMANDS[cmd_name][0])
+        except ModuleNotFoundError as error:
+            msg = (
+                f"gateway {cmd_name} is not part of this installation, which has the auth role "
+                f"alone ({error.name}): install cognito-gateway[admin], or use the image of every "
+                "role"
+            )
+            raise ConfigError(msg) from error
         command: click.Command = module.command
         return command
 

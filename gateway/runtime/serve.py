@@ -81,10 +81,13 @@ def serve(
     config_path: Path, config: Config, manager: ServiceManager, *, role: str, workers: int
 ) -> int:
     """Run until SIGTERM or SIGINT. Exit code 0, or 1 if it could not go on."""
-    if Role(role) is not Role.AUTH and importlib.util.find_spec("aioboto3") is None:
+    needs = ("aioboto3", "sqlalchemy", "gateway.admin")
+    if Role(role) is not Role.AUTH and any(
+        importlib.util.find_spec(name) is None for name in needs
+    ):
         raise ConfigError(
-            f"--role {role} calls AWS, and this installation has no AWS library: install "
-            "cognito-gateway[aws], or choose --role auth"
+            f"--role {role} needs AWS and SQL, and this installation has the auth role alone: "
+            "install cognito-gateway[admin], or choose --role auth"
         )
     require_library(config.tracing)
     # Before a worker reads it: of two rings made at once one would be nobody's, and one made later

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
+ROOMS_OF_THE_ADMIN_ROLE = frozenset(
+    {
+        *("admin", "audit_export", "console", "database", "domains", "expiry", "hooks", "mail"),
+        *("portal", "provisioning", "revocation", "setup"),
+    }
+)
+"""With their templates, and all that SQL, AWS, mail and DNS are needed for."""
 UV = Path(sys.executable).parent / "uv"
 
 
@@ -100,7 +107,7 @@ def prefix(
                 rf"{UV} pip install --quiet --python \1/bin/python \2",
                 command,
             )
-            assert "uv pip" in command or "${LOCK}" not in line, "pip is asked in other words now"
+            assert "uv pip" in command or "${LOCK}.txt" not in line, "pip is asked otherwise now"
             done = subprocess.run(
                 ["bash", "-euc", command],
                 cwd=source,
@@ -140,7 +147,11 @@ def test_pages_catalogs_and_scripts_are_in_the_wheel(prefix: Path) -> None:
         for path in (ROOT / "gateway").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {path for path in files if not (installed / path).exists()} == set()
+    gone = {path.parts[0] for path in files if not (installed / path).exists()}
+    if not (installed / "admin").exists():
+        assert {room for room in gone if (installed / room).exists()} == set()
+        gone -= ROOMS_OF_THE_ADMIN_ROLE
+    assert gone == set()
 
 
 def test_nothing_in_the_image_is_there_for_tests_or_the_demo(prefix: Path) -> None:
@@ -164,12 +175,30 @@ def test_dependencies_in_the_image_agree(prefix: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_only_the_image_of_every_role_holds_the_aws_library(
+def test_the_image_of_the_auth_role_holds_nothing_that_only_the_admin_role_runs(
     prefix: Path, request: pytest.FixtureRequest
 ) -> None:
     lock = request.node.callspec.params["prefix"]
-    assert bool(list(prefix.glob("lib/python3*/site-packages/aioboto3"))) is (lock == "runtime")
+    (packages,) = prefix.glob("lib/python3*/site-packages")
+    for name in (
+        *("aioboto3", "botocore", "sqlalchemy", "alembic", "asyncpg", "aiosqlite", "lxml"),
+        *("aiosmtplib", "dns", *(f"gateway/{room}" for room in ROOMS_OF_THE_ADMIN_ROLE)),
+    ):
+        assert (packages / name).exists() is (lock == "runtime"), name
     if lock == "auth":
+        code = (
+            "import sys, gateway.__main__, gateway.cli.serve, gateway.cli.config, "
+            "gateway.cli.health, gateway.cli.ingress, gateway.runtime.app, "
+            "gateway.runtime.config_check, gateway.runtime.supervisor, gateway.ingress_config; "
+            "print(*{name.split('.')[1] for name in sys.modules if name.startswith('gateway.')})"
+        )
+        python = [str(prefix / "bin" / "python"), "-I", "-c", code]
+        done = subprocess.run(python, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        rooms = {path.parent.name for path in (packages / "gateway").glob("*/__init__.py")}
+        assert rooms - {*done.stdout.split()} == set(), "the Dockerfile removes it"
+        tried = run(prefix, "keys", "list")
+        assert tried.returncode == 2 and "is not part of this installation" in tried.stderr
         done = run(
             prefix,
             "serve",
@@ -180,7 +209,7 @@ def test_only_the_image_of_every_role_holds_the_aws_library(
             GATEWAY_INGRESS_KEY="0123456789abcdef",
         )
         assert done.returncode == 2
-        assert "cognito-gateway[aws]" in done.stderr
+        assert "cognito-gateway[admin]" in done.stderr
 
 
 def test_it_runs_as_nobody_in_particular_and_writes_to_its_volume_only() -> None:
