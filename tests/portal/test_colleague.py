@@ -6,6 +6,7 @@ import html
 import re
 from typing import TYPE_CHECKING
 
+from gateway.setup.links import Refusal
 from gateway.setup.model import COLLEAGUES, Confirm, LinkState, Part
 from tests.portal.conftest import Browser, Desk, token_for
 from tests.portal.test_walk import moved
@@ -64,6 +65,22 @@ async def test_no_part_is_handed_on_that_the_link_has_not_or_that_connects(desk:
         assert (await ask(browser, part=part)).status == 422, part
     assert (await ask(browser, email="nobody")).status == 422
     assert await children(desk, browser) == []
+
+    # Nor whatever a page lets through.
+    async def nobody(_connection: object, _made: object) -> None:
+        raise AssertionError
+
+    link = await desk.link_of(browser)
+    for parts in ({Part.SIGN_IN}, {Part.DOMAINS, Part.ACCESS}, {Part.OFFBOARDING}, set[Part]()):
+        made = await desk.links.delegate(
+            link,
+            frozenset(parts),
+            DNS,
+            cookie=browser.cookie or "",
+            by_mail=False,
+            tell=nobody,
+        )
+        assert made is Refusal.DEAD, parts
     without = await desk.claimed(parts=frozenset({Part.SIGN_IN}))
     await without.page(HERE, status=404)
 
