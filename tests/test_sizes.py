@@ -25,6 +25,7 @@ LONG_MODULES: Final = {
     "check/server.py": "one protocol: reading, answering in order, back-pressure, closing",
     "cli/client.py": "the one HTTP client of all commands: transport, problems, paging, streams",
     "cli/ingress.py": "one command with an option for each thing an ingress differs in",
+    "cognito/desired.py": "what a tenant shall have in the pool and what it has, side by side",
     "config/model.py": "one model for each section of gateway.yaml",
     "core/client_header_names.py": "a table of names",
     "core/decide.py": "one decision for every credential, and what the trace says of each step",

@@ -87,8 +87,10 @@ class PoolPasswords:
 
     def cached(self, tenant: Tenant, request: AuthRequest) -> PoolPasswordResult | Miss:
         basic, provider = request.basic, tenant.pool_provider
-        if basic is None or tenant.password_client is None:
+        if basic is None:
             return Reason.POOL_PASSWORD_INVALID
+        if tenant.password_client is None:
+            return Reason.COGNITO_UNAVAILABLE
         refused = _refused_unasked(tenant, provider, basic)
         return self._store.cached(self._store.token(tenant, basic)) if refused is None else refused
 

@@ -242,6 +242,17 @@ class WantedClient:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedPasswordClient:
+    """The tenant's app client for passwords of the pool's users: it signs nobody in on pages.
+    ``read`` as the login client's, so that both make the same identity.
+    """
+
+    read: tuple[str, ...]
+    write: tuple[str, ...]
+    secret: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """Everything of one tenant."""
 
@@ -256,6 +267,7 @@ class Wanted:
     """Of which the pool has one for all tenants: created where they are missing, and nothing
     else.
     """
+    password_client: WantedPasswordClient | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +305,10 @@ class ActualClient:
     secret: Secret | None
     settings: Mapping[str, object]
 
+    @property
+    def has_secret(self) -> bool:
+        return self.secret is not None
+
     def strings(self, name: str) -> tuple[str, ...]:
         value = self.settings.get(name)
         return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
@@ -319,6 +335,7 @@ class Actual:
     """None where nobody asked: no client of the tenant signs in the pool's own users."""
     group: PoolGroup | None = None
     """The tenant's members' group, where it was asked for and exists."""
+    password_client: ActualClient | None = None
 
 
 def same_issuer(one: str, other: str) -> bool:
@@ -378,11 +395,24 @@ def writable(mapped: frozenset[str], required: frozenset[str]) -> tuple[str, ...
     return tuple(sorted({*WRITABLE, *mapped, *required} - _UNWRITABLE - {"username"}))
 
 
+def writable_by_users(required: frozenset[str]) -> tuple[str, ...]:
+    """As little as a client can have: Cognito takes an empty list for its default, and wants what
+    the pool requires. Whoever has a token of InitiateAuth writes it; an address that was written
+    is not verified.
+    """
+    return tuple(sorted({"name", *required} - _UNWRITABLE))
+
+
 def client_name(tenant: str, run: str) -> str:
     """Cognito's names are not unique; ours are, so that a client whose creation went unanswered can
     be found again.
     """
     return f"gateway-{tenant}-{run}"
+
+
+def password_client_name(tenant: str, run: str) -> str:
+    """Another one, since one run may make both."""
+    return f"{client_name(tenant, run)}-passwords"
 
 
 def marker(run: str, provider: str) -> str:

@@ -59,10 +59,13 @@ class Pool:
         clients: Sequence[str],
         group: str | None = None,
         pages: bool = False,
+        password_client: str | None = None,
+        counted: bool = False,
     ) -> Actual:
         """As far as it concerns providers of these names and these clients, of which the first is
         the one that logins begin with. ``group``: a members' group. ``pages``: what the clients
-        need on the pages on which the pool's own users sign in.
+        need on the pages on which the pool's own users sign in. ``counted``: the clients of the
+        whole pool, also where nothing of these is missing.
         """
         described = (await self.api.call("DescribeUserPool", idempotent=True))["UserPool"]
         names = tuple(providers)
@@ -75,9 +78,10 @@ class Pool:
         return replace(
             shapes.read_pool(described, providers=found, client=current, retired=retired),
             provider_count=await self.provider_count() if len(found) < len(names) else None,
-            client_count=await self.client_count() if current is None else None,
+            client_count=await self.client_count() if current is None or counted else None,
             pages=await self._pages(described, (current, *retired)) if pages else None,
             group=None if group is None else await self.group(group),
+            password_client=None if password_client is None else await self.client(password_client),
         )
 
     async def _pages(

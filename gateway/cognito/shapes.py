@@ -7,6 +7,10 @@ The settings of an app client, and why:
 - ALLOW_USER_SRP_AUTH alone: the default list holds ALLOW_REFRESH_TOKEN_AUTH, which rotation
   excludes.
 - 15 minutes for tokens: the gateway reads them once, at login.
+
+Of one for passwords of the pool's users:
+- ALLOW_USER_PASSWORD_AUTH alone, and no OAuth flow: nothing begins on pages, nothing is refreshed.
+- the shortest validity that there is: the tokens are thrown away.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from gateway.cognito.desired import (
     ActualProvider,
     Attribute,
     SamlConnection,
+    WantedClient,
     same_issuer,
 )
 from gateway.cognito.pool_users import read_settings
@@ -29,7 +34,11 @@ from gateway.core.model import Secret
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gateway.cognito.desired import OidcConnection, WantedClient, WantedProvider
+    from gateway.cognito.desired import (
+        OidcConnection,
+        WantedPasswordClient,
+        WantedProvider,
+    )
 
 Request = dict[str, Any]
 
@@ -44,6 +53,27 @@ _FIXED_CLIENT_SETTINGS: Mapping[str, Any] = {
     "IdTokenValidity": 15,
     "TokenValidityUnits": {"AccessToken": "minutes", "IdToken": "minutes", "RefreshToken": "days"},
 }
+_FIXED_PASSWORD_CLIENT_SETTINGS: Mapping[str, Any] = {
+    "AllowedOAuthFlowsUserPoolClient": False,
+    "AllowedOAuthFlows": [],
+    "AllowedOAuthScopes": [],
+    "SupportedIdentityProviders": [],
+    "CallbackURLs": [],
+    "LogoutURLs": [],
+    "DefaultRedirectURI": None,
+    "ExplicitAuthFlows": ["ALLOW_USER_PASSWORD_AUTH"],
+    "PreventUserExistenceErrors": "ENABLED",
+    "EnableTokenRevocation": True,
+    "AccessTokenValidity": 5,
+    "IdTokenValidity": 5,
+    "RefreshTokenValidity": 60,
+    "TokenValidityUnits": {
+        "AccessToken": "minutes",
+        "IdToken": "minutes",
+        "RefreshToken": "minutes",
+    },
+}
+"""Empty: it has none of it."""
 _CLIENT_MEMBERS = frozenset(
     {
         "ClientName",
@@ -226,7 +256,13 @@ def restore_provider(found: ActualProvider) -> Request:
     }
 
 
-def client_settings(wanted: WantedClient) -> Request:
+def client_settings(wanted: WantedClient | WantedPasswordClient) -> Request:
+    if not isinstance(wanted, WantedClient):
+        return {
+            **_FIXED_PASSWORD_CLIENT_SETTINGS,
+            "ReadAttributes": list(wanted.read),
+            "WriteAttributes": list(wanted.write),
+        }
     return {
         **_FIXED_CLIENT_SETTINGS,
         "SupportedIdentityProviders": list(wanted.providers),
@@ -239,16 +275,24 @@ def client_settings(wanted: WantedClient) -> Request:
     }
 
 
-def create_client(wanted: WantedClient, *, name: str, like: ActualClient | None) -> Request:
+def create_client(
+    wanted: WantedClient | WantedPasswordClient, *, name: str, like: ActualClient | None
+) -> Request:
     """``like``: whose other settings it has too (analytics, say); None for a tenant's first."""
     kept = restore_client(like) if like is not None else {}
     kept.pop("ClientId", None)
-    return {**kept, "ClientName": name, "GenerateSecret": True, **client_settings(wanted)}
+    secret = isinstance(wanted, WantedClient) or wanted.secret
+    return _said({**kept, "ClientName": name, "GenerateSecret": secret, **client_settings(wanted)})
 
 
-def update_client(wanted: WantedClient, found: ActualClient) -> Request:
+def update_client(wanted: WantedClient | WantedPasswordClient, found: ActualClient) -> Request:
     """Everything that was set, with ours on top."""
-    return {**restore_client(found), **client_settings(wanted)}
+    return _said({**restore_client(found), **client_settings(wanted)})
+
+
+def _said(request: Request) -> Request:
+    """What is left out of a request is empty."""
+    return {name: value for name, value in request.items() if value not in (None, [])}
 
 
 def restore_client(found: ActualClient) -> Request:

@@ -20,13 +20,15 @@ _NONE: Final = ("", N_("the default"))
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One form. ``optional``: an object of the document that is there only where its ``key`` is."""
+    """One form. ``optional``: an object of the document that is there only where one of its
+    ``keys`` is.
+    """
 
     name: str
     label: str
     fields: tuple[Field, ...]
     optional: str = ""
-    key: str = "url"
+    keys: tuple[str, ...] = ("url",)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -99,14 +101,24 @@ PASSWORDS: Final = Section(
     N_("Passwords of the pool"),
     (
         Field(
-            "password_client.client_id",
-            N_("Client ID"),
-            help=N_("For rules with basic: cognito; empty: no password is taken."),
+            "password_client.client",
+            N_("Who keeps the app client"),
+            Kind.CHOICE,
+            N_("For rules with basic: cognito. The gateway makes it with the next provisioning."),
+            options=(("", N_("you: type its ID and secret")), ("managed", N_("the gateway"))),
         ),
+        Field("password_client.client_id", N_("Client ID")),
         Field("password_client.client_secret", N_("Client secret"), Kind.SECRET),
+        Field(
+            "password_client.secret",
+            N_("With a secret"),
+            Kind.SWITCH,
+            N_("Of one that the gateway makes. Without, everybody can try passwords with it."),
+            empty=True,
+        ),
     ),
     optional="password_client",
-    key="client_id",
+    keys=("client", "client_id"),
 )
 ACCESS: Final = Section(
     "groups",
@@ -337,6 +349,7 @@ def new_document(form: Mapping[str, Any]) -> dict[str, Any]:
 def optional_left_out(section: Section, document: dict[str, Any]) -> dict[str, Any]:
     """Without the object that the form leaves empty."""
     name = section.optional
-    if name and not (document.get(name) or {}).get(section.key):
+    held = document.get(name) or {}
+    if name and not any(held.get(key) for key in section.keys):
         return {**document, name: None}
     return document

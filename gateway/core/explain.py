@@ -294,8 +294,10 @@ def _pool_password(
         return None
     if restrictions.block:
         return Reason.USER_BLOCKED
-    if person is None or client is None:
+    if person is None:
         return None
+    if client is None:
+        return Reason.COGNITO_UNAVAILABLE
     if provider is None or person.identity.provider != provider.name:
         return Reason.NO_POOL_PASSWORD
     return replace(person, host="", client_id=client.client_id)

@@ -336,8 +336,8 @@ class Tenant:
     pool: str = DEFAULT_POOL
     """Name of the user pool of the client that logins begin with."""
     password_client: AppClient | None = None
-    """The app client with which passwords of the pool's users are checked, and no login begins; in
-    the pool ``pool``.
+    """The app client with which passwords of the pool's users are checked, and no login begins.
+    None although a rule takes them: it is still to be made.
     """
     takes_app_passwords: bool = field(init=False, compare=False)
     """Whether any rule does, those of ``shadow_rules`` too."""

@@ -120,6 +120,9 @@ client_credentials = Table(
         "retires_at", Float, nullable=True
     ),  # of a client that a rotation replaced: when it is deleted; null for the one in use
     Column("pool", String(32), nullable=False, server_default="default"),  # of cognito.pools
+    Column(
+        "purpose", String(10), nullable=False, server_default="login"
+    ),  # login, or passwords of the pool's users
     Column("updated_at", Float, nullable=False),
 )
 

@@ -32,6 +32,7 @@ BODY_FIELDS: Mapping[str, Authority] = {
     "name": _TENANT,
     "adopt": _OPERATOR,
     "adopt_client": _OPERATOR,
+    "password_client": _OPERATOR,  # of the pool, which is every tenant's
     "keep_secrets": _TENANT,
     "default_provider": _TENANT,
     "fallback_providers": _TENANT,

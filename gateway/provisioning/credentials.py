@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.core.model import DEFAULT_POOL, AppClient, Secret
 from gateway.errors import GatewayError
+from gateway.tenants.snapshot_record import in_use
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from gateway.core.json_types import Json
 
+SPARE_S: Final = 3600.0
+"""For which a replaced client stays beyond what is made with it: logins in progress (ten minutes),
+clocks, replicas that were late to hear of it.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
     """A tenant's app clients as the registry keeps them: the one that logins begin with, and those
-    that it replaced.
+    that it replaced. ``password_clients``: the same of passwords of the pool's users.
     """
 
     client_id: str
@@ -25,15 +31,37 @@ class ClientCredentials:
     retired: tuple[AppClient, ...] = ()
     pool: str = DEFAULT_POOL
     """Of the client that logins begin with."""
+    password_clients: tuple[AppClient, ...] = ()
+    """The one in use first, if there is one; the replaced in the order in which they end."""
+
+    @property
+    def password_client(self) -> AppClient | None:
+        """The one in use."""
+        return in_use(self.password_clients)
+
+    @property
+    def password_client_id(self) -> str | None:
+        return None if self.password_client is None else self.password_client.client_id
+
+    @property
+    def replaced(self) -> tuple[AppClient, ...]:
+        """All that wait to be deleted."""
+        passwords = (client for client in self.password_clients if client.retires_at is not None)
+        return (*self.retired, *passwords)
 
     @property
     def client_ids(self) -> tuple[str, ...]:
-        return (self.client_id, *(client.client_id for client in self.retired))
+        """All of them."""
+        return (
+            self.client_id,
+            *(client.client_id for client in (*self.retired, *self.password_clients)),
+        )
 
     @property
     def pools(self) -> tuple[str, ...]:
         """Of every client; more than one only while a move is not over."""
-        return tuple(dict.fromkeys((self.pool, *(client.pool for client in self.retired))))
+        others = (*self.retired, *self.password_clients)
+        return tuple(dict.fromkeys((self.pool, *(client.pool for client in others))))
 
     def replaced_by(self, made: ClientCredentials, *, retires_at: float) -> ClientCredentials:
         """``made`` is what logins begin with; the one that they began with is accepted until
@@ -47,47 +75,73 @@ class ClientCredentials:
                 AppClient(self.client_id, self.client_secret, retires_at, self.pool),
             ),
             made.pool,
+            self.password_clients,
         )
 
+    def with_password_client(
+        self, made: AppClient | None, *, retires_at: float
+    ) -> ClientCredentials:
+        """``made`` is asked with from now on, or nothing is; the one until now is deleted at
+        ``retires_at``.
+        """
+        before = [
+            client if client.retires_at is not None else replace(client, retires_at=retires_at)
+            for client in self.password_clients
+        ]
+        before.sort(key=lambda client: (client.retires_at or 0.0, client.client_id))
+        return replace(self, password_clients=(*(() if made is None else (made,)), *before))
+
     def without(self, client_ids: Collection[str]) -> ClientCredentials:
-        """Less these of the retired."""
+        """Less these of the replaced, and of those for passwords."""
         return replace(
             self,
-            retired=tuple(client for client in self.retired if client.client_id not in client_ids),
+            retired=_without(self.retired, client_ids),
+            password_clients=_without(self.password_clients, client_ids),
         )
 
     def sealable(self) -> Json:
         """With the secrets: only for what is sealed."""
-        retired = [
-            [client.client_id, client.client_secret.reveal(), client.retires_at, client.pool]
-            for client in self.retired
-        ]
         return {
             "client_id": self.client_id,
             "client_secret": self.client_secret.reveal(),
-            "retired": retired,
+            "retired": list(map(_sealable, self.retired)),
             "pool": self.pool,
+            "password_clients": list(map(_sealable, self.password_clients)),
         }
 
     @classmethod
     def unsealed(cls, sealable: Json) -> ClientCredentials:
         """Inverse of ``sealable``."""
-        retired = tuple(
-            # Without a pool: of a run before there were several.
-            AppClient(client_id, Secret(secret), retires_at, *pool)
-            for client_id, secret, retires_at, *pool in sealable["retired"]
-        )
         return cls(
             sealable["client_id"],
             Secret(sealable["client_secret"]),
-            retired,
+            tuple(map(_unsealed, sealable["retired"])),
             sealable.get("pool", DEFAULT_POOL),
+            tuple(map(_unsealed, sealable.get("password_clients", ()))),
         )
 
+    def made_login(self, client_id: str) -> bool:
+        """Whether logins begin, or began, with that one."""
+        return client_id in {self.client_id, *(client.client_id for client in self.retired)}
+
     def ids_in(self, pool: str) -> tuple[str, ...]:
-        """Of those that are in this pool, in the same order."""
+        """Of those that logins are made with and that are in this pool, in the same order."""
         clients = (AppClient(self.client_id, self.client_secret, pool=self.pool), *self.retired)
         return tuple(client.client_id for client in clients if client.pool == pool)
+
+
+def _without(clients: tuple[AppClient, ...], client_ids: Collection[str]) -> tuple[AppClient, ...]:
+    return tuple(client for client in clients if client.client_id not in client_ids)
+
+
+def _sealable(client: AppClient) -> list[Any]:
+    return [client.client_id, client.client_secret.reveal(), client.retires_at, client.pool]
+
+
+def _unsealed(row: list[Any]) -> AppClient:
+    # Without a pool: of a run before there were several.
+    client_id, secret, retires_at, *pool = row
+    return AppClient(client_id, Secret(secret), retires_at, *pool)
 
 
 def retired_ids(credentials: ClientCredentials | None) -> tuple[str, ...]:

@@ -16,12 +16,14 @@ from gateway.cognito.desired import (
     SamlConnection,
     Wanted,
     WantedClient,
+    WantedPasswordClient,
     WantedProvider,
     kind_of_issuer,
     mapping_for,
     same_issuer,
     scopes_for,
     writable,
+    writable_by_users,
 )
 from gateway.cognito.oidc_presets import CLAIMS, EXTRA_SCOPES
 from gateway.cognito.pool_users import PoolUsers
@@ -180,6 +182,9 @@ def tenant_document(
         document["name"] = body.name
     if body.pool is not None:
         document["pool"] = body.pool
+    if body.password_client is not None:
+        said = {"client": "managed", "client_id": None, "client_secret": None}
+        document["password_client"] = {**said, "secret": body.password_client.secret}
     if body.hosts is not None:
         document["hosts"] = list(body.hosts)
     if body.domains is not None:
@@ -350,21 +355,22 @@ def wanted(
     )
     names = tuple(POOLS_OWN.get(ProviderKind(p["kind"]), p["name"]) for p in document["providers"])
     mapped = frozenset(name for p in providers for name in p.mapping)
+    read = tuple(
+        dict.fromkeys(
+            [
+                *READABLE_STANDARD,
+                *CUSTOM_ATTRIBUTES,
+                *custom_attributes,
+                *sorted(mapped - {"username"}),
+            ]
+        )
+    )
     client = WantedClient(
         providers=names,
         callback_urls=tuple(f"{o}{CALLBACK}" for o in origins),
         logout_urls=tuple(f"{o}{SIGNED_OUT}" for o in origins),
         scopes=tuple(document.get("scopes") or ("openid",)),
-        read=tuple(
-            dict.fromkeys(
-                [
-                    *READABLE_STANDARD,
-                    *CUSTOM_ATTRIBUTES,
-                    *custom_attributes,
-                    *sorted(mapped - {"username"}),
-                ]
-            )
-        ),
+        read=read,
         write=writable(mapped | frozenset(custom_attributes), required),
         refresh_days=_days(document, config),
     )
@@ -375,7 +381,19 @@ def wanted(
         users,
         tuple(dict.fromkeys((*CUSTOM_ATTRIBUTES, *custom_attributes))),
         tuple(shared),
+        WantedPasswordClient(
+            read,
+            writable_by_users(required),
+            secret=document["password_client"].get("secret", True),
+        )
+        if has_password_client(document)
+        else None,
     )
+
+
+def has_password_client(document: Mapping[str, Any]) -> bool:
+    """Whether provisioning keeps one for the tenant."""
+    return (document.get("password_client") or {}).get("client") == "managed"
 
 
 def _days(document: Mapping[str, Any], config: Config) -> int:

@@ -21,6 +21,7 @@ from gateway.cognito.social import POOL_SOCIAL
 from gateway.core.model import ProviderKind, Secret
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
+from gateway.provisioning.credentials import SPARE_S
 from gateway.provisioning.desired import (
     describe,
     recalled,
@@ -34,8 +35,8 @@ from gateway.provisioning.plan_rows import Plan, Resource, Verb
 from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.rotation import (
     LOOK_EVERY_S,
-    SPARE_S,
     longest_session_s,
+    replaced,
     without_place,
 )
 from gateway.provisioning.runs import Action, RunKind, carried
@@ -186,6 +187,12 @@ class PoolMove:
                 yield invalid(
                     where, "was not provisioned: provision the tenant with it first (adopt)"
                 )
+        if (document.get("password_client") or {}).get("client_id") is not None:
+            yield invalid(
+                "password_client",
+                f"is an app client of pool {held.pool}: say client: managed, and the move makes "
+                "another one",
+            )
         if basis.filed and document.get("pool") not in {None, to}:
             yield PreflightProblem(
                 "read_only",
@@ -247,15 +254,15 @@ class PoolMove:
             elif provider.name in differing:
                 yield steps.update_provider(provider, found)
         yield steps.create_client(target.client, tenant=tenant)
+        if target.password_client is not None:
+            yield steps.create_password_client(target.password_client, tenant=tenant)
         yield self._carry(tenant)
         if goal.puts_document:
             # Before the switch: until then the document's word counts for nothing.
             document = {**goal.document, "pool": proposal.to}
             yield steps.put_tenant(tenant, document, goal.basis.before)
         yield steps.put_credentials(
-            tenant,
-            lambda: goal.held.replaced_by(steps.credentials_made(), retires_at=retires_at),
-            goal.held,
+            tenant, lambda: replaced(steps, goal.held, retires_at), goal.held
         )
 
     def _carry(self, tenant: str) -> Work:
@@ -330,6 +337,8 @@ async def missing_in_former_pools(
     for name in credentials.pools[1:]:
         names = [entry["name"] for entry in former.get(name, ())]
         clients = credentials.ids_in(name)
+        if not clients:
+            continue
         actual = await pools.named(name).actual(providers=names, clients=clients)
         there = {c.client_id for c in (actual.client, *actual.retired) if c is not None}
         found += [

@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING
 
 from gateway.cognito.desired import OidcConnection, SamlConnection
 from gateway.cognito.shapes import (
-    client_settings,
     provider_details,
     provider_type,
     saml_differences,
 )
 from gateway.cognito.social import NEEDED, SocialConnection
 from gateway.core.model import DEFAULT_POOL, ProviderKind
+from gateway.provisioning.client_rows import (
+    client_row,
+    password_client_rows,
+    retired_row,
+)
 from gateway.provisioning.plan_rows import Difference, Plan, Resource, Step, Verb
 from gateway.provisioning.pool_users import users_notes, users_steps
 from gateway.provisioning.preflight import PreflightProblem, check_pool, check_quotas
@@ -32,10 +36,8 @@ if TYPE_CHECKING:
 
     from gateway.cognito.desired import (
         Actual,
-        ActualClient,
         ActualProvider,
         Wanted,
-        WantedClient,
         WantedProvider,
     )
     from gateway.config.user_pools import CognitoQuotas
@@ -54,6 +56,8 @@ def plan(
     retired: Sequence[str] = (),
     leaving: Mapping[str, str | None] | None = None,
     adopt_client: bool = False,
+    password_client: str | None = None,
+    adopt_password_client: bool = False,
 ) -> Plan:
     """``known``: names of providers that this tenant had before; with ``adopt`` others that exist
     are taken over too.
@@ -61,6 +65,9 @@ def plan(
     ``retired``: ids of clients that a rotation replaced and that are accepted still. ``leaving``:
     names of providers that the tenant has and shall not have, and the mark of those that the
     gateway made. ``adopt_client``: its client was made by somebody else.
+
+    ``password_client``: the id of the one that passwords are checked with, with
+    ``adopt_password_client`` one that somebody else made.
     """
     problems: list[PreflightProblem] = list(check_pool(wanted, actual))
     steps: list[Step] = [_attributes(wanted.custom_attributes, actual)]
@@ -80,9 +87,9 @@ def plan(
     own, against = users_steps(wanted, actual, known=known, adopt=adopt)
     problems += against
     steps += [step for step in own if step.resource is Resource.GROUP]
-    steps.append(_client(wanted.client, actual.client, adopted=adopt_client))
+    steps.append(client_row(wanted.client, actual.client, adopted=adopt_client))
     steps += [
-        _retired(
+        retired_row(
             wanted.client,
             client_id,
             next((c for c in actual.retired if c.client_id == client_id), None),
@@ -90,8 +97,10 @@ def plan(
         for client_id in retired
     ]
     steps += [step for step in own if step.resource is Resource.STYLE]
+    steps += password_client_rows(wanted, actual, password_client, adopted=adopt_password_client)
     made = [step.resource for step in steps if step.verb is Verb.CREATE]
-    clients, providers = made.count(Resource.CLIENT), made.count(Resource.PROVIDER)
+    clients = made.count(Resource.CLIENT) + made.count(Resource.PASSWORD_CLIENT)
+    providers = made.count(Resource.PROVIDER)
     problems += check_quotas(actual, quotas, clients=clients, providers=providers, pool=pool)
     return Plan(
         tuple(steps), tuple(problems), (*_notes(wanted, actual), *users_notes(wanted, actual))
@@ -257,82 +266,6 @@ def _mapping_differences(
     ]
 
 
-def _client(wanted: WantedClient, found: ActualClient | None, *, adopted: bool) -> Step:
-    if found is None:
-        return Step(
-            Verb.CREATE,
-            Resource.CLIENT,
-            "",
-            (
-                "the tenant has no app client yet; "
-                f"{_counted(len(wanted.callback_urls), 'callback URL')}, sign-in with "
-                f"{', '.join(wanted.providers)}"
-            ),
-        )
-    differences = client_differences(wanted, found)
-    if adopted:
-        changed = (
-            f", with {_counted(len(differences), 'setting')} changed"
-            if differences
-            else ", as it is"
-        )
-        return Step(
-            Verb.ADOPT,
-            Resource.CLIENT,
-            found.client_id,
-            f"{found.name} exists and is taken over{changed}",
-            differences,
-        )
-    if differences:
-        return Step(
-            Verb.CHANGE,
-            Resource.CLIENT,
-            found.client_id,
-            f"{', '.join(d.setting for d in differences)} differ",
-            differences,
-        )
-    return Step(Verb.KEEP, Resource.CLIENT, found.client_id, "it is as wanted")
-
-
-def _retired(wanted: WantedClient, client_id: str, found: ActualClient | None) -> Step:
-    if found is None:
-        return Step(
-            Verb.REMOVE,
-            Resource.CLIENT,
-            client_id,
-            "it was replaced and no longer exists in the pool; the gateway deletes its record",
-        )
-    differences = client_differences(wanted, found)
-    if differences:
-        return Step(
-            Verb.CHANGE,
-            Resource.CLIENT,
-            client_id,
-            (
-                "it was replaced, and is accepted still; "
-                f"{', '.join(d.setting for d in differences)} differ"
-            ),
-            differences,
-        )
-    return Step(Verb.KEEP, Resource.CLIENT, client_id, "it was replaced, and is accepted still")
-
-
-def client_differences(wanted: WantedClient, found: ActualClient) -> tuple[Difference, ...]:
-    settings = client_settings(wanted)
-    return tuple(
-        Difference(name, found.settings.get(name), value)
-        for name, value in settings.items()
-        if not _same(found.settings.get(name), value)
-    )
-
-
-def _same(now: object, wanted: object) -> bool:
-    """Lists in AWS's answers have no order that means anything."""
-    if isinstance(wanted, list) and isinstance(now, list):
-        return sorted(map(str, now)) == sorted(map(str, wanted))
-    return now == wanted
-
-
 def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
     notes = []
     if not actual.case_sensitive:
@@ -355,7 +288,3 @@ def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
                 "changes for all of them (the header source oid does not)"
             )
     return tuple(notes)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -27,6 +27,7 @@ class Resource(StrEnum):
     ATTRIBUTES = "attributes"
     PROVIDER = "provider"
     CLIENT = "client"
+    PASSWORD_CLIENT = "password_client"
     TENANT = "tenant"
     GROUP = "group"
     STYLE = "style"

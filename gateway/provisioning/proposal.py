@@ -20,8 +20,9 @@ from gateway.config.yaml import explain_validation
 from gateway.core.model import DEFAULT_POOL
 from gateway.errors import PeerError
 from gateway.provisioning.bound_keys import bound_changes, bound_findings
-from gateway.provisioning.credentials import ClientCredentials, retired_ids
+from gateway.provisioning.credentials import retired_ids
 from gateway.provisioning.desired import (
+    has_password_client,
     leaving,
     recognise,
     remembered,
@@ -36,9 +37,8 @@ from gateway.provisioning.desired import (
 )
 from gateway.provisioning.discovery import Discovered
 from gateway.provisioning.plan import plan
-from gateway.provisioning.plan_rows import Plan, Resource, Verb
+from gateway.provisioning.plan_rows import Plan
 from gateway.provisioning.pool_choice import choose_pool
-from gateway.provisioning.pool_user_steps import PoolUserSteps
 from gateway.provisioning.pool_users import has_pool_users
 from gateway.provisioning.preflight import (
     PreflightProblem,
@@ -58,17 +58,16 @@ from gateway.tenants.document import TenantDocument
 from gateway.tenants.validation import problems
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from gateway.cognito.desired import Actual, Wanted, WantedProvider
     from gateway.cognito.pools import Pools
     from gateway.config.model import Config
-    from gateway.provisioning.credentials import Registrar
+    from gateway.provisioning.credentials import ClientCredentials, Registrar
     from gateway.provisioning.desired import Recognised
     from gateway.provisioning.discovery import DiscoveryFetcher
     from gateway.provisioning.request import AnyProviderBody, ProvisionBody
     from gateway.provisioning.runs import Journal, Run
-    from gateway.provisioning.steps import Steps, Work
     from gateway.tenants.api import TenantRecords
 
 Json = dict[str, Any]
@@ -271,8 +270,14 @@ class Proposer:
         if adopted is not None and not found:
             found += await self._admissible(
                 tenant,
-                {**document, "client": None, "client_id": adopted, "client_secret": "of no matter"},
+                {**document, "client": None, "client_id": adopted, "client_secret": "of no matter"}
+                | ({"password_client": None} if has_password_client(document) else {}),
                 None,
+            )
+        passwords = _adopted_for_passwords(body)
+        if passwords is not None and not found:
+            found += await self._admissible(
+                tenant, {**document, "password_client": {"client_id": passwords}}, None
             )
         return _Desired(recognised, providers, document), tuple(found)
 
@@ -294,11 +299,15 @@ class Proposer:
             return _rejected(tenant, chosen)
         pool = self.pools.named(chosen)
         named = shared_providers(desired.document, required=frozenset())
+        held = None if credentials is None else credentials.password_client_id
+        passwords = _adopted_for_passwords(body) or held
         actual = await pool.actual(
             providers=[*names, *(p.name for p in named)],
             clients=credentials.ids_in(chosen) if credentials else [adopted] if adopted else (),
             group=None if users is None else users.group,
             pages=has_pool_users(desired.document),
+            password_client=passwords,
+            counted=held is None and has_password_client(desired.document),
         )
         if adopted is not None and (actual.client is None or actual.client.secret is None):
             return _rejected(
@@ -310,6 +319,9 @@ class Proposer:
                     else f"{adopted} has no secret: the gateway needs one",
                 ),
             )
+        wrong = _wrong_for_passwords(body, credentials, adopted, actual)
+        if wrong is not None:
+            return _rejected(tenant, invalid("password_client.adopt", wrong))
         required = required_attributes(actual.attributes.values())
         custom = tuple(dict.fromkeys((*basis.custom_attributes, *body.custom_attributes)))
         target = wanted(
@@ -333,6 +345,8 @@ class Proposer:
             retired=retired_ids(credentials),
             leaving=leave,
             adopt_client=adopted is not None,
+            password_client=passwords,
+            adopt_password_client=passwords is not None and held is None,
         )
         if not basis.filed:
             step = tenant_step(tenant, basis.document, desired.document)
@@ -437,6 +451,39 @@ def _adopted(body: ProvisionBody, basis: Basis) -> str | None:
     return body.adopt_client if basis.credentials is None else None
 
 
+def _adopted_for_passwords(body: ProvisionBody) -> str | None:
+    return None if body.password_client is None else body.password_client.adopt
+
+
+def _wrong_for_passwords(
+    body: ProvisionBody,
+    credentials: ClientCredentials | None,
+    login: str | None,
+    actual: Actual,
+) -> str | None:
+    """Why the client that the request names cannot become the one for passwords."""
+    client_id, found = _adopted_for_passwords(body), actual.password_client
+    if client_id is None or body.password_client is None:
+        return None
+    held = None if credentials is None else credentials.password_client
+    if held is not None and held.client_id != client_id:
+        return f"the tenant has {held.client_id}: rotate it, or take it out of the document first"
+    logins = (
+        (credentials.client_id, *(c.client_id for c in credentials.retired)) if credentials else ()
+    )
+    if client_id in {login, *logins}:
+        return f"{client_id} is a client of logins: passwords need one of their own"
+    if found is None:
+        return f"{client_id} is not an app client of the pool"
+    if found.has_secret is not body.password_client.secret:
+        return (
+            f"{client_id} has a secret: leave secret out"
+            if found.has_secret
+            else f"{client_id} has no secret: say secret: false"
+        )
+    return None
+
+
 def _gate(
     tenant: str, body: ProvisionBody, basis: Basis, *, update: bool, bound: bool
 ) -> Iterable[PreflightProblem]:
@@ -488,7 +535,14 @@ def _checks(name: str, issuer: str, discovered: Discovered) -> Iterable[Prefligh
 
 def _compared(document: TenantDocument) -> Mapping[str, Any]:
     shown: dict[str, Any] = document.model_dump(
-        mode="json", include={"hosts", "email_domains", "allowed_groups", "providers"}
+        mode="json",
+        include={
+            "hosts": True,
+            "email_domains": True,
+            "allowed_groups": True,
+            "providers": True,
+            "password_client": {"client", "client_id", "secret"},
+        },
     )
     # A file may spell an issuer with or without the slash at its end.
     shown["providers"] = [
@@ -499,64 +553,3 @@ def _compared(document: TenantDocument) -> Mapping[str, Any]:
 
 def _rejected(tenant: str, *found: PreflightProblem) -> Proposal:
     return Proposal(tenant, Plan((), found))
-
-
-async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
-    """The order of dependence: what a client names must exist before it, and a tenant is served
-    once its client does.
-    """
-    target, actual = proposal.wanted, proposal.actual
-    if target is None or actual is None:
-        return
-    missing = tuple(n for n in target.custom_attributes if n not in actual.attributes)
-    if missing:
-        yield steps.add_attributes(missing)
-    verbs = {s.name: s for s in proposal.plan.steps if s.resource is Resource.PROVIDER}
-    for provider in (*target.shared, *target.providers):
-        step, found = verbs[provider.name], actual.providers.get(provider.name)
-        if step.verb is Verb.CREATE or found is None:
-            yield steps.create_provider(provider)
-        elif step.differences:
-            yield steps.update_provider(provider, found)
-    users = PoolUserSteps(steps.pool, steps.run)
-    if target.users is not None and actual.group is None:
-        yield users.create_group(target.users)
-    if actual.client is None:
-        yield steps.create_client(target.client, tenant=proposal.tenant)
-    for step in proposal.plan.changes:
-        if step.resource is Resource.STYLE:
-            yield users.create_style(step.name or steps.credentials_made().client_id)
-    changed = {
-        s.name
-        for s in proposal.plan.steps
-        if s.resource is Resource.CLIENT and s.verb in {Verb.CHANGE, Verb.ADOPT} and s.differences
-    }
-    for client in (actual.client, *actual.retired):
-        if client is not None and client.client_id in changed:
-            yield steps.update_client(target.client, client)
-    if (
-        actual.client is not None
-        and actual.client.secret is not None
-        and proposal.credentials is None
-    ):
-        # Before the tenant's document stops naming it: there is no moment without a client.
-        adopted = ClientCredentials(
-            actual.client.client_id, actual.client.secret, pool=proposal.pool
-        )
-        yield steps.put_credentials(proposal.tenant, lambda: adopted, None)
-    if proposal.document is not None:
-        yield steps.put_tenant(proposal.tenant, proposal.document, proposal.before)
-    held, gone = (
-        proposal.credentials,
-        frozenset(retired_ids(proposal.credentials)) - {c.client_id for c in actual.retired},
-    )
-    if actual.client is None:
-        yield steps.put_credentials(
-            proposal.tenant,
-            lambda: replace(
-                steps.credentials_made(), retired=held.without(gone).retired if held else ()
-            ),
-            held,
-        )
-    elif gone and held is not None:
-        yield steps.put_credentials(proposal.tenant, lambda: held.without(gone), held)

@@ -86,7 +86,13 @@ class RegistryOfProvisioning:
         return (
             None
             if found is None
-            else ClientCredentials(found.client_id, found.client_secret, found.retired, found.pool)
+            else ClientCredentials(
+                found.client_id,
+                found.client_secret,
+                found.retired,
+                found.pool,
+                found.password_clients,
+            )
         )
 
     async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
@@ -100,6 +106,7 @@ class RegistryOfProvisioning:
                 credentials.client_secret,
                 credentials.retired,
                 credentials.pool,
+                credentials.password_clients,
             ),
             by=None,
         )

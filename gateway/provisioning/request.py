@@ -263,6 +263,19 @@ def _domains(several: frozenset[str] | None, one: str | None) -> frozenset[str] 
     return several or (None if one is None else frozenset({one}))
 
 
+ClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]{1,128}$")]
+
+
+class PasswordClientBody(_Body):
+    """An app client of the tenant's own for passwords of the pool's users, which rules with
+    ``basic: cognito`` take. ``adopt``: takes over the one of that id, which then does nothing else.
+    ``secret: false``: one without a secret, with which everybody can try passwords.
+    """
+
+    secret: bool = True
+    adopt: ClientId | None = None
+
+
 class ProvisionBody(_Body):
     """``provider`` or ``providers``; ``group`` or ``groups`` (or ``any``); ``allowed_domain`` or
     ``email_domains``. Of entries ``{provider, group, allowed_domain}`` in ``providers``, each group
@@ -274,6 +287,7 @@ class ProvisionBody(_Body):
     secrets, encrypted, so that ``verify --fix`` can make a deleted provider again.
     ``custom_attributes`` are added to the pool where they are missing, and cannot be removed again.
     ``pool`` is one of ``cognito.pools``, or ``default``; without it the first that has room.
+    ``password_client`` makes the document's ``password_client`` a managed one.
     """
 
     provider: ProviderBody | None = None
@@ -291,7 +305,8 @@ class ProvisionBody(_Body):
     hosts: Annotated[tuple[HostPattern, ...], Field(max_length=500)] | None = None
     name: Annotated[str, Field(min_length=1, max_length=120), VISIBLE] | None = None
     adopt: bool = False
-    adopt_client: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]{1,128}$")] | None = None
+    adopt_client: ClientId | None = None
+    password_client: PasswordClientBody | None = None
     keep_secrets: bool = False
     custom_attributes: Annotated[tuple[CustomAttribute, ...], Field(max_length=20)] = ()
     pool: Annotated[str, Field(pattern=POOL_NAME)] | None = None

@@ -4,6 +4,8 @@ signed out by it.
 Rules:
 - New logins begin with the new client once Cognito shows it; what was begun with an old one is
   finished with that one: the code of a login in progress, a session's refresh token.
+- The client for passwords of the pool's users is replaced with it. Nothing is begun with that one:
+  it stays for an hour, for replicas that were late to hear.
 - A replaced client is deleted when no session made with it can be left, or when told. First no
   replica uses it any more.
 """
@@ -12,14 +14,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
+from gateway.provisioning.credentials import SPARE_S
 from gateway.provisioning.deletion import retiring
-from gateway.provisioning.desired import describe, recalled, required_attributes, wanted
+from gateway.provisioning.desired import (
+    describe,
+    has_password_client,
+    recalled,
+    required_attributes,
+    wanted,
+)
 from gateway.provisioning.plan_rows import Resource, Step, Verb
 from gateway.provisioning.pool_user_steps import PoolUserSteps
 from gateway.provisioning.pool_users import has_pool_users
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from typing import Any
 
-    from gateway.cognito.desired import Actual, WantedClient
+    from gateway.cognito.desired import Actual, Wanted
     from gateway.config.model import Config
     from gateway.provisioning.credentials import ClientCredentials
     from gateway.provisioning.proposal import BasisReader
@@ -42,10 +51,6 @@ if TYPE_CHECKING:
 MAX_RETIRED: Final = 4
 """Clients of one tenant that are accepted besides the current one: each counts towards the pool's
 quota, and a tenant's own key may rotate.
-"""
-SPARE_S: Final = 3600.0
-"""Beyond the longest session: logins in progress (ten minutes), clocks, replicas that were late to
-hear of the rotation.
 """
 LOOK_EVERY_S: Final = 60.0
 _log = logging.getLogger(__name__)
@@ -69,12 +74,13 @@ class Rotation:
             return without
         pool = self.provisioning.pools.named(held.pool)
         actual = await pool.actual(
-            providers=(), clients=[held.client_id], pages=has_pool_users(document)
+            providers=(), clients=[held.client_id], pages=has_pool_users(document), counted=True
         )
-        room = replace(actual, client_count=await pool.client_count())
+        clients = 2 if has_password_client(document) else 1
         if (
             full := next(
-                check_quotas(room, pool.quotas, clients=1, providers=0, pool=held.pool), None
+                check_quotas(actual, pool.quotas, clients=clients, providers=0, pool=held.pool),
+                None,
             )
         ) is not None:
             return full
@@ -90,20 +96,25 @@ class Rotation:
         )
         retires_at = self.provisioning.clock() + longest_session_s(document, self.config) + SPARE_S
         until = datetime.fromtimestamp(retires_at, UTC).isoformat(timespec="minutes")
-        planned = Step(
-            Verb.CREATE,
-            Resource.CLIENT,
-            "",
-            f"takes the place of {held.client_id}, which is accepted until {until}",
-        )
+        planned = [
+            Step(
+                Verb.CREATE,
+                Resource.CLIENT,
+                "",
+                f"takes the place of {held.client_id}, which is accepted until {until}",
+            )
+        ]
+        if target.password_client is not None:
+            why = "passwords of the pool's users are checked with it from now on"
+            planned.append(Step(Verb.CREATE, Resource.PASSWORD_CLIENT, "", why))
         return await self.provisioning.run(
             tenant,
-            lambda steps: _rotating(steps, tenant, target.client, actual, held, retires_at),
+            lambda steps: _rotating(steps, target, actual, held, retires_at),
             run=self.provisioning.new_run(),
             kind=RunKind.ROTATE,
             actor=actor,
             request=carried(latest),
-            plan=[describe(planned)],
+            plan=[describe(step) for step in planned],
             pool=held.pool,
             stands=lambda: self.bases.unchanged(tenant, basis),
         )
@@ -113,9 +124,10 @@ class Rotation:
         tokens end. The outcome of the last pool, or of the first that is not done.
         """
         held = await self.provisioning.registrar.credentials(tenant)
-        if held is None or not held.retired:
+        if held is None or not held.replaced:
             return PreflightProblem("not_found", "client", f"{tenant} has no replaced client")
-        for outcome in [o async for o in self._delete(tenant, held, held.client_ids[1:], actor)]:
+        replaced = [client.client_id for client in held.replaced]
+        for outcome in [o async for o in self._delete(tenant, held, replaced, actor)]:
             if not isinstance(outcome, Done):
                 break
         return outcome
@@ -154,8 +166,9 @@ class Rotation:
         """A run for each pool that has some of them. With the last client of a pool that the tenant
         has moved out of, the providers go that the gateway made there.
         """
-        for pool in dict.fromkeys(client.pool for client in held.retired):
-            here = [name for name in client_ids if name in held.ids_in(pool)]
+        pools = {client.client_id: client.pool for client in held.replaced}
+        for pool in dict.fromkeys(pools.values()):
+            here = [name for name in client_ids if pools.get(name) == pool]
             if here:
                 yield await self._delete_in(pool, tenant, here, actor=actor)
 
@@ -172,7 +185,7 @@ class Rotation:
 
         async def stands() -> bool:
             # A run that was taken back has made a replaced client the current one again.
-            replaced = {client.client_id for client in held.retired} if held is not None else set()
+            replaced = {client.client_id for client in held.replaced} if held is not None else set()
             return replaced.issuperset(client_ids) and await self.bases.unchanged(tenant, basis)
 
         return await self.provisioning.run(
@@ -190,18 +203,24 @@ class Rotation:
 
 async def _rotating(
     steps: Steps,
-    tenant: str,
-    client: WantedClient,
+    target: Wanted,
     actual: Actual,
     held: ClientCredentials,
     retires_at: float,
 ) -> AsyncIterator[Work]:
-    yield steps.create_client(client, tenant=tenant, like=actual.client)
+    yield steps.create_client(target.client, tenant=target.tenant, like=actual.client)
     if actual.pages is not None and actual.pages.need_style:
         users = PoolUserSteps(steps.pool, steps.run)
         yield users.create_style(steps.credentials_made().client_id)
-    yield steps.put_credentials(
-        tenant, lambda: held.replaced_by(steps.credentials_made(), retires_at=retires_at), held
+    if target.password_client is not None:
+        yield steps.create_password_client(target.password_client, tenant=target.tenant)
+    yield steps.put_credentials(target.tenant, lambda: replaced(steps, held, retires_at), held)
+
+
+def replaced(steps: Steps, held: ClientCredentials, retires_at: float) -> ClientCredentials:
+    """What the run made, in place of what there is."""
+    return held.replaced_by(steps.credentials_made(), retires_at=retires_at).with_password_client(
+        steps.password_client_made(), retires_at=steps.now() + SPARE_S
     )
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.cognito.desired import OidcConnection, marker
-from gateway.core.model import DEFAULT_POOL
+from gateway.core.model import DEFAULT_POOL, Secret
 from gateway.provisioning.credentials import retired_ids
 from gateway.provisioning.deletion import destroying
 from gateway.provisioning.desired import (
     describe,
+    has_password_client,
     recalled,
     required_attributes,
     shared_providers,
@@ -23,10 +24,11 @@ from gateway.provisioning.plan import plan
 from gateway.provisioning.plan_rows import Resource, Step, Verb
 from gateway.provisioning.pool_users import has_pool_users, recalled_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
-from gateway.provisioning.proposal import BasisReader, Proposal, Proposer, works
+from gateway.provisioning.proposal import BasisReader, Proposal, Proposer
 from gateway.provisioning.rotation import Rotation
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import FINISHED, RunKind, RunState, carried
+from gateway.provisioning.works import works
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -151,16 +153,19 @@ class Onboarding:
         latest, document, credentials = basis.latest, basis.document, basis.credentials
         if latest is None or document is None:
             return None
-        providers = recalled(latest.request.get("providers", ()))
-        users = recalled_users(latest.request.get("providers", ()))
+        remembered = latest.request.get("providers", ())
+        providers, users = recalled(remembered), recalled_users(remembered)
         lives_in = credentials.pool if credentials is not None else latest.pool
         pool = self.provisioning.pools.named(lives_in)
         named = shared_providers(document, required=frozenset())
+        passwords = None if credentials is None else credentials.password_client_id
         actual = await pool.actual(
             providers=[p.name for p in (*providers, *named)],
             clients=credentials.ids_in(lives_in) if credentials else (),
             group=None if users is None else users.group,
             pages=has_pool_users(document),
+            password_client=passwords,
+            counted=passwords is None and has_password_client(document),
         )
         target = wanted(
             tenant,
@@ -177,30 +182,30 @@ class Onboarding:
             actual,
             quotas=pool.quotas,
             pool=lives_in,
-            known=frozenset(e["name"] for e in latest.request.get("providers", ())),
+            known=frozenset(e["name"] for e in remembered),
             retired=retired_ids(credentials),
+            password_client=passwords,
         )
-        drift = [*found.problems, *_irreparable(providers, actual, credentials)]
-        if credentials is not None:
-            former = carried(latest)["former"]
-            drift += await missing_in_former_pools(self.provisioning.pools, credentials, former)
+        drift = [
+            *found.problems,
+            *_irreparable(providers, actual, credentials),
+            *await self._missing_in_former_pools(latest, credentials),
+        ]
         steps = found.steps
         if not fix or drift or not found.changes:
             return Drift(tenant, latest.id, steps, tuple(drift), notes=found.notes)
-        proposal = Proposal(
-            tenant,
-            found,
-            None,
-            None,
-            target,
-            actual,
-            credentials,
-            latest.request,
-            basis=basis,
-            pool=lives_in,
-        )
+        aim = (None, None, target, actual, credentials, latest.request)
+        proposal = Proposal(tenant, found, *aim, basis=basis, pool=lives_in)
         fixed = await self.apply(proposal, actor=actor)
         return Drift(tenant, latest.id, steps, (), fixed, notes=found.notes)
+
+    async def _missing_in_former_pools(
+        self, latest: Run, credentials: ClientCredentials | None
+    ) -> Sequence[PreflightProblem]:
+        if credentials is None:
+            return ()
+        former = carried(latest)["former"]
+        return await missing_in_former_pools(self.provisioning.pools, credentials, former)
 
     async def rotate(
         self,
@@ -316,4 +321,14 @@ def _irreparable(
     ):
         yield invalid(
             "client", "its secret in Cognito is not the one that the gateway holds: rotate it"
+        )
+    held = None if credentials is None else credentials.password_client
+    if (
+        held is not None
+        and actual.password_client is not None
+        and (actual.password_client.secret or Secret("")) != held.client_secret
+    ):
+        yield invalid(
+            "password_client",
+            "its secret in Cognito is not the one that the gateway holds: rotate it",
         )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cognito import shapes
 from gateway.cognito.api import CognitoRejectedError, UnansweredError
-from gateway.cognito.desired import POOL_USERS, client_name, marker
+from gateway.cognito.desired import POOL_USERS, client_name, marker, password_client_name
+from gateway.core.model import AppClient, Secret
 from gateway.provisioning.credentials import ClientCredentials, RegistryRejectedError
 from gateway.provisioning.runs import Action
 from gateway.tracing.spans import span
@@ -19,7 +20,13 @@ from gateway.tracing.spans import span
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from gateway.cognito.desired import ActualClient, ActualProvider, WantedClient, WantedProvider
+    from gateway.cognito.desired import (
+        ActualClient,
+        ActualProvider,
+        WantedClient,
+        WantedPasswordClient,
+        WantedProvider,
+    )
     from gateway.cognito.pool import Pool
     from gateway.core.json_types import Json
     from gateway.provisioning.credentials import Registrar
@@ -68,6 +75,11 @@ class Steps:
         self.pool, self._registrar, self.run = pool, registrar, run
         self._clock, self._sleep, self._visible_s = clock, sleep, visible_s
         self._made: ClientCredentials | None = None
+        self._made_for_passwords: AppClient | None = None
+
+    def now(self) -> float:
+        """UTC epoch seconds."""
+        return self._clock()
 
     def credentials_made(self) -> ClientCredentials:
         """Of the client that this run created; only after its ``create_client``."""
@@ -75,6 +87,10 @@ class Steps:
             msg = "no client was created"
             raise ValueError(msg)
         return self._made
+
+    def password_client_made(self) -> AppClient | None:
+        """The one that this run created, if it did."""
+        return self._made_for_passwords
 
     def add_attributes(self, names: tuple[str, ...]) -> Work:
         async def perform() -> Json:
@@ -157,17 +173,37 @@ class Steps:
         self, wanted: WantedClient, *, tenant: str, like: ActualClient | None = None
     ) -> Work:
         """``like``: the one whose place it takes."""
-        name = client_name(tenant, self.run)
 
+        def keep(client_id: str, secret: Secret) -> None:
+            self._made = ClientCredentials(client_id, secret, pool=self.pool.name)
+
+        name = client_name(tenant, self.run)
+        request = shapes.create_client(wanted, name=name, like=like)
+        return self._creating(name, request, keep, secret=True)
+
+    def create_password_client(self, wanted: WantedPasswordClient, *, tenant: str) -> Work:
+
+        def keep(client_id: str, secret: Secret) -> None:
+            self._made_for_passwords = AppClient(client_id, secret, pool=self.pool.name)
+
+        name = password_client_name(tenant, self.run)
+        request = shapes.create_client(wanted, name=name, like=None)
+        return self._creating(name, request, keep, secret=wanted.secret)
+
+    def _creating(
+        self,
+        name: str,
+        request: dict[str, Any],
+        keep: Callable[[str, Secret], None],
+        *,
+        secret: bool,
+    ) -> Work:
         async def perform() -> Json:
-            described = await self._create_client(
-                shapes.create_client(wanted, name=name, like=like), name
-            )
-            client = shapes.read_client(described)
-            if client.secret is None:
+            client = shapes.read_client(await self._create_client(request, name))
+            if secret and client.secret is None:
                 msg = "Cognito returned a client without a secret"
                 raise CognitoRejectedError("NoClientSecret", msg)
-            self._made = ClientCredentials(client.client_id, client.secret, pool=self.pool.name)
+            keep(client.client_id, client.secret or Secret(""))
             return {"name": name, "client_id": client.client_id}
 
         return Work(Action.CREATE_CLIENT, name, perform, undo={"name": name})
@@ -217,7 +253,9 @@ class Steps:
                 return None
             await self._sleep(_LOOK_EVERY_S)
 
-    def update_client(self, wanted: WantedClient, found: ActualClient) -> Work:
+    def update_client(
+        self, wanted: WantedClient | WantedPasswordClient, found: ActualClient
+    ) -> Work:
         async def perform() -> Json:
             await self.pool.api.call(
                 "UpdateUserPoolClient", idempotent=True, **shapes.update_client(wanted, found)
@@ -259,6 +297,9 @@ class Steps:
                 raise RegistryRejectedError("conflict", msg)
             if before is not None and before.client_id != wanted.client_id:
                 await self._until_seen(wanted.client_id)
+            passwords = wanted.password_client
+            if passwords is not None and before is not None and before.password_client is not None:
+                await self._until_seen(passwords.client_id)
             await self._registrar.put_credentials(tenant, wanted)
             return {"client_id": wanted.client_id}
 

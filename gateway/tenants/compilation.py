@@ -48,10 +48,11 @@ def compile_tenant(
     client_secret: Secret,
     pool: str = DEFAULT_POOL,
     retired: tuple[AppClient, ...] = (),
+    password_client: AppClient | None = None,
     generation: int = 0,
 ) -> Tenant:
     """Everything that can be computed once, computed once. ``client_id``, secret and ``pool`` come
-    from the document or from SQL, ``retired`` from SQL alone.
+    from the document or from SQL, ``retired`` and a managed ``password_client`` from SQL alone.
 
     Of the document's headers only those count that the gateway declares open to tenants, and of a
     rule's identity what ``speaks_for`` permits: a stored document may be older than the
@@ -109,7 +110,7 @@ def compile_tenant(
             counts=_idle_counts(limits.idle_counts, absolute),
         ),
         app_passwords=document.app_passwords.limits(),
-        password_client=_password_client(document, pool),
+        password_client=_password_client(document, pool, password_client),
         paths=document.paths.reader(),
         app_cookies=tuple(map(AppCookie.parse, document.app_cookies)),
         clear_domain_cookies=document.clear_domain_cookies,
@@ -130,10 +131,14 @@ def compile_tenant(
     )
 
 
-def _password_client(document: TenantDocument, pool: str) -> AppClient | None:
+def _password_client(
+    document: TenantDocument, pool: str, managed: AppClient | None
+) -> AppClient | None:
     client = document.password_client
     if client is None:
         return None
+    if client.client_id is None:
+        return managed
     return AppClient(client.client_id, client.client_secret or Secret(""), pool=pool)
 
 

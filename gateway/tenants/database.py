@@ -49,7 +49,7 @@ from gateway.tenants.domain_proof import added_domains, domains_held, lost_domai
 from gateway.tenants.hook_targets import webhook_target
 from gateway.tenants.offload import in_background
 from gateway.tenants.secrets import join, keep, keepable, secrets_of, show
-from gateway.tenants.snapshot_record import Credentials, record_of
+from gateway.tenants.snapshot_record import Credentials, in_use, record_of
 from gateway.tenants.stored import Actor, Changes, StoredTenant
 from gateway.tenants.uniqueness import find_clash, names_of
 from gateway.tenants.validation import conflicts, problems
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 
 LOCK = "tenants"
 STATE_ID = 1
+_LOGIN, _PASSWORDS = "login", "passwords"
+"""What an app client is for."""
 
 
 class TenantDatabase:
@@ -440,13 +442,17 @@ class TenantDatabase:
         """What provisioning made, for a tenant that says ``client: managed``; the tenant itself
         may be a file. Replaces all that it had, retired ones too.
         """
-        clients = (
+        logins = (
             AppClient(credentials.client_id, credentials.client_secret, pool=credentials.pool),
             *credentials.retired,
         )
+        clients = [
+            *((client, _LOGIN) for client in logins),
+            *((client, _PASSWORDS) for client in credentials.password_clients),
+        ]
         async with self._database.write(LOCK) as connection:
             clash = await find_clash(
-                connection, tenant, {("client", client.client_id) for client in clients}
+                connection, tenant, {("client", client.client_id) for client, _ in clients}
             )
             if clash is not None:
                 return clash
@@ -454,7 +460,8 @@ class TenantDatabase:
                 delete(client_credentials).where(client_credentials.c.tenant == tenant)
             )
             await connection.execute(
-                insert(client_credentials), [self._client_row(tenant, client) for client in clients]
+                insert(client_credentials),
+                [self._client_row(tenant, client, purpose) for client, purpose in clients],
             )
             record = self._audit(
                 "tenant.credentials", tenant, by, None, None, target=credentials.client_id
@@ -665,7 +672,7 @@ class TenantDatabase:
             row.updated_at,
         )
 
-    def _client_row(self, tenant: str, client: AppClient) -> dict[str, object]:
+    def _client_row(self, tenant: str, client: AppClient, purpose: str) -> dict[str, object]:
         sealed = self._database.crypt.seal(
             client.client_secret,
             table=client_credentials.name,
@@ -678,11 +685,26 @@ class TenantDatabase:
             "client_secret": sealed,
             "retires_at": client.retires_at,
             "pool": client.pool,
+            "purpose": purpose,
             "updated_at": self._clock(),
         }
 
     def _credentials(self, rows: Sequence[Row[Any]]) -> Credentials | None:
         """Of one tenant; the retired in the order in which they end."""
+        logins, passwords = (
+            self._clients([row for row in rows if row.purpose == purpose])
+            for purpose in (_LOGIN, _PASSWORDS)
+        )
+        current = in_use(logins)
+        if current is None:
+            return None
+        retired = tuple(client for client in logins if client.retires_at is not None)
+        return Credentials(
+            current.client_id, current.client_secret, retired, current.pool, passwords
+        )
+
+    def _clients(self, rows: Sequence[Row[Any]]) -> tuple[AppClient, ...]:
+        """The one in use first, then the retired in the order in which they end."""
         clients = [
             AppClient(
                 row.client_id,
@@ -697,14 +719,9 @@ class TenantDatabase:
             )
             for row in rows
         ]
-        current = next((client for client in clients if client.retires_at is None), None)
-        if current is None:
-            return None
-        retired = sorted(
-            (client for client in clients if client.retires_at is not None),
-            key=lambda client: (client.retires_at, client.client_id),
+        return tuple(
+            sorted(clients, key=lambda client: (client.retires_at or 0.0, client.client_id))
         )
-        return Credentials(current.client_id, current.client_secret, tuple(retired), current.pool)
 
     def _audit(
         self,

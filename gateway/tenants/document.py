@@ -579,11 +579,29 @@ class AppPasswordsDocument(Model):
 
 class PasswordClientDocument(Model):
     """The app client with which passwords of the pool's users are checked (``basic: cognito``): one
-    with ``ALLOW_USER_PASSWORD_AUTH``, and for nothing else. ``client_secret``: where it has one.
+    with ``ALLOW_USER_PASSWORD_AUTH``, and for nothing else.
+
+    Either ``client_id``, with ``client_secret`` where it has one, or ``client: managed`` with
+    neither: provisioning makes it. ``secret: false``: without a secret.
     """
 
-    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+$", max_length=128)]
+    client: Literal["managed"] | None = None
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+$", max_length=128)] | None = None
     client_secret: SecretValue | None = None
+    secret: bool = True
+
+    @model_validator(mode="after")
+    def _either(self) -> PasswordClientDocument:
+        if (self.client == "managed") == (self.client_id is not None):
+            msg = "either client_id (and client_secret), or client: managed"
+            raise ValueError(msg)
+        if self.client == "managed" and self.client_secret is not None:
+            msg = "client_secret stands with client_id alone"
+            raise ValueError(msg)
+        if self.client is None and not self.secret:
+            msg = "secret stands with client: managed alone: leave client_secret out"
+            raise ValueError(msg)
+        return self
 
 
 class WebhookDocument(Model):
@@ -722,7 +740,10 @@ def _check_passwords(document: TenantDocument) -> None:
     a client that does nothing else.
     """
     client = document.password_client
-    if client is not None and client.client_id == document.client_id:
+    if client is not None and client.client == "managed" and document.client != "managed":
+        msg = "password_client: client: managed stands with the tenant's client: managed alone"
+        raise ValueError(msg)
+    if client is not None and client.client_id and client.client_id == document.client_id:
         msg = "password_client: it is the client of logins; passwords need one of their own"
         raise ValueError(msg)
     for field, rules in (("rules", document.rules), ("shadow_rules", document.shadow_rules)):

@@ -5,9 +5,9 @@ shut out. Changes nothing.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from gateway.core.model import Secret
+from gateway.core.model import AppClient, Secret
 from gateway.errors import UnavailableError
 from gateway.tenants.api import PersonEffect, Rejected, SettingChange, TenantRehearsal
 from gateway.tenants.compilation import compile_tenant
@@ -90,7 +90,12 @@ class TenantRehearsals:
             ]
         except UnavailableError as error:
             return TenantRehearsal(show(wanted), told, 0, (), unknown=str(error))
-        before, after = compiled(stored.document, self._config), compiled(wanted, self._config)
+        held = await self._database.credentials(wanted.id)
+        made = None if held is None else held.password_client
+        before, after = (
+            compiled(document, self._config, password_client=made)
+            for document in (stored.document, wanted)
+        )
         found = await in_background(effects, before, after, people)
         later: tuple[Effect, ...] = ()
         if after.shadow_rules:
@@ -103,10 +108,24 @@ def _told(found: Iterable[Effect]) -> tuple[PersonEffect, ...]:
     return tuple(PersonEffect(e.email, e.gains, e.where, e.reason) for e in found)
 
 
-def compiled(document: TenantDocument, config: Config) -> Tenant:
-    """As it would be served, its secrets apart."""
+_SOME: Final = AppClient("", Secret(""))
+
+
+def compiled(
+    document: TenantDocument,
+    config: Config,
+    *,
+    password_client: AppClient | None = _SOME,
+) -> Tenant:
+    """As it would be served, its secrets apart. ``password_client``: the managed one, None where it
+    is still to be made.
+    """
     return compile_tenant(
-        document, config, client_id=document.client_id or "", client_secret=Secret("")
+        document,
+        config,
+        client_id=document.client_id or "",
+        client_secret=Secret(""),
+        password_client=password_client,
     )
 
 

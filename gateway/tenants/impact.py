@@ -2,7 +2,8 @@
 before and after.
 
 Pure. A rule is tried at a path that its glob surely matches, with its methods; what matches no
-rule, at a path of its own.
+rule, at a path of its own. Who sends a password of the pool is in no list: of them all, one effect
+is told for each place.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.decide import decide, match
+from gateway.core.decide import decide, match, takes_pool_passwords
 from gateway.core.decision import Allow
 from gateway.core.hosts import email_domain, includes
 from gateway.core.model import AuthRequest, Identity, RequestKind, Session
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 ELSEWHERE = "/-no-rule-names-this-path-"
 _ANY_METHOD = "GET"
 _GONE = Reason.UNKNOWN_HOST.value
+PROGRAMS = "(programs with a password of the pool)"
+"""In the place of an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,39 @@ def effects(
     places = dict.fromkeys(
         (*_places(before.rules), *(_places(after.rules) if after is not None else ()))
     )
-    return tuple(
-        dict.fromkeys(
-            effect for person in people for effect in _effects(before, after, person, tuple(places))
-        )
-    )
+    told = [effect for each in people for effect in _effects(before, after, each, tuple(places))]
+    return tuple(dict.fromkeys((*_of_programs(before, after, tuple(places)), *told)))
+
+
+def _of_programs(
+    before: Tenant, after: Tenant | None, places: Sequence[_Place]
+) -> Iterator[Effect]:
+    for place in places:
+        taken = [
+            tenant is not None and _takes_passwords(tenant, place) for tenant in (before, after)
+        ]
+        if taken[0] is taken[1]:
+            continue
+        without = before if taken[1] else after
+        reason = _GONE if without is None else _unknown_reason(without, place)
+        if reason:
+            yield Effect(PROGRAMS, gains=taken[1], where=place.where, reason=reason)
+
+
+def _takes_passwords(tenant: Tenant, place: _Place) -> bool:
+    """Whether a name and a password are asked about there."""
+    matched = match(tenant, _request(tenant, place, ()))
+    return takes_pool_passwords(matched) and tenant.password_client is not None
+
+
+def _unknown_reason(tenant: Tenant, place: _Place) -> str:
+    """Why nobody without a session comes in; empty where everybody does."""
+    request = _request(tenant, place, ())
+    matched = match(tenant, request)
+    if takes_pool_passwords(matched):
+        return Reason.COGNITO_UNAVAILABLE.value
+    decision = decide(tenant, request, matched, session=None, machine=None, now=0)
+    return "" if isinstance(decision, Allow) else decision.reason.value
 
 
 def _effects(
@@ -104,27 +135,7 @@ def _reason(tenant: Tenant, person: SessionView, place: _Place) -> str:
     """Why not; empty for yes. At a host of the rule: one where this person is signed in, if there
     is any.
     """
-    hosts = (*person.hosts, *sorted(tenant.hosts))
-    host = next(
-        (host for host in hosts if place.hosts is None or includes(place.hosts, host)),
-        example(min(place.hosts or ("",))),
-    )
-    request = AuthRequest(
-        scheme="https",
-        host=host,
-        method=place.method,
-        path=place.path,
-        ambiguous=False,
-        original_uri=place.path,
-        kind=RequestKind.NAVIGATION,
-        html=True,
-        cookies=(),
-        other_cookies="",
-        bearer=None,
-        preflight=False,
-        client="",
-        request_id="",
-    )
+    request = _request(tenant, place, person.hosts)
     identity = Identity(
         sub=person.user,
         email=person.email,
@@ -140,7 +151,7 @@ def _reason(tenant: Tenant, person: SessionView, place: _Place) -> str:
     session = Session(
         "",
         tenant.id,
-        host,
+        request.host,
         person.session,
         identity,
         0,
@@ -158,6 +169,34 @@ def _reason(tenant: Tenant, person: SessionView, place: _Place) -> str:
         now=person.created_at,
     )
     return "" if isinstance(decision, Allow) else decision.reason.value
+
+
+def _request(tenant: Tenant, place: _Place, hosts: Sequence[str]) -> AuthRequest:
+    """At one of ``hosts``, if the rule is of one of them."""
+    host = next(
+        (
+            host
+            for host in (*hosts, *sorted(tenant.hosts))
+            if place.hosts is None or includes(place.hosts, host)
+        ),
+        example(min(place.hosts or ("",))),
+    )
+    return AuthRequest(
+        scheme="https",
+        host=host,
+        method=place.method,
+        path=place.path,
+        ambiguous=False,
+        original_uri=place.path,
+        kind=RequestKind.NAVIGATION,
+        html=True,
+        cookies=(),
+        other_cookies="",
+        bearer=None,
+        preflight=False,
+        client="",
+        request_id="",
+    )
 
 
 def _places(rules: Iterable[Rule]) -> Iterator[_Place]:

@@ -23,13 +23,13 @@ from gateway.tenants.document import HookDocument
 from gateway.tenants.secrets import join, plainly, secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from gateway.config.model import Config
     from gateway.core.model import Tenant
     from gateway.tenants.document import TenantDocument
 
-RECORD_FORMAT = 13
+RECORD_FORMAT = 14
 """Raised when a record of this release cannot be read by the one before: a replica refuses a
 snapshot of another format.
 """
@@ -38,7 +38,8 @@ snapshot of another format.
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """The app client that provisioning made for a tenant that says ``client: managed``, and
-    those that it replaced.
+    those that it replaced. ``password_clients``: the same of passwords of the pool's users; the
+    replaced ones only wait to be deleted.
     """
 
     client_id: str
@@ -46,6 +47,17 @@ class Credentials:
     retired: tuple[AppClient, ...] = ()
     pool: str = DEFAULT_POOL
     """Of the client that logins begin with."""
+    password_clients: tuple[AppClient, ...] = ()
+
+    @property
+    def password_client(self) -> AppClient | None:
+        """The one in use."""
+        return in_use(self.password_clients)
+
+
+def in_use(clients: Iterable[AppClient]) -> AppClient | None:
+    """The one that nothing has replaced."""
+    return next((client for client in clients if client.retires_at is None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,9 @@ class Record:
 def record_of(document: TenantDocument, credentials: Credentials | None) -> Record:
     """``credentials`` are looked at only for ``client: managed``."""
     clients: tuple[AppClient, ...] = ()
+    passwords: AppClient | None = None
     if document.client == "managed" and credentials is not None:
+        passwords = credentials.password_client
         clients = (
             AppClient(credentials.client_id, credentials.client_secret, pool=credentials.pool),
             *credentials.retired,
@@ -95,6 +109,9 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
             [client.client_id, client.client_secret.reveal(), client.retires_at, client.pool]
             for client in clients
         ],
+        "password_client": None
+        if passwords is None
+        else [passwords.client_id, passwords.client_secret.reveal(), None, passwords.pool],
     }
     plain = json.dumps(
         body, default=plainly, ensure_ascii=False, separators=(",", ":"), sort_keys=True
@@ -217,22 +234,42 @@ def shown_of(record: Record) -> dict[str, Any]:
     return shown
 
 
+@dataclass(frozen=True, slots=True)
+class _Body:
+    document: TenantDocument
+    clients: tuple[AppClient, ...]
+    """In the order of ``client_ids``."""
+    password_client: AppClient | None
+    """Of those that provisioning made."""
+
+
 def document_of(record: Record) -> tuple[TenantDocument, tuple[AppClient, ...]]:
     """The document and the clients, in the order of ``client_ids``. Raises ``ValueError`` (a
     ``ValidationError`` is one) for a body of another release.
     """
+    body = _body_of(record)
+    return body.document, body.clients
+
+
+def _body_of(record: Record) -> _Body:
     try:
         body = json.loads(zlib.decompress(record.body).decode("utf-8", "surrogatepass"))
-        clients = tuple(
-            AppClient(str(client_id), Secret(str(secret)), retires_at, str(pool))
-            for client_id, secret, retires_at, pool in body["clients"]
+        passwords = body["password_client"]
+        return _Body(
+            join(
+                body["document"], {path: Secret(value) for path, value in body["secrets"].items()}
+            ),
+            tuple(map(_client, body["clients"])),
+            None if passwords is None else _client(passwords),
         )
-        return join(
-            body["document"], {path: Secret(value) for path, value in body["secrets"].items()}
-        ), clients
     except (zlib.error, KeyError, TypeError, AttributeError) as error:
         msg = "not a tenant record"
         raise ValueError(msg) from error
+
+
+def _client(row: list[Any]) -> AppClient:
+    client_id, secret, retires_at, pool = row
+    return AppClient(str(client_id), Secret(str(secret)), retires_at, str(pool))
 
 
 class Builder:
@@ -252,7 +289,7 @@ class Builder:
 
     def _build(self, record: Record) -> Tenant:
         try:
-            document, clients = document_of(record)
+            body = _body_of(record)
         except ValueError as error:
             wrong = (
                 f"{error.error_count()} keys"
@@ -261,9 +298,10 @@ class Builder:
             )
             msg = f"the record of tenant {record.id} is of another release ({wrong})"
             raise UnavailableError(msg) from error
-        if not clients:
+        document = body.document
+        if not body.clients:
             document = document.model_copy(update={"active": False})
-        current, *retired = clients or (AppClient("", Secret("")),)
+        current, *retired = body.clients or (AppClient("", Secret("")),)
         return compile_tenant(
             document,
             self._config,
@@ -271,6 +309,7 @@ class Builder:
             client_secret=current.client_secret,
             pool=current.pool,
             retired=tuple(retired),
+            password_client=body.password_client,
         )
 
     def successor(self, records: dict[str, Record]) -> Builder:

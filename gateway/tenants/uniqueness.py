@@ -38,7 +38,12 @@ def names_of(document: TenantDocument) -> set[Name]:
             if provider.kind is not ProviderKind.COGNITO
         ),
         *((("client", document.client_id),) if document.client_id is not None else ()),
-        *((("client", c.client_id),) if (c := document.password_client) is not None else ()),
+        *(
+            (("client", passwords.client_id),)
+            if (passwords := document.password_client) is not None
+            and passwords.client_id is not None
+            else ()
+        ),
     }
 
 

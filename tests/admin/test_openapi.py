@@ -15,6 +15,7 @@ from gateway.admin.routes.setup_link_models import NewTenantBody, SetupLinkBody
 from gateway.config.types import HeaderSetting
 from gateway.provisioning.request import (
     OidcProviderBody,
+    PasswordClientBody,
     PoolUsersBody,
     ProvisionBody,
     SamlProviderBody,
@@ -113,6 +114,7 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
     "BrandingDocument": (BrandingDocument, {}),
     "HeaderSetting": (HeaderSetting, {"source": "claim:d"}),
     "ProvisionBody": (ProvisionBody, PROVISION),
+    "PasswordClientBody": (PasswordClientBody, {}),
     "OidcProviderBody": (OidcProviderBody, PROVISION["provider"]),
     "SamlProviderBody": (
         SamlProviderBody,

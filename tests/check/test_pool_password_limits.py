@@ -292,9 +292,8 @@ async def test_a_changed_tenant_asks_again() -> None:
 
 def test_without_a_client_or_a_provider_of_the_pool_nobody_is_asked() -> None:
     room = Room()
-    assert (
-        room.passwords.cached(tenant(password_client=None), ask()) is Reason.POOL_PASSWORD_INVALID
-    )
+    # Of a managed one, until it is made: nothing is said of the person.
+    assert room.passwords.cached(tenant(password_client=None), ask()) is Reason.COGNITO_UNAVAILABLE
     assert room.passwords.cached(tenant(providers=()), ask()) is Reason.NO_POOL_PASSWORD
     assert room.passwords.cached(tenant(), ask("bob@okta.acme.com")) is Reason.NO_POOL_PASSWORD, (
         "that domain signs in with the identity provider"

@@ -13,8 +13,9 @@ from demo.cognito.control import faults
 from demo.cognito.control.errors import ApiError
 from gateway.core.model import DEFAULT_POOL
 from gateway.errors import UnavailableError
+from gateway.provisioning.credentials import SPARE_S
 from gateway.provisioning.move import JournaledPools
-from gateway.provisioning.rotation import MAX_RETIRED, SPARE_S
+from gateway.provisioning.rotation import MAX_RETIRED
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Action, RunKind, RunState
 from tests.provisioning.bench import Bench

@@ -11,8 +11,9 @@ import pytest
 
 from demo.cognito.control import faults
 from demo.cognito.control.errors import ApiError
+from gateway.provisioning.credentials import SPARE_S
 from gateway.provisioning.preflight import PreflightProblem
-from gateway.provisioning.rotation import MAX_RETIRED, SPARE_S
+from gateway.provisioning.rotation import MAX_RETIRED
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Busy, RunKind, RunState
 from tests.provisioning.bench import Bench

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from gateway.core.model import Secret, Tenant
 from gateway.sessions.api import SessionView
 from gateway.tenants.compilation import compile_tenant
 from gateway.tenants.document import TenantDocument
-from gateway.tenants.impact import Effect, effects, example
+from gateway.tenants.impact import PROGRAMS, Effect, effects, example
 from tests.database.fixtures import config_with
 from tests.tenants.samples import sample
 
@@ -163,3 +164,26 @@ def test_several_sessions_of_one_person_are_told_once(config: Any) -> None:
 )
 def test_an_example_is_matched_by_its_glob(glob: str) -> None:
     assert Glob(glob).matches(example(glob).split("/")[1:])
+
+
+def test_what_becomes_of_programs_that_send_a_password_is_told_once_for_each_place(
+    config: Any,
+) -> None:
+    providers = [{"name": "acme-pool", "kind": "cognito"}]
+    own = {"client_id": "passwords"}
+    taken = {"rules": [{"path": "/dav/**", "basic": "cognito"}], "password_client": own}
+    without = tenant(config, providers=providers, rules=[{"path": "/dav/**"}])
+    with_it = tenant(config, providers=providers, **taken)
+    (gained,) = effects(without, with_it, [])
+    assert (gained.email, gained.gains, gained.where) == (PROGRAMS, True, "GET /dav/**")
+    (lost,) = effects(with_it, without, [])
+    assert (lost.gains, lost.reason) == (False, gained.reason)
+    assert effects(with_it, with_it, []) == ()
+    (gone,) = effects(with_it, None, [])
+    assert (gone.gains, gone.reason) == (False, "unknown_host")
+    # A client that is still to be made answers nobody.
+    (made_later,) = effects(with_it, replace(with_it, password_client=None), [])
+    assert (made_later.gains, made_later.reason) == (False, "cognito_unavailable")
+    # Where everybody comes in, nobody loses anything.
+    public = tenant(config, providers=providers, rules=[{"path": "/dav/**", "allow": "public"}])
+    assert effects(with_it, public, []) == ()

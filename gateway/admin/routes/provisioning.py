@@ -105,6 +105,7 @@ class ProvisionedAnswer(AnswerModel):
     tenant: str
     run: str
     client_id: str
+    password_client_id: str | None
     providers: list[str]
     hosts: list[str]
     hooks: Annotated[
@@ -215,6 +216,7 @@ class ProvisioningRoutes:
 
     async def _provisioned(self, proposal: Proposal, run: Done) -> ProvisionedAnswer:
         credentials = await self.onboarding.provisioning.registrar.credentials(proposal.tenant)
+        passwords = credentials.password_client if credentials else None
         record = await self.onboarding.records.get(proposal.tenant)
         connected = [str(p["name"]) for p in record.document.get("providers", ())] if record else []
         return ProvisionedAnswer(
@@ -222,6 +224,7 @@ class ProvisioningRoutes:
             hooks={name: f"/admin/v1/tenants/{proposal.tenant}/hooks/{name}" for name in connected},
             run=run.run,
             client_id=credentials.client_id if credentials else "",
+            password_client_id=passwords.client_id if passwords else None,
             providers=[p.name for p in proposal.wanted.providers] if proposal.wanted else [],
             hosts=list(record.document.get("hosts", ())) if record else [],
             steps=plan_steps(proposal.plan),

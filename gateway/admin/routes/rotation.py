@@ -62,12 +62,14 @@ class RetiredAnswer(AnswerModel):
 
 class ClientsAnswer(AnswerModel):
     """The tenant's app clients after ``run``. Secrets are not shown: the gateway keeps them.
-    ``in_force`` as for provisioning.
+    ``password_client_id``: of the one for passwords of the pool's users; null where the gateway
+    made none. ``in_force`` as for provisioning.
     """
 
     tenant: str
     run: str
     client_id: str
+    password_client_id: str | None
     retired: list[RetiredAnswer]
     in_force: bool
 
@@ -136,19 +138,17 @@ class RotationRoutes:
 
     async def _clients(self, tenant: str, run: Done) -> ClientsAnswer:
         held = await self.onboarding.provisioning.registrar.credentials(tenant)
-        retired = (
-            [
-                RetiredAnswer(client_id=c.client_id, retires_at=c.retires_at or 0.0)
-                for c in held.retired
-            ]
-            if held is not None
-            else []
-        )
+        replaced = held.replaced if held is not None else ()
+        passwords = held.password_client if held is not None else None
         return ClientsAnswer(
             tenant=tenant,
             run=run.run,
             client_id=held.client_id if held is not None else "",
-            retired=retired,
+            password_client_id=None if passwords is None else passwords.client_id,
+            retired=[
+                RetiredAnswer(client_id=c.client_id, retires_at=c.retires_at or 0.0)
+                for c in replaced
+            ],
             in_force=run.in_force,
         )
 

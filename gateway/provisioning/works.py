@@ -1,0 +1,132 @@
+"""A proposal as the calls that carry it out, and the credentials that are stored in the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gateway.core.model import AppClient, Secret
+from gateway.provisioning.credentials import SPARE_S, ClientCredentials, retired_ids
+from gateway.provisioning.plan_rows import Resource, Verb
+from gateway.provisioning.pool_user_steps import PoolUserSteps
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from gateway.cognito.desired import Actual, Wanted
+    from gateway.provisioning.proposal import Proposal
+    from gateway.provisioning.steps import Steps, Work
+
+
+async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
+    """The order of dependence: what a client names must exist before it, and a tenant is served
+    once its client does.
+    """
+    target, actual = proposal.wanted, proposal.actual
+    if target is None or actual is None:
+        return
+    missing = tuple(n for n in target.custom_attributes if n not in actual.attributes)
+    if missing:
+        yield steps.add_attributes(missing)
+    verbs = {s.name: s for s in proposal.plan.steps if s.resource is Resource.PROVIDER}
+    for provider in (*target.shared, *target.providers):
+        step, found = verbs[provider.name], actual.providers.get(provider.name)
+        if step.verb is Verb.CREATE or found is None:
+            yield steps.create_provider(provider)
+        elif step.differences:
+            yield steps.update_provider(provider, found)
+    users = PoolUserSteps(steps.pool, steps.run)
+    if target.users is not None and actual.group is None:
+        yield users.create_group(target.users)
+    if actual.client is None:
+        yield steps.create_client(target.client, tenant=proposal.tenant)
+    for step in proposal.plan.changes:
+        if step.resource is Resource.STYLE:
+            yield users.create_style(step.name or steps.credentials_made().client_id)
+    for work in _password_client_works(steps, proposal, target, actual):
+        yield work
+    changed = {
+        s.name
+        for s in proposal.plan.steps
+        if s.resource is Resource.CLIENT and s.verb in {Verb.CHANGE, Verb.ADOPT} and s.differences
+    }
+    for client in (actual.client, *actual.retired):
+        if client is not None and client.client_id in changed:
+            yield steps.update_client(target.client, client)
+    held = proposal.credentials
+    if actual.client is not None and actual.client.secret is not None and held is None:
+        # Before the tenant's document stops naming it: there is no moment without a client.
+        held = adopted = ClientCredentials(
+            actual.client.client_id, actual.client.secret, pool=proposal.pool
+        )
+        yield steps.put_credentials(proposal.tenant, lambda: adopted, None)
+    passwords = _password_client_verb(proposal)
+    if passwords is Verb.ADOPT and held is not None:
+        # As above. A client that the run makes takes no password before the document says so.
+        before, held = held, _credentials(steps, proposal, actual, held)
+        taken_over = held
+        yield steps.put_credentials(proposal.tenant, lambda: taken_over, before)
+        passwords = Verb.KEEP
+    if proposal.document is not None:
+        yield steps.put_tenant(proposal.tenant, proposal.document, proposal.before)
+    if actual.client is None or _gone(proposal, actual) or passwords in _CHANGED:
+        yield steps.put_credentials(
+            proposal.tenant, lambda: _credentials(steps, proposal, actual, held), held
+        )
+
+
+_CHANGED = frozenset({Verb.CREATE, Verb.ADOPT, Verb.REMOVE})
+"""Verbs after which another client is asked with, or none."""
+
+
+def _password_client_verb(proposal: Proposal) -> Verb:
+    return next(
+        (s.verb for s in proposal.plan.steps if s.resource is Resource.PASSWORD_CLIENT), Verb.KEEP
+    )
+
+
+def _password_client_works(
+    steps: Steps, proposal: Proposal, target: Wanted, actual: Actual
+) -> Iterator[Work]:
+    wanted, found = target.password_client, actual.password_client
+    for step in proposal.plan.steps:
+        if step.resource is not Resource.PASSWORD_CLIENT or wanted is None:
+            continue
+        if step.verb is Verb.CREATE:
+            yield steps.create_password_client(wanted, tenant=proposal.tenant)
+        elif step.differences and found is not None:
+            yield steps.update_client(wanted, found)
+
+
+def _gone(proposal: Proposal, actual: Actual) -> frozenset[str]:
+    """Replaced clients that somebody has deleted."""
+    return frozenset(retired_ids(proposal.credentials)) - {c.client_id for c in actual.retired}
+
+
+def _credentials(
+    steps: Steps, proposal: Proposal, actual: Actual, held: ClientCredentials | None
+) -> ClientCredentials:
+    """What the registry has in the end. ``held``: what it has now."""
+    kept = None if held is None else held.without(_gone(proposal, actual))
+    result = (
+        replace(
+            steps.credentials_made(),
+            retired=() if kept is None else kept.retired,
+            password_clients=() if kept is None else kept.password_clients,
+        )
+        if actual.client is None or kept is None
+        else kept
+    )
+    found, now = actual.password_client, steps.now()
+    match _password_client_verb(proposal):
+        case Verb.CREATE:
+            made = steps.password_client_made()
+            if found is None and (lost := result.password_client) is not None:
+                result = result.without([lost.client_id])
+            return result.with_password_client(made, retires_at=now + SPARE_S)
+        case Verb.ADOPT if found is not None:
+            taken = AppClient(found.client_id, found.secret or Secret(""), pool=proposal.pool)
+            return result.with_password_client(taken, retires_at=now)
+        case Verb.REMOVE:
+            return result.with_password_client(None, retires_at=now)
+    return result
