@@ -92,6 +92,10 @@ class HostedSide:
         behaviour = self._pool.behaviour
         if asked.prompts - {"none"}:
             return False
+        if self._pool.session_tracking:
+            minutes = self._pool.login_reuse.get(asked.client.client_id)
+            if minutes is not None and self._pool.clock() - session.began >= minutes * 60:
+                return False
         if behaviour.resume_across_providers:
             return True
         if session.provider not in asked.client.providers or not self._provider_exists(

@@ -255,6 +255,7 @@ class BrowserSession:
     provider: str
     auth_time: int
     began: float
+    session_id: str = field(default_factory=lambda: f"sso{random_id(25)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +360,9 @@ class Pool:
     codes: dict[str, Code] = field(default_factory=dict)
     refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict)
     sessions: dict[str, BrowserSession] = field(default_factory=dict)
+    session_tracking: bool = False
+    login_reuse: dict[str, int] = field(default_factory=dict)
+    """By client: minutes after a sign-in for which the pages' cookie is taken."""
     behaviour: Behaviour = field(default_factory=Behaviour)
     outbox: list[Mail] = field(default_factory=list)
     mail_fails: bool = False

@@ -26,6 +26,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from gateway.cognito.sdk_model import with_new_operations
 from gateway.core.model import DEFAULT_POOL
 from gateway.errors import ConfigError, PeerError, UnavailableError
 from gateway.http.connection_error import NO_TIME, UNKNOWN, at, why
@@ -53,8 +54,10 @@ OPERATIONS = frozenset(
         "AdminEnableUser",
         "AdminGetUser",
         "AdminListGroupsForUser",
+        "AdminListUserSessions",
         "AdminRemoveUserFromGroup",
         "AdminResetUserPassword",
+        "AdminRevokeUserSession",
         "AdminSetUserPassword",
         "AdminUpdateUserAttributes",
         "AdminUserGlobalSignOut",
@@ -72,11 +75,14 @@ OPERATIONS = frozenset(
         "DescribeUserPoolClient",
         "DescribeUserPoolDomain",
         "GetGroup",
+        "GetUserPoolClientSessionConfiguration",
+        "GetUserPoolSessionConfiguration",
         "ListGroups",
         "ListIdentityProviders",
         "ListUserPoolClients",
         "ListUsers",
         "ListUsersInGroup",
+        "SetUserPoolClientSessionConfiguration",
         "UpdateIdentityProvider",
         "UpdateUserPoolClient",
     }
@@ -339,6 +345,9 @@ async def open_cognito(
     """
     try:
         import aioboto3  # noqa: PLC0415 - the admin role only
+        from aiobotocore.session import (  # type: ignore[import-untyped]  # noqa: PLC0415
+            get_session,  # as above
+        )
         from botocore.config import Config as BotoConfig  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
     except ImportError as error:
@@ -359,7 +368,9 @@ async def open_cognito(
     )
     async with AsyncExitStack() as stack:
         try:
-            session = aioboto3.Session(region_name=meant.region)
+            session = aioboto3.Session(
+                region_name=meant.region, botocore_session=with_new_operations(get_session())
+            )
             client = await stack.enter_async_context(
                 session.client(
                     "cognito-idp",

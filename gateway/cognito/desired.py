@@ -18,6 +18,7 @@ from gateway.core.model import ProviderKind, Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.cognito.native_sessions import LoginReuse
     from gateway.cognito.pool_users import PoolGroup, PoolSettings, PoolUsers, SignInPages
 
 POOL_USERS = "COGNITO"
@@ -336,6 +337,8 @@ class Actual:
     group: PoolGroup | None = None
     """The tenant's members' group, where it was asked for and exists."""
     password_client: ActualClient | None = None
+    login_reuse: LoginReuse | None = None
+    """None where nobody asked."""
 
 
 def same_issuer(one: str, other: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cognito import shapes
 from gateway.cognito.api import CognitoRejectedError
+from gateway.cognito.native_sessions import login_reuse
 from gateway.cognito.pool_users import PoolGroup, SignInPages, read_settings
 from gateway.core.model import DEFAULT_POOL
 
@@ -61,11 +62,13 @@ class Pool:
         pages: bool = False,
         password_client: str | None = None,
         counted: bool = False,
+        sessions: bool = False,
     ) -> Actual:
         """As far as it concerns providers of these names and these clients, of which the first is
         the one that logins begin with. ``group``: a members' group. ``pages``: what the clients
         need on the pages on which the pool's own users sign in. ``counted``: the clients of the
-        whole pool, also where nothing of these is missing.
+        whole pool, also where nothing of these is missing. ``sessions``: for how long the login
+        cookie is taken.
         """
         described = (await self.api.call("DescribeUserPool", idempotent=True))["UserPool"]
         names = tuple(providers)
@@ -82,6 +85,13 @@ class Pool:
             pages=await self._pages(described, (current, *retired)) if pages else None,
             group=None if group is None else await self.group(group),
             password_client=None if password_client is None else await self.client(password_client),
+            login_reuse=await login_reuse(
+                self.api,
+                str(described.get("UserPoolTier", "ESSENTIALS")),
+                [each.client_id for each in (current, *retired) if each is not None],
+            )
+            if sessions
+            else None,
         )
 
     async def _pages(

@@ -2,9 +2,9 @@
 needs nothing done.
 
 ``username`` is Cognito's: ``{provider}_{subject}`` of a federated person, with the case in which
-Cognito keeps it. None of this ends Cognito's own one-hour browser session, and tokens that are out
-stay valid offline until they expire: the gateway's watermarks and blocks are what keeps somebody
-out, this keeps the pool's side in step.
+Cognito keeps it. Cognito's own browser session ends only where the pool tracks sessions, and tokens
+that are out stay valid offline until they expire: the gateway's watermarks and blocks are what
+keeps somebody out, this keeps the pool's side in step.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 
 from gateway.cognito.api import CognitoRejectedError
 from gateway.cognito.desired import GROUPS, OID
+from gateway.cognito.native_sessions import LoginCookies
 from gateway.core.canonical import address_spellings, canonical_id
 from gateway.core.groups import parse_groups
 
@@ -80,6 +81,7 @@ class CognitoUsers:
 
     def __init__(self, api: CognitoApi) -> None:
         self._api = api
+        self._cookies = LoginCookies(api)
 
     async def find(self, username: str) -> PoolUser | None:
         """None: there is no such person."""
@@ -149,12 +151,20 @@ class CognitoUsers:
             raise
 
     async def sign_out(self, username: str) -> bool:
-        """Every refresh token of theirs ends. False: there is no such person."""
-        return await self._do("AdminUserGlobalSignOut", username)
+        """Every refresh token of theirs ends, and their login cookies where the pool tracks them.
+        False: there is no such person.
+        """
+        return await self._do("AdminUserGlobalSignOut", username) and await self._cookies_end(
+            username
+        )
 
     async def disable(self, username: str) -> bool:
-        """No sign-in and no refresh until enabled."""
-        return await self._do("AdminDisableUser", username)
+        """No sign-in and no refresh until enabled, and then no login cookie of before."""
+        return await self._do("AdminDisableUser", username) and await self._cookies_end(username)
+
+    async def _cookies_end(self, username: str) -> bool:
+        await self._cookies.end(username)
+        return True
 
     async def enable(self, username: str) -> bool:
         return await self._do("AdminEnableUser", username)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.cognito.native_sessions import DEFAULT_MINUTES, NEVER
 from gateway.cognito.shapes import client_settings
 from gateway.provisioning.plan_rows import Difference, Resource, Step, Verb
 
@@ -77,6 +78,25 @@ def retired_row(wanted: WantedClient, client_id: str, found: ActualClient | None
             differences,
         )
     return Step(Verb.KEEP, Resource.CLIENT, client_id, "it was replaced, and is accepted still")
+
+
+def login_reuse_rows(actual: Actual) -> Iterator[Step]:
+    """None of it where the pool does not track sessions."""
+    reuse = actual.login_reuse
+    if reuse is None or not reuse.tracked:
+        return
+    why = "Cognito's login cookie signs nobody in again without the identity provider"
+    if actual.client is None:
+        yield Step(Verb.CHANGE, Resource.LOGIN_REUSE, "", why)
+    for client in (actual.client, *actual.retired):
+        if client is None:
+            continue
+        minutes = reuse.minutes.get(client.client_id, DEFAULT_MINUTES)
+        if minutes == NEVER:
+            yield Step(Verb.KEEP, Resource.LOGIN_REUSE, client.client_id, why)
+        else:
+            difference = Difference("SSOSession.MaxValidityMinutes", minutes, NEVER)
+            yield Step(Verb.CHANGE, Resource.LOGIN_REUSE, client.client_id, why, (difference,))
 
 
 def password_client_rows(

@@ -138,7 +138,7 @@ class PoolMove:
         here = await source.actual(providers=names, clients=[held.client_id])
         shared = shared_providers(document, required=frozenset())
         actual = await target.actual(
-            providers=[*names, *(provider.name for provider in shared)], clients=()
+            providers=[*names, *(provider.name for provider in shared)], clients=(), sessions=True
         )
         found = tuple(_differences(held.pool, to, names, here, actual))
         if found:
@@ -254,6 +254,8 @@ class PoolMove:
             elif provider.name in differing:
                 yield steps.update_provider(provider, found)
         yield steps.create_client(target.client, tenant=tenant)
+        if actual.login_reuse is not None and actual.login_reuse.tracked:
+            yield steps.end_login_reuse(steps.credentials_made().client_id, before=None)
         if target.password_client is not None:
             yield steps.create_password_client(target.password_client, tenant=tenant)
         yield self._carry(tenant)

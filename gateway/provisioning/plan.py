@@ -24,6 +24,7 @@ from gateway.cognito.social import NEEDED, SocialConnection
 from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.provisioning.client_rows import (
     client_row,
+    login_reuse_rows,
     password_client_rows,
     retired_row,
 )
@@ -97,6 +98,7 @@ def plan(
         for client_id in retired
     ]
     steps += [step for step in own if step.resource is Resource.STYLE]
+    steps += login_reuse_rows(actual)
     steps += password_client_rows(wanted, actual, password_client, adopted=adopt_password_client)
     made = [step.resource for step in steps if step.verb is Verb.CREATE]
     clients = made.count(Resource.CLIENT) + made.count(Resource.PASSWORD_CLIENT)
@@ -268,6 +270,8 @@ def _mapping_differences(
 
 def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
     notes = []
+    if actual.login_reuse is not None and actual.login_reuse.tracked:
+        notes.append(actual.login_reuse.sentence())
     if not actual.case_sensitive:
         notes.append(
             "the pool ignores case in user names: subjects that differ in case only would "

@@ -28,6 +28,7 @@ class Resource(StrEnum):
     PROVIDER = "provider"
     CLIENT = "client"
     PASSWORD_CLIENT = "password_client"
+    LOGIN_REUSE = "login_reuse"
     TENANT = "tenant"
     GROUP = "group"
     STYLE = "style"

@@ -306,6 +306,7 @@ class Proposer:
             clients=credentials.ids_in(chosen) if credentials else [adopted] if adopted else (),
             group=None if users is None else users.group,
             pages=has_pool_users(desired.document),
+            sessions=True,
             password_client=passwords,
             counted=held is None and has_password_client(desired.document),
         )

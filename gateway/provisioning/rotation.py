@@ -74,7 +74,11 @@ class Rotation:
             return without
         pool = self.provisioning.pools.named(held.pool)
         actual = await pool.actual(
-            providers=(), clients=[held.client_id], pages=has_pool_users(document), counted=True
+            providers=(),
+            clients=[held.client_id],
+            pages=has_pool_users(document),
+            counted=True,
+            sessions=True,
         )
         clients = 2 if has_password_client(document) else 1
         if (
@@ -209,6 +213,8 @@ async def _rotating(
     retires_at: float,
 ) -> AsyncIterator[Work]:
     yield steps.create_client(target.client, tenant=target.tenant, like=actual.client)
+    if actual.login_reuse is not None and actual.login_reuse.tracked:
+        yield steps.end_login_reuse(steps.credentials_made().client_id, before=None)
     if actual.pages is not None and actual.pages.need_style:
         users = PoolUserSteps(steps.pool, steps.run)
         yield users.create_style(steps.credentials_made().client_id)

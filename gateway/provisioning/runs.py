@@ -79,6 +79,7 @@ class Action(StrEnum):
     CREATE_GROUP = "create_group"
     CREATE_STYLE = "create_style"
     DELETE_GROUPS = "delete_groups"
+    SET_LOGIN_REUSE = "set_login_reuse"
     CARRY_BLOCKS = "carry_blocks"
     """What stands against people, by names that hold in another pool too. It stays."""
 

@@ -164,6 +164,7 @@ class Onboarding:
             clients=credentials.ids_in(lives_in) if credentials else (),
             group=None if users is None else users.group,
             pages=has_pool_users(document),
+            sessions=True,
             password_client=passwords,
             counted=passwords is None and has_password_client(document),
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cognito import shapes
 from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.cognito.desired import POOL_USERS, client_name, marker, password_client_name
+from gateway.cognito.native_sessions import NEVER
 from gateway.core.model import AppClient, Secret
 from gateway.provisioning.credentials import ClientCredentials, RegistryRejectedError
 from gateway.provisioning.runs import Action
@@ -268,6 +269,24 @@ class Steps:
             perform,
             before={"request": shapes.restore_client(found)},
         )
+
+    def end_login_reuse(self, client_id: str, *, before: int | None) -> Work:
+        """``before``: minutes, None of a client of this run."""
+
+        async def perform() -> Json:
+            try:
+                await self.pool.api.call(
+                    "SetUserPoolClientSessionConfiguration",
+                    idempotent=True,
+                    ClientId=client_id,
+                    SSOSession={"MaxValidityMinutes": NEVER},
+                )
+            except CognitoRejectedError as refused:
+                # The client is as good as without it; ``verify`` shows that it is missing.
+                return {"refused": refused.code}
+            return {}
+
+        return Work(Action.SET_LOGIN_REUSE, client_id, perform, undo={"minutes": before})
 
     def put_tenant(self, tenant: str, document: Json, before: Json | None) -> Work:
         async def perform() -> Json:

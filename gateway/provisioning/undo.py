@@ -62,6 +62,8 @@ class Undoing:
             case Action.UPDATE_PROVIDER | Action.UPDATE_CLIENT:
                 if not step.undo.get("reloaded"):  # else it changed nothing
                     await self._restore(step)
+            case Action.SET_LOGIN_REUSE:
+                await self._login_reuse(step)
             case Action.PUT_TENANT:
                 before = (step.before or {}).get("tenant")
                 await self._registrar.restore(tenant, before, written=step.undo.get("written"))
@@ -123,6 +125,24 @@ class Undoing:
         except CognitoRejectedError as refused:
             if refused.code != NOT_FOUND:
                 raise
+
+    async def _login_reuse(self, step: JournalStep) -> None:
+        minutes = step.undo.get("minutes")
+        if minutes is None or step.undo.get("refused"):
+            return
+        try:
+            await self._pool.api.call(
+                "SetUserPoolClientSessionConfiguration",
+                idempotent=True,
+                ClientId=step.resource,
+                SSOSession={"MaxValidityMinutes": minutes},
+            )
+        except CognitoRejectedError as refused:
+            # Tracking may have been switched off: there is nothing to put back any more.
+            log.warning(
+                "provision_login_reuse_kept",
+                extra=fields(client=step.resource, code=refused.code),
+            )
 
     async def _credentials(self, tenant: str, step: JournalStep) -> None:
         written, now = step.undo.get("client_id"), await self._registrar.credentials(tenant)

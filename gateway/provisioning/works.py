@@ -45,6 +45,11 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
             yield users.create_style(step.name or steps.credentials_made().client_id)
     for work in _password_client_works(steps, proposal, target, actual):
         yield work
+    for step in proposal.plan.changes:
+        if step.resource is Resource.LOGIN_REUSE:
+            minutes = next((d.now for d in step.differences if isinstance(d.now, int)), None)
+            name = step.name or steps.credentials_made().client_id
+            yield steps.end_login_reuse(name, before=minutes)
     changed = {
         s.name
         for s in proposal.plan.steps

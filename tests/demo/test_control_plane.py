@@ -9,6 +9,7 @@ import botocore.session
 from demo.cloud import POOL_ID, DemoCloud
 from demo.cognito.control import validation
 from demo.cognito.control.plane import OPERATIONS
+from gateway.cognito.sdk_model import with_new_operations
 from tests.demo.aws import CLIENT, OKTA, refused
 from tests.demo.relying_party import relying_party
 
@@ -55,7 +56,8 @@ async def test_provider_and_client_created_by_the_api_log_a_person_in(
 async def test_every_operation_exists_in_the_model_and_answers_as_it_says(
     cloud: DemoCloud, aws: Any
 ) -> None:
-    model = botocore.session.get_session().get_service_model("cognito-idp")
+    session = with_new_operations(botocore.session.get_session())
+    model = session.get_service_model("cognito-idp")
     assert set(OPERATIONS) <= set(model.operation_names)
     await aws.create_identity_provider(UserPoolId=POOL_ID, IdpIdentifiers=["initech.test"], **OKTA)
     client_id = (await aws.create_user_pool_client(UserPoolId=POOL_ID, **CLIENT))["UserPoolClient"][

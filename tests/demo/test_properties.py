@@ -26,6 +26,7 @@ from demo.idp.graph_delta import Deltas
 from demo.idp.graph_errors import GraphError
 from demo.idp.graph_time import epoch, graph_time
 from demo.idp.okta_log import okta_time
+from gateway.cognito.sdk_model import with_new_operations
 from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ POOL.clients["client"] = AppClient(
     },
 )
 POOL.add_user("dave", password="demo", email="dave@pool.test")
-MODEL = botocore.session.get_session().get_service_model("cognito-idp")
+MODEL = with_new_operations(botocore.session.get_session()).get_service_model("cognito-idp")
 PARAMETERS = [
     "client_id",
     "redirect_uri",

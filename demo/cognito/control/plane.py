@@ -16,6 +16,7 @@ from demo.cognito.control import (
     branding,
     clients,
     groups,
+    native_sessions,
     own_users,
     pools,
     providers,
@@ -27,6 +28,7 @@ from demo.cognito.control.faults import Call, CallFaults
 from demo.cognito.control.state import ACCOUNT_ID, ControlState
 from demo.cognito.control.validation import check, violations
 from demo.cognito.saml import MetadataRefusedError, fetch, read_metadata
+from gateway.cognito.sdk_model import with_new_operations
 
 if TYPE_CHECKING:
     from demo.cognito.minting import Mint
@@ -43,8 +45,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "AdminEnableUser": users.admin_enable_user,
     "AdminGetUser": users.admin_get_user,
     "AdminListGroupsForUser": own_users.admin_list_groups_for_user,
+    "AdminListUserSessions": native_sessions.admin_list_user_sessions,
     "AdminRemoveUserFromGroup": own_users.admin_remove_user_from_group,
     "AdminResetUserPassword": own_users.admin_reset_user_password,
+    "AdminRevokeUserSession": native_sessions.admin_revoke_user_session,
     "AdminSetUserPassword": own_users.admin_set_user_password,
     "AdminUpdateUserAttributes": users.admin_update_user_attributes,
     "AdminUserGlobalSignOut": users.admin_user_global_sign_out,
@@ -64,6 +68,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "DescribeUserPoolDomain": pools.describe_user_pool_domain,
     "GetGroup": groups.get_group,
     "GetIdentityProviderByIdentifier": providers.get_identity_provider_by_identifier,
+    "GetUserPoolClientSessionConfiguration": (
+        native_sessions.get_user_pool_client_session_configuration
+    ),
+    "GetUserPoolSessionConfiguration": native_sessions.get_user_pool_session_configuration,
     "InitiateAuth": sign_in.initiate_auth,
     "ListGroups": groups.list_groups,
     "ListIdentityProviders": providers.list_identity_providers,
@@ -71,6 +79,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "ListUsers": users.list_users,
     "ListUsersInGroup": own_users.list_users_in_group,
     "RevokeToken": users.revoke_token,
+    "SetUserPoolClientSessionConfiguration": (
+        native_sessions.set_user_pool_client_session_configuration
+    ),
     "UpdateIdentityProvider": providers.update_identity_provider,
     "UpdateUserPoolClient": clients.update_user_pool_client,
 }
@@ -82,6 +93,7 @@ RATES: Mapping[str, int] = {
             "AdminDeleteUser",
             "AdminDisableUser",
             "AdminEnableUser",
+            "AdminRevokeUserSession",
             "AdminRemoveUserFromGroup",
             "AdminUpdateUserAttributes",
             "AdminUserGlobalSignOut",
@@ -91,6 +103,7 @@ RATES: Mapping[str, int] = {
     "AdminCreateUser": 50,
     "AdminGetUser": 120,
     "AdminListGroupsForUser": 50,
+    "AdminListUserSessions": 30,
     "AdminResetUserPassword": 30,
     "InitiateAuth": 120,
     "AdminSetUserPassword": 25,
@@ -110,7 +123,7 @@ _CONTENT_TYPE = "application/x-amz-json-1.1"
 @cache
 def _service_model() -> Any:
     """Loading takes a tenth of a second; a test run starts many clouds."""
-    return botocore.session.get_session().get_service_model("cognito-idp")
+    return with_new_operations(botocore.session.get_session()).get_service_model("cognito-idp")
 
 
 class ControlPlane:

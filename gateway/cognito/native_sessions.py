@@ -1,0 +1,127 @@
+"""Cognito's own sessions: for how long a client takes the login cookie, and the end of a user's.
+
+A pool of the plan Essentials or Plus has them while it tracks sessions. Whatever Cognito says
+instead (another plan, tracking that is off, no permission, an operation that it does not know),
+everything stays as it is without them, and is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gateway.cognito.api import CognitoRejectedError
+from gateway.log import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gateway.cognito.api import CognitoApi
+
+NEVER: Final = 0
+"""Minutes for which a client of ours takes the cookie: each login asks the identity provider."""
+DEFAULT_MINUTES: Final = 60
+ASK_AGAIN_S: Final = 900.0
+"""Somebody may have switched tracking on."""
+_GONE: Final = frozenset({"UserNotFoundException", "ResourceNotFoundException"})
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoginReuse:
+    """``minutes``: by client id, for how long the cookie signs somebody in without the provider."""
+
+    plan: str
+    tracked: bool
+    minutes: Mapping[str, int]
+
+    def sentence(self) -> str:
+        if self.tracked:
+            return (
+                f"the pool is of plan {self.plan} and tracks sessions: each login asks the "
+                "identity provider, and a revocation ends the user's login cookie at Cognito"
+            )
+        return (
+            f"the pool is of plan {self.plan} and does not track sessions "
+            "(SetUserPoolSessionConfiguration): for an hour after a login, Cognito may sign the "
+            "same browser in without asking the identity provider"
+        )
+
+
+async def login_reuse(api: CognitoApi, plan: str, client_ids: Iterable[str]) -> LoginReuse:
+    """Raises ``UnansweredError``."""
+    none = LoginReuse(plan, tracked=False, minutes={})
+    if plan == "LITE":
+        return none
+    try:
+        answer = await api.call("GetUserPoolSessionConfiguration", idempotent=True)
+        if answer.get("UserSessionTracking") != "ENABLED":
+            return none
+        minutes = {client_id: await _minutes(api, client_id) for client_id in client_ids}
+    except CognitoRejectedError as refused:
+        _log.info("cognito_sessions_unavailable", extra=fields(code=refused.code))
+        return none
+    return LoginReuse(plan, tracked=True, minutes=minutes)
+
+
+async def _minutes(api: CognitoApi, client_id: str) -> int:
+    answer = await api.call(
+        "GetUserPoolClientSessionConfiguration", idempotent=True, ClientId=client_id
+    )
+    found = answer.get("SSOSession", {}).get("MaxValidityMinutes")
+    return found if isinstance(found, int) else DEFAULT_MINUTES
+
+
+class LoginCookies:
+    """Of one pool's users."""
+
+    def __init__(self, api: CognitoApi, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._api, self._monotonic = api, monotonic
+        self._not_before = 0.0
+
+    async def end(self, username: str) -> None:
+        """Every session that began on Cognito's pages, and what came of it. Repeats harmlessly.
+        Raises ``UnansweredError``.
+        """
+        if self._monotonic() < self._not_before:
+            return
+        try:
+            for session_id in await self._of(username):
+                await self._end(username, session_id)
+        except CognitoRejectedError as refused:
+            if refused.code not in _GONE:
+                self._not_before = self._monotonic() + ASK_AGAIN_S
+                _log.info("cognito_sessions_unavailable", extra=fields(code=refused.code))
+
+    async def _of(self, username: str) -> list[str]:
+        found: list[str] = []
+        token: str | None = None
+        while True:
+            more = {"NextToken": token} if token else {}
+            answer = await self._api.call(
+                "AdminListUserSessions", idempotent=True, Username=username, **more
+            )
+            found += [
+                str(each["SessionId"])
+                for each in answer.get("Sessions", ())
+                if each.get("SessionType") == "SSO"
+            ]
+            token = answer.get("NextToken")
+            if not token:
+                return found
+
+    async def _end(self, username: str, session_id: str) -> None:
+        try:
+            await self._api.call(
+                "AdminRevokeUserSession",
+                idempotent=True,
+                Username=username,
+                SessionId=session_id,
+                RevokeAssociatedSessions="LINKED",
+            )
+        except CognitoRejectedError as refused:
+            # It has ended meanwhile, and others of theirs may not have.
+            if refused.code not in _GONE:
+                raise
