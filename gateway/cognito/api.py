@@ -26,7 +26,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from gateway.cognito.sdk_model import with_new_operations
+from gateway.cognito.sdk_model import open_session
 from gateway.core.model import DEFAULT_POOL
 from gateway.errors import ConfigError, PeerError, UnavailableError
 from gateway.http.connection_error import NO_TIME, UNKNOWN, at, why
@@ -344,10 +344,7 @@ async def open_cognito(
     AWS's own configuration is wrong.
     """
     try:
-        import aioboto3  # noqa: PLC0415 - the admin role only
-        from aiobotocore.session import (  # type: ignore[import-untyped]  # noqa: PLC0415
-            get_session,  # as above
-        )
+        import aioboto3  # noqa: F401, PLC0415 - the admin role only
         from botocore.config import Config as BotoConfig  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
     except ImportError as error:
@@ -368,9 +365,7 @@ async def open_cognito(
     )
     async with AsyncExitStack() as stack:
         try:
-            session = aioboto3.Session(
-                region_name=meant.region, botocore_session=with_new_operations(get_session())
-            )
+            session = open_session(meant.region)
             client = await stack.enter_async_context(
                 session.client(
                     "cognito-idp",

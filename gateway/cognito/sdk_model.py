@@ -22,3 +22,13 @@ def with_new_operations(session: Any) -> Any:
     if str(FOLDER) not in paths:
         paths.append(str(FOLDER))
     return session
+
+
+def open_session(region: str) -> Any:
+    """Of aioboto3."""
+    import aioboto3  # noqa: PLC0415 - the admin role only
+    from aiobotocore.session import (  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+        get_session,  # it has no types
+    )
+
+    return aioboto3.Session(region_name=region, botocore_session=with_new_operations(get_session()))

@@ -99,6 +99,14 @@ def login_reuse_rows(actual: Actual) -> Iterator[Step]:
             yield Step(Verb.CHANGE, Resource.LOGIN_REUSE, client.client_id, why, (difference,))
 
 
+def further_client_rows(
+    wanted: Wanted, actual: Actual, client_id: str | None, *, adopted: bool
+) -> Iterator[Step]:
+    """After the clients of logins: how they take the login cookie, and the one for passwords."""
+    yield from login_reuse_rows(actual)
+    yield from password_client_rows(wanted, actual, client_id, adopted=adopted)
+
+
 def password_client_rows(
     wanted: Wanted, actual: Actual, client_id: str | None, *, adopted: bool
 ) -> Iterator[Step]:

@@ -24,8 +24,7 @@ from gateway.cognito.social import NEEDED, SocialConnection
 from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.provisioning.client_rows import (
     client_row,
-    login_reuse_rows,
-    password_client_rows,
+    further_client_rows,
     retired_row,
 )
 from gateway.provisioning.plan_rows import Difference, Plan, Resource, Step, Verb
@@ -98,10 +97,9 @@ def plan(
         for client_id in retired
     ]
     steps += [step for step in own if step.resource is Resource.STYLE]
-    steps += login_reuse_rows(actual)
-    steps += password_client_rows(wanted, actual, password_client, adopted=adopt_password_client)
+    steps += further_client_rows(wanted, actual, password_client, adopted=adopt_password_client)
     made = [step.resource for step in steps if step.verb is Verb.CREATE]
-    clients = made.count(Resource.CLIENT) + made.count(Resource.PASSWORD_CLIENT)
+    clients = sum(made.count(each) for each in (Resource.CLIENT, Resource.PASSWORD_CLIENT))
     providers = made.count(Resource.PROVIDER)
     problems += check_quotas(actual, quotas, clients=clients, providers=providers, pool=pool)
     return Plan(
