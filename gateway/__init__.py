@@ -1,3 +1,3 @@
 """A forward-auth gateway for multi-tenant SaaS on AWS Cognito."""
 
-__version__ = "0.1.0"
+__version__ = "0.9.0"

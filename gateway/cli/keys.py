@@ -154,8 +154,8 @@ def wrap(*, config_path: str) -> int:
     """Encrypt the key ring's file with the key of key_ring.kms, or anew with another one.
 
     A file in clear is replaced; so is one that another key or encryption context encrypted, if that
-    still opens. Processes that run read the new file within a second, once their own configuration
-    names that key.
+    still opens. Processes that run keep the ring that they have read: restart them with the
+    configuration that names the key.
     """
     config = load_config(Path(config_path))
     wrapping = key_wrapping(config)

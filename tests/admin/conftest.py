@@ -199,7 +199,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
                 clock,
             ).routes(),
             *HealthRoutes(
-                lambda: COMPONENTS, processes, cast("ActivityLog", Activity()), "0.1.0", clock
+                lambda: COMPONENTS, processes, cast("ActivityLog", Activity()), "0.9.0", clock
             ).routes(),
         ),
         monotonic=clock,
