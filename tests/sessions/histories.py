@@ -559,7 +559,7 @@ class History:
 
         services = SimpleNamespace(
             config=CONFIG,
-            trust=SimpleNamespace(is_trusted=lambda headers, peer: True),
+            trust=SimpleNamespace(believes=lambda _: True),
             tenants=worker.tenants,
             sessions=worker.sessions,
             pages=PAGES,
