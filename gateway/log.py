@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -332,7 +333,7 @@ class JsonEvent:
                 if len(self._templates) > _MAX_TEMPLATES:
                     self._templates.popitem(last=False)
         texts = [
-            _json_text(value) if type(value) is str else repr(value)
+            _json_text(value) if type(value) is str else _number(value)
             for value in varying
             if value is not None
         ]
@@ -361,6 +362,10 @@ _PLAIN = re.compile(r"[A-Za-z0-9/._-]*")
 """Most IDs and paths: nothing to escape, and no credential without two dots, as a JWT has them."""
 
 
+_number = lru_cache(maxsize=2048, typed=True)(repr)
+"""Of durations, which are rounded: a few hundred different ones."""
+
+
 def _picker(places: Sequence[int]) -> Callable[[_Values], _Values]:
     """What stands at these places of a line's values."""
     if len(places) == 1:
@@ -379,8 +384,12 @@ def _escaped(value: str | float) -> str:
 
 
 def _json_text(text: str) -> str:
-    if len(text) <= MAX_TEXT and _PLAIN.fullmatch(text) and text.count(".") < 2:
-        return f'"{text}"'
+    if len(text) <= MAX_TEXT:
+        bare = text.replace("/", "")
+        if bare.isalnum() and bare.isascii():
+            return f'"{text}"'
+        if _PLAIN.fullmatch(text) and text.count(".") < 2:
+            return f'"{text}"'
     encoded = _ENCODE(shown(text))
     return encoded if encoded.isascii() and encoded.isprintable() else _on_one_line(encoded)
 

@@ -740,7 +740,7 @@ class Checks:
             _REASONS[decision.reason],
             identity.sub if identity else None,
             (identity.provider or None) if identity else None,
-            round(seconds * 1000, 3),
+            int(seconds * 1_000_000 + 0.5) / 1000,
             request.client if request else raw.peer or None,
             dialect.name,
             None,

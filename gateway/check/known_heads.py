@@ -52,10 +52,12 @@ class KnownHeads:
         self._seen: set[int] = set()
         """Hashes of those that were allowed once."""
         self._max_entries = max_entries
+        self._uri_at = 0
+        """Where the URI's line was last: in most heads of a proxy it is there again."""
 
     def find(self, data: bytes, peer: str) -> KnownRequest | None:
         """The request that these bytes are, all of them, if it is known."""
-        parts = _parted(data)
+        parts = self._parted(data)
         if parts is None:
             return None
         key, uri, number = parts
@@ -68,7 +70,7 @@ class KnownHeads:
 
     def note(self, data: bytes, head: Head) -> None:
         """``data`` was one whole request without a body, read as ``head``, and was allowed."""
-        parts = _parted(data)
+        parts = self._parted(data)
         if parts is None or len(data) > MAX_KNOWN_BYTES or not is_http_1_1(head):
             return
         key, uri, number = parts
@@ -86,6 +88,29 @@ class KnownHeads:
         if len(self._known) > self._max_entries:
             self._known.popitem(last=False)
 
+    def _parted(self, data: bytes) -> tuple[_Key, str, str] | None:
+        """What a head is known by, its URI, and its ID, "" without one."""
+        for uri_line, id_lines in _SPELLINGS:
+            uri_at = self._uri_at
+            if not data.startswith(uri_line, uri_at):
+                uri_at = data.find(uri_line)
+                if uri_at < 0:
+                    continue
+                self._uri_at = uri_at
+            uri_at += len(uri_line)
+            uri_end = data.find(b"\r\n", uri_at)
+            uri = data[uri_at:uri_end].decode("latin-1")
+            for id_line in id_lines:
+                id_at = data.find(id_line, uri_end)
+                if id_at < 0:
+                    continue
+                id_at += len(id_line)
+                id_end = data.find(b"\r\n", id_at)
+                number = data[id_at:id_end].decode("latin-1")
+                return (data[:uri_at], data[uri_end:id_at], data[id_end:]), uri, number
+            return (data[:uri_at], data[uri_end:]), uri, ""
+        return None
+
     def _read(self, data: bytes) -> tuple[Headers, Lines]:
         """A whole head that the parser would take."""
         ((head, _),) = RequestParser(self._loop).feed(data)
@@ -100,27 +125,6 @@ class KnownHeads:
             self._seen.clear()
         self._seen.add(number)
         return True
-
-
-def _parted(data: bytes) -> tuple[_Key, str, str] | None:
-    """What a head is known by, its URI, and its ID, "" without one."""
-    for uri_line, id_lines in _SPELLINGS:
-        uri_at = data.find(uri_line)
-        if uri_at < 0:
-            continue
-        uri_at += len(uri_line)
-        uri_end = data.find(b"\r\n", uri_at)
-        uri = data[uri_at:uri_end].decode("latin-1")
-        for id_line in id_lines:
-            id_at = data.find(id_line, uri_end)
-            if id_at < 0:
-                continue
-            id_at += len(id_line)
-            id_end = data.find(b"\r\n", id_at)
-            number = data[id_at:id_end].decode("latin-1")
-            return (data[:uri_at], data[uri_end:id_at], data[id_end:]), uri, number
-        return (data[:uri_at], data[uri_end:]), uri, ""
-    return None
 
 
 __all__ = ["MAX_KNOWN", "MAX_KNOWN_BYTES", "KnownHeads"]

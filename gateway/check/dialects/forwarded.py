@@ -177,23 +177,32 @@ def _once(headers: Headers, name: str) -> str:
 
 def _build(request: RawRequest, facts: Facts, uri: str) -> AuthRequest:
     """``uri``: path and query as the wire had them. Raises ``MalformedError``."""
+    path, ambiguous, shown = (
+        _read_uri_once(uri) if len(uri) <= _MAX_REMEMBERED_URI else _read_uri(uri)
+    )
+    number = request.request_id
+    if number is None:
+        numbers = request.headers.getall(X_REQUEST_ID, ())
+        number = parse_request_id(",".join(numbers)) if numbers else ""
+    return AuthRequest(path, ambiguous, shown, number, *facts)
+
+
+def _read_uri(uri: str) -> tuple[str, bool, str]:
+    """Its canonical path, whether that is ambiguous, and the whole in visible ASCII. Raises
+    ``MalformedError``.
+    """
     plain = is_plain(uri)
     if not uri.startswith("/") or (not plain and _REFUSED.search(uri)):
         raise MalformedError(f"URI {_shown(uri)}")
     path = canonical(uri.partition("?")[0])
     if path is None:
         raise MalformedError(f"path {_shown(uri)}")
-    number = request.request_id
-    if number is None:
-        numbers = request.headers.getall(X_REQUEST_ID, ())
-        number = parse_request_id(",".join(numbers)) if numbers else ""
-    return AuthRequest(
-        path[0],
-        path[1],
-        uri if plain else _NOT_ASCII.sub(_percent_encoded, uri),
-        number,
-        *facts,
-    )
+    return path.path, path.ambiguous, uri if plain else _NOT_ASCII.sub(_percent_encoded, uri)
+
+
+_MAX_REMEMBERED_URI = 256
+"""Characters of a URI that is remembered: pages ask for the same files and poll the same paths."""
+_read_uri_once = lru_cache(maxsize=4096)(_read_uri)
 
 
 def _facts(headers: Headers, *, method: str, scheme: str, host: str, cookie_name: str) -> Facts:
