@@ -112,6 +112,33 @@ def test_a_version_without_an_entry_in_the_changelog_is_not_tagged(clone: Path) 
     assert run("git", "tag", cwd=clone) == ""
 
 
+@pytest.mark.parametrize("failing", ["check", "test"])
+def test_what_a_check_refuses_is_not_tagged(clone: Path, failing: str) -> None:
+    for name in ("check", "test"):
+        status = 7 if name == failing else 0
+        (clone / "scripts" / name).write_text(f"#!/bin/sh\nexit {status}\n", "utf-8")
+    version = re.findall(
+        r'^__version__ = "(.*)"$', (clone / "gateway/__init__.py").read_text(), re.MULTILINE
+    )[0]
+    with (clone / "CHANGELOG.md").open("a") as changelog:
+        changelog.write(f"\n## {version} (2026-01-01)\n")
+    done = subprocess.run(
+        ["scripts/release", "tag"], cwd=clone, capture_output=True, text=True, check=False
+    )
+    run("git", "checkout", "--quiet", ".", cwd=clone)
+    assert done.returncode == 7, done.stderr
+    assert run("git", "tag", cwd=clone) == ""
+
+
+def test_no_file_that_a_tool_leaves_is_committed() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    tracked = run("git", "ls-files", "--cached", "--ignored", "--exclude-standard", cwd=ROOT)
+    assert tracked == ""
+    named = run("git", "ls-files", "*.bak", "*.orig", "*.rej", ".dmypy.json", cwd=ROOT)
+    assert named == ""
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=str)
 def test_a_workflow_runs_scripts_of_this_repository(path: Path) -> None:
     jobs = yaml.safe_load(path.read_text("utf-8"))["jobs"]
