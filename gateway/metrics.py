@@ -343,6 +343,7 @@ LOG_LINES_DROPPED = Counter(
 
 FAULTS: Final = (
     "audit_export_fault",
+    "audit_reads_fault",
     "block_does_not_open",
     "by_hand_fault",
     "cognito_sync_does_not_open",

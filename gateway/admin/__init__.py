@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from gateway.admin.callers import Callers, LocalCallers
     from gateway.admin.idempotency import IdempotencyRecords
     from gateway.admin.keys_store import AdminKeys
+    from gateway.admin.reads import Reads
     from gateway.admin.route import Call, Route
     from gateway.admin.routes.revocations import IsTenant
     from gateway.core.hook_target import HookTarget
@@ -97,6 +98,7 @@ class AdminServices:
     keys: AdminKeys
     audit: AuditLog
     idempotency: IdempotencyRecords
+    reads: Reads | None = None
     tenants: TenantRecords | None = None
     rehearsals: TenantRehearsals | None = None
     tenant_batches: TenantBatches | None = None
@@ -213,6 +215,7 @@ def _edge(services: AdminServices, callers: Callers) -> Edge:
         audit=services.audit,
         idempotency=services.idempotency,
         new_request_id=services.new_request_id,
+        reads=services.reads,
         operators_tenant=services.operators_tenant,
     )
 

@@ -27,7 +27,7 @@ from gateway.admin.permissions import Binding
 from gateway.admin.problem import Code, Problem, problem_response
 from gateway.admin.recording import Begun, Edge, Progress, begin_within, renew, settle
 from gateway.admin.route import MAX_BODY_BYTES, Answer, Call, Route
-from gateway.background import background_task
+from gateway.background import background_task, fault
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.served import answered, served_request
 from gateway.log import Throttled, fields, of_request
@@ -229,10 +229,25 @@ async def _serve(
         if progress.claim is not None
         else contextlib.nullcontext()
     ):
-        answer = await route.handler(
-            Call(request, request_id, key, path, query, body, progress.note)
-        )
-    return await _response(answer) if isinstance(answer, Answer) else answer
+        call = Call(request, request_id, key, path, query, body, progress.note)
+        if route.stream is not None:
+            _seen(edge, route, call, None)
+        answer = await route.handler(call)
+    if not isinstance(answer, Answer):
+        return answer
+    response = await _response(answer)
+    _seen(edge, route, call, answer)
+    return response
+
+
+def _seen(edge: Edge, route: Route, call: Call, answer: Answer | None) -> None:
+    """A read goes on record, and fails by nothing of that."""
+    if edge.reads is None:
+        return
+    try:
+        edge.reads.add(route, call, answer)
+    except Exception as error:  # noqa: BLE001 - logged
+        fault("audit_reads_fault", error, request_id=call.request_id)
 
 
 def _hold(key: AdminKey, tenant: str) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.admin.callers import Callers
     from gateway.admin.idempotency import IdempotencyRecords
+    from gateway.admin.reads import Reads
     from gateway.database.audit import AuditLog
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Edge:
     audit: AuditLog
     idempotency: IdempotencyRecords
     new_request_id: Callable[[], str]
+    reads: Reads | None = None
+    """None records no reads."""
     operators_tenant: str | None = None
     """Whose people are operators of the console; None without a console."""
 

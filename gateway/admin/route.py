@@ -78,12 +78,14 @@ M = TypeVar("M", bound=BaseModel)
 class Note:
     """What the audit record will say; filled by the handler as it learns. ``target``: in place of
     the path's, where the handler makes or finds what is changed. ``dry_run``: nothing was.
+    ``of_nobody``: the answer to a question holds no person's data, whatever its operation does.
     """
 
     target: str = ""
     before: object = None
     after: object = None
     dry_run: bool = False
+    of_nobody: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ _VERBS: Final = {
     ),
 }
 _NAMES: Final = {CREATE: "Create", READ: "Read", UPDATE: "Update", DELETE: "Delete"}
+_UNCHANGED: Final = ("dry_run", "read")
+"""Outcomes of what changed nothing."""
 _SERVICE, _ADMIN, _SYSTEM = 4, 2, 3
 _ACTORS: Final = {
     "key": (_SERVICE, "Service"),
@@ -54,7 +56,7 @@ _ACTORS: Final = {
 
 def event(entry: AuditEntry, *, version: str) -> dict[str, Any]:
     """``version``: of the gateway. Times are milliseconds since 1970, UTC."""
-    activity = READ if entry.outcome == "dry_run" else activity_of(entry.action)
+    activity = READ if entry.outcome in _UNCHANGED else activity_of(entry.action)
     kind, _, name = entry.actor.partition(":")
     type_id, type_name = _ACTORS.get(kind if name else "", (_SYSTEM, "System"))
     status_id, status, detail = _status(entry.outcome)
@@ -134,7 +136,7 @@ def _status(outcome: str) -> tuple[int, str, str]:
         return 1, "Success", ""
     if outcome == "begun":
         return 0, "Unknown", "interrupted"
-    if outcome == "dry_run":
+    if outcome in _UNCHANGED:
         return 1, "Success", outcome
     return 2, "Failure", outcome
 

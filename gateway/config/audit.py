@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
@@ -31,7 +31,7 @@ def _target(value: object) -> object:
 
 class Audit(Model):
     """``export``: None for nowhere. ``region``: of the bucket or bus; None for that of the user
-    pool. ``retention``: None for ever.
+    pool. ``retention``: None for ever. ``reads``: which answers of the admin API are recorded.
     """
 
     export: Annotated[
@@ -48,6 +48,7 @@ class Audit(Model):
         PlainSerializer(lambda v: "off" if v is None else format_duration(v)),
         WithJsonSchema({"type": "string", "description": "off or a duration"}),
     ] = None
+    reads: Literal["all", "people", "none"] = "people"
 
     @model_validator(mode="after")
     def _bounded(self) -> Audit:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import insert, select, update
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _TARGET_CHARACTERS = 400
+READ: Final = "read"
+"""Outcome of a record that says who saw what: nothing was changed."""
 
 
 class AuditLog:
@@ -133,6 +135,10 @@ class AuditLog:
             query = query.where(audit.c.at >= wanted.since)
         if wanted.until is not None:
             query = query.where(audit.c.at < wanted.until)
+        if wanted.reads is False:
+            query = query.where(audit.c.outcome != READ)
+        elif wanted.reads:
+            query = query.where(audit.c.outcome == READ)
         if position is not None:
             query = query.where(audit.c.id < int(position))
         async with self._database.read() as connection:
@@ -161,8 +167,8 @@ def entry_of(row: RowMapping) -> AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """A change that is one transaction. ``before`` and ``after`` are JSON values in which secrets
-    are ``***``. ``at`` is UTC epoch seconds.
+    """What is written in one transaction: a change, or a read. ``before`` and ``after`` are JSON
+    values in which secrets are ``***``. ``at`` is UTC epoch seconds.
     """
 
     at: float
@@ -173,16 +179,16 @@ class AuditRecord:
     before: object = None
     after: object = None
     request_id: str = ""
+    outcome: str = "done"
 
 
 async def write_within(connection: AsyncConnection, *records: AuditRecord) -> None:
     """In the caller's transaction: no change without its record, no record without its change."""
-    names = ("at", "actor", "action", "tenant", "before", "after", "request_id")
+    names = ("at", "actor", "action", "tenant", "before", "after", "request_id", "outcome")
     rows = [
         {
             **{name: getattr(record, name) for name in names},
             "target": record.target[:_TARGET_CHARACTERS],
-            "outcome": "done",
         }
         for record in records
     ]
@@ -200,7 +206,7 @@ def say(record: AuditRecord) -> None:
             actor=record.actor,
             action=record.action,
             target=record.target or None,
-            outcome="done",
+            outcome=record.outcome,
             before=record.before,
             after=record.after,
         ),

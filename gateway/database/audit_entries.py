@@ -8,7 +8,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """Who did what. ``before`` and ``after`` hold no secrets. ``outcome`` is ``begun`` until the
-    change has an end.
+    change has an end, ``read`` where nothing was changed.
     """
 
     id: int
@@ -25,10 +25,11 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """None matches all."""
+    """None matches all. ``reads``: only reads, or none."""
 
     tenant: str | None = None
     actor: str | None = None
     action: str | None = None
     since: float | None = None
     until: float | None = None
+    reads: bool | None = None

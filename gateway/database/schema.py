@@ -160,7 +160,7 @@ audit = Table(
     Column("target", String(400), nullable=False, default=""),
     Column(
         "outcome", String(40), nullable=False, default="done"
-    ),  # begun, done, refused:STATUS, failed:STATUS
+    ),  # begun, done, dry_run, read, refused:STATUS, failed:STATUS
     Column("before", Json, nullable=True),  # secrets as "***"
     Column("after", Json, nullable=True),
     Column("request_id", String(64), nullable=False, default=""),

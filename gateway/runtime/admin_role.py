@@ -22,6 +22,7 @@ from gateway.admin import (
 from gateway.admin.callers import LocalCallers, peer_uid
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys_store import AdminKeys
+from gateway.admin.reads import Reads
 from gateway.admin.routes.console import ConsoleRoutes
 from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.admin.routes.health import HealthRoutes
@@ -30,6 +31,7 @@ from gateway.admin.routes.pools import PoolRoutes
 from gateway.console.application import console_address
 from gateway.database.attention import AttentionRecords
 from gateway.database.audit import AuditLog
+from gateway.database.audit_reads import ReadLog
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.people import SignedIn
 from gateway.provisioning.wiring import revoker_over
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from gateway.config.model import Config
+    from gateway.database.engine import Database
     from gateway.keys.file import KeyFile
     from gateway.runtime.admin_stores import AdminStores
     from gateway.runtime.health import Known
@@ -179,6 +182,7 @@ async def admin_role(
     services = AdminServices(
         keys=AdminKeys(database, clock=clock),
         audit=AuditLog(database, clock=clock),
+        reads=await _reads(config, database, stack),
         idempotency=IdempotencyRecords(database, clock=clock),
         tenants=records,
         rehearsals=TenantRehearsals(
@@ -255,3 +259,12 @@ async def admin_role(
     attempts = AttemptCounter(redis, clock=clock)
     pages = pages_application(config, services, stores.database, ring, sealing, links, attempts)
     return AdminRole(admin_application(services), hooks.app, local, pages)
+
+
+async def _reads(config: Config, database: Database, stack: AsyncExitStack) -> Reads | None:
+    """What records who saw what; ends with ``stack``, and is written then."""
+    if config.audit.reads == "none":
+        return None
+    log = ReadLog(database, clock=database.clock)
+    await stack.enter_async_context(log.running())
+    return Reads(log, everything=config.audit.reads == "all")

@@ -11,6 +11,7 @@ from gateway.admin import PREFIX, AdminServices, admin_application
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
 from gateway.admin.keys_store import AdminKeys
+from gateway.admin.reads import Reads
 from gateway.admin.routes.console import ConsoleRoutes
 from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.admin.routes.health import HealthRoutes
@@ -18,6 +19,7 @@ from gateway.admin.routes.overview import OverviewRoutes
 from gateway.admin.routes.pools import PoolRoutes
 from gateway.database.attention import AttentionRecords
 from gateway.database.audit import AuditLog
+from gateway.database.audit_reads import ReadLog
 from gateway.database.engine import Database, open_database
 from gateway.setup.letters import SetupLetters
 from gateway.setup.links import SetupLinks
@@ -160,6 +162,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
     services = AdminServices(
         keys=admin_keys,
         audit=AuditLog(database, clock=clock),
+        reads=Reads(ReadLog(database, clock=clock)),
         idempotency=IdempotencyRecords(database, clock=clock),
         tenants=tenants,
         onboarding=cast("Onboarding", Onboardings(tenants)),

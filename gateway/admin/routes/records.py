@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, RootModel, StrictBool, model_validator
 
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Problem
+from gateway.admin.reads import filter_text
 from gateway.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 from gateway.database.audit_entries import AuditFilter
 from gateway.tenants.api import Question
@@ -69,18 +70,22 @@ class Explanation(RootModel[dict[str, Any]]):
 
 
 class AuditQuery(PageQuery):
-    """``since`` and ``until`` are UTC epoch seconds."""
+    """``since`` and ``until`` are UTC epoch seconds. ``reads``: records of who saw what, which are
+    left out unless ``include`` or ``only`` asks for them.
+    """
 
     tenant: Tenant | None = None
     actor: Annotated[str, Field(max_length=200)] | None = None
     action: Annotated[str, Field(max_length=80)] | None = None
     since: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
     until: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
+    reads: Literal["exclude", "include", "only"] = "exclude"
 
 
 class AuditRow(AnswerModel):
-    """``outcome`` is ``done``, ``dry_run``, ``refused:STATUS``, ``failed:STATUS``, or ``begun``
-    where a crash came between.
+    """``outcome`` is ``done``, ``dry_run``, ``read``, ``refused:STATUS``, ``failed:STATUS``, or
+    ``begun`` where a crash came between. Of reads, ``after`` has how many ``requests`` and ``rows``
+    there were.
     """
 
     id: int
@@ -110,6 +115,9 @@ class ExplainRoutes:
         body = call.body(ExplainBody)
         if body.draft is not None:
             call.own(body.draft.id)
+        call.note.of_nobody = body.email is None
+        about = {"host": body.host, "email": body.email}
+        call.note.target = filter_text({name: value for name, value in about.items() if value})
         question = Question(
             host=body.host,
             path=body.path,
@@ -148,6 +156,9 @@ class ExplainRoutes:
         )
 
 
+_READS: Final = {"exclude": False, "include": None, "only": True}
+
+
 @dataclass(frozen=True, slots=True)
 class AuditRoutes:
     """The audit log."""
@@ -170,6 +181,7 @@ class AuditRoutes:
             action=query.action,
             since=query.since,
             until=query.until,
+            reads=_READS[query.reads],
         )
         return await list_page(
             "list_audit", query, partial(self.audit.page, wanted), row=_entry, model=AuditList
@@ -181,7 +193,7 @@ class AuditRoutes:
                 "list_audit",
                 "GET",
                 "/audit",
-                "Who changed what, newest first",
+                "Who changed or read what, newest first",
                 self.list_audit,
                 {200: AuditList},
                 query=AuditQuery,
@@ -190,7 +202,7 @@ class AuditRoutes:
                 "get_audit",
                 "GET",
                 "/audit/{entry}",
-                "One change",
+                "One change or read",
                 self.get_audit,
                 {200: AuditRow},
                 problems=(Code.NOT_FOUND,),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.console.visit import Visit
 
 FIELDS: Final = ("tenant", "actor", "action")
+READS: Final = ("include", "only")
 EXPORT_PAGES: Final = 50
 """Of 200 records each: what is exported is a page of work, and not the whole log."""
 _COLUMNS: Final = ("id", "at", "actor", "action", "tenant", "target", "outcome", "request_id")
@@ -29,11 +30,13 @@ def _filter(visit: Visit) -> dict[str, str | None]:
     wanted: dict[str, str | None] = {name: visit.text(name) for name in FIELDS}
     for name, day in (("since", visit.text("since")), ("until", visit.text("until"))):
         wanted[name] = epoch_of(day)
+    reads = visit.text("reads")
+    wanted["reads"] = reads if reads in READS else None
     return wanted
 
 
 def _shown(visit: Visit) -> dict[str, str]:
-    return {name: visit.text(name) for name in (*FIELDS, "since", "until")}
+    return {name: visit.text(name) for name in (*FIELDS, "since", "until", "reads")}
 
 
 async def list_audit(visit: Visit) -> Shown | Failed:
