@@ -77,14 +77,14 @@ class Reads:
 
 
 def filter_text(values: Mapping[str, object]) -> str:
-    """As in a query: ``email=bob@acme.example&group=dev``."""
-    return urlencode(values, safe="@/:", errors="replace")[:TARGET_CHARACTERS]
+    """As in an address: ``?email=bob@acme.example&group=dev``; "" without any."""
+    text = urlencode(values, safe="@/:", errors="replace")
+    return f"?{text}"[:TARGET_CHARACTERS] if text else ""
 
 
 def _target(path: Mapping[str, str], query: Mapping[str, object]) -> str:
     wanted = filter_text({name: query[name] for name in query if name not in _PAGING})
-    ids = "/".join(path.values())
-    return (f"{ids}?{wanted}" if wanted else ids)[:TARGET_CHARACTERS]
+    return ("/".join(path.values()) + wanted)[:TARGET_CHARACTERS]
 
 
 def _rows(body: BaseModel | None) -> int:

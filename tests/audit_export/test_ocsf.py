@@ -81,8 +81,13 @@ def test_who_did_what_to_whom_and_with_what_end_is_said() -> None:
     assert (said["status"], said["status_detail"]) == ("Failure", "failed:502")
     assert said["unmapped"]["before"] == {"name": "Acme"}
     assert event(entry(outcome="begun"), version="1")["status_detail"] == "interrupted"
-    rehearsed = event(entry(outcome="dry_run"), version="1")
-    assert (rehearsed["activity_name"], rehearsed["status_detail"]) == ("Read", "dry_run")
+    for outcome in ("dry_run", "read"):
+        said = event(entry(outcome=outcome), version="1")
+        assert (said["activity_name"], said["status"], said["status_detail"]) == (
+            "Read",
+            "Success",
+            outcome,
+        )
     assert event(entry(actor="hook"), version="1")["actor"]["user"]["type"] == "System"
 
 

@@ -36,6 +36,24 @@ async def test_records_are_filtered_and_paged(desk: Desk) -> None:
     assert "No records match." in await desk.text("/console/audit?actor=nobody", "auditors")
 
 
+async def test_what_a_page_showed_of_people_is_on_record_and_shown_when_asked_for(
+    desk: Desk,
+) -> None:
+    await write(desk, 1)
+    await desk.text("/console/sessions?tenant=acme&email=alice@acme.test", "support")
+    assert desk.api.services.reads is not None
+    await desk.api.services.reads.log.round()
+    assert "list_sessions" not in await desk.text("/console/audit", "auditors")
+    both = await desk.text("/console/audit?reads=include", "auditors")
+    assert "list_sessions" in both
+    assert "put_tenant" in both
+    only = await desk.text("/console/audit?reads=only", "auditors")
+    assert "person:dana-sub" in only
+    assert "?email=alice@acme.test" in only
+    assert "requests: 1, rows: 5" in only
+    assert "put_tenant" not in only
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 async def test_an_export_holds_what_the_filter_shows_and_is_not_shown_by_the_browser(
     desk: Desk, kind: str

@@ -127,7 +127,7 @@ async def test_a_record_that_sql_does_not_take_holds_up_no_other(
     reads.add(bad, rows=object(), request_id="r")  # type: ignore[arg-type]
     reads.add(BOB, rows=1, request_id="r")
     for _ in range(2):
-        with pytest.raises(Exception, match="JSON|serializable"):
+        with pytest.raises(Exception, match=r"JSON|serializable"):
             await reads.round()
     await reads.round()
     assert [target for target, _ in await stored(database)] == ["email=alice", "email=bob"]
