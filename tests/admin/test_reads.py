@@ -15,6 +15,8 @@ from gateway.database.audit_entries import AuditEntry, AuditFilter
 from tests.admin.test_authorization import TABLE, arrange
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.admin import AdminServices
     from tests.admin.conftest import Api
 
@@ -24,7 +26,7 @@ def reads_of(services: AdminServices) -> Reads:
     return services.reads
 
 
-async def recorded(api: Api) -> list[AuditEntry]:
+async def recorded(api: Api) -> Sequence[AuditEntry]:
     await reads_of(api.services).log.round()
     page = await api.services.audit.page(AuditFilter(reads=True), position=None, limit=100)
     return page.items
@@ -78,7 +80,7 @@ async def test_a_target_is_bounded(api: Api) -> None:
 
 
 async def test_reads_are_listed_only_where_they_are_asked_for(api: Api) -> None:
-    await api.call("PUT", "/tenants/acme", json={**TABLE["put_tenants"][3]["tenants"][0]})  # type: ignore[index]
+    await api.call("PUT", "/tenants/acme", json={**TABLE["put_tenants"][3]["tenants"][0]})
     await api.call("GET", "/sessions?tenant=acme")
     await reads_of(api.services).log.round()
     listed = {
