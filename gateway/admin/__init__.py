@@ -152,11 +152,13 @@ def admin_routes(
         *KeyRoutes(services.keys, services.is_tenant, services.clock).routes(),
     ]
     if services.tenants is not None:
-        routes += TenantRoutes(services.tenants, services.rehearsals).routes()
+        routes += TenantRoutes(services.tenants, services.rehearsals, services.onboarding).routes()
         if services.login_tests is not None:
             routes += LoginTestRoutes(services.login_tests).routes()
     if services.tenant_batches is not None:
-        routes += TenantBatchRoutes(services.tenant_batches, services.operators_tenant).routes()
+        routes += TenantBatchRoutes(
+            services.tenant_batches, services.operators_tenant, services.onboarding
+        ).routes()
     if services.onboarding is not None:
         routes += ProvisioningRoutes(services.onboarding).routes()
         routes += RotationRoutes(services.onboarding).routes()

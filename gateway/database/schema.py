@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0013"
+REVISION = "0014"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -760,6 +760,19 @@ provision_steps = Table(
     Column("started_at", Float, nullable=False),
     Column("finished_at", Float, nullable=True),
     Column("error", Json, nullable=True),
+)
+
+pool_user_creations = Table(
+    # users of a pool who are made for a tenant and are not in its group yet
+    "pool_user_creations",
+    metadata,
+    Column("id", String(64), primary_key=True),  # digest of the pool and the address
+    Column("tenant", String(40), nullable=False, index=True),
+    Column("pool", String(32), nullable=False),
+    Column("attempt", String(32), nullable=False),  # the request that works on it
+    Column("held_until", Float, nullable=False),  # 0: none does
+    Column("begun_at", Float, nullable=False),
+    sealed("document"),  # JSON: username, address, and Cognito's sub once it is known
 )
 
 # --- setup links --------------------------------------------------------------------------------

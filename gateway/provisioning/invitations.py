@@ -1,20 +1,24 @@
 """New users of the pool for a tenant: created, adopted, invited, put into groups.
 
-A user who could not be put into their groups or invited is deleted: nobody is left behind. Mail
-goes out last.
+A user who could not be put into their groups or invited is deleted: nobody is left behind. Who is
+left all the same, since the process ended on the way, is on record (``Creations``): the next
+request of the same tenant for that address finishes them, and nobody else gets them. Mail goes out
+last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.cognito.own_users import INVITED, temporary_password
 from gateway.core.canonical import account_address
 from gateway.core.hosts import email_domain
-from gateway.core.pool_groups import pool_group, tenants_of
+from gateway.core.pool_groups import own_groups, pool_group, tenants_of
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.provisioning.members import Changed, Member, no_group
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
 
     from gateway.cognito.own_users import CreatedUser, OwnUser
     from gateway.cognito.pool_users import PoolSettings
-    from gateway.core.model import Provider
+    from gateway.core.model import Provider, Secret
+    from gateway.provisioning.creations import Creation
     from gateway.provisioning.members import Caller, MemberDirectory, NewMember
 
 _LOG = logging.getLogger(__name__)
@@ -35,6 +40,10 @@ MAX_GROUP_NAME: Final = 128
 """Characters, ``tenants/TENANT/`` included (API model)."""
 MADE_HERE: Final = "a group of the tenant, made by the gateway"
 _EXISTS: Final = Rejected("exists", "the pool has a user of this name or address already")
+_BUSY: Final = Rejected(
+    "conflict",
+    "another request for this address is under way, or was interrupted: ask again in a minute",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,38 +77,123 @@ class Invitations:
             return no_group(tenant, provider)
         if new.adopt:
             return await self._adopt(tenant, provider, address, new.groups, by)
+        left = await self.directory.creations.of(address)
+        if left is not None:
+            outcome = await self._settled(tenant, provider, left, new)
+            if outcome is not None:
+                return outcome
         if await self.directory.own_with(address):
             return _EXISTS
-        password = temporary_password(settings)
-        attributes = {"email": address, "email_verified": "true"}
+        creation = await self.directory.creations.begin(tenant, username, address, instead=left)
+        if creation is None:
+            return _BUSY
+        return await self._make(provider, creation, new, settings)
+
+    async def _make(
+        self, provider: Provider, creation: Creation, new: NewMember, settings: PoolSettings
+    ) -> Changed | Rejected:
+        creations, password = self.directory.creations, temporary_password(settings)
+        attributes = {"email": creation.address, "email_verified": "true"}
         attributes |= {"name": new.name} if new.name else {}
-        made = await self.directory.own.create(username, attributes, password=password)
-        if made is None:
-            return _EXISTS
-        user = made.user
         try:
-            refused = await self._join(tenant, provider, user, new.groups)
+            made = await self.directory.own.create(creation.username, attributes, password=password)
+        except UnansweredError:
+            # They may be there yet.
+            await creations.release(creation)
+            raise
+        except CognitoRejectedError:
+            await creations.settle(creation)
+            raise
+        if made is None:
+            await creations.settle(creation)
+            return _EXISTS
+        creation = await creations.learn(creation, made.user)
+        try:
+            refused = await self._join(creation.tenant, provider, made.user, new.groups)
             if refused is None and new.by_mail:
-                await self.directory.own.invite(user.username)
+                await self.directory.own.invite(made.user.username)
         except (PeerError, UnavailableError):
-            await self._take_back(tenant, made)
+            await self._take_back(creation, made)
             raise
         if refused is not None:
-            await self._take_back(tenant, made)
+            await self._take_back(creation, made)
             return refused
-        member = Member(user, new.groups, shared=False, blocked=False)
+        await creations.settle(creation)
+        member = Member(made.user, new.groups, shared=False, blocked=False)
         return Changed(member, password=None if new.by_mail else password)
 
-    async def _take_back(self, tenant: str, made: CreatedUser) -> None:
-        user = made.user
+    async def _settled(
+        self, tenant: str, provider: Provider, left: Creation, new: NewMember
+    ) -> Changed | Rejected | None:
+        """What becomes of a creation that is not settled. None: it made nobody."""
+        creations = self.directory.creations
+        if left.tenant == tenant and creations.held(left):
+            return _BUSY
+        user = await self.directory.own.find(left.username)
+        if user is None or not left.made(user):
+            return None if left.tenant == tenant or creations.stale(left) else _EXISTS
+        if left.tenant != tenant:
+            return _EXISTS
+        listed = await self.directory.users.groups_of(user.username)
+        if user.status != INVITED or not set(tenants_of(listed)) <= {tenant}:
+            # They came in another way meanwhile.
+            await creations.settle(left)
+            return _EXISTS
+        creation = await creations.take(left)
+        if creation is None:
+            return _BUSY
         try:
-            if made.certain:
-                await self.directory.own.delete(user.username)
+            return await self._finish(provider, creation, user, new, listed)
+        except (PeerError, UnavailableError):
+            await creations.release(creation)
+            raise
+
+    async def _finish(
+        self,
+        provider: Provider,
+        creation: Creation,
+        user: OwnUser,
+        new: NewMember,
+        listed: Sequence[str],
+    ) -> Changed | Rejected:
+        """As ``new`` says: what the interrupted request gave them beside that is taken away."""
+        tenant, own = creation.tenant, self.directory.own
+        for name in own_groups(provider.members_group, listed):
+            if name not in new.groups:
+                await own.remove_from_group(user.username, pool_group(tenant, name))
+        password: Secret | None = None
+        if not new.by_mail:
+            password = temporary_password(await self.directory.pool.settings())
+            await own.set_temporary_password(user.username, password)
+        refused = await self._join(tenant, provider, user, new.groups)
+        if refused is not None:
+            await self.directory.creations.release(creation)
+            return refused
+        if new.by_mail:
+            await own.invite(user.username)
+        await self.directory.creations.settle(creation)
+        return Changed(Member(user, new.groups, shared=False, blocked=False), password=password)
+
+    async def _take_back(self, creation: Creation, made: CreatedUser) -> None:
+        """Unless another request finishes them by now. Who cannot be deleted is left to the next
+        request of the tenant.
+        """
+        creations, user = self.directory.creations, made.user
+        try:
+            if not await creations.hold(creation):
+                return
+            if not made.certain:
+                await creations.release(creation)
+                return
+            await self.directory.own.delete(user.username)
+            await creations.settle(creation)
         except (PeerError, UnavailableError) as error:
             _LOG.warning(
                 "pool_user_left_behind",
-                extra=fields(tenant=tenant, user=user.sub, error=str(error)),
+                extra=fields(tenant=creation.tenant, user=user.sub, error=str(error)),
             )
+            with contextlib.suppress(UnavailableError):
+                await creations.release(creation)
 
     async def _adopt(
         self, tenant: str, provider: Provider, address: str, groups: tuple[str, ...], by: Caller
@@ -111,6 +205,13 @@ class Invitations:
                 "not_found", f"{len(found)} of the pool's own users have this address, not one"
             )
         (user,) = found
+        left = await self.directory.creations.of(address)
+        if left is not None and left.made(user) and left.tenant != tenant:
+            return Rejected(
+                "conflict",
+                f"they are being created for tenant {left.tenant}, which was interrupted: "
+                f"gateway users create {left.tenant} finishes it",
+            )
         if tenants_of(await self.directory.users.groups_of(user.username)):
             return Rejected("conflict", "they are a tenant's user already")
         if not user.email_verified:
@@ -120,6 +221,8 @@ class Invitations:
         refused = await self._join(tenant, provider, user, groups)
         if refused is not None:
             return refused
+        if left is not None and left.tenant == tenant:
+            await self.directory.creations.settle(left)
         return Changed(Member(user, groups, shared=False, blocked=False))
 
     async def _join(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.cognito.users import CognitoUsers
     from gateway.core.model import Provider, Secret, Tenant
     from gateway.core.revocation import RevocationStatus
+    from gateway.provisioning.creations import Creations
     from gateway.revocation.api import Standing
     from gateway.revocation.cognito_sync import PoolPeople
 
@@ -94,6 +95,7 @@ class MemberDirectory:
     users: CognitoUsers
     own: OwnUsers
     people: PoolPeople
+    creations: Creations
     tenant: Callable[[str], Tenant | None]
 
     async def settings(self, tenant: str) -> PoolSettings | Rejected:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from gateway.cognito.desired import kind_of_issuer
 from gateway.config.yaml import explain_validation
-from gateway.core.model import DEFAULT_POOL
+from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.errors import PeerError
 from gateway.provisioning.bound_keys import bound_changes, bound_findings
 from gateway.provisioning.credentials import retired_ids
@@ -105,6 +105,17 @@ class Basis:
     def known(self) -> Sequence[Json]:
         """The providers that were provisioned for the tenant, each with our mark if we made it."""
         return tuple(self.latest.request.get("providers", ())) if self.latest is not None else ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of ``known``, whatever is still the tenant's: where there is none, whoever is in a group
+        of the pool is the user of one that was deleted.
+        """
+        return frozenset(
+            e["name"]
+            for e in self.known
+            if self.document is not None or e["kind"] != ProviderKind.COGNITO
+        )
 
     @property
     def custom_attributes(self) -> Sequence[str]:
@@ -341,7 +352,7 @@ class Proposer:
             actual,
             quotas=pool.quotas,
             pool=chosen,
-            known=frozenset(e["name"] for e in basis.known),
+            known=basis.names,
             adopt=body.adopt,
             retired=retired_ids(credentials),
             leaving=leave,

@@ -4,7 +4,7 @@ are both thin over this.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.cognito.desired import OidcConnection, marker
@@ -29,12 +29,14 @@ from gateway.provisioning.rotation import Rotation
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import FINISHED, RunKind, RunState, carried
 from gateway.provisioning.works import works
+from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from gateway.cognito.desired import Actual, WantedProvider
     from gateway.config.model import Config
+    from gateway.provisioning.creations import Creation
     from gateway.provisioning.credentials import ClientCredentials
     from gateway.provisioning.discovery import DiscoveryFetcher
     from gateway.provisioning.move import StandingRestrictions
@@ -57,6 +59,8 @@ class Drift:
     problems: tuple[PreflightProblem, ...]
     fixed: Outcome | None = None
     notes: tuple[str, ...] = ()
+    half_made: tuple[Creation, ...] = ()
+    """Users of the pool whose creation was interrupted."""
 
     @property
     def clean(self) -> bool:
@@ -66,7 +70,7 @@ class Drift:
 @dataclass(frozen=True, slots=True)
 class Onboarding:
     """``name_conflict``: which name of a document another tenant holds. ``restrictions``: what
-    keeps people out.
+    keeps people out. ``interrupted``: users of the pool whose creation for a tenant was.
     """
 
     config: Config
@@ -75,6 +79,7 @@ class Onboarding:
     discovery: DiscoveryFetcher
     name_conflict: Callable[[TenantDocument], Awaitable[str | None]]
     restrictions: StandingRestrictions
+    interrupted: Callable[[str], Awaitable[Sequence[Creation]]]
 
     @property
     def bases(self) -> BasisReader:
@@ -192,13 +197,20 @@ class Onboarding:
             *_irreparable(providers, actual, credentials),
             *await self._missing_in_former_pools(latest, credentials),
         ]
-        steps = found.steps
+        looked = Drift(
+            tenant,
+            latest.id,
+            found.steps,
+            tuple(drift),
+            notes=found.notes,
+            half_made=tuple(await self.interrupted(tenant)),
+        )
         if not fix or drift or not found.changes:
-            return Drift(tenant, latest.id, steps, tuple(drift), notes=found.notes)
+            return looked
         aim = (None, None, target, actual, credentials, latest.request)
         proposal = Proposal(tenant, found, *aim, basis=basis, pool=lives_in)
         fixed = await self.apply(proposal, actor=actor)
-        return Drift(tenant, latest.id, steps, (), fixed, notes=found.notes)
+        return replace(looked, fixed=fixed)
 
     async def _missing_in_former_pools(
         self, latest: Run, credentials: ClientCredentials | None
@@ -293,6 +305,20 @@ class Onboarding:
             plan=[],
             pool=lives_in,
             stands=lambda: self.bases.unchanged(tenant, basis),
+        )
+
+    async def keeps(self, tenant: str, document: Json) -> Rejected | None:
+        """Why the tenant is not to be deleted without what it has in the pool: whoever is in its
+        group would be a user of the next tenant of its id.
+        """
+        latest = await self.provisioning.journal.latest(tenant)
+        users = recalled_users(latest.request.get("providers", ())) if latest else None
+        if users is None or not has_pool_users(document):
+            return None
+        return Rejected(
+            "conflict",
+            f"tenant {tenant} has users of the pool, and its group {users.group} would stay there "
+            f"with them: gateway provision destroy {tenant} ends both",
         )
 
     async def runs(self, tenant: str, *, position: str | None, limit: int) -> Sequence[Run]:

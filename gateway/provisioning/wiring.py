@@ -11,6 +11,7 @@ from gateway.cognito.pool import Pool
 from gateway.cognito.pools import Pools
 from gateway.cognito.users import CognitoUsers
 from gateway.errors import UnavailableError
+from gateway.provisioning.creations import Creations, interrupted
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.journal import SqlJournal
 from gateway.provisioning.member_changes import MemberChanges, Members
@@ -73,6 +74,7 @@ def onboarding_over(
         discovery_over(config),
         registrar.name_conflict,
         restrictions,
+        lambda tenant: interrupted(database, tenant, now=database.clock()),
     )
 
 
@@ -106,6 +108,7 @@ def members_over(
     apis: Mapping[str, CognitoApi],
     people: PoolPeople,
     revoker: Revoker,
+    database: Database,
     *,
     table: Callable[[], TenantTable],
 ) -> Members:
@@ -117,7 +120,14 @@ def members_over(
     by_pool = {}
     for name, pool in onboarding.provisioning.pools.by_name.items():
         api = apis[name]
-        directory = MemberDirectory(pool, CognitoUsers(api), OwnUsers(api), people, tenant)
+        directory = MemberDirectory(
+            pool,
+            CognitoUsers(api),
+            OwnUsers(api),
+            people,
+            Creations(database, name, database.clock),
+            tenant,
+        )
         by_pool[name] = MemberChanges(directory, revoker)
     return Members(by_pool, tenant)
 

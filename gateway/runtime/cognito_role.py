@@ -85,7 +85,10 @@ async def over_cognito(
     )
     stack.push_async_callback(resign, leader)
     await stack.enter_async_context(background_task(forever(people.run)))
-    return onboarding, members_over(onboarding, apis, people, revoker, table=lambda: tenants.table)
+    members = members_over(
+        onboarding, apis, people, revoker, stores.database, table=lambda: tenants.table
+    )
+    return onboarding, members
 
 
 async def open_pools(config: Config, stack: AsyncExitStack) -> Mapping[str, CognitoApi] | None:

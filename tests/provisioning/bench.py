@@ -18,6 +18,7 @@ from gateway.config.model import Config
 from gateway.database.engine import Database, open_database
 from gateway.errors import UnavailableError
 from gateway.keys import ring as keys
+from gateway.provisioning.creations import interrupted
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.journal import SqlJournal
 from gateway.provisioning.registrar import RegistryOfProvisioning
@@ -197,6 +198,7 @@ class Bench:
             DiscoveryFetcher(development=True),
             registrar.name_conflict,
             self.restrictions,
+            lambda tenant: interrupted(self.database, tenant, now=time.time()),
         )
 
     async def body(

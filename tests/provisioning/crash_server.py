@@ -26,6 +26,7 @@ from gateway.cognito.pool import Pool
 from gateway.cognito.pools import Pools
 from gateway.database.engine import open_database
 from gateway.keys import ring as keys
+from gateway.provisioning.creations import interrupted
 from gateway.provisioning.discovery import DiscoveryFetcher
 from gateway.provisioning.journal import SqlJournal
 from gateway.provisioning.registrar import RegistryOfProvisioning
@@ -135,6 +136,7 @@ async def provision(cell: dict[str, Any]) -> None:
             DiscoveryFetcher(development=True),
             registrar.name_conflict,
             Restrictions(),
+            lambda tenant: interrupted(database, tenant, now=time.time()),
         )
         match cell["kind"]:
             case "move":

@@ -19,13 +19,17 @@ from gateway.cognito.pool_users import read_settings
 from gateway.cognito.users import CognitoUsers
 from gateway.core.model import ProviderKind
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.database.engine import open_database
 from gateway.errors import UnavailableError
+from gateway.provisioning.creations import Creations
 from gateway.provisioning.invitations import MAX_GROUPS
 from gateway.provisioning.member_changes import MemberChanges, Members
 from gateway.provisioning.members import Caller, Changed, Member, MemberDirectory, NewMember
 from gateway.revocation.api import OPERATORS, Standing
 from gateway.tenants.api import Rejected
 from tests.core.build import provider, tenant
+from tests.database.fixtures import database_keys
+from tests.database.template import config_with, embedded_database
 from tests.demo.conftest import clock, cloud
 from tests.provisioning.bench import READ_S, config_for
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from demo.clock import MovableClock
     from demo.cloud import DemoCloud
     from demo.cognito.pool import Pool as StandIn
     from demo.cognito.pool import User
@@ -114,7 +119,7 @@ def gateway(pool: StandIn) -> Gateway:
 
 @pytest.fixture
 async def members(
-    cloud: DemoCloud, tmp_path: Path, gateway: Gateway
+    cloud: DemoCloud, clock: MovableClock, tmp_path: Path, gateway: Gateway
 ) -> AsyncIterator[MemberChanges]:
     cognito = cloud.cognito
     config = config_for(
@@ -124,15 +129,20 @@ async def members(
         issuer=cognito.issuer,
         pool_id=cognito.pool.pool_id,
     )
+    embedded_database(tmp_path / "state")
+    database = open_database(config_with(tmp_path / "state"), database_keys())
+    await database.prepare()
     async with open_cognito(config, read_s=READ_S, per_second=1000.0) as api:
         directory = MemberDirectory(
             Pool(api, config.cognito.quotas),
             CognitoUsers(api),
             OwnUsers(api),
             cast("Any", gateway),
+            Creations(database, "default", clock),
             {"acme": ACME, "okta": tenant(id="okta")}.get,
         )
         yield MemberChanges(directory, cast("Any", gateway))
+    await database.close()
 
 
 def add(pool: StandIn, name: str, *groups: str, status: str = "CONFIRMED", **more: str) -> User:

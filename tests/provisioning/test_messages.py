@@ -74,6 +74,7 @@ def in_production(bench: Bench, *addresses: str) -> Onboarding:
         DiscoveryFetcher(development=False, look=look),
         service.name_conflict,
         service.restrictions,
+        service.interrupted,
     )
 
 

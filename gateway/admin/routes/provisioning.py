@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
+from gateway.admin.keys import Scope
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.redaction import SecretFree
@@ -20,7 +22,7 @@ from gateway.tenants.document import TenantDocument
 from gateway.tenants.secrets import show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gateway.core.json_types import Json
     from gateway.provisioning.plan_rows import Plan
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.provisioning.proposal import Proposal
     from gateway.provisioning.runner import Outcome
     from gateway.provisioning.runs import Journal, JournalStep, Run
-    from gateway.provisioning.service import Onboarding
+    from gateway.provisioning.service import Drift, Onboarding
 
 _CODES = {
     "bound": Code.TENANT_BOUND,
@@ -295,7 +297,7 @@ class ProvisioningRoutes:
                 clean=drift.clean,
                 steps=steps,
                 problems=[str(p) for p in drift.problems],
-                notes=list(drift.notes),
+                notes=[*drift.notes, *_half_made(drift, names=call.key.may(Scope.USERS_READ))],
                 run=run,
             )
         )
@@ -400,6 +402,18 @@ class ProvisioningRoutes:
                 {200: RunAnswer},
                 problems=(Code.CONFLICT, Code.BUSY, Code.TENANT_BOUND),
             ),
+        )
+
+
+def _half_made(drift: Drift, *, names: bool) -> Iterator[str]:
+    """``names``: whether the caller may read who the users are."""
+    for creation in drift.half_made:
+        who = creation.address if names else "a user (their address is for users:read)"
+        at = datetime.fromtimestamp(creation.begun_at, UTC).isoformat(timespec="seconds")
+        yield (
+            f"{who}: their creation in the pool was interrupted at {at}, and they are in no group "
+            f"yet: create them again (gateway users create {drift.tenant} ADDRESS), which finishes "
+            "it"
         )
 
 

@@ -24,6 +24,7 @@ from gateway.tenants.warnings import policy_warnings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.provisioning.service import Onboarding
     from gateway.tenants.batch import Impact, Invalid, TenantBatches
     from gateway.tenants.folder_plan import Change
     from gateway.tenants.impact import Effect
@@ -104,6 +105,7 @@ class TenantBatchRoutes:
 
     batches: TenantBatches
     operators_tenant: str | None = None
+    onboarding: Onboarding | None = None
 
     async def put_tenants(self, call: Call) -> Answer:
         with large_work():
@@ -120,6 +122,7 @@ class TenantBatchRoutes:
         if call.if_match not in (None, batch.etag):
             raise Problem(Code.PRECONDITION_FAILED, "tenants have changed since: plan again")
         guard_operators(self.operators_tenant, call.key, *(c.tenant for c in batch.plan.changes))
+        await self._refuse_kept(batch)
         call.note.dry_run = query.dry_run
         call.note.after = {"changes": [f"{c.action} {c.tenant}" for c in batch.plan.changes]}
         if query.dry_run:
@@ -132,6 +135,16 @@ class TenantBatchRoutes:
             raise reject(in_force)
         return Answer(await in_background(_answer, batch, in_force=in_force), etag=batch.etag)
 
+    async def _refuse_kept(self, batch: Batch) -> None:
+        if self.onboarding is None:
+            return
+        for change in batch.plan.changes:
+            if change.document is None:
+                document = batch.before[change.tenant].document.model_dump()
+                kept = await self.onboarding.keeps(change.tenant, document)
+                if kept is not None:
+                    raise reject(kept)
+
     def routes(self) -> tuple[Route, ...]:
         return (
             Route(
@@ -143,7 +156,7 @@ class TenantBatchRoutes:
                 {200: BatchAnswer},
                 query=BatchQuery,
                 body=BatchBody,
-                problems=(Code.TAKEN, Code.READ_ONLY, Code.EXISTS, Code.NOT_FOUND),
+                problems=(Code.TAKEN, Code.READ_ONLY, Code.EXISTS, Code.NOT_FOUND, Code.CONFLICT),
                 if_match=True,
                 max_body_bytes=MAX_BATCH_BYTES,
             ),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.admin.keys import AdminKey
+    from gateway.provisioning.service import Onboarding
     from gateway.tenants.api import (
         PersonEffect,
         TenantRecord,
@@ -123,6 +124,7 @@ class TenantRoutes:
 
     records: TenantRecords
     rehearsals: TenantRehearsals | None
+    onboarding: Onboarding | None = None
 
     async def list_tenants(self, call: Call) -> Answer:
         query = call.query(TenantsQuery)
@@ -178,6 +180,10 @@ class TenantRoutes:
     async def delete_tenant(self, call: Call) -> Answer:
         existing = await _found(self.records, call.path["tenant"])
         call.note.before = SecretFree(existing.document)
+        if self.onboarding is not None and existing.origin == "sql":
+            kept = await self.onboarding.keeps(existing.id, existing.document)
+            if kept is not None:
+                raise reject(kept)
         rejected = await self.records.delete(existing.id, etag=call.if_match or existing.etag)
         if rejected is not None:
             raise reject(rejected)
