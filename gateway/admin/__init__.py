@@ -141,7 +141,7 @@ def admin_routes(
     services: AdminServices, *, closing: asyncio.Event, callers: Callers | None = None
 ) -> tuple[Route, ...]:
     """Every route there is with these services. Without ``callers``: for keys."""
-    asked_by = callers or key_callers(services)
+    asked_by, onboarding = callers or key_callers(services), services.onboarding
 
     async def still_allowed(call: Call) -> bool:
         request = call.request.over_http
@@ -152,16 +152,15 @@ def admin_routes(
         *KeyRoutes(services.keys, services.is_tenant, services.clock).routes(),
     ]
     if services.tenants is not None:
-        routes += TenantRoutes(services.tenants, services.rehearsals, services.onboarding).routes()
+        routes += TenantRoutes(services.tenants, services.rehearsals, onboarding).routes()
         if services.login_tests is not None:
             routes += LoginTestRoutes(services.login_tests).routes()
     if services.tenant_batches is not None:
-        routes += TenantBatchRoutes(
-            services.tenant_batches, services.operators_tenant, services.onboarding
-        ).routes()
-    if services.onboarding is not None:
-        routes += ProvisioningRoutes(services.onboarding).routes()
-        routes += RotationRoutes(services.onboarding).routes()
+        batches, operators = services.tenant_batches, services.operators_tenant
+        routes += TenantBatchRoutes(batches, operators, onboarding).routes()
+    if onboarding is not None:
+        routes += ProvisioningRoutes(onboarding).routes()
+        routes += RotationRoutes(onboarding).routes()
     if services.revoker is not None:
         routes += RevocationRoutes(
             services.revoker, services.is_tenant, still_allowed=still_allowed, closing=closing

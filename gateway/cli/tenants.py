@@ -215,7 +215,7 @@ def move(*, tenant: str, pool: str, dry_run: bool, yes: bool, as_json: bool) -> 
 @yes_option
 def delete(*, tenant: str, yes: bool) -> None:
     """Delete a tenant from SQL; returns when every replica obeys. What it has in Cognito stays: see
-    'gateway provision destroy'.
+    'gateway provision destroy', which alone ends a tenant with users of the pool.
     """
     client = api()
     row = client.get(url_path("tenants", tenant))

@@ -158,9 +158,7 @@ class Invitations:
     ) -> Changed | Rejected:
         """As ``new`` says: what the interrupted request gave them beside that is taken away."""
         tenant, own = creation.tenant, self.directory.own
-        for name in own_groups(provider.members_group, listed):
-            if name not in new.groups:
-                await own.remove_from_group(user.username, pool_group(tenant, name))
+        await self._take_groups(provider, user, listed, except_of=new.groups)
         password: Secret | None = None
         if not new.by_mail:
             password = temporary_password(await self.directory.pool.settings())
@@ -173,6 +171,15 @@ class Invitations:
             await own.invite(user.username)
         await self.directory.creations.settle(creation)
         return Changed(Member(user, new.groups, shared=False, blocked=False), password=password)
+
+    async def _take_groups(
+        self, provider: Provider, user: OwnUser, listed: Sequence[str], *, except_of: Sequence[str]
+    ) -> None:
+        """Of the tenant, whose user they are not yet."""
+        members = provider.members_group
+        for name in own_groups(members, listed):
+            if name not in except_of:
+                await self.directory.own.remove_from_group(user.username, f"{members}/{name}")
 
     async def _take_back(self, creation: Creation, made: CreatedUser) -> None:
         """Unless another request finishes them by now. Who cannot be deleted is left to the next
@@ -212,12 +219,14 @@ class Invitations:
                 f"they are being created for tenant {left.tenant}, which was interrupted: "
                 f"gateway users create {left.tenant} finishes it",
             )
-        if tenants_of(await self.directory.users.groups_of(user.username)):
+        listed = await self.directory.users.groups_of(user.username)
+        if tenants_of(listed):
             return Rejected("conflict", "they are a tenant's user already")
         if not user.email_verified:
             return Rejected(
                 "conflict", "their address is not verified, so that they could not sign in"
             )
+        await self._take_groups(provider, user, listed, except_of=groups)
         refused = await self._join(tenant, provider, user, groups)
         if refused is not None:
             return refused

@@ -197,14 +197,8 @@ class Onboarding:
             *_irreparable(providers, actual, credentials),
             *await self._missing_in_former_pools(latest, credentials),
         ]
-        looked = Drift(
-            tenant,
-            latest.id,
-            found.steps,
-            tuple(drift),
-            notes=found.notes,
-            half_made=tuple(await self.interrupted(tenant)),
-        )
+        half_made, notes = tuple(await self.interrupted(tenant)), found.notes
+        looked = Drift(tenant, latest.id, found.steps, tuple(drift), None, notes, half_made)
         if not fix or drift or not found.changes:
             return looked
         aim = (None, None, target, actual, credentials, latest.request)

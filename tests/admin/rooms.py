@@ -703,6 +703,9 @@ class Onboardings:
     async def verify(self, tenant: str, *, fix: bool, actor: str) -> Drift:
         return Drift(tenant, "abcdef012345", (), ())
 
+    async def keeps(self, tenant: str, document: Json) -> None:
+        return None
+
     async def rotate(self, tenant: str, *, actor: str) -> Done:
         return Done("abcdef012345")
 

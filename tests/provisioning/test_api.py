@@ -10,7 +10,7 @@ import secrets
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import yaml
@@ -26,11 +26,13 @@ from gateway.admin.keys_store import AdminKeys
 from gateway.cli import run
 from gateway.database.audit import AuditLog
 from gateway.database.audit_entries import AuditFilter
+from gateway.provisioning.creations import Creations
 from gateway.runtime.local_socket import local_socket
+from gateway.tenants.batch import TenantBatches
 from tests.provisioning.bench import Bench
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from aiohttp import ClientResponse
     from aiohttp.test_utils import TestClient
@@ -105,6 +107,14 @@ async def api(bench: Bench, aiohttp_client: AiohttpClient) -> AsyncIterator[Api]
         idempotency=IdempotencyRecords(bench.database, clock=time.time),
         tenants=bench.service.records,
         onboarding=bench.service,
+        tenant_batches=TenantBatches(
+            bench.tenants,
+            bench.config,
+            cast("Any", None),
+            cast("Any", None),
+            files=dict,
+            in_force=all_in_force,
+        ),
     )
     application = web.Application()
     application.add_subapp(PREFIX, admin_application(services))
@@ -114,7 +124,53 @@ async def api(bench: Bench, aiohttp_client: AiohttpClient) -> AsyncIterator[Api]
         yield Api(bench, await aiohttp_client(application), keys)
 
 
+async def all_in_force(_tenants: Collection[str]) -> bool:
+    return True
+
+
 PATH = "/tenants/initech/provision"
+
+
+async def test_users_of_the_pool_are_not_left_there_by_deleting_their_tenant(api: Api) -> None:
+    body = {
+        "provider": {"kind": "cognito"},
+        "groups": "any",
+        "allowed_domain": "initech.test",
+        "hosts": ["initech.localhost"],
+    }
+    assert (await api.call("POST", PATH, body=body)).status == 201
+    assert (await api.call("POST", "/tenants/acme/provision", body=await api.body("acme"))).ok
+    kept = (await (await api.call("GET", "/tenants/acme")).json())["tenant"]
+    for answer in (
+        await api.call("DELETE", "/tenants/initech"),
+        await api.call("PUT", "/tenants?prune=true", body={"tenants": [kept]}),
+        await api.call("PUT", "/tenants?prune=true&dry_run=true", body={"tenants": [kept]}),
+    ):
+        refused = await answer.json()
+        assert (answer.status, refused["code"]) == (409, "conflict")
+        assert "gateway provision destroy initech" in refused["detail"]
+    assert (await api.call("GET", "/tenants/initech")).ok
+    assert "tenants/initech" in api.bench.cloud.cognito.pool.groups
+    assert (await api.call("DELETE", PATH)).status == 204
+    assert "tenants/initech" not in api.bench.cloud.cognito.pool.groups
+    assert (await api.call("DELETE", "/tenants/acme")).status == 204
+
+
+async def test_verify_tells_of_users_half_made_and_names_them_to_who_may_read_users(
+    api: Api,
+) -> None:
+    assert (await api.call("POST", PATH, body=await api.body())).ok
+    creations = Creations(api.bench.database, "default", time.time)
+    begun = await creations.begin("initech", "u1", "bob@initech.test", instead=None)
+    assert begun is not None
+    assert (await (await api.call("POST", f"{PATH}/verify")).json())["notes"] == []
+    await creations.release(begun)
+    (note,) = (await (await api.call("POST", f"{PATH}/verify")).json())["notes"]
+    assert "bob@initech.test: their creation in the pool was interrupted" in note
+    blind = await api.key(Scope.PROVISION)
+    (note,) = (await (await api.call("POST", f"{PATH}/verify", key=blind)).json())["notes"]
+    assert "bob@" not in note
+    assert "gateway users create initech ADDRESS" in note
 
 
 async def test_dry_run_create_conflict_run_and_rollback(api: Api) -> None:

@@ -205,6 +205,36 @@ async def test_a_tenant_that_ends_takes_its_groups_along_and_no_others(
     assert (pool.styles, pool.clients) == ({}, {})
 
 
+async def test_a_tenant_with_users_of_the_pool_is_ended_by_destroy_alone(
+    bench: Bench, pool: Pool
+) -> None:
+    assert isinstance(await bench.apply("initech", body()), Done)
+    assert isinstance(await bench.apply("acme"), Done)
+    for tenant, code in (("initech", "conflict"), ("acme", None)):
+        record = await bench.service.records.get(tenant)
+        assert record is not None
+        kept = await bench.service.keeps(tenant, record.document)
+        assert (kept and kept.code) == code, tenant
+    assert isinstance(await bench.service.destroy("initech", actor="test"), Done)
+    assert "tenants/initech" not in pool.groups
+    assert await bench.service.keeps("initech", {"providers": [{"kind": "cognito"}]}) is None
+
+
+async def test_the_next_tenant_of_an_id_does_not_get_the_users_of_the_last(
+    bench: Bench, pool: Pool
+) -> None:
+    """Whose document went some other way: their group is still in the pool, and in the journal."""
+    assert isinstance(await bench.apply("initech", body()), Done)
+    user = pool.add_user("peter", password="p", email="peter@initech.test")
+    user.groups = ["tenants/initech"]
+    assert await bench.tenants.delete("initech", version=None, by=None) is None
+    proposal = await bench.service.propose("initech", body(), update=False)
+    assert [p.kind for p in proposal.problems] == ["exists"]
+    assert isinstance(await bench.service.destroy("initech", actor="test"), Done)
+    assert isinstance(await bench.apply("initech", body()), Done)
+    assert user.groups == []
+
+
 async def test_left_out_of_the_body_they_are_removed_and_their_group_is_deleted(
     bench: Bench, pool: Pool
 ) -> None:

@@ -139,8 +139,9 @@ class TenantBatchRoutes:
         if self.onboarding is None:
             return
         for change in batch.plan.changes:
-            if change.document is None:
-                document = batch.before[change.tenant].document.model_dump()
+            stored = batch.before.get(change.tenant)
+            if change.document is None and stored is not None:
+                document = stored.document.model_dump()
                 kept = await self.onboarding.keeps(change.tenant, document)
                 if kept is not None:
                     raise reject(kept)
