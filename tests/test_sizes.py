@@ -57,6 +57,7 @@ LONG_MODULES: Final = {
     "pages/texts.py": "a table of words, one entry for each reason and error",
     "provisioning/desired.py": "a request and what stands become one document and its resources",
     "provisioning/journal.py": "the statements of one table",
+    "provisioning/steps.py": "one function for each kind of step of a run",
     "provisioning/proposal.py": "gate, discover, desired, plan: the steps of one proposal",
     "revocation/cognito_sync.py": "three things that happen in the pool, with one way of retrying",
     "revocation/records.py": "the statements of the record: revocations, blocks, exemptions",

@@ -170,6 +170,8 @@ async def test_no_cursor_is_a_fault_or_an_outage(
         "list_people",
         "list_pool_users",
         "list_setup_links",
+        "list_all_setup_links",
+        "list_admin_keys",
     }
     application = web.Application()
     application.add_subapp(PREFIX, admin_application(services))

@@ -329,6 +329,8 @@ LISTS = {
     "list_people": "/tenants/acme/users",
     "list_pool_users": "/tenants/acme/pool-users",
     "list_setup_links": "/tenants/acme/setup-links",
+    "list_all_setup_links": "/setup-links",
+    "list_admin_keys": "/keys",
 }
 MADE_UP = [
     "",

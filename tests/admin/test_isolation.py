@@ -475,6 +475,7 @@ WISHES: dict[str, Any] = {
     "fallback_providers": ["acme-okta"],
     "custom_attributes": ["custom:plan"],
     "pool": "other",
+    "password_client": {"secret": False},
 }
 PROVIDER_WISHES: dict[str, Any] = {
     "name": "globex-okta",

@@ -8,7 +8,14 @@ from typing import Any, get_args
 import jsonschema_rs
 import pytest
 
-from gateway.admin.webhook_schema import CONNECTIONS, EVENTS, PROFILED, VERSION, catalog
+from gateway.admin.webhook_schema import (
+    CONNECTIONS,
+    DOMAINS,
+    EVENTS,
+    PROFILED,
+    VERSION,
+    catalog,
+)
 from gateway.core.expiry import ConnectionReport
 from gateway.core.hook_target import OPT_IN, WebhookEvent
 from gateway.core.person import Person
@@ -19,7 +26,9 @@ from gateway.hooks.webhooks.outbox import Origin, render
 SCHEMAS = {row.type: row.message for row in catalog().items}
 
 
-def message(event: str, *, profile: bool, connection: bool = False) -> dict[str, Any]:
+def message(
+    event: str, *, profile: bool, connection: bool = False, domain: bool = True
+) -> dict[str, Any]:
     """As the outbox writes it."""
     shown = Profile("Alice", "alice", "okta_alice", ("a",), (), ("groups",)) if profile else None
     subject, person = Subject(email="a@acme.test"), Person("u1", "a@acme.test")
@@ -27,6 +36,8 @@ def message(event: str, *, profile: bool, connection: bool = False) -> dict[str,
     if connection:
         report = ConnectionReport("expiring", "", "saml_certificate", 3.0, 7)
         notice = replace(notice, cause="connection", connection=report)
+    if event in DOMAINS and domain:
+        notice = replace(notice, cause="domain", domain="acme.test")
     return render(notice, Origin("acme", "acme-okta", "okta", "x"), now=2.0, revocation="")
 
 
@@ -44,6 +55,6 @@ def test_a_schema_takes_its_own_message_and_no_other(event: str) -> None:
     assert validator.is_valid(own)
     assert validator.is_valid({**own, "added_later": 1})
     assert not validator.is_valid({**own, "type": "another"})
-    bare = message(event, profile=False)
-    assert validator.is_valid(bare) is (event not in PROFILED | CONNECTIONS)
+    bare = message(event, profile=False, domain=False)
+    assert validator.is_valid(bare) is (event not in PROFILED | CONNECTIONS | DOMAINS)
     assert not validator.is_valid({**own, "data": {**own["data"], "users": [{"user": 1}]}})
