@@ -81,13 +81,13 @@ class CoverageRecords:
         found: dict[Key, bool] = {}
         if await self._leads():
             for each in await self._of(await self._targets.all(), None):
-                labels = provider_labels(each.tenant, each.provider)
+                capped = provider_labels(each.tenant, each.provider)
                 incomplete = each.state is State.INCOMPLETE
-                found[labels] = incomplete or found.get(labels, False)
-        for labels in self._shown - found.keys():
-            DEPROVISIONING_INCOMPLETE.labels(*labels).set(math.nan)
-        for labels, incomplete in found.items():
-            DEPROVISIONING_INCOMPLETE.labels(*labels).set(incomplete)
+                found[capped] = incomplete or found.get(capped, False)
+        for capped in self._shown - found.keys():
+            DEPROVISIONING_INCOMPLETE.labels(*capped).set(math.nan)
+        for capped, incomplete in found.items():
+            DEPROVISIONING_INCOMPLETE.labels(*capped).set(incomplete)
         self._shown = frozenset(found)
 
     async def _of(self, targets: Sequence[HookTarget], tenant: str | None) -> Sequence[Coverage]:
