@@ -27,13 +27,14 @@ from gateway.sessions.connection import connect
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.key_adoption import KeyAdoption
 from gateway.sessions.watermarks import WATERMARK_LIFE_S
-from gateway.tenants.snapshot import snapshot_key_id
+from gateway.tenants.snapshot import Sealer, SnapshotError, read_manifest, snapshot_key_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.config.model import Config
     from gateway.keys.ring import KeyRing
+    from gateway.sessions.connection import RedisClient
 
 ASSERTION_LIFE_S = 86400
 """After the last one was signed. An assertion lives for five minutes; a day leaves room for apps
@@ -50,6 +51,12 @@ _REFUSED = (
     "with it:\n  {what}\n"
     "Put the key ring back: copy it from another replica, or from its backup. If it is lost for "
     "good, see 'If the key ring is lost' in docs/operator/key-rotation.md"
+)
+_STRANGE = (
+    "{file}: what is stored was not written with this key ring:\n  {what}\n"
+    "Somebody may have put another file there: put the key ring back from its backup. If it is the "
+    "right one nevertheless, or nothing can be asked from here, compare the ids above with those "
+    "of gateway keys list on a machine that runs, and repeat with --force"
 )
 
 
@@ -124,7 +131,7 @@ def rotate(
     config = load_config(Path(config_path))
     if create:
         if not config.key_file.exists():
-            others = asyncio.run(_written_with_another(config))
+            others = asyncio.run(_written_with_another(config, None))
             if others:
                 raise ConfigError(_REFUSED.format(file=config.key_file, what="\n  ".join(others)))
         keys.load(config.key_file, create=True, wrapping=key_wrapping(config))
@@ -148,13 +155,24 @@ def rotate(
     return 0 if all(result["promoted"] for result in results) else 1
 
 
+_force = click.option(
+    "--force",
+    is_flag=True,
+    help="Even if the database or Redis does not open with this key ring, or cannot be asked.",
+)
+
+
 @command.command()
 @config_option
-def wrap(*, config_path: str) -> int:
+@_force
+def wrap(*, config_path: str, force: bool) -> int:
     """Encrypt the key ring's file with the key of key_ring.kms, or anew with another one.
 
     A file in clear is replaced; so is one that another key or encryption context encrypted, if that
-    still opens. Processes that run keep the ring that they have read: restart them with the
+    still opens. It prints the ids of the keys, and refuses a ring that does not open what the
+    database and Redis hold: whoever can write the file may have put another one there.
+
+    Processes that run keep the ring that they have read: restart them with the
     configuration that names the key.
     """
     config = load_config(Path(config_path))
@@ -163,40 +181,57 @@ def wrap(*, config_path: str) -> int:
         msg = f"{config_path}: key_ring.kms is missing: name the key of AWS KMS there"
         raise ConfigError(msg)
     with file.editing(config.key_file, wrapping) as save:
-        save(keys.read(config.key_file, opening=AsItSays()))
+        save(_recognized(config, force=force))
     click.echo(f"{config.key_file} is encrypted with {config.key_ring.kms.key_id}")
     return 0
 
 
 @command.command()
 @config_option
-def unwrap(*, config_path: str) -> int:
+@_force
+def unwrap(*, config_path: str, force: bool) -> int:
     """Write the key ring's file in clear, to stop using AWS KMS.
 
-    Then remove key_ring.kms from the configuration and restart.
+    It checks the ring as wrap does. Then remove key_ring.kms from the configuration and restart.
     """
     config = load_config(Path(config_path))
     with file.editing(config.key_file) as save:
-        save(keys.read(config.key_file, opening=AsItSays()))
+        save(_recognized(config, force=force))
     click.echo(f"{config.key_file} is in clear")
     return 0
 
 
-async def _written_with_another(config: Config) -> list[str]:
-    """What there is already that a new key ring would not open."""
-    return [*await _cells(config), *await _in_redis(config)]
+def _recognized(config: Config, *, force: bool) -> KeyRing:
+    """What the file holds, however it is protected, with its ids shown: the ring with which the
+    stores were written. Raises ``ConfigError`` for another one.
+    """
+    ring = keys.read(config.key_file, opening=AsItSays())
+    for kind in file.KINDS:
+        click.echo(f"{kind}: {_names(key.kid for key in getattr(ring, kind))}")
+    others = asyncio.run(_written_with_another(config, ring))
+    if others and not force:
+        raise ConfigError(_STRANGE.format(file=config.key_file, what="\n  ".join(others)))
+    return ring
 
 
-async def _cells(config: Config) -> list[str]:
+async def _written_with_another(config: Config, ring: KeyRing | None) -> list[str]:
+    """What there is already that this ring, or a new one, does not open."""
+    return [*await _cells(config, ring), *await _in_redis(config, ring)]
+
+
+async def _cells(config: Config, ring: KeyRing | None) -> list[str]:
     if config.embedded_database and not config.embedded_database_file.exists():
         return []
-    database = open_database(config, list, patience=COMMANDS)
+    database = open_database(config, lambda: ring.database if ring else (), patience=COMMANDS)
     try:
         schema = await database.schema()
         if schema.age is Age.EMPTY:
             return []
         if schema.age is not Age.CURRENT:
             return [f"SQL (database.url) holds data of another release: {problem(schema)}"]
+        if ring is not None:
+            found = (await database.check_keys()).problem
+            return [found] if found else []
         kids = await kids_in_use(database)
     except UnavailableError as error:
         return [f"SQL (database.url) cannot be asked: {error}"]
@@ -205,7 +240,7 @@ async def _cells(config: Config) -> list[str]:
     return [f"SQL (database.url) holds values encrypted with {_names(kids)}"] if kids else []
 
 
-async def _in_redis(config: Config) -> list[str]:
+async def _in_redis(config: Config, ring: KeyRing | None) -> list[str]:
     socket_path, embedded = None, None
     if config.embedded_redis:
         if not (config.state_dir / "valkey" / "appendonlydir").exists():
@@ -215,7 +250,10 @@ async def _in_redis(config: Config) -> list[str]:
     redis = connect(config.redis, socket_path=socket_path)
     try:
         kid = await snapshot_key_id(redis)
-        _count, processes = await KeyAdoption(redis, keys.generate).lagging("")
+        if kid and ring is not None and await _opens_snapshot(redis, ring):
+            kid = ""
+        adoption = KeyAdoption(redis, keys.generate)
+        _count, processes = await adoption.lagging(ring.sealing[0].kid if ring else "")
     except UnavailableError as error:
         return [f"Redis (redis.url) cannot be asked: {error}"]
     finally:
@@ -232,6 +270,14 @@ async def _in_redis(config: Config) -> list[str]:
             * bool(processes)
         ),
     ]
+
+
+async def _opens_snapshot(redis: RedisClient, ring: KeyRing) -> bool:
+    try:
+        await read_manifest(redis, Sealer(lambda: ring))
+    except SnapshotError:
+        return False
+    return True
 
 
 def _names(kids: Iterable[str]) -> str:

@@ -43,6 +43,7 @@ _WRONG: Final = {
         "this process may not: allow kms:Decrypt (and kms:GenerateDataKey where keys are rotated) "
         "with this encryption context"
     ),
+    "ExpiredTokenException": "the credentials have expired: give this process new ones",
     "DisabledException": "the key is disabled: enable it in KMS",
     "IncorrectKeyException": "the data key was encrypted with another key of KMS",
     "InvalidCiphertextException": (
@@ -81,8 +82,9 @@ class KmsWrapping:
     def open(self, text: str, *, source: str) -> str:
         if not envelope.is_envelope(text):
             msg = (
-                f"{source}: is not encrypted, and key_ring.kms says that it is: encrypt it with "
-                "gateway keys wrap"
+                f"{source}: is not encrypted, and key_ring.kms says that it is: put the encrypted "
+                "file back from its backup, since whoever may write the file may have put this one "
+                "there. Only if it was never encrypted: gateway keys wrap"
             )
             raise ConfigError(msg)
         read = envelope.parse(text, source=source)
@@ -90,7 +92,7 @@ class KmsWrapping:
             msg = (
                 f"{source}: was encrypted with {read.key_id} for {dict(read.context)}, and "
                 f"key_ring.kms names {self.key_id} for {dict(self.context)}: put the right file "
-                "there, or encrypt this one anew with gateway keys wrap"
+                "there. Only if you changed key_ring.kms: gateway keys wrap"
             )
             raise ConfigError(msg)
         opened = self._call("decrypt", CiphertextBlob=read.data_key)
@@ -102,7 +104,9 @@ class KmsWrapping:
             from botocore.exceptions import (  # noqa: PLC0415
                 BotoCoreError,
                 ClientError,
+                CredentialRetrievalError,
                 HTTPClientError,
+                MetadataRetrievalError,
             )
             from botocore.exceptions import ConnectionError as NotReached  # noqa: PLC0415
             from botocore.session import get_session  # noqa: PLC0415
@@ -133,6 +137,9 @@ class KmsWrapping:
             raise ConfigError(msg) from error
         except (HTTPClientError, NotReached) as error:
             msg = f"{where}: KMS is not reached ({type(error).__name__})"
+            raise UnavailableError(msg) from error
+        except (CredentialRetrievalError, MetadataRetrievalError) as error:
+            msg = f"{where}: no credentials now ({type(error).__name__})"
             raise UnavailableError(msg) from error
         except BotoCoreError as error:
             msg = f"{where}: {type(error).__name__}"

@@ -18,6 +18,7 @@ import fcntl
 import logging
 import os
 import secrets
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 KINDS: Final = ("sealing", "assertion", "database")
 POLL_S: Final = 1.0
 """How soon a process reads with a staged key."""
+RETRY_S: Final = 30.0
+"""The longest pause before a file that could not be read is tried again: a key service that refuses
+is not asked each second for hours.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +59,7 @@ class KeyFile:
         self._wrapping = wrapping
         self._ring = keys.load(path, create=create, wrapping=wrapping)
         self._seen = stamp(self.path)
+        self._unread = False
         self.problem = ""
         """Why the file as it is now is not the ring that is used."""
         self.changed: list[Callable[[KeyRing], None]] = []
@@ -64,7 +70,7 @@ class KeyFile:
     def look(self) -> bool:
         """Read the file again if it changed; whether the ring is another one now."""
         seen = stamp(self.path)
-        return seen != self._seen and self._take(seen, self._read())
+        return (self._unread or seen != self._seen) and self._take(seen, self._read())
 
     def _read(self) -> KeyRing | ConfigError | UnavailableError:
         """May wait for a disk, and for what decrypts the file."""
@@ -74,9 +80,10 @@ class KeyFile:
             return error
 
     def _take(self, seen: Stamp | None, read: KeyRing | ConfigError | UnavailableError) -> bool:
-        """What cannot be decrypted now is tried again at the next look."""
-        if not isinstance(read, UnavailableError):
-            self._seen = seen
+        """What cannot be read is tried again at a later look: credentials, rights at the key
+        service and the file's mode may come back without a change of the file.
+        """
+        self._seen, self._unread = seen, isinstance(read, Exception)
         try:
             if isinstance(read, Exception):
                 raise read
@@ -98,12 +105,19 @@ class KeyFile:
 
     async def watch(self) -> None:
         """Until cancelled."""
+        pause = again = 0.0
         while True:
             await asyncio.sleep(POLL_S)
             # A mount that hangs holds up a thread, and not the checks.
             seen = await asyncio.to_thread(stamp, self.path)
             if seen != self._seen:
-                self._take(seen, await asyncio.to_thread(self._read))
+                pause = POLL_S
+            elif self._unread and time.monotonic() >= again:
+                pause = min(2 * pause, RETRY_S)
+            else:
+                continue
+            self._take(seen, await asyncio.to_thread(self._read))
+            again = time.monotonic() + pause
 
 
 def _check_successor(ring: KeyRing, fresh: KeyRing, path: Path) -> None:

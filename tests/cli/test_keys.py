@@ -248,6 +248,51 @@ def test_no_ring_is_made_where_something_was_written_with_another_one(
     assert beside.gateway("keys", "rotate", "--create") == 0, "it is there"
 
 
+def test_a_ring_that_somebody_put_there_is_not_encrypted(
+    beside: Beside, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Its writer knows its keys, and may have given them the ids of the right ones."""
+    beside.block(Who(email="a@acme.test"))
+    ring, path = beside.ring, tmp_path / "keys.json"
+
+    async def publish(login: Login) -> None:
+        link = login.sessions.redis
+        assert await write_manifest(link, Sealer(lambda: ring), Manifest(1, {}), over=0)
+
+    beside.with_sessions(publish)
+    shared_ring(beside, path)
+    another = keys.generate()
+    named = replace(
+        another,
+        sealing=(replace(another.sealing[0], kid=ring.sealing[0].kid),),
+        database=(replace(another.database[0], kid=ring.database[0].kid),),
+    )
+    for planted in (another, named):
+        text = keys.dump(planted)
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="ascii")
+        for command in ("wrap", "unwrap"):
+            with_kms(beside, path)
+            assert beside.gateway("keys", command) == 2
+            said = capsys.readouterr()
+            assert f"database: key {planted.database[0].kid}" in said.out
+            assert "SQL " in said.err and "tenant snapshot" in said.err
+            assert "put the key ring back" in said.err
+            assert path.read_text("ascii") == text
+    assert beside.gateway("keys", "unwrap", "--force") == 0
+    path.write_text(keys.dump(ring), encoding="ascii")
+    assert beside.gateway("keys", "unwrap") == 0
+
+
+def with_kms(beside: Beside, path: Path) -> None:
+    """No server is behind it: a ring that is refused is encrypted nowhere."""
+    kms = "kms: {key_id: 'arn:aws:kms:eu-north-1:111122223333:key/1'}"
+    text = beside.config.read_text("utf-8").replace(f"file: {path}}}", f"file: {path}, {kms}}}")
+    assert kms in text
+    beside.config.write_text(text, encoding="utf-8")
+
+
 def test_config_check_names_the_key_that_the_ring_lacks(
     beside: Beside, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import threading
 from dataclasses import replace
@@ -199,3 +200,27 @@ def test_a_ring_that_a_reboot_would_empty_is_known(tmp_path: Path) -> None:
     }.items():
         assert key_file.is_in_memory(Path(path), mounts=mounts) is expected, path
     assert not key_file.is_in_memory(Path("/run/keys.json"), mounts=tmp_path / "missing")
+
+
+def test_former_keys_removed_by_hand_are_dropped_by_a_process_that_runs(tmp_path: Path) -> None:
+    """After a theft, as the page on rotation says."""
+    path = tmp_path / "keys.json"
+    read = KeyFile(path, create=True)
+    former = read()
+    fresh = former
+    for kind in ("sealing", "assertion"):
+        fresh = key_file.promote(key_file.stage(fresh, kind), kind, now=1000)
+    with key_file.editing(path) as save:
+        save(fresh)
+    assert read.look()
+    document = json.loads(path.read_text("ascii"))
+    for kind in ("sealing", "assertion"):
+        document[kind] = [entry for entry in document[kind] if "retired_at" not in entry]
+    copy = tmp_path / "copy.json"
+    copy.touch(mode=0o600)
+    copy.write_text(json.dumps(document), encoding="ascii")
+    copy.replace(path)
+    assert read.look() and read.problem == ""
+    assert [key.kid for key in read().sealing] == [fresh.sealing[0].kid]
+    assert [key.kid for key in read().assertion] == [fresh.assertion[0].kid]
+    assert former.sealing[0].kid != fresh.sealing[0].kid

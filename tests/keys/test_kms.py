@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,14 +125,18 @@ def test_a_ring_in_clear_is_encrypted_anew_with_another_key_and_put_in_clear_aga
     for name, deployment in ((first, "production"), (second, "production"), (second, "staging")):
         machine.name(name, deployment)
         refused, said = machine.keys("list")
-        assert refused == 2 and "gateway keys wrap" in said
-        assert machine.keys("wrap") == (0, f"{machine.path} is encrypted with {name}\n")
+        assert refused == 2
+        assert re.search(r"put the (encrypted|right) file.*Only if .*: gateway keys wrap", said)
+        code, told = machine.keys("wrap")
+        assert code == 0 and told.endswith(f"{machine.path} is encrypted with {name}\n")
+        assert f"sealing: key {ring.sealing[0].kid}\n" in told
         assert machine.keys("list")[0] == 0
         assert in_clear(ring, machine.state) == []
     machine.name(None)
     refused, said = machine.keys("list")
     assert refused == 2 and "key_ring.kms" in said
-    assert machine.keys("unwrap") == (0, f"{machine.path} is in clear\n")
+    code, said = machine.keys("unwrap")
+    assert code == 0 and said.endswith(f"{machine.path} is in clear\n")
     assert keys.dump(keys.load(machine.path, create=False)) == keys.dump(ring)
 
 
@@ -217,13 +223,71 @@ async def test_a_ring_that_cannot_be_decrypted_now_is_read_at_a_later_look(
     assert [key.kid for key in read().sealing] == [key.kid for key in ring.sealing]
 
 
-def test_a_process_without_credentials_or_library_says_so(
-    kms: StandInKms, wrapping: KmsWrapping, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("refused", ["AccessDeniedException", "NoCredentialsError"])
+def test_a_ring_is_read_when_rights_or_credentials_are_back(
+    tmp_path: Path,
+    kms: StandInKms,
+    wrapping: KmsWrapping,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: str,
 ) -> None:
+    """The file itself does not change then."""
+    path = tmp_path / "keys.json"
+    read = key_file.KeyFile(path, create=True, wrapping=wrapping)
+    ring = key_file.stage(read(), "sealing")
+    with key_file.editing(path, wrapping) as save:
+        save(ring)
+    with monkeypatch.context() as away:
+        if refused == "AccessDeniedException":
+            kms.denied.add("Decrypt")
+        else:
+            without_credentials(away)
+        assert not read.look() and refused in read.problem
+    kms.denied.clear()
+    assert read.look() and read.problem == ""
+    assert [key.kid for key in read().sealing] == [key.kid for key in ring.sealing]
+    kms.asked.clear()
+    assert not read.look() and kms.asked == []
+
+
+async def test_what_refuses_is_asked_ever_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_file, "POLL_S", 1.0)
+    path, now, tries = tmp_path / "keys.json", 0.0, list[float]()
+    read = key_file.KeyFile(path, create=True)
+    path.write_text("no ring")
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now > 130:
+            raise asyncio.CancelledError
+
+    def reading(*_: object, **__: object) -> keys.KeyRing:
+        tries.append(now)
+        msg = "not now"
+        raise ConfigError(msg)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(keys, "load", reading)
+    with pytest.raises(asyncio.CancelledError):
+        await read.watch()
+    assert tries == [1, 2, 4, 8, 16, 32, 62, 92, 122]
+
+
+def without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", os.devnull)
+
+
+def test_a_process_without_credentials_or_library_says_so(
+    kms: StandInKms, wrapping: KmsWrapping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_credentials(monkeypatch)
     with pytest.raises(ConfigError, match="NoCredentialsError"):
         wrapping.seal("")
     monkeypatch.setitem(__import__("sys").modules, "botocore.session", None)
@@ -248,11 +312,30 @@ def test_a_configuration_names_one_key_and_its_purpose_is_ours(
         load_config(tmp_path / "gateway.yaml")
 
 
+def test_variables_name_the_key_as_the_page_on_kubernetes_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "operator" / "kubernetes.md"
+    form = r"""name: (GATEWAY_KEY_RING__KMS\w+), value: ["'](.*)["']}"""
+    said = re.findall(form, page.read_text("utf-8"))
+    for name, value in said:
+        monkeypatch.setenv(name, value)
+    text = CONFIG.replace("STATE", str(tmp_path)).replace("KMS", "")
+    (tmp_path / "gateway.yaml").write_text(text)
+    opening = key_wrapping(load_config(tmp_path / "gateway.yaml"))
+    assert isinstance(opening, KmsWrapping)
+    assert opening.key_id == dict(said)["GATEWAY_KEY_RING__KMS__KEY_ID"]
+    assert opening.context == {**CONTEXT, **aws.PURPOSE}
+
+
 def test_the_iam_policy_allows_what_is_called_for_this_purpose_only() -> None:
     path = Path(__file__).parents[2] / "deploy" / "aws" / "key-ring-policy.json"
     read, rotate = json.loads(path.read_text("utf-8"))["Statement"]
     assert (read["Action"], rotate["Action"]) == ("kms:Decrypt", "kms:GenerateDataKey")
     for statement in (read, rotate):
         assert statement["Condition"] == {
-            "StringEquals": {"kms:EncryptionContext:purpose": aws.PURPOSE["purpose"]}
+            "StringEquals": {
+                "kms:EncryptionContext:purpose": aws.PURPOSE["purpose"],
+                "kms:EncryptionContext:deployment": "DEPLOYMENT",
+            }
         }
