@@ -27,7 +27,7 @@ ENV HOME=/var/lib/gateway PATH=/opt/gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 
 USER 10001
 WORKDIR /var/lib/gateway
 VOLUME /var/lib/gateway
-EXPOSE 8080 8081 8082 8083
+EXPOSE 8080 8081 8082 8083 8084
 STOPSIGNAL SIGTERM
 # An address, not a configuration: a file that was broken after the start must not make a serving gateway look dead.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s CMD ["gateway", "health", "http://127.0.0.1:8082"]

@@ -213,7 +213,7 @@ CONNECTION_FAILING = Gauge(
     multiprocess_mode="livemax",
 )
 MAIL_MESSAGES = Counter(
-    "gateway_mail_messages", "Letters by mail.", ["template", "outcome"], registry=REGISTRY
+    "gateway_mail_messages", "E-mails sent.", ["template", "outcome"], registry=REGISTRY
 )
 DOMAIN_CHECKS = Counter(
     "gateway_domain_checks", "Look-ups of domains' DNS records.", ["outcome"], registry=REGISTRY

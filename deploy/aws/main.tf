@@ -23,7 +23,8 @@ variable "domain_prefix" {
 
 variable "admin_role_name" {
   type        = string
-  description = "IAM role under which `gateway serve --role admin` runs."
+  default     = null
+  description = "IAM role under which `gateway serve --role admin` runs. Leave it out with ecs/, which makes the role, or until the role exists."
 }
 
 locals {
@@ -86,6 +87,7 @@ data "aws_iam_policy_document" "admin_role" {
 }
 
 resource "aws_iam_role_policy" "admin_role" {
+  count  = var.admin_role_name == null ? 0 : 1
   name   = "cognito-gateway"
   role   = var.admin_role_name
   policy = data.aws_iam_policy_document.admin_role.json
@@ -93,6 +95,10 @@ resource "aws_iam_role_policy" "admin_role" {
 
 output "user_pool_id" {
   value = aws_cognito_user_pool.this.id
+}
+
+output "user_pool_arn" {
+  value = aws_cognito_user_pool.this.arn
 }
 
 output "domain" {

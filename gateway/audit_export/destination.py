@@ -150,7 +150,9 @@ async def _client(
         from botocore.config import Config as BotoConfig  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
     except ImportError as error:
-        msg = "audit.export: AWS needs its library: pip install 'cognito-gateway[aws]'"
+        msg = (
+            "audit.export: AWS needs its library: install the release's wheel with the extra [aws]"
+        )
         raise ConfigError(msg) from error
     anyone = (
         {"aws_access_key_id": "development", "aws_secret_access_key": "development"}

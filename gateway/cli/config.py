@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -12,6 +13,11 @@ import yaml
 from gateway.cli import Group, config_option, json_option
 from gateway.config.json_schema import with_plain_descriptions
 from gateway.config.model import Config, load_config
+
+
+def _installed_role() -> str:
+    """``all``, or ``auth`` where the image or installation has that role alone."""
+    return "all" if find_spec("gateway.database") and find_spec("sqlalchemy") else "auth"
 
 
 @click.group("config", cls=Group)
@@ -24,8 +30,8 @@ def command() -> None:
 @click.option(
     "--role",
     type=click.Choice(["all", "auth", "admin"]),
-    default="all",
-    show_default=True,
+    default=_installed_role,
+    show_default="all, or auth where only that is installed",
     help="Check what `gateway serve --role` needs: auth has no SQL and no AWS credentials.",
 )
 @json_option

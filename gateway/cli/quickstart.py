@@ -26,7 +26,7 @@ NEEDS = (
 """Distributions of the extra ``demo``."""
 _INSTALL = (
     "gateway quickstart needs more packages than the gateway itself ({missing}): "
-    "pip install 'cognito-gateway[demo]'"
+    "install the release's wheel with the extra [demo]"
 )
 
 
@@ -93,7 +93,7 @@ def _demo() -> Path:
     else:
         msg = (
             "gateway quickstart is not part of this installation (an image has no demo): "
-            "pip install 'cognito-gateway[demo]'"
+            "install the release's wheel with the extra [demo]"
         )
         raise ConfigError(msg)
     missing = [name for name in NEEDS if not any(distributions(name=name))]

@@ -348,7 +348,7 @@ async def open_cognito(
         from botocore.config import Config as BotoConfig  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
     except ImportError as error:
-        msg = "provisioning needs the AWS SDK: pip install 'cognito-gateway[aws]'"
+        msg = "provisioning needs the AWS SDK: install the release's wheel with the extra [aws]"
         raise ConfigError(msg) from error
 
     meant = config.cognito.all_pools[pool]

@@ -111,7 +111,10 @@ class KmsWrapping:
             from botocore.exceptions import ConnectionError as NotReached  # noqa: PLC0415
             from botocore.session import get_session  # noqa: PLC0415
         except ImportError as error:
-            msg = "key_ring.kms: AWS needs its library: pip install 'cognito-gateway[aws]'"
+            msg = (
+                "key_ring.kms: AWS needs its library: install the release's wheel with the extra "
+                "[aws]"
+            )
             raise ConfigError(msg) from error
         where = f"key_ring.kms: {operation} with {self.key_id}"
         try:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import yaml
 from botocore.session import get_session
 from botocore.validate import ParamValidator
 
+from gateway import __version__
 from gateway.cli import COMMANDS
 from gateway.config.model import Config, load_config
 from tests.docs.reference import keys, variable
@@ -33,6 +36,21 @@ def container(role: str) -> dict[str, Any]:
     (only,) = task(role)["containerDefinitions"]
     assert isinstance(only, dict)
     return only
+
+
+def written_by_the_task(folder: Path, gateway_yaml: str) -> set[str]:
+    """What ``files.py`` makes of a bundle, with the paths that a task sees."""
+    bundle = folder / "bundle"
+    bundle.write_text("certificates")
+    settings = {"FOLDER": str(folder), "RDS_AUTHORITY": bundle.as_uri()}
+    subprocess.run(
+        [sys.executable, "-I", str(AWS / "ecs" / "files.py")],
+        env=settings | {"GATEWAY_YAML": gateway_yaml},
+        check=True,
+    )
+    assert (folder / "gateway.yaml").read_text("utf-8") == gateway_yaml
+    assert (folder / "rds.pem").read_text("utf-8") == "certificates"
+    return {f"/etc/gateway/{path.name}" for path in folder.iterdir()}
 
 
 def named(entries: list[dict[str, str]], value: str) -> dict[str, str]:
@@ -77,7 +95,7 @@ def test_settings_and_secrets_of_a_task_are_the_configurations() -> None:
     assert secrets["admin"].keys() - secrets["auth"].keys() == {"GATEWAY_DATABASE__URL"}
     stored = {arn.rpartition("/")[2] for role in ROLES for arn in secrets[role].values()}
     assert stored == set(
-        re.findall(r'"(\w+)"', TERRAFORM.split("secrets     = [")[1].split("]")[0])
+        re.findall(r'"(\w+)"', re.split(r"\n  secrets\s+= \[", TERRAFORM)[1].split("]")[0])
     )
 
 
@@ -94,11 +112,16 @@ def test_the_configuration_beside_them_is_read_with_what_a_task_adds(
         monkeypatch.setenv(name, value)
     text = (AWS / "ecs" / "gateway.yaml").read_text("utf-8")
     authority = yaml.safe_load(text)["database"]["ca_file"]
-    (tmp_path / "ca.pem").write_text("")
-    (tmp_path / "gateway.yaml").write_text(text.replace(authority, str(tmp_path / "ca.pem")))
+    assert authority in written_by_the_task(tmp_path, text)
+    copy = tmp_path / Path(authority).name
+    (tmp_path / "gateway.yaml").write_text(text.replace(authority, str(copy)))
     config = load_config(tmp_path / "gateway.yaml")
     assert str(config.key_file) == "/etc/gateway/keys.json"
     assert config.listen.pages == "0.0.0.0:8084"
+    confirmed = config.redis.confirming
+    replicas = int(re.findall(r"num_cache_clusters\s+= (\d+)", TERRAFORM)[0]) - 1
+    assert confirmed >= 1, "or a failover loses the latest revocations"
+    assert confirmed + 1 <= replicas <= 2 * confirmed
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -114,6 +137,47 @@ def test_a_security_group_opens_the_ports_of_its_task_and_no_others(role: str) -
         if name.startswith("GATEWAY_LISTEN__")
     }
     assert mapped.items() <= listeners.items()
+
+
+def test_the_balancer_leads_to_every_port_that_others_ask() -> None:
+    (line,) = re.findall(r"^  balanced = {(.*)}$", TERRAFORM, re.MULTILINE)
+    balanced = dict(re.findall(r'"(\d+)" = "(\w+)"', line))
+    for role in ROLES:
+        (ports,) = re.findall(rf"^  {role}_ports\s+= {{(.*)}}$", TERRAFORM, re.MULTILINE)
+        there = {port for port, behind in balanced.items() if behind == role}
+        assert there <= set(re.findall(r'"(\d+)"', ports))
+    mapped = {m["containerPort"] for role in ROLES for m in container(role)["portMappings"]}
+    assert set(balanced) == {str(port) for port in mapped}
+
+
+def test_the_file_system_admits_two_roles_through_its_access_point_over_tls() -> None:
+    policy = TERRAFORM.split('"aws_iam_policy_document" "shared"')[1].split("\n}\n")[0]
+    allowed, written, denied = policy.split("  statement {")[1:]
+    for statement in (allowed, written):
+        assert "elasticfilesystem:AccessPointArn" in statement
+        assert "ClientRootAccess" not in statement and '"*"' not in statement
+    assert "aws:SecureTransport" in allowed and "ClientWrite" not in allowed
+    assert 'aws_iam_role.this["admin"].arn' in written and '"auth"' not in written
+    assert 'effect    = "Deny"' in denied and 'values   = ["false"]' in denied
+    assert 'resource "aws_efs_file_system_policy" "shared"' in TERRAFORM
+
+
+def test_each_task_is_started_with_a_role_that_reads_its_own_secrets() -> None:
+    for role in ROLES:
+        assert task(role)["executionRoleArn"].endswith(f"role/cognito-gateway-{role}-execution")
+        assert task(role)["taskRoleArn"].endswith(f"role/cognito-gateway-{role}")
+    execution = TERRAFORM.split('"aws_iam_role_policy" "execution"')[1].split("\n}\n")[0]
+    assert "for secret in values(each.value)" in execution
+    assert "ecr:BatchCheckLayerAvailability" in execution
+    assert '"aws:SourceAccount"' in TERRAFORM
+
+
+def test_the_documents_name_the_version_that_is_released() -> None:
+    text = (AWS.parents[1] / "docs" / "operator" / "aws.md").read_text("utf-8")
+    versions = re.findall(r'(?:VERSION=|image_version\s+= "|`)(\d+\.\d+\.\d+)\b', text)
+    assert len(versions) == 3 and set(versions) == {__version__}
+    workflow = (AWS.parents[1] / ".github" / "workflows" / "release.yml").read_text("utf-8")
+    assert "github.ref_name" not in workflow, "an image's tag has no v"
 
 
 def test_sql_is_reached_by_the_admin_role_alone() -> None:

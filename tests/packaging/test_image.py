@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from gateway.cli import COMMANDS
-from gateway.config.model import Config
+from gateway.config.model import Config, load_config
 from tests.docs.reference import keys, variable
 
 if TYPE_CHECKING:
@@ -234,8 +234,11 @@ def test_its_addresses_are_configuration_and_are_exposed() -> None:
         for name, value in environment().items()
         if name.startswith("GATEWAY_LISTEN__")
     }
-    assert ports == set(dict(stage(1))["EXPOSE"].split())
+    pages = "8084"  # listens where `listen.pages` is set
+    assert ports | {pages} == set(dict(stage(1))["EXPOSE"].split())
     assert len(ports) == 4
+    containers = (ROOT / "docs" / "operator" / "containers.md").read_text("utf-8")
+    assert set(re.findall(r"^\| (\d{4}) \|", containers, re.MULTILINE)) == ports | {pages}
 
 
 def test_it_watches_itself_with_its_own_command() -> None:
@@ -245,6 +248,28 @@ def test_it_watches_itself_with_its_own_command() -> None:
     assert (program, command) == ("gateway", "health")
     assert command in COMMANDS
     assert url.rpartition(":")[2] == environment()["GATEWAY_LISTEN__ADMIN"].rpartition(":")[2]
+
+
+def test_the_compose_file_adds_nothing_that_a_plain_gateway_yaml_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    document = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text("utf-8"))
+    secrets = {
+        "GATEWAY_REDIS__URL": "redis://:secret@valkey:6379",
+        "GATEWAY_DATABASE__URL": "postgresql+asyncpg://gateway:secret@postgres/gateway",
+    }
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        "ingress: {keys: ['0123456789abcdef']}\n"
+        "cognito:\n"
+        "  region: eu-north-1\n"
+        "  user_pool_id: eu-north-1_Abcdefghi\n"
+        "  domain: https://acme.auth.eu-north-1.amazoncognito.com\n"
+    )
+    for role in ("auth", "admin"):
+        for name, value in (document["services"][role]["environment"] | secrets).items():
+            monkeypatch.setenv(name, value)
+        assert not load_config(file).setup.enabled
 
 
 def test_everything_installed_is_hashed_or_ours() -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gateway import __version__
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -137,6 +139,19 @@ def test_no_file_that_a_tool_leaves_is_committed() -> None:
     assert tracked == ""
     named = run("git", "ls-files", "*.bak", "*.orig", "*.rej", ".dmypy.json", cwd=ROOT)
     assert named == ""
+
+
+def test_a_tag_of_another_version_is_no_release() -> None:
+    assert run("scripts/release", "version", f"v{__version__}", cwd=ROOT) == (
+        f"version={__version__}"
+    )
+    for tag in (__version__, f"v{__version__}1", ""):
+        done = subprocess.run(
+            ["scripts/release", "version", tag], cwd=ROOT, capture_output=True, check=False
+        )
+        assert done.returncode == 2 and done.stdout == b"", tag
+    chart = yaml.safe_load((ROOT / "deploy/helm/cognito-gateway/Chart.yaml").read_text("utf-8"))
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=str)

@@ -220,7 +220,7 @@ def _schema_of_cloudformation() -> dict[str, dict[str, Any]]:
     class Loader(yaml.SafeLoader):
         """Intrinsic functions as their text."""
 
-    Loader.add_multi_constructor("!", lambda loader, _suffix, node: loader.construct_scalar(node))
+    Loader.add_multi_constructor("!", lambda _loader, _suffix, node: str(node.value))
     document = yaml.load((DEPLOY / "pool.yaml").read_text("utf-8"), Loader=Loader)
     properties = document["Resources"]["Pool"]["Properties"]
     assert properties["UsernameConfiguration"] == {"CaseSensitive": True}
