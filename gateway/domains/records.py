@@ -17,6 +17,7 @@ from sqlalchemy import delete, func, insert, select, update
 from gateway.database.schema import domains, tenant_names
 from gateway.domains.lookup import Look, Outcome
 from gateway.domains.state import HELD, DomainState, Standing, after, begun
+from gateway.tenants.database import LOCK as TENANTS
 from gateway.tenants.database import look_again
 
 if TYPE_CHECKING:
@@ -67,6 +68,14 @@ class Domain:
 
 class TakenError(Exception):
     """Another tenant has it. Says nothing of whose."""
+
+
+class VouchedError(Exception):
+    """An operator vouched for it, and only an operator takes that back."""
+
+
+class InUseError(Exception):
+    """The tenant's document names it: without its claim, nobody would notice that it is lost."""
 
 
 class FullError(Exception):
@@ -178,12 +187,35 @@ class DomainRecords:
             )
         return await self.find(tenant, domain)
 
-    async def remove(self, tenant: str, domain: str) -> bool:
-        """Whether there was one."""
-        async with self._database.write(LOCK) as connection:
+    async def remove(self, tenant: str, domain: str, *, of_file: bool, bound: bool) -> bool:
+        """Whether there was one. ``of_file``: whether a file names the domain for the tenant;
+        ``bound``: by the tenant itself. Raises ``InUseError``, ``VouchedError``.
+        """
+        # A document that names the domain is written before or after, never meanwhile.
+        async with self._database.write(LOCK, TENANTS) as connection:
+            if bound:
+                await self._expect_unused(connection, tenant, domain, of_file=of_file)
             gone = await connection.execute(delete(domains).where(*_one(tenant, domain)))
             await look_again(connection)
         return gone.rowcount == 1
+
+    async def _expect_unused(
+        self, connection: AsyncConnection, tenant: str, domain: str, *, of_file: bool
+    ) -> None:
+        row = (await connection.execute(select(domains).where(*_one(tenant, domain)))).first()
+        if row is None:
+            return
+        standing = _domain(row).standing
+        if standing.state is DomainState.VOUCHED:
+            raise VouchedError
+        was_proven = standing.state in HELD or standing.is_lost
+        named = select(tenant_names.c.tenant).where(
+            tenant_names.c.kind == "domain",
+            tenant_names.c.name == domain,
+            tenant_names.c.tenant == tenant,
+        )
+        if was_proven and (of_file or (await connection.execute(named)).first() is not None):
+            raise InUseError
 
     async def settle(
         self,

@@ -125,9 +125,13 @@ class Domains:
             tenant, domain, by=by, reason=reason, of_others=self._of_others(tenant)
         )
 
-    async def remove(self, tenant: str, domain: str) -> bool:
-        """Whether there was one. The tenant's document stays as it is."""
-        return await self._store.remove(tenant, domain)
+    async def remove(self, tenant: str, domain: str, *, bound: bool) -> bool:
+        """Whether there was one. The tenant's document stays as it is. ``bound``: by the tenant
+        itself. Raises ``InUseError``, ``VouchedError``.
+        """
+        file = self._file_records().get(tenant)
+        of_file = file is not None and domain in file.email_domains
+        return await self._store.remove(tenant, domain, of_file=of_file, bound=bound)
 
     def _of_others(self, tenant: str) -> Callable[[str], bool]:
         def is_of_others(domain: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.admin.keys import AdminKey
 from gateway.admin.permissions import PERMISSIONS
-from gateway.setup.operations import OPERATIONS
+from gateway.setup.operations import operations_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Reach:
         self._api, self._link = api, link
 
     def may(self, operation: str) -> bool:
-        return any(operation in OPERATIONS[part] for part in self._link.request.parts)
+        return operation in operations_of(self._link)
 
     async def ask(
         self,

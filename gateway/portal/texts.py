@@ -51,6 +51,7 @@ PROBLEMS: Final[Mapping[str, str]] = {
     "read_only": N_("You are live: nothing is changed by this link any more."),
     "occupied": N_("People sign in with another identity provider already."),
     "gone": N_("Your organization was removed here. Ask whoever sent you the link."),
+    "operators_use": N_("Whoever sent you the link decides about the use of a proven domain."),
     "incomplete": N_("Some steps are missing. The task list says which."),
     "secret_is_new": N_(
         "A secret was made within the last day, and another one would end the one before it, which "

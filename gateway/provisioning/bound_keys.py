@@ -72,7 +72,8 @@ PROVIDER_FIELDS: Mapping[str, Authority] = {
     "attributes": _OPERATOR,  # the pool's, and headers of the gateway's own may be made of them
 }
 """Field → authority. What is an operator's may be left out by a bound key, or said as it stands
-already; domains may be said that differ from those only by what the tenant has proven.
+already; domains may be said that differ from those only by what the tenant has proven
+(``bound_changes`` asks whom they would let in).
 """
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.setup.model import Part
+from gateway.setup.model import Approval, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from gateway.setup.model import SetupLink
 
 OPERATIONS: Final[Mapping[Part, frozenset[str]]] = {
     Part.SIGN_IN: frozenset(
@@ -29,3 +31,13 @@ OPERATIONS: Final[Mapping[Part, frozenset[str]]] = {
     ),
     Part.MAINTAIN: frozenset({"get_tenant", "list_connections"}),
 }
+TAKES_EFFECT: Final = frozenset({"use_domain"})
+"""At once, and with it who signs in: of no colleague's link, nor of one whose work is approved."""
+
+
+def operations_of(link: SetupLink) -> frozenset[str]:
+    """What a link may ask for."""
+    found = frozenset[str]().union(*(OPERATIONS[part] for part in link.request.parts))
+    if link.parent or link.request.approval is not Approval.NONE:
+        return found - TAKES_EFFECT
+    return found

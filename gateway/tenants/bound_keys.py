@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from gateway.config.model import REDACTED
-from gateway.core.model import Secret
-from gateway.tenants.document import ProviderDocument, TenantDocument
+from gateway.core.model import ProviderKind, Secret
+from gateway.tenants.document import ProviderDocument, TenantDocument, provider_domains
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Authority(Enum):
     """Who may change a field. ``LOWER``: the tenant too, but only from true to false, or from a
     number or duration to a smaller one. ``PROVEN``: the tenant too, but it adds and removes only
-    domains that it has proven, or that an operator vouched for.
+    domains that it has proven, or that an operator vouched for, and adds none that alone decides
+    who signs in (``admitted_by``).
     """
 
     OPERATOR = "operator"
@@ -127,11 +128,33 @@ def operators_changes(
     return tuple(
         path
         for path, old, new in _differences(TenantDocument.model_validate(before), after, "")
-        if not _permitted(path, old, new, proven)
+        if not _permitted(path, old, new, after, proven)
     )
 
 
-def _permitted(path: str, old: object, new: object, proven: Collection[str]) -> bool:
+def admitted_by(document: TenantDocument, domains: Collection[str]) -> frozenset[str]:
+    """Active providers that would sign in whoever has an address at one of ``domains``: they belong
+    to no organization of the tenant's, and name no domains themselves.
+    """
+    named = {p.name: p.domains for p in document.providers}
+    everybodys = provider_domains([*document.email_domains, *domains], named)
+    return frozenset(
+        p.name
+        for p in document.providers
+        if p.active
+        and p.domains is None
+        and (p.kind is ProviderKind.GOOGLE or _admits_the_pool(p))
+        and not everybodys[p.name].isdisjoint(domains)
+    )
+
+
+def _admits_the_pool(provider: ProviderDocument) -> bool:
+    return provider.kind is ProviderKind.COGNITO and not provider.members_only
+
+
+def _permitted(
+    path: str, old: object, new: object, after: TenantDocument, proven: Collection[str]
+) -> bool:
     match authority_of(path):
         case Authority.TENANT:
             return True
@@ -139,7 +162,10 @@ def _permitted(path: str, old: object, new: object, proven: Collection[str]) -> 
             return _is_lower(old, new)
         case Authority.PROVEN:
             return (
-                isinstance(old, frozenset) and isinstance(new, frozenset) and old ^ new <= {*proven}
+                isinstance(old, frozenset)
+                and isinstance(new, frozenset)
+                and old ^ new <= {*proven}
+                and not admitted_by(after, new - old)
             )
         case _:
             return False
@@ -202,4 +228,11 @@ def _same(old: object, new: object) -> bool:
     return old == new
 
 
-__all__ = ["FIELDS", "PROVISIONED", "Authority", "authority_of", "operators_changes"]
+__all__ = [
+    "FIELDS",
+    "PROVISIONED",
+    "Authority",
+    "admitted_by",
+    "authority_of",
+    "operators_changes",
+]

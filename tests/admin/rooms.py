@@ -20,7 +20,7 @@ from gateway.core.paging import Page
 from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.core.traffic import Interval, Window
 from gateway.domains.name import provable
-from gateway.domains.records import Domain, TakenError
+from gateway.domains.records import Domain, InUseError, TakenError, VouchedError
 from gateway.domains.state import DomainState, Standing
 from gateway.expiry.records import ConnectionView, CredentialView
 from gateway.hooks.activity import HookActivity
@@ -199,8 +199,14 @@ class Claims:
         self.vouched = True
         return await self.check(tenant, domain)
 
-    async def remove(self, tenant: str, domain: str) -> bool:
-        return True
+    async def remove(self, tenant: str, domain: str, *, bound: bool) -> bool:
+        known = await self.check(tenant, domain)
+        if bound and known is not None:
+            if known.standing.state is DomainState.VOUCHED:
+                raise VouchedError
+            if known.standing.state is DomainState.VERIFIED:
+                raise InUseError
+        return known is not None
 
 
 @dataclass(slots=True)

@@ -56,6 +56,15 @@ async def test_what_an_operator_vouched_for_only_an_operator_removes(api: Api) -
     assert (await api.call("DELETE", f"{HERE}/acme.test")).status == 204
 
 
+async def test_a_bound_key_gives_up_no_claim_that_is_in_use(api: Api) -> None:
+    bound = await api.key(Scope.TENANTS_WRITE, tenant="acme")
+    refused = await api.call("DELETE", f"{HERE}/proven.test", key=bound)
+    assert refused.status == 403
+    assert "in use" in (await refused.json())["detail"]
+    assert (await api.call("DELETE", f"{HERE}/acme.test", key=bound)).status == 204
+    assert (await api.call("DELETE", f"{HERE}/proven.test")).status == 204
+
+
 async def test_what_was_never_claimed_is_not_found(api: Api) -> None:
     for method, path in (("POST", "/check"), ("DELETE", "")):
         assert (await api.call(method, f"{HERE}/other.test{path}")).status == 404

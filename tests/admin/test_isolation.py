@@ -372,6 +372,38 @@ async def test_a_proven_domain_is_used_and_no_other(api: Api) -> None:
     assert all(row["in_use"] for row in rows)
 
 
+GOOGLE = {"name": "acme-google", "kind": "google", "issuer": "https://accounts.google.com"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_theirs"),
+    [
+        (GOOGLE, False),
+        ({**GOOGLE, "active": False}, True),
+        ({**GOOGLE, "domains": ["acme.test"]}, True),
+        ({"name": "acme-pool", "kind": "cognito"}, False),
+        ({"name": "acme-pool", "kind": "cognito", "members_only": True}, True),
+    ],
+)
+async def test_a_domain_that_would_let_people_in_by_itself_is_an_operators_to_add(
+    api: Api, changes: dict[str, Any], *, is_theirs: bool
+) -> None:
+    stored = {**STORED, "providers": [*STORED["providers"], changes]}
+    assert (await api.call("PUT", "/tenants/acme", json=stored)).status == 201
+    own = await api.key(Scope.TENANTS_WRITE, tenant="acme")
+    before = show(TenantDocument.model_validate(stored))
+    after = {**before, "email_domains": ["acme.test", "proven.test"]}
+    found = [each.where for each in bound_changes(before, after, proven={"proven.test"})]
+    assert found == ([] if is_theirs else ["email_domains"])
+    path = "/tenants/acme/domains/proven.test/use"
+    answer = await api.call("POST", path, key=own)
+    assert answer.status == (200 if is_theirs else 403), await answer.text()
+    if not is_theirs:
+        assert "names no domains of its own" in (await problem(answer))["detail"]
+        assert (await api.call("POST", path)).status == 200, "an operator decides"
+        assert (await api.call("POST", path, key=own)).status == 200, "it is in use"
+
+
 def test_provisioning_by_a_bound_key_names_the_domains_that_its_tenant_has_proven() -> None:
     document = show(TenantDocument.model_validate(STORED))
     both = {"acme.test", "new.test"}

@@ -17,7 +17,14 @@ from gateway.database.group_commit import GroupCommitter
 from gateway.database.schema import audit, mail_outbox
 from gateway.domains.lookup import Look, Lookup, Outcome
 from gateway.domains.name import DomainError
-from gateway.domains.records import MAX_OF_TENANT, DomainRecords, FullError, Places, TakenError
+from gateway.domains.records import (
+    MAX_OF_TENANT,
+    DomainRecords,
+    FullError,
+    InUseError,
+    Places,
+    TakenError,
+)
 from gateway.domains.service import AGAIN_S, Domains
 from gateway.domains.state import DAY_S, DomainState
 from gateway.mail.mailer import Mailer
@@ -320,9 +327,29 @@ async def test_an_operator_vouches_and_nobody_looks(world: World) -> None:
     assert checked == vouched and world.dns.asked == 0
     with pytest.raises(TakenError):
         await world.domains.add("globex", "acme.com")
-    assert await world.domains.remove("acme", "acme.com")
-    assert not await world.domains.remove("acme", "acme.com")
+    assert await world.domains.remove("acme", "acme.com", bound=False)
+    assert not await world.domains.remove("acme", "acme.com", bound=False)
     await world.domains.add("globex", "acme.com")
+
+
+async def test_a_claim_on_a_domain_in_use_is_not_given_up(world: World) -> None:
+    assert await world.prove("acme") is DomainState.VERIFIED
+    tenants = world.tenants()
+    named = await tenants.put(document("acme", "acme.com"), version=None, by=BY)
+    assert not isinstance(named, Rejected)
+    world.dns.here.clear()
+    for days, state in ((0, "verified"), (4, "missing"), (7, "lost")):
+        assert [state] == (await world.days(days) or [state])[-1:]
+        with pytest.raises(InUseError):
+            await world.domains.remove("acme", "acme.com", bound=True)
+    without = await tenants.put(document("acme"), version=named.version, by=BY)
+    assert not isinstance(without, Rejected)
+    world.files["acme"] = record_of(document("acme", "acme.com"), Credentials("c", Secret("x")))
+    with pytest.raises(InUseError):
+        await world.domains.remove("acme", "acme.com", bound=True)
+    world.files.clear()
+    assert await world.domains.remove("acme", "acme.com", bound=True)
+    assert not await world.domains.remove("acme", "acme.com", bound=True)
 
 
 async def test_claims_are_bounded_and_what_cannot_be_proven_is_none(

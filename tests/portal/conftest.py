@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway.admin import in_process_api
 from gateway.core import signed_link
+from gateway.pages.forms import FormTokens
 from gateway.portal.application import BROWSER, COOKIE, Portal, PortalServices
 from gateway.portal.visit import Rooms
 from gateway.provisioning.plan_rows import Plan
@@ -159,6 +160,11 @@ class Browser:
         token = token_for(await self.page(page), action)
         return await self.post(action, {"token": token, **fields})
 
+    async def send_without_form(self, action: str, **fields: str) -> ClientResponse:
+        """As if a page had had the form."""
+        token = FormTokens("setup form", lambda: FORM_KEYS).issue(self.cookie or "", action)
+        return await self.post(action, {"token": token, **fields})
+
     async def ask_code(self, made: NewLink, *, email: str = IT) -> ClientResponse:
         """As the landing page does where a code is mailed."""
         response = await self.post(address_of(made), {"email": email})
@@ -181,6 +187,9 @@ class Browser:
         if response.status == 303:
             self.cookie = response.cookies[COOKIE].value
         return response
+
+
+FORM_KEYS = (b"form key of this ring",)
 
 
 def address_of(made: NewLink, secret: str | None = None) -> str:
@@ -308,7 +317,7 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
             Rooms(config, links, setup.letters, tenants, denied_after_ms, clock),
             in_process_api(services),
             Counter(clock),
-            lambda: (b"form key of this ring",),
+            lambda: FORM_KEYS,
             lambda _address: True,
         )
     )

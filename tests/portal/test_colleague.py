@@ -134,3 +134,16 @@ async def test_where_mail_is_configured_the_link_is_mailed_and_not_shown(desk: D
     assert str(words["link"]) not in browser.last
     (child,) = await children(desk, browser)
     assert child.request.confirm is Confirm.MAIL
+
+
+async def test_a_colleague_proves_a_domain_and_does_not_use_it(desk: Desk) -> None:
+    browser = await desk.claimed("acme", new_tenant=None)
+    assert "Use for sign-in" in await browser.page("/setup/domains")
+    assert (await ask(browser)).status == 200
+    other = await opened(desk, browser)
+    assert "Use for sign-in" not in await other.page("/setup/domains")
+    here = "/setup/domains"
+    refused = await other.send_without_form(f"{here}/use", domain="proven.test")
+    assert refused.status == 403
+    assert "decides about the use of a proven domain" in other.last
+    assert "proven.test" not in desk.tenants.stored["acme"].document["email_domains"]

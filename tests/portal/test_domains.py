@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.setup.model import Part
+from gateway.setup.model import Approval, Part
 from tests.portal.test_walk import moved
 
 if TYPE_CHECKING:
@@ -45,6 +45,17 @@ async def test_only_what_is_proven_is_used(desk: Desk) -> None:
     assert "proven.test" in desk.tenants.stored["acme"].document["email_domains"]
     assert "acme.test: " not in "".join(desk.tenants.stored["acme"].document["email_domains"])
     assert "In use for sign-in" in await browser.page(HERE)
+
+
+async def test_where_somebody_approves_a_domain_is_proven_and_not_used(desk: Desk) -> None:
+    parts = frozenset({Part.DOMAINS})
+    browser = await desk.claimed("acme", parts=parts, new_tenant=None, approval=Approval.REQUIRED)
+    page = await browser.page(HERE)
+    assert "decides about the use" in page
+    assert "Use for sign-in" not in page
+    refused = await browser.send_without_form(f"{HERE}/use", domain="proven.test")
+    assert refused.status == 403
+    assert "proven.test" not in desk.tenants.stored["acme"].document["email_domains"]
 
 
 async def test_a_domain_of_another_tenant_is_refused_without_saying_whose(desk: Desk) -> None:

@@ -12,9 +12,16 @@ from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, Route
 from gateway.admin.routes.revocations import expect_tenant
 from gateway.config.types import VISIBLE
 from gateway.domains.name import LABEL, DomainError
-from gateway.domains.records import MAX_OF_TENANT, FullError, TakenError
+from gateway.domains.records import (
+    MAX_OF_TENANT,
+    FullError,
+    InUseError,
+    TakenError,
+    VouchedError,
+)
 from gateway.domains.state import HELD, DomainState
 from gateway.tenants.api import Rejected
+from gateway.tenants.bound_keys import admitted_by
 from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
@@ -130,7 +137,10 @@ class DomainRoutes:
             raise Problem(Code.CONFLICT, "the domain is not proven: add its DNS record first")
         before = frozenset(record.document["email_domains"])
         document = {**record.document, "email_domains": sorted(before | {name})}
-        stored = await self.tenants.put(TenantDocument.model_validate(document), etag=record.etag)
+        wanted = TenantDocument.model_validate(document)
+        if call.key.tenant is not None:
+            _expect_no_admission(wanted, frozenset({name}) - before)
+        stored = await self.tenants.put(wanted, etag=record.etag)
         if isinstance(stored, Rejected):
             raise Problem(Code(stored.code), stored.message)
         call.note.before = {"email_domains": sorted(before)}
@@ -152,16 +162,17 @@ class DomainRoutes:
     async def remove_domain(self, call: Call) -> Answer:
         tenant, name = call.path["tenant"], call.path["domain"]
         call.note.target = name
-        known = {each.domain: each for each in await self.domains.of(tenant)}.get(name)
-        if known is None:
+        try:
+            known = await self.domains.remove(tenant, name, bound=call.key.tenant is not None)
+        except VouchedError:
+            raise Problem(Code.TENANT_BOUND, "an operator vouched for this domain") from None
+        except InUseError:
+            raise Problem(
+                Code.TENANT_BOUND,
+                "only an operator gives up a domain in use: take it out of email_domains first",
+            ) from None
+        if not known:
             raise Problem(Code.NOT_FOUND)
-        if call.key.tenant is not None:
-            if known.standing.state is DomainState.VOUCHED:
-                raise Problem(Code.TENANT_BOUND, "an operator vouched for this domain")
-            if known.standing.is_lost and name in await self._named(tenant):
-                # Forgotten, it would lead people to the tenant again.
-                raise Problem(Code.TENANT_BOUND, "only an operator gives up a domain that was lost")
-        await self.domains.remove(tenant, name)
         return Answer(status=204)
 
     async def _named(self, tenant: str) -> frozenset[str]:
@@ -213,6 +224,7 @@ class DomainRoutes:
                     Code.READ_ONLY,
                     Code.PRECONDITION_FAILED,
                     Code.INVALID_BODY,
+                    Code.TENANT_BOUND,
                 ),
             ),
             Route(
@@ -234,6 +246,17 @@ class DomainRoutes:
                 {204: None},
                 problems=(Code.NOT_FOUND, Code.TENANT_BOUND),
             ),
+        )
+
+
+def _expect_no_admission(document: TenantDocument, added: frozenset[str]) -> None:
+    """A domain that would decide alone who signs in is an operator's to add."""
+    if providers := admitted_by(document, added):
+        names = ", ".join(sorted(providers))
+        raise Problem(
+            Code.TENANT_BOUND,
+            f"only an operator adds this domain: provider {names} names no domains of its own, so "
+            "everybody with an address at the domain could sign in",
         )
 
 

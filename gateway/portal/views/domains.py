@@ -46,6 +46,7 @@ async def _page(
             "problem": FIELD_PROBLEMS[problem] if problem else detail,
             "problem_title": bool(problem or detail),
             "typed": typed,
+            "uses": visit.reach.may("use_domain"),
         },
         status=422 if problem or detail else 200,
     )
@@ -72,6 +73,8 @@ async def check_domain(visit: Visit) -> Moved | Failed:
 
 
 async def use_domain(visit: Visit) -> Moved | Failed:
+    if not visit.reach.may("use_domain"):
+        return Failed(403, "operators_use")
     return await _changed(visit, "use_domain", "domain_used")
 
 
