@@ -57,7 +57,7 @@ class Reach:
         return await self._api.call(
             caller,
             operation,
-            path={**(path or {}), "tenant": link.tenant},
+            path={"tenant": link.tenant, **(path or {})} | {"tenant": link.tenant},
             query=query,
             body=body,
         )

@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.model import Secret
 from gateway.core.paging import Page
 from gateway.database.audit import AuditRecord, say, write_within
-from gateway.database.schema import provision_runs, setup_links
+from gateway.database.schema import audit, provision_runs, setup_links
 from gateway.provisioning.runs import RunKind, RunState
 from gateway.setup.model import (
     CODE_DIGITS,
@@ -223,7 +223,7 @@ class SetupLinks:
 
     async def revoke(self, tenant: str, link_id: str) -> SetupLink | None:
         """Ends it: the work of its browser with its next request. None: there is no such link."""
-        async with self._database.write(f"{_TABLE}/{link_id}") as connection:
+        async with self._database.write(_lock(tenant)) as connection:
             row = await _row(connection, link_id)
             if row is None or row["tenant"] != tenant:
                 return None
@@ -238,9 +238,9 @@ class SetupLinks:
         ends. None: there is no such link, or it cannot be replaced any more: it is over, or live.
         ``tell``: in the same transaction.
         """
-        async with self._database.write(f"{_TABLE}/{link_id}") as connection:
+        async with self._database.write(_lock(tenant)) as connection:
             row = await _row(connection, link_id)
-            if row is None or row["tenant"] != tenant:
+            if row is None or row["tenant"] != tenant or await _is_orphan(connection, row):
                 return None
             if row["state"] in ENDED or row["state"] == LinkState.COMPLETED:
                 return None
@@ -322,6 +322,8 @@ class SetupLinks:
             refusal = _refusal(link.state(now))
             if refusal is not None:
                 return refusal
+            if await _is_orphan(connection, row):
+                return Refusal.DEAD
             recipient = email.strip().casefold()
             if link.request.confirm is Confirm.PHRASE:
                 typed = _digest("phrase", link_id, secret + canonical_phrase(answer))
@@ -380,6 +382,8 @@ class SetupLinks:
         now = self._clock()
         async with self._database.read() as connection:
             row = await _row(connection, link_id)
+            if row is not None and await _is_orphan(connection, row):
+                return None
         if row is None or not self._is_session(row, key):
             return None
         if now - row["session_seen_at"] > _TOUCH_S:
@@ -522,6 +526,18 @@ class SetupLinks:
         async with self._database.read() as connection:
             return (await connection.execute(query)).scalar_one_or_none()
 
+    async def secret_made_at(self, tenant: str, provider: str) -> float | None:
+        """When a hook secret was last made for a provider, by whomever; UTC epoch seconds."""
+        query = select(func.max(audit.c.at)).where(
+            audit.c.tenant == tenant,
+            audit.c.action == "add_hook_secret",
+            audit.c.target == f"{tenant}/{provider}",
+            audit.c.outcome == "done",
+        )
+        async with self._database.read() as connection:
+            found: float | None = (await connection.execute(query)).scalar_one_or_none()
+        return found
+
     async def reopen(self, link: SetupLink, work: Work, *, action: str = "") -> None:
         """Takes a completion back that came to nothing. ``action``: as for ``decide``."""
         async with self._changing(link.id) as (connection, records):
@@ -553,7 +569,10 @@ class SetupLinks:
     ) -> AsyncIterator[tuple[AsyncConnection, list[AuditRecord]]]:
         """One transaction, and what is on record of it."""
         records: list[AuditRecord] = []
-        async with self._database.write(f"{_TABLE}/{link_id}") as connection:
+        async with self._database.read() as connection:
+            query = select(setup_links.c.tenant).where(setup_links.c.id == link_id)
+            tenant = (await connection.execute(query)).scalar_one_or_none()
+        async with self._database.write(_lock(tenant or link_id)) as connection:
             yield connection, records
             await write_within(connection, *records)
         for record in records:
@@ -652,6 +671,14 @@ async def _row(connection: AsyncConnection, link_id: str) -> RowMapping | None:
     return (await connection.execute(query)).mappings().first()
 
 
+async def _is_orphan(connection: AsyncConnection, row: RowMapping) -> bool:
+    """Whether it is a colleague's link, and the one that it ends with is over."""
+    if not row["parent"]:
+        return False
+    parent = await _row(connection, row["parent"])
+    return parent is None or parent["state"] in ENDED
+
+
 async def _addressed(connection: AsyncConnection, link_id: str, secret: str) -> RowMapping | None:
     """The row whose address this is. As much is done for a link that there is as for one that there
     is not: nothing else of it is read before its secret was right.
@@ -661,6 +688,13 @@ async def _addressed(connection: AsyncConnection, link_id: str, secret: str) -> 
     if not hmac.compare_digest(_digest("secret", link_id, secret), stored or "0" * 64):
         return None
     return await _row(connection, link_id)
+
+
+def _lock(tenant: str) -> str:
+    """One writer at a time of all links of a tenant: a colleague's ends with its parent, and moves
+    to the one that replaces it.
+    """
+    return f"{_TABLE}/{tenant}"
 
 
 def _refusal(state: LinkState) -> Refusal | None:

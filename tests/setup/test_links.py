@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 
 from gateway.database.schema import setup_links
 from gateway.database.tenant_deletion import forget_tenant
@@ -282,6 +282,56 @@ def test_what_is_edited_has_to_be_tested_again() -> None:
 def test_work_of_another_release_is_read() -> None:
     assert Work.of_json({**Work().as_json(), "unknown": 1}) == Work()
     assert Work.of_json({}) == Work()
+
+
+async def test_an_ended_link_of_a_colleague_does_not_come_back(
+    links: SetupLinks, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL the writers of parent and child wait for each other; and a child that another
+    release left open opens nothing.
+    """
+    locks: list[tuple[str, ...]] = []
+    write = database.write
+
+    def seen(*names: str) -> Any:
+        locks.append(names)
+        return write(*names)
+
+    parent = await links.create(
+        "initech", replace(REQUEST, parts=frozenset({Part.DOMAINS})), by="key:1"
+    )
+    holder = await claimed(links, parent)
+
+    async def tell(_connection: object, _made: object) -> None: ...
+
+    child = await links.delegate(
+        holder.link,
+        frozenset({Part.DOMAINS}),
+        IT,
+        cookie=holder.cookie.reveal(),
+        by_mail=False,
+        tell=tell,
+    )
+    assert isinstance(child, NewLink)
+    monkeypatch.setattr(database, "write", seen)
+    browser = await claimed(links, child)
+    async with database.read() as connection:
+        query = select(setup_links.c.session_digest).where(setup_links.c.id == child.link.id)
+        session = (await connection.execute(query)).scalar_one()
+    await links.reopen(browser.link, Work())
+    assert await links.visit(browser.cookie.reveal()) is not None
+    assert await links.revoke("initech", parent.link.id) is not None
+    assert set(locks) == {("setup_links/initech",)}
+    assert await links.visit(browser.cookie.reveal()) is None
+    async with write() as connection:
+        await connection.execute(
+            update(setup_links)
+            .where(setup_links.c.id == child.link.id)
+            .values(state="claimed", session_digest=session)
+        )
+    assert await links.visit(browser.cookie.reveal()) is None
+    assert await claim(links, child) is Refusal.DEAD
+    assert await links.replace("initech", child.link.id, confirm=Confirm.PHRASE) is None
 
 
 async def test_links_end_with_their_tenant(links: SetupLinks, database: Database) -> None:

@@ -57,9 +57,11 @@ async def make_secret(visit: Visit) -> Shown | Failed:
         return hooks
     if not hooks:
         return Failed(409, "incomplete")
-    since = visit.link.work.hook_since
-    if since is not None and visit.now - since < _DAY_S and hooks[0]["secrets"] >= _KEPT:
-        # Which of the two events arrive with is not known: the older may be the one in use.
+    made_at = await visit.rooms.links.secret_made_at(visit.link.tenant, hooks[0]["provider"])
+    is_new = made_at is not None and visit.now - made_at < _DAY_S
+    if is_new and hooks[0]["secrets"] >= _KEPT:
+        # Whoever made it. Which of the two events arrive with is not known: the older may be the
+        # one in use.
         return Failed(409, "secret_is_new")
     work = replace(visit.link.work, hook_since=visit.now)
     saved = await visit.save(work, "setup.secret.shown", {"provider": hooks[0]["provider"]})
