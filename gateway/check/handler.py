@@ -84,6 +84,8 @@ _BY_PATH = {**{PREFIX + name: dialect for name, dialect in ENDPOINTS.items()}, *
 _MAX_HEADS = 5_000
 """An identity head may be 12 kB: at most 60 MB in a worker, and as much again with answers."""
 _MAX_KEPT_OWN_BYTES: Final = 4 * 1024
+_MAX_KEPT_ANSWER_BYTES: Final = 4 * 1024
+"""Of an answer that a known head is answered with again: there are some thousands of them."""
 _REASONS = {reason: reason.value for reason in Reason}
 _KINDS = {Allow: "allow", Login: "login", Deny: "deny"}
 _NOT_FOUND: Final = CheckResponse(404)
@@ -221,13 +223,13 @@ class Checks:
         parsed = dialect.parse(request, cookie_name=self._services.config.cookie.name)
         if isinstance(parsed, Malformed):
             return self._malformed(dialect, request, parsed, started)
-        known = request.known
-        if known is not None and known.allowed is not None:
-            response = self._allowed_again(dialect, known.allowed, parsed, request, started)
+        try:
+            response = self._allowed_again(dialect, parsed, request, started)
             if response is not None:
                 return response
-        try:
             decided = self._decide_from_memory(parsed)
+        except OutdatedError:
+            decided = None
         except UnavailableError as error:
             decided = self._without_store(parsed, error)
         if decided is None:
@@ -298,6 +300,7 @@ class Checks:
             or allowed.session is not session
             or question.tenant.shadow_rules
             or request.host == self._services.config.console.host
+            or len(response.lines) > _MAX_KEPT_ANSWER_BYTES
         ):
             return None
         return _Allowed(
@@ -313,15 +316,19 @@ class Checks:
     def _allowed_again(
         self,
         dialect: Dialect,
-        allowed: _Allowed,
         request: AuthRequest,
         raw: RawRequest,
         started: float,
     ) -> CheckResponse | None:
         """The answer to a request of a known head that the same would let in as the last; None
-        where anything is different, and all is decided anew.
+        where anything is different, and all is decided anew. Raises ``UnavailableError``.
         """
+        known = raw.known
+        allowed: _Allowed | None = None if known is None else known.allowed
+        if known is None or allowed is None:
+            return None
         services, tenant, session = self._services, allowed.tenant, allowed.session
+        known.allowed = None  # as long as one of them is not the same, or cannot be asked
         if (
             services.tenants.table.by_host(request.host) is not tenant
             or match(tenant, request) is not allowed.matched
@@ -331,6 +338,7 @@ class Checks:
             or services.sessions.is_suspended(tenant.id)
         ):
             return None
+        known.allowed = allowed
         decided = allowed.decided
         active = active_s(tenant, request, decided.decision)
         services.sessions.used(session, active_s=active)
@@ -365,15 +373,12 @@ class Checks:
     # --- deciding --------------------------------------------------------------------------------
 
     def _decide_from_memory(self, request: AuthRequest) -> _Decided | None:
-        """None where something must be waited for."""
-        try:
-            question = self._question(request, self._services.tenants.table)
-            if isinstance(question, _Decided):
-                return question
-            credentials = self._remembered(question)
-            return None if credentials is None else self._judge(question, credentials)
-        except OutdatedError:
-            return None
+        """None where something must be waited for, as where it raises ``OutdatedError``."""
+        question = self._question(request, self._services.tenants.table)
+        if isinstance(question, _Decided):
+            return question
+        credentials = self._remembered(question)
+        return None if credentials is None else self._judge(question, credentials)
 
     async def _decide_by_current_tenants(self, request: AuthRequest) -> _Decided:
         """Tenants may change at every await in here: what was decided by others than those that are

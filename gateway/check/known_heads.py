@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 MAX_KNOWN: Final = 4_096
 """In each worker."""
 MAX_KNOWN_BYTES: Final = 4_096
-"""Of a head. With what others note on it, 30 MB at most in all, of which a browser's takes 4 kB."""
+"""Of a head. With its facts and its answer, of 4 kB each at most, 55 MB in all; a browser's takes
+4 kB.
+"""
+MAX_FOUND_BYTES: Final = 2 * MAX_KNOWN_BYTES
+"""Of a head that is looked for: its URI may be longer than that of the one that was noted. A longer
+head is the parser's, whose limits are far beyond this one, so it refuses none that is found here.
+"""
 _SPELLINGS: Final = (
     (b"\r\nX-Forwarded-Uri: ", (b"\r\nX-Request-Id: ", b"\r\nX-Request-ID: ")),
     (b"\r\nx-forwarded-uri: ", (b"\r\nx-request-id: ",)),
@@ -57,7 +63,7 @@ class KnownHeads:
 
     def find(self, data: bytes, peer: str) -> KnownRequest | None:
         """The request that these bytes are, all of them, if it is known."""
-        parts = self._parted(data)
+        parts = self._parted(data) if len(data) <= MAX_FOUND_BYTES else None
         if parts is None:
             return None
         key, uri, number = parts
@@ -70,8 +76,8 @@ class KnownHeads:
 
     def note(self, data: bytes, head: Head) -> None:
         """``data`` was one whole request without a body, read as ``head``, and was allowed."""
-        parts = self._parted(data)
-        if parts is None or len(data) > MAX_KNOWN_BYTES or not is_http_1_1(head):
+        parts = self._parted(data) if len(data) <= MAX_KNOWN_BYTES else None
+        if parts is None or not is_http_1_1(head):
             return
         key, uri, number = parts
         headers = head.headers
@@ -127,4 +133,4 @@ class KnownHeads:
         return True
 
 
-__all__ = ["MAX_KNOWN", "MAX_KNOWN_BYTES", "KnownHeads"]
+__all__ = ["MAX_FOUND_BYTES", "MAX_KNOWN", "MAX_KNOWN_BYTES", "KnownHeads"]

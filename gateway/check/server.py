@@ -34,10 +34,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
-from gateway.check.dialects.names import (
-    EXPECT,
-    X_REQUEST_ID,
-)
+from gateway.check.dialects.names import EXPECT, X_REQUEST_ID
 from gateway.check.dialects.raw_request import KnownRequest, RawRequest
 from gateway.check.http_parser import (
     MAX_HEAD_BYTES,
@@ -207,6 +204,7 @@ class CheckConnection(asyncio.Protocol):
 
     __slots__ = (
         "_address",
+        "_between",
         "_ends",
         "_eof",
         "_head_bytes",
@@ -248,6 +246,10 @@ class CheckConnection(asyncio.Protocol):
         """The parser may hold bytes of further requests."""
         self._unwritten = b""
         """Answers that are written at the end of this turn."""
+        self._between = True
+        """The parser holds nothing of what comes next: it is known to have read all that it was
+        given as whole heads.
+        """
         self._head_bytes = 0
         """Of a head that has begun and not ended."""
         self._head_end = b""
@@ -285,10 +287,12 @@ class CheckConnection(asyncio.Protocol):
 
     def give_up(self, error: BaseException) -> None:
         """Of what it asked nothing more can be answered."""
-        self._listener.fault(error, detail="Error answering a connection")
         self._queue.clear()
-        self.write_answers()
-        self.force_close()
+        try:
+            self._listener.fault(error, detail="Error answering a connection")
+            self.write_answers()
+        finally:
+            self.force_close()
 
     @property
     def _all_answered(self) -> bool:
@@ -324,7 +328,7 @@ class CheckConnection(asyncio.Protocol):
         if self._ends:
             return
         self._heard_at = self._loop.time()
-        between = not (self._head_bytes or self._queue or self._unparsed or self._last_came)
+        between = self._between and not (self._queue or self._unparsed or self._last_came)
         known = self._server.known.find(data, self._address) if between else None
         if known is not None:
             self._queue.append(known)
@@ -357,9 +361,15 @@ class CheckConnection(asyncio.Protocol):
         try:
             messages = self._parser.feed(data)
             whole = False
+            # Each blank line was the end of a head. What the parser passes over without a word, as
+            # HTTP/2's preface, has one too.
+            self._between = (
+                data.endswith(_HEAD_END)
+                and (self._head_end + data).count(_HEAD_END) == len(messages) > 0
+            )
             if messages and data.endswith(_HEAD_END):
                 self._head_bytes, self._head_end = 0, b""
-                whole = between and len(messages) == 1
+                whole = between and self._between and len(messages) == 1
             else:
                 self._measure(data, complete=bool(messages))
         except NotHttpError as error:
@@ -463,23 +473,25 @@ class CheckConnection(asyncio.Protocol):
         self, waits: Awaitable[CheckResponse], request: RawRequest, head: HeadLine, *, last: bool
     ) -> None:
         try:
-            response = await waits
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
-            # Cancelled is also whoever waited for what somebody else gave up.
+            try:
+                response = await waits
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
+                # Cancelled is also whoever waited for what somebody else gave up.
+                self._task = None
+                self._fault(error, request, head)
+                return
             self._task = None
-            self._fault(error, request, head)
-            return
-        self._task = None
-        self._write(response, head, last=last)
-        self.answer()
+            self._write(response, head, last=last)
+            self.answer()
+        except Exception as error:  # noqa: BLE001 - or the next answer is read as this one
+            self.give_up(error)
 
     def _fault(self, error: BaseException, request: RawRequest, head: HeadLine) -> None:
-        numbers = request.headers.getall(X_REQUEST_ID, ())
         self._listener.fault(
             error,
             listener=self._listener.name,
             path=request.raw_path.partition("?")[0],
-            request_id=parse_request_id(",".join(numbers)) or None,
+            request_id=_number(request) or None,
         )
         self._write(_FAULT, head, last=True)
 
@@ -535,6 +547,16 @@ class CheckConnection(asyncio.Protocol):
 
 def _raw(head: Head, peer: str) -> RawRequest:
     return RawRequest(head.method, head.path, head.headers, peer, head.raw_headers)
+
+
+def _number(request: RawRequest) -> str:
+    """The ID of a request that failed, even where its headers are what cannot be read."""
+    if request.request_id is not None:
+        return request.request_id
+    try:
+        return parse_request_id(",".join(request.headers.getall(X_REQUEST_ID, ())))
+    except Exception:  # noqa: BLE001 - the fault that is told already is the one that counts
+        return ""
 
 
 def _refused(head: Head) -> CheckResponse | None:

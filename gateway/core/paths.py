@@ -40,7 +40,8 @@ class CanonicalPath(NamedTuple):
 
 def canonical(raw_path: str) -> CanonicalPath | None:
     """Canonical form of a path as it stood on the wire, without its query; None for a malformed
-    one.
+    one. Linear, in about 1.5 µs an escape: the parser of the check listener bounds a line to 64 kB
+    (``MAX_HEAD_LINE_BYTES``), which is 32 ms of them.
     """
     if not raw_path.startswith("/") or "\\" in raw_path:
         return None

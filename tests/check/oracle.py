@@ -59,6 +59,7 @@ TOKENS = (
     *(b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Upgrade: websocket\r\n"),
     *(b"Expect: x\r\n", b"X-A : b\r\n", b" folded\r\n", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0"),
     *(b"x" * 300, b"0\r\n\r\n", b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n", b"Content-Length: "),
+    b"PRI * HTTP/2.0\r\n\r\n",
 )
 
 
@@ -242,6 +243,8 @@ def again(chance: random.Random) -> list[bytes]:
         data = chance.choice(KNOWN) % (_value(chance, b"/a?"), _value(chance, b"id-"))
         at = chance.randrange(len(data)) if not chance.randrange(4) else 0
         pieces += [data[:at], data[at:]] if at else [data]
+        if not chance.randrange(12):
+            pieces[-1] += b"PRI * HTTP/2.0\r\n\r\n"
         if not chance.randrange(8):
             pieces[-2:] = [b"".join(pieces[-2:])]
     return pieces
@@ -249,6 +252,9 @@ def again(chance: random.Random) -> list[bytes]:
 
 def _value(chance: random.Random, start: bytes) -> bytes:
     kind = chance.randrange(8)
+    if not chance.randrange(40):
+        length = MAX_HEAD_LINE_BYTES + chance.randint(-99, 9_999)
+        return start + chance.choice((b"a", b"%41")) * length
     if kind == 0:
         return start + chance.choice(TOKENS)
     if kind == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import jwt
@@ -198,6 +199,43 @@ async def test_a_known_head_is_answered_as_any_other_whatever_was_changed(
     assert (await twice.ask())[1].status == 503
     stand.is_outdated = False
     assert (await twice.ask())[1].status == 200
+
+
+@pytest.mark.parametrize("failing", ["table", "load"])
+async def test_while_tenants_cannot_be_read_a_known_head_is_told_so(
+    stand: Remembering, failing: str
+) -> None:
+    twice = Twice(stand, stand.services())
+    stand.sign_in("alice", identity("alice@acme.test"))
+    assert (await twice.ask())[0] == 2
+
+    def fail(*_: object) -> Any:
+        raise UnavailableError
+
+    class Failing:
+        @property
+        def table(self) -> Any:
+            return fail() if failing == "table" else SimpleNamespace(by_host=fail)
+
+    tenants, twice.checks._services = (
+        twice.checks._services.tenants,
+        replace(twice.checks._services, tenants=cast("Any", Failing())),
+    )
+    assert (await twice.ask())[1].status == 503
+    twice.checks._services = replace(twice.checks._services, tenants=tenants)
+    again, answer = await twice.ask()
+    assert (again, answer.status) == (2, 200)
+
+
+async def test_an_answer_that_is_too_large_to_keep_is_made_each_time(stand: Remembering) -> None:
+    twice, alice = Twice(stand, stand.services()), identity("alice@acme.test")
+    stand.sign_in("alice", alice)
+    assert (await twice.ask(**{"X-Request-Id": "a"}))[0] == 2
+    stand.sign_in(
+        "alice", replace(alice, groups=("app-users", *(f"group-{n:04}" for n in range(400))))
+    )
+    again, answer = await twice.ask(**{"X-Request-Id": "a"})
+    assert (again, answer.status) == (0, 200) and len(answer.lines) > 4096
 
 
 async def test_at_the_consoles_host_a_known_head_says_nobody_below_the_links(

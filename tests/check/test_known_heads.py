@@ -5,14 +5,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from multidict import CIMultiDict
 
 from gateway.check.dialects.raw_request import KnownRequest, RawRequest
-from gateway.check.http_parser import MAX_PIPELINED, RequestParser
-from gateway.check.known_heads import MAX_KNOWN_BYTES, KnownHeads
+from gateway.check.http_parser import (
+    MAX_HEAD_LINE_BYTES,
+    MAX_PIPELINED,
+    NotHttpError,
+    RequestParser,
+)
+from gateway.check.known_heads import MAX_FOUND_BYTES, MAX_KNOWN_BYTES, KnownHeads
 from gateway.check.response import CheckResponse
 from gateway.check.server import CheckConnection, CheckServer
 from gateway.check.trusted_peer import Trust
@@ -84,6 +90,17 @@ def test_a_value_that_the_parser_might_refuse_is_the_parsers_to_read(odd: bytes)
     assert known.find(head(number=b"a/b"), "") is None, "no ID has a slash"
 
 
+async def test_a_uri_that_the_parser_refuses_is_refused_of_a_known_head_too() -> None:
+    known = noted(head())
+    room = MAX_FOUND_BYTES - len(head(b"/"))
+    assert known.find(head(b"/" + b"a" * room), "") is not None
+    assert known.find(head(b"/" + b"a" * (room + 1)), "") is None
+    asked = Asked()
+    assert await asked.send(head(), head(), head()) == [False, False, True]
+    assert await asked.send(head(b"/" + b"a" * MAX_HEAD_LINE_BYTES)) == []
+    assert statuses(asked)[3:] == [b"431"]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -121,8 +138,9 @@ class Asked:
         self.connect()
 
     def connect(self) -> None:
-        self.connection = CheckConnection(self.server, cast("Any", Unbounded()), starting=None)
-        self.connection.connection_made(cast("Any", Wire()))
+        self.wire, self.listener = Wire(), Unbounded()
+        self.connection = CheckConnection(self.server, cast("Any", self.listener), starting=None)
+        self.connection.connection_made(cast("Any", self.wire))
 
     def _answer(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
         self.requests.append(request)
@@ -139,6 +157,95 @@ class Asked:
             self.connection.data_received(piece)
             await asyncio.sleep(0)
         return [isinstance(one, KnownRequest) for one in self.requests[before:]]
+
+
+def statuses(asked: Asked) -> list[bytes]:
+    return re.findall(rb"HTTP/1.1 (\d{3})", asked.wire.written)
+
+
+class Failing(Asked):
+    """Fails at what says so, at once or later; its headers can be read no more then."""
+
+    def _answer(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
+        if request.uri is not None and "fail" in request.uri:
+            self.requests.append(request)
+            return self._fails(later="later" in request.uri)
+        return super()._answer(request)
+
+    def _fails(self, *, later: bool) -> Awaitable[CheckResponse]:
+        if not later:
+            raise NotHttpError("LineTooLong", too_long=True)
+        return self._fails_later()
+
+    async def _fails_later(self) -> CheckResponse:
+        await self.go.wait()
+        raise NotHttpError("LineTooLong", too_long=True)
+
+
+@pytest.mark.parametrize("uri", [b"/fail", b"/fail-later"])
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_known_head_that_cannot_be_read_is_a_fault_that_ends_its_connection(
+    uri: bytes, *, is_told: bool
+) -> None:
+    asked = Failing()
+    assert await asked.send(head(), head()) == [False, False]
+    told: list[dict[str, object]] = []
+    if is_told:
+        cast("Any", asked.listener).fault = lambda _, **values: told.append(values)
+    cast("Any", asked.server.known)._read = unreadable
+    assert await asked.send(head(uri, b"id-9"), head(b"/next")) == [True]
+    asked.go.set()
+    await asyncio.gather(*asked.server.tasks, return_exceptions=True)
+    assert statuses(asked) == [b"200", b"200", *([b"500"] if is_told else [])]
+    assert asked.wire.closed, "nobody takes the next answer for this one"
+    assert [one["request_id"] for one in told] == (["id-9"] if is_told else [])
+
+
+async def test_a_request_whose_headers_cannot_be_read_is_a_fault_too() -> None:
+    asked, told = Failing(), list[dict[str, object]]()
+    cast("Any", asked.listener).fault = lambda _, **values: told.append(values)
+
+    def fails(request: RawRequest) -> CheckResponse:
+        cast("Any", request)._headers = None
+        raise RuntimeError
+
+    asked.server.handler = fails
+    asked.connection.data_received(head())
+    await asyncio.sleep(0)
+    assert statuses(asked) == [b"500"] and asked.wire.closed
+    assert told == [{"listener": "check", "path": "/auth/nginx", "request_id": None}]
+
+
+async def test_an_answer_that_cannot_be_written_ends_its_connection() -> None:
+    asked = Asked()
+    assert await asked.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n") == [False]
+
+    def unwritable(*_: object, **__: object) -> bytes:
+        raise RuntimeError
+
+    cast("Any", asked.server).response_bytes = unwritable
+    asked.go.set()
+    await asyncio.gather(*asked.server.tasks, return_exceptions=True)
+    assert asked.wire.closed and statuses(asked) == []
+
+
+def unreadable(data: bytes) -> Any:
+    raise NotHttpError("LineTooLong", too_long=True)
+
+
+async def test_what_the_parser_passes_over_is_no_place_between_two_requests() -> None:
+    """HTTP/2's preface has a blank line, and what comes behind it is refused."""
+    preface = b"PRI * HTTP/2.0\r\n\r\n"
+    for pieces in ([head() + preface], [head()[:-2], head()[-2:] + preface]):
+        asked = Asked()
+        assert await asked.send(head(), head(), head()) == [False, False, True]
+        assert await asked.send(*pieces) == [False]
+        assert await asked.send(head()) == []
+        assert statuses(asked) == [b"200"] * 4 + [b"400"]
+    asked = Asked()
+    for _ in range(3):
+        assert await asked.send(head() + preface) == [False]
+        asked.connect()
 
 
 async def test_only_whole_heads_that_were_allowed_are_noted() -> None:
