@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.admin.permissions import PERMISSIONS, Binding
 from gateway.admin.problem import Code, Problem
@@ -44,6 +44,18 @@ PARAMETERS: Mapping[str, str] = {
     "nonce": r"[A-Za-z0-9_-]{1,128}",
 }
 """What may stand in each place of a path; anything else is not found."""
+
+
+def _each_once(items: object) -> object:
+    """``uniqueItems``, as the description says: pydantic would drop the second one silently."""
+    if isinstance(items, list) and len({repr(item) for item in items}) < len(items):
+        msg = "each may be named once"
+        raise ValueError(msg)
+    return items
+
+
+EACH_ONCE = BeforeValidator(_each_once)
+"""Of a field that is a set."""
 
 
 class ApiModel(BaseModel):

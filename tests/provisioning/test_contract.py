@@ -15,9 +15,10 @@ import botocore.session
 import pytest
 import yaml
 
-from demo.cognito.pool import User
+from demo.cognito.pool import BrowserSession, User
 from gateway.cognito.api import OPERATIONS, CognitoRejectedError
 from gateway.cognito.own_users import OwnUsers, temporary_password
+from gateway.cognito.sdk_model import with_new_operations
 from gateway.cognito.users import CognitoUsers
 from gateway.provisioning.runner import Done
 from tests.provisioning.bench import Bench
@@ -80,6 +81,7 @@ def violations(shape: Any, value: Any, where: str = "") -> Iterator[str]:
 async def everything(bench: Bench) -> None:
     """Lives of tenants in which every operation occurs."""
     bench.cloud.cognito.pool.behaviour.managed_login_version = 2
+    bench.cloud.cognito.pool.session_tracking = True
     await bench.apply(
         "hooli", await bench.body("hooli", provider={"kind": "cognito"}, hosts=["hooli.localhost"])
     )
@@ -105,6 +107,10 @@ async def everything(bench: Bench) -> None:
         provider="initech-okta",
     )
     bench.cloud.cognito.pool.users[person.username] = person
+    began = BrowserSession(
+        person.username, "initech-okta", 1, began=bench.cloud.cognito.pool.clock()
+    )
+    bench.cloud.cognito.pool.sessions["one"] = began
     assert await users.usernames("peter@initech.test") == ("initech-okta_00u1",)
     assert await users.remove_group("initech-okta_00u1", "R&D", url_decode_groups=True)
     assert person.attributes["custom:groups"] == "[app-users]"
@@ -139,7 +145,7 @@ async def members(pool: Pool) -> None:
 async def test_every_request_validates_under_awss_model_and_every_operation_is_used(
     tmp_path: Path,
 ) -> None:
-    model = botocore.session.get_session().get_service_model("cognito-idp")
+    model = with_new_operations(botocore.session.get_session()).get_service_model("cognito-idp")
     async with Bench(tmp_path) as bench:
         await everything(bench)
         calls = bench.cloud.cognito.control.calls
@@ -153,7 +159,7 @@ async def test_every_request_validates_under_awss_model_and_every_operation_is_u
 
 
 def test_the_judge_of_requests_knows_a_bad_one() -> None:
-    model = botocore.session.get_session().get_service_model("cognito-idp")
+    model = with_new_operations(botocore.session.get_session()).get_service_model("cognito-idp")
     shape = model.operation_model("CreateIdentityProvider").input_shape
     bad: Mapping[str, Any] = {
         "UserPoolId": "nonsense",

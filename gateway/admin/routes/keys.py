@@ -19,6 +19,7 @@ from gateway.admin.keys import Scope  # noqa: TC001 - pydantic reads annotations
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Problem
 from gateway.admin.route import (
+    EACH_ONCE,
     PARAMETERS,
     Answer,
     AnswerModel,
@@ -51,7 +52,7 @@ class NewKeyBody(ApiModel):
     """
 
     name: Annotated[str, Field(pattern=NAME)]
-    scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    scopes: Annotated[frozenset[Scope], Field(min_length=1), EACH_ONCE]
     tenant: TenantName | None = None
     expires_in: Annotated[int, Field(ge=MINUTE_S, le=TEN_YEARS_S)] | None = None
 

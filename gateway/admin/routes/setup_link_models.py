@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.admin.route import PARAMETERS, AnswerModel, ApiModel, PageQuery
+from gateway.admin.route import EACH_ONCE, PARAMETERS, AnswerModel, ApiModel, PageQuery
 from gateway.config.types import VISIBLE
 from gateway.setup.model import (
     Approval,
@@ -58,7 +58,7 @@ class SetupLinkBody(ApiModel):
     mail where mail is configured. ``send``: mail the address to the recipients.
     """
 
-    parts: Annotated[frozenset[Part], Field(min_length=1)]
+    parts: Annotated[frozenset[Part], Field(min_length=1), EACH_ONCE]
     recipients: Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=3)]
     providers: Annotated[tuple[SetupProvider, ...], Field(max_length=len(SetupProvider))] = ()
     language: Literal["en", "de", "fr", "es"] = "en"
