@@ -187,7 +187,7 @@ async def _serve(
         refuse_secret_references(document, route.body)
         body = validate(route.body, document, code=Code.INVALID_BODY)
         if route.binding is Binding.BODY:
-            tenant = str(getattr(body, "tenant", ""))
+            tenant = getattr(body, "tenant", None)
             _hold(key, tenant)
     elif request.has_body and await request.read_body(MAX_BODY_BYTES):
         raise Problem(Code.INVALID_BODY, "this takes no body")
@@ -250,7 +250,7 @@ def _seen(edge: Edge, route: Route, call: Call, answer: Answer | None) -> None:
         fault("audit_reads_fault", error, request_id=call.request_id)
 
 
-def _hold(key: AdminKey, tenant: str) -> None:
+def _hold(key: AdminKey, tenant: str | None) -> None:
     if key.tenant is not None and key.tenant != tenant:
         raise Problem(Code.WRONG_TENANT, f"this key is for tenant {key.tenant}")
 

@@ -124,9 +124,11 @@ class AdminKeys:
         return None if row is None else _key(row)
 
     async def revoke(self, name_or_id: str) -> bool:
-        """Whether there was one to revoke."""
-        named = or_(admin_keys.c.id == name_or_id, admin_keys.c.name == name_or_id)
+        """Whether there was one to revoke. A name that looks like another key's id is none."""
         async with self._database.write() as connection:
+            known = select(admin_keys.c.id).where(admin_keys.c.id == name_or_id)
+            is_id = (await connection.execute(known)).first() is not None
+            named = (admin_keys.c.id if is_id else admin_keys.c.name) == name_or_id
             result = await connection.execute(
                 update(admin_keys)
                 .where(named, admin_keys.c.revoked_at.is_(None))

@@ -279,11 +279,11 @@ class LeaseClient:
     def _renewed(self, lease: Lease, renewal: Renewal, row: Sequence[Any], sent_at: float) -> None:
         answer = _renewed(row)
         lease.renewed(renewal, answer, sent_at=sent_at, now=self._monotonic())
-        if answer is not None:
-            self._spans.renewed(lease.bucket, renewal.applied, answer.events or ())
         if lease.owes(renewal.applied):
             self._wanted.add(lease.bucket)
             self._wake.set()
+        if answer is not None:
+            self._spans.renewed(lease.bucket, renewal.applied, answer.events or ())
 
     async def run(self) -> None:
         """Until cancelled: renew in time, and at once when an event is to be confirmed or was
@@ -374,10 +374,10 @@ class LeaseClient:
         lease = None if push is None else self.leases.get(push.bucket)
         if push is None or lease is None:
             return
-        self._spans.heard(push.bucket, push.number, push.event)
         if lease.heard(push.number, push.event):
             self._wanted.add(push.bucket)
             self._wake.set()
+        self._spans.heard(push.bucket, push.number, push.event)
 
     async def listen(self) -> None:
         """Until cancelled: follow the channel. While it is cut, the renewals bring the events,

@@ -94,6 +94,7 @@ async def test_a_revoked_key_opens_nothing_and_its_name_stays_taken(api: Api) ->
         ("revoke_admin_key", "ci"),
         ("create_admin_key", "ci"),
     ]
+    assert {one["tenant"] for one in actions["items"][:3]} == {None}
 
 
 async def listed(api: Api) -> list[dict[str, Any]]:
@@ -108,6 +109,7 @@ async def listed(api: Api) -> list[dict[str, Any]]:
         {"name": ""},
         {"scopes": []},
         {"scopes": ["everything"]},
+        {"scopes": ["audit:read", "audit:read"]},
         {"expires_in": 59},
         {"tenant": "../x"},
     ],

@@ -83,3 +83,18 @@ async def test_use_is_noted_now_and_then(database: Database) -> None:
         used.append((await keys.list())[0].last_used_at)
         now += LAST_USED_RESOLUTION_S / 2 + 1
     assert used == [1_800_000_000, 1_800_000_000, 1_800_000_062]
+
+
+async def test_a_name_that_looks_like_another_keys_id_ends_no_key(database: Database) -> None:
+    keys = AdminKeys(database, clock=lambda: 1.0)
+    first = await keys.create(name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None)
+    assert first is not None
+    alike = await keys.create(
+        name=first.key.id, scopes=[Scope.AUDIT_READ], tenant="acme", lifetime_s=None
+    )
+    assert alike is not None
+    assert await keys.revoke(first.key.id)
+    assert {key.id: key.revoked_at for key in await keys.list()} == {
+        first.key.id: 1,
+        alike.key.id: None,
+    }
