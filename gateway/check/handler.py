@@ -265,6 +265,7 @@ class Checks:
             own = dialect.clients_own(parsed)
             if head.lines is not None and own is not None:
                 response = head.answer(own)
+                request.of_somebody = decision.session is not None or decision.machine is not None
                 if request.known is not None:
                     request.known.allowed = self._allowed_by(decided, parsed, head, response)
                 self._record(dialect, decision, decided, parsed, started, request)
@@ -750,7 +751,7 @@ class Checks:
             dialect.name,
             None,
             self._records.sample_rate if ordinary else None,
-            trace_id_of(raw.headers.get(TRACEPARENT, "")) if self._is_traced and request else None,
+            _trace_id(raw) if self._is_traced and request else None,
             _KINDS[type(would)] if would else None,
             would.reason.value if would else None,
         )
@@ -771,6 +772,11 @@ def _identity(decision: Decision, decided: _Decided) -> Identity | None:
         return decided.session.identity
     machine = decision.machine if isinstance(decision, Allow) else None
     return machine.identity if machine is not None else None
+
+
+def _trace_id(raw: RawRequest) -> str | None:
+    said = raw.traceparent
+    return trace_id_of(raw.headers.get(TRACEPARENT, "") if said is None else said)
 
 
 def _poll(decision: Decision, request: AuthRequest | None) -> tuple[str, ...] | None:

@@ -1,15 +1,17 @@
-"""Heads that the parser read before, for the next one that differs by its URI and ID alone: a proxy
-and a browser say the same in each request, but for these.
+"""Heads that the parser read before, for the next one that differs by its URI, ID and trace alone:
+a proxy and a browser say the same in each request, but for these.
 
 Rules:
-- What a head is known by is all of its bytes, but for the values of one ``X-Forwarded-Uri`` line
-  and of one ``X-Request-Id`` line behind it. Those hold visible ASCII alone, an ID the letters of
-  IDs, which the parser takes in these two lines whatever they are.
+- What a head is known by is all of its bytes, but for the values of one ``X-Forwarded-Uri`` line,
+  of one ``X-Request-Id`` line behind it, and of one ``traceparent`` line anywhere. Those hold
+  visible ASCII alone, an ID the letters of IDs and a trace those of traces, which the parser takes
+  in these lines whatever they are.
 - So what the parser makes of the bytes is known too, where it stands between two requests. That is
   the caller's to know.
-- Only what was allowed is noted, and when it comes for the second time: whoever is refused pushes
-  nobody out. Nothing is noted of a connection's last request, of a head with a body, or one that
-  holds a password that may be a person's own.
+- Only that is noted which somebody's session, password or token let in, and when it comes for the
+  second time: whoever is refused, or asks for what is public, pushes nobody out. Nothing is noted
+  of a connection's last request, of a head with a body, or one that holds a password that may be a
+  person's own.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from gateway.check.dialects.names import AUTHORIZATION, X_FORWARDED_URI, X_REQUEST_ID
+from gateway.check.dialects.names import AUTHORIZATION, TRACEPARENT, X_FORWARDED_URI, X_REQUEST_ID
 from gateway.check.dialects.raw_request import KnownHead, KnownRequest
 from gateway.check.http_parser import RequestParser, is_http_1_1
 from gateway.core import authorization
 from gateway.core.paths import is_plain
 from gateway.core.request_id import parse_request_id
+from gateway.core.trace_context import CHARACTERS, parse_traceparent
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,6 +48,10 @@ _SPELLINGS: Final = (
     (b"\r\nx-forwarded-uri: ", (b"\r\nx-request-id: ",)),
 )
 """How proxies write the two lines. A head that has one of them otherwise is never noted."""
+_TRACE: Final = b"raceparent: "
+_TRACE_STARTS: Final = (b"\r\nt", b"\r\nT")
+_SOME_TRACE: Final = b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-00"
+"""Stands for each trace. No line holds it: it is none."""
 
 _Key = tuple[bytes, bytes] | tuple[bytes, bytes, bytes]
 
@@ -63,7 +70,10 @@ class KnownHeads:
 
     def find(self, data: bytes, peer: str) -> KnownRequest | None:
         """The request that these bytes are, all of them, if it is known."""
-        parts = self._parted(data) if len(data) <= MAX_FOUND_BYTES else None
+        if len(data) > MAX_FOUND_BYTES:
+            return None
+        trace, without = _traced(data)
+        parts = self._parted(without)
         if parts is None:
             return None
         key, uri, number = parts
@@ -72,12 +82,17 @@ class KnownHeads:
             return None
         if number and not parse_request_id(number):
             return None
-        return KnownRequest(known, uri, number, peer, data, self._read)
+        return KnownRequest(known, uri, number, trace, peer, data, self._read)
 
     def note(self, data: bytes, head: Head) -> None:
-        """``data`` was one whole request without a body, read as ``head``, and was allowed."""
-        parts = self._parted(data) if len(data) <= MAX_KNOWN_BYTES else None
-        if parts is None or not is_http_1_1(head):
+        """``data`` was one whole request without a body, read as ``head``, and somebody was let in
+        by it.
+        """
+        if len(data) > MAX_KNOWN_BYTES or not is_http_1_1(head):
+            return
+        trace, without = _traced(data)
+        parts = self._parted(without)
+        if parts is None:
             return
         key, uri, number = parts
         headers = head.headers
@@ -86,6 +101,7 @@ class KnownHeads:
             head.should_close
             or headers.getall(X_FORWARDED_URI, []) != [uri]
             or headers.getall(X_REQUEST_ID, []) != numbers
+            or headers.getall(TRACEPARENT, []) != ([trace] if trace else [])
             or authorization.read(headers.getall(AUTHORIZATION, ())).basic is not None
             or self._is_new(hash(key))
         ):
@@ -131,6 +147,19 @@ class KnownHeads:
             self._seen.clear()
         self._seen.add(number)
         return True
+
+
+def _traced(data: bytes) -> tuple[str, bytes]:
+    """The trace that a head names, "" without one, and the head with ``_SOME_TRACE`` for it."""
+    at = data.find(_TRACE)
+    if at < 0 or data[at - 3 : at] not in _TRACE_STARTS:
+        return "", data
+    at += len(_TRACE)
+    end = at + CHARACTERS
+    trace = data[at:end].decode("latin-1")
+    if data[end : end + 2] != b"\r\n" or parse_traceparent(trace) is None:
+        return "", data
+    return trace, data[:at] + _SOME_TRACE + data[end:]
 
 
 __all__ = ["MAX_FOUND_BYTES", "MAX_KNOWN", "MAX_KNOWN_BYTES", "KnownHeads"]

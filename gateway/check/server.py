@@ -459,7 +459,7 @@ class CheckConnection(asyncio.Protocol):
                 self._server.tasks.add(self._task)
                 self._task.add_done_callback(self._server.tasks.discard)
                 return
-            if response.status == 200 and isinstance(item, _Read) and item.whole:
+            if request.of_somebody and isinstance(item, _Read) and item.whole:
                 self._server.known.note(item.whole, item.head)
             self._write(response, head, last=last)
         if self._task is not None or self._queue or self._ends:

@@ -53,6 +53,8 @@ from tests.bench.load import PATHS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.check.dialects.raw_request import RawRequest
+
 CONNECTIONS: Final = 32
 WARM: Final = 20
 """Turns before anything is counted."""
@@ -219,7 +221,12 @@ def _checks(*, traced: bool = False) -> Callable[[], asyncio.Protocol]:
 
 def _server_alone() -> Callable[[], asyncio.Protocol]:
     answer = CheckResponse(200, b"X-Auth-Request-User: u\r\n")
-    return _served(lambda _: answer)
+
+    def answered(request: RawRequest) -> CheckResponse:
+        request.of_somebody = True
+        return answer
+
+    return _served(answered)
 
 
 STAGES: Final[dict[str, tuple[str, str, Callable[[], Callable[[], asyncio.Protocol]]]]] = {

@@ -156,12 +156,18 @@ class Oracle:
         if lines != [(name.lower(), value) for name, value in headers]:
             msg = "the lines are not the headers"
             raise AssertionError(msg)
+        request.of_somebody = True
         if isinstance(request, KnownRequest):
             self.known += 1
             number = ",".join(request.headers.getall("X-Request-Id", ()))
             uris = list(request.headers.getall("X-Forwarded-Uri", ()))
-            if (uris, number) != ([request.uri], request.request_id):
-                msg = "the URI or the ID is not the one on the wire"
+            traces = list(request.headers.getall("traceparent", ()))
+            if (uris, number, traces) != (
+                [request.uri],
+                request.request_id,
+                [request.traceparent] if request.traceparent else [],
+            ):
+                msg = "the URI, the ID or the trace is not the one on the wire"
                 raise AssertionError(msg)
         told = digest(request.method, request.raw_path, headers)
         return CheckResponse(200, f"X-Digest: {told}\r\n".encode())
@@ -241,6 +247,8 @@ def again(chance: random.Random) -> list[bytes]:
             pieces += mutated(chance)
             continue
         data = chance.choice(KNOWN) % (_value(chance, b"/a?"), _value(chance, b"id-"))
+        if not chance.randrange(3):
+            data = _with_trace(chance, data)
         at = chance.randrange(len(data)) if not chance.randrange(4) else 0
         pieces += [data[:at], data[at:]] if at else [data]
         if not chance.randrange(12):
@@ -248,6 +256,20 @@ def again(chance: random.Random) -> list[bytes]:
         if not chance.randrange(8):
             pieces[-2:] = [b"".join(pieces[-2:])]
     return pieces
+
+
+def _with_trace(chance: random.Random, data: bytes) -> bytes:
+    """Most are traces, some are nearly."""
+    trace = f"00-{chance.getrandbits(128):032x}-{chance.getrandbits(64):016x}-01".encode()
+    if not chance.randrange(4):
+        at = chance.randrange(len(trace))
+        trace = (
+            trace[:at] + chance.choice((b"", b"0", b" ", b"A", b"\r", b"\xff")) + trace[at + 1 :]
+        )
+    name = chance.choice((b"traceparent", b"Traceparent", b"TraceParent", b"x-traceparent"))
+    lines = data.split(b"\r\n")
+    lines.insert(chance.randint(1, len(lines) - 2), name + b": " + trace)
+    return b"\r\n".join(lines)
 
 
 def _value(chance: random.Random, start: bytes) -> bytes:

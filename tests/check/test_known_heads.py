@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -82,6 +83,42 @@ def test_a_head_is_known_by_all_of_it_but_the_values_of_uri_and_id() -> None:
         assert known.find(other, "") is None, other
 
 
+@pytest.mark.parametrize("name", [b"traceparent", b"Traceparent"])
+def test_a_head_is_known_whatever_trace_it_names(name: bytes) -> None:
+    known = noted(head(b"/a", b"id-1", name + b": " + trace(1)))
+    for data in (
+        head(b"/b", b"id-2", name + b": " + trace(2)),
+        noted_first(name + b": " + trace(2), known),
+    ):
+        found = known.find(data, "")
+        assert found is not None and found.traceparent == trace(2).decode()
+        assert found.headers.getall("Traceparent", ()) == [trace(2).decode()]
+    for odd in (
+        *(trace(2).upper(), trace(2)[:-1], trace(2) + b"0", trace(2).replace(b"-", b"0")),
+        *(b"01" + trace(2)[2:], trace(0), b"", trace(2)[:-1] + b"\xff", trace(2)[:-1] + b"\r"),
+    ):
+        data = head(b"/b", b"id-2", name + b": " + odd)
+        assert known.find(data, "") is None, odd
+        with suppress(NotHttpError):
+            assert noted(data).find(data, "") is None, odd
+    twice = head(b"/a", b"id-1", name + b": " + trace(1), b"traceparent: " + trace(2))
+    assert known.find(twice, "") is None
+    assert noted(twice).find(twice, "") is None
+    without = noted(head()).find(head(), "")
+    assert without is not None and without.traceparent == ""
+
+
+def trace(number: int) -> bytes:
+    return b"00-%032x-%016x-01" % (number * 0xABCDEF, number * 0xFEDCBA)
+
+
+def noted_first(line: bytes, known: KnownHeads) -> bytes:
+    """A head that begins with that line, and is known."""
+    data = head().replace(b"\r\n", b"\r\n" + line + b"\r\n", 1)
+    note(known, data)
+    return data
+
+
 @pytest.mark.parametrize("odd", [b"/\x7f", b"/\x80", b"/ ", b"\t/", b"/\0", b"/\r", b"/\n", b"/ a"])
 def test_a_value_that_the_parser_might_refuse_is_the_parsers_to_read(odd: bytes) -> None:
     known = noted(head())
@@ -144,6 +181,7 @@ class Asked:
 
     def _answer(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
         self.requests.append(request)
+        request.of_somebody = self.status == 200
         return self._later() if "wait" in request.raw_path else CheckResponse(self.status)
 
     async def _later(self) -> CheckResponse:
@@ -248,7 +286,7 @@ async def test_what_the_parser_passes_over_is_no_place_between_two_requests() ->
         asked.connect()
 
 
-async def test_only_whole_heads_that_were_allowed_are_noted() -> None:
+async def test_only_whole_heads_that_let_somebody_in_are_noted() -> None:
     asked = Asked()
     assert await asked.send(head(), head(b"/b"), head(b"/c")) == [False, False, True]
     refused = Asked(403)

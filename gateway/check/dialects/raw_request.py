@@ -26,7 +26,17 @@ class Headers(Protocol):
 class RawRequest:
     """The check request itself."""
 
-    __slots__ = ("_headers", "_lines", "method", "peer", "raw_path", "request_id", "uri")
+    __slots__ = (
+        "_headers",
+        "_lines",
+        "method",
+        "of_somebody",
+        "peer",
+        "raw_path",
+        "request_id",
+        "traceparent",
+        "uri",
+    )
     known: KnownHead | None = None
     """What it has in common with requests that came before, where that is known."""
     method: str
@@ -38,6 +48,10 @@ class RawRequest:
     """Of its one ``X-Forwarded-Uri``, where that is known to be visible ASCII; else None."""
     request_id: str | None
     """Where ``uri`` is known: valid, and "" without one."""
+    traceparent: str | None
+    """Where ``uri`` is known: of its one line, well-formed, and "" without one."""
+    of_somebody: bool
+    """A session, a password or a token let it in: whoever decides says so."""
 
     def __init__(
         self, method: str, raw_path: str, headers: Headers, peer: str, lines: Lines = ()
@@ -47,7 +61,8 @@ class RawRequest:
         """
         self.method, self.raw_path, self.peer = method, raw_path, peer
         self._headers, self._lines = headers, lines
-        self.uri = self.request_id = None
+        self.uri = self.request_id = self.traceparent = None
+        self.of_somebody = False
 
     @property
     def headers(self) -> Headers:
@@ -59,8 +74,8 @@ class RawRequest:
 
 
 class KnownHead:
-    """A head that was read before, without the values of its URI and ID lines. Who reads a request
-    notes here what follows from these bytes alone.
+    """A head that was read before, without the values of its URI, ID and trace lines. Who reads a
+    request notes here what follows from these bytes alone.
     """
 
     __slots__ = ("allowed", "facts", "key_of", "method", "path")
@@ -78,8 +93,8 @@ class KnownHead:
 
 
 class KnownRequest(RawRequest):
-    """Of a known head, with a URI and an ID that hold visible ASCII alone. The headers are read
-    when somebody asks for them.
+    """Of a known head, with a URI, an ID and a trace that hold visible ASCII alone. The headers are
+    read when somebody asks for them.
     """
 
     __slots__ = ("_data", "_is_read", "_read", "known")
@@ -90,14 +105,16 @@ class KnownRequest(RawRequest):
         known: KnownHead,
         uri: str,
         request_id: str,
+        traceparent: str,
         peer: str,
         data: bytes,
         read: Callable[[bytes], tuple[Headers, Lines]],
     ) -> None:
-        """``request_id``: of valid shape; "" where there is none. ``data``: the whole head, which
-        ``read`` reads.
+        """``request_id``, ``traceparent``: of valid shape; "" where there is none. ``data``: the
+        whole head, which ``read`` reads.
         """
         self.known, self.uri, self.request_id = known, uri, request_id
+        self.traceparent, self.of_somebody = traceparent, False
         self.method, self.raw_path, self.peer = known.method, known.path, peer
         self._data, self._read, self._is_read = data, read, False
 
