@@ -355,6 +355,15 @@ def test_what_a_password_of_the_pool_comes_to(case: str) -> None:
         assert "passwords of the pool" in steps["host"][1]
 
 
+def test_passwords_of_the_pool_have_to_wait_for_their_client() -> None:
+    table = TenantTable.of([replace(ACME, password_client=None)])
+    asked = Hypothesis(
+        "app.acme.com", "/basic/x", "GET", **ALICE, provider="acme-cognito", pool_password=True
+    )
+    found = explain(table, asked, now=NOW, restrictions=NO_RESTRICTIONS)
+    assert told(found) == (Deny, Reason.COGNITO_UNAVAILABLE)
+
+
 BLOCKED = ActiveRestrictions(block="since 2026-11-01 10:00 UTC by okta")
 
 

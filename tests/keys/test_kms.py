@@ -291,7 +291,7 @@ def test_a_process_without_credentials_or_library_says_so(
     with pytest.raises(ConfigError, match="NoCredentialsError"):
         wrapping.seal("")
     monkeypatch.setitem(__import__("sys").modules, "botocore.session", None)
-    with pytest.raises(ConfigError, match=r"cognito-gateway\[aws\]"):
+    with pytest.raises(ConfigError, match=r"with the extra \[aws\]"):
         wrapping.seal("")
 
 

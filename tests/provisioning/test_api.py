@@ -471,7 +471,7 @@ async def test_the_commands_plan_apply_verify_and_destroy(api: Api) -> None:
         (me, "verify", "done"),
         (me, "verify", "done"),
         (me, "reprovision", "done"),
-        (me, "reprovision", "done"),
+        (me, "reprovision", "dry_run"),
     ]
     made_of, destroyed = page.items[3].after, page.items[0].before
     assert isinstance(made_of, dict)

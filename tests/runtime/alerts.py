@@ -48,6 +48,10 @@ def _first(name: str, **labels: str) -> Wrong:
     return Wrong(name, labels, by=1)
 
 
+_SAMPLES = 300
+"""Of what is wrong, one each 30 seconds: longer than any alert waits."""
+
+
 def _is(name: str, value: float, *, minutes: float = 3, **labels: str) -> Wrong:
     return Wrong(name, labels, becomes=value, minutes=minutes)
 
@@ -210,9 +214,9 @@ def firing(series: Series, rule: Mapping[str, str], wrongs: Sequence[Wrong]) -> 
             then = (
                 "stale"
                 if wrong.becomes is None and not wrong.by
-                else f"{_number(value + wrong.by)}+{_number(wrong.by)}x100"
+                else f"{_number(value + wrong.by)}+{_number(wrong.by)}x{_SAMPLES}"
                 if wrong.grows
-                else f"{_number(value + wrong.by if wrong.by else wrong.becomes or 0)}x100"
+                else f"{_number(value + wrong.by if wrong.by else wrong.becomes or 0)}x{_SAMPLES}"
             )
             rows[key] = f"{before or f'{_number(value)}x{well}'} {then}"
     expression = f'count(ALERTS{{alertname="{rule["alert"]}",alertstate="firing"}})'

@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
@@ -28,7 +29,6 @@ from demo.cognito.control.faults import Call, CallFaults
 from demo.cognito.control.state import ACCOUNT_ID, ControlState
 from demo.cognito.control.validation import check, violations
 from demo.cognito.saml import MetadataRefusedError, fetch, read_metadata
-from gateway.cognito.sdk_model import with_new_operations
 
 if TYPE_CHECKING:
     from demo.cognito.minting import Mint
@@ -122,8 +122,14 @@ _CONTENT_TYPE = "application/x-amz-json-1.1"
 
 @cache
 def _service_model() -> Any:
-    """Loading takes a tenth of a second; a test run starts many clouds."""
-    return with_new_operations(botocore.session.get_session()).get_service_model("cognito-idp")
+    """Loading takes a tenth of a second; a test run starts many clouds. ``sdk_extras`` has what the
+    library of this release does not know yet, as botocore 1.44.8 has it.
+    """
+    session = botocore.session.get_session()
+    session.get_component("data_loader").search_paths.append(
+        str(Path(__file__).parent / "sdk_extras")
+    )
+    return session.get_service_model("cognito-idp")
 
 
 class ControlPlane:

@@ -12,8 +12,8 @@ from gateway.console.visit import address, failed
 if TYPE_CHECKING:
     from gateway.console.visit import Visit
 
-_DRY_RUNS: Final = ({"dry_run": True}, "dry run")
-"""What the audit log has of a change that was only looked at."""
+_DRY_RUN: Final = "dry_run"
+"""Outcome of a change that was only looked at."""
 _STATES: Final = ("active", "inactive")
 TABS: Final = ("overview", "providers", "access", "history")
 _TAB: Final = "|".join(TABS[1:])
@@ -58,7 +58,7 @@ async def show_tenant(visit: Visit) -> Shown | Failed:
         if not entries.ok:
             return failed(entries)
         items = entries.document["items"]
-        history = [entry for entry in items if entry["after"] not in _DRY_RUNS]
+        history = [entry for entry in items if entry["outcome"] != _DRY_RUN]
         following = entries.document["next"]
     return Shown(
         f"tenant_{tab}",
