@@ -232,11 +232,12 @@ class SetupLinks:
             return await self._end(connection, link_id, LinkState.REVOKED)
 
     async def replace(
-        self, tenant: str, link_id: str, *, confirm: Confirm, tell: Tell | None = None
+        self, tenant: str, link_id: str, *, by: str, confirm: Confirm, tell: Tell | None = None
     ) -> NewLink | None:
         """Another address and phrase for the same request and work, of the same maker; the old one
-        ends. None: there is no such link, or it cannot be replaced any more: it is over, or live.
-        ``tell``: in the same transaction.
+        ends. ``by``: who holds the new one, as the maker held the old one. None: there is no such
+        link, or it cannot be replaced any more: it is over, or live. ``tell``: in the same
+        transaction.
         """
         async with self._database.write(_lock(tenant)) as connection:
             row = await _row(connection, link_id)
@@ -246,7 +247,8 @@ class SetupLinks:
                 return None
             link = self._link(row)
             await self._end(connection, link_id, LinkState.REPLACED)
-            request = replace(link.request, confirm=confirm)
+            holders = dict.fromkeys((*link.request.replaced_by, by))
+            request = replace(link.request, confirm=confirm, replaced_by=tuple(holders))
             made = await self._insert(
                 connection,
                 tenant,
@@ -740,6 +742,7 @@ def _request_of(stored: dict[str, Any]) -> Request:
         lifetime_s=stored["lifetime_s"],
         new_tenant=tenant,
         confirm=Confirm(stored.get("confirm", Confirm.PHRASE)),
+        replaced_by=tuple(stored.get("replaced_by", ())),
     )
 
 

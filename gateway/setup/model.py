@@ -179,7 +179,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an operator asks for. ``providers`` empty: all. ``lifetime_s``: seconds."""
+    """What an operator asks for. ``providers`` empty: all. ``lifetime_s``: seconds.
+    ``replaced_by``: who made another address of the link since, and so held it.
+    """
 
     parts: frozenset[Part]
     recipients: tuple[str, ...]
@@ -190,6 +192,7 @@ class Request:
     lifetime_s: float
     new_tenant: NewTenant | None = None
     confirm: Confirm = Confirm.PHRASE
+    replaced_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ async def test_it_ends_with_its_parent_and_by_whoever_asked(desk: Desk) -> None:
     await second.page("/setup")
     # Another address for the parent leaves colleagues at work; its end does not.
     parent = await desk.link_of(browser)
-    made = await desk.links.replace("initech", parent.id, confirm=Confirm.PHRASE)
+    made = await desk.links.replace("initech", parent.id, by="key:other", confirm=Confirm.PHRASE)
     assert made is not None
     await second.page("/setup")
     await desk.links.revoke("initech", made.link.id)

@@ -140,7 +140,7 @@ async def test_an_ended_link_opens_nothing_and_ends_the_work(desk: Desk, ended: 
     elif ended == "revoked":
         await desk.links.revoke("initech", made.link.id)
     else:
-        await desk.links.replace("initech", made.link.id, confirm=Confirm.PHRASE)
+        await desk.links.replace("initech", made.link.id, by="key:other", confirm=Confirm.PHRASE)
     await browser.page("/setup", status=403)
     assert ended in await desk.browser().page(address_of(made), status=404)
     assert (await desk.browser().claim(made)).status == 404

@@ -190,7 +190,7 @@ async def test_what_ends_a_link_ends_its_browsers_work(
     if ended == "revoke":
         await links.revoke("initech", made.link.id)
     elif ended == "replace":
-        assert await links.replace("initech", made.link.id, confirm=Confirm.PHRASE)
+        assert await links.replace("initech", made.link.id, by="key:other", confirm=Confirm.PHRASE)
     elif ended == "expire":
         clock.now += REQUEST.lifetime_s
     else:
@@ -331,7 +331,10 @@ async def test_an_ended_link_of_a_colleague_does_not_come_back(
         )
     assert await links.visit(browser.cookie.reveal()) is None
     assert await claim(links, child) is Refusal.DEAD
-    assert await links.replace("initech", child.link.id, confirm=Confirm.PHRASE) is None
+    assert (
+        await links.replace("initech", child.link.id, by="key:other", confirm=Confirm.PHRASE)
+        is None
+    )
 
 
 async def test_links_end_with_their_tenant(links: SetupLinks, database: Database) -> None:

@@ -178,7 +178,9 @@ class SetupLinkRoutes:
         # Where no mail is sent any more, a phrase opens what a code did.
         confirm = link.request.confirm if mails else Confirm.PHRASE
         sending = await self._sending(link.tenant, link.request, send=send)
-        made = await self.links.replace(link.tenant, link.id, confirm=confirm, tell=sending)
+        made = await self.links.replace(
+            link.tenant, link.id, by=call.actor, confirm=confirm, tell=sending
+        )
         if made is None:
             raise Problem(Code.CONFLICT, "the link is over, or live: make a new one")
         call.note.before = {"id": link.id}
@@ -187,8 +189,9 @@ class SetupLinkRoutes:
     async def approve(self, call: Call) -> Answer:
         link = await self._submitted(call, or_live=True)
         _expect_scopes(call, link.request.parts)
-        if link.request.approval is Approval.OTHER_PERSON and link.created_by == call.actor:
-            raise Problem(Code.CONFLICT, "who made the link does not approve it")
+        held_by = {link.created_by, *link.request.replaced_by}
+        if link.request.approval is Approval.OTHER_PERSON and call.actor in held_by:
+            raise Problem(Code.CONFLICT, "who made or replaced the link does not approve it")
         done = await GoLive(self.links, self.tenants).go_live(link)
         if isinstance(done, Rejected):
             raise Problem(Code(done.code), done.message)
