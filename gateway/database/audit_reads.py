@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Final
 from gateway.background import background_task, in_rounds
 from gateway.database.audit import READ, AuditRecord, say, write_within
 from gateway.errors import UnavailableError
+from gateway.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gateway.database.engine import Database
 
+_log = logging.getLogger(__name__)
 WINDOW_S: Final = 300.0
 ROUND_S: Final = 1.0
 MOST_TARGETS: Final = 1000
@@ -110,8 +113,13 @@ class ReadLog:
                 yield
         finally:
             self._end_window()
-            with contextlib.suppress(UnavailableError):
+            try:
                 await self._write()
+            except UnavailableError as error:
+                _log.warning(
+                    "audit_reads_lost",
+                    extra=fields(records=len(self._waiting), error=str(error)),
+                )
 
     async def _write(self) -> int:
         written = 0

@@ -85,14 +85,14 @@ class ActivityRecorder:
             await self.tell()
 
     async def tell(self) -> None:
-        """What was counted since the last time. Where Redis is away, it is told later."""
-        now = await _read()
+        """What was counted since the last time. Where Redis is away, it is missing: told again, it
+        could count twice, and would stand in a minute in which it did not happen.
+        """
+        before, self._told = self._told, await _read()
         try:
-            await self._log.add(now - self._told, at=self._clock())
+            await self._log.add(self._told - before, at=self._clock())
         except UnavailableError as error:
             log.debug("activity_not_recorded", extra=fields(error=str(error)))
-        else:
-            self._told = now
 
 
 async def _read() -> Counter[str]:
