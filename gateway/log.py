@@ -311,13 +311,6 @@ class JsonEvent:
         """With its line end. ``created``: UTC epoch seconds. ``values``: of all fields; None is
         left out.
         """
-        second = int(created)
-        microseconds = round((created - second) * 1_000_000)
-        if microseconds == 1_000_000:
-            second, microseconds = second + 1, 0
-        if second != self._second:
-            self._second = second
-            self._stamp = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}."
         fixed, varying = self._fixed(values), self._vary(values)
         key: tuple[object, ...] = (
             fixed if None not in varying else (fixed, *[value is None for value in varying])
@@ -327,7 +320,7 @@ class JsonEvent:
             key, place = (key, None), None
         template = self._templates.get(key)
         if template is None:
-            template = self._template(values)
+            template = self.template(values)
             if not _is_long(fixed):
                 self._templates[key] = template
                 if len(self._templates) > _MAX_TEMPLATES:
@@ -339,9 +332,30 @@ class JsonEvent:
         ]
         if place is not None:
             texts.append(values[place])  # type: ignore[arg-type]  # a text, as said above
-        return template % (self._stamp, microseconds // 1000, *texts)
+        return template % (*self._time(created), *texts)
 
-    def _template(self, values: _Values) -> str:
+    def again(
+        self, template: str, created: float, request_id: str, number: float, bare: str | None
+    ) -> str:
+        """The line of an event whose ID and one number vary, and of which the rest is known."""
+        stamp, milliseconds = self._time(created)
+        request_id = _json_text(request_id)
+        if bare is None:
+            return template % (stamp, milliseconds, request_id, _number(number))
+        return template % (stamp, milliseconds, request_id, _number(number), bare)
+
+    def _time(self, created: float) -> tuple[str, int]:
+        """Up to the second, and the milliseconds."""
+        second = int(created)
+        microseconds = round((created - second) * 1_000_000)
+        if microseconds == 1_000_000:
+            second, microseconds = second + 1, 0
+        if second != self._second:
+            self._second = second
+            self._stamp = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}."
+        return self._stamp, microseconds // 1000
+
+    def template(self, values: _Values) -> str:
         """The line, with places for its second, for the milliseconds, and for each value that
         varies and is there.
         """

@@ -90,7 +90,7 @@ class LogWriter:
         together: list[str] = []
         size = 0
         for line in lines:
-            length = self._bytes(line)
+            length = len(line) if line.isascii() else PIPE_BUF
             if size + length > PIPE_BUF and together:
                 self.put("".join(together), important=False)
                 together, size = [], 0

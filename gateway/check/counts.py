@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import defaultdict
-from typing import Final
+from typing import Final, TypeAlias
 
 from gateway.check.dialects import ENDPOINTS, PATHS
 from gateway.core.reason import Reason
@@ -22,6 +22,8 @@ from gateway.metrics import (
 )
 
 HAND_OVER_S: Final = 1.0
+CheckLabels: TypeAlias = tuple[str, str, str, str]
+"""Tenant, dialect, decision and reason: the labels of ``CHECKS``."""
 _STORE_AWAY: Final = Reason.STORE_UNAVAILABLE.value
 _ALARMING: Final = (_STORE_AWAY, Reason.UNTRUSTED_PROXY.value)
 """Reasons that alert rules read."""
@@ -31,8 +33,8 @@ class CheckCounts:
     """Of one event loop."""
 
     def __init__(self) -> None:
-        self._checks: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
-        """By the labels of ``CHECKS``: as many as there are label sets, which are capped."""
+        self._checks: defaultdict[CheckLabels, int] = defaultdict(int)
+        """As many as there are label sets, which are capped."""
         self._buckets: defaultdict[str, list[int]] = defaultdict(
             lambda: [0] * (len(CHECK_BOUNDS) + 1)
         )
@@ -46,10 +48,9 @@ class CheckCounts:
         """Tenants and dialects of which a check was counted."""
         HANDED_OVER.add(self)
 
-    def count(
-        self, tenant: str, dialect: str, decision: str, reason: str, *, seconds: float
-    ) -> None:
-        self._checks[tenant, dialect, decision, reason] += 1
+    def count(self, labels: CheckLabels, *, seconds: float) -> None:
+        dialect = labels[1]
+        self._checks[labels] += 1
         self._buckets[dialect][bisect_left(CHECK_BOUNDS, seconds)] += 1
         self._seconds[dialect] += seconds
         if self._timer is None:
@@ -72,4 +73,4 @@ class CheckCounts:
             counted.clear()
 
 
-__all__ = ["CheckCounts"]
+__all__ = ["CheckCounts", "CheckLabels"]

@@ -30,8 +30,9 @@ from gateway.check.dialects.names import (
     X_FORWARDED_METHOD,
     X_REQUEST_ID,
 )
+from gateway.check.known_requests import KnownRequests
 from gateway.check.log_throttle import MAX_KEY_CHARACTERS, Repeats
-from gateway.check.records import CheckRecord, CheckRecords
+from gateway.check.records import CheckRecord, CheckRecords, RepeatedRecord
 from gateway.check.response import CheckResponse, encode, header_lines
 from gateway.check.shadow_rules import NextCredentials, look_up, would_decide
 from gateway.core.activity import active_s
@@ -62,7 +63,9 @@ from gateway.sessions.api import Miss
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
+    from gateway.check.counts import CheckLabels
     from gateway.check.dialects import Dialect, RawRequest
+    from gateway.check.dialects.raw_request import KnownHead
     from gateway.check.dialects.responses import HeaderList
     from gateway.check.services import Services
     from gateway.config.model import Log
@@ -168,6 +171,9 @@ class _Allowed(NamedTuple):
     come, they would be made again.
     """
 
+    host: str
+    cookie: str
+
     tenant: Tenant
     matched: Match
     session: Session
@@ -176,6 +182,17 @@ class _Allowed(NamedTuple):
     """UTC epoch seconds."""
     decided: _Decided
     response: CheckResponse
+
+
+class _AllowedRequest(NamedTuple):
+    """What follows from the URI of one that ``allowed`` let in, and from its head and its tenant.
+    ``active_s``: as ``active_s`` says.
+    """
+
+    allowed: _Allowed
+    active_s: float | None
+    labels: CheckLabels
+    record: RepeatedRecord
 
 
 _NOBODY: Final = _Credentials()
@@ -191,6 +208,7 @@ class Checks:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._heads: OrderedDict[tuple[str, str], _Head] = OrderedDict()
+        self._known: KnownRequests[_AllowedRequest] = KnownRequests()
         self._unavailable = Throttled(_LOG, logging.WARNING, "store_unavailable")
         self._repeats = Repeats()
         self._counts = CheckCounts()
@@ -203,6 +221,7 @@ class Checks:
     def log_as(self, log: Log) -> None:
         """From now on."""
         self._records.follow(log)
+        self._known.clear()
 
     def close(self) -> None:
         """Nothing that was counted or recorded is lost."""
@@ -212,6 +231,10 @@ class Checks:
     def __call__(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
         """The answer, or what gives it once something was waited for."""
         started, path = perf_counter(), request.raw_path
+        if request.known is not None:
+            known = self._known_request(request, request.known, started)
+            if known is not None:
+                return known
         dialect = _BY_PATH.get(path) or _dialect_below(path)
         if dialect is None:
             return _NOT_FOUND
@@ -305,6 +328,8 @@ class Checks:
         ):
             return None
         return _Allowed(
+            request.host,
+            request.cookies[0],
             question.tenant,
             question.matched,
             session,
@@ -328,23 +353,66 @@ class Checks:
         allowed: _Allowed | None = None if known is None else known.allowed
         if known is None or allowed is None:
             return None
-        services, tenant, session = self._services, allowed.tenant, allowed.session
         known.allowed = None  # as long as one of them is not the same, or cannot be asked
-        if (
-            services.tenants.table.by_host(request.host) is not tenant
-            or match(tenant, request) is not allowed.matched
-            or services.sessions.cached(request.cookies[0], host=request.host) is not session
-            or services.clock() >= allowed.until
-            or services.assertions.ring_number != allowed.signed_with
-            or services.sessions.is_suspended(tenant.id)
-        ):
+        if not self._holds(allowed) or match(allowed.tenant, request) is not allowed.matched:
             return None
         known.allowed = allowed
         decided = allowed.decided
-        active = active_s(tenant, request, decided.decision)
-        services.sessions.used(session, active_s=active)
+        active = active_s(allowed.tenant, request, decided.decision)
+        self._services.sessions.used(allowed.session, active_s=active)
         self._record(dialect, decided.decision, decided, request, started, raw)
+        if self._known.is_due(known, uri := raw.uri or ""):
+            record = self._check_record(
+                dialect, decided.decision, decided, request, raw, would=None, seconds=0
+            )
+            labels = _labels(dialect, decided.decision, allowed.tenant)
+            noted = _AllowedRequest(allowed, active, labels, RepeatedRecord(record))
+            self._known.note(known, uri, noted)
         return allowed.response
+
+    def _known_request(
+        self, raw: RawRequest, head: KnownHead, started: float
+    ) -> CheckResponse | None:
+        """As ``_allowed_again``, of a head and URI whose request was let in before: its path meets
+        the same rule at the same tenant. None, too, where a store is away.
+        """
+        uri = raw.uri or ""
+        known = self._known.find(head, uri)
+        if known is None or not self._services.trust.believes(raw):
+            return None
+        allowed = known.allowed
+        try:
+            holds = self._holds(allowed)
+        except UnavailableError:
+            holds = False
+        if not holds:
+            self._known.forget(head, uri)
+            return None
+        self._services.sessions.used(allowed.session, active_s=known.active_s)
+        seconds = perf_counter() - started
+        self._counts.count(known.labels, seconds=seconds)
+        if _LOG.isEnabledFor(logging.INFO):
+            if self._repeats.seen:
+                self._record_repeats()
+            if self._records.has_line(ordinary=True):
+                trace = raw.traceparent[3:35] if self._is_traced and raw.traceparent else None
+                self._records.add_again(
+                    known.record, raw.request_id or "", _milliseconds(seconds), trace
+                )
+        return allowed.response
+
+    def _holds(self, allowed: _Allowed) -> bool:
+        """Whether tenant, session, lease, keys and time are what they were, and the tenant is not
+        suspended. Raises ``UnavailableError``.
+        """
+        services = self._services
+        return (
+            services.tenants.table.by_host(allowed.host) is allowed.tenant
+            and services.sessions.cached(allowed.cookie, host=allowed.host) is allowed.session
+            and services.clock() < allowed.until
+            and services.assertions.ring_number == allowed.signed_with
+            and not services.sessions.is_suspended(allowed.tenant.id)
+        )
 
     def _malformed(
         self, dialect: Dialect, request: RawRequest, malformed: Malformed, started: float
@@ -715,38 +783,54 @@ class Checks:
         seconds = perf_counter() - started
         tenant, would = decided.tenant, decided.would
         kind = _KINDS[type(decision)]
-        self._counts.count(
-            tenant_label(tenant.id) if tenant else "",
-            dialect.name,
-            kind,
-            _REASONS[decision.reason],
-            seconds=seconds,
-        )
+        self._counts.count(_labels(dialect, decision, tenant), seconds=seconds)
         if would is not None and type(would) is type(decision) and would.reason is decision.reason:
             would = None
         if would is not None and tenant is not None:
             SHADOW_RULE_MISMATCHES.labels(tenant_label(tenant.id), kind, _KINDS[type(would)]).inc()
         if not _LOG.isEnabledFor(logging.INFO):
             return
-        now = monotonic()
-        if self._repeats:
-            for repeated, count in self._repeats.due(now):
-                self._records.add(repeated._replace(repeated=count))
+        if self._repeats.seen:
+            self._record_repeats()
         ordinary = would is None and type(decision) is Allow
         if not self._records.has_line(ordinary=ordinary):
             return
-        identity = _identity(decision, decided)
-        record = CheckRecord(
+        record = self._check_record(
+            dialect, decision, decided, request, raw, would=would, seconds=seconds
+        )
+        poll = None if ordinary else _poll(decision, request)
+        if poll is None or self._repeats.is_first(poll, record, now=monotonic()):
+            self._records.add(record)
+
+    def _record_repeats(self) -> None:
+        """What a script was refused time and again, and is due to be told."""
+        for repeated, count in self._repeats.due(monotonic()):
+            self._records.add(repeated._replace(repeated=count))
+
+    def _check_record(
+        self,
+        dialect: Dialect,
+        decision: Decision,
+        decided: _Decided,
+        request: AuthRequest | None,
+        raw: RawRequest,
+        *,
+        would: Decision | None,
+        seconds: float,
+    ) -> CheckRecord:
+        ordinary = would is None and type(decision) is Allow
+        tenant, identity = decided.tenant, _identity(decision, decided)
+        return CheckRecord(
             request.request_id if request else None,
             tenant.id if tenant else None,
             request.host if request else None,
             request.method if request else None,
             request.path if request else None,
-            kind,
+            _KINDS[type(decision)],
             _REASONS[decision.reason],
             identity.sub if identity else None,
             (identity.provider or None) if identity else None,
-            int(seconds * 1_000_000 + 0.5) / 1000,
+            _milliseconds(seconds),
             request.client if request else raw.peer or None,
             dialect.name,
             None,
@@ -755,9 +839,20 @@ class Checks:
             _KINDS[type(would)] if would else None,
             would.reason.value if would else None,
         )
-        poll = None if ordinary else _poll(decision, request)
-        if poll is None or self._repeats.is_first(poll, record, now=now):
-            self._records.add(record)
+
+
+def _labels(dialect: Dialect, decision: Decision, tenant: Tenant | None) -> CheckLabels:
+    return (
+        tenant_label(tenant.id) if tenant else "",
+        dialect.name,
+        _KINDS[type(decision)],
+        _REASONS[decision.reason],
+    )
+
+
+def _milliseconds(seconds: float) -> float:
+    """To the microsecond."""
+    return int(seconds * 1_000_000 + 0.5) / 1000
 
 
 def _is_kept_back(tenant: Tenant | None) -> bool:

@@ -25,6 +25,7 @@ from gateway.check.http_parser import RequestParser, is_http_1_1
 from gateway.core import authorization
 from gateway.core.paths import is_plain
 from gateway.core.request_id import parse_request_id
+from gateway.core.seen_once import SeenOnce
 from gateway.core.trace_context import CHARACTERS, parse_traceparent
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ class KnownHeads:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, max_entries: int = MAX_KNOWN) -> None:
         self._loop = loop
         self._known: OrderedDict[_Key, KnownHead] = OrderedDict()
-        self._seen: set[int] = set()
-        """Hashes of those that were allowed once."""
+        self._seen = SeenOnce(max_entries)
         self._max_entries = max_entries
         self._uri_at = 0
         """Where the URI's line was last: in most heads of a proxy it is there again."""
@@ -103,12 +103,13 @@ class KnownHeads:
             or headers.getall(X_REQUEST_ID, []) != numbers
             or headers.getall(TRACEPARENT, []) != ([trace] if trace else [])
             or authorization.read(headers.getall(AUTHORIZATION, ())).basic is not None
-            or self._is_new(hash(key))
+            or self._seen.is_new(hash(key))
         ):
             return
         self._known[key] = KnownHead(head.method, head.path)
         if len(self._known) > self._max_entries:
-            self._known.popitem(last=False)
+            _, gone = self._known.popitem(last=False)
+            gone.facts = gone.allowed = None  # a request that is remembered refers to it
 
     def _parted(self, data: bytes) -> tuple[_Key, str, str] | None:
         """What a head is known by, its URI, and its ID, "" without one."""
@@ -137,16 +138,6 @@ class KnownHeads:
         """A whole head that the parser would take."""
         ((head, _),) = RequestParser(self._loop).feed(data)
         return head.headers, head.raw_headers
-
-    def _is_new(self, number: int) -> bool:
-        """Whether none of that hash was allowed lately."""
-        if number in self._seen:
-            self._seen.discard(number)
-            return False
-        if len(self._seen) >= self._max_entries:
-            self._seen.clear()
-        self._seen.add(number)
-        return True
 
 
 def _traced(data: bytes) -> tuple[str, bytes]:

@@ -38,18 +38,14 @@ class Repeats:
     """Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[Hashable, _Repeated] = OrderedDict()
-        """The one whose minute ends first, first."""
-
-    def __bool__(self) -> bool:
-        """Whether anything may be due."""
-        return bool(self._seen)
+        self.seen: OrderedDict[Hashable, _Repeated] = OrderedDict()
+        """The one whose minute ends first, first. While it is empty, nothing is due."""
 
     def is_first(self, key: Hashable, record: CheckRecord, *, now: float) -> bool:
         """Whether to log ``record`` now; else it is counted, and ``due`` hands out the latest."""
-        known = self._seen.get(key)
+        known = self.seen.get(key)
         if known is None:
-            self._seen[key] = _Repeated(now + EVERY_S)
+            self.seen[key] = _Repeated(now + EVERY_S)
             return True
         known.count += 1
         known.latest = record
@@ -60,11 +56,11 @@ class Repeats:
         minute is over. The next minute begins then.
         """
         for _ in range(_AT_ONCE):
-            key, first = next(iter(self._seen.items()), ("", None))
-            if first is None or (first.until > now and len(self._seen) <= MAX_REMEMBERED):
+            key, first = next(iter(self.seen.items()), ("", None))
+            if first is None or (first.until > now and len(self.seen) <= MAX_REMEMBERED):
                 return
-            del self._seen[key]
+            del self.seen[key]
             if first.latest is not None:
                 if first.until <= now:
-                    self._seen[key] = _Repeated(now + EVERY_S)
+                    self.seen[key] = _Repeated(now + EVERY_S)
                 yield first.latest, first.count

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from random import random
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from gateway.log import JsonEvent, background_json_writer, fields
 
@@ -47,11 +47,30 @@ class CheckRecord(NamedTuple):
     would_reason: str | None = None
 
 
+_REPEATED_EVENT: Final = JsonEvent(
+    "check", CheckRecord._fields, varying=("request_id", "duration_ms"), bare="trace_id"
+)
+
+
+class RepeatedRecord:
+    """What the records of a request that comes again say, each time with another ID, duration and
+    trace.
+    """
+
+    __slots__ = ("like", "template")
+
+    def __init__(self, like: CheckRecord) -> None:
+        """``like``: of one of them; it has a trace if all have one."""
+        self.like = like
+        self.template = _REPEATED_EVENT.template(like)
+        """Of the line."""
+
+
+Again: TypeAlias = tuple[RepeatedRecord, str, float, str | None]
+"""And its ID, duration in milliseconds, and trace."""
 _VARYING: Final = ("request_id", "path", "duration_ms")
 _EVENT = JsonEvent("check", CheckRecord._fields, varying=_VARYING)
 _TRACED_EVENT = JsonEvent("check", CheckRecord._fields, varying=_VARYING, bare="trace_id")
-
-
 _RATES: Final = {"all": 1.0, "denied": 0.0, "off": 0.0}
 
 
@@ -61,7 +80,7 @@ class CheckRecords:
     def __init__(self, log: Log, *, traced: bool = False) -> None:
         """``traced``: most have a ``trace_id``."""
         self._event = _TRACED_EVENT if traced else _EVENT
-        self._waiting: list[tuple[float, CheckRecord]] = []
+        self._waiting: list[tuple[float, CheckRecord | Again]] = []
         self.follow(log)
 
     def follow(self, log: Log) -> None:
@@ -82,15 +101,36 @@ class CheckRecords:
             asyncio.get_running_loop().call_soon(self.flush)
         self._waiting.append((time.time(), record))
 
+    def add_again(
+        self, record: RepeatedRecord, request_id: str, duration_ms: float, trace_id: str | None
+    ) -> None:
+        """As ``add``."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append((time.time(), (record, request_id, duration_ms, trace_id)))
+
     def flush(self) -> None:
         """Hands over what waits: to be called once more before the process ends."""
         waiting, self._waiting = self._waiting, []
         writer = background_json_writer()
         if writer is not None:
-            writer.put_lines([self._event.line(created, record) for created, record in waiting])
+            writer.put_lines(
+                [
+                    self._event.line(created, what)
+                    if isinstance(what, CheckRecord)
+                    else _REPEATED_EVENT.again(what[0].template, created, what[1], what[2], what[3])
+                    for created, what in waiting
+                ]
+            )
             return
-        for _, record in waiting:
+        for _, what in waiting:
+            record = what if isinstance(what, CheckRecord) else record_of(what)
             _LOG.info("check", extra=fields(**record._asdict()))
 
 
-__all__ = ["CheckRecord", "CheckRecords"]
+def record_of(again: Again) -> CheckRecord:
+    repeated, request_id, duration_ms, trace_id = again
+    return repeated.like._replace(request_id=request_id, duration_ms=duration_ms, trace_id=trace_id)
+
+
+__all__ = ["CheckRecord", "CheckRecords", "RepeatedRecord", "record_of"]

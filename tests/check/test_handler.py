@@ -12,15 +12,19 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.check.dialects import ENDPOINTS, RawRequest, Verdict
+from gateway.check.dialects.raw_request import KnownHead
 from gateway.check.handler import HEAD_LIFE_S, Checks
 from gateway.check.http_parser import RequestParser
 from gateway.check.known_heads import KnownHeads
+from gateway.check.known_requests import MAX_URI, KnownRequests
 from gateway.check.log_throttle import Repeats
+from gateway.check.records import record_of
 from gateway.check.response import CheckResponse, encode
 from gateway.config.console import Console
-from gateway.config.model import Log
+from gateway.config.model import Ingress, Log
 from gateway.core.decision import Allow
 from gateway.core.headers import identity_headers
+from gateway.core.model import Secret
 from gateway.core.reason import Reason
 from gateway.errors import UnavailableError
 from gateway.keys import ring as keys
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     from gateway.sessions.api import Miss
 
 NOW = 1_800_000_000.0
+TIMES = 5
+"""Once to be decided, twice to be seen to come again, then known by head and URI."""
 
 
 class Remembering(Stand):
@@ -90,31 +96,43 @@ def request(path: str = "/p", *, endpoint: str = "nginx", **more: str) -> RawReq
 
 
 class Twice:
-    """Each request is asked as any other, and as one of a head that was read before, three times:
-    they are answered and recorded alike.
+    """Each request is asked as any other, and ``TIMES`` as one of a head that was read before: they
+    are answered and recorded alike.
     """
 
     def __init__(self, stand: Remembering, services: Services) -> None:
         self.checks, self.stand, self.heads = Checks(services), stand, KnownHeads(NO_LOOP)
         self.records: list[CheckRecord] = []
         cast("Any", self.checks._records).add = self.records.append
+        cast("Any", self.checks._records).add_again = lambda *again: self.records.append(
+            record_of(again)
+        )
 
     async def ask(self, path: str = "/p", **more: str) -> tuple[int, CheckResponse]:
         """And how often it was answered without another decision."""
         plain = request(path, **more)
         expected = await self._outcome(plain)
-        before, self.again = self.checks._allowed_again, 0
+        checks: Any = self.checks
+        before = checks._allowed_again, checks._known_request
+        self.again = self.by_uri = 0
 
         def counting(*given: Any) -> CheckResponse | None:
-            answer = before(*given)
+            answer: CheckResponse | None = before[0](*given)
             self.again += answer is not None
             return answer
 
-        cast("Any", self.checks)._allowed_again = counting
-        for _ in range(3):
+        def counting_by_uri(*given: Any) -> CheckResponse | None:
+            answer: CheckResponse | None = before[1](*given)
+            self.by_uri += answer is not None
+            return answer
+
+        checks._allowed_again, checks._known_request = counting, counting_by_uri
+        for _ in range(TIMES):
             assert await self._outcome(self._known(plain)) == expected
-        cast("Any", self.checks)._allowed_again = before
-        return self.again, expected[0]
+        checks._allowed_again, checks._known_request = before
+        if self.again + self.by_uri >= TIMES - 1 and len(path) <= MAX_URI:
+            assert self.by_uri >= 2, "head and URI are known"
+        return self.again + self.by_uri, expected[0]
 
     def _known(self, plain: RawRequest) -> KnownRequest:
         pairs = [(name, plain.headers.getall(name, ())[0]) for name in plain.headers]
@@ -145,12 +163,12 @@ async def test_a_known_head_is_answered_as_any_other_whatever_was_changed(
     twice, alice = Twice(stand, services), identity("alice@acme.test")
     stand.sign_in("alice", alice)
     before = stand.sessions["alice"]
-    assert (await twice.ask())[0] == 2
+    assert (await twice.ask())[0] == 4
     again, answer = await twice.ask("/other?x=1")
-    assert again == 3 and answer.status == 200 and len(twice.records) == 1
+    assert again == 5 and answer.status == 200 and len(twice.records) == 1
     assert (await twice.ask("/admin/x"))[1].status == 403, "another rule speaks about it"
     assert (await twice.ask("/p%2f"))[1].status != 500
-    assert (await twice.ask())[0] >= 2
+    assert (await twice.ask())[0] >= 4
 
     def changed() -> str:
         return header(answer, "X-Auth-Request-Groups")
@@ -160,11 +178,11 @@ async def test_a_known_head_is_answered_as_any_other_whatever_was_changed(
     assert (await twice.ask())[1].status == 401
     stand.sign_in("alice", replace(alice, groups=("app-users", "admins")))
     again, answer = await twice.ask()
-    assert again == 2 and changed() == "app-users,admins"
+    assert again == 4 and changed() == "app-users,admins"
     again, answer = await twice.ask("/admin/x")
     assert answer.status == 200
     stand.sessions["alice"] = replace(before, expires_at=int(NOW) + 10)
-    assert (await twice.ask())[0] == 2
+    assert (await twice.ask())[0] == 4
     stand.now += 10
     again, answer = await twice.ask()
     assert again == 0 and answer.status == 401
@@ -185,7 +203,7 @@ async def test_a_known_head_is_answered_as_any_other_whatever_was_changed(
         stand.table = stand.table_for([replace(acme, **cast("Any", changes)), *others])
         again, answer = await twice.ask()
         remembered = status == 200 and "shadow_rules" not in changes
-        assert (answer.status, again) == (status, 2 if remembered else 0), changes
+        assert (answer.status, again) == (status, 4 if remembered else 0), changes
     # The keys, the age of what was signed, and tenants that must be waited for.
     _, answer = await twice.ask()
     signed = header(answer, "X-Auth-Request-Jwt")
@@ -193,12 +211,53 @@ async def test_a_known_head_is_answered_as_any_other_whatever_was_changed(
     _, answer = await twice.ask()
     assert header(answer, "X-Auth-Request-Jwt") != signed
     stand.now += HEAD_LIFE_S
-    assert (await twice.ask())[0] == 2
+    assert (await twice.ask())[0] == 4
     stand.is_outdated = True
     stand._served.replaced = lambda table, *, within_s: asyncio.sleep(0, result=False)
     assert (await twice.ask())[1].status == 503
     stand.is_outdated = False
     assert (await twice.ask())[1].status == 200
+
+
+async def test_a_known_request_is_asked_for_its_key_and_recorded_as_the_settings_say(
+    stand: Remembering, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway")
+    services = stand.services()
+    twice = Twice(stand, services)
+    stand.sign_in("alice", identity("alice@acme.test"))
+    assert (await twice.ask())[0] == 4
+    for settings, rates in (
+        (Log(checks="sampled", checks_sample_rate=1), [1]),
+        (Log(checks="denied"), []),
+        (Log(), [None]),
+    ):
+        twice.checks.log_as(settings)
+        assert (await twice.ask())[0] >= 4
+        assert [record.sample_rate for record in twice.records] == rates
+    ingress = services.config.ingress
+    services.trust.replace(Ingress(keys=(Secret("k" * 40),)))
+    again, answer = await twice.ask()
+    assert (again, answer.status) == (0, 403) and b"untrusted_proxy" in answer.lines
+    services.trust.replace(ingress)
+    assert (await twice.ask())[0] == 5
+
+
+def test_known_requests_are_few_and_short_and_came_twice() -> None:
+    known: KnownRequests[int] = KnownRequests(max_entries=2)
+    heads = [KnownHead("GET", "/auth/nginx") for _ in range(3)]
+    assert not known.is_due(heads[0], "/a") and known.is_due(heads[0], "/a")
+    long = "/" + "a" * MAX_URI
+    assert not known.is_due(heads[0], long) and not known.is_due(heads[0], long)
+    for number, head in enumerate(heads):
+        known.note(head, "/a", number)
+    assert [known.find(head, "/a") for head in heads] == [None, 1, 2], "the oldest goes first"
+    assert known.find(heads[1], "/b") is None
+    known.forget(heads[1], "/a")
+    known.forget(heads[1], "/a")
+    assert known.find(heads[1], "/a") is None
+    known.clear()
+    assert known.find(heads[2], "/a") is None
 
 
 @pytest.mark.parametrize("failing", ["table", "load"])
@@ -207,7 +266,7 @@ async def test_while_tenants_cannot_be_read_a_known_head_is_told_so(
 ) -> None:
     twice = Twice(stand, stand.services())
     stand.sign_in("alice", identity("alice@acme.test"))
-    assert (await twice.ask())[0] == 2
+    assert (await twice.ask())[0] == 4
 
     def fail(*_: object) -> Any:
         raise UnavailableError
@@ -224,13 +283,13 @@ async def test_while_tenants_cannot_be_read_a_known_head_is_told_so(
     assert (await twice.ask())[1].status == 503
     twice.checks._services = replace(twice.checks._services, tenants=tenants)
     again, answer = await twice.ask()
-    assert (again, answer.status) == (2, 200)
+    assert (again, answer.status) == (4, 200)
 
 
 async def test_an_answer_that_is_too_large_to_keep_is_made_each_time(stand: Remembering) -> None:
     twice, alice = Twice(stand, stand.services()), identity("alice@acme.test")
     stand.sign_in("alice", alice)
-    assert (await twice.ask(**{"X-Request-Id": "a"}))[0] == 2
+    assert (await twice.ask(**{"X-Request-Id": "a"}))[0] == 4
     stand.sign_in(
         "alice", replace(alice, groups=("app-users", *(f"group-{n:04}" for n in range(400))))
     )

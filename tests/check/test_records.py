@@ -15,7 +15,15 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from gateway.check.counts import CheckCounts
 from gateway.check.dialects import ENDPOINTS, Answer
-from gateway.check.records import _EVENT, _TRACED_EVENT, CheckRecord, CheckRecords
+from gateway.check.records import (
+    _EVENT,
+    _REPEATED_EVENT,
+    _TRACED_EVENT,
+    CheckRecord,
+    CheckRecords,
+    RepeatedRecord,
+    record_of,
+)
 from gateway.check.response import CheckResponse, encode, header_lines
 from gateway.config.model import Log
 from gateway.log import FIELDS, JsonEvent, _Json, configure, fields, write_event
@@ -75,6 +83,10 @@ def test_a_line_is_what_logging_would_have_written(
     for event in (_EVENT, _TRACED_EVENT):
         assert event.line(created, record) == logged(created, record)
         assert "hunter2" not in event.line(created, record)
+    again = RepeatedRecord(record._replace(request_id="other", duration_ms=1.0)), texts[0] or "-"
+    line = _REPEATED_EVENT.again(again[0].template, created, again[1], duration, trace)
+    assert line == logged(created, record_of((*again, duration, trace)))
+    assert "hunter2" not in line
 
 
 def test_the_fields_have_their_documented_order() -> None:
@@ -122,14 +134,36 @@ async def test_the_records_of_one_turn_are_written_once_and_in_order(
     assert len(background()) == 51
 
 
+async def test_a_record_that_comes_again_is_written_among_the_others(
+    background: Callable[[], list[str]],
+) -> None:
+    records, repeated = CheckRecords(Log()), RepeatedRecord(RECORD)
+    records.add_again(repeated, "r-2", 0.5, None)
+    records.add(RECORD)
+    records.add_again(repeated, "r-3", 0.75, None)
+    await asyncio.sleep(0)
+    told = [json.loads(line) for line in background()]
+    assert [(line["request_id"], line["duration_ms"]) for line in told] == [
+        ("r-2", 0.5),
+        ("r-1", 0.25),
+        ("r-3", 0.75),
+    ]
+    assert {line["path"] for line in told} == {"/reports/ü"}
+
+
 async def test_where_logging_has_another_reader_it_gets_the_record(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "gateway")
     records = CheckRecords(Log())
     records.add(RECORD)
+    records.add_again(RepeatedRecord(RECORD), "r-2", 0.5, None)
     await asyncio.sleep(0)
-    assert [vars(r)["gateway_fields"]["path"] for r in caplog.records] == ["/reports/ü"]
+    said = [vars(record)["gateway_fields"] for record in caplog.records]
+    assert [(fields["path"], fields["request_id"]) for fields in said] == [
+        ("/reports/ü", "r-1"),
+        ("/reports/ü", "r-2"),
+    ]
 
 
 def test_an_event_is_one_line_whichever_way_it_is_written(
@@ -210,12 +244,12 @@ async def test_counts_reach_prometheus_when_it_asks() -> None:
     ]
     counts = CheckCounts()
     for seconds in (0.0001, 0.00011, 5.0):  # a bound belongs to its bucket
-        counts.count("acme", "counted", "allow", "ok", seconds=seconds)
+        counts.count(("acme", "counted", "allow", "ok"), seconds=seconds)
     assert [value(name) for name in names] == [0.0] * 6
     scrape()
     assert [value(name) for name in names] == [3.0, 3.0, 5.00021, 1.0, 2.0, 2.0]
     scrape()
     assert value(names[0]) == 3.0, "once"
-    counts.count("acme", "counted", "allow", "ok", seconds=0.1)
+    counts.count(("acme", "counted", "allow", "ok"), seconds=0.1)
     counts.hand_over()
     assert value(names[0]) == 4.0

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from multidict import CIMultiDict
 
+from gateway.core.seen_once import SeenOnce
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -105,8 +107,7 @@ class RememberedFacts:
         """
         self._read = read
         self._known: OrderedDict[object, Facts] = OrderedDict()
-        self._seen: set[int] = set()
-        """Hashes of those that came once."""
+        self._seen = SeenOnce(max_entries)
         self._max_entries = max_entries
 
     def facts(self, request: RawRequest, cookie_name: str) -> Facts:
@@ -128,7 +129,7 @@ class RememberedFacts:
         facts = self._known.get(key)
         if facts is not None:
             return facts
-        if self._is_new(hash(key)):
+        if self._seen.is_new(hash(key)):
             return self._read(request.headers, request.method, cookie_name)
         facts = self._read(_decoded(lines), request.method, cookie_name)
         if facts.basic is not None:
@@ -138,18 +139,6 @@ class RememberedFacts:
             if len(self._known) > self._max_entries:
                 self._known.popitem(last=False)
         return facts
-
-    def _is_new(self, number: int) -> bool:
-        """Whether none of that hash came lately. With more clients than there is room for, none is
-        remembered in the place of another, which would cost more than it saves.
-        """
-        if number in self._seen:
-            self._seen.discard(number)
-            return False
-        if len(self._seen) >= self._max_entries:
-            self._seen.clear()
-        self._seen.add(number)
-        return True
 
 
 def _that_are_read(request: RawRequest) -> tuple[tuple[bytes, bytes], ...]:
