@@ -305,7 +305,7 @@ class JsonEvent:
         self._fixed = _picker([n for n, name in enumerate(names) if name not in seldom])
         self._vary = _picker([names.index(name) for name in varying])
         self._templates: OrderedDict[tuple[object, ...], str] = OrderedDict()
-        self._second, self._stamp = -1, ""
+        self._second, self._millisecond, self._stamp, self._begins = -1, -1, "", ""
 
     def line(self, created: float, values: _Values) -> str:
         """With its line end. ``created``: UTC epoch seconds. ``values``: of all fields; None is
@@ -320,7 +320,8 @@ class JsonEvent:
             key, place = (key, None), None
         template = self._templates.get(key)
         if template is None:
-            template = self.template(values)
+            pieces = [piece.replace("%", "%%") for piece in self.pieces(values)]
+            template = "%s" + "%s".join(pieces)
             if not _is_long(fixed):
                 self._templates[key] = template
                 if len(self._templates) > _MAX_TEMPLATES:
@@ -332,40 +333,57 @@ class JsonEvent:
         ]
         if place is not None:
             texts.append(values[place])  # type: ignore[arg-type]  # a text, as said above
-        return template % (*self._time(created), *texts)
+        return template % (self._beginning(created), *texts)
 
     def again(
-        self, template: str, created: float, request_id: str, number: float, bare: str | None
+        self,
+        pieces: Sequence[str],
+        created: float,
+        request_id: str,
+        number: float,
+        bare: str | None,
     ) -> str:
-        """The line of an event whose ID and one number vary, and of which the rest is known."""
-        stamp, milliseconds = self._time(created)
-        request_id = _json_text(request_id)
+        """The line of an event whose ID and one number vary, and maybe ``bare``, which is a text;
+        ``pieces``: of a line like it.
+        """
+        begins = self._beginning(created)
+        plain = request_id.isalnum() and request_id.isascii() and len(request_id) <= MAX_TEXT
+        text = f'"{request_id}"' if plain else _json_text(request_id)
         if bare is None:
-            return template % (stamp, milliseconds, request_id, _number(number))
-        return template % (stamp, milliseconds, request_id, _number(number), bare)
+            before, between, after = pieces
+            return f"{begins}{before}{text}{between}{_number(number)}{after}"
+        before, between, after, end = pieces
+        return f"{begins}{before}{text}{between}{_number(number)}{after}{bare}{end}"
 
-    def _time(self, created: float) -> tuple[str, int]:
-        """Up to the second, and the milliseconds."""
+    def _beginning(self, created: float) -> str:
+        """Up to the time."""
         second = int(created)
         microseconds = round((created - second) * 1_000_000)
         if microseconds == 1_000_000:
             second, microseconds = second + 1, 0
-        if second != self._second:
-            self._second = second
-            self._stamp = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}."
-        return self._stamp, microseconds // 1000
+        millisecond = microseconds // 1000
+        if second != self._second or millisecond != self._millisecond:
+            if second != self._second:
+                self._stamp = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}."
+            self._second, self._millisecond = second, millisecond
+            self._begins = f'{{"time": "{self._stamp}{millisecond:03}Z'
+        return self._begins
 
-    def template(self, values: _Values) -> str:
-        """The line, with places for its second, for the milliseconds, and for each value that
-        varies and is there.
-        """
-        parts = ['{"time": "%s%03dZ", "level": "info", "event": ', _escaped(self.name)]
+    def pieces(self, values: _Values) -> tuple[str, ...]:
+        """What stands behind the time, and between the values that vary and are there."""
+        pieces = ['", "level": "info", "event": ' + _escaped(self.name)]
         for place, (name, value) in enumerate(zip(self._names, values, strict=True)):
-            if value is not None:
-                text = "%s" if name in self._varying else _escaped(value)
-                text = '"%s"' if place == self._bare else text
-                parts.append(f', "{name}": {text}')
-        return "".join([*parts, "}\n"])
+            if value is None:
+                continue
+            pieces[-1] += f', "{name}": '
+            if place == self._bare:
+                pieces[-1] += '"'
+                pieces.append('"')
+            elif name in self._varying:
+                pieces.append("")
+            else:
+                pieces[-1] += _escaped(value)
+        return (*pieces[:-1], pieces[-1] + "}\n")
 
 
 _Values = tuple[str | float | None, ...]
@@ -393,8 +411,7 @@ def _is_long(values: _Values) -> bool:
 
 
 def _escaped(value: str | float) -> str:
-    """As a piece of a template."""
-    return (_json_text(value) if isinstance(value, str) else repr(value)).replace("%", "%%")
+    return _json_text(value) if isinstance(value, str) else repr(value)
 
 
 def _json_text(text: str) -> str:

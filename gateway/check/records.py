@@ -57,12 +57,12 @@ class RepeatedRecord:
     trace.
     """
 
-    __slots__ = ("like", "template")
+    __slots__ = ("like", "pieces")
 
     def __init__(self, like: CheckRecord) -> None:
         """``like``: of one of them; it has a trace if all have one."""
         self.like = like
-        self.template = _REPEATED_EVENT.template(like)
+        self.pieces = _REPEATED_EVENT.pieces(like)
         """Of the line."""
 
 
@@ -118,7 +118,7 @@ class CheckRecords:
                 [
                     self._event.line(created, what)
                     if isinstance(what, CheckRecord)
-                    else _REPEATED_EVENT.again(what[0].template, created, what[1], what[2], what[3])
+                    else _REPEATED_EVENT.again(what[0].pieces, created, what[1], what[2], what[3])
                     for created, what in waiting
                 ]
             )

@@ -84,7 +84,7 @@ def test_a_line_is_what_logging_would_have_written(
         assert event.line(created, record) == logged(created, record)
         assert "hunter2" not in event.line(created, record)
     again = RepeatedRecord(record._replace(request_id="other", duration_ms=1.0)), texts[0] or "-"
-    line = _REPEATED_EVENT.again(again[0].template, created, again[1], duration, trace)
+    line = _REPEATED_EVENT.again(again[0].pieces, created, again[1], duration, trace)
     assert line == logged(created, record_of((*again, duration, trace)))
     assert "hunter2" not in line
 
