@@ -126,7 +126,7 @@ def test_the_configuration_beside_them_is_read_with_what_a_task_adds(
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_security_group_opens_the_ports_of_its_task_and_no_others(role: str) -> None:
-    (line,) = re.findall(rf"^  {role}_ports\s+= {{(.*)}}$", TERRAFORM, re.MULTILINE)
+    (line,) = re.findall(rf"^    {role}\s+= {{( \"8.*)}}$", TERRAFORM, re.MULTILINE)
     opened = dict(re.findall(r'"(\d+)" = var\.(\w+)_security_group_id', line))
     mapped = {m["name"]: str(m["containerPort"]) for m in container(role)["portMappings"]}
     assert opened.keys() == set(mapped.values())
@@ -143,7 +143,7 @@ def test_the_balancer_leads_to_every_port_that_others_ask() -> None:
     (line,) = re.findall(r"^  balanced = {(.*)}$", TERRAFORM, re.MULTILINE)
     balanced = dict(re.findall(r'"(\d+)" = "(\w+)"', line))
     for role in ROLES:
-        (ports,) = re.findall(rf"^  {role}_ports\s+= {{(.*)}}$", TERRAFORM, re.MULTILINE)
+        (ports,) = re.findall(rf"^    {role}\s+= {{( \"8.*)}}$", TERRAFORM, re.MULTILINE)
         there = {port for port, behind in balanced.items() if behind == role}
         assert there <= set(re.findall(r'"(\d+)"', ports))
     mapped = {m["containerPort"] for role in ROLES for m in container(role)["portMappings"]}
@@ -174,8 +174,8 @@ def test_each_task_is_started_with_a_role_that_reads_its_own_secrets() -> None:
 
 def test_the_documents_name_the_version_that_is_released() -> None:
     text = (AWS.parents[1] / "docs" / "operator" / "aws.md").read_text("utf-8")
-    versions = re.findall(r'(?:VERSION=|image_version\s+= "|`)(\d+\.\d+\.\d+)\b', text)
-    assert len(versions) == 3 and set(versions) == {__version__}
+    versions = re.findall(r'(?:VERSION=|ImageVersion=|image_version\s+= "|`)(\d+\.\d+\.\d+)\b', text)
+    assert len(versions) == 4 and set(versions) == {__version__}
     workflow = (AWS.parents[1] / ".github" / "workflows" / "release.yml").read_text("utf-8")
     assert "github.ref_name" not in workflow, "an image's tag has no v"
 

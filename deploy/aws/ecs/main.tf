@@ -64,8 +64,11 @@ data "aws_caller_identity" "this" {}
 
 locals {
   # Port → who may reach it. tests/packaging/test_aws.py compares them with the task definitions.
-  auth_ports  = { "8080" = var.proxy_security_group_id, "8081" = var.proxy_security_group_id, "8082" = var.operator_security_group_id }
-  admin_ports = { "8082" = var.operator_security_group_id, "8083" = var.proxy_security_group_id, "8084" = var.proxy_security_group_id }
+  ports = {
+    auth  = { "8080" = var.proxy_security_group_id, "8081" = var.proxy_security_group_id, "8082" = var.operator_security_group_id }
+    admin = { "8082" = var.operator_security_group_id, "8083" = var.proxy_security_group_id, "8084" = var.proxy_security_group_id }
+  }
+  role_ports = merge([for role, ports in local.ports : { for port, _ in ports : "${role}-${port}" => { role = role, port = tonumber(port) } }]...)
   # Port of the balancer → the service behind it.
   balanced = { "8080" = "auth", "8081" = "auth", "8082" = "admin", "8083" = "admin", "8084" = "admin" }
   secrets  = ["ingress_key", "redis_url", "database_url"]
@@ -114,7 +117,7 @@ resource "aws_security_group" "balancer" {
 resource "aws_vpc_security_group_ingress_rule" "balancer" {
   for_each                     = local.balanced
   security_group_id            = aws_security_group.balancer.id
-  referenced_security_group_id = each.value == "auth" ? local.auth_ports[each.key] : local.admin_ports[each.key]
+  referenced_security_group_id = local.ports[each.value][each.key]
   from_port                    = tonumber(each.key)
   to_port                      = tonumber(each.key)
   ip_protocol                  = "tcp"
@@ -128,21 +131,12 @@ resource "aws_vpc_security_group_egress_rule" "balancer" {
 }
 
 # With 8082 of both, which health checks ask.
-resource "aws_vpc_security_group_ingress_rule" "auth" {
-  for_each                     = local.auth_ports
-  security_group_id            = aws_security_group.role["auth"].id
+resource "aws_vpc_security_group_ingress_rule" "task" {
+  for_each                     = local.role_ports
+  security_group_id            = aws_security_group.role[each.value.role].id
   referenced_security_group_id = aws_security_group.balancer.id
-  from_port                    = tonumber(each.key)
-  to_port                      = tonumber(each.key)
-  ip_protocol                  = "tcp"
-}
-
-resource "aws_vpc_security_group_ingress_rule" "admin" {
-  for_each                     = local.admin_ports
-  security_group_id            = aws_security_group.role["admin"].id
-  referenced_security_group_id = aws_security_group.balancer.id
-  from_port                    = tonumber(each.key)
-  to_port                      = tonumber(each.key)
+  from_port                    = each.value.port
+  to_port                      = each.value.port
   ip_protocol                  = "tcp"
 }
 
@@ -498,28 +492,24 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_ecs_task_definition" "this" {
-  for_each                 = local.tasks
+  for_each                 = local.definitions
   family                   = each.value.family
   requires_compatibilities = each.value.requiresCompatibilities
   network_mode             = each.value.networkMode
   cpu                      = each.value.cpu
   memory                   = each.value.memory
-  execution_role_arn       = aws_iam_role.this["${each.key}-execution"].arn
-  task_role_arn            = aws_iam_role.this[each.key].arn
-  container_definitions = jsonencode([
-    for container in each.value.containerDefinitions : merge(container, {
-      image                  = var.key_ring_kms_key == null ? container.image : trimsuffix(container.image, "-auth")
-      readonlyRootFilesystem = !(var.execute_command && each.key == "admin")
-      # Secrets Manager adds six characters to a secret's ARN.
-      secrets = [for name, secret in local.task_secrets[each.key] : { name = name, valueFrom = aws_secretsmanager_secret.this[secret].arn }]
-    })
-  ])
+  execution_role_arn       = aws_iam_role.this["${each.value.role}-execution"].arn
+  task_role_arn            = aws_iam_role.this[each.value.role].arn
+  container_definitions    = each.value.containers
   runtime_platform {
     operating_system_family = each.value.runtimePlatform.operatingSystemFamily
     cpu_architecture        = each.value.runtimePlatform.cpuArchitecture
   }
-  volume {
-    name = "state"
+  dynamic "volume" {
+    for_each = each.value.own_volumes
+    content {
+      name = volume.value
+    }
   }
   volume {
     name = "shared"
@@ -534,39 +524,42 @@ resource "aws_ecs_task_definition" "this" {
   }
 }
 
-# Writes gateway.yaml and the certificates of RDS into the file system. Run by hand, with the admin role's rights.
-resource "aws_ecs_task_definition" "files" {
-  family                   = "cognito-gateway-files"
-  requires_compatibilities = ["FARGATE"]
-  network_mode             = "awsvpc"
-  cpu                      = "256"
-  memory                   = "512"
-  execution_role_arn       = aws_iam_role.this["admin-execution"].arn
-  task_role_arn            = aws_iam_role.this["admin"].arn
-  container_definitions = jsonencode([{
-    name                   = "files"
-    image                  = local.tasks["admin"].containerDefinitions[0].image
-    essential              = true
-    user                   = "10001"
-    readonlyRootFilesystem = true
-    entryPoint             = ["python", "-c", file("${path.module}/files.py")]
-    environment = [
-      { name = "GATEWAY_YAML", value = file(var.config_file) },
-      { name = "RDS_AUTHORITY", value = local.rds_authority },
-    ]
-    mountPoints      = [{ sourceVolume = "shared", containerPath = "/etc/gateway", readOnly = false }]
-    logConfiguration = local.tasks["admin"].containerDefinitions[0].logConfiguration
-  }])
-  volume {
-    name = "shared"
-    efs_volume_configuration {
-      file_system_id     = aws_efs_file_system.shared.id
-      transit_encryption = "ENABLED"
-      authorization_config {
-        access_point_id = aws_efs_access_point.shared.id
-        iam             = "ENABLED"
-      }
-    }
+locals {
+  definitions = {
+    auth  = merge(local.tasks["auth"], { role = "auth", own_volumes = ["state"], containers = local.containers["auth"] })
+    admin = merge(local.tasks["admin"], { role = "admin", own_volumes = ["state"], containers = local.containers["admin"] })
+    # Writes gateway.yaml and the certificates of RDS into the file system. Run by hand, with the admin role's rights.
+    files = merge(local.tasks["admin"], {
+      family      = "cognito-gateway-files"
+      cpu         = "256"
+      memory      = "512"
+      role        = "admin"
+      own_volumes = []
+      containers = jsonencode([{
+        name                   = "files"
+        image                  = local.tasks["admin"].containerDefinitions[0].image
+        essential              = true
+        user                   = "10001"
+        readonlyRootFilesystem = true
+        entryPoint             = ["python", "-c", file("${path.module}/files.py")]
+        environment = [
+          { name = "GATEWAY_YAML", value = file(var.config_file) },
+          { name = "RDS_AUTHORITY", value = local.rds_authority },
+        ]
+        mountPoints      = [{ sourceVolume = "shared", containerPath = "/etc/gateway", readOnly = false }]
+        logConfiguration = local.tasks["admin"].containerDefinitions[0].logConfiguration
+      }])
+    })
+  }
+  containers = {
+    for role, task in local.tasks : role => jsonencode([
+      for container in task.containerDefinitions : merge(container, {
+        image                  = var.key_ring_kms_key == null ? container.image : trimsuffix(container.image, "-auth")
+        readonlyRootFilesystem = !(var.execute_command && role == "admin")
+        # Secrets Manager adds six characters to a secret's ARN.
+        secrets = [for name, secret in local.task_secrets[role] : { name = name, valueFrom = aws_secretsmanager_secret.this[secret].arn }]
+      })
+    ])
   }
 }
 
@@ -610,10 +603,10 @@ resource "aws_lb_listener" "this" {
 }
 
 resource "aws_ecs_service" "this" {
-  for_each                           = aws_ecs_task_definition.this
+  for_each                           = local.tasks
   name                               = "cognito-gateway-${each.key}"
   cluster                            = var.cluster_arn
-  task_definition                    = each.value.arn
+  task_definition                    = aws_ecs_task_definition.this[each.key].arn
   launch_type                        = "FARGATE"
   desired_count                      = var.desired_count
   deployment_minimum_healthy_percent = 100
