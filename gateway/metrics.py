@@ -30,6 +30,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from gateway import __version__
+from gateway.exemplars import ExemplarFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -477,6 +478,7 @@ def _merge(total: Metric, metric: Metric) -> None:
 
 
 _FOLDER = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+_EXEMPLARS: Final = ExemplarFiles(Path(_FOLDER)) if _FOLDER else None
 # Workers are forked after this module is imported, so this is the supervisor's number in them too.
 BUILD: Final = BuildInfo()
 _OF_ALL: Final = (BUILD, Processes(os.getpid(), Path(_FOLDER) if _FOLDER else None))
@@ -539,13 +541,41 @@ def observe_all(child: Any, buckets: Sequence[int], total: float) -> None:
     child._sum.inc(total)  # noqa: SLF001
 
 
+def observe(child: Histogram, value: float, exemplar: dict[str, str] | None) -> None:
+    """An observation of a histogram with the trace that it is of, in any number of processes."""
+    child.observe(value, exemplar)
+    if exemplar is not None and _EXEMPLARS is not None:
+        _EXEMPLARS.keep(child, value, exemplar)
+
+
+class _AllProcesses(MultiProcessCollector):
+    """With the exemplars that the library leaves out."""
+
+    def __init__(self, registry: CollectorRegistry, exemplars: ExemplarFiles) -> None:
+        super().__init__(registry)  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        self._exemplars = exemplars
+
+    def collect(self) -> Iterator[Metric]:
+        newest = self._exemplars.newest()
+        names = {name for name, _ in newest}
+        for metric in super().collect():  # type: ignore[no-untyped-call]  # as above
+            if f"{metric.name}_bucket" in names:
+                metric.samples = [
+                    sample._replace(
+                        exemplar=newest.get((sample.name, frozenset(sample.labels.items())))
+                    )
+                    for sample in metric.samples
+                ]
+            yield metric
+
+
 def scrape(accept: str = "") -> tuple[bytes, str]:
     """Body and content type of ``/metrics``; with exemplars for who accepts OpenMetrics."""
     registry = CollectorRegistry()
     for counts in tuple(HANDED_OVER):
         counts.hand_over()
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library leaves its constructor untyped
+    if _EXEMPLARS is not None:
+        _AllProcesses(registry, _EXEMPLARS)
     else:
         registry.register(REGISTRY)
     for collector in _OF_ALL:
@@ -558,5 +588,6 @@ def scrape(accept: str = "") -> tuple[bytes, str]:
 
 def worker_died(pid: int) -> None:
     """Drop the gauges of a worker that is gone."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if _EXEMPLARS is not None:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        _EXEMPLARS.forget(pid)

@@ -37,7 +37,7 @@ from gateway.login.request import BrowserError, parse_any
 from gateway.login.resume import Resume, remember
 from gateway.login.retry import begin_again, give_up
 from gateway.login.signed_values import sign
-from gateway.metrics import LOGIN_DURATION, LOGINS, provider_labels, tenant_label
+from gateway.metrics import LOGIN_DURATION, LOGINS, observe, provider_labels, tenant_label
 from gateway.sessions.api import LoginReplayed, NewSession, OtherBrowser, SessionRefused
 from gateway.tracing.spans import current, exemplar, span
 
@@ -281,7 +281,7 @@ async def _finish(attempt: _Attempt, tokens: Tokens, *, started: float) -> web.S
     replaces_other = await end_former_session(browser, tenant, accepted)
     await end_outdated(browser, attempt.login, tenant, provider, accepted)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
-    LOGIN_DURATION.observe(monotonic() - started, exemplar())
+    observe(LOGIN_DURATION, monotonic() - started, exemplar())
     browser.record.user, browser.record.reason = accepted.identity.sub, Reason.OK
     _LOG.info(
         "login_succeeded",

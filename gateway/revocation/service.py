@@ -39,6 +39,7 @@ from gateway.metrics import (
     REVOCATIONS,
     TASK_FAILURES,
     begin_at_zero,
+    observe,
     source_label,
     tenant_label,
 )
@@ -507,9 +508,8 @@ class StoreRevoker:
             await self._confirmations.confirm(line.request.tenant, report, server=server)
             made.set("gateway.revocation.replicas", len(line.replicas))
         line.acknowledged_ms = self._since(line)
-        REVOCATION_DURATION.labels(source_label(line.request.source)).observe(
-            line.acknowledged_ms / 1000, exemplar()
-        )
+        duration = REVOCATION_DURATION.labels(source_label(line.request.source))
+        observe(duration, line.acknowledged_ms / 1000, exemplar())
 
     def _note_beside(self, line: _Timeline) -> None:
         self._unnoted[line.id] = line
