@@ -44,7 +44,7 @@ class ExemplarFiles:
         """Of an observation of a histogram without labels, or of one of its children."""
         bound = next(bound for bound in child._upper_bounds if value <= bound)  # noqa: SLF001 - the library has no function for it
         labels = dict(zip(child._labelnames, child._labelvalues, strict=True))  # noqa: SLF001 - as above
-        labels["le"] = floatToGoString(bound)
+        labels["le"] = floatToGoString(bound)  # type: ignore[no-untyped-call]  # the library leaves it untyped
         self._write(f"{child._name}_bucket", labels, value, exemplar)  # noqa: SLF001 - as above
 
     def _write(

@@ -216,8 +216,8 @@ class LazyGroup(Group):
         except ModuleNotFoundError as error:
             msg = (
                 f"gateway {cmd_name} is not part of this installation, which has the auth role "
-                f"alone ({error.name}): install cognito-gateway[admin], or use the image of every "
-                "role"
+                f"alone ({error.name}): install the release's wheel with the extra [admin], or use "
+                "the image of every role"
             )
             raise ConfigError(msg) from error
         command: click.Command = module.command

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from gateway.check.trusted_peer import Trust
     from gateway.config.model import Config
     from gateway.database.engine import Database
     from gateway.keys.file import KeyFile
@@ -106,6 +107,7 @@ async def admin_role(
     stores: AdminStores,
     failovers: FailoverView,
     known: Mapping[str, Known],
+    trust: Trust,
     stack: AsyncExitStack,
 ) -> AdminRole:
     """Build the rooms on the open stores. ``known``: what ``/readyz`` tells."""
@@ -257,7 +259,9 @@ async def admin_role(
     )
     local = local_application(services, LocalCallers(uid=os.geteuid(), user_of=peer_uid))
     attempts = AttemptCounter(redis, clock=clock)
-    pages = pages_application(config, services, stores.database, ring, sealing, links, attempts)
+    pages = pages_application(
+        config, services, stores.database, ring, sealing, links, attempts, trust
+    )
     return AdminRole(admin_application(services), hooks.app, local, pages)
 
 

@@ -221,6 +221,8 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         }
         if (workers := process.workers) is not None:
             known["workers"] = lambda: workers_state(workers())
+        trust = Trust(config.ingress)
+        file.changed.append(lambda now: trust.replace(now.ingress))
         opening: dict[str, AbstractAsyncContextManager[Listener]] = {}
         """In the order in which they open, once all that would hold the loop is done."""
 
@@ -235,9 +237,18 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
 
         if role is not Role.ADMIN:
             services = await _services(
-                config, ring, redis, tenants, http, stack, memory, leases, failovers, monotonic
+                config,
+                ring,
+                redis,
+                tenants,
+                http,
+                stack,
+                memory,
+                leases,
+                failovers,
+                monotonic,
+                trust,
             )
-            file.changed.append(lambda now: services.trust.replace(now.ingress))
             records = RedisProbes(redis)
             checks_here = Checks(services)
             stack.callback(checks_here.close)
@@ -258,7 +269,9 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             opening["public"] = served("public", pages)
         admin = None
         if stores is not None:
-            admin = await admin_role(config, ring, redis, tenants, stores, failovers, known, stack)
+            admin = await admin_role(
+                config, ring, redis, tenants, stores, failovers, known, trust, stack
+            )
             known["publisher"] = lambda: publisher_state(stores.publisher)
             known["clock"] = lambda: clock_state(primaries.clock, stores.database.clock.offset)
             # Without SQL no hook is taken; checks do not notice.
@@ -378,6 +391,7 @@ async def _services(
     leases: LeaseClient,
     failovers: FailoverView,
     monotonic: Callable[[], float],
+    trust: Trust,
 ) -> Services:
     relying_party = CognitoRelyingParty(
         http,
@@ -447,7 +461,7 @@ async def _services(
     stack.push_async_callback(pool_passwords.close)
     return Services(
         config=config,
-        trust=Trust(config.ingress),
+        trust=trust,
         tenants=tenants,
         sessions=sessions,
         relying_party=relying_party,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.admin import in_process_api
-from gateway.check.trusted_peer import Trust
 from gateway.console.application import console_application
 from gateway.http.served import answered, served_request
 from gateway.portal.application import Portal, PortalServices
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
     from gateway.admin import AdminServices
+    from gateway.check.trusted_peer import Trust
     from gateway.config.model import Config
     from gateway.database.engine import Database
     from gateway.keys.file import KeyFile
@@ -36,6 +36,7 @@ def pages_application(
     sealing: Callable[[], tuple[bytes, ...]],
     links: ConsoleLinks,
     attempts: AttemptCounter,
+    trust: Trust,
 ) -> web.Application | None:
     """None where there is neither of them."""
     if not config.has_pages:
@@ -57,11 +58,11 @@ def pages_application(
                 api,
                 attempts,
                 sealing,
-                Trust(config.ingress).proxy,
+                trust.proxy,
             )
         )
         application.router.add_routes(portal.routes())
-    application.middlewares.insert(0, _traced(Trust(config.ingress)))
+    application.middlewares.insert(0, _traced(trust))
     return application
 
 

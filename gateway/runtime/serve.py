@@ -87,7 +87,8 @@ def serve(
     ):
         raise ConfigError(
             f"--role {role} needs AWS and SQL, and this installation has the auth role alone: "
-            "install cognito-gateway[admin], or choose --role auth"
+            "install the release's wheel with the extra [admin], use the image of every role, or "
+            "choose --role auth"
         )
     require_library(config.tracing)
     # Before a worker reads it: of two rings made at once one would be nobody's, and one made later

@@ -18,8 +18,8 @@ def require_library(settings: Tracing) -> None:
     """Raises ``ConfigError`` where traces are configured and cannot be sent."""
     if settings.url is not None and not _is_installed():
         raise ConfigError(
-            "tracing.endpoint: this installation has no OpenTelemetry library: install "
-            "cognito-gateway[opentelemetry], or leave tracing out"
+            "tracing.endpoint: this installation has no OpenTelemetry library: install the "
+            "release's wheel with the extra [opentelemetry], or leave tracing out"
         )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from multidict import CIMultiDict
 
+import gateway
 from gateway.check.trusted_peer import Trust
 from gateway.config.model import Ingress
 from gateway.core.hosts import client_key
@@ -62,3 +65,16 @@ def test_the_client_is_found_behind_proxies_that_speak_of_ipv4_within_ipv6(
 def test_one_client_is_one_key_however_its_address_is_written() -> None:
     assert client_key("::ffff:203.0.113.7") == client_key("203.0.113.7") == "203.0.113.7"
     assert client_key("2001:db8::1") == client_key("2001:db8::2") == "2001:db8::/64"
+
+
+def test_a_process_has_one_for_all_listeners_which_a_reload_replaces() -> None:
+    """The pages listener had its own, which kept the networks of the start."""
+    room = Path(gateway.__file__).parent
+    made = {
+        str(path.relative_to(room)): path.read_text("utf-8")
+        for path in room.rglob("*.py")
+        if re.search(r"\bTrust\(", path.read_text("utf-8").replace("class Trust(", ""))
+    }
+    assert made.keys() == {"runtime/app.py"}
+    assert made["runtime/app.py"].count("Trust(") == 1
+    assert "file.changed.append(lambda now: trust.replace(now.ingress))" in made["runtime/app.py"]

@@ -18,6 +18,7 @@ import yaml
 from aiohttp import web
 
 from gateway.background import background_task, forever
+from gateway.check.trusted_peer import Trust
 from gateway.cli import run
 from gateway.config.model import load_config
 from gateway.database.audit import AuditLog
@@ -151,7 +152,15 @@ class Served:
         )
         tenants = await _tenants(config, ring, self.link, stack, leases)
         role = await admin_role(
-            config, ring, self.link, tenants, self.stores, _no_failover(self.link), {}, stack
+            config,
+            ring,
+            self.link,
+            tenants,
+            self.stores,
+            _no_failover(self.link),
+            {},
+            Trust(config.ingress),
+            stack,
         )
         role.mount(self.app)
         self.local = web.AppRunner(role.local, access_log=None)

@@ -158,3 +158,22 @@ async def test_what_was_counted_is_written_when_the_process_ends(
             reads.add(ALICE, rows=1, request_id="r")
     numbers = [after for _, after in await stored(database)]
     assert [one["requests"] for one in numbers if isinstance(one, dict)] == [1, 1]
+
+
+async def test_what_the_end_of_a_process_loses_is_told(
+    reads: ReadLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def is_away() -> int:
+        raise UnavailableError("postgresql: connection refused")
+
+    monkeypatch.setattr(reads, "_write", is_away)
+    monkeypatch.setattr(audit_reads, "ROUND_S", 3600.0)
+    async with reads.running():
+        reads.add(ALICE, rows=50, request_id="r1")
+        reads.add(ALICE, rows=50, request_id="r2")
+        reads.add(BOB, rows=1, request_id="r3")
+    (record,) = (one for one in caplog.records if one.getMessage() == "audit_reads_lost")
+    assert record.levelname == "WARNING"
+    # Two that were the first of their kind, and one count.
+    told = record.gateway_fields  # type: ignore[attr-defined]  # fields() puts it there
+    assert (told["records"], told["error"]) == (3, "postgresql: connection refused")

@@ -174,7 +174,9 @@ def test_each_task_is_started_with_a_role_that_reads_its_own_secrets() -> None:
 
 def test_the_documents_name_the_version_that_is_released() -> None:
     text = (AWS.parents[1] / "docs" / "operator" / "aws.md").read_text("utf-8")
-    versions = re.findall(r'(?:VERSION=|ImageVersion=|image_version\s+= "|`)(\d+\.\d+\.\d+)\b', text)
+    versions = re.findall(
+        r'(?:VERSION=|ImageVersion=|image_version\s+= "|`)(\d+\.\d+\.\d+)\b', text
+    )
     assert len(versions) == 4 and set(versions) == {__version__}
     workflow = (AWS.parents[1] / ".github" / "workflows" / "release.yml").read_text("utf-8")
     assert "github.ref_name" not in workflow, "an image's tag has no v"

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from gateway.cli import COMMANDS
+from gateway.cli import COMMANDS, cli
 from gateway.config.model import Config, load_config
 from tests.docs.reference import keys, variable
 
@@ -176,7 +177,7 @@ def test_dependencies_in_the_image_agree(prefix: Path) -> None:
 
 
 def test_the_image_of_the_auth_role_holds_nothing_that_only_the_admin_role_runs(
-    prefix: Path, request: pytest.FixtureRequest
+    prefix: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     lock = request.node.callspec.params["prefix"]
     (packages,) = prefix.glob("lib/python3*/site-packages")
@@ -209,7 +210,20 @@ def test_the_image_of_the_auth_role_holds_nothing_that_only_the_admin_role_runs(
             GATEWAY_INGRESS_KEY="0123456789abcdef",
         )
         assert done.returncode == 2
-        assert "cognito-gateway[admin]" in done.stderr
+        assert "with the extra [admin]" in done.stderr
+        # Without --role: what the image has. The key ring is not there, so that nothing is asked.
+        done = run(
+            prefix,
+            "config",
+            "check",
+            "--json",
+            "-c",
+            str(ROOT / "config" / "gateway.yaml"),
+            GATEWAY_INGRESS_KEY="0123456789abcdef",
+            GATEWAY_STATE_DIR=str(tmp_path),
+        )
+        names = {found["check"] for found in json.loads(done.stdout)}
+        assert {"key_ring", "listen"} <= names and names.isdisjoint({"database", "aws", "mail"})
 
 
 def test_it_runs_as_nobody_in_particular_and_writes_to_its_volume_only() -> None:
@@ -280,6 +294,45 @@ def test_everything_installed_is_hashed_or_ours() -> None:
                 or "--no-index --no-deps" in install
                 or "--no-deps --no-index" in install
             )
+
+
+def test_the_commands_at_the_top_of_the_compose_file_do_what_they_say(tmp_path: Path) -> None:
+    """They are all that somebody with nothing types before ``docker compose up``."""
+    text = (ROOT / "deploy/compose/compose.yaml").read_text("utf-8")
+    document = yaml.safe_load(text)
+    top = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   ")]
+    shell = "\n".join(line for line in top if not line.startswith("docker"))
+    subprocess.run(["bash", "-euc", shell], cwd=tmp_path, check=True)
+    named = {name: tmp_path / entry["file"] for name, entry in document["secrets"].items()}
+    assert set(named.values()) == {path for path in tmp_path.rglob("*") if path.is_file()}
+    values = {name: path.read_text("utf-8").strip() for name, path in named.items()}
+    assert values["redis_url"] == f"redis://:{values['valkey']}@valkey:6379"
+    url = f"postgresql+asyncpg://gateway:{values['postgres']}@postgres/gateway"
+    assert values["database_url"] == url
+    (tmp_path / "gateway.yaml").write_text(
+        f"ingress: {{keys: ['file:{named['ingress_key']}']}}\n"
+        "login_host: login.example.com\n"
+        "setup: {enabled: true}\n"
+        "cognito:\n"
+        "  region: eu-north-1\n"
+        "  user_pool_id: eu-north-1_Abcdefghi\n"
+        "  domain: https://acme.auth.eu-north-1.amazoncognito.com\n"
+    )
+    run_in = [line.split() for line in top if line.startswith("docker compose run --rm ")]
+    commands = {words[4]: words[5:] for words in run_in}
+    assert commands.keys() == {"auth", "admin"} <= document["services"].keys()
+    done = CliRunner().invoke(
+        cli,
+        [*commands["auth"], "-c", str(tmp_path / "gateway.yaml")],
+        env=document["services"]["auth"]["environment"]
+        | {"GATEWAY_REDIS__URL": values["redis_url"]},
+    )
+    assert done.exit_code == 0, done.output
+    for address in ("auth:8081", "auth:8080", "admin:8084"):
+        assert address in done.output
+    # It asks both stores, which compose starts before it.
+    assert commands["admin"] == ["keys", "rotate", "--create"]
+    assert {"valkey", "postgres"} == document["services"]["admin"]["depends_on"].keys()
 
 
 def test_the_compose_file_keeps_what_the_image_promises() -> None:

@@ -254,7 +254,7 @@ def test_without_the_library_all_runs_and_a_configured_collector_is_refused() ->
         [sys.executable, "-c", _WITHOUT], capture_output=True, text=True, check=True
     )
     assert ran.stdout.startswith("tracing.endpoint: ")
-    assert "cognito-gateway[opentelemetry]" in ran.stdout
+    assert "with the extra [opentelemetry]" in ran.stdout
 
 
 @pytest.mark.parametrize(
