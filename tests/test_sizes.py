@@ -151,6 +151,7 @@ def test_the_root_has_few_modules() -> None:
         "__main__",
         "background",
         "errors",
+        "exemplars",
         "log",
         "log_writer",
         "metrics",
