@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli import Group, config_option, json_option
-from gateway.cli.local import configured_database, configured_stores
+from gateway.cli.local import configured_database
+from gateway.cli.local_stores import configured_stores
 from gateway.cognito.kms import AsItSays, key_wrapping
 from gateway.config.model import load_config
 from gateway.config.types import parse_duration

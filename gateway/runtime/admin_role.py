@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway import __version__
-from gateway.admin import (
+from gateway.admin.application import (
     PREFIX,
     AdminServices,
     admin_application,

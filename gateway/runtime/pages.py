@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.admin import in_process_api
+from gateway.admin.application import in_process_api
 from gateway.console.application import console_application
 from gateway.http.served import answered, served_request
 from gateway.portal.application import Portal, PortalServices
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler, Middleware
 
-    from gateway.admin import AdminServices
+    from gateway.admin.application import AdminServices
     from gateway.check.trusted_peer import Trust
     from gateway.config.model import Config
     from gateway.database.engine import Database

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from aiohttp import ClientResponse, web
 
-from gateway.admin import PREFIX, AdminServices, admin_application
+from gateway.admin.application import PREFIX, AdminServices, admin_application
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
 from gateway.admin.keys_store import AdminKeys

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.admin import admin_routes
+from gateway.admin.application import admin_routes
 from gateway.admin.keys import Scope
 from gateway.admin.permissions import PERMISSIONS, Binding
 from gateway.core.probe import issue

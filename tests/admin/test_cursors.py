@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.admin import PREFIX, admin_application, admin_routes
+from gateway.admin.application import PREFIX, admin_application, admin_routes
 from gateway.admin.parsing import write_cursor
 from gateway.database.group_commit import GroupCommitter
 from gateway.hooks.active_restrictions import Restrictions
@@ -35,7 +35,7 @@ from tests.sessions.conftest import redis, ring
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.admin import AdminServices
+    from gateway.admin.application import AdminServices
     from gateway.database.engine import Database
     from gateway.keys import ring as keys
     from gateway.provisioning.service import Onboarding

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.admin import PREFIX, admin_application
+from gateway.admin.application import PREFIX, admin_application
 from tests.admin.test_dispatch import TENANT
 
 if TYPE_CHECKING:

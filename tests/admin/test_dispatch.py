@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from gateway import metrics
-from gateway.admin import (
+from gateway.admin.application import (
     BURST,
     FAILURES_BURST,
     PREFIX,

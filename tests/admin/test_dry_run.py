@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from gateway.admin import PREFIX, admin_application
+from gateway.admin.application import PREFIX, admin_application
 from gateway.admin.keys import Scope
 from gateway.core.paging import Page
 from gateway.database.audit_entries import AuditFilter

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from gateway.admin import PREFIX, admin_application
+from gateway.admin.application import PREFIX, admin_application
 from gateway.admin.keys import Scope
 from gateway.database.audit_entries import AuditFilter
 from gateway.database.group_commit import GroupCommitter

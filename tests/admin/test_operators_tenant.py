@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from gateway.admin import in_process_api
+from gateway.admin.application import in_process_api
 from gateway.admin.keys import AdminKey, Scope
 from gateway.tenants.batch import Batch
 from gateway.tenants.folder_plan import Change, FolderPlan

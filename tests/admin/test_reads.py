@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.admin import in_process_api
+from gateway.admin.application import in_process_api
 from gateway.admin.keys import AdminKey, Scope
 from gateway.admin.permissions import PERMISSIONS
 from gateway.admin.reads import OF_NOBODY, Reads
@@ -17,7 +17,7 @@ from tests.admin.test_authorization import TABLE, arrange
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.admin import AdminServices
+    from gateway.admin.application import AdminServices
     from tests.admin.conftest import Api
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import lxml.html
 import pytest
 
-from gateway.admin import in_process_api
+from gateway.admin.application import in_process_api
 from gateway.console.application import Console, ConsoleServices
 from gateway.core.model import Identity, Session
 from gateway.database.audit_entries import AuditFilter

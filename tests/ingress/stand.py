@@ -20,7 +20,7 @@ from aiohttp import web
 
 from demo import net
 from demo.apps.legacy import LegacyApp
-from gateway.admin import PREFIX, AdminServices, admin_application
+from gateway.admin.application import PREFIX, AdminServices, admin_application
 from gateway.admin.routes.doctor import DoctorRoutes
 from gateway.check.handler import Checks
 from gateway.check.probe_recorder import ProbedChecks, location_handler

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from aiohttp import web
 
-from gateway.admin import in_process_api
+from gateway.admin.application import in_process_api
 from gateway.core import signed_link
 from gateway.pages.forms import FormTokens
 from gateway.portal.application import BROWSER, COOKIE, Portal, PortalServices

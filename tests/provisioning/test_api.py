@@ -18,7 +18,7 @@ from aiohttp import web
 from click.testing import CliRunner
 
 from demo.cognito.control import faults
-from gateway.admin import PREFIX, AdminServices, admin_application, local_application
+from gateway.admin.application import PREFIX, AdminServices, admin_application, local_application
 from gateway.admin.callers import LocalCallers, peer_uid
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
