@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from gateway import metrics
+from gateway.admin import recording
 from gateway.admin.application import (
     BURST,
     FAILURES_BURST,
@@ -21,7 +22,6 @@ from gateway.admin.application import (
     AdminServices,
     admin_application,
     admin_routes,
-    recording,
 )
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from gateway.cli import run
-from gateway.cli.local import configured_stores
+from gateway.cli.local_stores import configured_stores
 from gateway.core.reason import Reason
 from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.keys import file
