@@ -4,11 +4,11 @@ runs on both databases.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from gateway.database.engine import Database, open_database
+from gateway.database.engine import Database, Patience, open_database
 from gateway.keys import ring as keys
 from tests.database.template import config_with, embedded_database, postgresql_database
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from gateway.keys.ring import Key
     from tests.database.postgres import Postgres
 
-__all__ = ["config_with", "database", "database_keys", "database_url"]
+__all__ = ["UNHURRIED", "config_with", "database", "database_keys", "database_url"]
+
+UNHURRIED: Final = Patience(statement_s=60.0, writer_s=30.0, connect_s=30.0)
+"""For tests of something else than how long a gateway waits: their machine may be busy."""
 
 
 def database_keys() -> Callable[[], Sequence[Key]]:
@@ -49,7 +52,9 @@ async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]
     if database_url == "embedded":
         embedded_database(tmp_path / "state")
     opened = open_database(
-        config_with(tmp_path / "state", database={"url": database_url}), database_keys()
+        config_with(tmp_path / "state", database={"url": database_url}),
+        database_keys(),
+        patience=UNHURRIED,
     )
     await opened.prepare()
     yield opened

@@ -109,6 +109,8 @@ class Postgres:
             "-F",
             "-c",
             "max_connections=60",
+            "-c",  # a database lives for a test; one that is cleaned meanwhile cannot be copied
+            "autovacuum=off",
         ]
         command = [_binaries() / "postgres", *arguments]
         if self.disk is None:

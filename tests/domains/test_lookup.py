@@ -51,8 +51,16 @@ async def look(resolvers: list[Dns], authority: Dns, **more: tuple[str, ...]) ->
 
 
 @pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "QUERY_S", 0.5)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer is waited for as long as a busy machine needs."""
+    for name, seconds in (("QUERY_S", 30.0), ("LOOK_S", 60.0), ("SLOW_S", 30.0)):
+        monkeypatch.setattr(lookup, name, seconds)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For servers whose answer never comes, where nothing may be proven in any case."""
+    monkeypatch.setattr(lookup, "QUERY_S", 0.3)
 
 
 HERE, NOT = (VALUE,), ()
@@ -95,6 +103,7 @@ async def test_what_is_proven(
         "many",
     ],
 )
+@pytest.mark.usefixtures("hurried")
 async def test_a_server_that_says_nothing_proves_nothing(fault: Fault) -> None:
     broken = [holding(VALUE, fault=fault), holding(VALUE, fault=fault), holding(VALUE)]
     assert (await look(broken, holding(VALUE))).outcome is Outcome.UNKNOWN
@@ -186,9 +195,10 @@ def test_an_answer_that_is_too_long_is_not_even_read(monkeypatch: pytest.MonkeyP
 
 
 async def test_silent_name_servers_make_a_look_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "SLOW_S", 0.4)
-    assert (await look([holding(VALUE)] * 2, holding(fault="silent"))).slow
     assert not (await look([holding(VALUE)] * 2, holding(VALUE))).slow
+    for name in ("QUERY_S", "SLOW_S"):
+        monkeypatch.setattr(lookup, name, 0.3)
+    assert (await look([holding(VALUE)] * 2, holding(fault="silent"))).slow
 
 
 async def test_a_name_server_inside_is_not_asked() -> None:
@@ -208,8 +218,7 @@ async def test_what_was_found_instead_is_told() -> None:
 
 
 async def test_a_look_ends_though_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "LOOK_S", 1.0)
-    monkeypatch.setattr(lookup, "QUERY_S", 30.0)
+    monkeypatch.setattr(lookup, "LOOK_S", 0.3)
     async with asyncio.timeout(10):
         found = await look([Dns(fault="silent")] * 2, Dns())
     assert found == Look(Outcome.UNKNOWN)
