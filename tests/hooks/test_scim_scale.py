@@ -65,6 +65,22 @@ async def test_a_change_based_on_an_older_version_is_computed_anew(world: World)
     assert shown["meta"]["version"] == 'W/"7"'
 
 
+async def test_what_is_said_again_changes_no_version(world: World) -> None:
+    _, user = await call(world, "POST", "/Users", {"userName": "u@acme.com", "active": True})
+    _, group = await call(world, "POST", "/Groups", {"displayName": "Sales"})
+    address = f"/Groups/{group['id']}"
+    add = patch({"op": "add", "path": "members", "value": [{"value": user["id"]}]})
+    _, first = await call(world, "PATCH", address, add)
+    _, again = await call(world, "PATCH", address, add)
+    assert again["meta"]["version"] == first["meta"]["version"] == 'W/"2"'
+    _, put = await call(world, "PUT", address, {key: first[key] for key in first if key != "meta"})
+    assert put["meta"]["version"] == first["meta"]["version"]
+    _, renamed = await call(
+        world, "PATCH", address, patch({"op": "replace", "path": "displayName", "value": "S"})
+    )
+    assert renamed["meta"]["version"] == 'W/"3"'
+
+
 # --- reading what was sent ---
 
 

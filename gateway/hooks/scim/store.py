@@ -366,9 +366,9 @@ class ScimStore:
     ) -> _Update:
         """Everything that can be done before the transaction that others wait for."""
         now = self._clock()
-        after = sized(
-            replace(before, document=document, version=before.version + 1, updated_at=now)
-        )
+        # A client that got no answer says the same again: that is no other version.
+        version = before.version + (document != before.document)
+        after = sized(replace(before, document=document, version=version, updated_at=now))
         elsewhere = (
             await self._elsewhere(target, before)
             if before.kind == GROUP and name_digest(target, after) != name_digest(target, before)
