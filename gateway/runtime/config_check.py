@@ -34,7 +34,7 @@ from gateway.runtime.app import Role
 from gateway.runtime.collector import probe_collector
 from gateway.runtime.dependencies import probe_cognito, probe_redis
 from gateway.runtime.health import DependencyState, Probe
-from gateway.runtime.serve import listeners
+from gateway.runtime.serve import listeners, require_role
 from gateway.sessions.clock_offset import APART_S, CERTAIN_S, offset_s
 from gateway.sessions.connection import connect, parse_url
 from gateway.tenants.files import read_folder
@@ -61,8 +61,11 @@ _NO_RING: Final = "not asked: the key ring cannot be read"
 
 
 async def check_config(config: Config, *, role: str) -> list[DependencyState]:
-    """Every finding about what ``role`` (``auth``, ``admin``, ``all``) needs."""
+    """Every finding about what ``role`` (``auth``, ``admin``, ``all``) needs. Raises
+    ``ConfigError`` where that role is not installed.
+    """
     kind = Role(role)
+    require_role(kind)
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(client_session(development=config.development))
         ring, key_ring = _key_ring(config)

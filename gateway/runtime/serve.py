@@ -77,19 +77,22 @@ class ProcessPlan:
     """Others serve the checks, and this one tells whether they do: of each, whether it serves."""
 
 
-def serve(
-    config_path: Path, config: Config, manager: ServiceManager, *, role: str, workers: int
-) -> int:
-    """Run until SIGTERM or SIGINT. Exit code 0, or 1 if it could not go on."""
+def require_role(role: Role) -> None:
+    """Raises ``ConfigError`` where this installation has not what it needs."""
     needs = ("aioboto3", "sqlalchemy", "gateway.admin")
-    if Role(role) is not Role.AUTH and any(
-        importlib.util.find_spec(name) is None for name in needs
-    ):
+    if role is not Role.AUTH and any(importlib.util.find_spec(name) is None for name in needs):
         raise ConfigError(
             f"--role {role} needs AWS and SQL, and this installation has the auth role alone: "
             "install the release's wheel with the extra [admin], use the image of every role, or "
             "choose --role auth"
         )
+
+
+def serve(
+    config_path: Path, config: Config, manager: ServiceManager, *, role: str, workers: int
+) -> int:
+    """Run until SIGTERM or SIGINT. Exit code 0, or 1 if it could not go on."""
+    require_role(Role(role))
     require_library(config.tracing)
     # Before a worker reads it: of two rings made at once one would be nobody's, and one made later
     # would end every session.

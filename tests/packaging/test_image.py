@@ -200,17 +200,11 @@ def test_the_image_of_the_auth_role_holds_nothing_that_only_the_admin_role_runs(
         assert rooms - {*done.stdout.split()} == set(), "the Dockerfile removes it"
         tried = run(prefix, "keys", "list")
         assert tried.returncode == 2 and "is not part of this installation" in tried.stderr
-        done = run(
-            prefix,
-            "serve",
-            "-c",
-            str(ROOT / "config" / "gateway.yaml"),
-            "--role",
-            "admin",
-            GATEWAY_INGRESS_KEY="0123456789abcdef",
-        )
-        assert done.returncode == 2
-        assert "with the extra [admin]" in done.stderr
+        config = ("-c", str(ROOT / "config" / "gateway.yaml"), "--role", "admin")
+        for command in (("serve",), ("config", "check")):
+            done = run(prefix, *command, *config, GATEWAY_INGRESS_KEY="0123456789abcdef")
+            assert done.returncode == 2
+            assert "with the extra [admin]" in done.stderr and "Traceback" not in done.stderr
         # Without --role: what the image has. The key ring is not there, so that nothing is asked.
         done = run(
             prefix,
