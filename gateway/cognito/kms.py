@@ -113,7 +113,7 @@ class KmsWrapping:
         except ImportError as error:
             msg = (
                 "key_ring.kms: AWS needs its library: install the release's wheel with the extra "
-                "[aws]"
+                "[aws], or use the image of every role"
             )
             raise ConfigError(msg) from error
         where = f"key_ring.kms: {operation} with {self.key_id}"
@@ -144,6 +144,9 @@ class KmsWrapping:
         except (CredentialRetrievalError, MetadataRetrievalError) as error:
             msg = f"{where}: no credentials now ({type(error).__name__})"
             raise UnavailableError(msg) from error
+        except ValueError as error:
+            msg = f"{where}: AWS_ENDPOINT_URL_KMS (or endpoint_url of a profile) is no address"
+            raise ConfigError(msg) from error
         except BotoCoreError as error:
             msg = f"{where}: {type(error).__name__}"
             raise ConfigError(msg) from error

@@ -77,8 +77,9 @@ def export_url(endpoint: str | None, environment: Mapping[str, str] = os.environ
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         msg = "an http or https address"
         raise ValueError(msg)
-    if "@" in parts.netloc:
-        msg = "without a user or password: put them into tracing.export_headers"
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        # It stands in the log when the collector is not reached.
+        msg = "without a user, password or query: put them into tracing.export_headers"
         raise ValueError(msg)
     return endpoint.rstrip("/") + _PATH if parts.path in {"", "/"} else endpoint
 

@@ -3,6 +3,8 @@
 Rules:
 - Nobody waits for a collector. What is made while the queue is full is dropped and counted, and so
   is a batch that was not taken.
+- Only an answer of 2xx counts as taken. A redirect is not followed, and of an answer no more than
+  ``MAX_ANSWER_BYTES`` is read.
 - At the end of a process what waits has ``FLUSH_S`` seconds.
 - The decision to record is the trace's: of one that an ingress of ours or another process of the
   gateway began, theirs; else ``sample_ratio``.
@@ -20,6 +22,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
+import requests
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -65,6 +68,8 @@ loop.
 EVERY_S: Final = 1.0
 FLUSH_S: Final = 2.0
 SWITCH_S: Final = 0.0001
+MAX_ANSWER_BYTES: Final = 64 * 1024
+"""Of a collector: some bytes, or a sentence."""
 MAX_TEXT: Final = 256
 """Characters of an attribute."""
 _LIBRARY: Final = "opentelemetry"
@@ -91,6 +96,7 @@ async def exporting(settings: Tracing, *, role: str, instance: str) -> AsyncIter
             headers=settings.headers,
             timeout=settings.timeout.total_seconds(),
             compression=Compression.Gzip,
+            session=_session(),
         ),
         heard,
     )
@@ -113,6 +119,25 @@ async def exporting(settings: Tracing, *, role: str, instance: str) -> AsyncIter
         await asyncio.to_thread(queue.shutdown)
         library.removeHandler(heard)
         library.propagate = True
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.stream = True  # otherwise an answer is read to its end before anybody looks at it
+    session.hooks["response"] = [_look_at]
+    return session
+
+
+def _look_at(response: requests.Response, **_: object) -> None:
+    """The library takes anything below 400 for an export."""
+    status = response.status_code
+    if 300 <= status < 400:
+        response.close()
+        msg = f"the collector answers a redirect ({status}), which is never followed"
+        raise requests.RequestException(msg)
+    # What is read to its end leaves the connection for the next batch.
+    if len(response.raw.read(MAX_ANSWER_BYTES + 1)) > MAX_ANSWER_BYTES:
+        response.close()
 
 
 def _resource(settings: Tracing, *, role: str, instance: str) -> Resource:

@@ -159,7 +159,10 @@ def called(method: str, url: str) -> Span:
     made.set("http.request.method", method)
     made.set("url.scheme", parts.scheme)
     made.set("server.address", parts.hostname)
-    made.set("server.port", parts.port or {"https": 443, "http": 80}.get(parts.scheme))
+    try:
+        made.set("server.port", parts.port or {"https": 443, "http": 80}.get(parts.scheme))
+    except ValueError:  # of an address that a peer named: whoever calls it says what is wrong
+        made.set("server.port", None)
     return made
 
 

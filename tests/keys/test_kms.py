@@ -195,6 +195,9 @@ def test_a_busy_or_distant_kms_is_waited_for(
     kms.throttled = 1
     assert wrapping.open(text, source="keys.json") == "a ring"
     monkeypatch.setattr(aws, "ATTEMPTS", 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", "kms.internal")
+    with pytest.raises(ConfigError, match="AWS_ENDPOINT_URL_KMS"):
+        wrapping.open(text, source="keys.json")
     monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:9")
     with pytest.raises(UnavailableError, match="is not reached"):
         wrapping.open(text, source="keys.json")

@@ -51,6 +51,12 @@ class Collector:
 
     status: int = 200
     delay_s: float = 0.0
+    location: str = ""
+    padding: int = 0
+    """Bytes that follow an answer."""
+    sent: int = 0
+    """Bytes of padding that somebody read, and the buffers between."""
+    connections: int = 0
     headers: list[dict[str, str]] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
@@ -61,6 +67,12 @@ class Collector:
         self._released = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                collector.connections += 1
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 collector._released.wait(collector.delay_s)
@@ -69,9 +81,21 @@ class Collector:
                     collector._take(body, dict(self.headers))
                 answer = ExportTraceServiceResponse().SerializeToString()
                 self.send_response(collector.status)
-                self.send_header("Content-Length", str(len(answer)))
+                self.send_header("Content-Length", str(len(answer) + collector.padding))
+                if collector.location:
+                    self.send_header("Location", collector.location)
                 self.end_headers()
                 self.wfile.write(answer)
+                self._pad()
+
+            def _pad(self) -> None:
+                piece = b"x" * 65536
+                try:
+                    while collector.sent < collector.padding:
+                        self.wfile.write(piece)
+                        collector.sent += len(piece)
+                except OSError:
+                    self.close_connection = True
 
             def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
 

@@ -217,6 +217,52 @@ async def test_a_collector_that_refuses_is_counted_and_told_without_the_headers(
     assert logging.getLogger("opentelemetry").handlers == []
 
 
+async def test_a_redirect_is_no_export_and_is_not_followed(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Collector() as elsewhere:
+        collector.status, collector.location = 307, f"{elsewhere.url}/v1/traces"
+        failed = dropped("export_failed")
+        async with exporting(settings(collector), role="auth", instance="one"):
+            span("work").end()
+    assert dropped("export_failed") - failed == 1 and elsewhere.headers == []
+    (record,) = [one for one in caplog.records if one.getMessage() == "traces_not_exported"]
+    assert "a redirect (307)" in record.gateway_fields["error"]  # type: ignore[attr-defined]  # what fields() adds
+
+
+async def test_of_an_answer_no_more_is_read_than_a_collector_says(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector.padding = 1 << 30
+    monkeypatch.setattr(module, "FLUSH_S", 10.0)
+    failed = dropped("export_failed")
+    async with exporting(settings(collector), role="auth", instance="one"):
+        span("work").end()
+    assert dropped("export_failed") == failed and len(collector.named("work")) == 1
+    assert collector.sent < 1 << 26
+
+
+async def test_batches_share_a_connection(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 1)
+    async with exporting(settings(collector), role="auth", instance="one"):
+        for _ in range(5):
+            span("work").end()
+    assert len(collector.named("work")) == 5 and collector.connections == 1
+
+
+async def test_an_address_that_is_none_fails_where_it_is_called_and_not_in_its_span(
+    collector: Collector,
+) -> None:
+    async with exporting(settings(collector), role="auth", instance="one"):
+        with called("GET", "http://idp.example:99999/keys"):
+            pass
+    (made,) = collector.named("GET")
+    assert made.attributes["server.address"] == "idp.example"
+    assert "server.port" not in made.attributes
+
+
 async def test_the_end_of_a_process_waits_for_a_slow_collector_no_longer_than_it_may(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,7 +338,8 @@ def test_where_traces_go(
     [
         ({"sample_ratio": 0.5}, "of no use without endpoint"),
         ({"endpoint": "environment"}, "OTEL_EXPORTER_OTLP_ENDPOINT are not set"),
-        ({"endpoint": "http://user:hush@otel:4318"}, "without a user or password"),
+        ({"endpoint": "http://user:hush@otel:4318"}, "without a user, password or query"),
+        ({"endpoint": "http://otel:4318/v1/traces?key=hush"}, "without a user, password or query"),
         ({"endpoint": "http://otel:4318", "export_headers": "a=hush"}, "in clear"),
         ({"endpoint": "https://otel", "export_headers": "hush"}, "name=value"),
         ({"endpoint": "https://otel", "export_headers": "a=hush%0a"}, "name=value"),
