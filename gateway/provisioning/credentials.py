@@ -158,10 +158,15 @@ class Registrar(Protocol):
         """Everything needed to ``restore`` the tenant; None where SQL has none."""
 
     async def put(
-        self, tenant: str, document: Mapping[str, object], *, before: Json | None
+        self,
+        tenant: str,
+        document: Mapping[str, object],
+        *,
+        before: Json | None,
+        if_held: Collection[str] = (),
     ) -> None:
-        """Create, or replace exactly the version that ``before`` is. Raises
-        ``RegistryRejectedError``.
+        """Create, or replace exactly the version that ``before`` is, while the tenant holds these
+        domains. Raises ``RegistryRejectedError``.
         """
 
     async def restore(

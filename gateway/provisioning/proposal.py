@@ -145,6 +145,8 @@ class Proposal:
     """What it was made from: if that has changed, it is not applied."""
     pool: str = DEFAULT_POOL
     """Where the tenant lives, or will."""
+    if_held: frozenset[str] = frozenset()
+    """Domains that the tenant has to hold when its document is written: it asks by itself."""
 
     @property
     def problems(self) -> tuple[PreflightProblem, ...]:
@@ -201,6 +203,11 @@ class _Desired:
     document: Json
 
 
+def _changed_domains(basis: Basis, desired: _Desired) -> frozenset[str]:
+    before = (basis.document or {}).get("email_domains", ())
+    return frozenset(before) ^ frozenset(desired.document["email_domains"])
+
+
 @dataclass(frozen=True, slots=True)
 class Proposer:
     """``name_conflict``: which name of a document another tenant holds."""
@@ -228,7 +235,8 @@ class Proposer:
         desired, found = await self._desired(tenant, body, basis, bound=bound)
         if found:
             return _rejected(tenant, *found)
-        return await self._plan(tenant, body, basis, desired)
+        proposal = await self._plan(tenant, body, basis, desired)
+        return replace(proposal, if_held=_changed_domains(basis, desired)) if bound else proposal
 
     async def _busy(self, tenant: str) -> PreflightProblem | None:
         busy = await self.bases.journal.busy(tenant)

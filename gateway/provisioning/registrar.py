@@ -17,7 +17,7 @@ from gateway.tenants.secrets import join, secrets_of, show
 from gateway.tenants.snapshot_record import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from gateway.core.json_types import Json
     from gateway.tenants.database import TenantDatabase
@@ -49,11 +49,15 @@ class RegistryOfProvisioning:
         return None if stored is None else _kept(stored)
 
     async def put(
-        self, tenant: str, document: Mapping[str, object], *, before: Json | None
+        self,
+        tenant: str,
+        document: Mapping[str, object],
+        *,
+        before: Json | None,
+        if_held: Collection[str] = (),
     ) -> None:
-        await self._put(
-            _parsed(tenant, document), version=None if before is None else int(before["version"])
-        )
+        version = None if before is None else int(before["version"])
+        await self._put(_parsed(tenant, document), version=version, if_held=if_held)
 
     async def restore(
         self, tenant: str, before: Json | None, *, written: Mapping[str, object] | None
@@ -125,9 +129,11 @@ class RegistryOfProvisioning:
     async def in_force(self, tenant: str) -> None:
         await self._in_force(tenant)
 
-    async def _put(self, document: TenantDocument, *, version: int | None) -> None:
+    async def _put(
+        self, document: TenantDocument, *, version: int | None, if_held: Collection[str] = ()
+    ) -> None:
         stored = await self._database.put(
-            document, version=version, by=None, files=self._files().values()
+            document, version=version, by=None, files=self._files().values(), if_held=if_held
         )
         if isinstance(stored, Rejected):
             raise _error(stored)

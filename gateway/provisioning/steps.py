@@ -19,7 +19,7 @@ from gateway.provisioning.runs import Action
 from gateway.tracing.spans import span
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from gateway.cognito.desired import (
         ActualClient,
@@ -288,9 +288,18 @@ class Steps:
 
         return Work(Action.SET_LOGIN_REUSE, client_id, perform, undo={"minutes": before})
 
-    def put_tenant(self, tenant: str, document: Json, before: Json | None) -> Work:
+    def put_tenant(
+        self,
+        tenant: str,
+        document: Json,
+        before: Json | None,
+        *,
+        if_held: Collection[str] = (),
+    ) -> Work:
+        """``if_held``: domains that the tenant has to hold at that moment."""
+
         async def perform() -> Json:
-            await self._registrar.put(tenant, document, before=before)
+            await self._registrar.put(tenant, document, before=before, if_held=if_held)
             return {"written": document}
 
         return Work(

@@ -73,7 +73,9 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
         yield steps.put_credentials(proposal.tenant, lambda: taken_over, before)
         passwords = Verb.KEEP
     if proposal.document is not None:
-        yield steps.put_tenant(proposal.tenant, proposal.document, proposal.before)
+        yield steps.put_tenant(
+            proposal.tenant, proposal.document, proposal.before, if_held=proposal.if_held
+        )
     if actual.client is None or _gone(proposal, actual) or passwords in _CHANGED:
         yield steps.put_credentials(
             proposal.tenant, lambda: _credentials(steps, proposal, actual, held), held

@@ -14,7 +14,7 @@ from gateway.tenants.secrets import reveal, show
 from gateway.tenants.snapshot_record import shown_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from gateway.core.model import Secret
     from gateway.tenants.database import TenantDatabase
@@ -95,12 +95,14 @@ class RegistryRecords:
     async def has(self, tenant: str) -> bool:
         return await self.get(tenant) is not None
 
-    async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
+    async def put(
+        self, document: TenantDocument, *, etag: str | None, if_held: Collection[str] = ()
+    ) -> TenantRecord | Rejected:
         version = _version(etag)
         if etag is not None and version is None and document.id not in self._files():
             return Rejected("precondition_failed", "the tenant has changed since: GET it again")
         stored = await self._database.put(
-            document, version=version, by=None, files=self._files().values()
+            document, version=version, by=None, files=self._files().values(), if_held=if_held
         )
         if isinstance(stored, Rejected):
             return stored

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from gateway.core.json_types import Json
     from gateway.core.model import Secret
     from gateway.core.paging import Page
@@ -56,12 +58,14 @@ class TenantRecords(Protocol):
         between gateways.
         """
 
-    async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
+    async def put(
+        self, document: TenantDocument, *, etag: str | None, if_held: Collection[str] = ()
+    ) -> TenantRecord | Rejected:
         """Create (``etag`` None) or replace exactly the version named by ``etag``. A secret ``***``
-        keeps the stored one.
+        keeps the stored one. ``if_held``: domains that the tenant has to hold at that moment.
 
         Rejected: ``taken`` (names the other owner), ``read_only``, ``exists``,
-        ``precondition_failed``, ``invalid_body``.
+        ``precondition_failed``, ``invalid_body``, ``conflict`` (one is not held).
         """
 
     async def put_hook_secret(

@@ -45,7 +45,13 @@ from gateway.tenants.bulk_write import (
     version_problem,
     write_rows,
 )
-from gateway.tenants.domain_proof import added_domains, domains_held, lost_domains, refused_domain
+from gateway.tenants.domain_proof import (
+    added_domains,
+    domains_held,
+    lost_domains,
+    refused_domain,
+    refused_unless_held,
+)
 from gateway.tenants.hook_targets import webhook_target
 from gateway.tenants.offload import in_background
 from gateway.tenants.secrets import join, keep, keepable, secrets_of, show
@@ -184,14 +190,18 @@ class TenantDatabase:
         version: int | None,
         by: Actor | None,
         files: Iterable[Listing] = (),
+        if_held: Collection[str] = (),
     ) -> StoredTenant | Rejected:
         """Create (``version`` None) or replace exactly that version. A secret given as ``***``
         keeps the stored one.
 
         ``files``: the tenants of the GitOps folder, whose names are taken too. ``by`` None: the
-        caller keeps the audit record.
+        caller keeps the audit record. ``if_held``: domains without which nothing is written.
         """
         async with self._database.write(LOCK) as connection:
+            lost = await refused_unless_held(connection, wanted.id, if_held)
+            if lost is not None:
+                return lost
             stored, record = await self._put(connection, wanted, version, by, tuple(files))
             if record is not None:
                 await _conclude(connection, [record] if by is not None else [], changes=1)

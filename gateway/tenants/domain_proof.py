@@ -13,7 +13,7 @@ from gateway.database.schema import domains
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,6 +34,19 @@ async def domains_held(connection: AsyncConnection, tenant: str) -> frozenset[st
         select(domains.c.holder).where(domains.c.tenant == tenant, domains.c.holder.is_not(None))
     )
     return frozenset(row.holder for row in rows)
+
+
+async def refused_unless_held(
+    connection: AsyncConnection, tenant: str, names: Collection[str]
+) -> Rejected | None:
+    """Of a change that may be made only by whoever holds these domains."""
+    missing = sorted({*names} - await domains_held(connection, tenant)) if names else []
+    if not missing:
+        return None
+    return Rejected(
+        "conflict",
+        f"{', '.join(missing)}: not proven any more, only an operator changes it; look again",
+    )
 
 
 async def lost_domains(connection: AsyncConnection) -> dict[str, frozenset[str]]:

@@ -27,6 +27,7 @@ from gateway.hooks.activity import HookActivity
 from gateway.hooks.coverage import Coverage, Gap, Missing, Way
 from gateway.hooks.coverage import State as CoverageState
 from gateway.hooks.people_register import KnownPerson
+from gateway.hooks.secret_uses import SecretUse
 from gateway.hooks.setup import SetupInstructions
 from gateway.hooks.views import DeliveryView, MessageView
 from gateway.mail.render import draw
@@ -50,7 +51,7 @@ from gateway.tenants.folder_plan import FolderPlan
 from gateway.tenants.index import TenantFilter, is_within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -74,6 +75,8 @@ class Tenants:
 
     stored: dict[str, TenantRecord] = field(default_factory=dict)
     proven: set[str] = field(default_factory=set)
+    asked_to_hold: set[str] = field(default_factory=set)
+    """By the last change."""
 
     async def page(
         self, *, only: str | None, position: str | None, limit: int, wanted: TenantFilter
@@ -97,7 +100,10 @@ class Tenants:
     async def reveal(self, tenant: str) -> TenantRecord | None:
         return self.stored.get(tenant)
 
-    async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
+    async def put(
+        self, document: TenantDocument, *, etag: str | None, if_held: Collection[str] = ()
+    ) -> TenantRecord | Rejected:
+        self.asked_to_hold = {*if_held}
         if "taken.example.com" in document.hosts:
             return Rejected("taken", "host taken.example.com belongs to tenant other")
         now = self.stored.get(document.id)
@@ -558,7 +564,7 @@ class Desk:
         )
 
     async def activity(self, tenant: str, provider: str, *, since: float | None) -> HookActivity:
-        return HookActivity(tenant, provider, since or 1.0, (), (), (), (), None)
+        return HookActivity(tenant, provider, since or 1.0, (), (), (), (), None, (SecretUse(()),))
 
 
 class Coverages:

@@ -355,9 +355,19 @@ async def test_a_bound_key_adds_and_removes_the_domains_that_its_tenant_has_prov
     assert await put([*first, "new.test", "globex.test"], 1) == 403
     assert await put(["new.test"], 1) == 403, "an operator wrote the first one"
     assert await put([*first, "new.test"], 1) == 200
+    assert tenants.asked_to_hold == {"new.test"}, "asked again in the transaction"
     assert await put(first, 2) == 200
+    assert tenants.asked_to_hold == {"new.test"}
     tenants.proven.clear()
     assert await put([*first, "new.test"], 3) == 403
+    answer = await api.call(
+        "PUT",
+        "/tenants/acme",
+        json=changed("email_domains", ["any.test"]),
+        headers={"If-Match": '"3"'},
+    )
+    assert answer.status == 200
+    assert tenants.asked_to_hold == set(), "an operator names what they like"
 
 
 async def test_a_proven_domain_is_used_and_no_other(api: Api) -> None:
@@ -368,6 +378,7 @@ async def test_a_proven_domain_is_used_and_no_other(api: Api) -> None:
         assert answer.status == status, name
     stored = await (await api.call("GET", "/tenants/acme")).json()
     assert set(stored["tenant"]["email_domains"]) == {"acme.test", "proven.test"}
+    assert cast("Tenants", api.services.tenants).asked_to_hold == {"proven.test"}
     rows = (await (await api.call("GET", "/tenants/acme/domains")).json())["items"]
     assert all(row["in_use"] for row in rows)
 

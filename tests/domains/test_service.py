@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from gateway.config.model import Config, Mail, Product
 from gateway.core.model import Secret
 from gateway.database.group_commit import GroupCommitter
-from gateway.database.schema import audit, mail_outbox
+from gateway.database.schema import audit, domains, mail_outbox
 from gateway.domains.lookup import Look, Lookup, Outcome
 from gateway.domains.name import DomainError
 from gateway.domains.records import (
@@ -396,3 +396,25 @@ async def test_where_proof_is_required_only_what_is_proven_is_named(world: World
     await world.prove("acme")
     proven = await tenants.put(document("acme", "old.com", "acme.com"), version=2, by=BY)
     assert not isinstance(proven, Rejected)
+
+
+async def test_what_only_a_holder_may_write_is_not_written_after_the_proof_is_gone(
+    world: World,
+) -> None:
+    await world.prove("acme")
+    tenants = world.tenants()
+    assert not isinstance(await tenants.put(document("acme"), version=None, by=BY), Rejected)
+    wanted = document("acme", "acme.com")
+    async with world.database.write("domains", "tenants") as connection:
+        # Asked while the proof stood; its transaction comes after the one that ends it.
+        putting = asyncio.create_task(tenants.put(wanted, version=1, by=BY, if_held={"acme.com"}))
+        await asyncio.sleep(0)
+        await connection.execute(delete(domains).where(domains.c.domain == "acme.com"))
+    refused = await putting
+    assert isinstance(refused, Rejected) and refused.code == "conflict"
+    assert "acme.com: not proven any more" in refused.message
+    stored = await tenants.get("acme")
+    assert stored is not None and stored.document.email_domains == frozenset()
+    await world.prove("acme")
+    kept = await tenants.put(wanted, version=1, by=BY, if_held={"acme.com"})
+    assert not isinstance(kept, Rejected)

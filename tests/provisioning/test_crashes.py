@@ -28,7 +28,7 @@ from gateway.provisioning.runs import RunState
 from tests.provisioning.bench import TIMING, VISIBLE_S, Bench
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from aiohttp import web
 
@@ -241,10 +241,15 @@ class FaultyRegistrar:
         return await self.inner.snapshot(tenant)
 
     async def put(
-        self, tenant: str, document: Mapping[str, object], *, before: Json | None
+        self,
+        tenant: str,
+        document: Mapping[str, object],
+        *,
+        before: Json | None,
+        if_held: Collection[str] = (),
     ) -> None:
         await self._fault("put", after=False)
-        await self.inner.put(tenant, document, before=before)
+        await self.inner.put(tenant, document, before=before, if_held=if_held)
         await self._fault("put", after=True)
 
     async def restore(

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import delete, insert
 
 from gateway.cognito.pools import Pools
 from gateway.core.model import Secret
+from gateway.database.schema import domains
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind, RunState
 from gateway.tenants.api import Rejected
@@ -187,3 +189,36 @@ async def test_only_the_latest_run_is_held_again_to_be_undone(bench: Bench) -> N
     assert latest.kind is RunKind.ROTATE
     assert not await journal.reopen(outcome.run)
     assert await journal.reopen(latest.id)
+
+
+async def test_a_domain_that_is_not_proven_any_more_is_not_provisioned_by_a_tenants_own_key(
+    bench: Bench,
+) -> None:
+    await bench.apply()
+    body = (await bench.body()).model_copy(
+        update={
+            "hosts": None,
+            "allowed_domain": None,
+            "email_domains": frozenset({"initech.test", "other.test"}),
+        }
+    )
+    claim = {
+        "tenant": "initech",
+        "domain": "other.test",
+        "holder": "other.test",
+        "value": "v",
+        "state": "verified",
+        "added_at": 1.0,
+        "result": [],
+    }
+    async with bench.database.write() as connection:
+        await connection.execute(insert(domains).values(claim))
+    proposal = await bench.service.propose("initech", body, update=True, bound=True)
+    assert proposal.problems == ()
+    assert proposal.if_held == {"other.test"}
+    async with bench.database.write() as connection:
+        await connection.execute(delete(domains))
+    outcome = await bench.service.apply(proposal, actor="key:bound")
+    assert isinstance(outcome, Failed) and "other.test: not proven any more" in str(outcome)
+    stored = await bench.tenants.get("initech")
+    assert stored is not None and stored.document.email_domains == {"initech.test"}

@@ -140,7 +140,7 @@ class DomainRoutes:
         wanted = TenantDocument.model_validate(document)
         if call.key.tenant is not None:
             _expect_no_admission(wanted, frozenset({name}) - before)
-        stored = await self.tenants.put(wanted, etag=record.etag)
+        stored = await self.tenants.put(wanted, etag=record.etag, if_held={name})
         if isinstance(stored, Rejected):
             raise Problem(Code(stored.code), stored.message)
         call.note.before = {"email_domains": sorted(before)}

@@ -159,7 +159,9 @@ class TenantRoutes:
                 _rehearsed(rehearsal, document, existing, emails=call.key.may(Scope.SESSIONS_READ))
             )
         call.note.before = SecretFree(existing.document) if existing else None
-        stored = await self.records.put(document, etag=etag)
+        stored = await self.records.put(
+            document, etag=etag, if_held=changed_domains(call.key, document, existing)
+        )
         if isinstance(stored, Rejected):
             raise reject(stored)
         call.note.after = SecretFree(stored.document)
@@ -213,6 +215,7 @@ class TenantRoutes:
             Code.PRECONDITION_REQUIRED,
             Code.EXISTS,
             Code.TENANT_BOUND,
+            Code.CONFLICT,
         )
         return (
             Route(
@@ -266,6 +269,15 @@ class TenantRoutes:
                 if_match=True,
             ),
         )
+
+
+def changed_domains(
+    key: AdminKey, document: TenantDocument, existing: TenantRecord | None
+) -> frozenset[str]:
+    """Those that a bound key may change only while its tenant holds them."""
+    if key.tenant is None or existing is None:
+        return frozenset()
+    return document.email_domains ^ frozenset(existing.document["email_domains"])
 
 
 async def _found(records: TenantRecords, tenant: str) -> TenantRecord:
