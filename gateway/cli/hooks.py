@@ -275,7 +275,14 @@ def _arrivals(found: Json) -> list[str]:
             f"{_clock(last['received_at'])} {last['state']}"
             + (f": {last['error']}" if last["error"] else "")
         )
-    return lines or ["  arrived           nothing yet"]
+    lines = lines or ["  arrived           nothing yet"]
+    return lines + [_secret_use(number, use) for number, use in enumerate(found["secrets"])]
+
+
+def _secret_use(number: int, use: Json) -> str:
+    word = "secret, previous" if number else "secret, newest"
+    senders = ", ".join(f"{name} {_clock(at)}" for name, at in use["senders"].items())
+    return f"  {word:17} {f'last used by {senders}' if senders else 'not used yet'}"
 
 
 def _arrival(word: str, one: Json) -> str:

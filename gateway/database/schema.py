@@ -26,13 +26,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0014"
+REVISION = "0015"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -190,7 +191,7 @@ admin_keys = Table(
     "admin_keys",
     metadata,
     Column("id", String(16), primary_key=True),
-    Column("name", String(120), nullable=False, unique=True),
+    Column("name", String(120), nullable=False),
     Column(
         "hash", String(64), nullable=False, unique=True
     ),  # SHA-256 of 256 random bits: nothing to guess
@@ -200,6 +201,16 @@ admin_keys = Table(
     Column("expires_at", Float, nullable=True),
     Column("last_used_at", Float, nullable=True),
     Column("revoked_at", Float, nullable=True),
+    Column("made_by", String(200), nullable=True),  # as ``audit.actor``; not known of older ones
+    # One space of names for each tenant: one tenant's names say nothing of another's.
+    UniqueConstraint("tenant", "name"),
+    Index(
+        "ix_admin_keys_name_unbound",
+        "name",
+        unique=True,
+        sqlite_where=text("tenant IS NULL"),
+        postgresql_where=text("tenant IS NULL"),
+    ),
 )
 
 idempotency = Table(
@@ -513,6 +524,17 @@ hook_arrivals = Table(
     Column("last_at", Float, nullable=False),
     Column("detail", String(200), nullable=False, default=""),  # our own words about the last one
     Index(None, "minute"),
+)
+
+hook_secret_uses = Table(
+    # when each hook secret proved a sender last, to the minute
+    "hook_secret_uses",
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("provider", String(32), primary_key=True),
+    Column("secret", String(16), primary_key=True),  # hooks.sources.credential.fingerprint
+    Column("source", String(40), primary_key=True),
+    Column("last_used_at", Float, nullable=False),
 )
 
 hook_leaders = Table(

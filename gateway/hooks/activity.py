@@ -1,5 +1,5 @@
 """Does it work? What arrived from a provider: handshakes, what was taken, what was refused and why,
-and the last event.
+the last event, and by which secrets senders proved themselves.
 
 Rules:
 - Whoever is refused has proved nothing, so a refusal costs one row a minute at most: they are
@@ -21,6 +21,7 @@ from gateway.database.engine import insert_new
 from gateway.database.schema import hook_arrivals, hook_deliveries, hook_inbox
 from gateway.database.tenant_deletion import begun_at
 from gateway.errors import UnavailableError
+from gateway.hooks.secret_uses import SecretUses, forget_old_uses, read_uses, write_uses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.core.hook_target import HookTarget
     from gateway.database.engine import Database
     from gateway.database.group_commit import GroupCommitter
+    from gateway.hooks.secret_uses import SecretUse
 
 HANDSHAKE = "handshake"
 REQUEST = "request"
@@ -60,6 +62,7 @@ class ActivityCounter:
         self._committer = committer
         self._clock = clock
         self._counts: dict[tuple[str, str, str, str, int], _Count] = {}
+        self._uses = SecretUses()
         self._pruned_at = 0.0
 
     def note(self, target: HookTarget, source: str, outcome: str, detail: str = "") -> None:
@@ -68,6 +71,10 @@ class ActivityCounter:
         key = (target.tenant, target.provider, source, outcome, int(now // 60))
         found = self._counts.setdefault(key, _Count(0, now, ""))
         found.count, found.last_at, found.detail = found.count + 1, now, detail[:200]
+
+    def proved(self, target: HookTarget, source: str, secret: int) -> None:
+        """A sender proved itself by this one of the target's secrets, by its place."""
+        self._uses.note(target, source, secret, self._clock())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -87,9 +94,10 @@ class ActivityCounter:
 
     async def flush(self) -> None:
         """Write what was counted. Raises ``UnavailableError``; nothing is forgotten then."""
-        if not self._counts:
+        if not self._counts and not self._uses:
             return
         counts, self._counts = self._counts, {}
+        uses = self._uses.take()
         now = self._clock()
 
         async def work(connection: AsyncConnection) -> None:
@@ -117,7 +125,9 @@ class ActivityCounter:
                     .values(**values)
                     .on_conflict_do_update(index_elements=key, set_=changed)
                 )
+            await write_uses(connection, self._database, uses)
             if now - self._pruned_at >= 3600:
+                await forget_old_uses(connection, now)
                 await connection.execute(
                     delete(hook_arrivals).where(hook_arrivals.c.minute < int((now - KEPT_S) // 60))
                 )
@@ -125,6 +135,7 @@ class ActivityCounter:
         try:
             await self._committer.run(work)
         except UnavailableError:
+            self._uses.put_back(uses)
             for key, one in counts.items():
                 later = self._counts.get(key)
                 self._counts[key] = (
@@ -133,6 +144,7 @@ class ActivityCounter:
                     else _Count(one.count + later.count, later.last_at, later.detail)
                 )
             raise
+        self._uses.wrote(uses, now)
         self._pruned_at = now
 
 
@@ -176,6 +188,8 @@ class HookActivity:
     skipped: tuple[tuple[str, int], ...]
     """Entries of accepted deliveries that had no effect, by reason."""
     last_event: LastEvent | None
+    secrets: tuple[SecretUse, ...] = ()
+    """Of those that are accepted, the newest first: whenever they were used last."""
 
     @property
     def verdict(self) -> str:
@@ -192,14 +206,22 @@ class HookActivity:
 
 
 async def read_activity(
-    database: Database, tenant: str, provider: str, *, since: float
+    database: Database,
+    tenant: str,
+    provider: str,
+    *,
+    since: float,
+    target: HookTarget | None = None,
 ) -> HookActivity:
-    """One consistent look. What a tenant that had this id before was sent is not this one's."""
+    """One consistent look. What a tenant that had this id before was sent is not this one's.
+    ``target``: the provider, as it is served.
+    """
     async with database.read() as connection:
         since = max(since, await begun_at(connection, tenant))
         stored, skipped = await _stored(connection, tenant, provider, since)
         counted = await _counted(connection, tenant, provider, since)
         last_event = await _last_event(connection, tenant, provider, since)
+        secrets = await read_uses(connection, target) if target is not None else ()
     newest = sorted((*stored, *counted), key=lambda a: -a.last_at)
     known = {(a.source, a.channel, a.outcome) for a in stored}
     return HookActivity(
@@ -218,6 +240,7 @@ async def read_activity(
         ),
         skipped=tuple(sorted(skipped.items())),
         last_event=last_event,
+        secrets=secrets,
     )
 
 

@@ -294,6 +294,8 @@ class Delivery:
     events: tuple[HookEvent, ...]
     skipped: tuple[Skipped, ...] = ()
     id: str | None = None
+    proven_by: frozenset[int] = frozenset()
+    """Places of the secrets by which entries proved themselves, where each does so by itself."""
 
 
 class EntryError(ValueError):

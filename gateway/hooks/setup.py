@@ -77,6 +77,7 @@ class HookSetup:
             tenant,
             provider,
             since=self._clock() - LAST_S if since is None else since,
+            target=self._targets.find(tenant, provider),
         )
 
 

@@ -171,6 +171,18 @@ async def test_the_test_tells_what_this_listener_has_just_refused(
             "detail": "the Authorization header is not this provider's secret",
         }
     ]
+    first = clock.now
+    for sender in ("scim", "okta"):
+        assert (await api.call("POST", f"{HOOK}/secrets")).status == 201
+        clock.now += 600
+        rotated = targets.find("acme", "acme-okta")
+        assert rotated is not None
+        activity_counter.proved(rotated, sender, 0)
+    later = await (await api.call("GET", f"{HOOK}/test?since={clock.now + 60}")).json()
+    assert later["secrets"] == [
+        {"last_used_at": clock.now, "senders": {"okta": clock.now}},
+        {"last_used_at": first + 600, "senders": {"scim": first + 600}},
+    ], "nobody has used the old one since"
     assert (await (await api.call("GET", f"{HOOK}/test?since={clock.now + 60}")).json())[
         "verdict"
     ] == "nothing"

@@ -16,9 +16,17 @@ from sqlalchemy import select
 
 from gateway.core.model import ProviderKind, Secret
 from gateway.core.person import Person
-from gateway.database.schema import hook_deliveries
+from gateway.database.schema import hook_deliveries, hook_secret_uses
 from gateway.hooks.activity import read_activity
 from gateway.hooks.receive.delivery import FAILURES_AT_ONCE
+from gateway.hooks.secret_uses import (
+    KEPT_S,
+    RESOLUTION_S,
+    SecretUses,
+    forget_old_uses,
+    read_uses,
+    write_uses,
+)
 from gateway.hooks.sources import backchannel_logout
 from gateway.hooks.sources.credential import client_state
 from gateway.hooks.sources.okta import EFFECTS
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from gateway.core.hook_target import HookTarget
     from gateway.database.engine import Database
     from tests.hooks.world import World
 
@@ -773,3 +782,64 @@ async def test_the_new_owner_of_an_address_is_not_touched_by_what_is_said_of_the
     assert touched == {"00ufh433fil4JtjEw4x7"} | (
         set() if known.startswith("00u") else {"pool-user", "luca@acme.com"}
     )
+
+
+async def test_which_secret_proved_a_sender_last_is_on_record(world: World) -> None:
+    now = 1_800_000_000.0
+    world.activity_counter._clock = lambda: now
+
+    async def used(target: HookTarget) -> list[dict[str, float]]:
+        await world.activity_counter.flush()
+        async with world.database.read() as connection:
+            return [dict(use.senders) for use in await read_uses(connection, target)]
+
+    acme, globex = (world.targets.by_key[key] for key in (*world.targets.by_key,)[:2])
+    assert await used(acme) == [{}, {}]
+    document, began = okta_delivery(okta_event("user.session.end")), now
+    assert await world.okta(document, secret="wrong") == 401
+    assert await world.okta(document, secret=PREVIOUS) == 200
+    assert await used(acme) == [{}, {"okta": began}]
+    for path in ("/scim/v2/acme/acme-okta/Users", "/scim/v2/acme/acme-okta/Schemas"):
+        async with world.http.get(
+            world.url + path, headers={"Authorization": f"Bearer {SECRET}"}
+        ) as response:
+            assert response.status == 200
+    now += RESOLUTION_S - 1
+    assert await world.okta(document, secret=PREVIOUS) == 200
+    assert await used(acme) == [{"scim": began}, {"okta": began}], "once a minute is enough"
+    now += 1
+    assert await world.okta(document, secret=f"Bearer {PREVIOUS}") == 200
+    assert await used(acme) == [{"scim": began}, {"okta": began + RESOLUTION_S}]
+    graph = graph_document("graph_group_member_removed.json")
+    assert (await world.post(ENTRA, json=graph))[0] == 202
+    assert await used(globex) == [{"entra": now}]
+    for secret, status in (("wrong", 401), (SECRET, 400)):
+        headers = {"Content-Type": "application/secevent+jwt", "Authorization": f"Bearer {secret}"}
+        answered = await world.post("/hooks/ssf/acme/acme-okta", data=b"x", headers=headers)
+        assert answered[0] in {status, 400}
+    assert (await used(acme))[0] == {"ssf": now, "scim": began}
+    async with world.database.read() as connection:
+        kept = str((await connection.execute(select(hook_secret_uses))).all())
+    assert SECRET not in kept and PREVIOUS not in kept
+    rotated = replace(acme, secrets=(Secret("the-newest"), acme.secrets[0]))
+    assert await used(rotated) == [{}, {"ssf": now, "scim": began}]
+
+
+async def test_a_use_that_could_not_be_written_is_written_later(database: Database) -> None:
+    uses, target = SecretUses(), okta_target()
+    uses.note(target, "okta", 1, 100.0)
+    taken = uses.take()
+    uses.put_back(taken)
+    uses.note(target, "okta", 1, 101.0)
+    taken = uses.take()
+    assert list(taken.values()) == [101.0]
+    async with database.write() as connection:
+        await write_uses(connection, database, taken)
+        await write_uses(connection, database, dict.fromkeys(taken, 99.0))
+    uses.wrote(taken, 101.0)
+    uses.note(target, "okta", 1, 102.0)
+    assert not uses
+    async with database.write() as connection:
+        assert [use.last_used_at for use in await read_uses(connection, target)] == [None, 101.0]
+        await forget_old_uses(connection, 101.0 + KEPT_S + 1)
+        assert [use.last_used_at for use in await read_uses(connection, target)] == [None, None]

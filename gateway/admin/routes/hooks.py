@@ -72,8 +72,19 @@ class LastEventAnswer(AnswerModel):
     error: str
 
 
+class SecretUseAnswer(AnswerModel):
+    """A hook secret that is accepted. ``last_used_at`` (UTC epoch seconds, to the minute): null if
+    it was not used in the last 400 days, or since uses are recorded. ``senders``: the same by
+    source.
+    """
+
+    last_used_at: float | None
+    senders: dict[str, float]
+
+
 class ArrivedAnswer(AnswerModel):
-    """What arrived since ``since`` (UTC epoch seconds). ``verdict``: ``nothing``, ``handshake`` and
+    """What arrived since ``since`` (UTC epoch seconds). ``secrets``: those that are accepted, the
+    newest first, whenever they were used. ``verdict``: ``nothing``, ``handshake`` and
     nothing else yet, ``refused`` last, ``no_known_user`` (the last event named nobody who is signed
     in), or ``works``.
     """
@@ -87,6 +98,7 @@ class ArrivedAnswer(AnswerModel):
     refused: list[ArrivalAnswer]
     skipped: Annotated[dict[str, int], Field(description="entries without effect, by reason")]
     last_event: LastEventAnswer | None
+    secrets: list[SecretUseAnswer]
 
 
 class SinceQuery(ApiModel):
@@ -227,5 +239,9 @@ def arrived_answer(found: HookActivity) -> ArrivedAnswer:
             **lists,
             "skipped": dict(found.skipped),
             "last_event": last,
+            "secrets": [
+                {"last_used_at": use.last_used_at, "senders": dict(use.senders)}
+                for use in found.secrets
+            ],
         }
     )

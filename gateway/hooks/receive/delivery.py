@@ -276,6 +276,11 @@ class Reception:
             if target is not None:
                 self.services.activity_counter.note(target, source.value, outcome, detail)
 
+    def proved(self, target: HookTarget, source: Source, secret: int) -> None:
+        """The sender has this one of the target's secrets, by its place."""
+        if target.tenant:
+            self.services.activity_counter.proved(target, source.value, secret)
+
     def shook_hands(self, request: web.Request, target: HookTarget, source: Source) -> None:
         """The provider asked whether this address is ours, and was answered."""
         if target.tenant:

@@ -60,6 +60,8 @@ class EntraRoutes:
             delivery = parse(
                 await body(request), client_states=states, directory_id=target.directory_id
             )
+            for proof in delivery.proven_by:
+                self.reception.proved(target, Source.ENTRA, proof)
             await self.reception.accept(request, target, delivery)
             return web.Response(status=202)
 

@@ -34,7 +34,7 @@ class GoogleRoutes:
 
     async def deliver(self, request: web.Request) -> web.Response:
         target = self.reception.target(request, GOOGLE_DIRECTORY_KINDS)
-        self._prove(request, target)
+        self.reception.proved(target, Source.GOOGLE, self._prove(request, target))
         if request.headers.get("X-Goog-Resource-State") == google.SYNC:
             self.reception.shook_hands(request, target, Source.GOOGLE)
             return web.Response(status=200)
@@ -44,8 +44,10 @@ class GoogleRoutes:
         await self.reception.accept(request, target, found)
         return web.Response(status=200)
 
-    def _prove(self, request: web.Request, target: HookTarget) -> None:
-        """Raises unless the token is this channel's, of this tenant and provider."""
+    def _prove(self, request: web.Request, target: HookTarget) -> int:
+        """By which secret, its place. Raises unless the token is this channel's, of this tenant and
+        provider.
+        """
         channels = request.headers.getall("X-Goog-Channel-ID", [])
         tokens = request.headers.getall("X-Goog-Channel-Token", [])
         channel = channels[0] if len(channels) == 1 and len(channels[0]) <= MAX_CHANNEL else ""
@@ -70,11 +72,13 @@ class GoogleRoutes:
             for secret in secrets
         ]
         given = tokens[0] if len(tokens) == 1 and channel else ""
-        if not credential.matches(given, expected):
+        proof = credential.matched(given, expected)
+        if proof is None:
             raise DeliveryRejectedError(
                 RejectionReason.UNAUTHENTICATED,
                 "X-Goog-Channel-Token is not that of a channel of this provider",
             )
+        return proof
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post(PATH, self.reception.handled(Source.GOOGLE, self.deliver))]

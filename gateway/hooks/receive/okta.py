@@ -5,6 +5,7 @@ delivery.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -12,6 +13,9 @@ from gateway.core.model import ProviderKind
 from gateway.hooks.event import DeliveryRejectedError, RejectionReason, Source
 from gateway.hooks.receive.delivery import Reception, body, media_type
 from gateway.hooks.sources import credential, okta
+
+if TYPE_CHECKING:
+    from gateway.core.hook_target import HookTarget
 
 PATH = "/hooks/okta/{tenant}/{provider}"
 
@@ -31,14 +35,13 @@ class OktaRoutes:
     async def deliver(self, request: web.Request) -> web.Response:
         target = self.reception.target(request, {ProviderKind.OKTA})
         presented = request.headers.getall("Authorization", [])
-        if len(presented) != 1 or not (
-            credential.matches(presented[0], target.secrets)
-            or credential.matches(credential.bearer(presented[0]), target.secrets)
-        ):
+        proof = _proof(presented[0], target) if len(presented) == 1 else None
+        if proof is None:
             raise DeliveryRejectedError(
                 RejectionReason.UNAUTHENTICATED,
                 "the Authorization header is not this provider's secret",
             )
+        self.reception.proved(target, Source.OKTA, proof)
         media_type(request, {"application/json"})
         await self.reception.accept(request, target, okta.parse_delivery(await body(request)))
         return web.Response(status=200)
@@ -48,3 +51,10 @@ class OktaRoutes:
             web.get(PATH, self.reception.handled(Source.OKTA, self.verify), allow_head=False),
             web.post(PATH, self.reception.handled(Source.OKTA, self.deliver)),
         ]
+
+
+def _proof(presented: str, target: HookTarget) -> int | None:
+    """The secret itself, or as a bearer token: which, by its place."""
+    plain = credential.matched(presented, target.secrets)
+    token = credential.matched(credential.bearer(presented), target.secrets)
+    return token if plain is None else plain

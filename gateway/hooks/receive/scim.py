@@ -64,12 +64,13 @@ class ScimRoutes:
     def authentic(self, request: web.Request) -> HookTarget:
         target = self.reception.target(request, _ALL)
         headers = request.headers.getall("Authorization", [])
-        if len(headers) != 1 or not credential.matches(
-            credential.bearer(headers[0]), target.secrets
-        ):
+        given = credential.bearer(headers[0]) if len(headers) == 1 else ""
+        proof = credential.matched(given, target.secrets)
+        if proof is None:
             raise DeliveryRejectedError(
                 RejectionReason.UNAUTHENTICATED, "the bearer token is not this provider's secret"
             )
+        self.reception.proved(target, Source.SCIM, proof)
         self.reception.services.activity_counter.note(target, Source.SCIM.value, REQUEST)
         return target
 

@@ -133,19 +133,17 @@ class SignedTokenRoutes:
                 )
             }
         )
-        if (
-            target.secrets
-            and "Authorization" in request.headers
-            and not credential.matches(
-                credential.bearer(request.headers["Authorization"]), target.secrets
-            )
-        ):
+        if target.secrets and "Authorization" in request.headers:
             # RFC 8935 leaves it open whether a transmitter authenticates; if it tries, it must be
             # right.
-            raise DeliveryRejectedError(
-                RejectionReason.UNAUTHENTICATED,
-                "the Authorization header is not this provider's secret",
-            )
+            given = credential.bearer(request.headers["Authorization"])
+            proof = credential.matched(given, target.secrets)
+            if proof is None:
+                raise DeliveryRejectedError(
+                    RejectionReason.UNAUTHENTICATED,
+                    "the Authorization header is not this provider's secret",
+                )
+            self.reception.proved(target, Source.SSF, proof)
         media_type(request, {"application/secevent+jwt"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
         delivery = await self.verified(

@@ -13,15 +13,24 @@ if TYPE_CHECKING:
     from gateway.core.model import Secret
 
 
-def matches(presented: str, secrets: Iterable[Secret]) -> bool:
-    """Whether ``presented`` equals one of ``secrets``. All are compared, so the time does not tell
-    which one matched; no secrets: no.
+def matched(presented: str, secrets: Iterable[Secret]) -> int | None:
+    """Which of ``secrets`` equals ``presented``, by its place. All are compared, so the time does
+    not tell which one matched; no secrets: none.
     """
-    found = False
+    found = None
     given = presented.encode("utf-8", "surrogatepass")
-    for secret in secrets:
-        found |= bool(secret) and hmac.compare_digest(given, secret.reveal().encode())
+    for place, secret in enumerate(secrets):
+        if hmac.compare_digest(given, secret.reveal().encode()) and secret:
+            found = place
     return found
+
+
+def fingerprint(secret: Secret, *, tenant: str, provider: str) -> str:
+    """Names one of this provider's secrets where it must not be: derived like ``client_state``, and
+    cut to 64 bits. Secrets are generated, so there is nothing to guess.
+    """
+    label = f"gateway-hook-secret-name\0{tenant}\0{provider}".encode()
+    return hmac.digest(secret.reveal().encode(), label, hashlib.sha256)[:8].hex()
 
 
 def bearer(header: str) -> str:

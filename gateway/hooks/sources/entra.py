@@ -87,12 +87,15 @@ def _parse(
         raise DeliveryRejectedError(RejectionReason.MALFORMED, str(error)) from error
     events: list[HookEvent] = []
     skipped: list[Skipped] = []
+    proven_by: set[int] = set()
     for index, entry in enumerate(entries):
         # What is no object has no clientState either.
         state = entry.get("clientState") if isinstance(entry, dict) else None
-        if not credential.matches(state if isinstance(state, str) else "", client_states):
+        proof = credential.matched(state if isinstance(state, str) else "", client_states)
+        if proof is None:
             skipped.append(Skipped(index, "", SkipReason.CLIENT_STATE))
             continue
+        proven_by.add(proof)
         kind = shown(entry.get("lifecycleEvent") or entry.get("changeType"))
         if not _same_directory(entry, directory_id):
             skipped.append(Skipped(index, kind, SkipReason.WRONG_DIRECTORY))
@@ -108,7 +111,7 @@ def _parse(
             skipped.append(Skipped(index, kind, found))
         else:
             events.extend(found)
-    return Delivery(Source.ENTRA, tuple(events), tuple(skipped))
+    return Delivery(Source.ENTRA, tuple(events), tuple(skipped), proven_by=frozenset(proven_by))
 
 
 def _same_directory(entry: dict[str, Any], directory_id: str | None) -> bool:
