@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from gateway.core.scopes import Scope
+
+_NAME: Final = r"[\w .@+-]{1,120}"
+NAME: Final = f"^{_NAME}$"
+"""Of a key, without space around it."""
+LINK_KEY_S: Final = 90 * 86_400
+"""How long a key lives at most that was made through a one-time link of the console: whoever opened
+that is nobody by name.
+"""
+
+
+def key_name(text: str) -> str | None:
+    """As it is kept; None where it is no name."""
+    trimmed = text.strip()
+    return trimmed if re.fullmatch(_NAME, trimmed) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +38,8 @@ class AdminKey:
     expires_at: int | None
     revoked_at: int | None = None
     last_used_at: int | None = None
+    made_by: str | None = None
+    """``actor`` of whoever made it; None where that was not recorded yet."""
     local: bool = False
     """No key at all: somebody at the socket of the gateway's own machine, called ``name``."""
     person: bool = False

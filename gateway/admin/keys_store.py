@@ -58,9 +58,17 @@ class AdminKeys:
         self._database, self._clock, self._new_id = database, clock, new_id
 
     async def create(
-        self, *, name: str, scopes: Iterable[Scope], tenant: str | None, lifetime_s: float | None
+        self,
+        *,
+        name: str,
+        scopes: Iterable[Scope],
+        tenant: str | None,
+        lifetime_s: float | None,
+        made_by: str,
     ) -> NewKey | None:
-        """None if the name is taken."""
+        """None if the name is that of another key of the tenant, or of another one of no tenant.
+        ``made_by``: as in audit records.
+        """
         key_id = self._new_id()
         presented = f"gwk_{key_id}_{secrets.token_urlsafe(32)}"
         now = self._clock()
@@ -74,6 +82,7 @@ class AdminKeys:
             "tenant": tenant,
             "created_at": now,
             "expires_at": expires,
+            "made_by": made_by,
         }
         try:
             async with self._database.write() as connection:
@@ -82,7 +91,13 @@ class AdminKeys:
             return None
         return NewKey(
             AdminKey(
-                key_id, name, wanted, tenant, int(now), None if expires is None else int(expires)
+                key_id,
+                name,
+                wanted,
+                tenant,
+                int(now),
+                None if expires is None else int(expires),
+                made_by=made_by,
             ),
             Secret(presented),
         )
@@ -123,15 +138,25 @@ class AdminKeys:
             row = found.mappings().first()
         return None if row is None else _key(row)
 
-    async def revoke(self, name_or_id: str) -> bool:
-        """Whether there was one to revoke. A name that looks like another key's id is none."""
+    async def named(self, name_or_id: str) -> tuple[AdminKey, ...]:
+        """The key of this id, else those of this name that are not revoked: one of each tenant, and
+        one of none, at most.
+        """
+        if (found := await self.find(name_or_id)) is not None:
+            return (found,)
+        query = select(admin_keys).where(
+            admin_keys.c.name == name_or_id, admin_keys.c.revoked_at.is_(None)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.order_by(admin_keys.c.tenant))).mappings().all()
+        return tuple(_key(row) for row in rows)
+
+    async def revoke(self, key_id: str) -> bool:
+        """Whether there was one to revoke."""
         async with self._database.write() as connection:
-            known = select(admin_keys.c.id).where(admin_keys.c.id == name_or_id)
-            is_id = (await connection.execute(known)).first() is not None
-            named = (admin_keys.c.id if is_id else admin_keys.c.name) == name_or_id
             result = await connection.execute(
                 update(admin_keys)
-                .where(named, admin_keys.c.revoked_at.is_(None))
+                .where(admin_keys.c.id == key_id, admin_keys.c.revoked_at.is_(None))
                 .values(revoked_at=self._clock())
             )
         return result.rowcount > 0
@@ -191,4 +216,5 @@ def _key(row: RowMapping) -> AdminKey:
         whole("expires_at"),
         whole("revoked_at"),
         whole("last_used_at"),
+        row["made_by"],
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.admin.keys import Scope
+from gateway.admin.keys import Scope, key_name
 from gateway.admin.keys_store import AdminKeys
 from gateway.cli import Group, config_option, json_option
 from gateway.cli.local import configured_database
@@ -59,7 +59,8 @@ def create(
     as_json: bool,
 ) -> int:
     """Make a key and show it, this once."""
-    if not re.fullmatch(r"[\w .@+-]{1,120}", name):
+    kept = key_name(name)
+    if kept is None:
         msg = "1 to 120 letters, digits, spaces and .@+-_"
         raise click.BadParameter(msg, param_hint="NAME")
     if tenant is not None and not re.fullmatch(TENANT_ID, tenant):
@@ -72,18 +73,17 @@ def create(
     made = asyncio.run(
         _create(
             config_path,
-            name=name,
+            name=kept,
             scopes=frozenset(map(Scope, scopes)),
             tenant=tenant,
             lifetime_s=lifetime_s,
         )
     )
     if made is None:
+        whose = f" of tenant {tenant}" if tenant else ""
         click.echo(
-            (
-                f"gateway: there is a key named {name!r} already; names stay taken so that the "
-                "audit log stays readable"
-            ),
+            f"gateway: there is a key{whose} named {kept!r} already; names stay taken so that the "
+            "audit log stays readable",
             err=True,
         )
         return 1
@@ -120,7 +120,8 @@ def list_keys(config_path: str, as_json: bool) -> None:
         used = f"used {_when(key.last_used_at)}" if key.last_used_at else "never used"
         click.echo(
             f"{key.id}  {state:7}  {key.name}  {','.join(sorted(key.scopes))}  "
-            f"{key.tenant or 'all tenants'}  expires {_when(key.expires_at)}  {used}"
+            f"{key.tenant or 'all tenants'}  expires {_when(key.expires_at)}  {used}  "
+            f"made by {key.made_by or 'unknown'}"
         )
 
 
@@ -128,11 +129,19 @@ def list_keys(config_path: str, as_json: bool) -> None:
 @config_option
 @click.argument("name_or_id")
 def revoke(config_path: str, name_or_id: str) -> int:
-    """End a key: it opens nothing from the next request on."""
-    if not asyncio.run(_revoke(config_path, name_or_id)):
+    """End a key: it opens nothing from the next request on.
+
+    If keys of several tenants have the name, say its id.
+    """
+    found = asyncio.run(_revoke(config_path, name_or_id))
+    if len(found) == 1:
+        return 0
+    if not found:
         click.echo(f"gateway: no valid key named {name_or_id!r}", err=True)
         return 1
-    return 0
+    ids = ", ".join(f"{key.id} ({key.tenant or 'all tenants'})" for key in found)
+    click.echo(f"gateway: {len(found)} keys are named {name_or_id!r}: name an id: {ids}", err=True)
+    return 1
 
 
 async def _create(
@@ -149,7 +158,7 @@ async def _create(
             actor=ACTOR, action="create_admin_key", tenant=tenant, target=name, request_id=""
         )
         made = await AdminKeys(database, clock=database.clock).create(
-            name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s
+            name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s, made_by=ACTOR
         )
         await audit.finish(
             entry,
@@ -165,17 +174,19 @@ async def _list(config_path: str) -> tuple[AdminKey, ...]:
         return await AdminKeys(database, clock=database.clock).list()
 
 
-async def _revoke(config_path: str, name_or_id: str) -> bool:
+async def _revoke(config_path: str, name_or_id: str) -> tuple[AdminKey, ...]:
+    """Whose key it was; several: none of them was revoked."""
     async with configured_database(config_path) as (_config, database):
         audit = AuditLog(database, clock=database.clock)
         entry = await audit.begin(
             actor=ACTOR, action="revoke_admin_key", tenant=None, target=name_or_id, request_id=""
         )
-        done = await AdminKeys(database, clock=database.clock).revoke(name_or_id)
-        await audit.finish(
-            entry, outcome="done" if done else "refused:404", before=None, after=None
-        )
-        return done
+        keys = AdminKeys(database, clock=database.clock)
+        found = await keys.named(name_or_id)
+        done = len(found) == 1 and await keys.revoke(found[0].id)
+        refused = "refused:409" if len(found) > 1 else "refused:404"
+        await audit.finish(entry, outcome="done" if done else refused, before=None, after=None)
+        return found if done or len(found) > 1 else ()
 
 
 def _describe(key: AdminKey) -> dict[str, object]:
@@ -188,6 +199,7 @@ def _describe(key: AdminKey) -> dict[str, object]:
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
         "last_used_at": key.last_used_at,
+        "made_by": key.made_by,
     }
 
 

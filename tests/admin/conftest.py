@@ -101,7 +101,7 @@ class Api:
         name = f"{','.join(sorted(scopes))}/{tenant}/{lifetime_s}"
         if name not in self.made:
             new = await self.keys.create(
-                name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s
+                name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s, made_by="test"
             )
             assert new is not None
             self.made[name] = new.presented.reveal()

@@ -350,7 +350,9 @@ def test_the_table_has_every_route(api: Api) -> None:
 
 async def arrange(api: Api, *, links: bool = True) -> None:
     """What is there in acme; ``links``: also two setup links, which take as long as all else."""
-    await api.keys.create(name="acme's", scopes=[Scope.KEYS], tenant="acme", lifetime_s=None)
+    await api.keys.create(
+        name="acme's", scopes=[Scope.KEYS], tenant="acme", lifetime_s=None, made_by="test"
+    )
     await api.call("PUT", "/tenants/acme", json=TENANT)
     await api.call("POST", "/revocations", json={**WHO, "kind": "end_sessions"})
     if links:

@@ -135,7 +135,7 @@ async def test_on_a_reachable_address_nothing_is_served_before_the_first_key(
     client = await aiohttp_client(application)
     assert (await problem(await client.get(f"{PREFIX}/audit")))["code"] == "no_admin_key"
     new = await admin_keys.create(
-        name="first", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None
+        name="first", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None, made_by="test"
     )
     assert new is not None
     assert (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.admin.keys import Scope
+from gateway.admin.keys import LINK_KEY_S, AdminKey, Scope
+from gateway.admin.problem import Problem
+from gateway.admin.routes.keys import expect_end
 from tests.admin.test_dispatch import TENANT, problem
 
 if TYPE_CHECKING:
@@ -71,12 +74,42 @@ async def test_a_bound_key_makes_and_sees_keys_of_its_tenant_alone(api: Api) -> 
     assert {one["tenant"] for one in listed} == {"acme"}
 
 
+async def test_names_of_one_tenant_say_nothing_of_anothers(api: Api) -> None:
+    for tenant in ("acme", "globex"):
+        document = {**TENANT, "id": tenant, "hosts": [f"{tenant}.example.com"]}
+        assert (await api.call("PUT", f"/tenants/{tenant}", json=document)).status == 201
+    keys = {t: await api.key(Scope.KEYS, Scope.TENANTS_READ, tenant=t) for t in ("acme", "globex")}
+    assert (await make(api, keys["acme"], name="  backup job ", tenant="acme")).status == 201
+    assert (await make(api, keys["globex"], name="backup job", tenant="globex")).status == 201
+    assert (await make(api, name="backup job")).status == 201, "and of no tenant"
+    again = await problem(await make(api, keys["acme"], name="backup job\u2003", tenant="acme"))
+    assert again["code"] == "exists"
+    mine = (await (await api.call("GET", "/keys", key=keys["acme"])).json())["items"]
+    assert sum(one["name"] == "backup job" for one in mine) == 1, "space around it is dropped"
+
+
+async def test_who_made_a_key_is_shown(api: Api) -> None:
+    await make(api)
+    made = next(one for one in await listed(api) if one["name"] == "ci")
+    operators = next(one for one in await listed(api) if one["name"].startswith("operator"))
+    assert made["made_by"] == f"key:{operators['id']}"
+
+
 async def test_a_key_makes_none_that_outlives_it(api: Api) -> None:
     short = await api.key(Scope.KEYS, lifetime_s=3600)
     for life in ({}, {"expires_in": 3601}):
         refused = await problem(await make(api, short, scopes=["keys"], **life))
         assert refused["code"] == "conflict"
     assert (await make(api, short, scopes=["keys"], expires_in=3600)).status == 201
+
+
+@pytest.mark.parametrize("life", [None, LINK_KEY_S + 1])
+def test_a_key_that_is_made_through_a_one_time_link_has_an_end(life: int | None) -> None:
+    holder = AdminKey("link", "", frozenset({Scope.OPERATOR}), None, 0, None, console_link=True)
+    expect_end(holder, LINK_KEY_S, now=0.0)
+    expect_end(replace(holder, console_link=False), life, now=0.0)
+    with pytest.raises(Problem, match="has an end"):
+        expect_end(holder, life, now=0.0)
 
 
 async def test_a_revoked_key_opens_nothing_and_its_name_stays_taken(api: Api) -> None:
@@ -107,6 +140,8 @@ async def listed(api: Api) -> list[dict[str, Any]]:
     [
         {"name": "a\nb"},
         {"name": ""},
+        {"name": "   "},
+        {"name": "a" * 121},
         {"scopes": []},
         {"scopes": ["everything"]},
         {"scopes": ["audit:read", "audit:read"]},

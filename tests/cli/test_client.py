@@ -45,7 +45,9 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def a_key(served: Served, *scopes: Scope, tenant: str | None = None) -> str:
     keys = AdminKeys(served.stores.database, clock=served.stores.database.clock)
     made = served.wait_for(
-        keys.create(name=os.urandom(4).hex(), scopes=scopes, tenant=tenant, lifetime_s=None)
+        keys.create(
+            name=os.urandom(4).hex(), scopes=scopes, tenant=tenant, lifetime_s=None, made_by="test"
+        )
     )
     assert made is not None
     return made.presented.reveal()

@@ -28,11 +28,14 @@ async def test_a_key_is_on_one_page_once_and_opens_the_api(desk: Desk) -> None:
     assert await changes(desk) == [("person:dana-sub", "create_admin_key", "done")]
     rows = await desk.text("/console/keys", "admins")
     assert presented.split("_")[1] in rows
+    assert "person:dana-sub" in rows, "who made it"
     assert presented.rpartition("_")[2] not in rows
 
 
 async def test_a_key_is_ended_by_its_form(desk: Desk) -> None:
-    await desk.api.keys.create(name="ci", scopes=[Scope.HOOKS], tenant="acme", lifetime_s=None)
+    await desk.api.keys.create(
+        name="ci", scopes=[Scope.HOOKS], tenant="acme", lifetime_s=None, made_by="test"
+    )
     path = "/console/keys/000000000001/revoke"
     page = await desk.text("/console/keys?tenant=acme", "admins")
     response = await desk.post(path, inputs_of(page, path), "admins")

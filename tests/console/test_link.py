@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.admin.keys import LINK_KEY_S
 from gateway.console.link import COOKIE, rebased
 from gateway.console.operator import FRESH_S
 from gateway.console.sign_in import Person
@@ -229,6 +230,23 @@ async def test_what_needs_a_fresh_sign_in_needs_a_fresh_link(desk: Desk) -> None
     assert response.status == 403
     assert "gateway console link" in text
     assert "reauthenticate" not in text
+
+
+async def test_a_key_that_the_holder_makes_has_an_end(desk: Desk) -> None:
+    cookie, path = await opened(desk), f"{PREFIX}/keys/new"
+    page = await (await get(desk, path, cookie)).text()
+    assert "90 days" in page
+    assert "until it is revoked" not in page and "1 year" not in page
+    form = {"token": token_for(page, path), "name": "ci", "scopes.tenants:read": "1"}
+    headers = {**FROM_HERE, "Cookie": f"{COOKIE}={cookie}"}
+    for life, status in (("", 422), (str(LINK_KEY_S + 1), 422), (str(LINK_KEY_S), 200)):
+        response = await desk.client.post(
+            path, data={**form, "expires_in": life}, headers=headers, allow_redirects=False
+        )
+        assert response.status == status, await response.text()
+    (key,) = await desk.api.keys.list()
+    assert key.expires_at == key.created_at + LINK_KEY_S
+    assert key.made_by == f"console-link:{cookie.partition('.')[0]}"
 
 
 async def test_the_first_sign_in_with_every_scope_ends_all_links(desk: Desk) -> None:

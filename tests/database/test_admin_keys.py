@@ -25,7 +25,11 @@ async def test_a_key_is_known_until_it_expires_or_is_revoked_and_only_its_digest
     keys = AdminKeys(database, clock=lambda: now)
     assert not await keys.exist()
     new = await keys.create(
-        name="ci", scopes=[Scope.PROVISION, Scope.AUDIT_READ], tenant="acme", lifetime_s=100.0
+        name="ci",
+        scopes=[Scope.PROVISION, Scope.AUDIT_READ],
+        tenant="acme",
+        lifetime_s=100.0,
+        made_by="test",
     )
     assert new is not None
     presented = new.presented.reveal()
@@ -53,8 +57,9 @@ async def test_a_key_is_known_until_it_expires_or_is_revoked_and_only_its_digest
     assert await keys.authenticate(presented) is KeyRejection.EXPIRED
     assert not await keys.exist()
     now -= 50
-    assert await keys.revoke("ci")
-    assert not await keys.revoke("ci")
+    assert known.made_by == new.key.made_by == "test"
+    assert await keys.revoke(known.id)
+    assert not await keys.revoke(known.id)
     assert await keys.authenticate(presented) is KeyRejection.REVOKED
     assert [(key.name, key.revoked_at) for key in await keys.list()] == [("ci", 1_800_000_050)]
 
@@ -63,19 +68,41 @@ async def test_of_two_keys_of_one_name_made_at_once_there_is_one(database: Datab
     keys = AdminKeys(database, clock=lambda: 1_800_000_000.0)
     made = await asyncio.gather(
         *(
-            keys.create(name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None)
+            keys.create(
+                name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None, made_by="test"
+            )
             for _ in range(4)
         )
     )
     assert sum(new is not None for new in made) == 1
     (kept,) = await keys.list()
-    assert await keys.revoke(kept.id), "an id will do as well"
+    assert await keys.named(kept.id) == (kept,), "an id will do as well"
+
+
+async def test_a_name_is_one_keys_of_its_tenant_and_one_of_none(database: Database) -> None:
+    keys = AdminKeys(database, clock=lambda: 1.0)
+
+    async def make(tenant: str | None) -> str | None:
+        new = await keys.create(
+            name="ci", scopes=[Scope.HOOKS], tenant=tenant, lifetime_s=None, made_by="test"
+        )
+        return None if new is None else new.key.id
+
+    ids = {tenant: await make(tenant) for tenant in (None, "acme", "globex")}
+    assert None not in ids.values()
+    assert [await make(tenant) for tenant in ids] == [None] * 3
+    assert {key.id for key in await keys.named("ci")} == {*ids.values()}
+    assert await keys.revoke(str(ids["acme"]))
+    assert {key.tenant for key in await keys.named("ci")} == {None, "globex"}
+    assert await make("acme") is None, "it stays taken"
 
 
 async def test_use_is_noted_now_and_then(database: Database) -> None:
     now = 1_800_000_000.0
     keys = AdminKeys(database, clock=lambda: now)
-    new = await keys.create(name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None)
+    new = await keys.create(
+        name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None, made_by="test"
+    )
     assert new is not None
     used = []
     for _ in range(3):
@@ -85,16 +112,14 @@ async def test_use_is_noted_now_and_then(database: Database) -> None:
     assert used == [1_800_000_000, 1_800_000_000, 1_800_000_062]
 
 
-async def test_a_name_that_looks_like_another_keys_id_ends_no_key(database: Database) -> None:
+async def test_a_name_that_looks_like_another_keys_id_is_not_that_key(database: Database) -> None:
     keys = AdminKeys(database, clock=lambda: 1.0)
-    first = await keys.create(name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None)
+    first = await keys.create(
+        name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None, made_by="test"
+    )
     assert first is not None
     alike = await keys.create(
-        name=first.key.id, scopes=[Scope.AUDIT_READ], tenant="acme", lifetime_s=None
+        name=first.key.id, scopes=[Scope.AUDIT_READ], tenant="acme", lifetime_s=None, made_by="test"
     )
     assert alike is not None
-    assert await keys.revoke(first.key.id)
-    assert {key.id: key.revoked_at for key in await keys.list()} == {
-        first.key.id: 1,
-        alike.key.id: None,
-    }
+    assert await keys.named(first.key.id) == (first.key,)

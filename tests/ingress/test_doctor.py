@@ -93,7 +93,7 @@ async def office(stand: Stand, tmp_path: Path) -> AsyncIterator[Office]:
     await database.prepare()
     admin_keys = AdminKeys(database, clock=lambda: NOW)
     made = await admin_keys.create(
-        name="doctor", scopes=[Scope.DOCTOR], tenant=None, lifetime_s=None
+        name="doctor", scopes=[Scope.DOCTOR], tenant=None, lifetime_s=None, made_by="test"
     )
     assert made is not None
     runner = await stand.serve_admin(

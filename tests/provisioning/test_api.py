@@ -51,7 +51,7 @@ class Api:
 
     async def key(self, *scopes: Scope, tenant: str | None = None) -> str:
         new = await self.keys.create(
-            name=secrets.token_hex(4), scopes=scopes, tenant=tenant, lifetime_s=None
+            name=secrets.token_hex(4), scopes=scopes, tenant=tenant, lifetime_s=None, made_by="test"
         )
         assert new is not None
         return new.presented.reveal()
@@ -544,3 +544,13 @@ async def test_admin_keys_are_shown_once_listed_without_secret_and_revoked(api: 
     assert (await gateway(api.bench, "admin-keys", "revoke", "ci"))[0] == 0
     assert (await api.call("GET", "/audit", key=key)).status == 401
     assert (await gateway(api.bench, "admin-keys", "revoke", "ci"))[0] == 1
+    for tenant in ("acme", "globex"):
+        made = ("admin-keys", "create", " ci ", "--scope", "hooks", "--tenant", tenant)
+        assert (await gateway(api.bench, *made))[0] == 0
+    code, _, err = await gateway(api.bench, "admin-keys", "revoke", "ci")
+    assert (code, "2 keys are named 'ci'" in err) == (1, True), err
+    code, out, _ = await gateway(api.bench, "admin-keys", "list", "--json")
+    theirs = {key["tenant"]: key for key in json.loads(out)}
+    assert {key["made_by"] for key in theirs.values() if key["name"] == "ci"} == {"cli"}
+    assert (await gateway(api.bench, "admin-keys", "revoke", theirs["acme"]["id"]))[0] == 0
+    assert (await gateway(api.bench, "admin-keys", "revoke", "ci"))[0] == 0, "one is left"

@@ -233,7 +233,7 @@ class Fleet:
         """As ``gateway admin-keys create`` does, without a process for it."""
         async with configured_database(str(self.config)) as (_, database):
             made = await AdminKeys(database, clock=time.time).create(
-                name="soak", scopes=(Scope.OPERATOR,), tenant=None, lifetime_s=None
+                name="soak", scopes=(Scope.OPERATOR,), tenant=None, lifetime_s=None, made_by="test"
             )
         assert made is not None
         return made.presented.reveal()

@@ -1220,7 +1220,9 @@ async def test_what_a_predecessor_left_to_be_ended_is_ended_by_the_next(rig: Rig
 async def test_a_deleted_tenants_own_admin_keys_end_with_it(rig: Rig) -> None:
     admin_keys = AdminKeys(rig.database, clock=time.time)
     made = [
-        await admin_keys.create(name=name, scopes=[Scope.HOOKS], tenant=name, lifetime_s=None)
+        await admin_keys.create(
+            name=name, scopes=[Scope.HOOKS], tenant=name, lifetime_s=None, made_by="test"
+        )
         for name in ("globex", "acme")
     ]
     await rig.put(doc("globex"))

@@ -2,7 +2,9 @@
 
 Rules:
 - Nobody makes or ends a key that may do more than they may themselves.
-- A key makes none that outlives it: what is stolen for a day is not kept for ever.
+- A key makes none that outlives it: what is stolen for a day is not kept for ever. One that is made
+  through a one-time link of the console has an end too.
+- A name is one key's of its tenant, and of none: a tenant learns nothing of another's names.
 - The key is in the one answer that made it. SQL has its digest, also where a request is sent again:
   creating takes no Idempotency-Key, and a name that is taken says that it was made.
 """
@@ -13,9 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from gateway.admin.keys import Scope  # noqa: TC001 - pydantic reads annotations
+from gateway.admin.keys import LINK_KEY_S, NAME, Scope
 from gateway.admin.listing import list_page
 from gateway.admin.problem import Code, Problem
 from gateway.admin.route import (
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from gateway.admin.routes.revocations import IsTenant
 
 TenantName = Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")]
-NAME = r"^[\w .@+-]{1,120}$"
 MINUTE_S = 60
 TEN_YEARS_S = 3650 * 86_400
 
@@ -48,17 +49,20 @@ class KeyListQuery(PageQuery):
 
 class NewKeyBody(ApiModel):
     """``tenant`` binds the key to one tenant; without, it is for all. ``expires_in``: seconds;
-    without, it lives until it is revoked.
+    without, it lives until it is revoked. ``name``: of one key of the tenant, or of none, for ever;
+    space around it is dropped.
     """
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, StringConstraints(strip_whitespace=True, pattern=NAME)]
     scopes: Annotated[frozenset[Scope], Field(min_length=1), EACH_ONCE]
     tenant: TenantName | None = None
     expires_in: Annotated[int, Field(ge=MINUTE_S, le=TEN_YEARS_S)] | None = None
 
 
 class KeyAnswer(AnswerModel):
-    """A key without its secret. Times are UTC epoch seconds."""
+    """A key without its secret. Times are UTC epoch seconds. ``made_by``: as in audit records; null
+    of keys from before it was recorded.
+    """
 
     id: str
     name: str
@@ -69,6 +73,7 @@ class KeyAnswer(AnswerModel):
     expires_at: int | None
     revoked_at: int | None
     last_used_at: int | None
+    made_by: str | None
 
 
 class KeyList(AnswerModel):
@@ -105,7 +110,7 @@ class KeyRoutes:
         body = call.body(NewKeyBody)
         call.note.target = body.name
         _expect_scopes(call.key, body.scopes)
-        self._expect_no_longer_life(call.key, body.expires_in)
+        expect_end(call.key, body.expires_in, now=self.clock())
         if body.tenant is not None and not await self.is_tenant(body.tenant):
             raise Problem(Code.NOT_FOUND, f"there is no tenant {body.tenant}")
         made = await self.keys.create(
@@ -113,6 +118,7 @@ class KeyRoutes:
             scopes=body.scopes,
             tenant=body.tenant,
             lifetime_s=body.expires_in,
+            made_by=call.actor,
         )
         if made is None:
             raise Problem(
@@ -133,14 +139,6 @@ class KeyRoutes:
         await self.keys.revoke(key.id)
         return Answer(status=204)
 
-    def _expect_no_longer_life(self, maker: AdminKey, expires_in: int | None) -> None:
-        if maker.expires_at is None:
-            return
-        if expires_in is None or self.clock() + expires_in > maker.expires_at:
-            raise Problem(
-                Code.CONFLICT, "a key makes none that lives longer than itself: say expires_in"
-            )
-
     def _row(self, key: AdminKey) -> KeyAnswer:
         if key.revoked_at is not None:
             state: Literal["valid", "expired", "revoked"] = "revoked"
@@ -158,6 +156,7 @@ class KeyRoutes:
             expires_at=key.expires_at,
             revoked_at=key.revoked_at,
             last_used_at=key.last_used_at,
+            made_by=key.made_by,
         )
 
     def routes(self) -> tuple[Route, ...]:
@@ -200,3 +199,17 @@ def _expect_scopes(key: AdminKey, scopes: Iterable[Scope]) -> None:
                 f"a key that may do more than you: this needs {scope} too",
                 extra={"scope": str(scope)},
             )
+
+
+def expect_end(maker: AdminKey, expires_in: int | None, *, now: float) -> None:
+    """Raises ``Problem`` where a key of this maker's has to end, or to end earlier."""
+    if maker.console_link and (expires_in is None or expires_in > LINK_KEY_S):
+        raise Problem(
+            Code.CONFLICT,
+            "a key that is made through a one-time link has an end: say expires_in, at most "
+            f"{LINK_KEY_S} seconds, or make it on the gateway's machine: gateway admin-keys create",
+        )
+    if maker.expires_at is not None and (expires_in is None or now + expires_in > maker.expires_at):
+        raise Problem(
+            Code.CONFLICT, "a key makes none that lives longer than itself: say expires_in"
+        )

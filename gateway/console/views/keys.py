@@ -42,14 +42,14 @@ async def list_keys(visit: Visit) -> Shown | Failed:
 
 
 async def ask(visit: Visit) -> Shown:
-    return _form(visit, values_of(key_fields(visit.operator.may), _DEFAULTS))
+    return _form(visit, values_of(key_fields(visit.operator), _DEFAULTS))
 
 
 def _form(visit: Visit, values: Mapping[str, str], mistakes: Mistakes | None = None) -> Shown:
     return Shown(
         "key_new",
         {
-            "fields": key_fields(visit.operator.may),
+            "fields": key_fields(visit.operator),
             "values": values,
             "mistakes": mistakes or Mistakes(),
         },
@@ -59,7 +59,7 @@ def _form(visit: Visit, values: Mapping[str, str], mistakes: Mistakes | None = N
 
 async def create(visit: Visit) -> Shown | Failed:
     """The key is on this page, and on no other."""
-    fields = key_fields(visit.operator.may)
+    fields = key_fields(visit.operator)
     values = typed(fields, visit)
     body, _ = written(fields, {}, visit.form)
     body = {name: value for name, value in body.items() if value is not None}

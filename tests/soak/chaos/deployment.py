@@ -357,7 +357,7 @@ class Deployment:
         ring.load(self.folder / "keys.json", create=True)
         async with configured_database(str(self.folder / "gateway.yaml")) as (_, database):
             made = await AdminKeys(database, clock=time.time).create(
-                name="chaos", scopes=(Scope.OPERATOR,), tenant=None, lifetime_s=None
+                name="chaos", scopes=(Scope.OPERATOR,), tenant=None, lifetime_s=None, made_by="test"
             )
         assert made is not None
         self.admin_key = made.presented.reveal()
