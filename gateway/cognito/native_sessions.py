@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from gateway.cognito.api import CognitoRejectedError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.cognito.api import CognitoApi
 
+LITE: Final = "LITE"
 NEVER: Final = 0
 """Minutes for which a client of ours takes the cookie: each login asks the identity provider."""
 DEFAULT_MINUTES: Final = 60
@@ -31,11 +32,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoginReuse:
-    """``minutes``: by client id, for how long the cookie signs somebody in without the provider."""
+    """``minutes``: by client id, for how long the cookie signs somebody in without the provider.
+    ``refused``: Cognito's code where it did not say whether the pool tracks sessions.
+    """
 
     plan: str
     tracked: bool
     minutes: Mapping[str, int]
+    refused: str = ""
 
     def sentence(self) -> str:
         if self.tracked:
@@ -43,17 +47,23 @@ class LoginReuse:
                 f"the pool is of plan {self.plan} and tracks sessions: each login asks the "
                 "identity provider, and a revocation ends the user's login cookie at Cognito"
             )
+        why = (
+            f"Cognito does not say whether it tracks sessions ({self.refused})"
+            if self.refused
+            else "it cannot track sessions (Essentials and Plus can)"
+            if self.plan == LITE
+            else "it does not track sessions (SetUserPoolSessionConfiguration)"
+        )
         return (
-            f"the pool is of plan {self.plan} and does not track sessions "
-            "(SetUserPoolSessionConfiguration): for an hour after a login, Cognito may sign the "
-            "same browser in without asking the identity provider"
+            f"the pool is of plan {self.plan}, and {why}: for an hour after a login, Cognito may "
+            "sign the same browser in without asking the identity provider"
         )
 
 
 async def login_reuse(api: CognitoApi, plan: str, client_ids: Iterable[str]) -> LoginReuse:
     """Raises ``UnansweredError``."""
     none = LoginReuse(plan, tracked=False, minutes={})
-    if plan == "LITE":
+    if plan == LITE:
         return none
     try:
         answer = await api.call("GetUserPoolSessionConfiguration", idempotent=True)
@@ -62,7 +72,7 @@ async def login_reuse(api: CognitoApi, plan: str, client_ids: Iterable[str]) -> 
         minutes = {client_id: await _minutes(api, client_id) for client_id in client_ids}
     except CognitoRejectedError as refused:
         _log.info("cognito_sessions_unavailable", extra=fields(code=refused.code))
-        return none
+        return replace(none, refused=refused.code)
     return LoginReuse(plan, tracked=True, minutes=minutes)
 
 

@@ -268,7 +268,7 @@ def _mapping_differences(
 
 def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
     notes = []
-    if actual.login_reuse is not None and actual.login_reuse.tracked:
+    if actual.login_reuse is not None:
         notes.append(actual.login_reuse.sentence())
     if not actual.case_sensitive:
         notes.append(

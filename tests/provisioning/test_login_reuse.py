@@ -96,9 +96,21 @@ async def test_what_cognito_refuses_of_it_fails_nothing(
     assert pool.login_reuse == {}
     assert [str(s.resource) for s in (await verified(bench)).steps if s.does] == ["login_reuse"]
     bench.cloud.cognito.control.faults.plan("GetUserPoolSessionConfiguration", refused, times=9)
-    assert (await verified(bench)).clean
+    drift = await verified(bench)
+    assert drift.clean
+    assert f"does not say whether it tracks sessions ({code})" in drift.notes[0]
+
+
+async def test_a_plan_says_that_the_pool_does_not_track_sessions(bench: Bench, pool: Pool) -> None:
+    pool.session_tracking = False
+    (note,) = (await bench.service.propose("initech", await bench.body(), update=False)).plan.notes
+    assert "of plan ESSENTIALS, and it does not track sessions" in note
+    assert "without asking the identity provider" in note
+    await bench.apply()
+    assert (await verified(bench)).notes == (note,)
     pool.behaviour.tier = "LITE"
-    assert (await verified(bench)).notes == ()
+    (note,) = (await verified(bench)).notes
+    assert "of plan LITE, and it cannot track sessions" in note
 
 
 async def test_a_call_that_nobody_answers_takes_the_run_back(bench: Bench, pool: Pool) -> None:
