@@ -16,9 +16,9 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from gateway.cognito.desired import OidcConnection, SamlConnection, marker
+from gateway.cognito.desired import SamlConnection, marker
 from gateway.cognito.social import POOL_SOCIAL
-from gateway.core.model import ProviderKind, Secret
+from gateway.core.model import ProviderKind
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.provisioning.credentials import SPARE_S
@@ -30,6 +30,7 @@ from gateway.provisioning.desired import (
     tenant_step,
     wanted,
 )
+from gateway.provisioning.former_pools import with_secret
 from gateway.provisioning.plan import plan
 from gateway.provisioning.plan_rows import Plan, Resource, Verb
 from gateway.provisioning.preflight import PreflightProblem, invalid
@@ -45,8 +46,7 @@ from gateway.provisioning.steps import Work
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from gateway.cognito.desired import Actual, ActualProvider, Wanted, WantedProvider
-    from gateway.cognito.pools import Pools
+    from gateway.cognito.desired import Actual, Wanted
     from gateway.config.model import Config
     from gateway.core.json_types import Json
     from gateway.provisioning.credentials import ClientCredentials, Registrar
@@ -147,7 +147,7 @@ class PoolMove:
         goal = wanted(
             tenant,
             document,
-            [_with_secret(p, here.providers[p.name]) for p in recalled(basis.known)],
+            [with_secret(p, here.providers[p.name]) for p in recalled(basis.known)],
             self.config,
             required=required,
             users=None,
@@ -298,14 +298,6 @@ class PoolMove:
             _log.warning("provision_carry_later", extra=fields(tenant=tenant, detail=str(error)))
 
 
-def _with_secret(provider: WantedProvider, found: ActualProvider) -> WantedProvider:
-    """As Cognito has it: what was provisioned may not be known any more."""
-    connection, secret = provider.connection, found.details.get("client_secret")
-    if not isinstance(connection, OidcConnection) or secret is None:
-        return provider
-    return replace(provider, connection=replace(connection, client_secret=Secret(secret)))
-
-
 def _differences(
     source: str, to: str, names: Sequence[str], here: Actual, there: Actual
 ) -> Iterator[PreflightProblem]:
@@ -329,38 +321,6 @@ def _notes(goal: Wanted) -> Iterator[str]:
                 f"{provider.name}: another entity ID may give everybody another NameID; who is "
                 "blocked is then known by the e-mail address alone"
             )
-
-
-async def missing_in_former_pools(
-    pools: Pools, credentials: ClientCredentials, former: Json
-) -> list[PreflightProblem]:
-    """What sessions from before a move need in the pool where they began, and is gone."""
-    found = []
-    for name in credentials.pools[1:]:
-        names = [entry["name"] for entry in former.get(name, ())]
-        clients = credentials.ids_in(name)
-        if not clients:
-            continue
-        actual = await pools.named(name).actual(providers=names, clients=clients)
-        there = {c.client_id for c in (actual.client, *actual.retired) if c is not None}
-        found += [
-            invalid(
-                "client",
-                f"{client_id}, which is accepted until its last session has ended, was deleted "
-                f"from pool {name}: retire it",
-            )
-            for client_id in clients
-            if client_id not in there
-        ]
-        found += [
-            invalid(
-                f"providers.{provider}",
-                f"was deleted from pool {name}, and sessions from before the move need it there",
-            )
-            for provider in names
-            if provider not in actual.providers
-        ]
-    return found
 
 
 def _request(proposal: MoveProposal, goal: MoveGoal, run: str) -> Json:

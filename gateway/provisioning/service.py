@@ -19,7 +19,8 @@ from gateway.provisioning.desired import (
     shared_providers,
     wanted,
 )
-from gateway.provisioning.move import PoolMove, missing_in_former_pools
+from gateway.provisioning.former_pools import FormerPools, all_steps
+from gateway.provisioning.move import PoolMove
 from gateway.provisioning.plan import plan
 from gateway.provisioning.plan_rows import Resource, Step, Verb
 from gateway.provisioning.pool_users import has_pool_users, recalled_users
@@ -88,6 +89,10 @@ class Onboarding:
     @property
     def rotation(self) -> Rotation:
         return Rotation(self.config, self.provisioning, self.bases)
+
+    @property
+    def former_pools(self) -> FormerPools:
+        return FormerPools(self.config, self.provisioning, self.bases)
 
     @property
     def pool_move(self) -> PoolMove:
@@ -192,27 +197,33 @@ class Onboarding:
             retired=retired_ids(credentials),
             password_client=passwords,
         )
-        drift = [
-            *found.problems,
-            *_irreparable(providers, actual, credentials),
-            *await self._missing_in_former_pools(latest, credentials),
-        ]
-        half_made, notes = tuple(await self.interrupted(tenant)), found.notes
-        looked = Drift(tenant, latest.id, found.steps, tuple(drift), None, notes, half_made)
-        if not fix or drift or not found.changes:
+        drift = (*found.problems, *_irreparable(providers, actual, credentials))
+        formers = await self.former_pools.look(basis, target, actual)
+        looked = Drift(
+            tenant,
+            latest.id,
+            (*found.steps, *all_steps(formers)),
+            (*drift, *(problem for former in formers for problem in former.problems)),
+            None,
+            found.notes,
+            tuple(await self.interrupted(tenant)),
+        )
+        if not fix or drift:
             return looked
-        aim = (None, None, target, actual, credentials, latest.request)
-        proposal = Proposal(tenant, found, *aim, basis=basis, pool=lives_in)
-        fixed = await self.apply(proposal, actor=actor)
+        fixed: Outcome | None = None
+        if found.changes:
+            aim = (None, None, target, actual, credentials, latest.request)
+            proposal = Proposal(tenant, found, *aim, basis=basis, pool=lives_in)
+            fixed = await self.apply(proposal, actor=actor)
+        for pool in [former.pool for former in formers if former.steps]:
+            now = await self.bases.read(tenant)
+            if not isinstance(fixed, Done | None) or now.document != document:
+                break
+            # The run before this one is the latest now, and may have made the tenant's client anew.
+            for former in await self.former_pools.look(now, target, actual):
+                if former.pool == pool and former.steps:
+                    fixed = await self.former_pools.mend(former, now, tenant=tenant, actor=actor)
         return replace(looked, fixed=fixed)
-
-    async def _missing_in_former_pools(
-        self, latest: Run, credentials: ClientCredentials | None
-    ) -> Sequence[PreflightProblem]:
-        if credentials is None:
-            return ()
-        former = carried(latest)["former"]
-        return await missing_in_former_pools(self.provisioning.pools, credentials, former)
 
     async def rotate(
         self,

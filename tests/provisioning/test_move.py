@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from demo.cognito.server import Cognito
     from gateway.provisioning.credentials import ClientCredentials, Registrar
     from gateway.provisioning.runner import Outcome
+    from gateway.provisioning.service import Drift
 
 
 def second(bench: Bench) -> Cognito:
@@ -64,6 +65,12 @@ async def held(bench: Bench, tenant: str = "initech") -> ClientCredentials:
     found = await bench.service.provisioning.registrar.credentials(tenant)
     assert found is not None
     return found
+
+
+async def verified(bench: Bench, *, fix: bool = False) -> Drift:
+    drift = await bench.service.verify("initech", fix=fix, actor="test")
+    assert drift is not None
+    return drift
 
 
 async def pools_of(bench: Bench, tenant: str = "initech") -> tuple[str, ...]:
@@ -174,7 +181,76 @@ async def test_what_is_missing_in_the_former_pool_is_told(bench: Bench) -> None:
     bench.cloud.cognito.pool.providers.pop("initech-okta")
     drift = await bench.service.verify("initech", fix=False, actor="test")
     assert drift is not None
-    assert [p.where for p in drift.problems] == ["client", "providers.initech-okta"]
+    assert [p.where for p in drift.problems] == ["client"]
+    (step,) = [step for step in drift.steps if step.does]
+    assert (step.verb, step.resource, step.name) == ("create", "provider", "initech-okta")
+    assert "sessions from before the move need it there" in step.why
+
+
+async def test_what_somebody_changed_in_the_former_pool_is_mended(bench: Bench) -> None:
+    former = await held(bench)
+    await move(bench)
+    drift = await verified(bench)
+    assert drift.clean, [str(step) for step in drift.steps if step.does]
+    pool = bench.cloud.cognito.pool
+
+    def settings() -> tuple[dict[str, Any], dict[str, Any]]:
+        client, provider = pool.clients[former.client_id], pool.providers["initech-okta"]
+        return client.settings, provider.settings
+
+    good = tuple(map(dict, settings()))
+    settings()[0]["RefreshTokenValidity"] = 7
+    settings()[1]["AttributeMapping"] = {"username": "sub", "email": "mail"}
+    before = there(bench)
+    drift = await verified(bench)
+    assert {
+        (str(s.resource), s.name, "in pool default" in s.why) for s in drift.steps if s.does
+    } == {
+        ("client", former.client_id, True),
+        ("provider", "initech-okta", True),
+    }
+    fixed = (await verified(bench, fix=True)).fixed
+    assert isinstance(fixed, Done)
+    assert (await verified(bench)).clean
+    assert settings() == good
+    assert there(bench) == before
+    run = await bench.service.provisioning.journal.run(fixed.run)
+    assert run is not None
+    assert (run.pool, run.kind) == (DEFAULT_POOL, RunKind.APPLY)
+    # Taken back, it is as somebody had it; what comes later still knows both pools.
+    assert await bench.service.roll_back("initech", fixed.run) is RunState.ROLLED_BACK
+    assert settings()[0]["RefreshTokenValidity"] == 7
+    assert isinstance((await verified(bench, fix=True)).fixed, Done)
+    assert isinstance(await bench.service.retire("initech", actor="test"), Done)
+    assert there(bench)[:2] == (set(), set())
+
+
+async def test_a_provider_that_is_gone_from_the_former_pool_is_made_again_and_ends_with_it(
+    bench: Bench,
+) -> None:
+    await move(bench)
+    pools = (bench.cloud.cognito.pool, second(bench).pool)
+    pools[0].providers.pop("initech-okta")
+    for pool in pools:
+        for client in pool.clients.values():
+            client.settings["RefreshTokenValidity"] = 7
+    assert isinstance((await verified(bench, fix=True)).fixed, Done)
+    assert (await verified(bench)).clean, "both pools by one call"
+    made, original = (pool.providers["initech-okta"].settings for pool in pools)
+    assert made["ProviderDetails"] == original["ProviderDetails"], "with its secret"
+    assert isinstance(await bench.service.retire("initech", actor="test"), Done)
+    assert there(bench)[:2] == (set(), set()), "it carries our mark"
+
+
+async def test_what_came_after_the_move_is_no_drift_of_the_former_pool(bench: Bench) -> None:
+    await move(bench)
+    body = await bench.body()
+    more = (await bench.body(idp="initech-two", kind="entra")).all_providers[0]
+    both = body.model_copy(update={"provider": None, "providers": (*body.all_providers, more)})
+    both = both.model_copy(update={"custom_attributes": ("custom:team",)})
+    assert isinstance(await bench.apply("initech", both, update=True), Done)
+    drift = await verified(bench)
+    assert drift.clean, [str(step) for step in drift.steps if step.does]
 
 
 async def test_what_somebody_else_has_in_the_other_pool_is_not_taken(bench: Bench) -> None:

@@ -1,0 +1,240 @@
+"""Pools that a tenant has moved out of, while sessions that began there are left: whether its
+clients and providers there are as they should be, and what makes them so.
+
+Rules:
+- What is wanted there is what is wanted in the tenant's pool, as far as the other pool can have it:
+  providers that came later, and attributes that it does not declare, are no difference.
+- A client that is gone is not made again: nothing that was made with it could use another one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from gateway.cognito.desired import OidcConnection, marker
+from gateway.cognito.shapes import provider_type
+from gateway.core.model import POOLS_OWN, Secret
+from gateway.provisioning.client_rows import client_differences
+from gateway.provisioning.desired import describe, required_attributes, wanted
+from gateway.provisioning.plan import provider_differences
+from gateway.provisioning.plan_rows import Resource, Step, Verb
+from gateway.provisioning.preflight import PreflightProblem, invalid
+from gateway.provisioning.runs import RunKind, carried
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from gateway.cognito.desired import (
+        Actual,
+        ActualClient,
+        ActualProvider,
+        Wanted,
+        WantedClient,
+        WantedProvider,
+    )
+    from gateway.config.model import Config
+    from gateway.core.json_types import Json
+    from gateway.provisioning.proposal import Basis, BasisReader
+    from gateway.provisioning.runner import Outcome, Provisioning
+    from gateway.provisioning.steps import Steps, Work
+
+
+@dataclass(frozen=True, slots=True)
+class FormerPool:
+    """What differs in one pool that the tenant has left. ``problems``: what is not mended."""
+
+    pool: str
+    steps: tuple[Step, ...]
+    problems: tuple[PreflightProblem, ...]
+    providers: tuple[tuple[WantedProvider, ActualProvider | None], ...] = field(repr=False)
+    clients: tuple[tuple[WantedClient, ActualClient], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FormerPools:
+    """Looks there, and mends."""
+
+    config: Config
+    provisioning: Provisioning
+    bases: BasisReader
+
+    async def look(self, basis: Basis, target: Wanted, here: Actual) -> tuple[FormerPool, ...]:
+        """``target``: what is wanted in the tenant's pool, which is as ``here``. Changes nothing.
+        Raises ``UnavailableError`` and ``CognitoRejectedError``.
+        """
+        held, document = basis.credentials, basis.document
+        if held is None or document is None:
+            return ()
+        found, left = [], carried(basis.latest)["former"]
+        for name in held.pools[1:]:
+            names = [entry["name"] for entry in left.get(name, ())]
+            clients = held.ids_in(name)
+            if clients:
+                actual = await self.provisioning.pools.named(name).actual(
+                    providers=names, clients=clients
+                )
+                found.append(self._compared(name, names, clients, actual, basis, target, here))
+        return tuple(found)
+
+    def _compared(
+        self,
+        pool: str,
+        names: Sequence[str],
+        client_ids: Sequence[str],
+        actual: Actual,
+        basis: Basis,
+        target: Wanted,
+        here: Actual,
+    ) -> FormerPool:
+        required = required_attributes(actual.attributes.values())
+        ours = {p.name: p for p in target.providers}
+        providers, problems, steps = [], [], []
+        for name in names:
+            if name not in ours:
+                continue  # the tenant has it no more
+            there = actual.providers.get(name)
+            provider = _for_pool(ours[name], here.providers.get(name), there, actual, required)
+            problem, step = _provider(pool, provider, there)
+            problems += [problem] if problem is not None else []
+            if step is not None:
+                steps.append(step)
+                providers.append((provider, there))
+        present = {*actual.providers, *(provider.name for provider, _ in providers)}
+        custom = [n for n in basis.custom_attributes if n in actual.attributes]
+        client = wanted(
+            target.tenant,
+            basis.document or {},
+            [replace(p, mapping=_declared(p.mapping, actual)) for p in target.providers],
+            self.config,
+            required=required,
+            users=None,
+            custom_attributes=custom,
+        ).client
+        clients = []
+        known = {c.client_id: c for c in (actual.client, *actual.retired) if c is not None}
+        for client_id in client_ids:
+            there_is = known.get(client_id)
+            if there_is is None:
+                problems.append(
+                    invalid(
+                        "client",
+                        f"{client_id}, which is accepted until its last session has ended, was "
+                        f"deleted from pool {pool}: retire it",
+                    )
+                )
+                continue
+            fitting = replace(client, providers=_usable(client, there_is, present))
+            differences = client_differences(fitting, there_is)
+            if differences:
+                clients.append((fitting, there_is))
+                settings = ", ".join(d.setting for d in differences)
+                why = f"in pool {pool}, for sessions from before the move: {settings} differ"
+                steps.append(Step(Verb.CHANGE, Resource.CLIENT, client_id, why, differences))
+        return FormerPool(pool, tuple(steps), tuple(problems), tuple(providers), tuple(clients))
+
+    async def mend(self, former: FormerPool, basis: Basis, *, tenant: str, actor: str) -> Outcome:
+        """One run in that pool; nothing where ``basis`` does not stand any more."""
+        run, request = self.provisioning.new_run(), carried(basis.latest)
+        made = {provider.name for provider, there in former.providers if there is None}
+        request["former"][former.pool] = [
+            {**entry, "marker": marker(run, entry["name"])} if entry["name"] in made else entry
+            for entry in request["former"].get(former.pool, ())
+        ]
+        return await self.provisioning.run(
+            tenant,
+            lambda steps: _works(steps, former),
+            run=run,
+            kind=RunKind.APPLY,
+            actor=actor,
+            request=request,
+            plan=[describe(step) for step in former.steps],
+            pool=former.pool,
+            stands=lambda: self.bases.unchanged(tenant, basis),
+        )
+
+
+async def _works(steps: Steps, former: FormerPool) -> AsyncIterator[Work]:
+    for provider, there in former.providers:
+        yield (
+            steps.create_provider(provider)
+            if there is None
+            else steps.update_provider(provider, there)
+        )
+    for client, there_is in former.clients:
+        yield steps.update_client(client, there_is)
+
+
+def _for_pool(
+    provider: WantedProvider,
+    here: ActualProvider | None,
+    there: ActualProvider | None,
+    actual: Actual,
+    required: frozenset[str],
+) -> WantedProvider:
+    """With the secret that Cognito has in the tenant's pool, and the attributes that the other pool
+    declares; what that one requires of everybody stays mapped.
+    """
+    demanded = {
+        name: there.mapping[name]
+        for name in sorted(required)
+        if there is not None and name in there.mapping
+    }
+    mapping = {**demanded, **_declared(provider.mapping, actual)}
+    return with_secret(replace(provider, mapping=mapping), here)
+
+
+def with_secret(provider: WantedProvider, found: ActualProvider | None) -> WantedProvider:
+    """As Cognito has it: what was provisioned may not be known any more."""
+    connection = provider.connection
+    secret = None if found is None else found.details.get("client_secret")
+    if not isinstance(connection, OidcConnection) or secret is None:
+        return provider
+    return replace(provider, connection=replace(connection, client_secret=Secret(secret)))
+
+
+def _declared(mapping: Json, actual: Actual) -> dict[str, str]:
+    return {
+        name: claim
+        for name, claim in mapping.items()
+        if name in actual.attributes or not name.startswith("custom:")
+    }
+
+
+def _usable(client: WantedClient, there: ActualClient, present: set[str]) -> tuple[str, ...]:
+    """Of the tenant's providers those that the pool has; of the pool's own, as the client has
+    them.
+    """
+    own = {*POOLS_OWN.values()}
+    listed = there.strings("SupportedIdentityProviders")
+    return (
+        *(name for name in client.providers if name in present and name not in own),
+        *(name for name in listed if name in own),
+    )
+
+
+def _provider(
+    pool: str, provider: WantedProvider, there: ActualProvider | None
+) -> tuple[PreflightProblem | None, Step | None]:
+    where = f"providers.{provider.name}"
+    if there is None:
+        if isinstance(provider.connection, OidcConnection) and provider.client_secret is None:
+            problem = invalid(
+                where, f"was deleted from pool {pool}, and its client secret is not known any more"
+            )
+            return problem, None
+        why = f"was deleted from pool {pool}, and sessions from before the move need it there"
+        return None, Step(Verb.CREATE, Resource.PROVIDER, provider.name, why)
+    if there.type != provider_type(provider):
+        return invalid(where, f"is of type {there.type} in pool {pool}"), None
+    differences = provider_differences(provider, there)
+    if not differences:
+        return None, None
+    settings = ", ".join(d.setting for d in differences)
+    why = f"in pool {pool}, for sessions from before the move: {settings} differ"
+    return None, Step(Verb.CHANGE, Resource.PROVIDER, provider.name, why, differences)
+
+
+def all_steps(found: Sequence[FormerPool]) -> Iterator[Step]:
+    for former in found:
+        yield from former.steps
