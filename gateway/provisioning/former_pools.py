@@ -23,7 +23,7 @@ from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.runs import RunKind, carried
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from gateway.cognito.desired import (
         Actual,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         WantedProvider,
     )
     from gateway.config.model import Config
-    from gateway.core.json_types import Json
     from gateway.provisioning.proposal import Basis, BasisReader
     from gateway.provisioning.runner import Outcome, Provisioning
     from gateway.provisioning.steps import Steps, Work
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
 class FormerPool:
     """What differs in one pool that the tenant has left. ``problems``: what is not mended."""
 
+    tenant: str
     pool: str
     steps: tuple[Step, ...]
     problems: tuple[PreflightProblem, ...]
@@ -131,9 +131,11 @@ class FormerPools:
                 settings = ", ".join(d.setting for d in differences)
                 why = f"in pool {pool}, for sessions from before the move: {settings} differ"
                 steps.append(Step(Verb.CHANGE, Resource.CLIENT, client_id, why, differences))
-        return FormerPool(pool, tuple(steps), tuple(problems), tuple(providers), tuple(clients))
+        return FormerPool(
+            target.tenant, pool, tuple(steps), tuple(problems), tuple(providers), tuple(clients)
+        )
 
-    async def mend(self, former: FormerPool, basis: Basis, *, tenant: str, actor: str) -> Outcome:
+    async def mend(self, former: FormerPool, basis: Basis, *, actor: str) -> Outcome:
         """One run in that pool; nothing where ``basis`` does not stand any more."""
         run, request = self.provisioning.new_run(), carried(basis.latest)
         made = {provider.name for provider, there in former.providers if there is None}
@@ -142,7 +144,7 @@ class FormerPools:
             for entry in request["former"].get(former.pool, ())
         ]
         return await self.provisioning.run(
-            tenant,
+            former.tenant,
             lambda steps: _works(steps, former),
             run=run,
             kind=RunKind.APPLY,
@@ -150,7 +152,7 @@ class FormerPools:
             request=request,
             plan=[describe(step) for step in former.steps],
             pool=former.pool,
-            stands=lambda: self.bases.unchanged(tenant, basis),
+            stands=lambda: self.bases.unchanged(former.tenant, basis),
         )
 
 
@@ -193,7 +195,7 @@ def with_secret(provider: WantedProvider, found: ActualProvider | None) -> Wante
     return replace(provider, connection=replace(connection, client_secret=Secret(secret)))
 
 
-def _declared(mapping: Json, actual: Actual) -> dict[str, str]:
+def _declared(mapping: Mapping[str, str], actual: Actual) -> dict[str, str]:
     return {
         name: claim
         for name, claim in mapping.items()

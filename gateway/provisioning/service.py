@@ -35,12 +35,14 @@ from gateway.tenants.api import Rejected
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from gateway.cognito.desired import Actual, WantedProvider
+    from gateway.cognito.desired import Actual, Wanted, WantedProvider
     from gateway.config.model import Config
     from gateway.provisioning.creations import Creation
     from gateway.provisioning.credentials import ClientCredentials
     from gateway.provisioning.discovery import DiscoveryFetcher
+    from gateway.provisioning.former_pools import FormerPool
     from gateway.provisioning.move import StandingRestrictions
+    from gateway.provisioning.proposal import Basis
     from gateway.provisioning.request import ProvisionBody
     from gateway.provisioning.runner import Outcome, Provisioning
     from gateway.provisioning.runs import Run
@@ -215,15 +217,31 @@ class Onboarding:
             aim = (None, None, target, actual, credentials, latest.request)
             proposal = Proposal(tenant, found, *aim, basis=basis, pool=lives_in)
             fixed = await self.apply(proposal, actor=actor)
-        for pool in [former.pool for former in formers if former.steps]:
-            now = await self.bases.read(tenant)
-            if not isinstance(fixed, Done | None) or now.document != document:
+        if isinstance(fixed, Done | None):
+            fixed = await self._mend(formers, basis, target, actual, actor) or fixed
+        return replace(looked, fixed=fixed)
+
+    async def _mend(
+        self,
+        formers: Sequence[FormerPool],
+        basis: Basis,
+        target: Wanted,
+        actual: Actual,
+        actor: str,
+    ) -> Outcome | None:
+        """A run in each pool that differs, until one is not done: its outcome, or the last."""
+        outcome: Outcome | None = None
+        for name in [former.pool for former in formers if former.steps]:
+            now = await self.bases.read(target.tenant)
+            if now.document != basis.document:
                 break
             # The run before this one is the latest now, and may have made the tenant's client anew.
             for former in await self.former_pools.look(now, target, actual):
-                if former.pool == pool and former.steps:
-                    fixed = await self.former_pools.mend(former, now, tenant=tenant, actor=actor)
-        return replace(looked, fixed=fixed)
+                if former.pool == name and former.steps:
+                    outcome = await self.former_pools.mend(former, now, actor=actor)
+            if not isinstance(outcome, Done | None):
+                break
+        return outcome
 
     async def rotate(
         self,

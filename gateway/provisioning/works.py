@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from gateway.cognito.desired import Actual, Wanted
+    from gateway.core.json_types import Json
     from gateway.provisioning.proposal import Proposal
     from gateway.provisioning.steps import Steps, Work
 
@@ -73,13 +74,16 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
         yield steps.put_credentials(proposal.tenant, lambda: taken_over, before)
         passwords = Verb.KEEP
     if proposal.document is not None:
-        yield steps.put_tenant(
-            proposal.tenant, proposal.document, proposal.before, if_held=proposal.if_held
-        )
+        yield _put_tenant(steps, proposal, proposal.document)
     if actual.client is None or _gone(proposal, actual) or passwords in _CHANGED:
         yield steps.put_credentials(
             proposal.tenant, lambda: _credentials(steps, proposal, actual, held), held
         )
+
+
+def _put_tenant(steps: Steps, proposal: Proposal, document: Json) -> Work:
+    before, held = proposal.before, proposal.if_held
+    return steps.put_tenant(proposal.tenant, document, before, if_held=held)
 
 
 _CHANGED = frozenset({Verb.CREATE, Verb.ADOPT, Verb.REMOVE})
