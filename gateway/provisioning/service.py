@@ -35,14 +35,13 @@ from gateway.tenants.api import Rejected
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from gateway.cognito.desired import Actual, Wanted, WantedProvider
+    from gateway.cognito.desired import Actual, WantedProvider
     from gateway.config.model import Config
     from gateway.provisioning.creations import Creation
     from gateway.provisioning.credentials import ClientCredentials
     from gateway.provisioning.discovery import DiscoveryFetcher
     from gateway.provisioning.former_pools import FormerPool
     from gateway.provisioning.move import StandingRestrictions
-    from gateway.provisioning.proposal import Basis
     from gateway.provisioning.request import ProvisionBody
     from gateway.provisioning.runner import Outcome, Provisioning
     from gateway.provisioning.runs import Run
@@ -212,35 +211,30 @@ class Onboarding:
         )
         if not fix or drift:
             return looked
-        fixed: Outcome | None = None
-        if found.changes:
-            aim = (None, None, target, actual, credentials, latest.request)
-            proposal = Proposal(tenant, found, *aim, basis=basis, pool=lives_in)
-            fixed = await self.apply(proposal, actor=actor)
-        if isinstance(fixed, Done | None):
-            fixed = await self._mend(formers, basis, target, actual, actor) or fixed
-        return replace(looked, fixed=fixed)
+        aim = (None, None, target, actual, credentials, latest.request)
+        proposal = Proposal(tenant, found, *aim, basis=basis, pool=lives_in)
+        return replace(looked, fixed=await self._fix(proposal, formers, actor))
 
-    async def _mend(
-        self,
-        formers: Sequence[FormerPool],
-        basis: Basis,
-        target: Wanted,
-        actual: Actual,
-        actor: str,
+    async def _fix(
+        self, proposal: Proposal, formers: Sequence[FormerPool], actor: str
     ) -> Outcome | None:
         """A run in each pool that differs, until one is not done: its outcome, or the last."""
+        basis, target, actual = proposal.basis, proposal.wanted, proposal.actual
+        if basis is None or target is None or actual is None:
+            return None
         outcome: Outcome | None = None
+        if proposal.plan.changes:
+            outcome = await self.apply(proposal, actor=actor)
+            if not isinstance(outcome, Done):
+                return outcome
         for name in [former.pool for former in formers if former.steps]:
             now = await self.bases.read(target.tenant)
-            if now.document != basis.document:
+            if now.document != basis.document or not isinstance(outcome, Done | None):
                 break
             # The run before this one is the latest now, and may have made the tenant's client anew.
             for former in await self.former_pools.look(now, target, actual):
                 if former.pool == name and former.steps:
                     outcome = await self.former_pools.mend(former, now, actor=actor)
-            if not isinstance(outcome, Done | None):
-                break
         return outcome
 
     async def rotate(

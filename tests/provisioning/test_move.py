@@ -194,7 +194,7 @@ async def test_what_somebody_changed_in_the_former_pool_is_mended(bench: Bench) 
     assert drift.clean, [str(step) for step in drift.steps if step.does]
     pool = bench.cloud.cognito.pool
 
-    def settings() -> tuple[dict[str, Any], dict[str, Any]]:
+    def settings() -> tuple[Any, Any]:
         client, provider = pool.clients[former.client_id], pool.providers["initech-okta"]
         return client.settings, provider.settings
 
@@ -232,7 +232,8 @@ async def test_a_provider_that_is_gone_from_the_former_pool_is_made_again_and_en
     pools = (bench.cloud.cognito.pool, second(bench).pool)
     pools[0].providers.pop("initech-okta")
     for pool in pools:
-        for client in pool.clients.values():
+        clients: Any = pool.clients
+        for client in clients.values():
             client.settings["RefreshTokenValidity"] = 7
     assert isinstance((await verified(bench, fix=True)).fixed, Done)
     assert (await verified(bench)).clean, "both pools by one call"
