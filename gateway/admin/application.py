@@ -154,7 +154,8 @@ def admin_routes(
         batches, operators = services.tenant_batches, services.operators_tenant
         routes += TenantBatchRoutes(batches, operators, onboarding).routes()
     if onboarding is not None:
-        routes += (*ProvisioningRoutes(onboarding).routes(), *RotationRoutes(onboarding).routes())
+        routes += ProvisioningRoutes(onboarding).routes()
+        routes += RotationRoutes(onboarding, services.sessions).routes()
     if services.revoker is not None:
         routes += RevocationRoutes(
             services.revoker, services.is_tenant, still_allowed=still_allowed, closing=closing

@@ -4,6 +4,7 @@ declaratively; those of files are shown.
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -184,15 +185,28 @@ def export(
 @api_options
 @click.argument("tenant")
 @click.option("--pool", required=True, help="The user pool: a name of cognito.pools, or default.")
+@click.option(
+    "--registered",
+    multiple=True,
+    help="A SAML provider whose identity provider accepts that pool already; may be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @yes_option
 @json_option
-def move(*, tenant: str, pool: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+def move(
+    *,
+    tenant: str,
+    pool: str,
+    registered: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Move a tenant to another user pool. Nobody is signed out: sessions stay in the pool where
     they began, and the next logins go to the other one.
     """
     client, where = api(), url_path("tenants", tenant, "provision", "move")
-    body = {"pool": pool}
+    body: Json = {"pool": pool, "registered": sorted({*registered})}
     planned = client.call("POST", where, query={"dry_run": True}, body=body).document
     if dry_run and as_json:
         say_json(planned)
@@ -206,6 +220,8 @@ def move(*, tenant: str, pool: str, dry_run: bool, yes: bool, as_json: bool) -> 
     if dry_run:
         return
     confirm(f"Is that done at the identity provider, and is {tenant} to move now?", yes=yes)
+    if not yes and sys.stdin.isatty():
+        body["registered"] = sorted({*registered, *planned["waits_for"]})
     say_clients(followed(client, tenant, lambda: client.call("POST", where, body=body)), as_json)
 
 

@@ -5,6 +5,8 @@ Rules:
   one write of its credentials, after everything else; whatever fails before leaves nothing.
 - What was begun in the former pool is finished there, with the client of then. That client is
   deleted when no session made with it can be left, and the gateway's providers there with it.
+- A SAML identity provider sends nobody to an entity ID that it does not know: the move waits until
+  somebody says that it knows the target pool's. Until then nothing is made and nothing changes.
 - Whoever is kept out by a name of the former pool is kept out by what stays of a person, before
   anybody can sign in through the target pool.
 """
@@ -44,7 +46,7 @@ from gateway.provisioning.runs import Action, RunKind, carried
 from gateway.provisioning.steps import Work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
     from gateway.cognito.desired import Actual, Wanted
     from gateway.config.model import Config
@@ -89,14 +91,19 @@ class JournaledPools:
 class MoveProposal:
     """What would be done in the pool ``to``, or the findings that keep it from being done.
 
-    ``register``: what the customer has to add at their identity provider before, in sentences.
+    ``register``: what the customer has to add at their identity provider before, in sentences;
+    ``waits_for``: names of SAML providers of which nobody has said that it is done. Not applied
+    while there is one.
     """
 
     tenant: str
     to: str
     plan: Plan
     register: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
     goal: MoveGoal | None = field(default=None, repr=False)
+    takes_app_passwords: bool = False
+    """Whether a rule of the tenant does: those that there are end with the move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +133,15 @@ class PoolMove:
     bases: BasisReader
     restrictions: StandingRestrictions
 
-    async def propose(self, tenant: str, to: str) -> MoveProposal:
-        """Changes nothing. Raises ``UnavailableError`` and ``CognitoRejectedError``."""
+    async def propose(
+        self, tenant: str, to: str, *, registered: Collection[str] = ()
+    ) -> MoveProposal:
+        """``registered``: names of SAML providers that accept the pool ``to`` beside this one.
+        Changes nothing. Raises ``UnavailableError`` and ``CognitoRejectedError``.
+        """
         basis = await self.bases.read(tenant)
         held, document = basis.credentials, basis.document
-        found = tuple(self._gate(tenant, to, basis))
+        found = (*self._gate(tenant, to, basis), *_misnamed(basis, registered))
         if found or held is None or document is None:
             return MoveProposal(tenant, to, Plan((), found))
         source, target = (self.provisioning.pools.named(name) for name in (held.pool, to))
@@ -161,7 +172,16 @@ class PoolMove:
             step = tenant_step(tenant, document, {**document, "pool": to})
             proposed = replace(proposed, steps=(*proposed.steps, step))
         proposed = replace(proposed, notes=(*proposed.notes, *_notes(goal)))
-        return MoveProposal(tenant, to, proposed, tuple(self._register(goal, to)), aim)
+        waits_for = tuple(name for name in _saml(goal) if name not in registered)
+        return MoveProposal(
+            tenant,
+            to,
+            proposed,
+            tuple(self._register(goal, to)),
+            waits_for,
+            aim,
+            any(rule.get("app_passwords") for rule in document.get("rules", ())),
+        )
 
     def _gate(self, tenant: str, to: str, basis: Basis) -> Iterator[PreflightProblem]:
         held, document = basis.credentials, basis.document
@@ -214,11 +234,11 @@ class PoolMove:
 
     async def apply(self, proposal: MoveProposal, *, actor: str) -> Outcome:
         """All of it, or nothing; nothing too where its basis has changed. The proposal must have no
-        problems.
+        problems, and wait for nobody.
         """
         goal = proposal.goal
-        if proposal.plan.problems or goal is None:
-            msg = "a proposal with problems is not applied"
+        if proposal.plan.problems or proposal.waits_for or goal is None:
+            msg = "a proposal with problems, or that waits for somebody, is not applied"
             raise ValueError(msg)
         tenant = proposal.tenant
         retires_at = (
@@ -312,6 +332,32 @@ def _differences(
             f"{source} and {to} do not agree on whether case counts in user names: whoever is "
             "blocked in one could not be told in the other",
         )
+
+
+def _saml(goal: Wanted) -> Iterator[str]:
+    for provider in goal.providers:
+        if isinstance(provider.connection, SamlConnection):
+            yield provider.name
+
+
+def _misnamed(basis: Basis, registered: Collection[str]) -> Iterator[PreflightProblem]:
+    known = {entry["name"] for entry in basis.known if "saml" in entry}
+    for name in sorted({*registered} - known):
+        yield invalid("registered", f"{name} is no SAML provider of the tenant")
+
+
+def waiting(proposal: MoveProposal) -> tuple[PreflightProblem, ...]:
+    """Why it is not applied yet, and what to do."""
+    told = {line.partition(":")[0]: line.partition(": ")[2] for line in proposal.register}
+    return tuple(
+        PreflightProblem(
+            "conflict",
+            f"providers.{name}",
+            "its identity provider has to accept the other pool first, beside this one: "
+            f"{told.get(name, '')}. Then say so (registered: {name}). Until then nothing changes",
+        )
+        for name in proposal.waits_for
+    )
 
 
 def _notes(goal: Wanted) -> Iterator[str]:

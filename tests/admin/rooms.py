@@ -685,13 +685,19 @@ class Failovers:
 
 
 class PoolMoves:
-    """Every tenant may go to ``second``, and to no other pool."""
+    """Every tenant may go to ``second``, and to no other pool. Of two providers whoever names one
+    as registered has to name the other too.
+    """
 
-    async def propose(self, tenant: str, to: str) -> MoveProposal:
+    async def propose(
+        self, tenant: str, to: str, *, registered: Collection[str] = ()
+    ) -> MoveProposal:
         if to != "second":
             return MoveProposal(tenant, to, Plan((), (invalid("pool", f"{to} is none"),)))
         step = Step(Verb.CREATE, Resource.CLIENT, "", "there is none")
-        return MoveProposal(tenant, to, Plan((step,)), ("acme-okta: redirect URI …",))
+        waits_for = ("acme-saml",) if registered == {"acme-okta"} else ()
+        told = ("acme-saml: entity ID urn:…",)
+        return MoveProposal(tenant, to, Plan((step,)), told, waits_for, takes_app_passwords=True)
 
     async def apply(self, proposal: MoveProposal, *, actor: str) -> Done:
         return Done("abcdef012345")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.admin.problem import Code
 from gateway.admin.routes.keys import NewKeyBody
 from gateway.admin.routes.pool_user_models import DisableBody, InvitationBody, PoolUserBody
+from gateway.admin.routes.rotation import MoveBody
 from gateway.admin.routes.setup_link_models import NewTenantBody, SetupLinkBody
 from gateway.config.types import HeaderSetting
 from gateway.provisioning.request import (
@@ -97,6 +98,7 @@ def test_every_problem_code_is_documented() -> None:
 PROVIDER = {"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.com"}
 SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
     "NewKeyBody": (NewKeyBody, {"name": "ci", "scopes": ["keys"]}),
+    "MoveBody": (MoveBody, {"pool": "second"}),
     "TenantDocument": (TenantDocument, TENANT),
     "ProviderDocument": (ProviderDocument, PROVIDER),
     "HookDocument": (HookDocument, {}),

@@ -14,7 +14,7 @@ from demo.cognito.control.errors import ApiError
 from gateway.core.model import DEFAULT_POOL
 from gateway.errors import UnavailableError
 from gateway.provisioning.credentials import SPARE_S
-from gateway.provisioning.move import JournaledPools
+from gateway.provisioning.move import JournaledPools, waiting
 from gateway.provisioning.rotation import MAX_RETIRED
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Action, RunKind, RunState
@@ -28,6 +28,7 @@ from tests.provisioning.test_crashes import (
     run_cell,
     until_settled,
 )
+from tests.provisioning.test_saml import body as saml_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -281,6 +282,35 @@ async def test_why_a_tenant_is_not_moved(bench: Bench) -> None:
         assert isinstance(await bench.service.rotate("initech", actor="test"), Done)
     (told,) = await problems(bench)
     assert "retire them first" in told
+
+
+async def test_a_saml_provider_is_waited_for_until_it_knows_the_other_pool(tmp_path: Path) -> None:
+    async with Bench(tmp_path, second="b") as bench:
+        assert isinstance(await bench.apply("initech", await saml_body(bench)), Done)
+        before, was = await held(bench), there(bench)
+        pool_move, cognito = bench.service.pool_move, second(bench)
+        proposal = await pool_move.propose("initech", "b")
+        assert (proposal.plan.problems, proposal.waits_for) == ((), ("initech-saml",))
+        (told,) = waiting(proposal)
+        assert (told.kind, told.where) == ("conflict", "providers.initech-saml")
+        for word in (
+            f"urn:amazon:cognito:sp:{cognito.pool.pool_id}",
+            f"{cognito.url}/saml2/idpresponse",
+            "registered: initech-saml",
+        ):
+            assert word in told.message
+        with pytest.raises(ValueError, match="waits for somebody"):
+            await pool_move.apply(proposal, actor="test")
+        assert (await held(bench), there(bench)) == (before, was), "nothing was made"
+        wrong = await pool_move.propose("initech", "b", registered={"initech-okta"})
+        assert [p.where for p in wrong.plan.problems] == ["registered"]
+        proposal = await pool_move.propose("initech", "b", registered={"initech-saml"})
+        assert proposal.waits_for == ()
+        assert isinstance(await pool_move.apply(proposal, actor="test"), Done)
+        moved = await held(bench)
+        assert (moved.pool, moved.retired[0].client_id) == ("b", before.client_id)
+        assert there(bench)[:2] == was[:2], "the former pool is accepted still"
+        assert "initech-saml" in cognito.pool.providers
 
 
 async def test_a_tenant_with_users_of_the_pool_stays(bench: Bench) -> None:

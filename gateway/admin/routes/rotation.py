@@ -5,12 +5,12 @@ same user pool or in another, and the end of those that it replaced.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
 from gateway.admin.problem import Code, Problem
-from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, Route
+from gateway.admin.route import EACH_ONCE, Answer, AnswerModel, ApiModel, Call, Route
 from gateway.admin.routes.provisioning import (
     ProvisionQuery,
     StepAnswer,
@@ -20,11 +20,18 @@ from gateway.admin.routes.provisioning import (
 )
 from gateway.cognito.api import CognitoRejectedError
 from gateway.config.user_pools import POOL_NAME
+from gateway.provisioning.move import waiting
 from gateway.provisioning.preflight import PreflightProblem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.provisioning.move import MoveProposal
     from gateway.provisioning.runner import Done, Outcome
     from gateway.provisioning.service import Onboarding
+    from gateway.sessions.api import SessionDirectory
+
+COUNTED_AT_ONCE: Final = 200
 
 
 class RotateQuery(ApiModel):
@@ -36,14 +43,21 @@ class RotateQuery(ApiModel):
 
 
 class MoveBody(ApiModel):
-    """``pool``: the name of a configured user pool."""
+    """``pool``: the name of a configured user pool. ``registered``: names of the tenant's SAML
+    providers whose identity providers accept that pool's entity ID and assertion consumer service
+    already, beside the present ones. The move waits for all of them.
+    """
 
     pool: Annotated[str, Field(pattern=POOL_NAME)]
+    registered: Annotated[
+        frozenset[Annotated[str, Field(max_length=32)]], Field(max_length=50), EACH_ONCE
+    ] = frozenset()
 
 
 class MoveAnswer(AnswerModel):
     """What would be done in the pool. ``at_provider``: what the customer adds at their identity
-    provider first; logins after the move fail without it.
+    provider first; logins after the move fail without it. ``waits_for``: names of SAML providers
+    that ``registered`` does not name yet. ``app_passwords``: how many end with the move.
     """
 
     tenant: str
@@ -51,6 +65,8 @@ class MoveAnswer(AnswerModel):
     steps: list[StepAnswer]
     notes: list[str]
     at_provider: list[str]
+    waits_for: list[str]
+    app_passwords: int
 
 
 class RetiredAnswer(AnswerModel):
@@ -76,9 +92,10 @@ class ClientsAnswer(AnswerModel):
 
 @dataclass(frozen=True, slots=True)
 class RotationRoutes:
-    """A tenant's app clients."""
+    """A tenant's app clients. ``sessions``: whose app passwords are counted."""
 
     onboarding: Onboarding
+    sessions: SessionDirectory | None = None
 
     async def rotate_client(self, call: Call) -> Answer:
         tenant = call.path["tenant"]
@@ -105,7 +122,7 @@ class RotationRoutes:
         tenant, body = call.path["tenant"], call.body(MoveBody)
         move = self.onboarding.pool_move
         try:
-            proposal = await move.propose(tenant, body.pool)
+            proposal = await move.propose(tenant, body.pool, registered=body.registered)
         except CognitoRejectedError as refused:
             raise Problem(
                 Code.COGNITO_REFUSED, str(refused), extra={"cognito_error": refused.code}
@@ -114,14 +131,19 @@ class RotationRoutes:
             raise problem(proposal.plan.problems)
         if call.query(ProvisionQuery).dry_run:
             call.note.dry_run = True
+            passwords, people = await self._app_passwords(tenant, proposal)
             planned = MoveAnswer(
                 tenant=tenant,
                 pool=body.pool,
                 steps=plan_steps(proposal.plan),
-                notes=list(proposal.plan.notes),
+                notes=[*proposal.plan.notes, *_ending(passwords, people, body.pool)],
                 at_provider=list(proposal.register),
+                waits_for=list(proposal.waits_for),
+                app_passwords=passwords,
             )
             return Answer(planned)
+        if proposal.waits_for:
+            raise problem(waiting(proposal))
         call.note.before = await self._named(tenant)
         run = done(await move.apply(proposal, actor=call.actor))
         call.note.after = {"run": run.run, "pool": body.pool, **await self._named(tenant)}
@@ -130,6 +152,21 @@ class RotationRoutes:
             status=201,
             headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"},
         )
+
+    async def _app_passwords(self, tenant: str, proposal: MoveProposal) -> tuple[int, int]:
+        """How many there are, of how many people. Nobody looks where no rule takes them."""
+        if self.sessions is None or not proposal.takes_app_passwords:
+            return 0, 0
+        count, people, position = 0, set[str](), None
+        while True:
+            page = await self.sessions.app_passwords(
+                tenant=tenant, user=None, email=None, position=position, limit=COUNTED_AT_ONCE
+            )
+            count += len(page.items)
+            people |= {view.user for view in page.items}
+            position = page.position
+            if position is None:
+                return count, len(people)
 
     async def _named(self, tenant: str) -> dict[str, list[str]]:
         """For the record."""
@@ -191,6 +228,14 @@ class RotationRoutes:
                 {200: ClientsAnswer},
                 problems=failing,
             ),
+        )
+
+
+def _ending(passwords: int, people: int, pool: str) -> Iterator[str]:
+    if passwords:
+        yield (
+            f"app passwords that end: {passwords}, of {people} people, each with its user's first "
+            f"login through pool {pool}; they are made again after it"
         )
 
 
