@@ -158,7 +158,7 @@ def accept(
         roles=_names(claims, "custom:roles", provider, warnings),
         provider=provider.name,
         idp_subject=subject,
-        oid=canonical_id(_printable(claims, "custom:oid")),
+        oid=directory_oid(claims),
         claims=_extra_claims(claims, tenant),
     )
     if (
@@ -242,6 +242,11 @@ def _is_of_organization(claims: Mapping[str, object], tenant: Tenant, provider: 
     """
     domain = email_domain(f"a@{_text(claims, 'custom:hd')}")
     return domain is not None and domain in provider.domains and domain in tenant.email_domains
+
+
+def directory_oid(claims: Mapping[str, object]) -> str:
+    """The directory's own name of the person, where the provider sends one; "" where not."""
+    return canonical_id(_printable(claims, "custom:oid"))
 
 
 def idp_subject(claims: Mapping[str, object], provider: Provider, sub: str) -> str | None:

@@ -17,7 +17,7 @@ from aiohttp import web
 from gateway.check.page_links import provider_sign_out
 from gateway.cognito.error_diagnosis import PROVIDER_DOWN, diagnose
 from gateway.core.hosts import client_key
-from gateway.core.login import Refusal, accept, idp_subject
+from gateway.core.login import Refusal, accept, directory_oid, idp_subject
 from gateway.core.reason import Reason
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
@@ -258,7 +258,8 @@ async def _finish(attempt: _Attempt, tokens: Tokens, *, started: float) -> web.S
         _throw_away(browser, pending, tokens)
         if accepted.denied:
             subject = idp_subject(tokens.claims, provider, accepted.denied) or ""
-            names = names_elsewhere(tenant, provider, idp_subject=subject)
+            oid = directory_oid(tokens.claims)
+            names = names_elsewhere(tenant, provider, idp_subject=subject, oid=oid)
             await end_denied(browser, attempt.login, accepted.denied, names=names)
         raise await attempt.failed(accepted.reason, cause=accepted.detail)
     for warning in accepted.warnings:

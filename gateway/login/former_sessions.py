@@ -22,16 +22,18 @@ _LOG = logging.getLogger(__name__)
 
 
 def names_elsewhere(
-    tenant: Tenant, provider: Provider, *, idp_subject: str, email: str = ""
+    tenant: Tenant, provider: Provider, *, idp_subject: str, email: str = "", oid: str = ""
 ) -> Names:
     """By which the same person is found who came in through another user pool of the tenant, where
-    they have another ``sub``. After a move, app passwords outlive the sessions.
+    they have another ``sub``. After a move, app passwords outlive the sessions. ``email``: only of
+    whoever has proven it; ``oid``: the directory's own name of the person, in every pool the same.
     """
     if len(tenant.pools) < 2 and not tenant.takes_app_passwords:
         return ()
-    if provider.kind in SAME_SUBJECT_IN_EVERY_POOL or not email:
-        return (("idp_subject", idp_subject),)
-    return ("idp_subject", idp_subject), ("email", email)
+    names = [("idp_subject", idp_subject)]
+    if provider.kind not in SAME_SUBJECT_IN_EVERY_POOL:
+        names += [("oid", oid), ("email", email)]
+    return tuple((kind, value) for kind, value in names if value)
 
 
 async def end_denied(
@@ -93,7 +95,11 @@ async def end_outdated(
         tenant.id,
         user=identity.sub,
         names=names_elsewhere(
-            tenant, provider, idp_subject=identity.idp_subject, email=identity.email
+            tenant,
+            provider,
+            idp_subject=identity.idp_subject,
+            email=identity.email,
+            oid=identity.oid,
         ),
         began=taken.began,
         outdated=outdated,
