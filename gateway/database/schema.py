@@ -532,7 +532,7 @@ hook_secret_uses = Table(
     metadata,
     Column("tenant", String(40), primary_key=True),
     Column("provider", String(32), primary_key=True),
-    Column("secret", String(16), primary_key=True),  # hooks.sources.credential.fingerprint
+    Column("fingerprint", String(16), primary_key=True),  # by hooks.sources.credential
     Column("source", String(40), primary_key=True),
     Column("last_used_at", Float, nullable=False),
 )

@@ -29,7 +29,7 @@ RESOLUTION_S: Final = 60.0
 """A secret counts as last used up to a minute before it was."""
 KEPT_S: Final = 400 * 86_400.0
 """Longer than the year in which a quarterly job uses a secret once again."""
-_KEY: Final = ("tenant", "provider", "secret", "source")
+_KEY: Final = ("tenant", "provider", "fingerprint", "source")
 
 Uses = dict[tuple[str, str, str, str], float]
 """Tenant, provider, fingerprint and source → the last use (UTC epoch seconds)."""
@@ -109,7 +109,7 @@ async def read_uses(connection: AsyncConnection, target: HookTarget) -> tuple[Se
     )
     by_secret: dict[str, dict[str, float]] = {}
     for row in rows:
-        by_secret.setdefault(row.secret, {})[row.source] = row.last_used_at
+        by_secret.setdefault(row.fingerprint, {})[row.source] = row.last_used_at
     names = (
         fingerprint(secret, tenant=target.tenant, provider=target.provider)
         for secret in target.secrets

@@ -99,7 +99,8 @@ async def test_two_authorization_headers_are_none(api: Api) -> None:
 async def test_a_revoked_key_stops_at_the_next_request(api: Api) -> None:
     key = await api.key(Scope.TENANTS_READ)
     assert (await api.call("GET", "/tenants", key=key)).status == 200
-    assert await api.keys.revoke(f"{Scope.TENANTS_READ}/None/None")
+    (found,) = await api.keys.named(f"{Scope.TENANTS_READ}/None/None")
+    assert await api.keys.revoke(found.id)
     assert (await problem(await api.call("GET", "/tenants", key=key)))["code"] == "key_revoked"
 
 

@@ -450,7 +450,8 @@ async def test_the_commands_plan_apply_verify_and_destroy(api: Api) -> None:
     made = json.loads(out)
     assert {made["client_id"]} == bench.clients
     code, out, _ = await gateway(bench, "provision", "verify", "initech")
-    assert (code, out.strip()) == (0, "as it was provisioned")
+    assert (code, out.strip().splitlines()[-1]) == (0, "as it was provisioned")
+    assert "note: the pool is of plan ESSENTIALS, and it does not track sessions" in out
     await bench.service.provisioning.pools.named("default").api.call(
         "UpdateUserPoolClient",
         idempotent=True,

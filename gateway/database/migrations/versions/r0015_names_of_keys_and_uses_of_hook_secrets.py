@@ -29,10 +29,10 @@ def upgrade() -> None:
         "hook_secret_uses",
         sa.Column("tenant", sa.String(length=40), nullable=False),
         sa.Column("provider", sa.String(length=32), nullable=False),
-        sa.Column("secret", sa.String(length=16), nullable=False),
+        sa.Column("fingerprint", sa.String(length=16), nullable=False),
         sa.Column("source", sa.String(length=40), nullable=False),
         sa.Column("last_used_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint(
-            "tenant", "provider", "secret", "source", name=op.f("pk_hook_secret_uses")
+            "tenant", "provider", "fingerprint", "source", name=op.f("pk_hook_secret_uses")
         ),
     )
