@@ -161,9 +161,8 @@ def admin_routes(
             services.revoker, services.is_tenant, still_allowed=still_allowed, closing=closing
         ).routes()
         if services.sessions is not None:
-            routes += SessionRoutes(
-                services.sessions, services.revoker, services.is_tenant
-            ).routes()
+            sessions = services.sessions
+            routes += SessionRoutes(sessions, services.revoker, services.is_tenant).routes()
         if services.blocks is not None:
             routes += BlockRoutes(
                 services.blocks, services.revoker, services.is_tenant, services.hook_targets
