@@ -15,9 +15,10 @@ import pytest
 import yaml
 from botocore.session import get_session
 from botocore.validate import ParamValidator
+from click.testing import CliRunner
 
 from gateway import __version__
-from gateway.cli import COMMANDS
+from gateway.cli import COMMANDS, cli
 from gateway.config.model import Config, load_config
 from tests.docs.reference import keys, variable
 from tests.packaging.test_image import environment, stage
@@ -122,6 +123,19 @@ def test_the_configuration_beside_them_is_read_with_what_a_task_adds(
     replicas = int(re.findall(r"num_cache_clusters\s+= (\d+)", TERRAFORM)[0]) - 1
     assert confirmed >= 1, "or a failover loses the latest revocations"
     assert confirmed + 1 <= replicas <= 2 * confirmed
+
+
+def test_the_last_step_of_the_page_renders_what_the_proxy_runs(tmp_path: Path) -> None:
+    text = (AWS.parents[1] / "docs" / "operator" / "aws.md").read_text("utf-8")
+    (line,) = (line for line in text.splitlines() if line.startswith("gateway ingress render"))
+    words = line.replace('"', "").replace("$address", "gateway.elb.internal").split()[1:]
+    copy = AWS / "ecs" / "gateway.yaml"
+    arguments = [str(copy) if word == "gateway.yaml" else word for word in words]
+    key = "0123456789abcdef0123456789abcdef"
+    done = CliRunner().invoke(cli, arguments, env={"GATEWAY_INGRESS_KEY": key})
+    assert done.exit_code == 0, done.output
+    for port in ("8080", "8081", "8084"):
+        assert f"gateway.elb.internal:{port}" in done.output
 
 
 @pytest.mark.parametrize("role", ROLES)
