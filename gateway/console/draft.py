@@ -1,7 +1,8 @@
 """What somebody typed, between two pages: sealed, so that a secret in it is not in the page that
 asks whether to go on.
 
-A draft opens for whoever made it, in the same sign-in, for the same tenant, within an hour.
+It is compressed: the same rules come again and again in it, and a page has few kilobytes. A draft
+opens for whoever made it, in the same sign-in, for the same tenant, within an hour.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -39,7 +41,7 @@ class Drafts:
 
     def seal(self, person: Person, about: str, content: object) -> str:
         """``about``: the form, with its tenant; ``content`` is JSON."""
-        plain = json.dumps([int(self._clock()) + LIFETIME_S, content]).encode()
+        plain = zlib.compress(json.dumps([int(self._clock()) + LIFETIME_S, content]).encode())
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = AESGCM(_key(self._keys()[0])).encrypt(nonce, plain, _bound(person, about))
         return base64.urlsafe_b64encode(nonce + sealed).decode("ascii")
@@ -59,7 +61,7 @@ class Drafts:
                 )
             except InvalidTag:
                 continue
-            until, content = json.loads(plain)
+            until, content = json.loads(zlib.decompress(plain))
             return content if self._clock() < until else None
         return None
 

@@ -18,6 +18,8 @@ BLANK: Final = 2
 """Rows for more rules."""
 MAX_ROWS: Final = 520
 """256 of each kind, and blank ones."""
+PAGE: Final = 25
+"""Rows at once: 45 kB. What is on other pages goes along in the form, sealed."""
 LISTS: Final = ("rules", "shadow_rules")
 NEEDS: Final = ("tenant", "groups", "any", "public", "deny")
 _OWN: Final = frozenset({"path", "methods", "allow", "groups"})
@@ -50,18 +52,58 @@ class Row:
         return not self.path.strip()
 
 
-def rows_of(document: Mapping[str, Any], *, blank: int = BLANK) -> list[Row]:
-    rows = [
+def rows_of(document: Mapping[str, Any]) -> list[Row]:
+    """The rules, then the shadow rules."""
+    return [
         _row(rule, str((number + 1) * STEP), shadow=name == "shadow_rules")
         for name in LISTS
         for number, rule in enumerate(document.get(name) or ())
     ]
-    return [*rows, *blank_rows(rows, blank)]
 
 
-def blank_rows(rows: Iterable[Row], count: int) -> list[Row]:
+def blank_rows(rows: Iterable[Row], count: int, *, step: int = STEP) -> list[Row]:
+    """Behind the last of ``rows``. With a ``step`` of 1, before the first row of the next page."""
     last = max((_number(row.order) for row in rows), default=0)
-    return [Row(str(last // STEP * STEP + (n + 1) * STEP)) for n in range(count)]
+    return [Row(str(last // step * step + (n + 1) * step)) for n in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which of ``rows`` one page shows; ``number`` counts from 1."""
+
+    rows: Sequence[Row]
+    number: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], number: str) -> Part:
+        """The page with this number; the nearest where there is none."""
+        wanted = int(number) if re.fullmatch(r"[0-9]{1,4}", number) else 1
+        return cls(rows, min(max(wanted, 1), pages_of(rows)))
+
+    @property
+    def pages(self) -> int:
+        return pages_of(self.rows)
+
+    @property
+    def first(self) -> int:
+        return (self.number - 1) * PAGE
+
+    @property
+    def shown(self) -> list[Row]:
+        """With rows for more."""
+        own = list(self.rows[self.first : self.first + PAGE])
+        return [*own, *self.blank(own, BLANK)]
+
+    def blank(self, rows: Iterable[Row], count: int) -> list[Row]:
+        return blank_rows(rows, count, step=STEP if self.number == self.pages else 1)
+
+    def with_typed(self, typed: Sequence[Row]) -> list[Row]:
+        """All rows, with ``typed`` in the place of those that the page showed."""
+        return [*self.rows[: self.first], *typed, *self.rows[self.first + PAGE :]]
+
+
+def pages_of(rows: Sequence[Row]) -> int:
+    return max(1, -(-len(rows) // PAGE))
 
 
 def _row(rule: Mapping[str, Any], order: str, *, shadow: bool) -> Row:

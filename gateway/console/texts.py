@@ -43,6 +43,11 @@ NOTICES: Final[Mapping[str, str]] = {
     "link_revoked": N_("Done: the link is over, and so is the work of the browser that had it."),
     "link_approved": N_("Done: people can sign in with what was submitted."),
     "link_returned": N_("Done: its recipient is asked for a change."),
+    "domain_added": N_("Done: add the DNS record that is shown. It is looked for regularly."),
+    "domain_checked": N_("Done: this is what DNS says now."),
+    "domain_used": N_("Done: the domain leads its people to this tenant."),
+    "domain_vouched": N_("Done: the domain is the tenant's by your word."),
+    "domain_removed": N_("Done: the tenant holds the domain no more."),
     "held_decided": N_("Done: what was held is decided."),
 }
 """What a page says after a form did something."""

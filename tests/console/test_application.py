@@ -35,6 +35,8 @@ EXAMPLES = {
     "app_password": "x",
     "admin_key": "000000000001",
     "setup_link": "0000000000000001",
+    "domain": "acme.test",
+    "what": "check",
 }
 
 

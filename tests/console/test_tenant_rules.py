@@ -10,7 +10,7 @@ import pytest
 from gateway.console.rules_form import Row, mistakes_of_rows, rows_of, rules_of, typed_rows
 from gateway.core.tenants import TenantTable
 from gateway.tenants.explanations import Explanations
-from tests.console.conftest import EVIL, Desk, Forms, console_of, inputs_of
+from tests.console.conftest import EVIL, HEADER, ORIGIN, Desk, Forms, console_of, inputs_of
 from tests.database.fixtures import config_with
 from tests.tenants.samples import sample
 
@@ -200,6 +200,81 @@ async def test_more_rows_keep_what_was_typed(rules: Forms) -> None:
     text = await rules.fill(PATH, {"action": "more", "rule.3.path": "/new"}, "admins")
     again = inputs_of(text, PATH)
     assert (again["rule.3.path"], again["rows"]) == ("/new", "7")
+
+
+@pytest.fixture
+async def many(rules: Forms) -> Forms:
+    """Of 256 rules and as many shadow rules."""
+    some = [{"path": f"/part/{n}/**", "groups": ["app-users", f"g{n}"]} for n in range(256)]
+    answer = await rules.api.call(
+        "PUT",
+        "/tenants/acme",
+        json=sample(rules=some, shadow_rules=some),
+        headers={"If-Match": f'"{(await rules.stored())["etag"]}"'},
+    )
+    assert answer.status == 200, await answer.text()
+    return rules
+
+
+async def test_a_page_of_many_rules_has_60_kb(many: Forms) -> None:
+    for number in (1, 11, 21, 99):
+        page = await many.desk.text(f"{PATH}?page={number}", "admins")
+        assert len(page.encode()) <= 60_000
+    typed = {"rule.0.needs": "deny", "action": "save"}
+    preview = await many.send(page, PATH, typed, "admins")
+    assert len(preview.encode()) <= 60_000
+
+
+async def test_what_was_typed_on_several_pages_is_saved_at_once(many: Forms) -> None:
+    page = await many.desk.text(PATH, "admins")
+    page = await many.send(page, PATH, {"rule.24.needs": "deny", "action": "next"}, "admins")
+    assert inputs_of(page, PATH)["rule.0.path"] == "/part/25/**"
+    typed = {"rule.25.order": "5", "rule.25.path": "/first", "action": "go", "to": "1"}
+    page = await many.send(page, PATH, typed, "admins")
+    shown = inputs_of(page, PATH)
+    assert (shown["rule.0.path"], shown["rule.25.path"]) == ("/first", "")
+    assert "Nothing differs" not in page
+    preview = await many.send(page, PATH, {"rule.1.remove": "1", "action": "save"}, "admins")
+    assert await many.send(preview, PATH, {}, "admins"), "back to the form"
+    await many.send(preview, APPLY, {}, "admins", status=303)
+    stored = (await many.stored())["tenant"]
+    paths = [rule["path"] for rule in stored["rules"]]
+    assert paths == ["/first", *(f"/part/{n}/**" for n in range(1, 256))]
+    assert [r["path"] for r in stored["rules"] if r["allow"] == "deny"] == ["/part/24/**"]
+    assert len(stored["shadow_rules"]) == 256
+
+
+async def test_a_rule_between_two_pages_stands_between_them(many: Forms) -> None:
+    page = await many.desk.text(PATH, "admins")
+    new = {"rule.25.path": "/new", "rule.25.needs": "public", "rule.24.remove": "1"}
+    preview = await many.send(page, PATH, {**new, "action": "save"}, "admins")
+    await many.send(preview, APPLY, {}, "admins", status=303)
+    paths = [rule["path"] for rule in (await many.stored())["tenant"]["rules"]]
+    assert paths[23:26] == ["/part/23/**", "/new", "/part/25/**"]
+
+
+async def test_somebody_elses_pages_are_not_taken(many: Forms) -> None:
+    page = await many.desk.text(PATH, "admins")
+    form = {**inputs_of(page, PATH), "action": "save"}
+    for base in ("x", form["base"][:-8] + "AAAAAAA="):
+        answer = await many.desk.post(PATH, {**form, "base": base}, "admins")
+        assert answer.status == 409
+    form["action"] = "next"
+    theirs = {"Origin": ORIGIN, HEADER: many.desk.assertion("admins", sub="eve-sub")}
+    response = await many.desk.client.post(PATH, data=form, headers=theirs)
+    assert response.status == 403
+
+
+async def test_whoever_was_faster_is_told_on_a_later_page(many: Forms) -> None:
+    page = await many.desk.text(f"{PATH}?page=3", "admins")
+    stored = await many.stored()
+    document = sample(rules=[{"path": "/theirs", "allow": "public"}])
+    headers = {"If-Match": f'"{stored["etag"]}"'}
+    answer = await many.api.call("PUT", "/tenants/acme", json=document, headers=headers)
+    assert answer.status == 200
+    typed = {"rule.0.needs": "deny", "action": "save"}
+    text = await many.send(page, PATH, typed, "admins", status=412)
+    assert "It was changed in the meantime" in text
 
 
 async def test_a_draft_of_rules_is_reopened(rules: Forms) -> None:

@@ -35,7 +35,10 @@ async def test_a_cursor_of_another_list_is_told_and_not_followed(desk: Desk) -> 
     await desk.text("/console/tenants?after=bm90LWEtY3Vyc29y", "admins", status=400)
 
 
-@pytest.mark.parametrize("tab", ["", "/providers", "/access", "/history"])
+TABS = ["", "/providers", "/access", "/domains", "/removals", "/history"]
+
+
+@pytest.mark.parametrize("tab", TABS)
 async def test_no_text_of_a_tenant_becomes_markup(desk: Desk, tab: str) -> None:
     desk.tenants.stored["acme"] = document(
         "acme",
@@ -89,11 +92,41 @@ async def test_what_is_searched_for_is_shown_as_text(desk: Desk) -> None:
 
 
 async def test_a_tenants_secret_is_on_no_page(desk: Desk) -> None:
-    for tab in ("", "/providers", "/access", "/history"):
+    for tab in (*TABS, "/document"):
         assert "s3cr3t" not in await desk.text(f"/console/tenants/acme{tab}", "admins")
+
+
+async def test_the_document_is_json_and_no_page(desk: Desk) -> None:
+    desk.tenants.stored["acme"] = document("acme", name=EVIL)
+    response = await desk.get("/console/tenants/acme/document", "support")
+    assert response.content_type == "application/json"
+    assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert (await response.json())["name"] == EVIL
+    await desk.text("/console/tenants/none/document", "support", status=404)
+
+
+async def test_many_rules_are_paged_within_60_kb(desk: Desk) -> None:
+    rule = {
+        **dict.fromkeys(("allow", "methods", "hosts", "bearer", "basic")),
+        "roles": "unset",
+        "app_passwords": False,
+    }
+    rules = [{**rule, "path": f"/part/{n}/**", "groups": ["app-users"]} for n in range(256)]
+    desk.tenants.stored["acme"] = document("acme", rules=rules, shadow_rules=rules)
+    shown: list[str] = []
+    path = "/console/tenants/acme/access"
+    while path:
+        text = await desk.text(path, "support")
+        assert len(text.encode()) <= 60_000
+        shown += re.findall(r"<code>/part/(\d+)/", text)
+        following = re.search(r'rel="next" href="([^"]+)"', text)
+        path = following[1] if following else ""
+    assert sorted(map(int, shown)) == sorted([*range(256)] * 2)
+    assert len((await desk.text("/console/tenants/acme", "support")).encode()) <= 60_000
 
 
 async def test_history_needs_its_scope(desk: Desk) -> None:
     text = await desk.text("/console/tenants/acme", "support")
     assert "/acme/history" not in text
     assert "/acme/history" in await desk.text("/console/tenants/acme", "auditors")
+    await desk.text("/console/tenants/acme/history", "support", status=403)

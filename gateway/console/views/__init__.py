@@ -15,6 +15,7 @@ from gateway.console.views import (
     revocations,
     sessions,
     setup_links,
+    tenant_domains,
     tenant_forms,
     tenant_rules,
     tenant_versions,
@@ -24,6 +25,7 @@ from gateway.console.views import (
 PAGES: Final = (
     *overview.PAGES,
     *tenants.PAGES,
+    *tenant_domains.PAGES,
     *tenant_forms.PAGES,
     *tenant_rules.PAGES,
     *tenant_versions.PAGES,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from gateway.console.outcome import Failed, Shown
+from gateway.console.outcome import FILE_HEADERS, Failed, Shown
 from gateway.console.page import Page
 from gateway.console.visit import address, epoch_of, failed
 
@@ -91,11 +91,7 @@ async def export_audit(visit: Visit) -> web.StreamResponse | Failed:
         headers={
             "Content-Type": "text/csv; charset=utf-8" if kind == "csv" else "application/jsonl",
             "Content-Disposition": f'attachment; filename="audit.{kind}"',
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-            "X-Frame-Options": "DENY",
-            "Referrer-Policy": "same-origin",
+            **FILE_HEADERS,
         },
     )
 

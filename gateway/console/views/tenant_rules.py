@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from gateway.console.change import Change, Loaded, conflict, load, opened, preview, store
+from gateway.console.change import (
+    OLD_DRAFT,
+    Change,
+    Loaded,
+    conflict,
+    load,
+    opened,
+    preview,
+    store,
+)
 from gateway.console.fields import Mistakes, lines
 from gateway.console.outcome import Failed, Shown
 from gateway.console.page import Page
@@ -15,9 +24,10 @@ from gateway.console.rules_form import (
     LISTS,
     MAX_ROWS,
     NEEDS,
+    PAGE,
+    Part,
     Row,
     Rules,
-    blank_rows,
     mistakes_of_rows,
     rows_of,
     rules_of,
@@ -37,18 +47,38 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 @dataclass(frozen=True, slots=True)
 class RulesPage:
-    """What the page shows; ``trial`` is what was typed to try, ``found`` the trace that came."""
+    """What the page shows. ``part``: of all rules as they were before this page was typed;
+    ``typed``: its rows, None: as they were. ``trial`` is what was typed to try, ``found`` the trace
+    that came. Wrong rows are counted among all.
+    """
 
     loaded: Loaded
-    rows: Sequence[Row]
+    part: Part
     etag: str
     trial: Mapping[str, str]
+    typed: Sequence[Row] | None = None
     found: Mapping[str, Any] | None = None
     of_row: Mapping[int, Sequence[str]] = field(default_factory=dict)
     mistakes: Mistakes = field(default_factory=Mistakes)
     unchanged: bool = False
 
+    @property
+    def all_rows(self) -> Sequence[Row]:
+        return self.part.rows if self.typed is None else self.part.with_typed(self.typed)
+
+    def wrong(self, of_row: Mapping[int, Sequence[str]], rest: Mistakes | None = None) -> RulesPage:
+        return replace(self, of_row=of_row, mistakes=rest or Mistakes())
+
     def shown(self, visit: Visit) -> Shown:
+        part, rows = self.part, self.part.shown if self.typed is None else list(self.typed)
+        here = range(part.first, part.first + len(rows))
+        every = self.all_rows
+        elsewhere = [
+            f"{every[n].order} {every[n].path}: {text}"
+            for n, texts in sorted(self.of_row.items())
+            if n not in here
+            for text in texts
+        ]
         wrong = bool(self.of_row or self.mistakes)
         return Shown(
             "tenant_rules",
@@ -56,13 +86,20 @@ class RulesPage:
                 "tenant": self.loaded.document,
                 "origin": self.loaded.origin,
                 "etag": self.etag,
-                "rows": list(self.rows),
+                "rows": rows,
+                "page": part.number,
+                "starts": [
+                    (n * PAGE + 1, part.rows[n * PAGE].path if part.rows else "")
+                    for n in range(part.pages)
+                ],
+                "page_rows": PAGE,
+                "base": _sealed(visit, part.rows, self.etag) if part.pages > 1 else "",
                 "needs": NEEDS,
                 "methods": METHODS,
                 "trial": self.trial,
                 "found": self.found,
-                "of_row": self.of_row,
-                "mistakes": self.mistakes,
+                "of_row": {n - part.first: texts for n, texts in self.of_row.items() if n in here},
+                "mistakes": Mistakes(rest=[*elsewhere, *self.mistakes.rest]),
                 "wrong": wrong,
                 "unchanged": self.unchanged,
                 "may_change": may_all(visit) and self.loaded.origin != "file",
@@ -71,17 +108,31 @@ class RulesPage:
         )
 
 
+def _sealed(visit: Visit, rows: Sequence[Row], etag: str) -> str:
+    """What the other pages hold."""
+    lists = rules_of(rows).lists
+    content = [etag, *(lists[name] for name in LISTS)]
+    return visit.drafts.seal(visit.operator.person, _about(visit), content)
+
+
+def _about(visit: Visit) -> str:
+    return f"rules {visit.path['tenant']}"
+
+
 async def edit_rules(visit: Visit) -> Shown | Failed:
     loaded = await load(visit, visit.path["tenant"])
     if isinstance(loaded, Failed):
         return loaded
     host = _a_host(loaded)
     trial = {**dict.fromkeys(TRIAL, ""), "method": "GET", "url": f"https://{host}/" if host else ""}
-    return RulesPage(loaded, rows_of(loaded.document), loaded.etag, trial).shown(visit)
+    part = Part.of(rows_of(loaded.document), visit.text("page"))
+    return RulesPage(loaded, part, loaded.etag, trial).shown(visit)
 
 
 async def save_rules(visit: Visit) -> Shown | Failed:
-    """Try, add rows, or show what saving would do: the same form, with three buttons."""
+    """Try, add rows, go to another page, or show what saving would do: the same form, with several
+    buttons.
+    """
     tenant = visit.path["tenant"]
     loaded = await load(visit, tenant)
     if isinstance(loaded, Failed):
@@ -90,20 +141,45 @@ async def save_rules(visit: Visit) -> Shown | Failed:
     draft = opened(visit, tenant)
     if draft is not None:
         trial["method"] = trial["method"] or "GET"
-        return RulesPage(loaded, rows_of(draft.document), draft.etag, trial).shown(visit)
-    rows, etag = typed_rows(visit.form), visit.form.get("etag", "")
-    rules = rules_of(rows)
-    page = RulesPage(loaded, rows, etag, trial, of_row=rules.unread)
+        return RulesPage(loaded, Part.of(rows_of(draft.document), ""), draft.etag, trial).shown(
+            visit
+        )
+    page = _typed(visit, loaded, trial)
+    if page is None:
+        return OLD_DRAFT
+    rules = rules_of(page.all_rows)
     if rules.unread:
-        return page.shown(visit)
+        return page.wrong(rules.unread).shown(visit)
     match visit.form.get("action"):
         case "try":
             return await _try(visit, page, rules)
         case "more":
-            more = [*rows, *blank_rows(rows, BLANK)][:MAX_ROWS]
-            return RulesPage(loaded, more, etag, trial).shown(visit)
+            typed = page.typed or ()
+            more = [*typed, *page.part.blank(typed, BLANK)][:MAX_ROWS]
+            return replace(page, typed=more).shown(visit)
+        case "go":
+            part = Part.of(rows_of(rules.lists), visit.form.get("to", ""))
+            return replace(page, part=part, typed=None).shown(visit)
+        case "previous" | "next" as way:
+            number = page.part.number + (1 if way == "next" else -1)
+            part = Part.of(rows_of(rules.lists), str(max(number, 1)))
+            return replace(page, part=part, typed=None).shown(visit)
         case _:
             return await _save(visit, page, rules)
+
+
+def _typed(visit: Visit, loaded: Loaded, trial: Mapping[str, str]) -> RulesPage | None:
+    """What came with the form; None where what is on its other pages cannot be read any more."""
+    typed, etag, base = typed_rows(visit.form), visit.form.get("etag", ""), visit.form.get("base")
+    if not base:
+        return RulesPage(loaded, Part((), 1), etag, trial, typed=typed)
+    content = visit.drafts.open(visit.operator.person, _about(visit), base)
+    if content is None:
+        return None
+    etag, *lists = content
+    rows = rows_of(dict(zip(LISTS, lists, strict=True)))
+    part = Part.of(rows, visit.form.get("page", ""))
+    return RulesPage(loaded, part, str(etag), trial, typed=typed)
 
 
 async def _save(visit: Visit, page: RulesPage, rules: Rules) -> Shown | Failed:
@@ -114,14 +190,11 @@ async def _save(visit: Visit, page: RulesPage, rules: Rules) -> Shown | Failed:
         return await conflict(visit, change)
     if is_mistake(answer) and answer.code != "read_only":
         errors = answer.document.get("errors", ())
-        of_row, rest = mistakes_of_rows(rules, errors, answer.detail)
-        return RulesPage(
-            page.loaded, page.rows, page.etag, page.trial, of_row=of_row, mistakes=rest
-        ).shown(visit)
+        return page.wrong(*mistakes_of_rows(rules, errors, answer.detail)).shown(visit)
     if not answer.ok:
         return failed(answer)
     if not answer.document["changes"]:
-        return RulesPage(page.loaded, page.rows, page.etag, page.trial, unchanged=True).shown(visit)
+        return replace(page, unchanged=True).shown(visit)
     return preview(visit, change, answer)
 
 
@@ -130,6 +203,7 @@ async def _try(visit: Visit, page: RulesPage, rules: Rules) -> Shown | Failed:
     parts = _address(trial["url"], page.loaded)
     if trial["email"].strip() and not trial["groups"].strip():
         trial |= await _known(visit, trial["email"].strip())
+    page = replace(page, trial=trial)
     body: dict[str, object] = {
         "host": parts[0],
         "path": parts[1],
@@ -143,14 +217,11 @@ async def _try(visit: Visit, page: RulesPage, rules: Rules) -> Shown | Failed:
         body["provider"] = trial["provider"].strip()
     answer = await visit.ask("explain", tenant=visit.path["tenant"], body=body)
     if answer.ok:
-        found = answer.document
-        return RulesPage(page.loaded, page.rows, page.etag, trial, found=found).shown(visit)
+        return replace(page, found=answer.document).shown(visit)
     if not is_mistake(answer) and answer.status != 404:
         return failed(answer)
-    of_row, rest = mistakes_of_rows(rules, answer.document.get("errors", ()), answer.detail)
-    return RulesPage(page.loaded, page.rows, page.etag, trial, of_row=of_row, mistakes=rest).shown(
-        visit
-    )
+    errors = answer.document.get("errors", ())
+    return page.wrong(*mistakes_of_rows(rules, errors, answer.detail)).shown(visit)
 
 
 async def _known(visit: Visit, email: str) -> dict[str, str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
 
 from gateway.console.change import version_of
-from gateway.console.outcome import Failed, Shown
+from gateway.console.outcome import FILE_HEADERS, Failed, Shown
 from gateway.console.page import Page
 from gateway.console.visit import address, failed
 
@@ -15,8 +19,16 @@ if TYPE_CHECKING:
 _DRY_RUN: Final = "dry_run"
 """Outcome of a change that was only looked at."""
 _STATES: Final = ("active", "inactive")
-TABS: Final = ("overview", "providers", "access", "history")
-_TAB: Final = "|".join(TABS[1:])
+TABS: Final = ("overview", "providers", "access", "domains", "removals", "history")
+_NEEDS: Final = {
+    "domains": "list_domains",
+    "removals": "get_deprovisioning",
+    "history": "list_audit",
+}
+"""Operations that a tab asks beside the tenant: it is absent for whoever may not."""
+_OWN: Final = "|".join(TABS[1:3])
+RULES_SHOWN: Final = 100
+"""Of each kind on one page of the tab *Access*: 40 kB."""
 
 
 async def list_tenants(visit: Visit) -> Shown | Failed:
@@ -43,41 +55,77 @@ async def list_tenants(visit: Visit) -> Shown | Failed:
     )
 
 
-async def show_tenant(visit: Visit) -> Shown | Failed:
+def tabs_of(visit: Visit) -> list[str]:
+    return [name for name in TABS if name not in _NEEDS or visit.may(_NEEDS[name])]
+
+
+async def tenant_page(visit: Visit, tab: str, **values: object) -> Shown | Failed:
+    """A tab of a tenant, with what every tab shows."""
     tenant = visit.path["tenant"]
-    tab = visit.path.get("tab", TABS[0])
     answer = await visit.ask("get_tenant", tenant=tenant, path={"tenant": tenant})
     if not answer.ok:
         return failed(answer)
-    history: list[Any] | None = None
-    following = None
-    if tab == "history" and visit.may("list_audit"):
-        entries = await visit.ask(
-            "list_audit", tenant=tenant, query={"tenant": tenant, "cursor": visit.text("after")}
-        )
-        if not entries.ok:
-            return failed(entries)
-        items = entries.document["items"]
-        history = [entry for entry in items if entry["outcome"] != _DRY_RUN]
-        following = entries.document["next"]
     return Shown(
         f"tenant_{tab}",
         {
             "tenant": answer.document["tenant"],
             "origin": answer.document["origin"],
             "tab": tab,
-            "tabs": [name for name in TABS if name != "history" or visit.may("list_audit")],
-            "history": history,
-            "versions": {e["id"] for e in history or () if version_of(e["after"]) is not None},
+            "tabs": tabs_of(visit),
             "may_change": visit.may("put_tenant"),
             "may_provision": visit.may("list_runs"),
-            "next": following and address(f"/tenants/{tenant}/history", after=str(following)),
+            **values,
         },
+    )
+
+
+async def show_overview(visit: Visit) -> Shown | Failed:
+    return await tenant_page(visit, TABS[0])
+
+
+async def show_own(visit: Visit) -> Shown | Failed:
+    """A tab that shows a part of the document; ``page``: of long lists."""
+    text = visit.text("page")
+    number = int(text) if re.fullmatch(r"[0-9]{1,4}", text) else 1
+    return await tenant_page(
+        visit, visit.path["tab"], part=number, shown=RULES_SHOWN, first=(number - 1) * RULES_SHOWN
+    )
+
+
+async def show_document(visit: Visit) -> web.Response | Failed:
+    """The whole document, as JSON to be read: it may have 256 kB."""
+    tenant = visit.path["tenant"]
+    answer = await visit.ask("get_tenant", tenant=tenant, path={"tenant": tenant})
+    if not answer.ok:
+        return failed(answer)
+    text = json.dumps(answer.document["tenant"], indent=2, ensure_ascii=False)
+    return web.Response(
+        body=text.encode(), headers={"Content-Type": "application/json", **FILE_HEADERS}
+    )
+
+
+async def show_history(visit: Visit) -> Shown | Failed:
+    tenant = visit.path["tenant"]
+    entries = await visit.ask(
+        "list_audit", tenant=tenant, query={"tenant": tenant, "cursor": visit.text("after")}
+    )
+    if not entries.ok:
+        return failed(entries)
+    history = [e for e in entries.document["items"] if e["outcome"] != _DRY_RUN]
+    following = entries.document["next"]
+    return await tenant_page(
+        visit,
+        "history",
+        history=history,
+        versions={e["id"] for e in history if version_of(e["after"]) is not None},
+        next=following and address(f"/tenants/{tenant}/history", after=str(following)),
     )
 
 
 PAGES: Final = (
     Page("/tenants", "list_tenants", "tenants", list_tenants),
-    Page("/tenants/{tenant}", "get_tenant", "tenants", show_tenant),
-    Page("/tenants/{tenant}/{tab}", "get_tenant", "tenants", show_tenant, parameters={"tab": _TAB}),
+    Page("/tenants/{tenant}", "get_tenant", "tenants", show_overview),
+    Page("/tenants/{tenant}/{tab}", "get_tenant", "tenants", show_own, parameters={"tab": _OWN}),
+    Page("/tenants/{tenant}/document", "get_tenant", "tenants", show_document),
+    Page("/tenants/{tenant}/history", "list_audit", "tenants", show_history),
 )

@@ -1,0 +1,110 @@
+"""Domains of a tenant, and whether removals are told, in the console."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.domains.state import DomainState
+from gateway.hooks.coverage import Coverage, Gap, Missing, State, Way
+from tests.admin.rooms import Claims, Coverages
+from tests.console.conftest import EVIL, changes, token_for
+
+if TYPE_CHECKING:
+    from gateway.domains.records import Domain
+    from tests.console.conftest import Desk
+
+DOMAINS = "/console/tenants/acme/domains"
+REMOVALS = "/console/tenants/acme/removals"
+ME = "person:dana-sub"
+
+
+async def test_each_domain_is_shown_with_its_record_state_and_use(desk: Desk) -> None:
+    text = await desk.text(DOMAINS, "support")
+    assert "<code>_gateway-verify.acme.test</code>" in text
+    assert "<code>gateway-verify=abcdefghijklmnopqrstuvwxyz</code>" in text
+    assert "waiting for DNS" in text
+    assert "proven" in text
+    assert "9.9.9.9: not there" in text
+    assert "<form" not in text.partition("<main")[2], "support changes nothing"
+    assert "has claimed no domain" in await desk.text("/console/tenants/globex/domains", "support")
+
+
+async def test_a_domain_is_claimed_looked_for_used_and_given_up(desk: Desk) -> None:
+    page = await desk.text(DOMAINS, "admins")
+    for action, form, notice in (
+        (DOMAINS, {"domain": "new.test"}, "domain_added"),
+        (f"{DOMAINS}/acme.test/check", {}, "domain_checked"),
+        (f"{DOMAINS}/proven.test/use", {}, "domain_used"),
+        (f"{DOMAINS}/acme.test/vouch", {"reason": "their contract"}, "domain_vouched"),
+        (f"{DOMAINS}/acme.test/remove", {}, "domain_removed"),
+    ):
+        response = await desk.post(action, {"token": token_for(page, action), **form}, "admins")
+        assert response.headers.get("Location") == f"{DOMAINS}?notice={notice}"
+    done = [(who, what) for who, what, outcome in await changes(desk) if outcome == "done"]
+    assert done == [
+        (ME, f"{operation}_domain") for operation in ("remove", "vouch", "use", "check", "add")
+    ]
+
+
+@pytest.mark.parametrize("typed", ["not a domain", "taken.test", ""])
+async def test_what_the_api_refuses_is_told_above_the_form(desk: Desk, typed: str) -> None:
+    page = await desk.text(DOMAINS, "admins")
+    form = {"token": token_for(page, DOMAINS), "domain": typed}
+    response = await desk.post(DOMAINS, form, "admins")
+    assert response.status == 422
+    text = await response.text()
+    assert '<p class="problem" role="alert" id="wrong">' in text
+    assert f'value="{typed}"' in text
+
+
+async def test_only_an_operator_of_all_tenants_takes_a_domain_by_word(desk: Desk) -> None:
+    vouch = f"{DOMAINS}/acme.test/vouch"
+    assert vouch in await desk.text(DOMAINS, "admins")
+    assert vouch not in await desk.text(DOMAINS, "acme-writers")
+    await desk.text("/console/tenants/globex/domains", "acme-writers", status=403)
+
+
+async def test_a_removal_is_told_completely_or_what_is_missing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = await desk.text(REMOVALS, "setup")
+    assert "not told" in text
+    assert "Okta System Log" in text
+
+    async def complete(_self: Coverages, tenant: str) -> list[Coverage]:
+        return [Coverage(tenant, "p", "okta", State.COMPLETE, (Way.OKTA_LOG,), (Way.SCIM,), ())]
+
+    monkeypatch.setattr(Coverages, "of", complete)
+    text = await desk.text(REMOVALS, "setup")
+    assert "told completely" in text
+    assert "What is missing" not in text
+    await desk.text(REMOVALS, "support", status=403)
+    assert "/acme/removals" not in await desk.text("/console/tenants/acme", "support")
+
+
+async def test_no_text_of_a_domain_or_a_provider_becomes_markup(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Claims._one
+
+    def evil(self: Claims, tenant: str, domain: str) -> Domain:
+        found = one(self, tenant, domain)
+        standing = replace(found.standing, state=DomainState.LOST)
+        servers = ((EVIL, "absent"),)
+        return replace(
+            found, standing=standing, others=(EVIL,), servers=servers, vouched_by=EVIL, reason=EVIL
+        )
+
+    async def missing(_self: Coverages, tenant: str) -> list[Coverage]:
+        gap = Missing(Way.SCIM, Gap.SILENT, EVIL, EVIL)
+        return [Coverage(tenant, EVIL, EVIL, State.INCOMPLETE, (), (), (gap,))]
+
+    monkeypatch.setattr(Claims, "_one", evil)
+    monkeypatch.setattr(Coverages, "of", missing)
+    for path in (DOMAINS, REMOVALS):
+        text = await desk.text(path, "admins")
+        assert "<img" not in text
+        assert "&lt;script&gt;" in text
