@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from gateway.admin.route import Call, PageQuery
+    from gateway.core.json_types import Json
     from gateway.core.paging import Page
     from gateway.hooks.views import DeliveryView, MessageView, Records
 
@@ -46,14 +47,18 @@ async def list_page(
 
 @dataclass(frozen=True, slots=True)
 class RecordHandlers(Generic[V]):
-    """Handlers of ``records``' single rows. ``parameter``: of the path, the row's id."""
+    """Handlers of ``records``' single rows. ``parameter``: of the path, the row's id. ``whole``: a
+    row with what it said.
+    """
 
     records: Records[V]
     parameter: str
     row: Callable[[V], BaseModel]
+    whole: Callable[[V, Json | None], BaseModel]
 
     async def get(self, call: Call) -> Answer:
-        return Answer(self.row(await self._find(call)))
+        record = await self._find(call)
+        return Answer(self.whole(record, await self.records.said(record.id)))
 
     async def replay(self, call: Call) -> Answer:
         record = await self._find(call)

@@ -1,6 +1,4 @@
-"""The inbox as operators see it: each event and what came of it, newest first. No payload, no
-person.
-"""
+"""The inbox as operators see it: each event and what came of it, newest first. No person."""
 
 from __future__ import annotations
 

@@ -1,15 +1,19 @@
 """The inbox and the outbox as operators see them: a page of either, one row, and having it done
-again. No payload, no person.
+again. No person.
 """
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import select, update
 
+from gateway.background import fault
 from gateway.core.paging import Page
+from gateway.errors import ConfigError
+from gateway.hooks.redacted import redacted
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.core.json_types import Json
     from gateway.database.engine import Database
     from gateway.database.group_commit import GroupCommitter
 
@@ -89,6 +94,23 @@ class SqlRecords(ABC, Generic[V]):
                 await connection.execute(select(*self.columns).where(self.table.c.id == id_))
             ).first()
         return self._view(row) if row is not None else None
+
+    async def said(self, id_: str, /) -> Json | None:
+        """What was sent, without who it is about."""
+        query = select(self.table.c.payload, self.table.c.tenant).where(self.table.c.id == id_)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            return None
+        try:
+            text = self._database.crypt.open(
+                row.payload, table=self.table.name, row=id_, column="payload"
+            ).reveal()
+        except ConfigError as error:
+            fault("hook_row_does_not_open", error, tenant=row.tenant)
+            return None
+        document: Json = redacted(json.loads(text))
+        return document
 
     async def replay(self, id_: str, /) -> V | Rejected:
         """Whatever it came to before."""

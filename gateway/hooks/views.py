@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from gateway.core.json_types import Json
     from gateway.core.paging import Page
     from gateway.tenants.api import Rejected
 
@@ -44,6 +45,11 @@ class Records(Protocol[V]):
     ) -> Page[V]: ...
 
     async def find(self, id_: str, /) -> V | None: ...
+
+    async def said(self, id_: str, /) -> Json | None:
+        """What was sent, without who it is about (``hooks.redacted``); None where it is gone, or
+        was sealed with a key that is.
+        """
 
     async def replay(self, id_: str, /) -> V | Rejected:
         """Have it done again: applied, or sent under the same id with the same body. Rejected:

@@ -323,6 +323,7 @@ def environment_of(language: str, rooms: Mapping[str, Path] | None = None) -> En
     environment.filters.update(
         group_words=group_words,
         iso=_iso,
+        json_lines=_json_lines,
         place=place_of,
         plain_json=_plain_json,
         short=_short,
@@ -338,6 +339,11 @@ def environment_of(language: str, rooms: Mapping[str, Path] | None = None) -> En
 def _plain_json(value: object) -> str:
     """To be read; escaped where it is shown, like any text."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _json_lines(value: object) -> str:
+    """The same, a value a line."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _utc(epoch_s: int) -> datetime:

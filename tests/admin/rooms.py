@@ -415,6 +415,9 @@ class Deliveries:
     async def find(self, delivery: str) -> DeliveryView | None:
         return self.stored.get(delivery)
 
+    async def said(self, _delivery: str) -> Json | None:
+        return {"type": "group removal", "subject": {"email": "…@acme.test"}}
+
     async def release_held(self, *, tenant: str, provider: str | None) -> int:
         return 2
 
@@ -446,6 +449,9 @@ class Messages:
                 if tenant in (None, m.tenant) and state in (None, m.state)
             ]
         )
+
+    async def said(self, _message: str) -> Json | None:
+        return {"type": "user.deprovisioned", "data": {"tenant": "acme"}}
 
     async def find(self, message: str) -> MessageView | None:
         return self.stored.get(message)

@@ -12,6 +12,7 @@ from tests.admin.rooms import Deliveries, Messages
 from tests.console.conftest import EVIL, changes, token_for
 
 if TYPE_CHECKING:
+    from gateway.core.json_types import Json
     from tests.console.conftest import Desk
 
 IN, OUT = "/console/deliveries/acme/in/d1", "/console/deliveries/acme/out/msg_1"
@@ -53,6 +54,20 @@ async def test_one_is_done_again_by_its_form(desk: Desk, path: str, operation: s
     assert foreign.status == 403
 
 
+async def test_what_was_sent_is_shown_without_whom(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = await desk.text(IN, "admins")
+    assert "…@acme.test" in text
+    assert "user.deprovisioned" in await desk.text(OUT, "admins")
+
+    async def gone(_self: Deliveries, _delivery: str) -> None:
+        return None
+
+    monkeypatch.setattr(Deliveries, "said", gone)
+    assert "cannot be opened any more" in await desk.text(IN, "admins")
+
+
 async def test_what_is_held_is_decided_for_one_tenant(desk: Desk) -> None:
     rows = desk.api.services.deliveries
     assert isinstance(rows, Deliveries)
@@ -77,7 +92,12 @@ async def test_a_delivery_of_another_tenant_is_not_found(desk: Desk) -> None:
     await desk.text(IN, "support", status=403)
 
 
-async def test_nothing_that_a_sender_says_becomes_markup(desk: Desk) -> None:
+async def test_nothing_that_a_sender_says_becomes_markup(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def evil(_self: Deliveries, _delivery: str) -> Json:
+        return {EVIL: EVIL}
+
     rows, messages = desk.api.services.deliveries, desk.api.services.messages
     assert isinstance(rows, Deliveries)
     assert isinstance(messages, Messages)
@@ -85,5 +105,6 @@ async def test_nothing_that_a_sender_says_becomes_markup(desk: Desk) -> None:
         rows.stored["d1"], summary=EVIL, error=EVIL, provider=EVIL, source=EVIL
     )
     messages.stored["msg_1"] = replace(messages.stored["msg_1"], event=EVIL, error=EVIL)
+    monkeypatch.setattr(Deliveries, "said", evil)
     for path in ("/console/deliveries", IN):
         assert not re.search(r"<(script|img)", await desk.text(path, "admins"))

@@ -89,6 +89,38 @@ async def test_what_was_not_looked_at_is_never_told_as_nothing(
     assert "more blocks than were looked at" in text
 
 
+async def test_what_is_remembered_of_them_is_shown_and_given_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = await Register().find("acme", "u1")
+    assert known is not None
+
+    async def remembered(_self: Blocks, **_: Any) -> Page[BlockView]:
+        who = Who(email=known.email, provider=known.provider or None)
+        return Page(
+            [BlockView("s7", "acme", who, "group.remove", "okta", 1.0, "interns", in_force=False)]
+        )
+
+    monkeypatch.setattr(Blocks, "remembered", remembered)
+    for path in (ONE, "/console/blocks?tenant=acme&kind=remembered"):
+        text = await desk.text(path, "support")
+        assert "interns" in text
+        assert "remembered only" in text
+        assert "Give back" in text
+
+
+async def test_all_blocks_of_a_tenant_are_listed_and_lifted(desk: Desk) -> None:
+    page = await desk.text("/console/blocks?tenant=acme", "support")
+    assert "mallory@acme.test" in page
+    lift = "/console/blocks/acme/acme:1/lift"
+    response = await desk.post(lift, {"token": token_for(page, lift)}, "support")
+    assert response.headers["Location"] == "/console/blocks?tenant=acme&notice=lifted"
+    assert await changes(desk) == [(ME, "remove_block", "done")]
+    nobody = await desk.text("/console/blocks?tenant=acme&kind=remembered", "support")
+    assert "Nothing is remembered." in nobody
+    await desk.text("/console/blocks?tenant=globex", "acme-team", status=403)
+
+
 async def test_sessions_end_a_block_stands_and_is_lifted_by_forms(desk: Desk) -> None:
     page = await desk.text(ONE, "support")
     end, block = f"{ONE}/end", f"{ONE}/block"

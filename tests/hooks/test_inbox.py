@@ -61,6 +61,11 @@ async def test_a_refusing_peer_uses_up_the_attempts_and_the_event_stays_visible_
         world.database, world.committer, clock=world.clock, wake=world.applier.wake
     )
     [row] = (await records.page(tenant="acme", state="failed", position=None, limit=10)).items
+    said = await records.said(row.id)
+    assert said is not None
+    assert (said["type"], said["effect"]) == ("user.lifecycle.suspend", "block")
+    assert said["subject"]["email"].startswith("…@")
+    assert await records.said("nobody") is None
     replayed = await records.replay(row.id)
     assert not isinstance(replayed, Rejected)
     await world.settled()

@@ -226,6 +226,10 @@ async def test_given_up_it_is_kept_and_can_be_sent_again(world: World, app: App)
         "answered 500",
     )
     assert (await records.page(tenant="globex", state=None, position=None, limit=10)).items == []
+    said = await records.said(message.id)
+    assert said is not None
+    assert (said["type"], said["data"]["tenant"]) == ("user.deprovisioned", "acme")
+    assert said["data"]["subject"]["email"].startswith("…@")
     replayed = await records.replay(message.id)
     assert not isinstance(replayed, Rejected)
     await world.until(lambda: len(app.requests) == 6)

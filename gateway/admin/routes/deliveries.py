@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from gateway.admin.webhook_schema import WebhookCatalog, catalog
 from gateway.core.hook_target import WebhookEvent  # noqa: TC001 - pydantic reads annotations when the class is made
 
 if TYPE_CHECKING:
+    from gateway.core.json_types import Json
     from gateway.hooks.views import DeliveryRecords, DeliveryView, MessageRecords, MessageView
 
 
@@ -40,6 +41,14 @@ class DeliveryRow(AnswerModel):
     attempts: int
     summary: str
     error: str
+
+
+class DeliveryAnswer(DeliveryRow):
+    """``said``: what was sent, without who it is about: of addresses the domain, of ids the last
+    four characters; null where it cannot be opened any more.
+    """
+
+    said: dict[str, Any] | None
 
 
 class DeliveryList(AnswerModel):
@@ -91,6 +100,14 @@ class MessageRow(AnswerModel):
     error: str
 
 
+class MessageAnswer(MessageRow):
+    """``said``: the body without who it is about: of addresses the domain, of ids the last four
+    characters; null where it cannot be opened any more.
+    """
+
+    said: dict[str, Any] | None
+
+
 class MessageList(AnswerModel):
     items: list[MessageRow]
     next: str | None
@@ -130,7 +147,7 @@ class DeliveryRoutes:
         return Answer(HeldAnswer(events=count))
 
     def routes(self) -> tuple[Route, ...]:
-        one = RecordHandlers(self.deliveries, "delivery", _delivery)
+        one = RecordHandlers(self.deliveries, "delivery", _delivery, _whole_delivery)
         return (
             Route(
                 "decide_held",
@@ -154,9 +171,9 @@ class DeliveryRoutes:
                 "get_delivery",
                 "GET",
                 "/hooks/deliveries/{delivery}",
-                "One delivery",
+                "One delivery, with what was sent",
                 one.get,
-                {200: DeliveryRow},
+                {200: DeliveryAnswer},
             ),
             Route(
                 "replay_delivery",
@@ -197,7 +214,7 @@ class MessageRoutes:
         return Answer(catalog())
 
     def routes(self) -> tuple[Route, ...]:
-        one = RecordHandlers(self.messages, "message", _message)
+        one = RecordHandlers(self.messages, "message", _message, _whole_message)
         return (
             Route(
                 "list_webhook_events",
@@ -220,9 +237,9 @@ class MessageRoutes:
                 "get_message",
                 "GET",
                 "/hooks/webhooks/{message}",
-                "One outgoing webhook",
+                "One outgoing webhook, with its body",
                 one.get,
-                {200: MessageRow},
+                {200: MessageAnswer},
             ),
             Route(
                 "replay_message",
@@ -252,3 +269,11 @@ def _delivery(view: DeliveryView) -> DeliveryRow:
 
 def _message(view: MessageView) -> MessageRow:
     return MessageRow.model_validate(asdict(view))
+
+
+def _whole_delivery(view: DeliveryView, said: Json | None) -> DeliveryAnswer:
+    return DeliveryAnswer(**_delivery(view).model_dump(), said=said)
+
+
+def _whole_message(view: MessageView, said: Json | None) -> MessageAnswer:
+    return MessageAnswer.model_validate({**asdict(view), "said": said})

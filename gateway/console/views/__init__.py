@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.console.views import (
     audit,
+    blocks,
     deliveries,
     health,
     keys,
@@ -30,6 +31,7 @@ PAGES: Final = (
     *tenant_rules.PAGES,
     *tenant_versions.PAGES,
     *people.PAGES,
+    *blocks.PAGES,
     *provisioning.PAGES,
     *sessions.PAGES,
     *deliveries.PAGES,

@@ -91,22 +91,25 @@ async def show_person(visit: Visit) -> Shown | Failed:
 
 
 async def _blocks(visit: Visit, person: dict[str, Any]) -> tuple[list[dict[str, Any]] | None, bool]:
-    """What stands against this person by a name or a group of theirs, None: not known; and whether
-    all of the tenant's blocks were looked at.
+    """What stands against this person by a name or a group of theirs, then what a provider said and
+    imposes nothing; None: not known. And whether all of the tenant's were looked at.
     """
-    tenant, cursor = person["tenant"], None
+    tenant = person["tenant"]
     mine: list[dict[str, Any]] = []
-    for _ in range(BLOCK_PAGES):
-        answer = await visit.ask(
-            "list_blocks", tenant=tenant, query={"tenant": tenant, "limit": "200", "cursor": cursor}
-        )
-        if not answer.ok:
-            return None, False
-        mine += [row for row in answer.document["items"] if _is_about(row["who"], person)]
-        cursor = answer.document["next"]
-        if cursor is None:
-            return mine, True
-    return mine, False
+    is_all = True
+    for remembered in ("", "true"):
+        cursor = None
+        for _ in range(BLOCK_PAGES):
+            wanted = {"tenant": tenant, "remembered": remembered, "limit": "200", "cursor": cursor}
+            answer = await visit.ask("list_blocks", tenant=tenant, query=wanted)
+            if not answer.ok:
+                return None, False
+            mine += [row for row in answer.document["items"] if _is_about(row["who"], person)]
+            cursor = answer.document["next"]
+            if cursor is None:
+                break
+        is_all = is_all and cursor is None
+    return mine, is_all
 
 
 def _is_about(who: dict[str, str], person: dict[str, Any]) -> bool:

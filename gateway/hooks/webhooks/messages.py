@@ -1,5 +1,5 @@
-"""The outbox as operators see it: each message, whether it was taken, and how to send it again. No
-body, no person.
+"""The outbox as operators see it: each message, whether it was taken, and how to send it again.
+No person.
 """
 
 from __future__ import annotations
