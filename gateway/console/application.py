@@ -17,10 +17,11 @@ from aiohttp import web
 from gateway.console.answers import OPERATOR, Answers
 from gateway.console.draft import Drafts
 from gateway.console.draw import Drawing
+from gateway.console.follow import Followers
 from gateway.console.link import address_of, is_below, page_of
 from gateway.console.link_pages import LinkPages
 from gateway.console.operator import operator_of
-from gateway.console.outcome import PREFIX, Failed, Moved, Shown
+from gateway.console.outcome import PREFIX, Failed, Followed, Moved, Shown
 from gateway.console.record import ConsoleRecord
 from gateway.console.sign_in import AssertionReader
 from gateway.console.texts import NOTICES
@@ -55,6 +56,11 @@ MAX_FORM_BYTES: Final = 512 * 1024
 _MAX_FIELDS: Final = 4000
 """256 rules and as many shadow rules, of seven fields each."""
 SIGN_OUT: Final = "/sign-out"
+_OF_ASSETS: Final = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of what is named by its digest."""
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -95,6 +101,7 @@ class Console:
         self._tokens = FormTokens("console form", services.form_keys)
         self._drafts = Drafts(services.form_keys, services.clock)
         self._work = Work()
+        self._followers = Followers()
         self._drawing = Drawing(
             product=config.product.name,
             contact=config.console.contact,
@@ -118,11 +125,16 @@ class Console:
             router.add_get(f"{prefix}/", self._home)
             router.add_post(f"{prefix}{SIGN_OUT}", self._sign_out)
             router.add_get(prefix + self._drawing.style_path.removeprefix(PREFIX), self._style)
+            router.add_get(prefix + self._drawing.script.path.removeprefix(PREFIX), self._script)
             for page in PAGES:
                 path = prefix + page.pattern.removeprefix(PREFIX)
                 router.add_route("POST" if page.form else "GET", path, self._handler(page))
+        application.on_shutdown.append(self._close)
         application.on_cleanup.append(self._stop)
         return application
+
+    async def _close(self, _application: web.Application) -> None:
+        self._followers.close()
 
     async def _stop(self, _application: web.Application) -> None:
         await self._work.end()
@@ -235,10 +247,12 @@ class Console:
         self,
         request: web.Request,
         page: Page,
-        outcome: Shown | Moved | Failed | web.StreamResponse,
+        outcome: Shown | Moved | Followed | Failed | web.StreamResponse,
     ) -> web.StreamResponse:
         if isinstance(outcome, web.StreamResponse):
             return outcome
+        if isinstance(outcome, Followed):
+            return await self._follow(request, outcome)
         if isinstance(outcome, Failed):
             return self._answers.problem(request, outcome, section=page.section)
         if isinstance(outcome, Moved):
@@ -254,6 +268,19 @@ class Console:
             section=page.section,
             status=outcome.status,
         )
+
+    async def _follow(self, request: web.Request, followed: Followed) -> web.StreamResponse:
+        def draw(values: Mapping[str, object]) -> str:
+            return self._drawing.part(
+                followed.template,
+                values,
+                accept_language=request.headers.get("Accept-Language", ""),
+                now=self._services.clock(),
+                link=is_below(request.path),
+            )
+
+        actor = request[OPERATOR].person.actor
+        return await self._followers.serve(request, followed, actor, draw)
 
     # --- what is no page of its own -------------------------------------------------------------
 
@@ -285,13 +312,17 @@ class Console:
         return _see_other("/_auth/logout")
 
     async def _style(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._drawing.style, content_type="text/css", headers=_OF_ASSETS)
+
+    async def _script(self, request: web.Request) -> web.Response:
+        script, headers = self._drawing.script, {**_OF_ASSETS, "Vary": "Accept-Encoding"}
+        packed = "gzip" in request.headers.get("Accept-Encoding", "")
+        if packed:
+            headers["Content-Encoding"] = "gzip"
         return web.Response(
-            body=self._drawing.style,
-            content_type="text/css",
-            headers={
-                "Cache-Control": "public, max-age=31536000, immutable",
-                "X-Content-Type-Options": "nosniff",
-            },
+            body=script.packed if packed else script.text,
+            content_type="text/javascript",
+            headers=headers,
         )
 
 

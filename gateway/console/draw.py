@@ -1,20 +1,23 @@
 """From what a handler returns to a response: layout, language, policy.
 
 Rules:
-- No script, no inline style: whatever a tenant or an identity provider put into a name finds
-  nothing that would run it. Everything is escaped, and an undefined value is an error.
+- No script but htmx, where something moves (``moving``), and no inline style: whatever a tenant or
+  an identity provider put into a name finds nothing that would run it. Everything is escaped, and
+  an undefined value is an error.
 - A page is never stored and never framed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from gateway.console.link import rebased
+from gateway.console.moving import CONFIG, MOVING, Script, policy
 from gateway.console.outcome import PREFIX
 from gateway.console.texts import NOTICES, SECTIONS
 from gateway.pages.forms import FIELD
@@ -30,12 +33,11 @@ if TYPE_CHECKING:
     from gateway.pages.forms import FormTokens
 
 HERE: Final = Path(__file__).parent
-POLICY: Final = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'"
-)
-HEADERS: Final = (*PAGE_HEADERS, ("Content-Security-Policy", POLICY), ("X-Frame-Options", "DENY"))
-"""Of every page. ``X-Frame-Options`` for browsers that do not know ``frame-ancestors``."""
+HEADERS: Final = (*PAGE_HEADERS, ("X-Frame-Options", "DENY"))
+"""Of every page, beside its policy. ``X-Frame-Options`` for browsers that do not know
+``frame-ancestors``.
+"""
+_NONCE_BYTES: Final = 16
 
 
 class Drawing:
@@ -48,6 +50,7 @@ class Drawing:
         self._tokens, self._api = tokens, api
         rooms = {"console": HERE / "templates"}
         self._environments = {name: environment_of(name, rooms) for name in LANGUAGES}
+        self.script = Script()
         self.style = STYLE_BASE.read_bytes() + (HERE / "static" / "console.css").read_bytes()
         self.style_path = (
             f"{PREFIX}/static/console-{hashlib.sha256(self.style).hexdigest()[:16]}.css"
@@ -70,6 +73,7 @@ class Drawing:
         one-time links.
         """
         language = negotiate(accept_language)
+        nonce = secrets.token_urlsafe(_NONCE_BYTES) if template in MOVING else ""
         text = (
             self._environments[language]
             .get_template(f"console/{template}.html")
@@ -79,6 +83,9 @@ class Drawing:
                 product=self._product,
                 contact=self._contact,
                 style_path=self.style_path,
+                script_path=self.script.path,
+                script_config=CONFIG,
+                nonce=nonce,
                 sections=self._sections(operator),
                 section=section,
                 operator=operator,
@@ -90,11 +97,29 @@ class Drawing:
         )
         if link:
             text = rebased(text)
-        headers = {**dict(HEADERS), "Content-Language": language}
+        headers = {
+            **dict(HEADERS),
+            "Content-Security-Policy": policy(nonce),
+            "Content-Language": language,
+        }
         content_type = headers.pop("Content-Type")
         response = web.Response(body=text.encode(), status=status, headers=headers)
         response.headers["Content-Type"] = content_type
         return response
+
+    def part(
+        self,
+        template: str,
+        values: Mapping[str, object],
+        *,
+        accept_language: str,
+        now: float,
+        link: bool = False,
+    ) -> str:
+        """Of a page, without forms."""
+        environment = self._environments[negotiate(accept_language)]
+        text = environment.get_template(f"console/{template}.html").render(values, now=int(now))
+        return rebased(text) if link else text
 
     def _sections(self, operator: Operator | None) -> list[tuple[str, str, str]]:
         """Name, label, address of what they may open."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
 PREFIX: Final = "/console"
 FILE_HEADERS: Final[Mapping[str, str]] = {
@@ -26,6 +26,14 @@ class Shown:
     template: str
     values: Mapping[str, object]
     status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A part of a page that is drawn for each of ``states``, until there is no more."""
+
+    template: str
+    states: AsyncIterator[Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)

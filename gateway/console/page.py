@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from gateway.console.outcome import Failed, Moved, Shown
+    from gateway.console.outcome import Failed, Followed, Moved, Shown
     from gateway.console.visit import Visit
     from gateway.core.scopes import Scope
 
@@ -33,7 +33,7 @@ class Page:
     path: str
     operation: str
     section: str
-    handler: Callable[[Visit], Awaitable[Shown | Moved | Failed | web.StreamResponse]]
+    handler: Callable[[Visit], Awaitable[Shown | Moved | Followed | Failed | web.StreamResponse]]
     form: bool = False
     fresh: bool = False
     upload: bool = False

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.admin.application import in_process_api
 from gateway.console.application import Console, ConsoleServices
+from gateway.console.moving import Script
 from gateway.core.model import Identity, Session
 from gateway.database.audit_entries import AuditFilter
 from gateway.keys.assertion import Assertions
@@ -96,6 +97,10 @@ class Desk:
     clock: Clock
     tenants: Tenants
     links: ConsoleLinks
+
+    @property
+    def script(self) -> str:
+        return Script().path
 
     def assertion(self, *groups: str, ring: KeyRing = RING, **changes: Any) -> str:
         """Of dana, who signed in a minute ago; ``changes``: of session or identity; ``origin``

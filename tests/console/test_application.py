@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,8 +41,12 @@ EXAMPLES = {
 }
 
 
+MOVING_PAGES = ("/console/tenants", "/console/tenants/acme/runs/abcdef012345")
+
+
 def addresses() -> list[str]:
-    return ["/console" + page.path.format(**EXAMPLES) for page in PAGES if not page.form]
+    pages = [page for page in PAGES if not page.form and not page.path.endswith("/events")]
+    return ["/console" + page.path.format(**EXAMPLES) for page in pages]
 
 
 @pytest.mark.parametrize("path", [*addresses(), "/console/nowhere", "/console/tenants/none"])
@@ -56,13 +61,22 @@ async def test_every_answer_is_stored_nowhere_framed_nowhere_and_runs_nothing(
         policy = headers["Content-Security-Policy"].split("; ")
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
-        assert not [rule for rule in policy if rule.startswith("script-src")]
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "same-origin"
         text = await response.text()
-        assert "<script" not in text
         assert " style=" not in text
+        scripts = [rule for rule in policy if rule.startswith("script-src")]
+        if response.status == 200 and path in MOVING_PAGES:
+            [nonce] = re.findall(r"script-src 'nonce-([A-Za-z0-9_-]{22})'$", *scripts)
+            assert re.findall(r"<script[^>]*>", text) == [
+                f'<script nonce="{nonce}" src="{desk.script}" defer>'
+            ]
+            assert "require-trusted-types-for 'script'" in policy
+        else:
+            assert not scripts
+            assert "<script" not in text
+            assert "hx-" not in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.admin.route import PARAMETERS
 from gateway.console.change import OLD_DRAFT, load
 from gateway.console.fields import Mistakes, placed, values_of, written
-from gateway.console.outcome import PREFIX, Failed, Moved, Shown
+from gateway.console.outcome import PREFIX, Failed, Followed, Moved, Shown
 from gateway.console.page import Page
 from gateway.console.provision_fields import DEFAULTS, KINDS, request_of, section_of
 from gateway.console.views.tenant_forms import is_mistake, typed
 from gateway.console.visit import address, failed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from gateway.admin.in_process import ApiAnswer
     from gateway.console.tenant_fields import Section
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 STATES: Final = ("running", "undoing", "settling", "done", "rolled_back")
 _TAKEN_BACK: Final = frozenset({"running", "undoing", "settling"})
+LOOK_S: Final = 1.0
+"""Between two looks at a run that is followed."""
 _KIND: Final = "|".join(KINDS)
 _TENANT: Final = re.compile(PARAMETERS["tenant"])
 
@@ -164,10 +167,7 @@ async def list_runs(visit: Visit) -> Shown | Failed:
 
 
 async def show_run(visit: Visit) -> Shown | Failed:
-    tenant = visit.path["tenant"]
-    answer = await visit.ask(
-        "get_run", tenant=tenant, path={"tenant": tenant, "run": visit.path["run"]}
-    )
+    answer = await _run(visit)
     if not answer.ok:
         return failed(answer)
     return Shown(
@@ -179,6 +179,26 @@ async def show_run(visit: Visit) -> Shown | Failed:
             "wrong": False,
         },
     )
+
+
+async def follow_run(visit: Visit) -> Followed | Failed:
+    """Its state and its steps as they happen."""
+    answer = await _run(visit)
+    return Followed("run_progress", _states(visit, answer)) if answer.ok else failed(answer)
+
+
+async def _run(visit: Visit) -> ApiAnswer:
+    path = {name: visit.path[name] for name in ("tenant", "run")}
+    return await visit.ask("get_run", tenant=path["tenant"], path=path)
+
+
+async def _states(visit: Visit, answer: ApiAnswer) -> AsyncIterator[dict[str, Any]]:
+    while answer.ok:
+        yield {"run": answer.document}
+        if answer.document["state"] not in _TAKEN_BACK:
+            return
+        await asyncio.sleep(LOOK_S)
+        answer = await _run(visit)
 
 
 async def roll_back(visit: Visit) -> Moved | Failed:
@@ -263,6 +283,7 @@ def _pages() -> tuple[Page, ...]:
         Page("/provision/{form}", "provision", here, plan, form=True, upload=True, parameters=kind),
         Page(f"{base}/provision", "provision", here, run_plan, form=True),
         Page(f"{base}/runs/{{run}}", "get_run", here, show_run),
+        Page(f"{base}/runs/{{run}}/events", "get_run", here, follow_run),
         Page(f"{base}/runs/{{run}}/rollback", "rollback_run", here, roll_back, form=True),
         Page(f"{base}/provisioning", "list_runs", "tenants", show_provisioning),
         Page(f"{base}/provisioning/verify", "verify", "tenants", verify, form=True),
