@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gateway.admin.dispatch import answer_request
+from gateway.admin.parsing import refuse_secret_references, validate
+from gateway.admin.problem import Code, Problem
 from gateway.admin.request import within_process
 from gateway.admin.route import PARAMETERS
 
@@ -57,6 +59,20 @@ class InProcessApi:
 
     def serves(self, operation: str) -> bool:
         return operation in self._routes
+
+    def mistakes_in(self, operation: str, body: object) -> list[dict[str, str]]:
+        """What a request with this body would be told of the body alone, as ``errors`` of a
+        problem. Nothing is asked, done or recorded.
+        """
+        route = self._routes.get(operation)
+        if route is None or route.body is None:
+            return []
+        try:
+            refuse_secret_references(body, route.body)
+            validate(route.body, body, code=Code.INVALID_BODY)
+        except Problem as problem:
+            return [{"where": m.where, "problem": m.problem} for m in problem.mistakes]
+        return []
 
     async def call(
         self,

@@ -98,7 +98,19 @@ async def test_steps_appear_as_they_happen_and_a_search_as_it_is_typed(
         await expect(page.locator("#found tbody tr")).to_have_count(1)
         await expect(page.locator("#search")).to_be_focused()
         assert "search=glob" in page.url
+        await page.goto("/console/provision/okta")
+        tenant = page.locator("#field-tenant")
+        await tenant.fill("NO")
+        await tenant.press("Tab")
+        beside = page.locator("#field-tenant-wrong")
+        await expect(beside).to_contain_text("1 to 40 lower-case letters")
+        await expect(page.locator("#field-provider-oidc-issuer-wrong")).to_be_empty()
+        await tenant.fill("no")
+        await tenant.press("Tab")
+        await expect(beside).to_be_empty()
+        await expect(tenant).to_have_value("no")
         assert wrong == []
+        await page.goto("/console/tenants")
         for attribute, nonce in (
             ("hx-get", ""),
             ("hx-post", "another"),

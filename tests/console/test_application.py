@@ -41,7 +41,15 @@ EXAMPLES = {
 }
 
 
-MOVING_PAGES = ("/console/tenants", "/console/tenants/acme/runs/abcdef012345")
+MOVING_PAGES = (
+    "/console/tenants",
+    "/console/new-tenant",
+    "/console/provision/okta",
+    "/console/tenants/acme/add-provider",
+    "/console/tenants/acme/edit/general",
+    "/console/tenants/acme/providers/acme-okta/edit",
+    "/console/tenants/acme/runs/abcdef012345",
+)
 
 
 def addresses() -> list[str]:

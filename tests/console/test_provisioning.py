@@ -19,7 +19,7 @@ from gateway.database.audit_entries import AuditFilter
 from gateway.provisioning.request import ProvisionBody
 from gateway.provisioning.runs import RunState
 from tests.admin.rooms import Onboardings, Runs
-from tests.console.conftest import EVIL, HEADER, ORIGIN, console_of, inputs_of
+from tests.console.conftest import EVIL, HEADER, ORIGIN, changes, console_of, inputs_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,6 +107,15 @@ async def test_what_the_api_refuses_stands_beside_its_field(desk: Desk) -> None:
     assert '<a href="#field-provider-client-id">' in page
     assert TYPED["provider.client_secret"] not in page
     assert inputs_of(page, OKTA)["tenant"] == "initech"
+
+
+async def test_a_request_is_checked_while_it_is_typed_and_nobody_is_asked(desk: Desk) -> None:
+    status, text = await planned(desk, check="1", tenant="NO", **{"provider.client_id": ""})
+    assert status == 200
+    assert "1 to 40 lower-case letters" in text
+    assert text.count('class="wrong"') == 1
+    assert TYPED["provider.client_secret"] not in text
+    assert await changes(desk) == []
 
 
 async def test_metadata_of_saml_is_uploaded(desk: Desk) -> None:

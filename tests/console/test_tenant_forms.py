@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from typing import TYPE_CHECKING, Any, get_origin
 
 import pytest
@@ -15,7 +16,7 @@ from gateway.console.fields import Kind, placed, values_of, written
 from gateway.console.sign_in import Person
 from gateway.console.tenant_fields import CREATE, PROVIDER, SECTIONS
 from gateway.tenants.document import ProviderDocument, TenantDocument
-from tests.console.conftest import EVIL, inputs_of
+from tests.console.conftest import EVIL, changes, inputs_of
 from tests.tenants.samples import sample
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ async def test_what_the_api_refuses_stands_beside_its_field_and_in_the_summary(
     )
     why = "2: a host name such as app.example.com or *.app.example.com"
     assert f'<a href="#field-hosts">Hosts</a>: {why}' in page
-    assert 'id="field-hosts-wrong-1"' in page
+    assert 'id="field-hosts-wrong" aria-live="polite"><span class="wrong">' in page
     assert 'aria-invalid="true"' in page
     assert "<title>Error: General" in page
     assert inputs_of(page, f"{BASE}/edit/general")["hosts"] == "acme.example.com\nhttps://x"
@@ -130,7 +131,7 @@ async def test_each_error_finds_its_field(
     forms: Forms, form: str, typed: dict[str, str], field: str, why: str
 ) -> None:
     page = await forms.fill(f"{BASE}/{form}", typed, "admins", status=422)
-    beside = page.partition(f'id="field-{field}-wrong-1"')[2].partition("</span></p>")[0]
+    beside = page.partition(f'id="field-{field}-wrong"')[2].partition("</span></span>")[0]
     assert why in beside
 
 
@@ -364,3 +365,39 @@ def test_pairs_are_read_back_as_they_are_written() -> None:
     labels = {"branding": {"group_labels": {"a = b": "c", "d": "e"}}}
     fields = SECTIONS["branding"].fields[3:]
     assert written(fields, {}, values_of(fields, labels))[0] == json.loads(json.dumps(labels))
+
+
+@pytest.mark.parametrize(
+    ("path", "typed", "field"),
+    [
+        (f"{BASE}/edit/general", {"hosts": "not a host"}, "hosts"),
+        (f"{BASE}/add-provider", {"name": "xyz", "kind": "oidc", "issuer": "http:"}, "issuer"),
+        (f"{BASE}/providers/acme-okta/edit", {"domains": "a b"}, "domains"),
+        ("/console/new-tenant", {"id": "NO"}, "id"),
+    ],
+)
+async def test_what_is_typed_is_checked_with_the_apis_words_and_changes_nothing(
+    forms: Forms, path: str, typed: dict[str, str], field: str
+) -> None:
+    before = await changes(forms.desk)
+    text = await forms.fill(path, {**typed, "check": "1"}, "admins")
+    wrong = re.findall(r'id="(field-[a-z_-]+)-wrong"[^>]*><span class="wrong">', text)
+    assert wrong == [f"field-{field}"]
+    assert "<html" not in text
+    assert "<input" not in text
+    right = await forms.fill(path, {"check": "1"}, "admins")
+    assert 'class="wrong"' not in right, "what is empty is not wrong yet"
+    assert await changes(forms.desk) == before
+
+
+async def test_a_check_needs_the_form_and_the_scope_as_saving_does(forms: Forms) -> None:
+    path = f"{BASE}/edit/general"
+    form = {"check": "1", "hosts": "x"}
+    assert (await forms.desk.post(path, form, "admins")).status == 403
+    assert (await forms.desk.post(path, form, "support")).status == 403
+
+
+async def test_no_value_comes_back_from_a_check(forms: Forms) -> None:
+    path = f"{BASE}/add-provider"
+    typed = {"name": EVIL, "issuer": EVIL, "client_secret": EVIL, "check": "1"}
+    assert EVIL[:8] not in await forms.fill(path, typed, "admins")

@@ -12,7 +12,7 @@ from gateway.console.fields import Mistakes, placed, values_of, written
 from gateway.console.outcome import PREFIX, Failed, Followed, Moved, Shown
 from gateway.console.page import Page
 from gateway.console.provision_fields import DEFAULTS, KINDS, request_of, section_of
-from gateway.console.views.tenant_forms import is_mistake, typed
+from gateway.console.views.tenant_forms import CHECK, checked, is_mistake, typed
 from gateway.console.visit import address, failed
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ async def plan(visit: Visit) -> Shown | Failed:
     tenant = str(form.get("tenant") or "")
     if not _TENANT.fullmatch(tenant):
         unread["tenant"] = ["1 to 40 lower-case letters, digits and dashes"]
+    if visit.form.get(CHECK):
+        return checked(visit, section, "provision", request_of(kind, form), unread)
     if unread:
         return _form(section, values, Mistakes(unread))
     body = request_of(kind, form)

@@ -31,7 +31,7 @@ from gateway.console.visit import failed
 from gateway.tenants.bound_keys import Authority, authority_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gateway.admin.in_process import ApiAnswer
     from gateway.console.visit import Visit
@@ -98,6 +98,29 @@ def mistakes_of(answer: ApiAnswer, section: Section, *prefixes: str) -> Mistakes
     return placed(section.paths, errors, answer.detail, prefixes=prefixes)
 
 
+CHECK: Final = "check"
+"""What htmx sends with a form that is only to be looked at."""
+
+
+def checked(
+    visit: Visit,
+    section: Section,
+    operation: str,
+    body: object,
+    unread: Mapping[str, Sequence[str]],
+    *prefixes: str,
+) -> Shown:
+    """What is wrong with what is typed so far, field by field: the admin API's own words for its
+    body. What is still empty is not wrong yet.
+    """
+    errors = visit.api.mistakes_in(operation, body)
+    found = placed(section.paths, errors, "", prefixes=prefixes).of
+    mistakes = {
+        path: texts for path, texts in {**found, **unread}.items() if visit.form.get(path, "")
+    }
+    return Shown("form_check", {"fields": section.fields, "mistakes": mistakes})
+
+
 # --- a part of the document ---------------------------------------------------------------------
 
 
@@ -131,6 +154,8 @@ async def save_section(visit: Visit) -> Shown | Failed:
     document = optional_left_out(section, document)
     parts = (section.optional,) if section.optional else tuple(one.path for one in fields)
     change = Change(tenant, document, visit.form.get("etag", ""), parts, path)
+    if visit.form.get(CHECK):
+        return checked(visit, section, "put_tenant", document, unread)
     shown = form_page(visit, section, path=path, values=typed(section.fields, visit), loaded=loaded)
     if unread:
         return with_mistakes(shown, Mistakes(unread))
@@ -241,11 +266,13 @@ async def _save_provider(visit: Visit, name: str) -> Shown | Failed:
     closed = locked(visit, PROVIDER.fields, "providers[].")
     fields = tuple(one for one in PROVIDER.fields if one.path not in closed)
     provider, unread = written(fields, _provider_at(loaded.document, at), visit.form)
-    if unread:
-        return with_mistakes(shown, Mistakes(unread))
     providers = list(loaded.document["providers"])
     providers[at : at + 1] = [] if visit.form.get("remove") else [provider]
     document = {**loaded.document, "providers": providers}
+    if visit.form.get(CHECK):
+        return checked(visit, PROVIDER, "put_tenant", document, unread, f"providers.{at}.")
+    if unread:
+        return with_mistakes(shown, Mistakes(unread))
     change = Change(tenant, document, visit.form.get("etag", ""), (provider_part(name),), path)
     prefixes = (f"providers.{at}.", f"providers.{provider['name']}.")
     return await previewed(visit, change, shown, PROVIDER, *prefixes)
@@ -295,6 +322,8 @@ async def save_new_tenant(visit: Visit) -> Shown | Failed:
     typed_values = typed(CREATE.fields, visit)
     form, unread = written(CREATE.fields, {}, visit.form)
     tenant = str(form.get("id") or "")
+    if visit.form.get(CHECK):
+        return checked(visit, CREATE, "put_tenant", new_document(form), unread, "providers.0.")
     if unread:
         return _create_form(typed_values, Mistakes(unread))
     change = Change(tenant, new_document(form), "", (WHOLE,), "/new-tenant")
