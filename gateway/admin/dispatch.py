@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -235,7 +236,7 @@ async def _serve(
         answer = await route.handler(call)
     if not isinstance(answer, Answer):
         return answer
-    response = await _response(answer)
+    response = await (_response(answer) if request.over_http else _for_the_process(answer))
     _seen(edge, route, call, answer)
     return response
 
@@ -290,10 +291,25 @@ def _idempotency_key(request: ApiRequest) -> str | None:
     return value
 
 
+DOCUMENT: Final = web.ResponseKey("document", dict[str, Any])
+"""What an answer within the process says, which is written and read as JSON by nobody."""
+
+
+async def _for_the_process(answer: Answer) -> web.Response:
+    response = web.Response(status=answer.status, headers=_headers(answer))
+    if answer.body is not None:
+        dump = partial(answer.body.model_dump, mode="json")
+        response[DOCUMENT] = await in_background(dump) if long_lists(answer.body) else dump()
+    return response
+
+
+def _headers(answer: Answer) -> dict[str, str]:
+    tag = {} if answer.etag is None else {"ETag": f'"{answer.etag}"'}
+    return {**answer.headers, **tag}
+
+
 async def _response(answer: Answer) -> web.Response:
-    headers = dict(answer.headers)
-    if answer.etag is not None:
-        headers["ETag"] = f'"{answer.etag}"'
+    headers = _headers(answer)
     if answer.body is None:
         return web.Response(status=answer.status, headers=headers)
     return web.Response(

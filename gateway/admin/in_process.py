@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gateway.admin.dispatch import answer_request
+from gateway.admin.dispatch import DOCUMENT, answer_request
 from gateway.admin.parsing import refuse_secret_references, validate
 from gateway.admin.problem import Code, Problem
 from gateway.admin.request import within_process
@@ -105,10 +105,13 @@ class InProcessApi:
 
 
 def _answer(response: web.StreamResponse) -> ApiAnswer:
-    raw = getattr(response, "body", None)
+    document = response.get(DOCUMENT)
+    if document is None:
+        raw = getattr(response, "body", None)
+        document = json.loads(raw) if isinstance(raw, bytes) and raw else {}
     etag = response.headers.get("ETag")
     return ApiAnswer(
         response.status,
-        json.loads(raw) if isinstance(raw, bytes) and raw else {},
+        document,
         etag.strip('"') if etag else None,
     )

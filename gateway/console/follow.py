@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -19,7 +19,7 @@ from gateway.background import end
 from gateway.console.outcome import FILE_HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 
     from gateway.console.outcome import Followed
 
@@ -81,16 +81,16 @@ class Followers:
 
     async def _messages(
         self, followed: Followed, draw: Callable[[Mapping[str, object]], str]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Events and, where nothing changes, comments."""
         loop = asyncio.get_running_loop()
         until, last = loop.time() + self._stream_s, ""
-        closing = asyncio.ensure_future(self._closing.wait())
-        upcoming: asyncio.Future[Mapping[str, object]] | None = None
+        closing = asyncio.create_task(self._closing.wait())
+        upcoming: asyncio.Task[Mapping[str, object] | None] | None = None
         try:
             while (left := until - loop.time()) > 0:
-                upcoming = upcoming or asyncio.ensure_future(anext(followed.states))
-                waiting: set[asyncio.Future[object]] = {upcoming, closing}  # type: ignore[arg-type]  # only waited for
+                upcoming = upcoming or asyncio.create_task(_next(followed.states))
+                waiting: set[asyncio.Task[Any]] = {upcoming, closing}
                 await asyncio.wait(
                     waiting, timeout=min(left, KEEP_ALIVE_S), return_when=asyncio.FIRST_COMPLETED
                 )
@@ -99,19 +99,21 @@ class Followers:
                 if not upcoming.done():
                     yield b": still here\n\n"
                     continue
-                try:
-                    text = draw(upcoming.result())
-                except StopAsyncIteration:
+                state, upcoming = upcoming.result(), None
+                if state is None:
                     yield END
                     return
-                upcoming = None
+                text = draw(state)
                 if text != last:
                     last = text
                     yield "".join(f"data: {line}\n" for line in text.splitlines()).encode() + b"\n"
         finally:
             await end([task for task in (closing, upcoming) if task is not None])
-            if upcoming is not None and not upcoming.cancelled():
-                upcoming.exception()  # nobody waits for it any more
+
+
+async def _next(states: AsyncIterator[Mapping[str, object]]) -> Mapping[str, object] | None:
+    """None: there is no more."""
+    return await anext(states, None)
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

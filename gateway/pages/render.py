@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import base64
+import functools
 import gettext
 import hashlib
 import json
@@ -33,6 +34,7 @@ from jinja2 import (
     PrefixLoader,
     StrictUndefined,
 )
+from markupsafe import Markup
 
 from gateway.core.model import Branding
 from gateway.pages.language import LANGUAGES
@@ -42,7 +44,7 @@ from gateway.pages.theme import palette
 from gateway.pages.user_agent import parse_user_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import CodeType
 
     from jinja2.bccache import Bucket
@@ -330,10 +332,27 @@ def environment_of(language: str, rooms: Mapping[str, Path] | None = None) -> En
         user_agent=parse_user_agent,
         utc=_utc,
     )
-    environment.globals.update(explain=explain, months=MONTHS)
+    environment.globals.update(explain=explain, months=MONTHS, _=_remembering(translations))
     for name in environment.list_templates():
         environment.get_template(name)
     return environment
+
+
+def _remembering(translations: gettext.NullTranslations) -> Callable[..., Markup]:
+    """``_`` as the extension has it (a format string, values are escaped), which remembers texts
+    without values: a list of 50 rows has 400 of them, half of the time that it took to draw.
+    """
+
+    @functools.lru_cache(maxsize=4096)
+    def plain(message: str) -> Markup:
+        return Markup(translations.gettext(message)) % {}  # noqa: S704 - the catalog's
+
+    def text(message: str, /, **values: object) -> Markup:
+        if not values:
+            return plain(message)
+        return Markup(translations.gettext(message)) % values  # noqa: S704 - as above
+
+    return text
 
 
 def _plain_json(value: object) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.core.paging import Page
 from gateway.tenants.api import Rejected, TenantRecord
 from gateway.tenants.index import EVERY_TENANT, TenantFilter, TenantIndex
+from gateway.tenants.offload import in_background
 from gateway.tenants.secrets import reveal, show
 from gateway.tenants.snapshot_record import shown_of
 
@@ -59,7 +60,9 @@ class RegistryRecords:
         after = position or ""
         if wanted != EVERY_TENANT:
             return await self._search(wanted, after=after, limit=limit)
-        rows = [_stored(s) for s in await self._database.page(after=after, limit=limit + 1)]
+        stored = await self._database.page(after=after, limit=limit + 1)
+        # A page of 200 is a tenth of a second, in which nothing else may wait.
+        rows = await in_background(lambda: [_stored(s) for s in stored])
         names = sorted(name for name in self._files() if name > after)[: limit + 1]
         merged = sorted(
             [*rows, *(_file(self._files()[name]) for name in names)], key=lambda r: r.id
@@ -73,7 +76,8 @@ class RegistryRecords:
         records = {name: _file(files[name]) for name in shown if name in files}
         in_sql = [name for name in shown if name not in files]
         if in_sql:
-            records |= {s.id: _stored(s) for s in await self._database.some(in_sql)}
+            stored = await self._database.some(in_sql)
+            records |= await in_background(lambda: {s.id: _stored(s) for s in stored})
         return Page(
             [records[name] for name in shown if name in records],
             shown[-1] if len(ids) > limit else None,

@@ -106,7 +106,7 @@ class TenantDatabase:
                     select(tenants).where(tenants.c.id > after).order_by(tenants.c.id).limit(limit)
                 )
             ).all()
-        return [self._stored(row) for row in rows]
+        return await in_background(lambda: [self._stored(row) for row in rows])
 
     async def some(self, ids: Collection[str]) -> Sequence[StoredTenant]:
         """Those of ``ids``, which are the rows of one page, that are there; in no order."""
@@ -114,7 +114,7 @@ class TenantDatabase:
             rows = (
                 await connection.execute(select(tenants).where(tenants.c.id.in_(sorted(ids))))
             ).all()
-        return [self._stored(row) for row in rows]
+        return await in_background(lambda: [self._stored(row) for row in rows])
 
     async def all(self) -> dict[str, StoredTenant]:
         async with self._database.read() as connection:

@@ -5,6 +5,7 @@
     scripts/bench logins                                 logins, refreshes, revocations
     scripts/bench proxies                                each proxy, to itself without the gateway
     scripts/bench sessions                               a million sessions in the store, to one
+    scripts/bench lists                                  the console's lists, to the admin API's
     scripts/bench profile check|login [--seconds 10]     where the time goes, by py-spy
     scripts/bench --compare URL --header 'Cookie: …'     another server beside the gateway
     scripts/bench --compare 'COMMAND …' --url URL        the same; starts it, and ends it
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from demo.processes import free_port
-from tests.bench import logins, proxies, sessions
+from tests.bench import lists, logins, proxies, sessions
 from tests.bench.checks import ROWS, Bench, compare_other, launch, static
 from tests.bench.load import Load, Row
 from tests.bench.profile import SUBJECTS, profile
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from tests.bench.proxies import Proxied
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "operator" / "performance.md"
-PARTS: Final = ("checks", "logins", "proxies", "sessions")
+PARTS: Final = ("checks", "logins", "proxies", "sessions", "lists")
 LOGINS, REFRESHES, REVOCATIONS = 150, 80, 60
 """Of each round."""
 MANY_SESSIONS: Final = 1_000_000
@@ -106,6 +107,8 @@ def measure(parts: Sequence[str], bench: Bench, only: Sequence[str], report: Rep
         if "sessions" in parts:
             bench.rows.append(sessions_row(bench.seconds))
             bench.rows[-1].show()
+        if "lists" in parts:
+            bench.rows += asyncio.run(lists.measure(bench.rounds))
 
 
 def sessions_row(seconds: float) -> Row:

@@ -10,7 +10,6 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.console import application
 from gateway.console.follow import MAX_STREAMS_OF_A_PERSON, Followers
 from gateway.console.moving import FOLDER, Script
 from gateway.console.outcome import Followed
@@ -191,7 +190,6 @@ async def test_shutting_down_waits_for_no_stream(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provisioning, "LOOK_S", 3600.0)
-    assert application.Followers is Followers
     runs = journal(desk)
     runs.stored["abcdef012345"] = replace(runs.stored["abcdef012345"], state=RunState.RUNNING)
     response = await desk.get(EVENTS, "onboarding")
