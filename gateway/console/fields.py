@@ -75,6 +75,12 @@ class Mistakes:
         return bool(self.of or self.rest)
 
 
+def page_number(text: str) -> int:
+    """Of a page of a long list; 1 for what is none."""
+    is_number = len(text) <= 4 and text.isascii() and text.isdecimal()
+    return max(int(text), 1) if is_number else 1
+
+
 def get(document: Any, path: str) -> Any:
     """None where something on the way is not there."""
     for name in path.split("."):

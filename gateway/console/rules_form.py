@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.console.fields import Mistakes, lines
+from gateway.console.fields import Mistakes, lines, page_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,8 +77,7 @@ class Part:
     @classmethod
     def of(cls, rows: Sequence[Row], number: str) -> Part:
         """The page with this number; the nearest where there is none."""
-        wanted = int(number) if re.fullmatch(r"[0-9]{1,4}", number) else 1
-        return cls(rows, min(max(wanted, 1), pages_of(rows)))
+        return cls(rows, min(page_number(number), pages_of(rows)))
 
     @property
     def pages(self) -> int:

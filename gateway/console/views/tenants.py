@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from gateway.console.change import version_of
+from gateway.console.fields import page_number
 from gateway.console.outcome import FILE_HEADERS, Failed, Shown
 from gateway.console.page import Page
 from gateway.console.visit import address, failed
@@ -85,8 +85,7 @@ async def show_overview(visit: Visit) -> Shown | Failed:
 
 async def show_own(visit: Visit) -> Shown | Failed:
     """A tab that shows a part of the document; ``page``: of long lists."""
-    text = visit.text("page")
-    number = int(text) if re.fullmatch(r"[0-9]{1,4}", text) else 1
+    number = page_number(visit.text("page"))
     return await tenant_page(
         visit, visit.path["tab"], part=number, shown=RULES_SHOWN, first=(number - 1) * RULES_SHOWN
     )
