@@ -26,7 +26,12 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from demo.processes import free_port
-from gateway.admin import PREFIX, AdminServices, admin_application, in_process_api
+from gateway.admin.application import (
+    PREFIX,
+    AdminServices,
+    admin_application,
+    in_process_api,
+)
 from gateway.admin.idempotency import IdempotencyRecords
 from gateway.admin.keys import Scope
 from gateway.admin.keys_store import AdminKeys
