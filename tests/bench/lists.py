@@ -167,7 +167,11 @@ class Bench:
             sessions=StoreDirectory(redis, lambda: ring),
         )
         new = await services.keys.create(
-            name="bench", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None
+            name="bench",
+            scopes=[Scope.OPERATOR],
+            tenant=None,
+            lifetime_s=None,
+            made_by="bench",
         )
         if new is None:
             raise RuntimeError
