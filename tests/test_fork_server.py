@@ -73,6 +73,17 @@ def test_a_forked_process_sees_what_an_executed_one_sees(tmp_path: Path) -> None
     assert by_fork == by_start
 
 
+def test_what_a_caller_ignores_a_forked_process_ignores(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        said = json.loads(forked(tmp_path, "say")[1].splitlines()[0])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert said["handlers"]["1"] == str(int(signal.SIG_IGN))
+    again = json.loads(forked(tmp_path, "say")[1].splitlines()[0])
+    assert again["handlers"]["1"] == str(before).partition(" at ")[0]
+
+
 @pytest.mark.parametrize(("word", "code"), [("fail", 1), ("exit", 7)])
 def test_a_forked_process_ends_as_an_executed_one(tmp_path: Path, word: str, code: int) -> None:
     first, second = executed(tmp_path, word), forked(tmp_path, word)

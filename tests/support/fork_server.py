@@ -55,6 +55,8 @@ _READ_ONCE: Final = (
 """How the names of variables begin that are read as a process starts, and never again."""
 _NOT_IMPORTED: Final = ("gateway.__main__", "gateway.database.migrations.")
 """They are run: the latter by Alembic."""
+_INHERITED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+"""Whether they are ignored is handed on; what else is has been set by the interpreter."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -66,6 +68,8 @@ class Start:
     arguments: tuple[str, ...]
     cwd: str
     environment: dict[str, str]
+    ignored: tuple[int, ...]
+    """Signals that the caller ignores now: as after ``nohup``, unless a test has changed it."""
 
 
 class Forked:
@@ -177,7 +181,7 @@ class ForkServer:
     ) -> Forked:
         """As ``python -m MODULE ARGUMENTS…`` would be executed."""
         assert self.fits(arguments, environment), "this has to be executed"
-        start = [module, list(arguments), str(cwd), dict(environment)]
+        start = [module, list(arguments), str(cwd), dict(environment), _ignored()]
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = array.array("i", [theirs.fileno(), stdout, stderr])
@@ -217,6 +221,10 @@ class ForkServer:
 def fork_server() -> ForkServer:
     """This process's."""
     return ForkServer()
+
+
+def _ignored() -> list[int]:
+    return [each for each in _INHERITED if signal.getsignal(each) is signal.SIG_IGN]
 
 
 def close_fork_server() -> None:
@@ -286,8 +294,8 @@ def serve(asked: socket.socket) -> Start:
 
 
 def _start(message: bytes) -> Start:
-    module, arguments, cwd, environment = json.loads(message)
-    return Start(module, tuple(arguments), cwd, environment)
+    module, arguments, cwd, environment, ignored = json.loads(message)
+    return Start(module, tuple(arguments), cwd, environment, tuple(ignored))
 
 
 def _end(children: Sequence[int]) -> None:
@@ -311,6 +319,9 @@ def _become(start: Start, server: int, stdout: int, stderr: int) -> Start:
     os.close(stdout)
     os.close(stderr)
     os.chdir(start.cwd)
+    for signum in _INHERITED:
+        default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+        signal.signal(signum, signal.SIG_IGN if signum in start.ignored else default)
     os.environ.clear()
     os.environ.update(start.environment)
     time.tzset()
