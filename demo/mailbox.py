@@ -110,9 +110,10 @@ class Mailbox:
     ) -> AsyncIterator[int]:
         """The port, on loopback. ``starttls``: offered; ``tls``: spoken from the first byte."""
         loop = asyncio.get_running_loop()
+        spoken: list[SMTP] = []
 
         def protocol() -> SMTP:
-            return SMTP(
+            made = SMTP(
                 self,
                 hostname="mail.demo",
                 ident="demo",
@@ -122,6 +123,8 @@ class Mailbox:
                 auth_require_tls=starttls is not None,
                 loop=loop,
             )
+            spoken.append(made)
+            return made
 
         bound = socket.socket()
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -131,6 +134,11 @@ class Mailbox:
             yield bound.getsockname()[1]
         finally:
             server.close()
+            # Who was left speaking, or had not yet read that nobody is: the loop may end now.
+            for each in spoken:
+                if isinstance(each.transport, asyncio.WriteTransport):
+                    each.transport.abort()
+            await asyncio.sleep(0)
 
     def page(self) -> web.Application:
         """What arrived, newest first."""

@@ -156,16 +156,18 @@ async def test_what_follows_the_word_starttls_in_clear_is_not_taken_for_the_serv
     said: list[bytes] = []
 
     async def injects(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 x ESMTP\r\n")
-        while line := await reader.readline():
-            said.append(line)
-            if line.startswith(b"EHLO"):
-                writer.write(b"250-x\r\n250 STARTTLS\r\n")
-            elif line.startswith(b"STARTTLS"):
-                writer.write(b"220 go\r\n250-x\r\n250 AUTH PLAIN\r\n")
-                break
-        await reader.read()
-        writer.close()
+        try:
+            writer.write(b"220 x ESMTP\r\n")
+            while line := await reader.readline():
+                said.append(line)
+                if line.startswith(b"EHLO"):
+                    writer.write(b"250-x\r\n250 STARTTLS\r\n")
+                elif line.startswith(b"STARTTLS"):
+                    writer.write(b"220 go\r\n250-x\r\n250 AUTH PLAIN\r\n")
+                    break
+            await reader.read()
+        finally:  # the loop may end first
+            writer.close()
 
     server = await asyncio.start_server(injects, "127.0.0.1", 0)
     async with server:
