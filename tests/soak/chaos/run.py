@@ -47,6 +47,8 @@ FINISH_S: Final = 60.0
 SETTLE_S: Final = 90.0
 """Until every event was applied and nothing is left in the pool."""
 SHOWN: Final = 20
+FOUND_BY: Final = {"acknowledge-without-waiting": "allowed after an acknowledgment"}
+"""Mutant → the rule that it breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ class Run:
                 await self._strike(plan)
                 if working.done():
                     await working  # it raises: clients go on until they are told to stop
+                if self._found():
+                    return  # nobody waits for what was begun: it would change nothing
                 await asyncio.sleep(QUIET_S)
             self.clients.stopping.set()
             await asyncio.wait({working}, timeout=FINISH_S)
@@ -151,6 +155,13 @@ class Run:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
         await self._end()
+
+    def _found(self) -> bool:
+        """Whether the mutant was: what else is missing by now may still come."""
+        rule = FOUND_BY.get(self.options.mutant)
+        return rule is not None and any(
+            violation.rule == rule for violation in checker.violations(self.history.lines)
+        )
 
     async def _first_logins(self) -> None:
         gate = asyncio.Semaphore(4)
