@@ -31,6 +31,7 @@ BOB = "bob@acme.test"
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
     with RunningWorld(World(tmp_path_factory.mktemp("given-back"))) as started:
+        started.until_subscribed()
         yield started
 
 

@@ -29,6 +29,7 @@ PATIENCE_S, POLL_S = 40.0, 0.02
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
     with RunningWorld(World(tmp_path_factory.mktemp("removed"))) as started:
+        started.until_subscribed()
         yield started
 
 

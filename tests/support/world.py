@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from gateway.hooks.reconcile.subscriptions import RESOURCES
 from tests.database.template import embedded_database
 from tests.support.fork_server import fork_server
 from tests.support.spare_keys import spare_keys
@@ -62,6 +63,17 @@ class RunningWorld:
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(400)
+
+    def until_subscribed(self) -> None:
+        """Entra tells of nothing before the gateway has subscribed, which it does by itself, a
+        while after its start on a busy machine.
+        """
+        graph = self.world.cloud.customers["globex-entra"].graph
+        assert graph is not None
+        deadline = time.monotonic() + 60
+        while len(graph.subscriptions.by_id) < len(RESOURCES):
+            assert time.monotonic() < deadline, "the gateway does not subscribe"
+            time.sleep(0.02)
 
     def __enter__(self) -> Self:
         self._thread.start()
