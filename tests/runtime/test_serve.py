@@ -265,12 +265,11 @@ def test_a_flood_of_logins_is_not_noticed_by_whoever_is_signed_in(
     quiet = person.checks(for_s=0.5)
     # A machine that runs other tests beside has a quiet of its own.
     most = TIMES_AS_LONG * max(p99(quiet), 0.02)
-    flooded = []
+    flooded: list[float] = []
     with flooding(begin_logins, public):
         until(lambda: gateway.metric('gateway_connections{listener="public"}') >= FLOODERS)
-        while (
-            len(flooded) < 3
-        ):  # and takes the processor away now and then, which a flood always does
+        # And takes the processor away now and then, which a flood always does.
+        while len(flooded) < 3:
             flooded.append(p99(person.checks(for_s=1.5)))
             if flooded[-1] < most:
                 break

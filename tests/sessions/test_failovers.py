@@ -24,6 +24,8 @@ from tests.soak.revocation import SCENARIOS, SMALL
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.soak.floods import Report
+
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
@@ -85,8 +87,9 @@ async def holds(name: str) -> None:
 def test_a_flood_of_strangers_cookies_is_not_noticed_by_whoever_is_signed_in(
     tmp_path: Path,
 ) -> None:
-    reports = []
-    while len(reports) < 3:  # a busy machine takes the processor away now and then; a flood, always
+    reports: list[Report] = []
+    # A busy machine takes the processor away now and then; a flood does so always.
+    while len(reports) < 3:
         folder = tmp_path / str(len(reports))
         reports.append(flood_cookies(folder, "sentinel", seconds=2, connections=100, quiet_s=1))
         report = reports[-1]
