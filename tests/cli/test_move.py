@@ -1,0 +1,67 @@
+"""``gateway tenants move``: what is asked of the admin API after somebody was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from gateway.cli import output, run, tenants
+
+PLAN = {
+    "tenant": "acme",
+    "pool": "b",
+    "steps": [],
+    "notes": ["app passwords that end: 5, of 1 people"],
+    "at_provider": ["acme-saml: entity ID urn:amazon:cognito:sp:b"],
+    "waits_for": ["acme-saml"],
+    "app_passwords": 5,
+}
+
+
+@dataclass(slots=True)
+class Document:
+    document: Any
+
+
+@dataclass(slots=True)
+class Api:
+    """Plans, and remembers what it was asked to do."""
+
+    bodies: list[Any] = field(default_factory=list)
+
+    def call(self, _method: str, _path: str, *, body: Any, query: Any = None) -> Document:
+        if query is None:
+            self.bodies.append(body)
+        return Document(PLAN)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked", "registered"),
+    [
+        ((), True, ["acme-saml"]),
+        (("--yes",), False, []),
+        (("--yes", "--registered", "acme-saml"), False, ["acme-saml"]),
+    ],
+    ids=["whoever answers has said it", "a script has not", "unless it says so"],
+)
+def test_a_saml_provider_is_registered_by_whoever_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    asked: bool,
+    registered: list[str],
+) -> None:
+    api, questions = Api(), list[str]()
+    monkeypatch.setattr(tenants, "api", lambda: api)
+    monkeypatch.setattr(tenants, "followed", lambda _api, _tenant, call: call().document)
+    monkeypatch.setattr(tenants, "say_clients", lambda *_: None)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr(output.click, "confirm", lambda question, **_: questions.append(question))
+    assert run(("tenants", "move", "acme", "--pool", "b", *words)) == 0
+    assert api.bodies == [{"pool": "b", "registered": registered}]
+    assert bool(questions) is asked
+    shown = capsys.readouterr().out
+    assert "app passwords that end: 5" in shown
+    assert "entity ID urn:amazon:cognito:sp:b" in shown
