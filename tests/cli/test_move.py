@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import output, run, tenants
+from gateway.cli import run, tenants
 
 PLAN = {
     "tenant": "acme",
@@ -58,7 +58,7 @@ def test_a_saml_provider_is_registered_by_whoever_says_so(
     monkeypatch.setattr(tenants, "followed", lambda _api, _tenant, call: call().document)
     monkeypatch.setattr(tenants, "say_clients", lambda *_: None)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr(output.click, "confirm", lambda question, **_: questions.append(question))
+    monkeypatch.setattr("click.confirm", lambda question, **_: questions.append(question))
     assert run(("tenants", "move", "acme", "--pool", "b", *words)) == 0
     assert api.bodies == [{"pool": "b", "registered": registered}]
     assert bool(questions) is asked
