@@ -125,6 +125,9 @@ class CognitoRejectedError(PeerError):
     message.
     """
 
+    uncertain = False
+    """Whether something may have happened all the same: an attempt before went unanswered."""
+
 
 class NotSentError(CognitoRejectedError):
     """It never left this machine: ``str(error)`` says why, in our words."""
@@ -195,6 +198,9 @@ class CognitoApi:
             except UnansweredError:
                 if not idempotent or attempt == UNANSWERED_ATTEMPTS:
                     raise
+            except CognitoRejectedError as refused:
+                refused.uncertain = attempt > 1
+                raise
         raise AssertionError  # the loop returns or raises
 
     async def _unthrottled(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.cognito.api import CognitoRejectedError
+from gateway.cognito.api import THROTTLED, CognitoRejectedError, UnansweredError
 from gateway.log import fields
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ DEFAULT_MINUTES: Final = 60
 ASK_AGAIN_S: Final = 900.0
 """Somebody may have switched tracking on."""
 _GONE: Final = frozenset({"UserNotFoundException", "ResourceNotFoundException"})
+_LATER: Final = THROTTLED | {"ConcurrentModificationException"}
+_OF_ONE_USER: Final = "InvalidParameterException"
 _log = logging.getLogger(__name__)
 
 
@@ -93,7 +95,10 @@ class LoginCookies:
 
     async def end(self, username: str) -> None:
         """Every session that began on Cognito's pages, and what came of it. Repeats harmlessly.
-        Raises ``UnansweredError``.
+        Raises ``UnansweredError``, also where Cognito has no time.
+
+        Only what is said of the pool keeps others' from being ended: a name that Cognito does not
+        take, or a crowd that is signed out at once, says nothing of it.
         """
         if self._monotonic() < self._not_before:
             return
@@ -101,9 +106,14 @@ class LoginCookies:
             for session_id in await self._of(username):
                 await self._end(username, session_id)
         except CognitoRejectedError as refused:
-            if refused.code not in _GONE:
+            if refused.code in _LATER:
+                msg = f"Cognito has no time to end the login cookies of a user ({refused.code})"
+                raise UnansweredError(msg) from refused
+            if refused.code in _GONE:
+                return
+            _log.info("cognito_sessions_unavailable", extra=fields(code=refused.code))
+            if refused.code != _OF_ONE_USER:
                 self._not_before = self._monotonic() + ASK_AGAIN_S
-                _log.info("cognito_sessions_unavailable", extra=fields(code=refused.code))
 
     async def _of(self, username: str) -> list[str]:
         found: list[str] = []

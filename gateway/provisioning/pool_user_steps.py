@@ -51,6 +51,7 @@ class PoolUserSteps:
                 except CognitoRejectedError as refused:
                     if attempt and refused.code == _GROUP_EXISTS and await self._is_ours(users):
                         return {}
+                    refused.uncertain = refused.uncertain or attempt > 0
                     raise
                 else:
                     return {}
@@ -78,6 +79,7 @@ class PoolUserSteps:
                         raise
                 except CognitoRejectedError as refused:
                     if refused.code != _STYLE_EXISTS:
+                        refused.uncertain = refused.uncertain or attempt > 0
                         raise
                     # Before the first call of ours it was somebody else's.
                     return {} if attempt else {"kept": True}

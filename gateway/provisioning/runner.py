@@ -258,12 +258,14 @@ class Provisioning:
             except (CognitoRejectedError, RegistryRejectedError) as refused:
                 if refused.code == NO_ROOM:
                     steps.pool.forget_counts()
-                await self.journal.settle(
-                    run,
-                    number,
-                    StepState.REFUSED,
-                    error={"code": refused.code, "message": str(refused)},
-                )
+                if not (isinstance(refused, CognitoRejectedError) and refused.uncertain):
+                    await self.journal.settle(
+                        run,
+                        number,
+                        StepState.REFUSED,
+                        error={"code": refused.code, "message": str(refused)},
+                    )
+                # Else it stays ``intended``: an attempt before may have happened.
                 return _Failure(
                     refused.code,
                     str(refused),

@@ -130,6 +130,7 @@ class Steps:
                         and await self._is_ours(wanted.name, mark)
                     ):
                         return {}
+                    refused.uncertain = refused.uncertain or attempt > 0
                     raise
                 else:
                     return {}
@@ -203,7 +204,9 @@ class Steps:
             client = shapes.read_client(await self._create_client(request, name))
             if secret and client.secret is None:
                 msg = "Cognito returned a client without a secret"
-                raise CognitoRejectedError("NoClientSecret", msg)
+                refused = CognitoRejectedError("NoClientSecret", msg)
+                refused.uncertain = True  # the client is there
+                raise refused
             keep(client.client_id, client.secret or Secret(""))
             return {"name": name, "client_id": client.client_id}
 
@@ -229,7 +232,11 @@ class Steps:
                     raise
                 await self._sleep(_LOOK_EVERY_S)
             except UnansweredError:
-                found = await self._find_client(name)
+                try:
+                    found = await self._find_client(name)
+                except CognitoRejectedError as refused:
+                    refused.uncertain = True
+                    raise
                 if found is None:
                     raise
                 return found
@@ -283,7 +290,7 @@ class Steps:
                 )
             except CognitoRejectedError as refused:
                 # The client is as good as without it; ``verify`` shows that it is missing.
-                return {"refused": refused.code}
+                return {} if refused.uncertain else {"refused": refused.code}
             return {}
 
         return Work(Action.SET_LOGIN_REUSE, client_id, perform, undo={"minutes": before})

@@ -169,6 +169,12 @@ FAULTS: dict[str, Callable[[Bench, str], None]] = {
         op, faults.drop_connection, after=True
     ),
     "throttled": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.throttle, times=2),
+    "error after, then refused": lambda b, op: (
+        b.cloud.cognito.control.faults.plan(op, faults.internal_error, after=True),
+        b.cloud.cognito.control.faults.plan(
+            op, faults.fail(ApiError("InvalidParameterException", "planned")), skip=1
+        ),
+    )[0],
 }
 """By the stand-in cloud, at one call. Before or after the call's effect."""
 
@@ -508,6 +514,22 @@ async def test_what_cannot_be_seen_yet_is_found_later_and_taken_back(tmp_path: P
         outcome = await bench.service.apply(proposal, actor="test")
         assert isinstance(outcome, Failed)
         bench.cloud.cognito.control.faults.clear()
+        await until_settled(bench)
+        await pools.holds_nothing_new("initech")
+
+
+async def test_a_client_that_was_made_and_cannot_be_described_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    async with Bench(tmp_path, hold_s=HOLD_S) as bench:
+        pools, planned = Pools(bench), bench.cloud.cognito.control.faults
+        planned.plan("CreateUserPoolClient", faults.drop_connection, after=True)
+        planned.plan(
+            "DescribeUserPoolClient", faults.fail(ApiError("NotAuthorizedException", "planned"))
+        )
+        outcome = await bench.apply()
+        assert isinstance(outcome, Failed)
+        assert outcome.code == "NotAuthorizedException"
         await until_settled(bench)
         await pools.holds_nothing_new("initech")
 

@@ -4,14 +4,14 @@ revocation ends it. Where the pool does not, all is as without them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from demo.cognito.control import faults
 from demo.cognito.control.errors import ApiError
 from demo.cognito.pool import BrowserSession
-from gateway.cognito.api import UnansweredError
+from gateway.cognito.api import CognitoApi, CognitoRejectedError, UnansweredError
 from gateway.cognito.native_sessions import LoginCookies
 from gateway.cognito.users import CognitoUsers
 from gateway.provisioning.runner import Done, Failed
@@ -165,3 +165,42 @@ async def test_a_pool_without_sessions_is_asked_again_a_quarter_of_an_hour_later
     control.faults.clear()
     await cookies.end("acme-okta_1")
     assert pool.sessions == {}
+
+
+class Refusing:
+    """Cognito's API: refuses the first user's list with ``code``."""
+
+    def __init__(self, code: str) -> None:
+        self.code, self.asked = code, list[str]()
+
+    async def call(self, operation: str, *, idempotent: bool, **request: Any) -> dict[str, Any]:
+        assert (operation, idempotent) == ("AdminListUserSessions", True)
+        self.asked.append(request["Username"])
+        if len(self.asked) == 1:
+            raise CognitoRejectedError(self.code, "no")
+        return {"Sessions": []}
+
+
+@pytest.mark.parametrize(
+    ("code", "repeated", "others"),
+    [
+        ("TooManyRequestsException", True, True),
+        ("ConcurrentModificationException", True, True),
+        ("InvalidParameterException", False, True),
+        ("UserNotFoundException", False, True),
+        ("OperationNotEnabledException", False, False),
+        ("SomethingElseException", False, False),
+    ],
+)
+async def test_what_cognito_says_of_one_user_keeps_the_cookies_of_nobody_else(
+    code: str, *, repeated: bool, others: bool
+) -> None:
+    api = Refusing(code)
+    cookies = LoginCookies(cast("CognitoApi", api), monotonic=lambda: 1.0)
+    if repeated:
+        with pytest.raises(UnansweredError, match=code):
+            await cookies.end("one")
+    else:
+        await cookies.end("one")
+    await cookies.end("two")
+    assert api.asked == (["one", "two"] if others else ["one"])
