@@ -84,7 +84,17 @@ class StepAnswer(AnswerModel):
     """One row of a plan."""
 
     verb: Literal["add", "create", "change", "adopt", "keep", "remove"]
-    resource: Literal["attributes", "provider", "client", "tenant", "group", "style"]
+    resource: Literal[
+        "attributes",
+        "provider",
+        "client",
+        "client_secret",
+        "password_client",
+        "login_reuse",
+        "tenant",
+        "group",
+        "style",
+    ]
     name: str
     why: str
     changes: list[ChangeAnswer]
