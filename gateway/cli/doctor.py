@@ -99,6 +99,7 @@ async def examine(
 ) -> list[PoolFinding]:
     """Of one pool. Raises ``ConfigError`` where AWS's library or configuration is missing."""
     from gateway.cognito.api import open_cognito  # noqa: PLC0415 - not needed to list the commands
+    from gateway.cognito.client_secrets import ClientSecrets  # noqa: PLC0415 - as above
     from gateway.doctor.cognito_pool import PoolDoctor  # noqa: PLC0415 - as above
     from gateway.http.client import client_session  # noqa: PLC0415 - as above
     from gateway.http.ssrf_guard import guarded_session  # noqa: PLC0415 - as above
@@ -110,7 +111,11 @@ async def examine(
         guarded = await stack.enter_async_context(
             guarded_session(development=config.development, networks=networks)
         )
-        doctor = PoolDoctor(api, http, guarded, config, config.cognito.all_pools[pool])
+        user_pool = config.cognito.all_pools[pool]
+        secrets = await stack.enter_async_context(
+            ClientSecrets(endpoint_url=user_pool.endpoint_url if config.development else None)
+        )
+        doctor = PoolDoctor(api, http, guarded, config, user_pool, client_secrets=secrets)
         await doctor.read()
         if provision:
             await _try(doctor, provider, port)

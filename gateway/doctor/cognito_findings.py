@@ -18,22 +18,18 @@ from gateway.cognito.desired import (
     ATTRIBUTE_CHARACTERS,
     CUSTOM_ATTRIBUTES,
     IDP_IAT,
-    POOL_USERS,
     same_issuer,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gateway.cognito.desired import ActualClient, ActualProvider, Attribute
+    from gateway.cognito.desired import ActualProvider, Attribute
 
 TRIAL_PREFIX: Final = "temporary-gateway-doctor-"
 """Not ``gateway-``, with which the name of every tenant's client begins."""
 GATEWAY_PREFIX: Final = "gateway-"
 """App clients that provisioning made."""
-_LONGEST_ACCESS_S: Final = 3600
-_UNIT_S: Final = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
-_UNWRITABLE: Final = frozenset({"username", "email_verified", "phone_number_verified"})
 
 
 class Verdict(StrEnum):
@@ -168,7 +164,7 @@ def issuer(name: str, ours: str, document: Mapping[str, object], *, who: str) ->
     return unexpected(name, f"{who} has {ours!r}, and discovery says {theirs!r}: correct it")
 
 
-# --- providers and clients ------------------------------------------------------------------------
+# --- providers ------------------------------------------------------------------------
 
 
 def freshness(provider: ActualProvider) -> PoolFinding:
@@ -202,53 +198,6 @@ def stored(provider: str, profiles: Sequence[Mapping[str, str]], attribute: str)
         name,
         f"{said}, whole seconds are expected" if attribute == IDP_IAT else said,
     )
-
-
-def client(found: ActualClient, providers: Mapping[str, ActualProvider]) -> Iterator[PoolFinding]:
-    """One app client that provisioning made."""
-    name = f"client {found.name}"
-    readable, writable = set(found.strings("ReadAttributes")), set(found.strings("WriteAttributes"))
-    unreadable = sorted(set(CUSTOM_ATTRIBUTES) - readable)
-    mapped = {
-        attribute
-        for provider in found.strings("SupportedIdentityProviders")
-        if provider != POOL_USERS and provider in providers
-        for attribute in providers[provider].mapping
-    }
-    unwritable = sorted(mapped - writable - _UNWRITABLE)
-    if unreadable or unwritable:
-        yield unexpected(
-            f"{name}: attributes",
-            f"cannot read {', '.join(unreadable) or 'nothing else'}; cannot write "
-            f"{', '.join(unwritable) or 'nothing else'}, which is mapped: gateway provision apply",
-        )
-    else:
-        yield verified(f"{name}: attributes", "all that is mapped can be read and written")
-    yield _validity(name, found.settings)
-    rotation = found.settings.get("RefreshTokenRotation")
-    if isinstance(rotation, dict) and rotation.get("Feature") == "ENABLED":
-        yield verified(f"{name}: rotation", "refresh tokens are replaced at each use")
-    else:
-        yield unexpected(
-            f"{name}: rotation",
-            "is off: a stolen refresh token works until it expires. gateway provision apply",
-        )
-
-
-def _validity(name: str, settings: Mapping[str, object]) -> PoolFinding:
-    units = settings.get("TokenValidityUnits")
-    unit = str(units.get("AccessToken", "hours")) if isinstance(units, dict) else "hours"
-    value = settings.get("AccessTokenValidity")
-    seconds = (value if isinstance(value, int) and value else 1) * _UNIT_S.get(unit, 3600)
-    if not (isinstance(value, int) and value):
-        seconds = _LONGEST_ACCESS_S
-    said = f"access tokens are valid for {seconds // 60} minutes"
-    if seconds > _LONGEST_ACCESS_S:
-        return unexpected(
-            f"{name}: token validity",
-            f"{said}, during which nobody outside the gateway notices a revocation: at most 60",
-        )
-    return verified(f"{name}: token validity", said)
 
 
 # --- a login --------------------------------------------------------------------------------------

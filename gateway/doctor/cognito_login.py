@@ -19,7 +19,7 @@ from aiohttp import encode_basic_auth, web
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from gateway.cognito.desired import IDP_IAT
-from gateway.cognito.oidc import prepare_token_query
+from gateway.cognito.oidc_messages import token_query
 from gateway.doctor import cognito_findings as judge
 from gateway.doctor.cognito_findings import LoginSeen, unchecked
 from gateway.errors import GatewayError
@@ -92,7 +92,7 @@ class LoginTrial:
 
     def _to_cognito(self, *, named: bool) -> web.Response:
         self._state, self._verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(48)
-        query = prepare_token_query(
+        query = token_query(
             response_type="code",
             client_id=self.trial.client.client_id,
             redirect_uri=self.trial.callback,
@@ -147,7 +147,7 @@ class LoginTrial:
             "POST",
             f"{self.domain.rstrip('/')}/oauth2/token",
             what="the token endpoint",
-            data=prepare_token_query(**form),
+            data=token_query(**form),
             headers={
                 "Content-Type": _FORM,
                 "Authorization": encode_basic_auth(client_id, secret.reveal() if secret else ""),

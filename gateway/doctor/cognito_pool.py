@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.cognito import shapes
 from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.cognito.desired import HD, IDP_IAT, WantedClient
+from gateway.cognito.native_sessions import login_reuse
+from gateway.cognito.password_login import PasswordLogin, PasswordRefused
 from gateway.cognito.pool import Pool
+from gateway.core.authorization import Basic
+from gateway.core.model import AppClient, Secret
+from gateway.doctor import client_findings as clients
 from gateway.doctor import cognito_findings as judge
-from gateway.doctor.cognito_findings import GATEWAY_PREFIX, TRIAL_PREFIX, unchecked, unexpected
+from gateway.doctor.cognito_findings import (
+    GATEWAY_PREFIX,
+    TRIAL_PREFIX,
+    unchecked,
+    unexpected,
+)
 from gateway.errors import GatewayError
 from gateway.http.client import request_json
 
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from gateway.cognito.api import CognitoApi
+    from gateway.cognito.client_secrets import ReadsClientSecrets
     from gateway.cognito.desired import ActualClient, ActualProvider
     from gateway.config.model import Config
     from gateway.config.user_pools import UserPool
@@ -34,6 +45,15 @@ PROFILES: Final = 20
 _PAGE: Final = 60
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 _NOT_ASKED: Final = "needs --provision --login PROVIDER and a browser"
+
+
+async def _nobody(_token: str, _client_id: str, _pool: str) -> None:
+    """No token is verified here."""
+
+
+def _password() -> str:
+    """That a pool may ask for, whatever its policy."""
+    return f"Aa1!{secrets.token_hex(16)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,9 @@ class PoolDoctor:
     """The one that is examined."""
     findings: list[PoolFinding] = field(default_factory=list)
     providers: dict[str, ActualProvider] = field(default_factory=dict)
+    client_secrets: ReadsClientSecrets | None = None
+    """Reads those that Secrets Manager keeps."""
+    plan: str = "ESSENTIALS"
 
     async def read(self) -> None:
         """All that is known without changing anything."""
@@ -88,6 +111,7 @@ class PoolDoctor:
             self.findings.append(unchecked("pool", str(error)))
             return
         described = answer["UserPool"]
+        self.plan = str(described.get("UserPoolTier", "ESSENTIALS")).upper()
         attributes = shapes.read_attributes(described)
         self.findings += [
             judge.plan(described),
@@ -165,7 +189,8 @@ class PoolDoctor:
         return found
 
     async def _clients(self) -> None:
-        pool = Pool(self.api, self.user_pool.quotas)
+        pool = Pool(self.api, self.user_pool.quotas, secrets=self.client_secrets)
+        logins: list[ActualClient] = []
         try:
             listed = await self._clients_by_name()
             self.findings.append(
@@ -173,9 +198,17 @@ class PoolDoctor:
             )
             ours = [i for i, name in listed.items() if name.startswith(GATEWAY_PREFIX)]
             for client_id in ours[:AT_MOST]:
-                found = await pool.client(client_id)
-                if found is not None:
-                    self.findings += judge.client(found, self.providers)
+                found = await pool.whole_client(client_id)
+                if found is None:
+                    continue
+                self.findings += clients.client_secret(found)
+                if found.name.endswith(clients.PASSWORDS_SUFFIX):
+                    self.findings += clients.password_client(found)
+                    self.findings.append(await self._refused_secret(found))
+                else:
+                    self.findings += clients.client(found, self.providers)
+                    logins.append(found)
+            await self._sessions(logins)
         except GatewayError as error:
             self.findings.append(unchecked("app clients", str(error)))
             return
@@ -186,6 +219,25 @@ class PoolDoctor:
         if left_over:
             said = f"{', '.join(left_over)}: left by an interrupted run, deleted with --provision"
             self.findings.append(unexpected("temporary app clients", said))
+
+    async def _sessions(self, logins: Sequence[ActualClient]) -> None:
+        reuse = await login_reuse(self.api, self.plan, [c.client_id for c in logins])
+        self.findings.append(clients.sessions(reuse))
+        for found in logins:
+            self.findings += clients.login_reuse(found, reuse)
+        if reuse.tracked:
+            self.findings.append(clients.ended_sessions())
+
+    async def _refused_secret(self, found: ActualClient) -> PoolFinding:
+        """Nobody has this name, and no password is sent that anybody has."""
+        if not found.has_secret:
+            return clients.refused_secret(found, "it has no client secret")
+        nobody = AppClient(found.client_id, Secret(secrets.token_hex(26)))
+        login = PasswordLogin(self.http, {nobody.pool: self.user_pool.api_url}, _nobody)
+        answer = await login(nobody, Basic(f"nobody-{secrets.token_hex(16)}", _password()))
+        if not isinstance(answer, PasswordRefused) or answer.code == "unreachable":
+            return clients.refused_secret(found, "InitiateAuth gave no answer")
+        return clients.refused_secret(found, answer)
 
     async def _clients_by_name(self) -> dict[str, str]:
         """Id → name, of all of the pool."""

@@ -6,13 +6,19 @@ import asyncio
 import json
 import socket
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from demo.cognito.control import faults
+from demo.cognito.control.clients import publish_secret
+from demo.cognito.control.errors import ApiError
 from gateway.cli import run
-from gateway.cognito.api import UnansweredError, open_cognito
+from gateway.cognito.api import OPERATIONS, UnansweredError, open_cognito
+from gateway.cognito.client_secrets import ClientSecrets
+from gateway.cognito.desired import WantedPasswordClient
+from gateway.cognito.shapes import client_settings
 from gateway.doctor.cognito_findings import TRIAL_PREFIX, Verdict
 from gateway.doctor.cognito_login import PATH, LoginTrial
 from gateway.doctor.cognito_pool import PoolDoctor
@@ -53,8 +59,9 @@ async def doctor_of(config: Config) -> AsyncIterator[PoolDoctor]:
         open_cognito(config, read_s=READ_S, per_second=1000.0) as api,
         client_session(development=True) as http,
         guarded_session(development=True) as guarded,
+        ClientSecrets(endpoint_url=config.cognito.endpoint_url) as secrets,
     ):
-        yield PoolDoctor(api, http, guarded, config, config.cognito)
+        yield PoolDoctor(api, http, guarded, config, config.cognito, client_secrets=secrets)
 
 
 async def read(config: Config) -> dict[str, tuple[Verdict, str]]:
@@ -74,6 +81,7 @@ async def test_a_pool_as_it_should_be_is_verified_and_nothing_is_written(
     assert {name for name, (verdict, _) in found.items() if verdict is N} == {
         "acme-okta: custom:idp_iat stored",
         "globex-entra: custom:idp_iat stored",
+        "sessions of the pool",
     }
     assert {
         "feature plan",
@@ -164,6 +172,60 @@ def client(**settings: Any) -> Callable[[DemoCloud], None]:
     return add
 
 
+PASSWORDS = "client gateway-acme-1-passwords"
+
+
+def tracking(minutes: int | None = None) -> Callable[[DemoCloud], None]:
+    def change(cloud: DemoCloud) -> None:
+        client()(cloud)
+        pool = cloud.cognito.pool
+        pool.session_tracking = True
+        if minutes is not None:
+            pool.login_reuse |= dict.fromkeys(pool.clients, minutes)
+
+    return change
+
+
+def refusing(operation: str) -> Callable[[DemoCloud], None]:
+    def change(cloud: DemoCloud) -> None:
+        cloud.cognito.control.allowed_operations = OPERATIONS - {operation}
+
+    return change
+
+
+def passwords(*, generate_secret: bool = True, **settings: Any) -> Callable[[DemoCloud], None]:
+    def add(cloud: DemoCloud) -> None:
+        wanted = client_settings(WantedPasswordClient(("email", "name"), ("email", "name")))
+        empty = {"SupportedIdentityProviders", "CallbackURLs", "LogoutURLs"}
+        made = {n: v for n, v in wanted.items() if n not in empty} | settings
+        added = cloud.add_client(
+            "gateway-acme-1-passwords", providers=[], callback_urls=[], logout_urls=[], **made
+        )
+        if not generate_secret:
+            cloud.cognito.pool.clients[added.client_id] = replace(added, secret=None)
+
+    return add
+
+
+def other_words(cloud: DemoCloud) -> None:
+    passwords()(cloud)
+    refused = faults.fail(ApiError("NotAuthorizedException", "Something is not right."))
+    cloud.cognito.control.faults.plan("InitiateAuth", refused)
+
+
+def published(*, allowed: bool = True) -> Callable[[DemoCloud], None]:
+    def change(cloud: DemoCloud) -> None:
+        client()(cloud)
+        pool = cloud.cognito.pool
+        for each in list(pool.clients.values()):
+            if each.name == "gateway-acme-1":
+                publish_secret(pool, each)
+        if not allowed:
+            cloud.cognito.control.allowed_operations = OPERATIONS
+
+    return change
+
+
 def failing(cloud: DemoCloud) -> None:
     cloud.cognito.control.faults.plan("DescribeUserPool", faults.internal_error, times=3)
 
@@ -207,6 +269,65 @@ POOLS: dict[str, tuple[Callable[[DemoCloud], None], str, Verdict, str]] = {
         "client gateway-acme-1: attributes",
         U,
         "cannot read custom:groups",
+    ),
+    "sessions tracked": (
+        tracking(),
+        "sessions of the pool",
+        V,
+        "each login asks the identity provider",
+    ),
+    "cookie not taken": (tracking(0), "client gateway-acme-1: login cookie", V, "is not taken"),
+    "cookie taken": (tracking(30), "client gateway-acme-1: login cookie", U, "for 30 minutes"),
+    "end of a cookie": (tracking(0), "end of a login cookie", N, "sign in again at once"),
+    "sessions refused": (
+        refusing("GetUserPoolSessionConfiguration"),
+        "sessions of the pool",
+        N,
+        "AccessDeniedException",
+    ),
+    "passwords": (passwords(), f"{PASSWORDS}: settings", V, "and nothing else"),
+    "passwords, another flow": (
+        passwords(ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]),
+        f"{PASSWORDS}: settings",
+        U,
+        "takes ALLOW_REFRESH_TOKEN_AUTH, ALLOW_USER_PASSWORD_AUTH",
+    ),
+    "passwords, writes groups": (
+        passwords(WriteAttributes=["email", "name", "custom:groups"]),
+        f"{PASSWORDS}: settings",
+        U,
+        "writes attributes of the gateway",
+    ),
+    "passwords, a month": (
+        passwords(RefreshTokenValidity=30, TokenValidityUnits={"RefreshToken": "days"}),
+        f"{PASSWORDS}: settings",
+        U,
+        "more than 60 minutes",
+    ),
+    "passwords, a wrong secret": (
+        passwords(),
+        f"{PASSWORDS}: wrong client secret",
+        V,
+        "is told from a wrong password",
+    ),
+    "passwords, a wrong secret in other words": (
+        other_words,
+        f"{PASSWORDS}: wrong client secret",
+        U,
+        "looks like pool_password_invalid",
+    ),
+    "passwords, without a secret": (
+        passwords(generate_secret=False),
+        f"{PASSWORDS}: wrong client secret",
+        N,
+        "it has no client secret",
+    ),
+    "a secret elsewhere": (published(), "client gateway-acme-1: secret", V, "may read it"),
+    "a secret that may not be read": (
+        published(allowed=False),
+        "client gateway-acme-1: secret",
+        U,
+        "secretsmanager:GetSecretValue",
     ),
     "no answer": (failing, "pool", N, "Cognito failed at DescribeUserPool"),
 }
