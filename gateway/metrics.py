@@ -85,6 +85,12 @@ SECRET_EXPIRY_UNREADABLE = Counter(
     ["tenant"],
     registry=REGISTRY,
 )
+CLIENT_SECRET_READS = Counter(
+    "gateway_client_secret_reads",
+    "Secrets of app clients that were read in AWS Secrets Manager.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 POOL_PASSWORD_LOGINS = Counter(
     "gateway_pool_password_logins",
     "Names and passwords about which Cognito was to be asked (basic: cognito).",

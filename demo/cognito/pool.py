@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import string
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from demo.cognito.attributes import (
@@ -50,6 +50,10 @@ class AppClient:
     settings: Mapping[str, Any]
     created: float = 0.0
     modified: float = 0.0
+    secret_arn: str = ""
+    """Of the secret in Secrets Manager, which then keeps it and exchanges it."""
+    secret_before: str | None = field(default=None, repr=False)
+    exchanged: float = 0.0
 
     def _strings(self, name: str) -> tuple[str, ...]:
         return tuple(self.settings.get(name) or ())
@@ -334,6 +338,16 @@ class Behaviour:
     """The first page of a list is empty, and has a token: a list ends where there is no token."""
     listed_after_s: float = 0.0
     """How long ListUsers does not show a new profile that AdminGetUser shows."""
+    publishes_secrets_unasked: bool = False
+    """Documented as False for the API; the console does it. True: the secret of a new client is in
+    Secrets Manager although nobody asked for it.
+    """
+    secret_before_counts: bool = True
+    """Not known: after Secrets Manager has exchanged a client's secret, the one before is taken
+    until the next exchange. False: it is refused from the exchange on.
+    """
+    new_secret_after_s: float = 0.0
+    """Not known: for how long after an exchange the new secret is not taken yet."""
     unseen_s: float = 0.0
     """How long a client or provider that the API created stays unseen by everything but uniqueness;
     a minute is possible.
@@ -420,6 +434,29 @@ class Pool:
     def hide(self, kind: str, name: str) -> None:
         """Let a new client or provider be found only after the pool's delay."""
         self._unseen_until[kind, name] = self.clock() + self.behaviour.unseen_s
+
+    def exchange_secret(self, client_id: str) -> AppClient:
+        """As Secrets Manager does it every seven days."""
+        client = self.clients[client_id]
+        self.clients[client_id] = exchanged = replace(
+            client,
+            secret=random_id(51),
+            secret_before=client.secret,
+            exchanged=self.clock(),
+        )
+        return exchanged
+
+    def secrets_of(self, client: AppClient) -> tuple[str, ...]:
+        """Those that are taken at this moment."""
+        if client.secret is None:
+            return ()
+        if not client.secret_arn or client.secret_before is None:
+            return (client.secret,)
+        if self.clock() < client.exchanged + self.behaviour.new_secret_after_s:
+            return (client.secret_before,)
+        if self.behaviour.secret_before_counts:
+            return (client.secret, client.secret_before)
+        return (client.secret,)
 
     def visible_client(self, client_id: str) -> AppClient | None:
         return (

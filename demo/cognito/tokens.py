@@ -135,7 +135,10 @@ class TokenSide:
         if client.secret is None:
             if secret:
                 raise OAuthError("invalid_client", "invalid_client_secret")
-        elif not hmac.compare_digest(client.secret.encode(), (secret or "").encode()):
+        elif not any(
+            hmac.compare_digest(taken.encode(), (secret or "").encode())
+            for taken in self._pool.secrets_of(client)
+        ):
             raise OAuthError("invalid_client", "invalid_client_secret")
         return client
 

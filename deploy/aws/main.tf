@@ -27,6 +27,12 @@ variable "admin_role_name" {
   description = "IAM role under which `gateway serve --role admin` runs. Leave it out with ecs/, which makes the role, or until the role exists."
 }
 
+variable "client_secret_arns" {
+  type        = list(string)
+  default     = []
+  description = "Secrets Manager's ARNs of the secrets of app clients that the gateway adopted; see docs/operator/provisioning.md."
+}
+
 locals {
   # Mutable, or every second login fails; 2048 characters, or people in many groups cannot log in. Cannot be changed later.
   attributes = ["groups", "roles", "oid", "idp_iat", "hd"]
@@ -83,6 +89,15 @@ data "aws_iam_policy_document" "admin_role" {
     sid       = "GatewayAdminRoleDomains"
     actions   = jsondecode(file("${path.module}/admin-role-policy.json")).Statement[1].Action
     resources = ["*"] # of a domain, IAM knows no resource
+  }
+
+  dynamic "statement" {
+    for_each = length(var.client_secret_arns) == 0 ? [] : [var.client_secret_arns]
+    content {
+      sid       = "GatewayClientSecrets"
+      actions   = jsondecode(file("${path.module}/client-secrets-policy.json")).Statement[0].Action
+      resources = statement.value
+    }
   }
 }
 

@@ -305,10 +305,14 @@ class ActualClient:
     name: str
     secret: Secret | None
     settings: Mapping[str, object]
+    secret_arn: str = ""
+    """Of the secret in Secrets Manager; "": Cognito keeps it, or there is none."""
+    unreadable: str = ""
+    """Why ``secret`` is None although there is one, in a sentence."""
 
     @property
     def has_secret(self) -> bool:
-        return self.secret is not None
+        return self.secret is not None or bool(self.secret_arn)
 
     def strings(self, name: str) -> tuple[str, ...]:
         value = self.settings.get(name)

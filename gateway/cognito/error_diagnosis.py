@@ -277,7 +277,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
         cause="Cognito does not know the client id or refuses the client secret",
         setting=(
             "the tenant's client_id and client_secret (is env: or file: what you think it "
-            "is?), cognito.domain of the same pool"
+            "is?), cognito.domain of the same pool; of a client whose secret is in Secrets "
+            "Manager: the log event client_secret_unreadable of the admin role"
         ),
     ),
     _row(

@@ -7,8 +7,6 @@ anywhere else. Sources: OpenID Connect Core 1.0 §3.1.3.7; RFC 7636.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +17,9 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from gateway.cognito.endpoint import PoolEndpoint, read_claimed
 from gateway.cognito.error_diagnosis import diagnose
+from gateway.cognito.oidc_messages import form_headers, half_hash, token_query, words_of
 from gateway.cognito.relying_party import Tokens
+from gateway.cognito.secret_exchange import with_either_secret
 from gateway.core.model import MachineToken, Secret
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.body import read_beginning
@@ -30,8 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.cognito.endpoint import PoolAddress
+    from gateway.cognito.secret_exchange import ExchangedSecrets
     from gateway.core.model import AppClient, PendingLogin, Tenant
 
+_CLIENT_REFUSED = 401
+"""What the revocation endpoint answers for a client secret that it does not take."""
+_EXCHANGING = (
+    "Cognito takes neither the client secret nor the one before: it has exchanged it, and the new "
+    "one is not known here yet"
+)
 _PAGE_BYTES, _PAGE_WORDS = 64 * 1024, 200
 
 
@@ -55,11 +62,12 @@ class CognitoRelyingParty:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         failed_over: Callable[[str], bool] = _never,
+        secrets: ExchangedSecrets | None = None,
     ) -> None:
         """``failed_over``: whether logins and token requests of the pool of that name go to its
-        replica.
+        replica. ``secrets``: of clients whose secret Cognito exchanges by itself.
         """
-        self._client, self._failed_over = client, failed_over
+        self._client, self._failed_over, self._secrets = client, failed_over, secrets
         self._pools = {
             name: PoolEndpoint(client, address, clock=clock, monotonic=monotonic)
             for name, address in pools.items()
@@ -132,7 +140,7 @@ class CognitoRelyingParty:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
         if 400 <= status < 500 and not location:
-            return _words(page.decode("utf-8", "replace"))[:_PAGE_WORDS]
+            return words_of(page.decode("utf-8", "replace"))[:_PAGE_WORDS]
         try:
             parts = urlsplit(location)
         except ValueError:
@@ -153,10 +161,7 @@ class CognitoRelyingParty:
         former = tenant.client(client_id)
         pool = tenant.pool if former is None else former.pool
         client = tenant.client_id if former is None or pool == tenant.pool else former.client_id
-        return (
-            f"{self._domain(pool)}/logout?"
-            f"{prepare_token_query(client_id=client, logout_uri=logout_uri)}"
-        )
+        return f"{self._domain(pool)}/logout?{token_query(client_id=client, logout_uri=logout_uri)}"
 
     async def exchange(self, tenant: Tenant, pending: PendingLogin, *, code: str) -> Tokens:
         """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError``
@@ -171,6 +176,11 @@ class CognitoRelyingParty:
             client_id=client.client_id,
         )
         status, answer = await self._token_request(client, body)
+        if _secret_refused((status, answer)) and client.rotated is not None and self._secrets:
+            # Somebody waits for this page, and whether the code is good still is Cognito's to say.
+            newer = await self._secrets.newer(tenant.id, client)
+            if newer is not None:
+                status, answer = await self._token_once(newer, body)
         if status != 200:
             raise _refusal(answer, status)
         id_token, access_token = answer.get("id_token"), answer.get("access_token")
@@ -203,6 +213,8 @@ class CognitoRelyingParty:
         status, answer = await self._token_request(client, body)
         if status == 400 and answer.get("error") == "invalid_grant":
             raise PeerError("invalid_grant", "Cognito does not honour this refresh token any more")
+        if _secret_refused((status, answer)) and client.rotated is not None:
+            raise UnavailableError(_EXCHANGING)
         if status != 200:
             raise _refusal(answer, status)
         successor = answer.get("refresh_token")
@@ -231,7 +243,7 @@ class CognitoRelyingParty:
             )
         if claims.get("azp", client_id) != client_id:
             raise PeerError("id_token_invalid", "the ID token was issued for another party (azp)")
-        if "at_hash" in claims and claims["at_hash"] != _half_hash(access_token):
+        if "at_hash" in claims and claims["at_hash"] != half_hash(access_token):
             raise PeerError("id_token_invalid", "at_hash does not match the access token")
         return claims
 
@@ -285,21 +297,17 @@ class CognitoRelyingParty:
         client = _client(tenant, client_id)
         # Whether a replica takes it is not documented: what it forgets would go on.
         domain = self._pool(client.pool).domain
-        body = prepare_token_query(token=refresh_token.reveal(), client_id=client.client_id)
-        try:
-            async with self._client.post(
-                f"{domain}/oauth2/revoke",
-                data=body,
-                headers=_form_headers(client),
-                allow_redirects=False,
-            ) as response:
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnavailableError(
-                f"the revocation endpoint cannot be reached: {why_at(domain, error)}"
-            ) from error
+        body = token_query(token=refresh_token.reveal(), client_id=client.client_id)
+        status = await with_either_secret(
+            client,
+            lambda tried: self._revoke_once(tried, domain, body),
+            refused=lambda status: status == _CLIENT_REFUSED,
+            secrets=self._secrets,
+        )
         if status >= 500:
             raise UnavailableError(f"the revocation endpoint answered {status}")
+        if status == _CLIENT_REFUSED and client.rotated is not None:
+            raise UnavailableError(_EXCHANGING)
         if status != 200:
             raise PeerError(
                 "revoke_refused",
@@ -309,34 +317,37 @@ class CognitoRelyingParty:
                 ),
             )
 
+    async def _revoke_once(self, client: AppClient, domain: str, body: str) -> int:
+        try:
+            async with self._client.post(
+                f"{domain}/oauth2/revoke",
+                data=body,
+                headers=form_headers(client),
+                allow_redirects=False,
+            ) as response:
+                return response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(
+                f"the revocation endpoint cannot be reached: {why_at(domain, error)}"
+            ) from error
+
     async def _token_request(self, client: AppClient, body: str) -> tuple[int, dict[str, object]]:
+        return await with_either_secret(
+            client,
+            lambda tried: self._token_once(tried, body),
+            refused=_secret_refused,
+            secrets=self._secrets,
+        )
+
+    async def _token_once(self, client: AppClient, body: str) -> tuple[int, dict[str, object]]:
         return await request_json(
             self._client,
             "POST",
             f"{self._domain(client.pool)}/oauth2/token",
             what="the token endpoint",
             data=body,
-            headers=_form_headers(client),
+            headers=form_headers(client),
         )
-
-
-def _words(page: str) -> str:
-    """What a page says, without its tags, styles and scripts. Linear, whatever it is."""
-    said, hidden = [], False
-    for piece in page.split("<"):
-        tag, _, rest = piece.partition(">")
-        name = tag.split(maxsplit=1)[0].lower() if tag.strip() else ""
-        hidden = name in {"style", "script"} or (hidden and name not in {"/style", "/script"})
-        said += [] if hidden else rest.split()
-    return " ".join(said)
-
-
-def prepare_token_query(**parameters: str) -> str:
-    """``application/x-www-form-urlencoded`` of the parameters, by the library's own encoder."""
-    from authlib.common.urls import url_encode  # noqa: PLC0415 - re-exported nowhere else in authlib
-
-    encoded: str = url_encode(list(parameters.items()))
-    return encoded
 
 
 def _client(tenant: Tenant, client_id: str, *, pool: str | None = None) -> AppClient:
@@ -351,33 +362,9 @@ def _client(tenant: Tenant, client_id: str, *, pool: str | None = None) -> AppCl
     return client
 
 
-def _form_headers(client: AppClient) -> dict[str, str]:
-    return {
-        "Content-Type": "application/x-www-form-urlencoded",
-        "Accept": "application/json",
-        **(
-            {
-                "Authorization": aiohttp.encode_basic_auth(
-                    client.client_id, client.client_secret.reveal()
-                )
-            }
-            if client.client_secret
-            else {}
-        ),
-    }
-
-
-def _half_hash(access_token: str) -> str:
-    """``at_hash`` for RS256: base64url of the left half of SHA-256 (OpenID Connect Core
-    §3.1.3.6).
-    """
-    return (
-        base64.urlsafe_b64encode(
-            hashlib.sha256(access_token.encode("ascii", "replace")).digest()[:16]
-        )
-        .rstrip(b"=")
-        .decode("ascii")
-    )
+def _secret_refused(answered: tuple[int, dict[str, object]]) -> bool:
+    status, answer = answered
+    return status != 200 and answer.get("error") == "invalid_client"
 
 
 def _refusal(answer: dict[str, object], status: int) -> PeerError:

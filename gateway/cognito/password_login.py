@@ -21,6 +21,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from gateway.cognito.secret_exchange import with_either_secret
 from gateway.core.reason import Reason
 from gateway.errors import PeerError, UnavailableError
 from gateway.http.client import request_json
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from gateway.cognito.secret_exchange import ExchangedSecrets
     from gateway.core.authorization import Basic
     from gateway.core.model import AppClient
 
@@ -47,9 +49,10 @@ _OF_THE_PERSON: Final = {
     "PasswordResetRequiredException": Reason.NEW_PASSWORD_REQUIRED,
     "UserNotConfirmedException": Reason.NEW_PASSWORD_REQUIRED,
 }
+_SECRET: Final = "secret hash"
 _WORDS: Final = (
     # Cognito says these with a code that otherwise is about the person.
-    ("secret hash", Reason.COGNITO_UNAVAILABLE),
+    (_SECRET, Reason.COGNITO_UNAVAILABLE),
     ("secret_hash", Reason.COGNITO_UNAVAILABLE),
     ("flow not enabled", Reason.COGNITO_UNAVAILABLE),
     ("attempts exceeded", Reason.TOO_MANY_ATTEMPTS),
@@ -87,12 +90,19 @@ class PasswordLogin:
     client: aiohttp.ClientSession
     endpoints: Mapping[str, str]
     verify: Callable[[str, str, str], Awaitable[Mapping[str, object] | None]]
+    secrets: ExchangedSecrets | None = None
+    """Of clients whose secret Cognito exchanges by itself."""
 
     async def __call__(self, client: AppClient, basic: Basic) -> PasswordAccepted | PasswordRefused:
         """Never raises for what Cognito says, or does not say."""
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return await self._ask(client, basic)
+                return await with_either_secret(
+                    client,
+                    lambda tried: self._ask(tried, basic),
+                    refused=lambda answer: answer == _SECRET_REFUSED,
+                    secrets=self.secrets,
+                )
         except TimeoutError:
             return _outage("timeout", f"Cognito did not answer within {PATIENCE_S:.0f} s")
         except (UnavailableError, PeerError) as error:
@@ -159,6 +169,8 @@ def refusal(answer: Mapping[str, object]) -> PasswordRefused:
     reason = _OF_THE_PERSON.get(code)
     if reason is not None:
         reason = next((reason for words, reason in _WORDS if words in text), reason)
+    if code == "NotAuthorizedException" and _SECRET in text:
+        return _SECRET_REFUSED
     if reason is None or reason is Reason.COGNITO_UNAVAILABLE:
         ours = reason is not None or code == "ResourceNotFoundException"
         return _outage(code, f"Cognito refuses: {code}", SETTING if ours else "")
@@ -167,3 +179,9 @@ def refusal(answer: Mapping[str, object]) -> PasswordRefused:
 
 def _outage(code: str, cause: str, setting: str = "") -> PasswordRefused:
     return PasswordRefused(Reason.COGNITO_UNAVAILABLE, code, cause, setting)
+
+
+_SECRET_REFUSED: Final = _outage(
+    "NotAuthorizedException", "Cognito refuses: NotAuthorizedException", SETTING
+)
+"""Of what was made with the client's secret."""

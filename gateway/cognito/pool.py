@@ -14,12 +14,14 @@ from gateway.cognito.api import CognitoRejectedError
 from gateway.cognito.native_sessions import login_reuse
 from gateway.cognito.pool_users import PoolGroup, SignInPages, read_settings
 from gateway.core.model import DEFAULT_POOL
+from gateway.errors import PeerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from gateway.cognito.api import CognitoApi
+    from gateway.cognito.client_secrets import ReadsClientSecrets
     from gateway.cognito.desired import Actual, ActualClient, ActualProvider
     from gateway.cognito.pool_users import PoolSettings
     from gateway.config.user_pools import CognitoQuotas
@@ -43,9 +45,12 @@ class Pool:
         quotas: CognitoQuotas,
         *,
         name: str = DEFAULT_POOL,
+        secrets: ReadsClientSecrets | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``secrets``: reads those that Secrets Manager keeps."""
         self.api = api
+        self.secrets = secrets
         self.name = name
         self.quotas = quotas
         self._monotonic = monotonic
@@ -75,7 +80,7 @@ class Pool:
         found = {
             name: provider for name in names if (provider := await self.provider(name)) is not None
         }
-        described_clients = [await self.client(client_id) for client_id in clients]
+        described_clients = [await self.whole_client(client_id) for client_id in clients]
         current = described_clients[0] if described_clients else None
         retired = tuple(client for client in described_clients[1:] if client is not None)
         return replace(
@@ -84,7 +89,9 @@ class Pool:
             client_count=await self.client_count() if current is None or counted else None,
             pages=await self._pages(described, (current, *retired)) if pages else None,
             group=None if group is None else await self.group(group),
-            password_client=None if password_client is None else await self.client(password_client),
+            password_client=None
+            if password_client is None
+            else await self.whole_client(password_client),
             login_reuse=await login_reuse(
                 self.api,
                 str(described.get("UserPoolTier", "ESSENTIALS")),
@@ -193,6 +200,27 @@ class Pool:
                 return None
             raise
         return shapes.read_client(answer["UserPoolClient"])
+
+    async def whole_client(self, client_id: str) -> ActualClient | None:
+        """With its secret, wherever that is kept."""
+        found = await self.client(client_id)
+        return None if found is None else await self.with_secret(found)
+
+    async def with_secret(self, found: ActualClient) -> ActualClient:
+        """What Secrets Manager keeps is read there; why it cannot be is said. Raises
+        ``UnavailableError`` where it does not answer.
+        """
+        if found.secret is not None or not found.secret_arn:
+            return found
+        if self.secrets is None:
+            return replace(found, unreadable="nothing here reads Secrets Manager")
+        try:
+            secret = await self.secrets.read(
+                found.secret_arn, pool_id=self.api.pool_id, client_id=found.client_id
+            )
+        except PeerError as refused:
+            return replace(found, unreadable=str(refused))
+        return replace(found, secret=secret)
 
     async def clients_named(self, name: str) -> tuple[str, ...]:
         """Ids of every client of that name: Cognito does not keep names unique."""

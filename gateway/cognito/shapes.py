@@ -339,6 +339,7 @@ def read_client(described: Mapping[str, Any]) -> ActualClient:
         str(described.get("ClientName", "")),
         Secret(str(secret)) if secret else None,
         settings,
+        str(described.get("ClientSecretArn") or ""),
     )
 
 

@@ -257,6 +257,18 @@ DEFAULT_POOL = "default"
 
 
 @dataclass(frozen=True, slots=True)
+class RotatedSecret:
+    """Of an app client whose secret AWS Secrets Manager keeps and Cognito exchanges by itself."""
+
+    arn: str
+    """Of the secret."""
+    previous: Secret | None = None
+    """The client secret before the present one: which of them Cognito takes at this moment is not
+    known.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class AppClient:
     """An app client of Cognito: codes, tokens and refresh tokens are good only with the one that
     they were made for.
@@ -270,6 +282,8 @@ class AppClient:
     """
     pool: str = DEFAULT_POOL
     """Name of the user pool that has it, for all its life."""
+    rotated: RotatedSecret | None = None
+    """None: Cognito keeps the secret, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +353,8 @@ class Tenant:
     """The app client with which passwords of the pool's users are checked, and no login begins.
     None although a rule takes them: it is still to be made.
     """
+    rotated: RotatedSecret | None = None
+    """Of the client that logins begin with."""
     takes_app_passwords: bool = field(init=False, compare=False)
     """Whether any rule does, those of ``shadow_rules`` too."""
     takes_pool_passwords: bool = field(init=False, compare=False)
@@ -405,7 +421,9 @@ class Tenant:
     def client(self, client_id: str) -> AppClient | None:
         """The one of that id, if it is this tenant's still."""
         if client_id and client_id == self.client_id:
-            return AppClient(self.client_id, self.client_secret, pool=self.pool)
+            return AppClient(
+                self.client_id, self.client_secret, pool=self.pool, rotated=self.rotated
+            )
         return next((c for c in self.retired if c.client_id == client_id), None)
 
     def provider(self, name: str) -> Provider | None:

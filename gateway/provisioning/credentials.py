@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from gateway.core.model import DEFAULT_POOL, AppClient, Secret
+from gateway.core.model import DEFAULT_POOL, AppClient, RotatedSecret, Secret
 from gateway.errors import GatewayError
+from gateway.tenants.client_secret_text import read_secret, secret_text
 from gateway.tenants.snapshot_record import in_use
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from gateway.cognito.desired import ActualClient
     from gateway.core.json_types import Json
 
 SPARE_S: Final = 3600.0
@@ -33,6 +35,23 @@ class ClientCredentials:
     """Of the client that logins begin with."""
     password_clients: tuple[AppClient, ...] = ()
     """The one in use first, if there is one; the replaced in the order in which they end."""
+    rotated: RotatedSecret | None = None
+    """Of the client that logins begin with."""
+
+    @classmethod
+    def of(cls, client: AppClient) -> ClientCredentials:
+        """Of a tenant that has this one alone."""
+        return cls(client.client_id, client.client_secret, pool=client.pool, rotated=client.rotated)
+
+    @property
+    def login_client(self) -> AppClient:
+        """The one that logins begin with."""
+        return AppClient(self.client_id, self.client_secret, None, self.pool, self.rotated)
+
+    @property
+    def clients(self) -> tuple[AppClient, ...]:
+        """All of them; the one that logins begin with comes first."""
+        return (self.login_client, *self.retired, *self.password_clients)
 
     @property
     def password_client(self) -> AppClient | None:
@@ -52,30 +71,21 @@ class ClientCredentials:
     @property
     def client_ids(self) -> tuple[str, ...]:
         """All of them."""
-        return (
-            self.client_id,
-            *(client.client_id for client in (*self.retired, *self.password_clients)),
-        )
+        return tuple(client.client_id for client in self.clients)
 
     @property
     def pools(self) -> tuple[str, ...]:
         """Of every client; more than one only while a move is not over."""
-        others = (*self.retired, *self.password_clients)
-        return tuple(dict.fromkeys((self.pool, *(client.pool for client in others))))
+        return tuple(dict.fromkeys(client.pool for client in self.clients))
 
     def replaced_by(self, made: ClientCredentials, *, retires_at: float) -> ClientCredentials:
         """``made`` is what logins begin with; the one that they began with is accepted until
         ``retires_at``.
         """
-        return ClientCredentials(
-            made.client_id,
-            made.client_secret,
-            (
-                *self.retired,
-                AppClient(self.client_id, self.client_secret, retires_at, self.pool),
-            ),
-            made.pool,
-            self.password_clients,
+        return replace(
+            made,
+            retired=(*self.retired, replace(self.login_client, retires_at=retires_at)),
+            password_clients=self.password_clients,
         )
 
     def with_password_client(
@@ -103,7 +113,7 @@ class ClientCredentials:
         """With the secrets: only for what is sealed."""
         return {
             "client_id": self.client_id,
-            "client_secret": self.client_secret.reveal(),
+            "client_secret": secret_text(self.login_client).reveal(),
             "retired": list(map(_sealable, self.retired)),
             "pool": self.pool,
             "password_clients": list(map(_sealable, self.password_clients)),
@@ -112,12 +122,28 @@ class ClientCredentials:
     @classmethod
     def unsealed(cls, sealable: Json) -> ClientCredentials:
         """Inverse of ``sealable``."""
+        secret, rotated = read_secret(Secret(sealable["client_secret"]))
         return cls(
             sealable["client_id"],
-            Secret(sealable["client_secret"]),
+            secret,
             tuple(map(_unsealed, sealable["retired"])),
             sealable.get("pool", DEFAULT_POOL),
             tuple(map(_unsealed, sealable.get("password_clients", ()))),
+            rotated,
+        )
+
+    def unexchanged(self) -> ClientCredentials:
+        """Without the secrets that Cognito exchanges by itself: two that are equal then hold the
+        same clients.
+        """
+        login = _unexchanged(self.login_client)
+        return ClientCredentials(
+            login.client_id,
+            login.client_secret,
+            tuple(map(_unexchanged, self.retired)),
+            login.pool,
+            tuple(map(_unexchanged, self.password_clients)),
+            login.rotated,
         )
 
     def made_login(self, client_id: str) -> bool:
@@ -126,7 +152,7 @@ class ClientCredentials:
 
     def ids_in(self, pool: str) -> tuple[str, ...]:
         """Of those that logins are made with and that are in this pool, in the same order."""
-        clients = (AppClient(self.client_id, self.client_secret, pool=self.pool), *self.retired)
+        clients = (self.login_client, *self.retired)
         return tuple(client.client_id for client in clients if client.pool == pool)
 
 
@@ -134,14 +160,38 @@ def _without(clients: tuple[AppClient, ...], client_ids: Collection[str]) -> tup
     return tuple(client for client in clients if client.client_id not in client_ids)
 
 
+def app_client(found: ActualClient, *, pool: str) -> AppClient:
+    """As it is kept here; its secret has been read."""
+    return AppClient(
+        found.client_id,
+        found.secret or Secret(""),
+        pool=pool,
+        rotated=RotatedSecret(found.secret_arn) if found.secret_arn else None,
+    )
+
+
+def _unexchanged(client: AppClient) -> AppClient:
+    if client.rotated is None:
+        return client
+    return replace(client, client_secret=Secret(""), rotated=RotatedSecret(client.rotated.arn))
+
+
+def same_clients(one: ClientCredentials | None, other: ClientCredentials | None) -> bool:
+    """Whether nobody has changed anything but Cognito, which exchanges secrets by itself."""
+    if one is None or other is None:
+        return one is other
+    return one.unexchanged() == other.unexchanged()
+
+
 def _sealable(client: AppClient) -> list[Any]:
-    return [client.client_id, client.client_secret.reveal(), client.retires_at, client.pool]
+    return [client.client_id, secret_text(client).reveal(), client.retires_at, client.pool]
 
 
 def _unsealed(row: list[Any]) -> AppClient:
     # Without a pool: of a run before there were several.
     client_id, secret, retires_at, *pool = row
-    return AppClient(client_id, Secret(secret), retires_at, *pool)
+    text, rotated = read_secret(Secret(secret))
+    return AppClient(client_id, text, retires_at, pool[0] if pool else DEFAULT_POOL, rotated)
 
 
 def retired_ids(credentials: ClientCredentials | None) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ class Resource(StrEnum):
     ATTRIBUTES = "attributes"
     PROVIDER = "provider"
     CLIENT = "client"
+    CLIENT_SECRET = "client_secret"
     PASSWORD_CLIENT = "password_client"
     LOGIN_REUSE = "login_reuse"
     TENANT = "tenant"

@@ -20,7 +20,8 @@ from gateway.config.yaml import explain_validation
 from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.errors import PeerError
 from gateway.provisioning.bound_keys import bound_changes, bound_findings
-from gateway.provisioning.credentials import retired_ids
+from gateway.provisioning.client_secret_rows import client_secret_rows
+from gateway.provisioning.credentials import retired_ids, same_clients
 from gateway.provisioning.desired import (
     has_password_client,
     leaving,
@@ -94,11 +95,8 @@ class Basis:
     def same(self, now: Basis) -> bool:
         """Whether nobody has changed the document, its app clients or what is provisioned."""
         ran, runs = (None if basis.latest is None else basis.latest.id for basis in (self, now))
-        return (self.filed, self.version, self.credentials, ran) == (
-            now.filed,
-            now.version,
-            now.credentials,
-            runs,
+        return (self.filed, self.version, ran) == (now.filed, now.version, runs) and same_clients(
+            self.credentials, now.credentials
         )
 
     @property
@@ -336,7 +334,8 @@ class Proposer:
                     "adopt_client",
                     f"{adopted} is not an app client of the pool"
                     if actual.client is None
-                    else f"{adopted} has no secret: the gateway needs one",
+                    else actual.client.unreadable
+                    or f"{adopted} has no secret: the gateway needs one",
                 ),
             )
         wrong = _wrong_for_passwords(body, credentials, adopted, actual)
@@ -367,6 +366,12 @@ class Proposer:
             adopt_client=adopted is not None,
             password_client=passwords,
             adopt_password_client=passwords is not None and held is None,
+        )
+        rows, unreadable = client_secret_rows(credentials, actual)
+        proposed = replace(
+            proposed,
+            steps=(*proposed.steps, *rows),
+            problems=(*proposed.problems, *unreadable),
         )
         if not basis.filed:
             step = tenant_step(tenant, basis.document, desired.document)
@@ -501,7 +506,7 @@ def _wrong_for_passwords(
             if found.has_secret
             else f"{client_id} has no secret: say secret: false"
         )
-    return None
+    return found.unreadable or None
 
 
 def _gate(

@@ -96,6 +96,7 @@ class RegistryOfProvisioning:
                 found.retired,
                 found.pool,
                 found.password_clients,
+                found.rotated,
             )
         )
 
@@ -111,6 +112,7 @@ class RegistryOfProvisioning:
                 credentials.retired,
                 credentials.pool,
                 credentials.password_clients,
+                credentials.rotated,
             ),
             by=None,
         )

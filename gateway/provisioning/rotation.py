@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -38,7 +38,7 @@ from gateway.provisioning.runs import RunKind, carried
 from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from typing import Any
 
     from gateway.cognito.desired import Actual, Wanted
@@ -70,8 +70,8 @@ class Rotation:
         latest, document, held = basis.latest, basis.document, basis.credentials
         if latest is None or document is None or held is None:
             return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
-        if (without := without_place(tenant, held)) is not None:
-            return without
+        if (refused := without_place(tenant, held) or _exchanged(held)) is not None:
+            return refused
         pool = self.provisioning.pools.named(held.pool)
         actual = await pool.actual(
             providers=(),
@@ -80,7 +80,10 @@ class Rotation:
             counted=True,
             sessions=True,
         )
-        clients = 2 if has_password_client(document) else 1
+        passwords = held.password_client
+        kept = passwords is not None and passwords.rotated is not None
+        kept = kept and has_password_client(document)
+        clients = 2 if has_password_client(document) and not kept else 1
         if (
             full := next(
                 check_quotas(actual, pool.quotas, clients=clients, providers=0, pool=held.pool),
@@ -98,27 +101,17 @@ class Rotation:
             users=None,
             custom_attributes=latest.request.get("custom_attributes", ()),
         )
+        if kept:
+            target = replace(target, password_client=None)
         retires_at = self.provisioning.clock() + longest_session_s(document, self.config) + SPARE_S
-        until = datetime.fromtimestamp(retires_at, UTC).isoformat(timespec="minutes")
-        planned = [
-            Step(
-                Verb.CREATE,
-                Resource.CLIENT,
-                "",
-                f"takes the place of {held.client_id}, which is accepted until {until}",
-            )
-        ]
-        if target.password_client is not None:
-            why = "passwords of the pool's users are checked with it from now on"
-            planned.append(Step(Verb.CREATE, Resource.PASSWORD_CLIENT, "", why))
         return await self.provisioning.run(
             tenant,
-            lambda steps: _rotating(steps, target, actual, held, retires_at),
+            lambda steps: _rotating(steps, target, actual, held, retires_at, keeps_passwords=kept),
             run=self.provisioning.new_run(),
             kind=RunKind.ROTATE,
             actor=actor,
             request=carried(latest),
-            plan=[describe(step) for step in planned],
+            plan=[describe(step) for step in _planned(target, held, retires_at)],
             pool=held.pool,
             stands=lambda: self.bases.unchanged(tenant, basis),
         )
@@ -205,13 +198,25 @@ class Rotation:
         )
 
 
+def _planned(target: Wanted, held: ClientCredentials, retires_at: float) -> Iterator[Step]:
+    until = datetime.fromtimestamp(retires_at, UTC).isoformat(timespec="minutes")
+    why = f"takes the place of {held.client_id}, which is accepted until {until}"
+    yield Step(Verb.CREATE, Resource.CLIENT, "", why)
+    if target.password_client is not None:
+        why = "passwords of the pool's users are checked with it from now on"
+        yield Step(Verb.CREATE, Resource.PASSWORD_CLIENT, "", why)
+
+
 async def _rotating(
     steps: Steps,
     target: Wanted,
     actual: Actual,
     held: ClientCredentials,
     retires_at: float,
+    *,
+    keeps_passwords: bool,
 ) -> AsyncIterator[Work]:
+    """``keeps_passwords``: Cognito exchanges the secret of that client by itself."""
     yield steps.create_client(target.client, tenant=target.tenant, like=actual.client)
     if actual.login_reuse is not None and actual.login_reuse.tracked:
         yield steps.end_login_reuse(steps.credentials_made().client_id, before=None)
@@ -220,13 +225,32 @@ async def _rotating(
         yield users.create_style(steps.credentials_made().client_id)
     if target.password_client is not None:
         yield steps.create_password_client(target.password_client, tenant=target.tenant)
-    yield steps.put_credentials(target.tenant, lambda: replaced(steps, held, retires_at), held)
+    yield steps.put_credentials(
+        target.tenant,
+        lambda: (
+            held.replaced_by(steps.credentials_made(), retires_at=retires_at)
+            if keeps_passwords
+            else replaced(steps, held, retires_at)
+        ),
+        held,
+    )
 
 
 def replaced(steps: Steps, held: ClientCredentials, retires_at: float) -> ClientCredentials:
     """What the run made, in place of what there is."""
     return held.replaced_by(steps.credentials_made(), retires_at=retires_at).with_password_client(
         steps.password_client_made(), retires_at=steps.now() + SPARE_S
+    )
+
+
+def _exchanged(held: ClientCredentials) -> PreflightProblem | None:
+    if held.rotated is None:
+        return None
+    return PreflightProblem(
+        "conflict",
+        "client",
+        f"Cognito exchanges the secret of {held.client_id} by itself, in Secrets Manager, and the "
+        "gateway follows: there is nothing to rotate",
     )
 
 

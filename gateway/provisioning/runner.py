@@ -258,14 +258,10 @@ class Provisioning:
             except (CognitoRejectedError, RegistryRejectedError) as refused:
                 if refused.code == NO_ROOM:
                     steps.pool.forget_counts()
+                error = {"code": refused.code, "message": str(refused)}
+                # Stays ``intended`` if an attempt before may have happened.
                 if not (isinstance(refused, CognitoRejectedError) and refused.uncertain):
-                    await self.journal.settle(
-                        run,
-                        number,
-                        StepState.REFUSED,
-                        error={"code": refused.code, "message": str(refused)},
-                    )
-                # Else it stays ``intended``: an attempt before may have happened.
+                    await self.journal.settle(run, number, StepState.REFUSED, error=error)
                 return _Failure(
                     refused.code,
                     str(refused),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cognito.desired import OidcConnection, marker
 from gateway.core.model import DEFAULT_POOL, Secret
+from gateway.provisioning.client_secret_rows import client_secret_rows
 from gateway.provisioning.credentials import retired_ids
 from gateway.provisioning.deletion import destroying
 from gateway.provisioning.desired import (
@@ -198,7 +199,13 @@ class Onboarding:
             retired=retired_ids(credentials),
             password_client=passwords,
         )
-        drift = (*found.problems, *_irreparable(providers, actual, credentials))
+        rows, unreadable = client_secret_rows(credentials, actual)
+        found = replace(found, steps=(*found.steps, *rows))
+        drift = (
+            *found.problems,
+            *unreadable,
+            *_irreparable(providers, actual, credentials),
+        )
         formers = await self.former_pools.look(basis, target, actual)
         looked = Drift(
             tenant,
@@ -361,6 +368,7 @@ def _irreparable(
     if (
         actual.client is not None
         and credentials is not None
+        and not (actual.client.secret_arn or credentials.rotated)
         and actual.client.secret != credentials.client_secret
     ):
         yield invalid(
@@ -370,6 +378,7 @@ def _irreparable(
     if (
         held is not None
         and actual.password_client is not None
+        and not (actual.password_client.secret_arn or held.rotated)
         and (actual.password_client.secret or Secret("")) != held.client_secret
     ):
         yield invalid(

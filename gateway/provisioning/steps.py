@@ -13,8 +13,12 @@ from gateway.cognito import shapes
 from gateway.cognito.api import CognitoRejectedError, UnansweredError
 from gateway.cognito.desired import POOL_USERS, client_name, marker, password_client_name
 from gateway.cognito.native_sessions import NEVER
-from gateway.core.model import AppClient, Secret
-from gateway.provisioning.credentials import ClientCredentials, RegistryRejectedError
+from gateway.provisioning.credentials import (
+    ClientCredentials,
+    RegistryRejectedError,
+    app_client,
+    same_clients,
+)
 from gateway.provisioning.runs import Action
 from gateway.tracing.spans import span
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     )
     from gateway.cognito.pool import Pool
     from gateway.core.json_types import Json
+    from gateway.core.model import AppClient
     from gateway.provisioning.credentials import Registrar
 
 VISIBLE_S = 90.0
@@ -176,8 +181,8 @@ class Steps:
     ) -> Work:
         """``like``: the one whose place it takes."""
 
-        def keep(client_id: str, secret: Secret) -> None:
-            self._made = ClientCredentials(client_id, secret, pool=self.pool.name)
+        def keep(client: AppClient) -> None:
+            self._made = ClientCredentials.of(client)
 
         name = client_name(tenant, self.run)
         request = shapes.create_client(wanted, name=name, like=like)
@@ -185,8 +190,8 @@ class Steps:
 
     def create_password_client(self, wanted: WantedPasswordClient, *, tenant: str) -> Work:
 
-        def keep(client_id: str, secret: Secret) -> None:
-            self._made_for_passwords = AppClient(client_id, secret, pool=self.pool.name)
+        def keep(client: AppClient) -> None:
+            self._made_for_passwords = client
 
         name = password_client_name(tenant, self.run)
         request = shapes.create_client(wanted, name=name, like=None)
@@ -196,18 +201,21 @@ class Steps:
         self,
         name: str,
         request: dict[str, Any],
-        keep: Callable[[str, Secret], None],
+        keep: Callable[[AppClient], None],
         *,
         secret: bool,
     ) -> Work:
         async def perform() -> Json:
-            client = shapes.read_client(await self._create_client(request, name))
+            # Where its secret is kept was not asked for, and may be the account's to say.
+            client = await self.pool.with_secret(
+                shapes.read_client(await self._create_client(request, name))
+            )
             if secret and client.secret is None:
-                msg = "Cognito returned a client without a secret"
+                msg = client.unreadable or "Cognito returned a client without a secret"
                 refused = CognitoRejectedError("NoClientSecret", msg)
                 refused.uncertain = True  # the client is there
                 raise refused
-            keep(client.client_id, client.secret or Secret(""))
+            keep(app_client(client, pool=self.pool.name))
             return {"name": name, "client_id": client.client_id}
 
         return Work(Action.CREATE_CLIENT, name, perform, undo={"name": name})
@@ -325,7 +333,7 @@ class Steps:
     ) -> Work:
         async def perform() -> Json:
             wanted = credentials()
-            if await self._registrar.credentials(tenant) != before:
+            if not same_clients(await self._registrar.credentials(tenant), before):
                 # Another run ended between our look and our hold on the tenant: what it wrote would
                 # be lost.
                 msg = f"the app clients of {tenant} have changed meanwhile"

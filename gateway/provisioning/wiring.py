@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.cognito.api import CognitoApi
+    from gateway.cognito.client_secrets import ReadsClientSecrets
     from gateway.config.model import Config
     from gateway.core.model import Tenant
     from gateway.core.tenants import TenantTable
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 def onboarding_over(
     config: Config,
     apis: Mapping[str, CognitoApi],
+    secrets_manager: ReadsClientSecrets,
     database: Database,
     tenants: TenantDatabase,
     *,
@@ -56,7 +58,7 @@ def onboarding_over(
     provisioning = Provisioning(
         Pools(
             {
-                name: Pool(apis[name], pool.quotas, name=name)
+                name: Pool(apis[name], pool.quotas, name=name, secrets=secrets_manager)
                 for name, pool in config.cognito.all_pools.items()
             },
             failed_over,

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.core.model import AppClient, Secret
-from gateway.provisioning.credentials import SPARE_S, ClientCredentials, retired_ids
+from gateway.provisioning.client_secret_rows import with_kept_secrets
+from gateway.provisioning.credentials import (
+    SPARE_S,
+    ClientCredentials,
+    app_client,
+    retired_ids,
+)
 from gateway.provisioning.plan_rows import Resource, Verb
 from gateway.provisioning.pool_user_steps import PoolUserSteps
 
@@ -29,13 +34,8 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
     missing = tuple(n for n in target.custom_attributes if n not in actual.attributes)
     if missing:
         yield steps.add_attributes(missing)
-    verbs = {s.name: s for s in proposal.plan.steps if s.resource is Resource.PROVIDER}
-    for provider in (*target.shared, *target.providers):
-        step, found = verbs[provider.name], actual.providers.get(provider.name)
-        if step.verb is Verb.CREATE or found is None:
-            yield steps.create_provider(provider)
-        elif step.differences:
-            yield steps.update_provider(provider, found)
+    for work in _provider_works(steps, proposal, target, actual):
+        yield work
     users = PoolUserSteps(steps.pool, steps.run)
     if target.users is not None and actual.group is None:
         yield users.create_group(target.users)
@@ -62,10 +62,12 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
     held = proposal.credentials
     if actual.client is not None and actual.client.secret is not None and held is None:
         # Before the tenant's document stops naming it: there is no moment without a client.
-        held = adopted = ClientCredentials(
-            actual.client.client_id, actual.client.secret, pool=proposal.pool
-        )
+        held = adopted = ClientCredentials.of(app_client(actual.client, pool=proposal.pool))
         yield steps.put_credentials(proposal.tenant, lambda: adopted, None)
+    moved = with_kept_secrets(held, actual)
+    if moved != held and moved is not None:
+        now, before, held = moved, held, moved
+        yield steps.put_credentials(proposal.tenant, lambda: now, before)
     passwords = _password_client_verb(proposal)
     if passwords is Verb.ADOPT and held is not None:
         # As above. A client that the run makes takes no password before the document says so.
@@ -84,6 +86,18 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
 def _put_tenant(steps: Steps, proposal: Proposal, document: Json) -> Work:
     before, held = proposal.before, proposal.if_held
     return steps.put_tenant(proposal.tenant, document, before, if_held=held)
+
+
+def _provider_works(
+    steps: Steps, proposal: Proposal, target: Wanted, actual: Actual
+) -> Iterator[Work]:
+    verbs = {s.name: s for s in proposal.plan.steps if s.resource is Resource.PROVIDER}
+    for provider in (*target.shared, *target.providers):
+        step, found = verbs[provider.name], actual.providers.get(provider.name)
+        if step.verb is Verb.CREATE or found is None:
+            yield steps.create_provider(provider)
+        elif step.differences:
+            yield steps.update_provider(provider, found)
 
 
 _CHANGED = frozenset({Verb.CREATE, Verb.ADOPT, Verb.REMOVE})
@@ -136,7 +150,7 @@ def _credentials(
                 result = result.without([lost.client_id])
             return result.with_password_client(made, retires_at=now + SPARE_S)
         case Verb.ADOPT if found is not None:
-            taken = AppClient(found.client_id, found.secret or Secret(""), pool=proposal.pool)
+            taken = app_client(found, pool=proposal.pool)
             return result.with_password_client(taken, retires_at=now)
         case Verb.REMOVE:
             return result.with_password_client(None, retires_at=now)

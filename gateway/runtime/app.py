@@ -85,6 +85,7 @@ from gateway.tenants.offload import woken
 from gateway.tenants.snapshot import (
     CHANNEL,
 )
+from gateway.tenants.stale_secrets import NewerSecrets
 from gateway.tenants.subscriber import SnapshotTenants
 from gateway.tracing.library import traced
 
@@ -393,6 +394,7 @@ async def _services(
     monotonic: Callable[[], float],
     trust: Trust,
 ) -> Services:
+    newer_secrets = NewerSecrets(redis, tenants, monotonic=time.monotonic)
     relying_party = CognitoRelyingParty(
         http,
         {
@@ -406,6 +408,7 @@ async def _services(
         clock=time.time,
         monotonic=time.monotonic,
         failed_over=failovers.is_over,
+        secrets=newer_secrets,
     )
 
     def tenant(name: str) -> Tenant | None:
@@ -453,6 +456,7 @@ async def _services(
             ),
             {name: pool.api_url for name, pool in config.cognito.all_pools.items()},
             relying_party.verify_id_token,
+            newer_secrets,
         ),
         PoolPasswordStore(redis, ring, cache=memory, lease_client=leases, monotonic=monotonic),
         attempts,

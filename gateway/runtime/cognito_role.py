@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 from gateway.background import background_task, forever
 from gateway.cognito.api import open_cognito
+from gateway.cognito.client_secrets import ClientSecrets
 from gateway.cognito.users import CognitoUsers
 from gateway.errors import ConfigError, UnavailableError
 from gateway.log import fields
+from gateway.provisioning.secret_follower import SecretFollower
 from gateway.provisioning.wiring import members_over, onboarding_over
 from gateway.revocation.cognito_sync import PoolPeople
 from gateway.revocation.disabled_users import SqlDisabledUsers
 from gateway.revocation.records import SqlRevocations
 from gateway.sessions.watermarks import Watermarks
+from gateway.tenants.stale_secrets import take_stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,9 +57,11 @@ async def over_cognito(
     """Onboarding, with its recovery of interrupted runs and the end of replaced clients; and the
     pool's users, kept in step.
     """
+    secrets_manager = await _followed_secrets(config, redis, stores, stack)
     onboarding = onboarding_over(
         config,
         apis,
+        secrets_manager,
         stores.database,
         stores.tenants,
         files=lambda: stores.publisher.file_records,
@@ -89,6 +94,24 @@ async def over_cognito(
         onboarding, apis, people, revoker, stores.database, table=lambda: tenants.table
     )
     return onboarding, members
+
+
+async def _followed_secrets(
+    config: Config, redis: RedisClient, stores: AdminStores, stack: AsyncExitStack
+) -> ClientSecrets:
+    """Reads client secrets in Secrets Manager; those that are known are followed."""
+    development = config.cognito.endpoint_url if config.development else None
+    secrets_manager = await stack.enter_async_context(ClientSecrets(endpoint_url=development))
+    follower = SecretFollower(
+        credentials=lambda: stores.publisher.credentials,
+        pool_ids={name: pool.user_pool_id for name, pool in config.cognito.all_pools.items()},
+        secrets=secrets_manager,
+        exchange=stores.tenants.exchange_secret,
+        stale=lambda: take_stale(redis),
+        exchanged=stores.publisher.wake,
+    )
+    await stack.enter_async_context(background_task(forever(follower.follow_forever)))
+    return secrets_manager
 
 
 async def open_pools(config: Config, stack: AsyncExitStack) -> Mapping[str, CognitoApi] | None:

@@ -17,6 +17,7 @@ from gateway.core.model import (
     HeaderSpec,
     Provider,
     ProviderKind,
+    RotatedSecret,
     Secret,
     SessionLimits,
     SocialAccount,
@@ -49,10 +50,12 @@ def compile_tenant(
     pool: str = DEFAULT_POOL,
     retired: tuple[AppClient, ...] = (),
     password_client: AppClient | None = None,
+    rotated: RotatedSecret | None = None,
     generation: int = 0,
 ) -> Tenant:
     """Everything that can be computed once, computed once. ``client_id``, secret and ``pool`` come
-    from the document or from SQL, ``retired`` and a managed ``password_client`` from SQL alone.
+    from the document or from SQL, ``retired``, ``rotated`` and a managed ``password_client`` from
+    SQL alone.
 
     Of the document's headers only those count that the gateway declares open to tenants, and of a
     rule's identity what ``speaks_for`` permits: a stored document may be older than the
@@ -128,6 +131,7 @@ def compile_tenant(
         else None,
         generation=generation,
         retired=retired,
+        rotated=rotated,
     )
 
 

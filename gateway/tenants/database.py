@@ -15,13 +15,13 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
 
-from gateway.core.model import AppClient, Secret
+from gateway.core.model import AppClient, RotatedSecret, Secret
 from gateway.core.webhook_body import body_of
 from gateway.database.audit import AuditRecord, say, write_within
 from gateway.database.schema import (
@@ -45,6 +45,7 @@ from gateway.tenants.bulk_write import (
     version_problem,
     write_rows,
 )
+from gateway.tenants.client_secret_text import newest, read_secret, secret_text
 from gateway.tenants.domain_proof import (
     added_domains,
     domains_held,
@@ -452,13 +453,10 @@ class TenantDatabase:
         """What provisioning made, for a tenant that says ``client: managed``; the tenant itself
         may be a file. Replaces all that it had, retired ones too.
         """
-        logins = (
-            AppClient(credentials.client_id, credentials.client_secret, pool=credentials.pool),
-            *credentials.retired,
-        )
+        logins = 1 + len(credentials.retired)
         clients = [
-            *((client, _LOGIN) for client in logins),
-            *((client, _PASSWORDS) for client in credentials.password_clients),
+            (client, _LOGIN if number < logins else _PASSWORDS)
+            for number, client in enumerate(credentials.clients)
         ]
         async with self._database.write(LOCK) as connection:
             clash = await find_clash(
@@ -466,12 +464,16 @@ class TenantDatabase:
             )
             if clash is not None:
                 return clash
+            held = await self._held(connection, tenant)
             await connection.execute(
                 delete(client_credentials).where(client_credentials.c.tenant == tenant)
             )
             await connection.execute(
                 insert(client_credentials),
-                [self._client_row(tenant, client, purpose) for client, purpose in clients],
+                [
+                    self._client_row(tenant, newest(client, held), purpose)
+                    for client, purpose in clients
+                ],
             )
             record = self._audit(
                 "tenant.credentials", tenant, by, None, None, target=credentials.client_id
@@ -479,6 +481,34 @@ class TenantDatabase:
             await _conclude(connection, [record] if by is not None else [], changes=1)
         _say(record, by)
         return None
+
+    async def exchange_secret(self, tenant: str, client_id: str, arn: str, secret: Secret) -> bool:
+        """What Secrets Manager has at ``arn``, of a client whose secret is kept there. False: it is
+        known, or the client is not the tenant's any more.
+        """
+        async with self._database.write(LOCK) as connection:
+            held = (await self._held(connection, tenant)).get(client_id)
+            if (
+                held is None
+                or held.rotated is None
+                or held.rotated.arn != arn
+                or held.client_secret == secret
+            ):
+                return False
+            rotated = RotatedSecret(arn, held.client_secret)
+            exchanged = replace(held, client_secret=secret, rotated=rotated)
+            await connection.execute(
+                update(client_credentials)
+                .where(client_credentials.c.client_id == client_id)
+                .values(client_secret=self._sealed_secret(exchanged), updated_at=self._clock())
+            )
+            await _conclude(connection, [], changes=1)
+        return True
+
+    async def _held(self, connection: AsyncConnection, tenant: str) -> dict[str, AppClient]:
+        query = select(client_credentials).where(client_credentials.c.tenant == tenant)
+        rows = (await connection.execute(query)).all()
+        return {client.client_id: client for client in self._clients(rows)}
 
     async def delete_credentials(self, tenant: str, *, by: Actor | None) -> None:
         """Idempotent: the client is gone."""
@@ -682,17 +712,19 @@ class TenantDatabase:
             row.updated_at,
         )
 
-    def _client_row(self, tenant: str, client: AppClient, purpose: str) -> dict[str, object]:
-        sealed = self._database.crypt.seal(
-            client.client_secret,
+    def _sealed_secret(self, client: AppClient) -> str:
+        return self._database.crypt.seal(
+            secret_text(client),
             table=client_credentials.name,
             row=client.client_id,
             column="client_secret",
         )
+
+    def _client_row(self, tenant: str, client: AppClient, purpose: str) -> dict[str, object]:
         return {
             "tenant": tenant,
             "client_id": client.client_id,
-            "client_secret": sealed,
+            "client_secret": self._sealed_secret(client),
             "retires_at": client.retires_at,
             "pool": client.pool,
             "purpose": purpose,
@@ -710,25 +742,26 @@ class TenantDatabase:
             return None
         retired = tuple(client for client in logins if client.retires_at is not None)
         return Credentials(
-            current.client_id, current.client_secret, retired, current.pool, passwords
+            current.client_id,
+            current.client_secret,
+            retired,
+            current.pool,
+            passwords,
+            current.rotated,
         )
 
     def _clients(self, rows: Sequence[Row[Any]]) -> tuple[AppClient, ...]:
         """The one in use first, then the retired in the order in which they end."""
-        clients = [
-            AppClient(
-                row.client_id,
-                self._database.crypt.open(
-                    row.client_secret,
-                    table=client_credentials.name,
-                    row=row.client_id,
-                    column="client_secret",
-                ),
-                row.retires_at,
-                row.pool,
+        clients = []
+        for row in rows:
+            text = self._database.crypt.open(
+                row.client_secret,
+                table=client_credentials.name,
+                row=row.client_id,
+                column="client_secret",
             )
-            for row in rows
-        ]
+            secret, rotated = read_secret(text)
+            clients.append(AppClient(row.client_id, secret, row.retires_at, row.pool, rotated))
         return tuple(
             sorted(clients, key=lambda client: (client.retires_at or 0.0, client.client_id))
         )

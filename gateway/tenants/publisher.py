@@ -206,6 +206,13 @@ class Publisher:
         """
         return self._records if self._records is not None else self.file_records
 
+    @property
+    def credentials(self) -> Mapping[str, Credentials]:
+        """Of every tenant that SQL has some of; another mapping after each look that found a
+        change.
+        """
+        return self._credentials
+
     def wake(self) -> None:
         """Something was just written: look now."""
         self._wake.set()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gateway.core.model import DEFAULT_POOL, POOLS_OWN, AppClient, Secret
+from gateway.core.model import DEFAULT_POOL, POOLS_OWN, AppClient, RotatedSecret, Secret
 from gateway.errors import UnavailableError
 from gateway.tenants.compilation import compile_tenant
 from gateway.tenants.document import HookDocument
@@ -48,6 +48,17 @@ class Credentials:
     pool: str = DEFAULT_POOL
     """Of the client that logins begin with."""
     password_clients: tuple[AppClient, ...] = ()
+    rotated: RotatedSecret | None = None
+    """Of the client that logins begin with."""
+
+    @property
+    def clients(self) -> tuple[AppClient, ...]:
+        """All of them; the one that logins begin with comes first."""
+        return (
+            AppClient(self.client_id, self.client_secret, None, self.pool, self.rotated),
+            *self.retired,
+            *self.password_clients,
+        )
 
     @property
     def password_client(self) -> AppClient | None:
@@ -90,10 +101,7 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
     passwords: AppClient | None = None
     if document.client == "managed" and credentials is not None:
         passwords = credentials.password_client
-        clients = (
-            AppClient(credentials.client_id, credentials.client_secret, pool=credentials.pool),
-            *credentials.retired,
-        )
+        clients = credentials.clients[: 1 + len(credentials.retired)]
     elif document.client_id is not None:
         clients = (
             AppClient(
@@ -102,7 +110,7 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
                 pool=document.pool or DEFAULT_POOL,
             ),
         )
-    body = {
+    body: dict[str, Any] = {
         "document": document.model_dump(mode="python"),
         "secrets": {path: secret.reveal() for path, secret in secrets_of(document).items()},
         "clients": [
@@ -113,6 +121,17 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
         if passwords is None
         else [passwords.client_id, passwords.client_secret.reveal(), None, passwords.pool],
     }
+    rotated = {
+        client.client_id: [
+            client.rotated.arn,
+            "" if client.rotated.previous is None else client.rotated.previous.reveal(),
+        ]
+        for client in (*clients, *(() if passwords is None else (passwords,)))
+        if client.rotated is not None
+    }
+    if rotated:
+        # Only there, so that no other tenant's record changes.
+        body["rotated"] = rotated
     plain = json.dumps(
         body, default=plainly, ensure_ascii=False, separators=(",", ":"), sort_keys=True
     ).encode("utf-8", "surrogatepass")
@@ -254,22 +273,26 @@ def document_of(record: Record) -> tuple[TenantDocument, tuple[AppClient, ...]]:
 def _body_of(record: Record) -> _Body:
     try:
         body = json.loads(zlib.decompress(record.body).decode("utf-8", "surrogatepass"))
-        passwords = body["password_client"]
+        passwords, rotated = body["password_client"], body.get("rotated", {})
         return _Body(
             join(
                 body["document"], {path: Secret(value) for path, value in body["secrets"].items()}
             ),
-            tuple(map(_client, body["clients"])),
-            None if passwords is None else _client(passwords),
+            tuple(_client(row, rotated) for row in body["clients"]),
+            None if passwords is None else _client(passwords, rotated),
         )
     except (zlib.error, KeyError, TypeError, AttributeError) as error:
         msg = "not a tenant record"
         raise ValueError(msg) from error
 
 
-def _client(row: list[Any]) -> AppClient:
+def _client(row: list[Any], rotated: dict[str, list[str]]) -> AppClient:
     client_id, secret, retires_at, pool = row
-    return AppClient(str(client_id), Secret(str(secret)), retires_at, str(pool))
+    kept = None
+    if client_id in rotated:
+        arn, previous = rotated[client_id]
+        kept = RotatedSecret(str(arn), Secret(str(previous)) if previous else None)
+    return AppClient(str(client_id), Secret(str(secret)), retires_at, str(pool), kept)
 
 
 class Builder:
@@ -310,6 +333,7 @@ class Builder:
             pool=current.pool,
             retired=tuple(retired),
             password_client=body.password_client,
+            rotated=current.rotated,
         )
 
     def successor(self, records: dict[str, Record]) -> Builder:

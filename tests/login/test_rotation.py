@@ -12,7 +12,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from demo.cognito.control.clients import publish_secret
 from tests.support.browserless import Person
+from tests.support.gateway_process import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -134,3 +136,29 @@ async def test_a_rotation_signs_nobody_out_and_locks_nobody_out(
             assert allowed(policy, too_late)
         assert allowed(policy, on_the_way)
         assert allowed(policy, newcomer)
+
+
+async def test_a_secret_that_cognito_exchanges_costs_no_login_and_no_session(
+    policy: RunningWorld, initech: str
+) -> None:
+    """Its worst case: the secret before counts no more, and nobody has heard of the new one."""
+    pool = policy.world.cloud.cognito.pool
+    async with Person() as signed_in, Person() as on_the_way:
+        await signed_in.log_in(start_url(policy), EMAIL)
+        publish_secret(pool, pool.clients[initech])
+        fixed = await admin(policy, "POST", "/provision/verify?fix=true")
+        assert [row["resource"] for row in fixed["steps"] if row["verb"] != "keep"] == [
+            "client_secret"
+        ]
+        callback = await to_the_callback(policy, on_the_way)
+        pool.behaviour.secret_before_counts = False
+        try:
+            pool.exchange_secret(initech)
+            await on_the_way.open(callback)
+            assert allowed(policy, on_the_way), "it waited for the new secret, and asked again"
+            assert allowed(policy, signed_in)
+            logout = await signed_in.open(f"{policy.world.url(HOST)}/_auth/logout")
+            await signed_in.submit(logout, {})
+            await asyncio.to_thread(until, lambda: True in tokens_of(policy, initech))
+        finally:
+            pool.behaviour.secret_before_counts = True

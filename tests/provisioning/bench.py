@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from demo.cloud import DemoCloud
 from gateway.cognito.api import open_cognito
+from gateway.cognito.client_secrets import ClientSecrets
 from gateway.cognito.pool import Pool
 from gateway.cognito.pools import Pools
 from gateway.config.model import Config
@@ -120,6 +121,7 @@ class Bench:
     database: Database = field(init=False)
     tenants: TenantDatabase = field(init=False)
     service: Onboarding = field(init=False)
+    secrets_manager: ClientSecrets = field(init=False)
 
     async def __aenter__(self) -> Self:
         try:
@@ -153,6 +155,9 @@ class Bench:
             self.database = open_database(self.config, lambda: ring.database)
             self.stack.push_async_callback(self.database.close)
             await self.database.prepare()
+            self.secrets_manager = await self.stack.enter_async_context(
+                ClientSecrets(endpoint_url=cognito.endpoint_url)
+            )
             self.service = await self.replica()
         except BaseException:
             await self.stack.aclose()
@@ -174,7 +179,7 @@ class Bench:
             api = await self.stack.enter_async_context(
                 open_cognito(self.config, pool=name, read_s=READ_S, per_second=self.per_second)
             )
-            pools[name] = Pool(api, pool.quotas, name=name)
+            pools[name] = Pool(api, pool.quotas, name=name, secrets=self.secrets_manager)
         self.tenants = TenantDatabase(self.database, self.config)
         journal = SqlJournal(
             self.database, holder=secrets.token_hex(8), clock=time.time, hold_s=self.hold_s

@@ -196,6 +196,18 @@ def test_the_policy_lists_exactly_the_operations_that_can_be_called() -> None:
         )
 
 
+def test_the_policy_for_client_secrets_reads_and_nothing_else() -> None:
+    policy = json.loads((DEPLOY / "client-secrets-policy.json").read_text("utf-8"))
+    (statement,) = policy["Statement"]
+    assert statement["Action"] == ["secretsmanager:GetSecretValue"]
+    assert "*" not in statement["Resource"]
+    template = (DEPLOY / "pool.yaml").read_text("utf-8")
+    assert re.findall(r"- (secretsmanager:\w+)", template) == statement["Action"]
+    assert "Resource: !Ref ClientSecretArns" in template
+    terraform = (DEPLOY / "main.tf").read_text("utf-8")
+    assert 'jsondecode(file("${path.module}/client-secrets-policy.json")).Statement[0]' in terraform
+
+
 async def test_the_policy_is_enough_for_a_tenants_whole_life(tmp_path: Path) -> None:
     async with Bench(tmp_path) as bench:
         bench.cloud.cognito.control.allowed_operations = frozenset(

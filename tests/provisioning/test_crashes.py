@@ -143,6 +143,12 @@ def _refuse(_: web.Request) -> Any:
     raise ApiError("InvalidParameterException", "planned")
 
 
+def _lost_then_refused(bench: Bench, operation: str) -> None:
+    planned = bench.cloud.cognito.control.faults
+    planned.plan(operation, faults.internal_error, after=True)
+    planned.plan(operation, faults.fail(ApiError("InvalidParameterException", "planned")), skip=1)
+
+
 FAULTS: dict[str, Callable[[Bench, str], None]] = {
     "error before": lambda b, op: b.cloud.cognito.control.faults.plan(
         op, faults.fail(ApiError("InvalidParameterException", "planned"))
@@ -169,12 +175,7 @@ FAULTS: dict[str, Callable[[Bench, str], None]] = {
         op, faults.drop_connection, after=True
     ),
     "throttled": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.throttle, times=2),
-    "error after, then refused": lambda b, op: (
-        b.cloud.cognito.control.faults.plan(op, faults.internal_error, after=True),
-        b.cloud.cognito.control.faults.plan(
-            op, faults.fail(ApiError("InvalidParameterException", "planned")), skip=1
-        ),
-    )[0],
+    "error after, then refused": _lost_then_refused,
 }
 """By the stand-in cloud, at one call. Before or after the call's effect."""
 

@@ -116,6 +116,15 @@ WRONG: Final[Mapping[str, Sequence[Wrong]]] = {
         _is("gateway_credential_expires_timestamp_seconds", 0, tenant="acme")
     ],
     "GatewayConnectionFails": [_is("gateway_connection_failing", 1, tenant="acme")],
+    "GatewayClientSecretUnreadable": [
+        Wrong(
+            "gateway_client_secret_reads_total",
+            {"outcome": "refused"},
+            by=1,
+            grows=True,
+            minutes=6,
+        )
+    ],
     "GatewayDeprovisioningIncomplete": [
         _is("gateway_deprovisioning_incomplete", 1, tenant="acme", minutes=130)
     ],

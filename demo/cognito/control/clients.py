@@ -4,12 +4,13 @@ it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from demo.cognito.attributes import SCOPE_ATTRIBUTES
 from demo.cognito.control.errors import ApiError, invalid, limit_exceeded
-from demo.cognito.control.state import ControlState, page
+from demo.cognito.control.state import ACCOUNT_ID, ControlState, page
 from demo.cognito.pool import COGNITO, AppClient, random_id
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ DEFAULTS: dict[str, Any] = {
 _DEFAULT_FLOWS = frozenset({"ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH", "ALLOW_CUSTOM_AUTH"})
 """What a client without ExplicitAuthFlows may do; Describe shows no list then."""
 
-_NOT_SETTINGS = ("UserPoolId", "ClientId", "GenerateSecret")
+_NOT_SETTINGS = ("UserPoolId", "ClientId", "GenerateSecret", "PublishSecretsInAWSSecretsManager")
 _ACCESS_RANGE_S = (300, 86400)
 _REFRESH_RANGE_S = (3600, 10 * 365 * 86400)
 
@@ -45,7 +46,20 @@ def create_user_pool_client(state: ControlState, request: dict[str, Any]) -> dic
     _check(state, pool, client)
     pool.clients[client.client_id] = client
     pool.hide("client", client.client_id)
+    published = request.get(
+        "PublishSecretsInAWSSecretsManager", pool.behaviour.publishes_secrets_unasked
+    )
+    if secret is not None and published:
+        client = publish_secret(pool, client)
     return {"UserPoolClient": _described(pool, client)}
+
+
+def publish_secret(pool: Pool, client: AppClient) -> AppClient:
+    """Its secret is Secrets Manager's from now on, and exchanged at once."""
+    where = f"{pool.region}:{ACCOUNT_ID}:secret/cognito/{pool.pool_id}/{client.client_id}"
+    arn = f"arn:aws:secretsmanager:{where}-{random_id(6)}"
+    pool.clients[client.client_id] = replace(client, secret_arn=client.secret_arn or arn)
+    return pool.exchange_secret(client.client_id)
 
 
 def describe_user_pool_client(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
@@ -60,11 +74,16 @@ def update_user_pool_client(state: ControlState, request: dict[str, Any]) -> dic
     pool = state.pool_of(request)
     old = state.client_to_write(pool, request["ClientId"])
     settings = _settings({"ClientName": old.name, **request})
-    client = AppClient(
-        old.client_id, old.secret, settings, created=old.created, modified=pool.clock()
-    )
+    client = replace(old, settings=settings, modified=pool.clock())
     _check(state, pool, client)
+    published = request.get("PublishSecretsInAWSSecretsManager")
+    if published is not None and client.secret is None:
+        raise invalid("The app client has no generated secret.")
+    if published is False:
+        client = replace(client, secret_arn="", secret_before=None)
     pool.clients[client.client_id] = client
+    if published:
+        client = publish_secret(pool, client)
     described = _described(pool, client)
     described.pop("ClientSecret", None)
     return {"UserPoolClient": described}
@@ -123,7 +142,13 @@ def _described(pool: Pool, client: AppClient) -> dict[str, Any]:
     return {
         "UserPoolId": pool.pool_id,
         "ClientId": client.client_id,
-        **({"ClientSecret": client.secret} if client.secret else {}),
+        **(
+            {"ClientSecretArn": client.secret_arn}
+            if client.secret_arn
+            else {"ClientSecret": client.secret}
+            if client.secret
+            else {}
+        ),
         **client.settings,
         "CreationDate": client.created,
         "LastModifiedDate": client.modified,

@@ -21,6 +21,7 @@ from demo.cognito.control import (
     own_users,
     pools,
     providers,
+    secrets_manager,
     sign_in,
     users,
 )
@@ -162,6 +163,8 @@ class ControlPlane:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         operation = request.headers.get("X-Amz-Target", "").removeprefix(_TARGET)
+        if operation == f"{secrets_manager.TARGET}{secrets_manager.OPERATION}":
+            operation = secrets_manager.OPERATION
         body: dict[str, Any] = {}
         outcome = "lost"
         try:
@@ -191,12 +194,14 @@ class ControlPlane:
     async def _answer(
         self, operation: str, request: web.Request, body: dict[str, Any]
     ) -> dict[str, Any]:
-        run = OPERATIONS.get(operation)
+        run, service = OPERATIONS.get(operation), self._model
+        if operation == secrets_manager.OPERATION:
+            run, service = secrets_manager.get_secret_value, secrets_manager.service_model()
         if run is None:
             raise ApiError(
                 "UnknownOperationException", f"The demo does not know the operation {operation!r}."
             )
-        model = self._model.operation_model(operation)
+        model = service.operation_model(operation)
         if model.auth_type != "none":
             self._authorize(operation, request)
         self._pace(operation)

@@ -53,7 +53,7 @@ def initiate_auth(state: ControlState, request: dict[str, Any]) -> dict[str, Any
     for name in ("USERNAME", "PASSWORD"):
         if not parameters.get(name):
             raise invalid(f"Missing required parameter {name}")
-    _check_secret_hash(client, parameters)
+    _check_secret_hash(client, parameters, taken=pool.secrets_of(client))
     outcome, user = check_password(pool, parameters["USERNAME"], parameters["PASSWORD"])
     if (
         outcome is Outcome.UNKNOWN
@@ -75,7 +75,9 @@ def initiate_auth(state: ControlState, request: dict[str, Any]) -> dict[str, Any
     return {"ChallengeParameters": {}, "AuthenticationResult": _tokens(state, client, user)}
 
 
-def _check_secret_hash(client: AppClient, parameters: dict[str, str]) -> None:
+def _check_secret_hash(
+    client: AppClient, parameters: dict[str, str], *, taken: tuple[str, ...]
+) -> None:
     given = parameters.get("SECRET_HASH")
     if client.secret is not None and not given:
         raise ApiError(
@@ -83,9 +85,12 @@ def _check_secret_hash(client: AppClient, parameters: dict[str, str]) -> None:
             f"Client {client.client_id} is configured with secret but SECRET_HASH was not received",
         )
     text = f"{parameters['USERNAME']}{client.client_id}".encode()
-    right = base64.b64encode(hmac.digest((client.secret or "").encode(), text, "sha256")).decode()
+    right = [
+        base64.b64encode(hmac.digest(secret.encode(), text, "sha256")).decode() for secret in taken
+    ]
     if (client.secret is None and given) or (
-        client.secret is not None and not hmac.compare_digest(right, given or "")
+        client.secret is not None
+        and not any(hmac.compare_digest(each, given or "") for each in right)
     ):
         raise ApiError(
             "NotAuthorizedException", f"Unable to verify secret hash for client {client.client_id}"

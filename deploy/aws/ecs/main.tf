@@ -54,6 +54,12 @@ variable "key_ring_kms_key" {
   description = "ARN of the KMS key in key_ring.kms, if the key ring is encrypted. Both roles then run the full image."
 }
 
+variable "client_secret_arns" {
+  type        = list(string)
+  default     = []
+  description = "Secrets Manager's ARNs of the secrets of app clients that the gateway adopted; see docs/operator/provisioning.md."
+}
+
 variable "execute_command" {
   type        = bool
   default     = false
@@ -451,6 +457,17 @@ resource "aws_iam_role_policy" "pool" {
       { Effect = "Allow", Action = local.policies[0].Action, Resource = var.user_pool_arn },
       { Effect = "Allow", Action = local.policies[1].Action, Resource = "*" },
     ]
+  })
+}
+
+# As in ../client-secrets-policy.json.
+resource "aws_iam_role_policy" "client_secrets" {
+  count = length(var.client_secret_arns) == 0 ? 0 : 1
+  name  = "client-secrets"
+  role  = aws_iam_role.this["admin"].name
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = var.client_secret_arns }]
   })
 }
 

@@ -1,0 +1,78 @@
+"""Where the secret of an app client is kept, when that is another place than the gateway knows:
+somebody has told Cognito to keep it in Secrets Manager, or to keep it itself again. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gateway.provisioning.credentials import app_client
+from gateway.provisioning.plan_rows import Difference, Resource, Step, Verb
+from gateway.provisioning.preflight import PreflightProblem, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.cognito.desired import Actual, ActualClient
+    from gateway.core.model import AppClient
+    from gateway.provisioning.credentials import ClientCredentials
+
+IN_COGNITO = "Cognito"
+IN_SECRETS_MANAGER = "Secrets Manager"
+
+
+def client_secret_rows(
+    held: ClientCredentials | None, actual: Actual
+) -> tuple[tuple[Step, ...], tuple[PreflightProblem, ...]]:
+    """A row for each client, and what cannot be read."""
+    pairs = list(_pairs(held, actual)) if held is not None else []
+    steps = tuple(
+        Step(
+            Verb.CHANGE,
+            Resource.CLIENT_SECRET,
+            client.client_id,
+            f"{_place(found.secret_arn)} keeps it now: it is read there from now on",
+            (Difference("kept in", _place(_arn(client)), _place(found.secret_arn)),),
+        )
+        for client, found in pairs
+        if _arn(client) != found.secret_arn and found.secret is not None
+    )
+    return steps, tuple(invalid("client", f.unreadable) for _, f in pairs if f.unreadable)
+
+
+def with_kept_secrets(held: ClientCredentials | None, actual: Actual) -> ClientCredentials | None:
+    """With what was read, where it is kept in another place than is known."""
+    if held is None:
+        return None
+    found = {client.client_id: f for client, f in _pairs(held, actual)}
+
+    def kept(client: AppClient) -> AppClient:
+        there = found.get(client.client_id)
+        if there is None or there.secret is None or there.secret_arn == _arn(client):
+            return client
+        return replace(app_client(there, pool=client.pool), retires_at=client.retires_at)
+
+    login = kept(held.login_client)
+    return replace(
+        held,
+        client_secret=login.client_secret,
+        rotated=login.rotated,
+        retired=tuple(map(kept, held.retired)),
+        password_clients=tuple(map(kept, held.password_clients)),
+    )
+
+
+def _pairs(held: ClientCredentials, actual: Actual) -> Iterator[tuple[AppClient, ActualClient]]:
+    ours = {client.client_id: client for client in held.clients}
+    for found in (actual.client, *actual.retired, actual.password_client):
+        if found is not None and found.client_id in ours:
+            yield ours[found.client_id], found
+
+
+def _arn(client: AppClient) -> str:
+    return "" if client.rotated is None else client.rotated.arn
+
+
+def _place(arn: str) -> str:
+    return IN_SECRETS_MANAGER if arn else IN_COGNITO
