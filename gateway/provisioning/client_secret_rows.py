@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.provisioning.credentials import app_client
 from gateway.provisioning.plan_rows import Difference, Resource, Step, Verb
-from gateway.provisioning.preflight import PreflightProblem, invalid
+from gateway.provisioning.preflight import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from gateway.cognito.desired import Actual, ActualClient
     from gateway.core.model import AppClient
     from gateway.provisioning.credentials import ClientCredentials
+    from gateway.provisioning.plan_rows import Plan
 
 IN_COGNITO = "Cognito"
 IN_SECRETS_MANAGER = "Secrets Manager"
 
 
-def client_secret_rows(
-    held: ClientCredentials | None, actual: Actual
-) -> tuple[tuple[Step, ...], tuple[PreflightProblem, ...]]:
-    """A row for each client, and what cannot be read."""
-    pairs = list(_pairs(held, actual)) if held is not None else []
-    steps = tuple(
+def with_client_secrets(plan: Plan, held: ClientCredentials | None, actual: Actual) -> Plan:
+    """With a row for each client whose secret is kept in another place than is known, and with what
+    cannot be read.
+    """
+    if held is None:
+        return plan
+    pairs = list(_pairs(held, actual))
+    steps = (
         Step(
             Verb.CHANGE,
             Resource.CLIENT_SECRET,
@@ -38,7 +41,8 @@ def client_secret_rows(
         for client, found in pairs
         if _arn(client) != found.secret_arn and found.secret is not None
     )
-    return steps, tuple(invalid("client", f.unreadable) for _, f in pairs if f.unreadable)
+    unreadable = (invalid("client", found.unreadable) for _, found in pairs if found.unreadable)
+    return replace(plan, steps=(*plan.steps, *steps), problems=(*plan.problems, *unreadable))
 
 
 def with_kept_secrets(held: ClientCredentials | None, actual: Actual) -> ClientCredentials | None:

@@ -20,7 +20,7 @@ from gateway.config.yaml import explain_validation
 from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.errors import PeerError
 from gateway.provisioning.bound_keys import bound_changes, bound_findings
-from gateway.provisioning.client_secret_rows import client_secret_rows
+from gateway.provisioning.client_secret_rows import with_client_secrets
 from gateway.provisioning.credentials import retired_ids, same_clients
 from gateway.provisioning.desired import (
     has_password_client,
@@ -367,12 +367,7 @@ class Proposer:
             password_client=passwords,
             adopt_password_client=passwords is not None and held is None,
         )
-        rows, unreadable = client_secret_rows(credentials, actual)
-        proposed = replace(
-            proposed,
-            steps=(*proposed.steps, *rows),
-            problems=(*proposed.problems, *unreadable),
-        )
+        proposed = with_client_secrets(proposed, credentials, actual)
         if not basis.filed:
             step = tenant_step(tenant, basis.document, desired.document)
             proposed = replace(proposed, steps=(*proposed.steps, step))

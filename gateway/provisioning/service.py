@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cognito.desired import OidcConnection, marker
 from gateway.core.model import DEFAULT_POOL, Secret
-from gateway.provisioning.client_secret_rows import client_secret_rows
+from gateway.provisioning.client_secret_rows import with_client_secrets
 from gateway.provisioning.credentials import retired_ids
 from gateway.provisioning.deletion import destroying
 from gateway.provisioning.desired import (
@@ -199,13 +199,8 @@ class Onboarding:
             retired=retired_ids(credentials),
             password_client=passwords,
         )
-        rows, unreadable = client_secret_rows(credentials, actual)
-        found = replace(found, steps=(*found.steps, *rows))
-        drift = (
-            *found.problems,
-            *unreadable,
-            *_irreparable(providers, actual, credentials),
-        )
+        found = with_client_secrets(found, credentials, actual)
+        drift = (*found.problems, *_irreparable(providers, actual, credentials))
         formers = await self.former_pools.look(basis, target, actual)
         looked = Drift(
             tenant,
