@@ -23,18 +23,23 @@ from demo.cognito.control.plane import OPERATIONS
 from gateway.admin.problem import Problem
 from gateway.admin.routes.provisioning import done
 from gateway.errors import UnavailableError
+from gateway.provisioning.journal import SqlJournal
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunState
 from tests.provisioning.bench import TIMING, VISIBLE_S, Bench
+from tests.provisioning.crash_server import MortalJournal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 
     from aiohttp import web
 
     from gateway.core.json_types import Json
     from gateway.provisioning.credentials import ClientCredentials, Registrar
+    from gateway.provisioning.request import ProvisionBody
     from gateway.provisioning.runner import Outcome
+    from gateway.provisioning.runs import Journal
+    from gateway.provisioning.service import Onboarding
 
 HOLD_S = 0.4
 STEPS = ("add_attributes", "create_provider", "create_client", "put_tenant", "put_credentials")
@@ -401,6 +406,44 @@ async def run_cell(
     return answer
 
 
+class Killed(BaseException):
+    """The process ended: nothing after it runs."""
+
+
+class MortalHere(MortalJournal):
+    """Ends the run in this process: what a real SIGKILL adds to that,
+    ``test_killed_between_any_two_writes_of_a_first_provisioning`` shows.
+    """
+
+    __slots__ = ()
+
+    def _perhaps_die(self, here: str) -> None:
+        if here == self.point:
+            raise Killed(here)
+
+
+async def die_at(bench: Bench, point: str, run: Callable[[Onboarding], Awaitable[object]]) -> None:
+    """What ``run`` does with a process of its own, until its journal comes to ``point``."""
+
+    def mortal(journal: Journal) -> Journal:
+        assert isinstance(journal, SqlJournal)
+        return MortalHere(journal, point)
+
+    usual, bench.wrap_journal = bench.wrap_journal, mortal
+    try:
+        service = await bench.replica()
+    finally:
+        bench.wrap_journal = usual
+    with pytest.raises(Killed):
+        await run(service)
+
+
+def applying(
+    bench: Bench, tenant: str, body: ProvisionBody
+) -> Callable[[Onboarding], Awaitable[object]]:
+    return lambda service: bench.apply(tenant, body, service=service)
+
+
 KILLS = [
     f"{write}:{number}:{side}"
     for number in range(1, len(STEPS) + 1)
@@ -466,17 +509,17 @@ ROTATION_KILLS = [
 
 
 async def test_killed_between_any_two_writes_of_a_rotation_and_of_its_end(tmp_path: Path) -> None:
-    async with Bench(tmp_path, hold_s=HOLD_S) as bench, crash_server() as process:
+    async with Bench(tmp_path, hold_s=HOLD_S) as bench:
         assert isinstance(await bench.apply("acme", await bench.body("acme", idp="one-idp")), Done)
         for point in ROTATION_KILLS:
             pools = Pools(bench)
-            assert (await run_cell(process, bench, "acme", point, kind="rotate"))["killed"], point
+            await die_at(bench, point, lambda service: service.rotate("acme", actor="crash"))
             await until_settled(bench)
             await pools.both_clients_or_the_old_one("acme", rotated=point == "move:done:after")
         for number, point in enumerate(
             ["intend:1:after", "settle:1:before", "settle:2:before", "move:done:before"]
         ):
-            assert (await run_cell(process, bench, "acme", point, kind="retire"))["killed"], point
+            await die_at(bench, point, lambda service: service.retire("acme", actor="crash"))
             await until_settled(bench)
             credentials = await bench.tenants.credentials("acme")
             assert credentials is not None
@@ -487,15 +530,16 @@ async def test_killed_between_any_two_writes_of_a_rotation_and_of_its_end(tmp_pa
 
 
 async def test_killed_while_undoing(tmp_path: Path) -> None:
-    async with Bench(tmp_path, hold_s=HOLD_S) as bench, crash_server() as process:
+    async with Bench(tmp_path, hold_s=HOLD_S) as bench:
         for number, point in enumerate(
             ["move:undoing:after", "settle:2:before", "move:rolled_back:before"]
         ):
             pools = Pools(bench)
             bench.cloud.cognito.control.state.quotas.clients = 0
-            assert (await run_cell(process, bench, f"t{number}", point))["killed"], point
+            tenant, body = f"t{number}", await bench.body(f"t{number}", idp="one-idp")
+            await die_at(bench, point, applying(bench, tenant, body))
             await until_settled(bench)
-            await pools.holds_nothing_new(f"t{number}")
+            await pools.holds_nothing_new(tenant)
 
 
 async def test_what_cannot_be_seen_yet_is_found_later_and_taken_back(tmp_path: Path) -> None:
@@ -565,7 +609,6 @@ async def test_a_strangers_provider_of_the_same_name_is_never_deleted(tmp_path: 
 async def test_a_process_taken_for_dead_that_wakes_up_takes_back_what_it_did_last(
     tmp_path: Path, where: str
 ) -> None:
-    from gateway.provisioning.runs import Journal
 
     woken, asleep = asyncio.Event(), asyncio.Event()
 

@@ -17,7 +17,14 @@ from gateway.provisioning.runs import RunState
 from gateway.tenants.api import Rejected
 from gateway.tenants.document import PasswordClientDocument
 from tests.provisioning.bench import Bench
-from tests.provisioning.test_crashes import FAULTS, until_settled
+from tests.provisioning.test_crashes import (
+    FAULTS,
+    HOLD_S,
+    Pools,
+    applying,
+    die_at,
+    until_settled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -338,6 +345,48 @@ async def test_a_run_that_makes_both_tells_them_apart_when_an_answer_is_lost(
     )
     assert isinstance(await bench.apply("hooli", asking("hooli")), Failed)
     assert set(pool.clients) == {credentials.client_id, passwords.client_id}
+
+
+def moments(*steps: int) -> list[str]:
+    return [
+        f"{write}:{step}:{side}"
+        for step in steps
+        for write in ("intend", "settle")
+        for side in ("before", "after")
+    ]
+
+
+async def test_killed_while_it_is_made_in_a_pool_that_tracks_sessions(tmp_path: Path) -> None:
+    """Steps of a first run: group, client, this client, the login cookie, and what is stored."""
+    async with Bench(tmp_path, hold_s=HOLD_S) as bench:
+        pool = bench.cloud.cognito.pool
+        pool.session_tracking = True
+        for number, point in enumerate(moments(3, 4)):
+            tenant, pools = f"t{number}", Pools(bench)
+            await die_at(bench, point, applying(bench, tenant, asking(tenant)))
+            await until_settled(bench)
+            await pools.holds_nothing_new(tenant)
+            assert pool.groups == {}, point
+        await bench.apply("initech", asking())
+        before = await held(bench)
+        assert pool.login_reuse.get(before.client_id) == 0
+        # Of a rotation: client, the login cookie, this client, and what is stored.
+        for point in moments(2, 3):
+            pools = Pools(bench)
+            await die_at(bench, point, lambda service: service.rotate("initech", actor="crash"))
+            await until_settled(bench)
+            await pools.holds_nothing_new("initech")
+            assert await held(bench) == before, point
+        # Of a change in the console that is mended: the cookie is as somebody had it.
+        pool.login_reuse[before.client_id] = 30
+        for point in moments(1):
+            await die_at(
+                bench,
+                point,
+                lambda service: service.verify("initech", fix=True, actor="crash"),
+            )
+            await until_settled(bench)
+            assert pool.login_reuse[before.client_id] == 30, point
 
 
 def test_a_document_names_its_own_or_leaves_it_to_the_gateway() -> None:
