@@ -5,6 +5,9 @@ none can lean on one before it: the files of a folder, and the tests of a file. 
 they are, since what a folder shares ends with it; so do tests that share a parameter of a server
 which is started once for each.
 
+``--covered-apart``: without what ``scripts/test`` runs beside for its coverage: the tests of
+``COVERED`` that are no properties.
+
 ``--longest-first``: the files that take long, folder by folder, and then the others, so that no
 worker is alone with one at the end. How long they take is in ``seconds.txt`` (``tests/meter.py``).
 With a seed, files that take about as long change places.
@@ -34,6 +37,10 @@ OPTION = "--order-seed"
 EVERY_DATABASE: Final = "--every-database"
 DATABASE: Final = "database_url"
 """The parameter that is a kind of database (``tests/database/fixtures.py``)."""
+COVERED: Final = (
+    "tests/core/",
+    *(f"tests/check/test_{name}.py" for name in ("forwarded", "oauth2_proxy", "responses")),
+)
 ABOUT: Final = 0.5
 """With a seed, a file counts as taking between this part of its time and all of it."""
 
@@ -41,6 +48,7 @@ ABOUT: Final = 0.5
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(OPTION, default="", help="random, or the number that a run printed")
     parser.addoption(EVERY_DATABASE, action="store_true", help="though an order is drawn")
+    parser.addoption("--covered-apart", action="store_true", help="what is run for its coverage")
     parser.addoption("--longest-first", action="store_true", help="the files of tests/seconds.txt")
 
 
@@ -61,16 +69,28 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Before pytest puts those together that share a parameter."""
     seed = config.option.order_seed
+    if config.option.covered_apart:
+        deselect(config, items, [item for item in items if not covered(item)])
     if seed:
         if not config.getoption(EVERY_DATABASE):
-            drawn = on_one_database(items, seed=seed)
-            kept = set(map(id, drawn))
-            config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
-            items[:] = drawn
+            deselect(config, items, on_one_database(items, seed=seed))
         items[:] = shuffled(items, seed=seed)
     if config.option.longest_first:
         wall = {path: cost[0] for path, cost in seconds().items()}
         items[:] = longest_first(items, wall, seed=seed)
+
+
+def deselect(config: pytest.Config, items: list[pytest.Item], keep: list[pytest.Item]) -> None:
+    """All but those to keep."""
+    kept = set(map(id, keep))
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+    items[:] = keep
+
+
+def covered(item: pytest.Item) -> bool:
+    """Whether the run for the coverage has it: its marker of properties is not there yet."""
+    is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    return item.nodeid.startswith(COVERED) and not is_property
 
 
 def on_one_database(items: Iterable[pytest.Item], *, seed: str) -> list[pytest.Item]:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from tests.meter import ROOT, Meter, processor_s, seconds
-from tests.order import longest_first, on_one_database, shuffled
+from tests.order import COVERED, covered, longest_first, on_one_database, shuffled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,20 @@ def test_long_files_come_first_folder_by_folder_and_the_others_as_they_were() ->
         "tests/a/1.py 0",
         "tests/a/1.py 1",
     ]
+
+
+def test_what_is_run_for_its_coverage_is_left_out_but_for_properties() -> None:
+    def item(file: str, *, is_property: bool) -> pytest.Item:
+        test = SimpleNamespace(is_hypothesis_test=is_property)
+        return cast("pytest.Item", SimpleNamespace(nodeid=f"{file}::test_it", obj=test))
+
+    for file in ("tests/core/test_decide.py", "tests/check/test_forwarded.py"):
+        assert covered(item(file, is_property=False))
+        assert not covered(item(file, is_property=True))
+    assert not covered(item("tests/check/test_bearer.py", is_property=False))
+    beside = (ROOT / "scripts" / "test").read_text("utf-8")
+    names = ",".join(path.split("_", 1)[1].removesuffix(".py") for path in COVERED[1:])
+    assert f"{COVERED[0].rstrip('/')} tests/check/test_{{{names}}}.py" in beside
 
 
 def test_every_file_of_the_table_is_there() -> None:

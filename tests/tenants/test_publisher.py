@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from gateway.database.engine import Database
     from gateway.sessions.connection import RedisClient
 
-pytestmark = pytest.mark.every_database
-
 RING = keys.generate()
 ALICE = Actor("cli:alice")
 
