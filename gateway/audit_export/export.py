@@ -24,7 +24,8 @@ FORGET_EVERY_S: Final = 60.0
 
 class AuditExport:
     """``target``: ``audit.export``; with None and no destination, records are deleted only.
-    ``keep_s``: age at which they are deleted, None for never. ``clock``: UTC epoch seconds.
+    ``keep_s``: age at which they are deleted, None for never; ``keep_reads_s``: the same of records
+    of reads. ``clock``: UTC epoch seconds.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class AuditExport:
         *,
         target: str | None,
         keep_s: float | None,
+        keep_reads_s: float | None = None,
         leads: Callable[[], Awaitable[bool]],
         clock: Callable[[], float],
     ) -> None:
         self._records, self._destination = records, destination
-        self._target, self._keep_s = target, keep_s
+        self._target = target
+        self._keep = {True: keep_reads_s, False: keep_s}
         self._leads, self._clock = leads, clock
         self._forget_at = 0.0
 
@@ -60,12 +63,16 @@ class AuditExport:
         sent, position = 0, None
         if self._destination is not None and self._target is not None:
             position, sent = await self._send(self._destination, self._target)
-        if self._keep_s is not None and self._clock() >= self._forget_at:
-            await self._forget(self._keep_s, position)
+        if self._clock() >= self._forget_at:
+            await self._forget(position)
         return sent
 
-    async def _forget(self, keep_s: float, position: Position | None) -> None:
-        if not await self._records.forget(keep_s, exported=position):
+    async def _forget(self, position: Position | None) -> None:
+        gone = 0
+        for reads, keep_s in self._keep.items():
+            if keep_s is not None:
+                gone += await self._records.forget(keep_s, exported=position, reads=reads)
+        if not gone:
             self._forget_at = self._clock() + FORGET_EVERY_S
 
     async def _send(self, destination: Destination, target: str) -> tuple[Position, int]:

@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, select
 
 from gateway.database.audit import entry_of
 from gateway.database.engine import insert_new
-from gateway.database.schema import audit, audit_exports
+from gateway.database.schema import AUDIT_CHANGES, AUDIT_READS, audit, audit_exports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -137,22 +137,28 @@ class ExportRecords:
                 statement.on_conflict_do_update(index_elements=["destination"], set_=values)
             )
 
-    async def forget(self, older_than_s: float, *, exported: Position | None) -> int:
-        """Delete records that are older; with ``exported``, none that has not left. How many. The
-        newest stays whatever its age: SQLite gives an id again that is above all that are there,
-        and the export would pass over the records that have it.
+    async def forget(
+        self, older_than_s: float, *, exported: Position | None, reads: bool | None = None
+    ) -> int:
+        """Delete records that are older; with ``exported``, none that has not left; of ``reads``
+        alone, or of what is none. How many. The newest stays whatever its age: SQLite gives an id
+        again that is above all that are there, and the export would pass over the records that
+        have it.
         """
-        oldest = select(audit.c.id).where(
-            audit.c.at < self._clock() - older_than_s,
-            audit.c.id < select(func.max(audit.c.id)).scalar_subquery(),
+        query = select(audit.c.id, audit.c.at).where(
+            audit.c.id < select(func.max(audit.c.id)).scalar_subquery()
         )
+        if reads is not None:
+            query = query.where(AUDIT_READS if reads else AUDIT_CHANGES)
         if exported is not None:
-            oldest = oldest.where(
+            query = query.where(
                 audit.c.id <= exported.after, audit.c.id.not_in(list(exported.waiting))
             )
-        chosen = oldest.order_by(audit.c.id).limit(DELETED_AT_ONCE)
+        # The first by id, and those of them that are old: by age alone, each look would read all.
+        first = query.order_by(audit.c.id).limit(DELETED_AT_ONCE).subquery()
+        old = select(first.c.id).where(first.c.at < self._clock() - older_than_s)
         async with self._database.write_together() as connection:
-            done = await connection.execute(delete(audit).where(audit.c.id.in_(chosen)))
+            done = await connection.execute(delete(audit).where(audit.c.id.in_(old)))
             return int(done.rowcount)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from gateway.config.types import Model, Url, format_duration, off_or_duration
+from gateway.config.types import Duration, Model, Url, format_duration, off_or_duration
 
 _TARGET: Final = re.compile(
     r"stdout"
@@ -31,7 +31,8 @@ def _target(value: object) -> object:
 
 class Audit(Model):
     """``export``: None for nowhere. ``region``: of the bucket or bus; None for that of the user
-    pool. ``retention``: None for ever. ``reads``: which answers of the admin API are recorded.
+    pool. ``retention``: None for ever; ``reads_retention``: of records of reads, None for as long
+    as the others. ``reads``: which answers of the admin API are recorded.
     """
 
     export: Annotated[
@@ -49,10 +50,19 @@ class Audit(Model):
         WithJsonSchema({"type": "string", "description": "off or a duration"}),
     ] = None
     reads: Literal["all", "people", "none"] = "people"
+    reads_retention: Duration | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> Audit:
         if self.retention is not None and self.retention < timedelta(days=1):
             msg = "retention: off, or at least 1d"
             raise ValueError(msg)
+        if self.reads_retention is not None and self.reads_retention < timedelta(days=1):
+            msg = "reads_retention: at least 1d"
+            raise ValueError(msg)
         return self
+
+    @property
+    def keeps_reads(self) -> timedelta | None:
+        """How long records of reads are kept; None for ever."""
+        return self.retention if self.reads_retention is None else self.reads_retention

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 
 from gateway.core.paging import Page
 from gateway.database.audit_entries import AuditEntry, AuditFilter
-from gateway.database.schema import audit
+from gateway.database.schema import AUDIT_CHANGES, AUDIT_READS, audit
 from gateway.log import fields
 
 if TYPE_CHECKING:
@@ -135,10 +135,8 @@ class AuditLog:
             query = query.where(audit.c.at >= wanted.since)
         if wanted.until is not None:
             query = query.where(audit.c.at < wanted.until)
-        if wanted.reads is False:
-            query = query.where(audit.c.outcome != READ)
-        elif wanted.reads:
-            query = query.where(audit.c.outcome == READ)
+        if wanted.reads is not None:
+            query = query.where(AUDIT_READS if wanted.reads else AUDIT_CHANGES)
         if position is not None:
             query = query.where(audit.c.id < int(position))
         async with self._database.read() as connection:

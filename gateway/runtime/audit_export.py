@@ -12,6 +12,7 @@ from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
+    from datetime import timedelta
 
     from gateway.config.model import Config
     from gateway.database.engine import Database
@@ -23,7 +24,7 @@ async def exported_audit(
 ) -> None:
     """Started where it is configured; ends with ``stack``. Raises ``ConfigError``."""
     settings = config.audit
-    if settings.export is None and settings.retention is None:
+    if settings.export is None and settings.retention is None and settings.keeps_reads is None:
         return
     destination = None
     if settings.export is not None:
@@ -44,8 +45,13 @@ async def exported_audit(
         ExportRecords(database, clock=database.clock),
         destination,
         target=settings.export,
-        keep_s=None if settings.retention is None else settings.retention.total_seconds(),
+        keep_s=_seconds(settings.retention),
+        keep_reads_s=_seconds(settings.keeps_reads),
         leads=leader.lead,
         clock=database.clock,
     )
     await stack.enter_async_context(export.running())
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()

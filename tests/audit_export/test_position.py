@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 
 from gateway.audit_export.export import AuditExport
 from gateway.audit_export.position import (
@@ -18,8 +18,8 @@ from gateway.audit_export.position import (
     Position,
     next_batch,
 )
-from gateway.database.audit import AuditLog
-from gateway.database.audit_entries import AuditEntry
+from gateway.database.audit import AuditLog, AuditRecord, write_within
+from gateway.database.audit_entries import AuditEntry, AuditFilter
 from gateway.database.schema import audit
 from gateway.errors import UnavailableError
 from gateway.metrics import AUDIT_EXPORT_BEHIND
@@ -225,6 +225,90 @@ async def test_without_a_destination_records_are_only_deleted(world: World) -> N
     world.now += 111
     await alone.round()
     assert len(await world.stored()) == 1, "the newest keeps its id from being given again"
+
+
+async def test_reads_are_deleted_by_their_own_age_and_not_before_they_left(world: World) -> None:
+    def read() -> AuditRecord:
+        return AuditRecord(world.now, "key:1", "list_sessions", "acme", outcome="read")
+
+    async with world.database.write() as connection:
+        await write_within(connection, read(), read())
+    change, open_ = await world.begin(), await world.begin()
+    await world.finish(change)
+    world.now += 100
+    async with world.database.write() as connection:
+        await write_within(connection, read())
+    *old, _, _, young = await world.stored()
+
+    async def leads() -> bool:
+        return True
+
+    def export(to: Kept | None) -> AuditExport:
+        return AuditExport(
+            world.records,
+            to,
+            target=None if to is None else TARGET,
+            keep_s=None,
+            keep_reads_s=50.0,
+            leads=leads,
+            clock=lambda: world.now,
+        )
+
+    world.kept.fails = "before"
+    with pytest.raises(UnavailableError):
+        await export(world.kept).round()
+    assert await world.stored() == [*old, change, open_, young]
+    world.kept.fails = ""
+    await export(world.kept).round()
+    assert await world.stored() == [change, open_, young]
+    world.now += 100
+    await export(None).round()
+    assert await world.stored() == [change, open_, young], "the newest, and changes, stay"
+
+
+async def test_lists_and_deletion_read_an_index_and_not_the_table(world: World) -> None:
+    """Between two changes there may be a hundred thousand reads, and none of them old."""
+    if world.database.is_postgresql:
+        pytest.skip("PostgreSQL scans a table that holds nothing")
+    said: list[tuple[str, Any]] = []
+
+    def note(
+        _connection: object, _cursor: object, statement: str, parameters: Any, *_: object
+    ) -> None:
+        said.append((statement, parameters))
+
+    engine = world.database._engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    for wanted in (
+        AuditFilter(reads=False),
+        AuditFilter(reads=False, tenant="acme"),
+        AuditFilter(reads=True),
+    ):
+        await world.log.page(wanted, position="7", limit=10)
+    for reads in (True, False):
+        await world.records.forget(50.0, exported=Position(9, {}), reads=reads)
+    event.remove(engine, "before_cursor_execute", note)
+    plans = []
+    async with world.database.read() as connection:
+        for statement, parameters in said:
+            if "audit" in statement:
+                explained = f"EXPLAIN QUERY PLAN {statement}"
+                rows = (await connection.exec_driver_sql(explained, parameters)).all()
+                plans.append(" ".join(str(row) for row in rows))
+    assert len(plans) == 5
+    for plan, index in zip(
+        plans,
+        (
+            "ix_audit_changes",
+            "ix_audit_changes_tenant",
+            "ix_audit_reads",
+            "ix_audit_reads",
+            "ix_audit_changes",
+        ),
+        strict=True,
+    ):
+        assert f"INDEX {index} (" in plan, plan
+        assert "SCAN audit" not in plan and "TEMP B-TREE" not in plan, plan
 
 
 async def test_what_is_written_after_everything_became_old_leaves_too(world: World) -> None:
