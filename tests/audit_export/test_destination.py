@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,5 +210,9 @@ def test_anything_else_is_refused(value: object) -> None:
 
 def test_a_day_is_the_least_that_is_kept() -> None:
     assert Audit.model_validate({"retention": "400d"}).retention is not None
-    with pytest.raises(ValueError, match="at least 1d"):
-        Audit.model_validate({"retention": "23h"})
+    for name in ("retention", "reads_retention"):
+        with pytest.raises(ValueError, match=f"{name}: .*at least 1d"):
+            Audit.model_validate({name: "23h"})
+    reads = Audit.model_validate({"retention": "400d", "reads_retention": "30d"})
+    assert reads.keeps_reads == timedelta(days=30)
+    assert Audit.model_validate({"retention": "400d"}).keeps_reads == timedelta(days=400)
