@@ -373,6 +373,7 @@ FAULTS: Final = (
     "reconcile_fault",
     "revocation_feed_does_not_open",
     "revocation_not_carried_on",
+    "setup_trials_fault",
     "sign_in_not_recorded",
     "sign_ins_fault",
     "snapshot_fault",

@@ -48,6 +48,8 @@ class AdminKey:
     """No key at all: whoever opened the one-time link ``id``."""
     setup: bool = False
     """No key at all: the holder of a setup link. ``id`` is the link's and their e-mail address."""
+    draft: str = ""
+    """The setup link that makes the tenant, which may not exist yet."""
     within: tuple[str, ...] = ()
     """Globs of tenant ids: it may list the tenants that they are for, and nothing else."""
 

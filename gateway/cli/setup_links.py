@@ -14,7 +14,7 @@ from gateway.config.types import parse_duration
 if TYPE_CHECKING:
     from gateway.cli.client import Json
 
-PARTS = ("sign_in", "access", "offboarding", "domains", "maintain")
+PARTS = ("sign_in", "access", "offboarding", "domains", "maintain", "renew")
 
 
 def _seconds(_context: click.Context, _parameter: click.Parameter, value: str) -> int:

@@ -256,6 +256,17 @@ def restore_provider(found: ActualProvider) -> Request:
     }
 
 
+_CREDENTIALS = frozenset({"client_secret", "MetadataURL", "MetadataFile"})
+
+
+def with_credentials_of(found: ActualProvider, other: ActualProvider) -> Request:
+    """What was there, with the other's secret or metadata."""
+    request, theirs = restore_provider(found), restore_provider(other)["ProviderDetails"]
+    own = {n: v for n, v in request["ProviderDetails"].items() if n not in _CREDENTIALS}
+    taken = {n: v for n, v in theirs.items() if n in _CREDENTIALS}
+    return {**request, "ProviderDetails": {**own, **taken}}
+
+
 def client_settings(wanted: WantedClient | WantedPasswordClient) -> Request:
     if not isinstance(wanted, WantedClient):
         return {

@@ -20,7 +20,9 @@ FIELDS: Final = (
             (Part.SIGN_IN, N_("connect an identity provider")),
             (Part.ACCESS, N_("choose the groups that get in")),
             (Part.OFFBOARDING, N_("set up removals: hooks or SCIM")),
+            (Part.DOMAINS, N_("prove e-mail domains")),
             (Part.MAINTAIN, N_("look after the connection")),
+            (Part.RENEW, N_("renew the secret or the metadata of a live connection")),
         ),
     ),
     Field(

@@ -748,7 +748,9 @@ domains = Table(
     Column("result", Json, nullable=False),  # of the last look: what each server said
     Column("vouched_by", String(200), nullable=False, default=""),
     Column("reason", String(400), nullable=False, default=""),
+    Column("link", String(16), nullable=True),  # the setup link that will make the tenant
     Index(None, "domain"),
+    Index(None, "link"),
 )
 
 # --- provisioning -------------------------------------------------------------------------------
@@ -827,6 +829,8 @@ setup_links = Table(
     Column("codes", Integer, nullable=True),  # asked for since ``codes_since``
     Column("codes_since", Float, nullable=True),
     Column("parent", String(16), nullable=True),  # whose holder made it for a colleague
+    Column("submitted_at", Float, nullable=True),  # since when its work may wait for approval
+    Column("trial_until", Float, nullable=True),  # when its provider for tests is deleted
     Column("session_digest", String(64), nullable=True),  # of the browser that works with it
     Column("session_began_at", Float, nullable=True),
     Column("session_seen_at", Float, nullable=True),
@@ -835,4 +839,6 @@ setup_links = Table(
     Index(None, "tenant", "created_at", "id"),
     Index(None, "created_at", "id"),
     Index(None, "expires_at"),
+    Index(None, "submitted_at"),
+    Index(None, "trial_until"),
 )

@@ -129,10 +129,17 @@ class DomainRecords:
             return {row.state: row.number for row in await connection.execute(query)}
 
     async def add(
-        self, tenant: str, domain: str, value: str, *, of_others: Callable[[str], bool]
+        self,
+        tenant: str,
+        domain: str,
+        value: str,
+        *,
+        of_others: Callable[[str], bool],
+        link: str = "",
     ) -> tuple[Domain, bool]:
         """The claim, and whether it is new. ``of_others``: whether a tenant of a file has it.
-        Raises ``TakenError``, ``FullError``.
+        ``link``: the setup link that will make the tenant, and with which the claim ends until
+        then. Raises ``TakenError``, ``FullError``.
         """
         now = self._clock()
         async with self._database.write(LOCK) as connection:
@@ -152,6 +159,7 @@ class DomainRecords:
                     result={},
                     vouched_by="",
                     reason="",
+                    link=link or None,
                     **_columns(standing, domain),
                 )
             )

@@ -12,7 +12,8 @@ tenant:
   (``state.HELD``); only then may a bound key do that, by this or by any other operation.
 - ``remove_domain`` gives up the claim, not the name in the document.
 
-The tenant has to exist: for one that a setup link creates, that is after it is provisioned.
+The tenant exists, or a setup link is about to make it: the claim is the link's until then, and ends
+with it.
 """
 
 from __future__ import annotations
@@ -102,13 +103,14 @@ class Domains:
             each.domain for each in await self._store.of(tenant) if each.standing.state in HELD
         )
 
-    async def add(self, tenant: str, text: str) -> tuple[Domain, bool]:
-        """The claim with its record, and whether it is new. Raises ``DomainError``, ``TakenError``,
-        ``FullError``, ``UnavailableError``.
+    async def add(self, tenant: str, text: str, *, link: str = "") -> tuple[Domain, bool]:
+        """The claim with its record, and whether it is new. ``link``: see ``DomainRecords.add``.
+        Raises ``DomainError``, ``TakenError``, ``FullError``, ``UnavailableError``.
         """
         domain = provable(text)
         value = record_value(self._keys()[0], tenant, domain)
-        return await self._store.add(tenant, domain, value, of_others=self._of_others(tenant))
+        others = self._of_others(tenant)
+        return await self._store.add(tenant, domain, value, of_others=others, link=link)
 
     async def check(self, tenant: str, domain: str) -> Domain | None:
         """Look now; None where the tenant has not claimed it."""

@@ -148,6 +148,10 @@ class Mailer:
         )
         return id_ if stored else None
 
+    async def is_full(self, connection: AsyncConnection, tenant: str) -> bool:
+        """Whether ``add`` takes no other letter of the tenant."""
+        return self._outbox is not None and await self._outbox.is_full(connection, tenant)
+
     def wake(self) -> None:
         if self._outbox is not None:
             self._outbox.wake()

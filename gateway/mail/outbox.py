@@ -123,11 +123,7 @@ class MailOutbox:
         wait.
         """
         now = self._clock()
-        waiting = select(func.count()).select_from(mail_outbox).where(mail_outbox.c.state == "new")
-        own = waiting.where(mail_outbox.c.tenant == tenant)
-        if (await connection.execute(waiting)).scalar_one() >= MAX_WAITING or (
-            tenant and (await connection.execute(own)).scalar_one() >= MAX_WAITING_TENANT
-        ):
+        if await self.is_full(connection, tenant):
             log.warning("mail_dropped", extra=fields(tenant=tenant or None, template=template))
             return False
         content = json.dumps([to, drawn.subject, drawn.text, drawn.html])
@@ -151,6 +147,14 @@ class MailOutbox:
             .on_conflict_do_nothing(index_elements=["id"])
         )
         return True
+
+    async def is_full(self, connection: AsyncConnection, tenant: str) -> bool:
+        """Whether so many letters wait, of all tenants or of this one, that no other is taken."""
+        waiting = select(func.count()).select_from(mail_outbox).where(mail_outbox.c.state == "new")
+        if (await connection.execute(waiting)).scalar_one() >= MAX_WAITING:
+            return True
+        own = waiting.where(mail_outbox.c.tenant == tenant)
+        return bool(tenant) and (await connection.execute(own)).scalar_one() >= MAX_WAITING_TENANT
 
     def running(self) -> AbstractAsyncContextManager[None]:
         return background_task(self._run())

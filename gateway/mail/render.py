@@ -82,7 +82,11 @@ def draw(template: MailTemplate, values: Mapping[str, Value], language: str) -> 
     language = language if language in LANGUAGES else LANGUAGES[0]
     translate = _catalog(language).gettext
     link = str(values["link"]) if letter.link else ""
-    if letter.link and not (_LINK.fullmatch(link) and urlsplit(link).hostname):
+    if (
+        letter.link
+        and (link or letter.secret)
+        and not (_LINK.fullmatch(link) and urlsplit(link).hostname)
+    ):
         msg = f"letter {template}: link: an http(s) URL"
         raise ValueError(msg)
     words = {name: _word(value, language) for name, value in values.items() if name != "link"}

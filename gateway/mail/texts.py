@@ -30,6 +30,8 @@ class MailTemplate(StrEnum):
     SUBMITTED = "submitted"
     RETURNED = "returned"
     LIVE = "live"
+    RENEWAL_SUBMITTED = "renewal_submitted"
+    RENEWED = "renewed"
     EXPIRING = "expiring"
     EXPIRED = "expired"
     TEST = "test"
@@ -38,7 +40,8 @@ class MailTemplate(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Letter:
     """Message ids with ``%(name)s`` for values. ``link``: whether it holds the value ``link``, an
-    http(s) URL, on a line of its own after the first paragraph.
+    http(s) URL, on a line of its own after the first paragraph; "" where there is none, but in a
+    letter with a ``secret``.
     """
 
     subject: str
@@ -164,6 +167,7 @@ LETTERS: Final[Mapping[MailTemplate, Letter]] = {
             N_("Tested by: %(tested_by)s"),
             N_("Groups: %(groups)s"),
             N_("Domains: %(domains)s"),
+            N_("On the command line: %(command)s"),
         ),
         link=True,
     ),
@@ -181,6 +185,29 @@ LETTERS: Final[Mapping[MailTemplate, Letter]] = {
         (
             N_("%(tenant)s is live: its people can sign in now."),
             N_("Groups: %(groups)s"),
+            _CONTACT,
+        ),
+    ),
+    MailTemplate.RENEWAL_SUBMITTED: Letter(
+        N_("%(tenant)s: a renewal waits for approval"),
+        (
+            N_(
+                "%(name)s has entered and tested another secret or certificate for %(provider)s of "
+                "%(tenant)s, and asks for your approval:"
+            ),
+            N_("Tested by: %(tested_by)s"),
+            N_("On the command line: %(command)s"),
+        ),
+        link=True,
+    ),
+    MailTemplate.RENEWED: Letter(
+        N_("%(tenant)s: the connection was renewed"),
+        (
+            N_(
+                "People of %(tenant)s sign in with the new secret or certificate of %(provider)s "
+                "now. Nobody was signed out."
+            ),
+            N_("Not as expected? The setup link puts the former one back until %(until)s."),
             _CONTACT,
         ),
     ),
@@ -213,6 +240,8 @@ CONFIRMATIONS: Final[Mapping[str, str]] = {
     "phrase": N_("You need a phrase of four words, too: you are told it by another way."),
 }
 """What a link asks for, by ``setup.model.Confirm``."""
+UNKNOWN_BROWSER: Final = N_("another browser")
+EVERYONE: Final = N_("everyone")
 CREDENTIALS: Final[Mapping[str, str]] = {
     "client_secret": N_("The client secret"),
     "directory_secret": N_("The secret for the directory"),

@@ -11,7 +11,7 @@ import logging
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -30,15 +30,29 @@ from gateway.portal.reach import Reach
 from gateway.portal.texts import NOTICES, PROBLEMS
 from gateway.portal.views import PAGES
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Visit
+from gateway.setup.letters import Moved as MovedLetter
+from gateway.setup.letters import name_of
 from gateway.setup.links import ID, Refusal
-from gateway.setup.model import CODE_DIGITS, CODE_S, LONGEST_S, OPEN, Confirm, LinkState
+from gateway.setup.model import (
+    CODE_DIGITS,
+    CODE_S,
+    ENDED,
+    LONGEST_S,
+    OPEN,
+    Confirm,
+    LinkState,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from gateway.admin.in_process import InProcessApi
     from gateway.portal.visit import Outcome, Rooms
+    from gateway.setup.links import TellMoved
     from gateway.setup.model import SetupLink
+    from gateway.tenants.api import TenantRecord
 
 log = logging.getLogger(__name__)
 _fault = Throttled(log, logging.ERROR, "setup_fault")
@@ -54,15 +68,8 @@ LANDINGS, LANDINGS_S = 10, 60
 """Of one address: a person opens a link some times, whoever tries addresses does it often."""
 SAVES, SAVES_S = 60, 3600
 """Of one link: each may call the identity provider and Cognito."""
+_STOP: Final = f"{PREFIX}/l/{{id:[^/]{{1,64}}}}/stop/{{token:[^/]{{1,64}}}}"
 _LANDING: Final = f"{PREFIX}/l/{{id:[^/]{{1,64}}}}/{{secret:[^/]{{1,128}}}}"
-
-
-class Attempts(Protocol):
-    """Counts for all processes; see ``sessions.rate_limit.AttemptCounter``."""
-
-    async def hit(
-        self, client: str, *, at_most: int, window_s: int = 60, kind: str = ""
-    ) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,6 @@ class PortalServices:
 
     rooms: Rooms
     api: InProcessApi
-    attempts: Attempts
     form_keys: Callable[[], Sequence[bytes]]
     is_proxy: Callable[[str], bool]
     new_request_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
@@ -91,12 +97,15 @@ class Portal:
         self._origin = config.origin(config.login_host)
         self._host = self._origin.partition("://")[2]
         self._tokens = FormTokens("setup form", services.form_keys)
+        self._stops = FormTokens("setup stop", services.form_keys)
         self._drawing = Drawing(product=config.product.name, support=config.setup.support)
 
     def routes(self) -> list[web.RouteDef]:
         routes = [
             web.get(_LANDING, self._served(self._land)),
             web.post(_LANDING, self._served(self._claim)),
+            web.get(_STOP, self._served(self._ask_stop)),
+            web.post(_STOP, self._served(self._stop)),
             web.post(f"{PREFIX}/leave", self._served(self._leave)),
             web.get(self._drawing.style_path, self._style),
         ]
@@ -143,7 +152,7 @@ class Portal:
             link = await self._rooms.links.visit(cookie) if cookie else None
             if link is None:
                 return self._nobody(request)
-            if page.part is not None and not link.offers(page.part):
+            if not page.is_of(link):
                 return self._problem(request, Failed(404, "not_found"), link, cookie)
             form: list[tuple[str, str]] = []
             if page.form:
@@ -152,7 +161,7 @@ class Portal:
                     return self._problem(request, read, link, cookie)
                 if page.ends_live and link.stored_state is LinkState.COMPLETED:
                     return self._problem(request, Failed(409, "read_only"), link, cookie)
-                if not await self._services.attempts.hit(
+                if not await self._rooms.attempts.hit(
                     link.id, at_most=SAVES, window_s=SAVES_S, kind="setup_saves"
                 ):
                     return self._problem(request, Failed(429, "too_often"), link, cookie)
@@ -256,7 +265,9 @@ class Portal:
             email=email,
             answer=form.get("code" if mails else "phrase", ""),
             browser=_browser(request),
+            tell=self._tell_moved(request, await self._rooms.tenants.get(link.tenant)),
         )
+        self._rooms.letters.mailer.wake()
         if isinstance(result, Refusal):
             if result is Refusal.REVOKED:
                 log.error("setup_link_guessed", extra=fields(tenant=link.tenant, link=link.id))
@@ -283,12 +294,13 @@ class Portal:
         browser = _browser(request) or secrets.token_urlsafe(32)
         letters = self._rooms.letters
         refusal = await self._rooms.links.send_code(
-            link_id, secret, email=email, browser=browser, tell=letters.code
+            link_id, secret, email=email, browser=browser, letters=letters
         )
         letters.mailer.wake()
         link = await self._rooms.links.open(link_id, secret)
-        wait = refusal is Refusal.WAIT
-        response = self._landing_page(request, link, email=email, asked=not wait, wait=wait)
+        response = self._landing_page(
+            request, link, email=email, asked=refusal is None, refusal=refusal
+        )
         response.set_cookie(
             BROWSER,
             browser,
@@ -321,10 +333,10 @@ class Portal:
         wrong: bool = False,
         email: str = "",
         asked: bool = False,
-        wait: bool = False,
+        refusal: Refusal | None = None,
     ) -> web.Response:
-        """One page for every link that opens nothing. ``asked``: for a code; ``wait``: that was
-        too often.
+        """One page for every link that opens nothing. ``asked``: for a code; ``refusal``: why none
+        was sent.
         """
         state = link.state(self._rooms.clock()) if link is not None else None
         if link is None or (state not in OPEN and state is not LinkState.LOCKED):
@@ -337,15 +349,62 @@ class Portal:
             "action": request.path,
             "mails": link.request.confirm is Confirm.MAIL,
             "asked": asked,
-            "wait": wait,
+            "wait": refusal is Refusal.WAIT,
+            "full": refusal is Refusal.FULL,
             "digits": CODE_DIGITS,
         }
-        status = 429 if wait or state is LinkState.LOCKED else 403 if wrong else 200
+        status = 429 if state is LinkState.LOCKED else 403 if wrong else 200
+        status = {Refusal.WAIT: 429, Refusal.FULL: 503}.get(refusal, status) if refusal else status
         return self._page(request, "landing", values, status=status, link_language=link)
+
+    # --- from a letter to the end ---------------------------------------------------------------
+
+    def _tell_moved(self, request: web.Request, record: TenantRecord | None) -> TellMoved:
+        """Both are told: whoever had the work, and whoever has it."""
+
+        async def tell(connection: AsyncConnection, link: SetupLink, before: str) -> None:
+            address = f"{self._origin}{PREFIX}/l/{link.id}/stop/{self._stops.issue(link.id, '')}"
+            moved = MovedLetter(
+                link,
+                name_of(link, record),
+                address,
+                request.headers.get("User-Agent", ""),
+                self._rooms.clock(),
+            )
+            recipients = [each for each in (before, link.claimed_by) if each]
+            await self._rooms.letters.moved(connection, moved, recipients)
+
+        return tell
+
+    async def _ask_stop(self, request: web.Request) -> web.StreamResponse:
+        """Changes nothing, and its form needs typing: mail scanners press buttons, too."""
+        return await self._stopping(request, None)
+
+    async def _stop(self, request: web.Request) -> web.StreamResponse:
+        read = await self._own_form(request)
+        if isinstance(read, Failed):
+            return self._problem(request, read)
+        return await self._stopping(request, dict(read).get("email", "")[:254])
+
+    async def _stopping(self, request: web.Request, email: str | None) -> web.StreamResponse:
+        if await self._too_often(request):
+            return self._problem(request, Failed(429, "too_often"))
+        link_id, token = request.match_info["id"], request.match_info["token"]
+        if not ID.fullmatch(link_id) or not self._stops.accepts(token, link_id, ""):
+            return self._landing_page(request, None)
+        link = await self._rooms.links.find(link_id)
+        state = link.state(self._rooms.clock()) if link is not None else None
+        if link is None or state in ENDED:
+            return self._page(request, "dead", {"state": str(state or "")}, status=404)
+        if email is not None and await self._rooms.links.stop(link_id, email=email) is not None:
+            return self._page(request, "stopped", {}, link_language=link)
+        values = {"action": request.path, "wrong": email is not None, "email": email or ""}
+        status = 200 if email is None else 403
+        return self._page(request, "stop", values, status=status, link_language=link)
 
     async def _too_often(self, request: web.Request) -> bool:
         client = client_key(client_behind(request, self._services.is_proxy))
-        return not await self._services.attempts.hit(
+        return not await self._rooms.attempts.hit(
             client, at_most=LANDINGS, window_s=LANDINGS_S, kind="setup_landings"
         )
 

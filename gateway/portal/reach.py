@@ -53,6 +53,7 @@ class Reach:
             0,
             None,
             setup=True,
+            draft=link.draft_of,
         )
         return await self._api.call(
             caller,

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gateway.core.reason import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,6 +26,8 @@ TASKS: Final[Mapping[str, str]] = {
     "domains": N_("Prove your e-mail domains"),
     "offboarding": N_("Remove people who leave"),
     "health": N_("See the state of the connection"),
+    "renewal": N_("Enter the new secret or metadata"),
+    "renewed": N_("Review and replace"),
 }
 NOTICES: Final[Mapping[str, str]] = {
     "saved": N_("Saved."),
@@ -37,6 +41,9 @@ NOTICES: Final[Mapping[str, str]] = {
     "domain_checked": N_("Checked."),
     "domain_used": N_("People with this domain sign in with your identity provider."),
     "ended": N_("The link has ended."),
+    "renewal_saved": N_("Saved. People sign in as before. Now test the new values."),
+    "renewed": N_("Replaced. People sign in with the new values now."),
+    "put_back": N_("Put back. People sign in with the former values again."),
 }
 """What a page says after a form did something."""
 PROBLEMS: Final[Mapping[str, str]] = {
@@ -52,6 +59,8 @@ PROBLEMS: Final[Mapping[str, str]] = {
     "occupied": N_("People sign in with another identity provider already."),
     "gone": N_("Your organization was removed here. Ask whoever sent you the link."),
     "operators_use": N_("Whoever sent you the link decides about the use of a proven domain."),
+    "no_renewal": N_("There is no connection here whose secret or metadata you could replace."),
+    "too_late": N_("The former values are not kept any more."),
     "incomplete": N_("Some steps are missing. The task list says which."),
     "secret_is_new": N_(
         "A secret was made within the last day, and another one would end the one before it, which "
@@ -79,7 +88,27 @@ FIELD_PROBLEMS: Final[Mapping[str, str]] = {
     "email": N_("Enter one e-mail address."),
     "parts": N_("Choose what they are asked for."),
     "colleagues": N_("Three colleagues have a link already. End one of them first."),
+    "asked": N_("Five colleagues were asked within the last hour. Try again in an hour."),
+    "letters": N_("This address was sent several letters within the last hour. Try again later."),
+    "mail_full": N_(
+        "Our mail is delayed: the link was not sent and does not exist. Try again in some minutes."
+    ),
 }
+TEST_PROBLEMS: Final[Mapping[str, str]] = {
+    Reason.IDP_ERROR: N_(
+        "Your identity provider refused it, or what it answered was refused here. Compare the "
+        "client secret, or the metadata, with what its console shows."
+    ),
+    Reason.EMAIL_DOMAIN: N_("The person's e-mail address is at none of your domains."),
+}
+"""Why a test sign-in did not pass, where there is something to do about it."""
+VALUES: Final[Mapping[str, str]] = {
+    "issuer": N_("Issuer URL"),
+    "client_id": N_("Client ID"),
+    "secret_expires": N_("Secret expires on"),
+    "metadata_url": N_("Metadata URL"),
+}
+"""What was entered, by ``values.SHOWN_AGAIN``: as the form calls it."""
 PARTS: Final[Mapping[str, str]] = {
     "domains": N_("Prove your e-mail domains"),
     "offboarding": N_("Remove people who leave"),

@@ -72,6 +72,20 @@ def read_values(
     return Values(shown, problems, {} if problems else body)
 
 
+def read_renewal(form: Mapping[str, str], *, protocol: Protocol, today: date) -> Values:
+    """Of another secret, or of other metadata, and nothing beside it."""
+    if protocol is Protocol.OIDC:
+        names: tuple[str, ...] = ("client_secret", "secret_expires")
+        typed = {name: form.get(name, "").strip() for name in names}
+        problems = {} if typed["client_secret"] else {"client_secret": "required"}
+        problems |= _date_problems(typed["secret_expires"], today)
+    else:
+        typed = {name: form.get(name, "").strip() for name in SAML_FIELDS}
+        problems = _saml_problems(typed)
+    shown = {name: typed[name] for name in SHOWN_AGAIN if typed.get(name)}
+    return Values(shown, problems, {} if problems else typed)
+
+
 def _issuer(typed: str, provider: SetupProvider) -> str:
     """Where it is clear what was meant: a discovery address, a bare host, a directory's ID."""
     text = typed.removesuffix(_DISCOVERY)
@@ -95,15 +109,17 @@ def _oidc_problems(
         problems["client_secret"] = "secret_is_client_id"
     elif provider is SetupProvider.ENTRA and _GUID.fullmatch(secret):
         problems["client_secret"] = "secret_id"
-    if typed["secret_expires"]:
-        try:
-            ends = date.fromisoformat(typed["secret_expires"])
-        except ValueError:
-            problems["secret_expires"] = "date"
-        else:
-            if ends <= today:
-                problems["secret_expires"] = "past"
-    return problems
+    return problems | _date_problems(typed["secret_expires"], today)
+
+
+def _date_problems(typed: str, today: date) -> dict[str, str]:
+    if not typed:
+        return {}
+    try:
+        ends = date.fromisoformat(typed)
+    except ValueError:
+        return {"secret_expires": "date"}
+    return {"secret_expires": "past"} if ends <= today else {}
 
 
 def _saml_problems(typed: Mapping[str, str]) -> dict[str, str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.config.model import Config
     from gateway.portal.reach import Reach
+    from gateway.provisioning.renewal import Renewal
     from gateway.setup.letters import SetupLetters
-    from gateway.setup.links import SetupLinks
+    from gateway.setup.links import SetupLinks, TellWork
     from gateway.setup.model import Part, SetupLink, Work
     from gateway.tenants.api import TenantRecords
 
@@ -52,6 +53,14 @@ class Failed:
 Outcome = Shown | Moved | Failed
 
 
+class Attempts(Protocol):
+    """Counts for all processes; see ``sessions.rate_limit.AttemptCounter``."""
+
+    async def hit(
+        self, client: str, *, at_most: int, window_s: int = 60, kind: str = ""
+    ) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """What pages stand on. ``denied_after_ms``: of the first removal in a tenant that an identity
@@ -65,6 +74,8 @@ class Rooms:
     tenants: TenantRecords
     denied_after_ms: Callable[[str, float], Awaitable[float | None]]
     clock: Callable[[], float]
+    attempts: Attempts
+    renewal: Renewal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +95,14 @@ class Visit:
         """Puts what was done with the link on record."""
         await self.rooms.links.note(self.link, action, after)
 
-    async def save(self, work: Work, action: str, after: Any = None) -> SetupLink | Failed:
-        """Stored and on record, or neither. Failed where another browser or an operator was
-        first.
+    async def save(
+        self, work: Work, action: str, after: Any = None, *, tell: TellWork | None = None
+    ) -> SetupLink | Failed:
+        """Stored, on record and told, or nothing of it. Failed where another browser or an operator
+        was first.
         """
         saved = await self.rooms.links.save(
-            self.link, work, cookie=self.cookie, action=action, after=after
+            self.link, work, cookie=self.cookie, action=action, after=after, tell=tell
         )
         return saved if saved is not None else Failed(409, "changed")
 
@@ -100,18 +113,22 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """``path`` is below ``PREFIX``. Only links with ``part`` have it; None: all. A page with a
-    ``form`` takes a POST and no GET. ``ends_live``: it takes none once the link is completed.
-    ``upload``: its form may have a file.
+    """``path`` is below ``PREFIX``. Only links with one of ``parts`` have it; without: all. A page
+    with a ``form`` takes a POST and no GET. ``ends_live``: it takes none once the link is
+    completed. ``upload``: its form may have a file.
     """
 
     path: str
     handler: Callable[[Visit], Awaitable[Outcome]]
-    part: Part | None = None
+    parts: frozenset[Part] = frozenset()
     form: bool = False
     ends_live: bool = True
     upload: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def is_of(self, link: SetupLink) -> bool:
+        """Whether the link has it."""
+        return not self.parts or bool(self.parts & link.request.parts)
 
     @property
     def pattern(self) -> str:

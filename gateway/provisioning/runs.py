@@ -52,6 +52,8 @@ class RunKind(StrEnum):
     RETIRE = "retire"
     """Deletes what is not used any more: replaced clients, providers that were taken out."""
     DESTROY = "destroy"
+    RENEW = "renew"
+    """A provider for tests of another secret or other metadata, their exchange, and its end."""
     RELOAD = "reload"
     """Has Cognito read a SAML provider's metadata again, and changes nothing else."""
 

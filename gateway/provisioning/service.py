@@ -27,6 +27,7 @@ from gateway.provisioning.plan_rows import Resource, Step, Verb
 from gateway.provisioning.pool_users import has_pool_users, recalled_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.proposal import BasisReader, Proposal, Proposer
+from gateway.provisioning.renewal import Renewal
 from gateway.provisioning.rotation import Rotation
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import FINISHED, RunKind, RunState, carried
@@ -95,6 +96,10 @@ class Onboarding:
     @property
     def former_pools(self) -> FormerPools:
         return FormerPools(self.config, self.provisioning, self.bases)
+
+    @property
+    def renewal(self) -> Renewal:
+        return Renewal(self.config, self.provisioning, self.bases, self.discovery)
 
     @property
     def pool_move(self) -> PoolMove:
@@ -271,6 +276,13 @@ class Onboarding:
                 "conflict",
                 "run",
                 f"run {run} is {found.state}; only the latest run that is done can be rolled back",
+            )
+        if found.kind is RunKind.RENEW:
+            return PreflightProblem(
+                "conflict",
+                "run",
+                f"run {run} renewed a secret or metadata, and the former are not kept with it: its "
+                "setup link puts them back, or provision the provider again",
             )
         if found.kind in FINISHED:
             return PreflightProblem(

@@ -157,14 +157,23 @@ class Steps:
             )
             return {}
 
+        return self._replacing(found, perform)
+
+    def _replacing(self, found: ActualProvider, perform: Callable[[], Awaitable[Json]]) -> Work:
         request = shapes.restore_provider(found)
         secret = request["ProviderDetails"].pop("client_secret", None)
-        return Work(
-            Action.UPDATE_PROVIDER,
-            wanted.name,
-            perform,
-            before={"request": request, "idp_secret": secret},
-        )
+        before = {"request": request, "idp_secret": secret}
+        return Work(Action.UPDATE_PROVIDER, found.name, perform, before=before)
+
+    def take_credentials(self, found: ActualProvider, *, of: ActualProvider) -> Work:
+        """The secret or the metadata of another provider, and nothing else of it."""
+        request = shapes.with_credentials_of(found, of)
+
+        async def perform() -> Json:
+            await self.pool.api.call("UpdateIdentityProvider", idempotent=True, **request)
+            return {}
+
+        return self._replacing(found, perform)
 
     def reload_provider(self, found: ActualProvider) -> Work:
         """Its own settings once more: Cognito reads metadata when a provider is saved."""

@@ -46,6 +46,7 @@ from gateway.runtime.hooks_role import hook_role
 from gateway.runtime.loopback import is_loopback
 from gateway.runtime.mail import open_mailer
 from gateway.runtime.pages import pages_application
+from gateway.runtime.setup_links import setup_links
 from gateway.sessions.activity_log import ActivityLog
 from gateway.sessions.console_links import ConsoleLinks
 from gateway.sessions.directory import StoreDirectory
@@ -56,7 +57,6 @@ from gateway.sessions.probes import RedisProbes
 from gateway.sessions.rate_limit import AttemptCounter
 from gateway.sessions.sign_ins import SignIns
 from gateway.sessions.tested_connections import TestedConnections
-from gateway.setup.services import setup_services
 from gateway.tenants.admin_records import RegistryRecords
 from gateway.tenants.batch import TenantBatches
 from gateway.tenants.connection_tests import LoginLinks
@@ -179,7 +179,8 @@ async def admin_role(
     def sealing() -> tuple[bytes, ...]:
         return tuple(key.material for key in ring().sealing)
 
-    setup, activity = setup_services(config, database, mailer), ActivityLog(redis)
+    setup = await setup_links(config, database, hooks, onboarding, mailer, stack)
+    activity = ActivityLog(redis)
     links = ConsoleLinks(redis, clock=clock, random_token=lambda: secrets.token_urlsafe(32))
     services = AdminServices(
         keys=AdminKeys(database, clock=clock),

@@ -54,9 +54,10 @@ def pages_application(
                     services.tenants,
                     RemovalTimes(SqlRevocations(database)).denied_after_ms,
                     clock,
+                    attempts,
+                    services.setup.renewal,
                 ),
                 api,
-                attempts,
                 sealing,
                 trust.proxy,
             )

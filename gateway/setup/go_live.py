@@ -17,16 +17,24 @@ import hashlib
 import json
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.errors import GatewayError
-from gateway.setup.model import Part, Phase
+from gateway.errors import GatewayError, UnavailableError
+from gateway.provisioning.preflight import PreflightProblem
+from gateway.provisioning.renewal import Trial
+from gateway.provisioning.runner import Failed
+from gateway.setup.letters import name_of
+from gateway.setup.model import PUT_BACK_S, Part, Phase
 from gateway.tenants.api import Rejected
 from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.provisioning.renewal import Renewal
+    from gateway.provisioning.runner import Outcome
+    from gateway.setup.letters import SetupLetters
     from gateway.setup.links import SetupLinks
     from gateway.setup.model import SetupLink
     from gateway.tenants.api import TenantRecord, TenantRecords
@@ -40,6 +48,7 @@ EDITED = Rejected(
 DONE_BEFORE = Rejected(
     "conflict", "it went live already, and the tenant was changed since: change the tenant itself"
 )
+TOO_LATE = Rejected("conflict", "the former values are not kept any more")
 NOT_SUBMITTED = Rejected("conflict", "nothing was submitted with this link")
 _NOT_TESTED_WITH: Final = frozenset({"active", "hidden", "hooks", "label", "secret_expires"})
 """Keys of a provider that say nothing about who signs in with it, and as whom."""
@@ -58,17 +67,40 @@ def entry_digest(document: Mapping[str, Any], name: str) -> str:
     return ""
 
 
+def refused(outcome: PreflightProblem | Outcome) -> Rejected:
+    """Why a renewal came to nothing. Raises ``UnavailableError`` where nobody said."""
+    if isinstance(outcome, PreflightProblem):
+        return Rejected("conflict", outcome.message)
+    if isinstance(outcome, Failed) and outcome.refused_by in {"cognito", "registry"}:
+        return Rejected("conflict", outcome.message)
+    raise UnavailableError("another run of the tenant is in progress, or a call was not answered")
+
+
 @dataclass(frozen=True, slots=True)
 class GoLive:
     """What operators and links that need no approval do alike."""
 
     links: SetupLinks
     tenants: TenantRecords
+    letters: SetupLetters
+    renewal: Renewal | None = None
 
-    async def go_live(self, link: SetupLink, *, action: str = "") -> SetupLink | Rejected:
-        """``action``: as which the link's holder did it, on record. Raises ``UnavailableError``:
-        whether it is live is not known then.
+    async def go_live(
+        self, link: SetupLink, *, action: str = "", actor: str = ""
+    ) -> SetupLink | Rejected:
+        """``action``: as which the link's holder did it, on record. ``actor``: whose run it is;
+        left out, the link's holder's. Raises ``UnavailableError``: whether it is live is not known
+        then.
         """
+        if link.offers(Part.RENEW):
+            done = await self._renew(link, action, actor or f"setup:{link.actor}")
+        else:
+            done = await self._go_live(link, action)
+        if not isinstance(done, Rejected):
+            await self.letters.live(done, name_of(done, await self.tenants.get(done.tenant)))
+        return done
+
+    async def _go_live(self, link: SetupLink, action: str) -> SetupLink | Rejected:
         if not link.ready or link.work.phase not in {Phase.TESTED, Phase.SUBMITTED, Phase.LIVE}:
             return NOT_TESTED
         record = await self.tenants.get(link.tenant)
@@ -98,6 +130,64 @@ class GoLive:
             await self.links.reopen(done, link.work, action=taken_back)
             return rejected
         return done
+
+    async def _renew(self, link: SetupLink, action: str, actor: str) -> SetupLink | Rejected:
+        """As going live: the link is completed first. Half way, it is gone on with."""
+        work = link.work
+        if not link.ready or work.phase not in {Phase.TESTED, Phase.SUBMITTED, Phase.LIVE}:
+            return NOT_TESTED
+        done = link
+        if work.phase is not Phase.LIVE:
+            live = replace(work, phase=Phase.LIVE, put_back_until=self.links.now() + PUT_BACK_S)
+            completed = await self.links.decide(
+                link, live, action=action, after={"provider": work.renews}
+            )
+            if completed is None:
+                return CHANGED
+            done = completed
+        elif work.basis:
+            return DONE_BEFORE
+        taken_back = f"{action}_failed" if action else ""
+        try:
+            since = await self.exchange(done, expires=work.expires, actor=actor)
+        except GatewayError:
+            if done is not link:
+                await self.links.reopen(done, work, action=taken_back)
+            raise
+        if isinstance(since, Rejected):
+            if done is not link:
+                await self.links.reopen(done, work, action=taken_back)
+            return since
+        settled = await self.links.decide(done, replace(done.work, since=since, basis=since))
+        return settled or done
+
+    async def put_back(self, link: SetupLink) -> SetupLink | Rejected:
+        """The former values are in use again, as whoever holds the link says."""
+        work = link.work
+        kept_until = work.put_back_until or 0.0
+        if work.phase is not Phase.LIVE or work.put_back or self.links.now() >= kept_until:
+            return TOO_LATE
+        since = await self.exchange(link, expires=work.former_expires, actor=f"setup:{link.actor}")
+        if isinstance(since, Rejected):
+            return since
+        back = replace(work, since=since, put_back=True, put_back_until=self.links.now())
+        after = {"provider": work.renews}
+        done = await self.links.decide(link, back, action="setup.put_back", after=after)
+        return done or CHANGED
+
+    async def exchange(self, link: SetupLink, *, expires: str, actor: str) -> str | Rejected:
+        """The run after which the connection has what it was to have."""
+        work = link.work
+        if self.renewal is None:
+            return Rejected("conflict", "no user pool is administered")
+        trial = Trial(work.name, work.run, work.since, work.keeps_certificate)
+        ends = date.fromisoformat(expires) if expires else None
+        done = await self.renewal.exchange(
+            link.tenant, work.renews, trial, expires=ends, actor=actor
+        )
+        if isinstance(done, Trial):
+            return done.since
+        return refused(done)
 
     async def _switch_on(self, link: SetupLink, record: TenantRecord) -> Rejected | None:
         document = await self._document(link, record)

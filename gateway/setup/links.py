@@ -20,15 +20,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.model import Secret
 from gateway.core.paging import Page
 from gateway.database.audit import AuditRecord, say, write_within
-from gateway.database.schema import audit, provision_runs, setup_links
+from gateway.database.schema import audit, domains, provision_runs, setup_links, tenants
 from gateway.provisioning.runs import RunKind, RunState
 from gateway.setup.model import (
     CODE_DIGITS,
@@ -36,6 +36,8 @@ from gateway.setup.model import (
     CODES,
     CODES_WINDOW_S,
     COLLEAGUES,
+    COLLEAGUES_ASKED,
+    COLLEAGUES_WINDOW_S,
     ENDED,
     HANDED_ON,
     IDLE_S,
@@ -69,15 +71,21 @@ ID: Final = re.compile(r"[0-9a-f]{16}")
 _TABLE: Final = "setup_links"
 _KEPT_S: Final = 90 * 86400
 """How long a link that has expired can still be read; the audit log stays."""
+_OVER: Final = [str(state) for state in (*sorted(ENDED), LinkState.COMPLETED)]
+_LOOKED_THROUGH: Final = 100
+"""Links that may have been submitted: after an upgrade, what was claimed before it may or may
+not.
+"""
 _SHOWN: Final = 20
 """Links of colleagues, those that are over included."""
+_CODE_NOT_SENT: Final = "setup.link.code_not_sent"
 _TOUCH_S: Final = 60.0
 """How often a browser's work is written down as going on."""
 
 
 class Refusal(StrEnum):
     """Why a claim was refused. ``DEAD``: there is no such link, or it is over. ``WAIT``: too many
-    codes were asked for.
+    codes or colleagues were asked for. ``FULL``: too many letters wait to be sent.
     """
 
     WRONG = "wrong"
@@ -85,6 +93,9 @@ class Refusal(StrEnum):
     REVOKED = "revoked"
     DEAD = "dead"
     WAIT = "wait"
+    MANY = "many"
+    """There are ``COLLEAGUES`` already."""
+    FULL = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +119,27 @@ class Claimed:
 
 
 Tell = Callable[[AsyncConnection, NewLink], Awaitable[None]]
-TellCode = Callable[[AsyncConnection, SetupLink, str, Secret], Awaitable[None]]
-"""Of a link, to a recipient, a code."""
+TellColleague = Callable[[AsyncConnection, NewLink], Awaitable[bool]]
+"""Whether the link goes to them: too many letters may wait."""
+TellWork = Callable[[AsyncConnection, SetupLink], Awaitable[None]]
+"""Of what was done with a link."""
+TellMoved = Callable[[AsyncConnection, SetupLink, str], Awaitable[None]]
+"""Of a link that another browser has now, and who had it before."""
+
+
+class CodeLetters(Protocol):
+    """Mails codes."""
+
+    async def are_full(self, connection: AsyncConnection, tenant: str) -> bool:
+        """Whether so many letters wait that another one is not sent."""
+
+    async def code(
+        self, connection: AsyncConnection, link: SetupLink, to: str, code: Secret
+    ) -> None: ...
+
+
+class _FullError(Exception):
+    """Nothing of the transaction is kept."""
 
 
 class SetupLinks:
@@ -125,6 +155,10 @@ class SetupLinks:
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._database, self._clock, self._new_id = database, clock, new_id
+
+    def now(self) -> float:
+        """UTC epoch seconds."""
+        return self._clock()
 
     # --- operators ------------------------------------------------------------------------------
 
@@ -170,6 +204,8 @@ class SetupLinks:
             "work": self._seal(link_id, "work", {"by": "", "work": work.as_json(), "times": {}}),
             "version": 0,
             "parent": parent,
+            "submitted_at": now if work.phase is Phase.SUBMITTED else None,
+            "trial_until": now + request.lifetime_s if work.owner else None,
         }
         added = await connection.execute(insert(setup_links).values(row).returning(setup_links))
         link = self._link(added.mappings().one())
@@ -209,6 +245,20 @@ class SetupLinks:
             [self._link(row) for row in shown],
             f"{shown[-1]['created_at']!r}/{shown[-1]['id']}" if more else None,
         )
+
+    async def submitted(self, tenant: str | None, *, limit: int) -> Sequence[SetupLink]:
+        """Those that wait for approval, the longest first; of all tenants with None."""
+        table, now = setup_links.c, self._clock()
+        query = select(setup_links).where(
+            table.submitted_at.is_not(None), table.state.not_in(_OVER), table.expires_at > now
+        )
+        if tenant is not None:
+            query = query.where(table.tenant == tenant)
+        query = query.order_by(table.submitted_at, table.id).limit(_LOOKED_THROUGH)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        found = map(self._link, rows)
+        return [link for link in found if link.work.phase is Phase.SUBMITTED][:limit]
 
     def _is_at(self, stage: Stage) -> ColumnElement[bool]:
         table, now = setup_links.c, self._clock()
@@ -257,6 +307,9 @@ class SetupLinks:
                 link.work,
                 parent=link.parent or None,
             )
+            await connection.execute(
+                update(domains).where(domains.c.link == link_id).values(link=made.link.id)
+            )
             # Colleagues of the old one go on, and end with the new one.
             await connection.execute(
                 update(setup_links)
@@ -267,6 +320,12 @@ class SetupLinks:
                 await tell(connection, made)
         return made
 
+    async def find(self, link_id: str) -> SetupLink | None:
+        """Whosever it is: for whoever has shown that they know it."""
+        async with self._database.read() as connection:
+            row = await _row(connection, link_id)
+        return None if row is None else self._link(row)
+
     # --- recipients -----------------------------------------------------------------------------
 
     async def open(self, link_id: str, secret: str) -> SetupLink | None:
@@ -276,11 +335,11 @@ class SetupLinks:
         return None if row is None else self._link(row)
 
     async def send_code(
-        self, link_id: str, secret: str, *, email: str, browser: str, tell: TellCode
+        self, link_id: str, secret: str, *, email: str, browser: str, letters: CodeLetters
     ) -> Refusal | None:
-        """Another code, which ends the one before; ``tell`` puts it into the mail. Whether
-        ``email`` is a recipient, and a code was made, is not said. ``browser``: what the browser
-        that asks for it carries.
+        """Another code, which ends the one before; ``letters`` puts it into the mail. Whether
+        ``email`` is a recipient, and a code was made, is not said: nor by ``FULL``, which is the
+        same for whomever. ``browser``: what the browser that asks for it carries.
         """
         code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
         async with self._changing(link_id) as (connection, records):
@@ -296,6 +355,11 @@ class SetupLinks:
                 since, asked = now, 0
             if asked >= CODES:
                 return Refusal.WAIT
+            if await letters.are_full(connection, link.tenant):
+                # The code before stays, and this one is not counted.
+                reason = {"reason": "too many letters wait"}
+                records.append(self._record(link, _CODE_NOT_SENT, reason, actor=link_id))
+                return Refusal.FULL
             recipient = email.strip().casefold()
             is_recipient = recipient in link.request.recipients
             values: dict[str, Any] = {"codes": asked + 1, "codes_since": since}
@@ -304,17 +368,25 @@ class SetupLinks:
                     "code_digest": _code_digest(link_id, secret, browser, recipient, code),
                     "code_until": now + CODE_S,
                 }
-                await tell(connection, link, recipient, Secret(code))
+                await letters.code(connection, link, recipient, Secret(code))
             await self._write(connection, link_id, values)
-            action = "code_sent" if is_recipient else "code_not_sent"
-            records.append(self._record(link, f"setup.link.{action}", actor=link_id))
+            action = "setup.link.code_sent" if is_recipient else _CODE_NOT_SENT
+            records.append(self._record(link, action, actor=link_id))
         return None
 
     async def claim(
-        self, link_id: str, secret: str, *, email: str, answer: str, browser: str = ""
+        self,
+        link_id: str,
+        secret: str,
+        *,
+        email: str,
+        answer: str,
+        browser: str = "",
+        tell: TellMoved | None = None,
     ) -> Claimed | Refusal:
         """Gives the work to whoever knows all of it. What is wrong is not said. ``answer``: phrase
-        or code; ``browser``: what the browser that asked for the code carries.
+        or code; ``browser``: what the browser that asked for the code carries. ``tell``: where
+        another browser had it, in the same transaction.
         """
         async with self._changing(link_id) as (connection, records):
             row = await _addressed(connection, link_id, secret)
@@ -337,6 +409,7 @@ class SetupLinks:
             if not right or recipient not in link.request.recipients:
                 return await self._wrong(connection, row, records)
             key = secrets.token_urlsafe(32)
+            before = link.claimed_by
             claimed = replace(link, claimed_by=recipient, times={"opened": now, **link.times})
             values = {
                 "state": str(_claimed(link.stored_state)),
@@ -353,6 +426,8 @@ class SetupLinks:
             records.append(self._record(link, "setup.link.claimed"))
             if moved:
                 records.append(self._record(link, "setup.link.moved"))
+                if tell is not None:
+                    await tell(connection, link, before)
             return Claimed(link, Secret(f"{link_id}.{key}"), moved)
 
     async def _wrong(
@@ -400,6 +475,22 @@ class SetupLinks:
                 )
         return self._link(row)
 
+    async def stop(self, link_id: str, *, email: str) -> SetupLink | None:
+        """Ends the link on a recipient's word, who has shown that they had its letter. None: it is
+        over, or no link of theirs.
+        """
+        async with self._changing(link_id) as (connection, records):
+            row = await _row(connection, link_id)
+            if row is None or self._link(row).state(self._clock()) in ENDED:
+                return None
+            link, recipient = self._link(row), email.strip().casefold()
+            if recipient not in link.request.recipients:
+                return None
+            ended = await self._end(connection, link_id, LinkState.REVOKED)
+            by = replace(link, claimed_by=recipient)
+            records.append(self._record(by, "setup.link.stopped"))
+            return ended
+
     async def leave(self, link: SetupLink) -> None:
         """The work of its browser ends; the link can be opened again."""
         async with self._changing(link.id) as (connection, records):
@@ -407,10 +498,18 @@ class SetupLinks:
             records.append(self._record(link, "setup.link.left"))
 
     async def save(
-        self, link: SetupLink, work: Work, *, cookie: str, action: str = "", after: object = None
+        self,
+        link: SetupLink,
+        work: Work,
+        *,
+        cookie: str,
+        action: str = "",
+        after: object = None,
+        tell: TellWork | None = None,
     ) -> SetupLink | None:
         """None: it was changed since ``link`` was read, or this browser has it no longer.
-        ``action``: as which it is on record, with ``after``; without, it is not.
+        ``action``: as which it is on record, with ``after``; without, it is not. ``tell``: in the
+        same transaction.
         """
         _, _, key = cookie.partition(".")
         async with self._changing(link.id) as (connection, records):
@@ -419,7 +518,10 @@ class SetupLinks:
                 return None
             if action:
                 records.append(self._record(link, action, after))
-            return await self._store(connection, link, work)
+            stored = await self._store(connection, link, work)
+            if tell is not None:
+                await tell(connection, stored)
+            return stored
 
     async def of_parent(self, link: SetupLink) -> Sequence[SetupLink]:
         """Links for its recipient's colleagues, newest first."""
@@ -441,42 +543,59 @@ class SetupLinks:
         *,
         cookie: str,
         by_mail: bool,
-        tell: Tell,
+        tell: TellColleague,
     ) -> NewLink | Refusal:
-        """A link for a colleague: some of its parts, and no longer than it. ``WAIT``: there are
-        ``COLLEAGUES`` already; ``DEAD``: this browser has it no longer, or it cannot be handed on.
+        """A link for a colleague: some of its parts, and no longer than it. ``MANY``: there are
+        ``COLLEAGUES`` already; ``WAIT``: ``COLLEAGUES_ASKED`` were asked within an hour; ``DEAD``:
+        this browser has it no longer, or it cannot be handed on; ``FULL``: nothing was made.
         """
+        if link.parent or not parts or not parts <= link.request.parts & HANDED_ON:
+            return Refusal.DEAD
+        try:
+            async with self._changing(link.id) as (connection, records):
+                refusal = await self._may_ask(connection, link, cookie)
+                if refusal is not None:
+                    return refusal
+                request = replace(
+                    link.request,
+                    parts=parts,
+                    recipients=(email,),
+                    note="",
+                    lifetime_s=link.expires_at - self._clock(),
+                    new_tenant=None,
+                    confirm=Confirm.MAIL if by_mail else Confirm.PHRASE,
+                )
+                by = f"setup:{link.actor}"
+                made = await self._insert(
+                    connection, link.tenant, request, by, Work(), parent=link.id
+                )
+                await _expect_told(tell, connection, made)
+                after = {"link": made.link.id, "recipient": email, "parts": sorted(parts)}
+                records.append(self._record(link, "setup.link.delegated", after))
+                return made
+        except _FullError:
+            return Refusal.FULL
+
+    async def _may_ask(
+        self, connection: AsyncConnection, link: SetupLink, cookie: str
+    ) -> Refusal | None:
+        """Why no colleague is asked by this browser now."""
         _, _, key = cookie.partition(".")
-        now = self._clock()
-        async with self._changing(link.id) as (connection, records):
-            row = await _row(connection, link.id)
-            if row is None or not self._is_session(row, key):
-                return Refusal.DEAD
-            if link.parent or not parts or not parts <= link.request.parts & HANDED_ON:
-                return Refusal.DEAD
-            open_ones = select(func.count()).where(
-                setup_links.c.tenant == link.tenant,
-                setup_links.c.parent == link.id,
-                setup_links.c.state.not_in([str(state) for state in ENDED]),
-            )
-            if (await connection.execute(open_ones)).scalar_one() >= COLLEAGUES:
-                return Refusal.WAIT
-            request = replace(
-                link.request,
-                parts=parts,
-                recipients=(email,),
-                note="",
-                lifetime_s=link.expires_at - now,
-                new_tenant=None,
-                confirm=Confirm.MAIL if by_mail else Confirm.PHRASE,
-            )
-            made = await self._insert(
-                connection, link.tenant, request, f"setup:{link.actor}", Work(), parent=link.id
-            )
-            await tell(connection, made)
-            after = {"link": made.link.id, "recipient": email, "parts": sorted(parts)}
-            records.append(self._record(link, "setup.link.delegated", after))
-            return made
+        row = await _row(connection, link.id)
+        if row is None or not self._is_session(row, key):
+            return Refusal.DEAD
+        theirs = (
+            select(func.count())
+            .select_from(setup_links)
+            .where(setup_links.c.tenant == link.tenant, setup_links.c.parent == link.id)
+        )
+        open_ones = theirs.where(setup_links.c.state.not_in([str(state) for state in ENDED]))
+        if (await connection.execute(open_ones)).scalar_one() >= COLLEAGUES:
+            return Refusal.MANY
+        # Those that were ended too: each was a letter.
+        lately = theirs.where(setup_links.c.created_at > self._clock() - COLLEAGUES_WINDOW_S)
+        asked = (await connection.execute(lately)).scalar_one()
+        return Refusal.WAIT if asked >= COLLEAGUES_ASKED else None
 
     async def end_colleague(self, link: SetupLink, child: str, *, cookie: str) -> bool:
         """Whether there was such a link of a colleague, and this browser may end it."""
@@ -497,10 +616,17 @@ class SetupLinks:
             records.append(self._record(link, action, after))
 
     async def decide(
-        self, link: SetupLink, work: Work, *, action: str = "", after: object = None
+        self,
+        link: SetupLink,
+        work: Work,
+        *,
+        action: str = "",
+        after: object = None,
+        tell: TellWork | None = None,
     ) -> SetupLink | None:
         """An operator's word about submitted work, or going live. None: it was changed meanwhile,
-        or the link is over. ``action``: of its holder, on record.
+        or the link is over. ``action``: of its holder, on record. ``tell``: in the same
+        transaction.
         """
         async with self._changing(link.id) as (connection, records):
             row = await _row(connection, link.id)
@@ -510,7 +636,10 @@ class SetupLinks:
                 return None
             if action:
                 records.append(self._record(link, action, after))
-            return await self._store(connection, link, work)
+            stored = await self._store(connection, link, work)
+            if tell is not None:
+                await tell(connection, stored)
+            return stored
 
     async def last_provisioned(self, tenant: str) -> str | None:
         """The last run that changed the tenant's providers in the pool, or is about to."""
@@ -559,6 +688,11 @@ class SetupLinks:
             "work": self._sealed_work(changed),
             "version": link.version + 1,
         }
+        values["trial_until"] = changed.trial_until
+        if work.phase is not Phase.SUBMITTED:
+            values["submitted_at"] = None
+        elif link.work.phase is not Phase.SUBMITTED:
+            values["submitted_at"] = self._clock()
         if work.phase is Phase.LIVE:
             values["state"] = str(LinkState.COMPLETED)
         return await self._write(connection, link.id, values)
@@ -604,7 +738,56 @@ class SetupLinks:
                 )
                 .values(state=str(state), session_digest=None)
             )
-        return await self._write(connection, link_id, {"state": str(state), "session_digest": None})
+        ended: dict[str, Any] = {"state": str(state), "session_digest": None}
+        if state is LinkState.REVOKED:
+            made = select(tenants.c.id).where(tenants.c.id == domains.c.tenant).exists()
+            await connection.execute(delete(domains).where(domains.c.link == link_id, ~made))
+        if state is LinkState.REPLACED:
+            ended["trial_until"] = None  # it is the other one's
+        elif state is LinkState.REVOKED:
+            ended["trial_until"] = case(
+                (setup_links.c.trial_until.is_not(None), self._clock()), else_=None
+            )
+        return await self._write(connection, link_id, ended)
+
+    async def take_over_domains(self, link: SetupLink) -> None:
+        """The tenant is made: what the link held for it is the tenant's."""
+        async with self._database.write(_lock(link.tenant)) as connection:
+            await connection.execute(
+                update(domains).where(domains.c.link == link.id).values(link=None)
+            )
+
+    async def forget_drafts(self) -> None:
+        """Domains that a link held for a tenant which was not made, where the link has expired. Of
+        one that was made, whose page had not come to its end, they are the tenant's.
+        """
+        async with self._database.write_together() as connection:
+            made = select(tenants.c.id).where(tenants.c.id == domains.c.tenant).exists()
+            held = domains.c.link.is_not(None)
+            await connection.execute(update(domains).where(held, made).values(link=None))
+            open_ones = select(setup_links.c.id).where(
+                setup_links.c.id == domains.c.link,
+                setup_links.c.state.not_in([str(state) for state in ENDED]),
+                setup_links.c.expires_at > self._clock(),
+            )
+            await connection.execute(delete(domains).where(held, ~open_ones.exists()))
+
+    async def trials_due(self, *, limit: int) -> Sequence[SetupLink]:
+        """Whose provider for tests is of no use any more."""
+        until = setup_links.c.trial_until
+        query = select(setup_links).where(until <= self._clock()).order_by(until).limit(limit)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [self._link(row) for row in rows]
+
+    async def put_off_trial(self, link: SetupLink, *, until: float | None) -> None:
+        """``until``: when it is tried again to delete its provider for tests; None: it is gone."""
+        async with self._changing(link.id) as (connection, _):
+            await connection.execute(
+                update(setup_links)
+                .where(setup_links.c.id == link.id, setup_links.c.version == link.version)
+                .values(trial_until=until)
+            )
 
     async def _write(
         self, connection: AsyncConnection, link_id: str, values: dict[str, Any]
@@ -664,6 +847,11 @@ class SetupLinks:
             times=work.get("times", {}),
             parent=row["parent"] or "",
         )
+
+
+async def _expect_told(tell: TellColleague, connection: AsyncConnection, made: NewLink) -> None:
+    if not await tell(connection, made):
+        raise _FullError
 
 
 async def _row(connection: AsyncConnection, link_id: str) -> RowMapping | None:

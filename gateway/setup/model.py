@@ -34,12 +34,26 @@ class Part(StrEnum):
     DOMAINS = "domains"
     OFFBOARDING = "offboarding"
     MAINTAIN = "maintain"
+    RENEW = "renew"
+    """Another secret, or other SAML metadata, of a connection that people sign in with."""
 
 
 HANDED_ON: Final = frozenset({Part.DOMAINS, Part.OFFBOARDING, Part.MAINTAIN})
 """What a recipient may ask a colleague for: their work is the tenant's, not the link's."""
+PUT_BACK_S: Final = 24 * 3600.0
+"""For how long the former secret or metadata of a renewed connection are kept."""
 COLLEAGUES: Final = 3
 """Open links for colleagues, of one link."""
+COLLEAGUES_ASKED: Final = 5
+COLLEAGUES_WINDOW_S: Final = 3600.0
+"""So many colleagues are asked with one link within so long, whatever becomes of their links: each
+is a letter to whomever.
+"""
+LETTERS: Final = 5
+LETTERS_WINDOW_S: Final = 3600
+"""So many letters go to one address within so long because recipients of whichever links asked
+for it.
+"""
 
 
 class Confirm(StrEnum):
@@ -138,6 +152,11 @@ class Work:
     stored with ``name``, so that a later change of it is seen: the run of provisioning, and a
     digest of the provider in the tenant's document. ``basis``: version of the tenant when it went
     live.
+
+    Of a renewal, ``name`` is the provider that the new values are tested with. ``renews``: the
+    connection; ``owner``: the link whose the provider for tests is; ``since``, ``run``: see
+    ``provisioning.renewal.Trial``. ``expires``, ``former_expires``: dates of the secrets.
+    ``put_back_until``: until when the former values are kept; ``put_back``: they are in use again.
     """
 
     phase: Phase = Phase.DRAFT
@@ -159,6 +178,14 @@ class Work:
     run: str = ""
     entry: str = ""
     basis: str = ""
+    renews: str = ""
+    owner: str = ""
+    since: str = ""
+    keeps_certificate: bool | None = None
+    expires: str = ""
+    former_expires: str = ""
+    put_back_until: float | None = None
+    put_back: bool = False
 
     @property
     def access_decided(self) -> bool:
@@ -239,6 +266,9 @@ class SetupLink:
     def tasks(self) -> tuple[tuple[str, bool], ...]:
         """Steps to go live and whether each is done."""
         done = [("provider", bool(self.work.provider))]
+        if self.offers(Part.RENEW):
+            done = [("renewal", bool(self.work.name)), ("test", self.work.tested_at is not None)]
+            return tuple(done)
         if self.offers(Part.SIGN_IN):
             done.append(("connection", bool(self.work.name)))
             done.append(("test", self.work.tested_at is not None))
@@ -262,6 +292,24 @@ class SetupLink:
         undone = {name for name, is_done in self.steps() if not is_done}
         kept = {name: at for name, at in self.times.items() if name not in undone}
         return {**dict.fromkeys(done, now), **kept}
+
+    @property
+    def draft_of(self) -> str:
+        """The link whose are the domains of a tenant that it will make; "" without."""
+        made = bool(self.work.made)
+        return "" if made else self.parent or (self.id if self.request.new_tenant else "")
+
+    @property
+    def trial_until(self) -> float | None:
+        """When the provider for tests is deleted; None where there is none."""
+        if not self.work.owner:
+            return None
+        return self.work.put_back_until or self.expires_at
+
+    @property
+    def provider(self) -> str:
+        """The tenant's provider that it is about; "" as long as there is none."""
+        return self.work.renews or self.work.name
 
     @property
     def ready(self) -> bool:

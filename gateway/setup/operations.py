@@ -30,6 +30,7 @@ OPERATIONS: Final[Mapping[Part, frozenset[str]]] = {
         {"get_tenant", "list_hooks", "get_hook", "add_hook_secret", "test_hook"}
     ),
     Part.MAINTAIN: frozenset({"get_tenant", "list_connections"}),
+    Part.RENEW: frozenset({"get_tenant", "test_tenant", "get_tenant_test"}),
 }
 TAKES_EFFECT: Final = frozenset({"use_domain"})
 """At once, and with it who signs in: of no colleague's link, nor of one whose work is approved."""

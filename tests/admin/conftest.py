@@ -46,6 +46,7 @@ from tests.admin.rooms import (
     PoolMembers,
     Probes,
     Register,
+    Renewals,
     Revocations,
     Sessions,
     Tenants,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from gateway.hooks.setup import HookSetup
     from gateway.mail.mailer import Mailer
     from gateway.provisioning.member_changes import Members
+    from gateway.provisioning.renewal import Renewal
     from gateway.provisioning.service import Onboarding
     from gateway.sessions.activity_log import ActivityLog
     from gateway.sessions.console_links import ConsoleLinks as OneTimeLinks
@@ -158,6 +160,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         SetupLinks(database, clock=clock, new_id=link_ids()),
         SetupLetters(cast("Mailer", letters), "https://login.example.com"),
         "https://login.example.com",
+        renewal=cast("Renewal", Renewals()),
     )
     services = AdminServices(
         keys=admin_keys,

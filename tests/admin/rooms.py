@@ -22,6 +22,7 @@ from gateway.core.traffic import Interval, Window
 from gateway.domains.name import provable
 from gateway.domains.records import Domain, InUseError, TakenError, VouchedError
 from gateway.domains.state import DomainState, Standing
+from gateway.errors import UnavailableError
 from gateway.expiry.records import ConnectionView, CredentialView
 from gateway.hooks.activity import HookActivity
 from gateway.hooks.coverage import Coverage, Gap, Missing, Way
@@ -36,9 +37,10 @@ from gateway.provisioning.credentials import ClientCredentials
 from gateway.provisioning.members import Changed, Member, MemberPage
 from gateway.provisioning.move import MoveProposal
 from gateway.provisioning.plan_rows import Plan, Resource, Step, Verb
-from gateway.provisioning.preflight import invalid
+from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.proposal import Proposal
-from gateway.provisioning.runner import Done
+from gateway.provisioning.renewal import NewMetadata, NewSecret, Trial
+from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Run, RunKind, RunState
 from gateway.provisioning.service import Drift
 from gateway.revocation.blocks import BlockView
@@ -52,6 +54,7 @@ from gateway.tenants.index import TenantFilter, is_within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+    from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -169,10 +172,13 @@ class Claims:
     """acme has claimed acme.test and holds proven.test; ``taken.test`` is somebody else's."""
 
     vouched: bool = False
+    drafts: dict[str, list[str]] = field(default_factory=dict)
+    """By setup link: of a tenant that is not made yet. ``proven`` says which are."""
+    proven: set[str] = field(default_factory=lambda: {"proven.test"})
 
     def _one(self, tenant: str, domain: str) -> Domain:
         state = DomainState.VOUCHED if self.vouched else DomainState.PENDING
-        if domain == "proven.test":
+        if domain in self.proven:
             state = DomainState.VERIFIED
         return Domain(
             tenant,
@@ -189,13 +195,16 @@ class Claims:
         )
 
     async def of(self, tenant: str) -> list[Domain]:
-        names = ("acme.test", "proven.test") if tenant == "acme" else ()
+        drafts = [name for names in self.drafts.values() for name in names]
+        names = ["acme.test", "proven.test"] if tenant == "acme" else drafts
         return [self._one(tenant, name) for name in names]
 
-    async def add(self, tenant: str, text: str) -> tuple[Domain, bool]:
+    async def add(self, tenant: str, text: str, *, link: str = "") -> tuple[Domain, bool]:
         domain = provable(text)
         if domain == "taken.test":
             raise TakenError
+        if link:
+            self.drafts.setdefault(link, []).append(domain)
         return self._one(tenant, domain), domain != "acme.test"
 
     async def check(self, tenant: str, domain: str) -> Domain | None:
@@ -225,6 +234,30 @@ class Letters:
     sent: list[tuple[str, str, Mapping[str, Value]]] = field(default_factory=list)
     product: str = "Example"
     support: str = "help@example.com"
+    language: str = "en"
+    operators: tuple[str, ...] = ("ops@example.com",)
+    full: bool = False
+    """Too many wait."""
+
+    async def is_full(self, _connection: AsyncConnection, _tenant: str) -> bool:
+        return self.full
+
+    async def send(
+        self,
+        template: MailTemplate,
+        to: str,
+        values: Mapping[str, Value],
+        language: str,
+        **_about: object,
+    ) -> str | None:
+        if not self.configured:
+            return None
+        if self.full:
+            msg = "too many letters wait to be sent"
+            raise UnavailableError(msg)
+        draw(template, values, language)
+        self.sent.append((str(template), to, values))
+        return f"letter-{len(self.sent)}"
 
     async def add(
         self,
@@ -235,6 +268,8 @@ class Letters:
         language: str,
         **_about: object,
     ) -> str | None:
+        if self.full:
+            return None
         draw(template, values, language)
         self.sent.append((str(template), to, values))
         return f"letter-{len(self.sent)}"
@@ -248,6 +283,39 @@ class Letters:
             raise MailError(msg, final=True)
         if to.endswith("@unset.test"):
             raise LookupError
+
+
+@dataclass(slots=True)
+class Renewals:
+    """Makes a provider for tests of whatever it is asked for; says ``answer`` instead."""
+
+    begun: list[tuple[str, str, NewSecret | NewMetadata, str, str]] = field(default_factory=list)
+    exchanged: list[tuple[str, str, Trial, date | None, str]] = field(default_factory=list)
+    ended: list[tuple[str, str]] = field(default_factory=list)
+    answer: PreflightProblem | Failed | None = None
+    keeps_certificate: bool | None = None
+
+    async def begin(
+        self, tenant: str, name: str, new: NewSecret | NewMetadata, *, owner: str, actor: str
+    ) -> Trial | PreflightProblem | Failed:
+        if self.answer is not None:
+            return self.answer
+        self.begun.append((tenant, name, new, owner, actor))
+        return Trial(f"{name}-2", f"run{len(self.begun)}", "", self.keeps_certificate)
+
+    async def exchange(
+        self, tenant: str, name: str, trial: Trial, *, expires: date | None, actor: str
+    ) -> Trial | PreflightProblem | Failed:
+        if self.answer is not None:
+            return self.answer
+        self.exchanged.append((tenant, name, trial, expires, actor))
+        return replace(trial, since=f"exchange{len(self.exchanged)}")
+
+    async def end(self, tenant: str, owner: str, *, actor: str) -> Done | PreflightProblem | Failed:
+        if self.answer is not None:
+            return self.answer
+        self.ended.append((tenant, owner))
+        return Done("abcdef012345")
 
 
 @dataclass(slots=True)

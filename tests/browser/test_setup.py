@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.browser.test_walk import sign_in
 from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from playwright.sync_api import Browser, Page
 
@@ -40,7 +41,10 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
 
 def open_link(page: Page, product: RunningWorld) -> None:
     """As its recipient, with the address from the mail and the phrase from the phone."""
-    setup = product.run(product.world.make_setup_link())
+    claim(page, product.run(product.world.make_setup_link()))
+
+
+def claim(page: Page, setup: Mapping[str, str]) -> None:
     page.goto(setup["address"])
     page.get_by_label("Your e-mail address").fill(setup["recipient"])
     page.get_by_label("The phrase of four words").fill(setup["phrase"])
@@ -73,16 +77,68 @@ def follow_guide(page: Page, choice: str) -> None:
 
 def run_test(page: Page) -> None:
     """In a window of its own, as one of their people."""
+    try_as(page, PETER)
+    expect(page.get_by_role("status")).to_have_text("The test sign-in worked.")
+
+
+def try_as(page: Page, email: str) -> None:
+    """``email`` "": whom the identity provider knows already."""
     page.get_by_role("button", name="Prepare the test sign-in").click()
     with page.expect_popup() as popup:
         page.get_by_role("link", name="Sign in, in a new window").click()
     window = popup.value
-    sign_in(window, PETER)
+    if email:
+        sign_in(window, email)
     expect(window.locator("h1")).to_be_visible()
     expect(window).to_have_url(re.compile("/_auth/callback"))
     window.close()
     page.get_by_role("button", name="Check the result").click()
+
+
+def renew(product: RunningWorld, page: Page, shown: Callable[[str], object] = str) -> None:
+    """The secret at the identity provider has changed: another link brings the new one. ``shown``:
+    called at each page, with a name for it.
+    """
+    idp = product.world.cloud.customers["initech-okta"].server
+    (former,) = idp.apps.values()
+    app = replace(former, client_secret="another-secret-of-the-same-app")
+    idp.apps[app.client_id] = app
+    url = product.world.onboarding["url"].replace("/provision", "/setup-links")
+    body = {"parts": ["renew"], "recipients": ["it@initech.test"], "confirm": "phrase"}
+    status, made = call(product, "POST", url, body)
+    assert status == 201, made
+    claim(page, {**made, "recipient": "it@initech.test"})
+    shown("tasks")
+    page.get_by_role("link", name="Enter the new secret or metadata").click()
+    page.get_by_label("New client secret").fill("not the secret")
+    page.get_by_label("Secret expires on").fill("2099-01-31")
+    shown("values")
+    page.get_by_role("button", name="Check and save").click()
+    try_as(page, "")
+    expect(page.get_by_role("alert")).to_contain_text("did not pass")
+    shown("failed")
+    page.get_by_role("link", name="All tasks").first.click()
+    page.get_by_role("link", name="Enter the new secret or metadata").click()
+    page.get_by_label("New client secret").fill(app.client_secret)
+    page.get_by_role("button", name="Check and save").click()
+    try_as(page, "")
     expect(page.get_by_role("status")).to_have_text("The test sign-in worked.")
+    page.get_by_role("link", name="Continue").click()
+    page.get_by_role("link", name="Review and replace").click()
+    shown("review")
+    page.get_by_role("button", name="Replace now").click()
+    expect(page.get_by_role("status")).to_contain_text("Replaced.")
+    shown("replaced")
+
+
+def signed_in_again(product: RunningWorld, chromium: Browser) -> None:
+    page = chromium.new_context(locale="en-GB").new_page()
+    try:
+        page.goto(product.world.url(INITECH_HOST) + "/")
+        sign_in(page, PETER)
+        expect(page.locator("#person")).to_contain_text(PETER)
+    finally:
+        page.context.close()
 
 
 def forget_initech(product: RunningWorld) -> None:
@@ -124,6 +180,12 @@ def test_initech_from_nothing_to_a_first_login(
             other.goto(product.world.url(INITECH_HOST) + "/")
         sign_in(other, PETER)
         expect(other.locator("#person")).to_contain_text(PETER)
+        if kind == "okta":
+            renew(product, page)
+            # Nobody was signed out, and a new login works.
+            other.reload()
+            expect(other.locator("#person")).to_contain_text(PETER)
+            signed_in_again(product, chromium)
     finally:
         other.context.close()
         forget_initech(product)

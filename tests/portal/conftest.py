@@ -24,7 +24,7 @@ from gateway.setup.model import Approval, NewTenant, Part, Request, SetupLink, W
 from gateway.tenants.api import TenantRecord
 from gateway.tenants.document import TenantDocument
 from tests.admin.conftest import Api, Clock, api, clock, database
-from tests.admin.rooms import Letters, Onboardings, Tenants
+from tests.admin.rooms import Claims, Letters, Onboardings, Renewals, Tenants
 from tests.console.conftest import document
 from tests.database.template import config_with
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
     from pytest_aiohttp.plugin import AiohttpClient
 
+    from gateway.config.model import Config
     from gateway.provisioning.request import ProvisionBody
     from gateway.provisioning.service import Onboarding
     from gateway.setup.links import NewLink, SetupLinks
@@ -49,7 +50,8 @@ ISSUER = "https://initech.okta.com"
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 """What a tenant, a recipient or an identity provider may put into a text."""
 NEW = NewTenant("Initech", ("initech.example.com",), ("initech.test",))
-ALL_PARTS = frozenset(Part)
+ALL_PARTS = frozenset(Part) - {Part.RENEW}
+"""Of a tenant that is made. The other one is of a connection that is live."""
 
 
 @dataclass(slots=True)
@@ -235,6 +237,9 @@ class Desk:
     tests: Tests
     removal_ms: list[float]
     letters: Letters
+    renewals: Renewals
+    claims: Claims
+    config: Config
     is_tenant: list[Callable[[str], Awaitable[bool]]]
     """The last one says whether there is a tenant."""
 
@@ -314,9 +319,17 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
     )
     portal = Portal(
         PortalServices(
-            Rooms(config, links, setup.letters, tenants, denied_after_ms, clock),
+            Rooms(
+                config,
+                links,
+                setup.letters,
+                tenants,
+                denied_after_ms,
+                clock,
+                Counter(clock),
+                setup.renewal,
+            ),
             in_process_api(services),
-            Counter(clock),
             lambda: FORM_KEYS,
             lambda _address: True,
         )
@@ -325,4 +338,18 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
     application.router.add_routes(portal.routes())
     client = await aiohttp_client(application)
     letters = cast("Letters", setup.letters.mailer)
-    return Desk(client, api, clock, links, tenants, onboarding, tests, removals, letters, known)
+    return Desk(
+        client,
+        api,
+        clock,
+        links,
+        tenants,
+        onboarding,
+        tests,
+        removals,
+        letters,
+        cast("Renewals", setup.renewal),
+        cast("Claims", services.domains),
+        config,
+        known,
+    )

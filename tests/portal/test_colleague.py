@@ -7,7 +7,15 @@ import re
 from typing import TYPE_CHECKING
 
 from gateway.setup.links import Refusal
-from gateway.setup.model import COLLEAGUES, Confirm, LinkState, Part
+from gateway.setup.model import (
+    COLLEAGUES,
+    COLLEAGUES_ASKED,
+    COLLEAGUES_WINDOW_S,
+    LETTERS,
+    Confirm,
+    LinkState,
+    Part,
+)
 from tests.portal.conftest import Browser, Desk, token_for
 from tests.portal.test_walk import moved
 
@@ -67,7 +75,7 @@ async def test_no_part_is_handed_on_that_the_link_has_not_or_that_connects(desk:
     assert await children(desk, browser) == []
 
     # Nor whatever a page lets through.
-    async def nobody(_connection: object, _made: object) -> None:
+    async def nobody(_connection: object, _made: object) -> bool:
         raise AssertionError
 
     link = await desk.link_of(browser)
@@ -147,3 +155,46 @@ async def test_a_colleague_proves_a_domain_and_does_not_use_it(desk: Desk) -> No
     assert refused.status == 403
     assert "decides about the use of a proven domain" in other.last
     assert "proven.test" not in desk.tenants.stored["acme"].document["email_domains"]
+
+
+async def test_asking_and_ending_again_and_again_sends_five_letters_an_hour(desk: Desk) -> None:
+    desk.letters.configured = True
+    browser = await desk.claimed()
+    for number in range(COLLEAGUES_ASKED):
+        assert (await ask(browser, email=f"dns{number}@initech.test")).status == 200
+        child = (await children(desk, browser))[0]
+        ended = await browser.send(HERE, f"{HERE}/end", link=child.id)
+        moved(ended, f"{HERE}?notice=ended")
+    assert (await ask(browser, email="another@initech.test")).status == 422
+    assert "Five colleagues were asked" in browser.last
+    assert len(desk.letters.sent) == COLLEAGUES_ASKED
+    # Another address for the link does not begin anew.
+    link = await desk.link_of(browser)
+    made = await desk.links.replace("initech", link.id, by="key:1", confirm=Confirm.PHRASE)
+    assert made is not None
+    again = desk.browser()
+    await again.claim(made)
+    assert (await ask(again)).status == 422
+    desk.clock.now += COLLEAGUES_WINDOW_S
+    await again.claim(made)
+    assert (await ask(again)).status == 200
+
+
+async def test_one_address_gets_five_letters_an_hour_whoever_asks(desk: Desk) -> None:
+    desk.letters.configured = True
+    for _ in range(LETTERS):
+        assert (await ask(await desk.claimed())).status == 200
+    another = await desk.claimed()
+    assert (await ask(another)).status == 422
+    assert "several letters" in another.last
+    assert (await ask(another, email="other@initech.test")).status == 200
+    assert len(desk.letters.sent) == LETTERS + 1
+
+
+async def test_where_the_letter_is_not_taken_there_is_no_link(desk: Desk) -> None:
+    desk.letters.configured = desk.letters.full = True
+    browser = await desk.claimed()
+    assert (await ask(browser)).status == 422
+    assert "was not sent and does not exist" in browser.last
+    assert await children(desk, browser) == []
+    assert not any("delegated" in entry for entry in await desk.audit())

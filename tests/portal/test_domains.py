@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.setup.model import Approval, Part
-from tests.portal.test_walk import moved
+from tests.portal.test_walk import choose, connect, moved
 
 if TYPE_CHECKING:
     from tests.portal.conftest import Browser, Desk
@@ -81,12 +81,72 @@ async def test_what_an_operator_vouched_for_is_not_taken_away(desk: Desk) -> Non
     assert refused.status == 404
 
 
-async def test_before_the_tenant_is_made_there_is_nothing_to_prove(desk: Desk) -> None:
-    browser = await desk.claimed()
+NEW_PARTS = frozenset({Part.SIGN_IN, Part.ACCESS, Part.DOMAINS})
 
-    async def is_tenant(_tenant: str) -> bool:
-        return False
+
+async def draft(desk: Desk, *, proof: str = "required") -> Browser:
+    """A link for a tenant that does not exist before it is saved."""
+
+    async def is_tenant(tenant: str) -> bool:
+        return tenant in desk.tenants.stored
 
     desk.is_tenant.append(is_tenant)
+    desk.config.domains.__dict__["proof"] = proof
+    return await desk.claimed(parts=NEW_PARTS)
+
+
+async def test_a_new_tenant_proves_its_domains_before_it_is_made(desk: Desk) -> None:
+    browser = await draft(desk)
+    link = await desk.link_of(browser)
+    page = await browser.page("/setup")
+    assert page.index("Prove your e-mail domains") < page.index("Choose your identity provider")
+    assert "Show the record: initech.test" in await browser.page(HERE)
+    await choose(browser)
+    refused = await connect(browser)
+    assert refused.status == 422
+    assert "Prove your e-mail domains first: initech.test" in browser.last
+    assert desk.onboarding.bodies == []
+    added = await browser.send(HERE, f"{HERE}/add", domain="initech.test")
+    moved(added, f"{HERE}?notice=domain_added")
+    assert desk.claims.drafts == {link.id: ["initech.test"]}
+    page = await browser.page(HERE)
+    assert "gateway-verify=" in page
+    assert "Use for sign-in" not in page
+    assert (await connect(browser)).status == 422
+    desk.claims.proven.add("initech.test")
+    assert "Done" in await browser.page("/setup")
+    moved(await connect(browser), "/setup/test?notice=connected")
+    # From now on they are the tenant's.
+    assert (await desk.link_of(browser)).draft_of == ""
+    await browser.send(HERE, f"{HERE}/add", domain="second.test")
+    assert desk.claims.drafts == {link.id: ["initech.test"]}
+
+
+async def test_where_no_proof_is_required_domains_come_after_the_connection(desk: Desk) -> None:
+    browser = await draft(desk, proof="optional")
+    page = await browser.page("/setup")
+    assert page.index("Prove your e-mail domains") > page.index("Choose your identity provider")
+    await choose(browser)
+    moved(await connect(browser), "/setup/test?notice=connected")
+
+
+async def test_a_colleagues_domains_are_held_by_the_link_that_asked(desk: Desk) -> None:
+    browser = await draft(desk)
+    asked = await browser.send(
+        "/setup/colleague", "/setup/colleague/ask", email="dns@initech.test", part="domains"
+    )
+    assert asked.status == 200
+    (child,) = await desk.links.of_parent(await desk.link_of(browser))
+    assert child.draft_of == (await desk.link_of(browser)).id
+
+
+async def test_a_link_of_a_tenant_that_is_gone_holds_nothing(desk: Desk) -> None:
+    browser = await desk.claimed("acme", parts=frozenset({Part.DOMAINS}), new_tenant=None)
+
+    async def nobody(_tenant: str) -> bool:
+        return False
+
+    desk.is_tenant.append(nobody)
     assert "Connect your identity provider first" in await browser.page(HERE)
-    assert "Waiting for DNS" not in await browser.page("/setup")
+    assert (await browser.send_without_form(f"{HERE}/add", domain="x.test")).status == 404
+    assert desk.claims.drafts == {}

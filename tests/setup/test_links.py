@@ -302,7 +302,8 @@ async def test_an_ended_link_of_a_colleague_does_not_come_back(
     )
     holder = await claimed(links, parent)
 
-    async def tell(_connection: object, _made: object) -> None: ...
+    async def tell(_connection: object, _made: object) -> bool:
+        return True
 
     child = await links.delegate(
         holder.link,
@@ -349,3 +350,30 @@ async def test_links_end_with_their_tenant(links: SetupLinks, database: Database
     assert await links.decide(browser.link, Work()) is None
     assert await claim(links, made) is Refusal.DEAD
     assert isinstance(await claim(links, kept), Claimed)
+
+
+async def test_whoever_waits_for_approval_is_found_however_many_links_are_newer(
+    links: SetupLinks, clock: Clock
+) -> None:
+    waiting = []
+    for _ in range(3):
+        browser = await claimed(links, await links.create("initech", REQUEST, by="key:1"))
+        clock.now += 10
+        work = replace(browser.link.work, phase=Phase.SUBMITTED)
+        saved = await links.save(browser.link, work, cookie=browser.cookie.reveal())
+        assert saved is not None
+        waiting.append(saved)
+    for _ in range(60):
+        await links.create("globex", REQUEST, by="key:1")
+    assert await links.submitted(None, limit=10) == waiting
+    assert await links.submitted("initech", limit=2) == waiting[:2]
+    assert await links.submitted("globex", limit=10) == []
+    returned = await links.decide(waiting[0], replace(waiting[0].work, phase=Phase.TESTED))
+    assert returned is not None
+    await links.revoke("initech", waiting[1].id)
+    assert await links.submitted(None, limit=10) == waiting[2:]
+    replaced = await links.replace("initech", waiting[2].id, by="key:2", confirm=Confirm.PHRASE)
+    assert replaced is not None
+    assert [link.id for link in await links.submitted(None, limit=10)] == [replaced.link.id]
+    clock.now += REQUEST.lifetime_s
+    assert await links.submitted(None, limit=10) == []

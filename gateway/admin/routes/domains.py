@@ -95,16 +95,16 @@ class DomainRoutes:
 
     async def list_domains(self, call: Call) -> Answer:
         tenant = call.path["tenant"]
-        await expect_tenant(self.is_tenant, tenant)
+        await self._link_or_tenant(call)
         named = await self._named(tenant)
         rows = [_row(each, named) for each in await self.domains.of(tenant)]
         return Answer(DomainList(items=rows))
 
     async def add_domain(self, call: Call) -> Answer:
         tenant, text = call.path["tenant"], call.body(DomainBody).domain
-        await expect_tenant(self.is_tenant, tenant)
+        link = await self._link_or_tenant(call)
         try:
-            domain, is_new = await self.domains.add(tenant, text)
+            domain, is_new = await self.domains.add(tenant, text, link=link)
         except DomainError as error:
             raise Problem(
                 Code.INVALID_BODY, str(error), mistakes=[Mistake("domain", str(error))]
@@ -174,6 +174,16 @@ class DomainRoutes:
         if not known:
             raise Problem(Code.NOT_FOUND)
         return Answer(status=204)
+
+    async def _link_or_tenant(self, call: Call) -> str:
+        """The setup link that is about to make the tenant; "" where there is the tenant. Raises
+        ``Problem``.
+        """
+        tenant = call.path["tenant"]
+        if call.key.draft and not await self.is_tenant(tenant):
+            return call.key.draft
+        await expect_tenant(self.is_tenant, tenant)
+        return ""
 
     async def _named(self, tenant: str) -> frozenset[str]:
         record = await self.tenants.get(tenant)

@@ -20,8 +20,7 @@ from gateway.core.traffic import (
     ranked,
     summed,
 )
-from gateway.database.attention import Concern, Kind
-from gateway.setup.model import Phase, Stage
+from gateway.database.attention import LIMIT, Concern, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from gateway.setup.links import SetupLinks
 
 SLOW: Final = 0.99
-LINKS_READ: Final = 50
-"""Open setup links among which those that wait for approval are looked for."""
 SCOPES: Final[Mapping[Kind, Scope]] = {
     Kind.REVOCATION_UNACKNOWLEDGED: Scope.SESSIONS_READ,
     Kind.HOOK_FAILED: Scope.HOOKS,
@@ -151,11 +148,14 @@ class OverviewRoutes:
     async def _submitted(self, tenant: str | None) -> Sequence[Concern]:
         if self.links is None:
             return ()
-        page = await self.links.page(tenant, position=None, limit=LINKS_READ, stage=Stage.OPEN)
         return [
-            Concern(Kind.SETUP_SUBMITTED, link.tenant, link.id, link.created_at)
-            for link in page.items
-            if link.work.phase is Phase.SUBMITTED
+            Concern(
+                Kind.SETUP_SUBMITTED,
+                link.tenant,
+                link.id,
+                link.times.get("submitted", link.created_at),
+            )
+            for link in await self.links.submitted(tenant, limit=LIMIT)
         ]
 
     def routes(self) -> tuple[Route, ...]:

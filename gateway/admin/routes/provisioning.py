@@ -165,7 +165,7 @@ class RunAnswer(AnswerModel):
 
     id: str
     tenant: str
-    kind: Literal["apply", "rotate", "move", "retire", "destroy", "reload"]
+    kind: Literal["apply", "rotate", "move", "retire", "destroy", "renew", "reload"]
     actor: str
     state: Literal["running", "undoing", "settling", "done", "rolled_back"]
     started_at: float

@@ -74,6 +74,9 @@ class SetupLinkBody(ApiModel):
         if Part.ACCESS in self.parts and Part.SIGN_IN not in self.parts:
             msg = "access: the groups come from the test sign-in, so it needs sign_in"
             raise ValueError(msg)
+        if Part.RENEW in self.parts and Part.SIGN_IN in self.parts:
+            msg = "renew: of a connection that people sign in with already, so without sign_in"
+            raise ValueError(msg)
         if self.tenant is not None and Part.SIGN_IN not in self.parts:
             msg = "tenant: one that does not exist yet begins with sign_in"
             raise ValueError(msg)
@@ -94,7 +97,9 @@ class TaskRow(AnswerModel):
     was done.
     """
 
-    task: Literal["provider", "connection", "test", "access", "submitted", "live", "offboarding"]
+    task: Literal[
+        "provider", "connection", "test", "access", "submitted", "live", "offboarding", "renewal"
+    ]
     done: bool
     done_at: float | None
     seconds: float | None

@@ -24,8 +24,9 @@ from gateway.admin.routes.setup_link_models import (
     SetupLinksQuery,
     TaskRow,
 )
+from gateway.provisioning.renewal import can_renew
 from gateway.setup.go_live import NOT_SUBMITTED, GoLive
-from gateway.setup.letters import address_of
+from gateway.setup.letters import address_of, name_of
 from gateway.setup.model import (
     ENDED,
     Approval,
@@ -76,8 +77,8 @@ class SetupLinkRoutes:
         _expect_scopes(call, body.parts)
         if Part.SIGN_IN in body.parts:
             await self._expect_connectable(call, tenant, body)
-        elif await self.tenants.get(tenant) is None:
-            raise Problem(Code.NOT_FOUND, f"there is no tenant {tenant}")
+        else:
+            await self._expect_tenant(tenant, body)
         request = Request(
             parts=body.parts,
             recipients=body.recipients,
@@ -92,6 +93,23 @@ class SetupLinkRoutes:
         sending = await self._sending(tenant, request, send=body.send)
         made = await self.links.create(tenant, request, by=call.actor, tell=sending)
         return self._made(call, made, sending)
+
+    async def _expect_tenant(self, tenant: str, body: SetupLinkBody) -> None:
+        record = await self.tenants.get(tenant)
+        if record is None:
+            raise Problem(Code.NOT_FOUND, f"there is no tenant {tenant}")
+        if Part.RENEW not in body.parts:
+            return
+        if self.setup.renewal is None:
+            raise Problem(Code.CONFLICT, "renew: no user pool is administered")
+        if record.origin == "file":
+            raise Problem(Code.READ_ONLY, f"renew: {tenant} is a file of tenants.directory")
+        if not can_renew(record.document):
+            raise Problem(
+                Code.CONFLICT,
+                f"renew: nobody signs in to tenant {tenant} with a provider that has a secret or "
+                "metadata of its own",
+            )
 
     def _confirm(self, body: SetupLinkBody) -> Confirm:
         mails = self.setup.letters.configured
@@ -125,6 +143,12 @@ class SetupLinkRoutes:
                 )
             if call.key.tenant is not None:
                 raise Problem(Code.TENANT_BOUND, "only an operator creates tenants")
+            if self.setup.proof_required and Part.DOMAINS not in body.parts:
+                raise Problem(
+                    Code.CONFLICT,
+                    "domains.proof: required: a new tenant proves its domains with the link that "
+                    "makes it, so parts needs domains",
+                )
             return
         if body.tenant is not None:
             raise Problem(Code.EXISTS, f"tenant {tenant} exists: leave tenant out")
@@ -192,16 +216,24 @@ class SetupLinkRoutes:
         held_by = {link.created_by, *link.request.replaced_by}
         if link.request.approval is Approval.OTHER_PERSON and call.actor in held_by:
             raise Problem(Code.CONFLICT, "who made or replaced the link does not approve it")
-        done = await GoLive(self.links, self.tenants).go_live(link)
+        done = await GoLive(
+            self.links, self.tenants, self.setup.letters, self.setup.renewal
+        ).go_live(link, actor=call.actor)
         if isinstance(done, Rejected):
             raise Problem(Code(done.code), done.message)
-        call.note.after = {"provider": link.work.name, "live": True}
+        call.note.after = {"provider": link.provider, "live": True}
         return Answer(self._row(done))
 
     async def send_back(self, call: Call) -> Answer:
         link = await self._submitted(call)
         work = replace(link.work, phase=Phase.TESTED, returned=call.body(ReturnBody).note)
-        returned = await self.links.decide(link, work)
+        letters, record = self.setup.letters, await self.tenants.get(link.tenant)
+
+        async def tell(connection: AsyncConnection, stored: SetupLink) -> None:
+            await letters.returned(connection, stored, name_of(stored, record))
+
+        returned = await self.links.decide(link, work, tell=tell)
+        letters.mailer.wake()
         if returned is None:
             raise Problem(Code.CONFLICT, "the link was changed at the same moment, or is over")
         return Answer(self._row(returned))
@@ -262,7 +294,7 @@ class SetupLinkRoutes:
             expires_at=link.expires_at,
             locked_until=link.locked_until,
             claimed_by=link.claimed_by,
-            provider=work.name,
+            provider=link.provider,
             tasks=_tasks(link),
             tested_by=work.tester,
             groups=list(work.chosen),
@@ -282,7 +314,13 @@ class SetupLinkRoutes:
                 self.create,
                 {201: NewSetupLinkAnswer},
                 body=SetupLinkBody,
-                problems=(Code.NOT_FOUND, Code.CONFLICT, Code.EXISTS, Code.TENANT_BOUND),
+                problems=(
+                    Code.NOT_FOUND,
+                    Code.CONFLICT,
+                    Code.EXISTS,
+                    Code.READ_ONLY,
+                    Code.TENANT_BOUND,
+                ),
                 creates=True,
             ),
             Route(
@@ -389,6 +427,10 @@ def _tasks(link: SetupLink) -> list[TaskRow]:
     return rows
 
 
+_BESIDE = {Part.RENEW: frozenset({"reprovision"})}
+"""What a part does in the pool without asking the API for it."""
+
+
 def _approves(call: Call) -> bool:
     return call.key.tenant is None and call.key.may(Scope.SETUP_APPROVE)
 
@@ -396,7 +438,8 @@ def _approves(call: Call) -> bool:
 def _expect_scopes(call: Call, parts: Iterable[Part]) -> None:
     """Nobody hands on by a link what they may not do themselves."""
     for part in sorted(parts):
-        for scope in sorted({PERMISSIONS[operation][0] for operation in OPERATIONS[part]}):
+        operations = OPERATIONS[part] | _BESIDE.get(part, frozenset())
+        for scope in sorted({PERMISSIONS[operation][0] for operation in operations}):
             if not call.key.may(scope):
                 raise Problem(
                     Code.SCOPE_MISSING,

@@ -12,6 +12,7 @@ from gateway.portal.views import (
     health,
     offboarding,
     provider,
+    renew,
     review,
     test,
 )
@@ -26,5 +27,6 @@ PAGES: Final = (
     *colleague.PAGES,
     *health.PAGES,
     *review.PAGES,
+    *renew.PAGES,
 )
 """Every page that needs the cookie of a link."""

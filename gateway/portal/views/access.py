@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from gateway.setup.model import Part, Phase
 if TYPE_CHECKING:
     from gateway.portal.visit import Visit
 
+_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_GROUPS: Final = 100
 
 
@@ -34,6 +36,7 @@ async def _page(visit: Visit, problem: str) -> Shown | Moved:
             "work": work,
             "others": [name for name in work.chosen if name not in work.groups],
             "domains": list(domains or (new.email_domains if new is not None else ())),
+            "by_id": any(_GUID.fullmatch(name) for name in work.groups),
             "no_groups": guide.no_groups if guide is not None else "",
             "problem": FIELD_PROBLEMS[problem] if problem else "",
             # What the tester themselves would meet.
@@ -73,7 +76,8 @@ async def save_access(visit: Visit) -> Shown | Moved | Failed:
     return saved if isinstance(saved, Failed) else Moved(f"{PREFIX}/access", "saved")
 
 
+_PARTS: Final = frozenset({Part.ACCESS})
 PAGES: Final = (
-    Page("/access", show_access, Part.ACCESS),
-    Page("/access/save", save_access, Part.ACCESS, form=True),
+    Page("/access", show_access, _PARTS),
+    Page("/access/save", save_access, _PARTS, form=True),
 )

@@ -9,7 +9,7 @@ from gateway.portal.texts import FIELD_PROBLEMS, LINK_STATES, PARTS
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
 from gateway.setup.letters import address_of
 from gateway.setup.links import Refusal
-from gateway.setup.model import HANDED_ON, Part
+from gateway.setup.model import HANDED_ON, LETTERS, LETTERS_WINDOW_S, Part
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from gateway.setup.links import NewLink
 
 HERE: Final = f"{PREFIX}/colleague"
+_REFUSED: Final = {
+    Refusal.MANY: "colleagues",
+    Refusal.WAIT: "asked",
+    Refusal.FULL: "mail_full",
+}
+"""Keys of ``texts.FIELD_PROBLEMS``."""
 
 
 async def show_colleagues(visit: Visit) -> Shown | Failed:
@@ -74,16 +80,22 @@ async def ask_colleague(visit: Visit) -> Shown | Failed:
     new = link.request.new_tenant
     name = found.document["tenant"]["name"] if found.ok else new.name if new else link.tenant
 
-    async def tell(connection: AsyncConnection, made: NewLink) -> None:
-        await letters.colleague(connection, made, name=link.claimed_by, tenant_name=str(name))
+    if letters.configured and not await visit.rooms.attempts.hit(
+        email, at_most=LETTERS, window_s=LETTERS_WINDOW_S, kind="setup_letters"
+    ):
+        return await _page(visit, "letters", typed=email)
+
+    async def tell(connection: AsyncConnection, made: NewLink) -> bool:
+        return await letters.colleague(
+            connection, made, name=link.claimed_by, tenant_name=str(name)
+        )
 
     made = await visit.rooms.links.delegate(
         link, parts, email, cookie=visit.cookie, by_mail=letters.configured, tell=tell
     )
-    if made is Refusal.WAIT:
-        return await _page(visit, "colleagues", typed=email)
     if isinstance(made, Refusal):
-        return Failed(409, "changed")
+        problem = _REFUSED.get(made)
+        return await _page(visit, problem, typed=email) if problem else Failed(409, "changed")
     letters.mailer.wake()
     return await _page(visit, typed=email, made=made)
 

@@ -13,6 +13,7 @@ from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.portal.guides import NAMES, guide_of
 from gateway.portal.texts import FIELD_PROBLEMS
 from gateway.portal.values import read_values
+from gateway.portal.views.domains import domain_rows, unproven
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
 from gateway.provisioning.desired import derived_name
 from gateway.setup.go_live import entry_digest
@@ -20,6 +21,8 @@ from gateway.setup.links import edited
 from gateway.setup.model import Part, Protocol, SetupProvider
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.admin.in_process import ApiAnswer
     from gateway.portal.guides import Guide
     from gateway.portal.visit import Visit
@@ -74,6 +77,7 @@ def _form(
     values: Any,
     problems: Any = None,
     refused: tuple[str, ...] = (),
+    unproven: Sequence[str] = (),
 ) -> Shown:
     work = visit.link.work
     return Shown(
@@ -87,9 +91,10 @@ def _form(
             "values": values,
             "problems": {name: FIELD_PROBLEMS[key] for name, key in (problems or {}).items()},
             "refused": refused,
+            "unproven": unproven,
             "back": f"{PREFIX}/connection/{len(guide.screens)}",
         },
-        status=422 if problems or refused else 200,
+        status=422 if problems or refused or unproven else 200,
     )
 
 
@@ -112,6 +117,12 @@ async def save_values(visit: Visit) -> Shown | Moved | Failed:
     operation = await _operation(visit, ProviderKind(read.provider["kind"]))
     if isinstance(operation, Failed):
         return operation
+    rows = await domain_rows(visit) if visit.link.offers(Part.DOMAINS) else None
+    if isinstance(rows, Failed):
+        return rows
+    missing = unproven(visit, rows)
+    if operation == "provision" and missing:
+        return _form(visit, guide, read.shown, unproven=missing)
     marked = await visit.rooms.links.save(visit.link, edited(work), cookie=visit.cookie)
     if marked is None:
         return Failed(409, "changed")
@@ -122,6 +133,8 @@ async def save_values(visit: Visit) -> Shown | Moved | Failed:
         if answer.status >= 500:
             return Failed(503, "unavailable")
         return _form(visit, guide, read.shown, refused=_reasons(answer))
+    if operation == "provision":
+        await visit.rooms.links.take_over_domains(marked)
     name = str(answer.document["providers"][0])
     record = await visit.rooms.tenants.get(visit.link.tenant)
     stored = {
@@ -181,14 +194,15 @@ def _guide(visit: Visit) -> Guide | None:
     return guide_of(visit.link.work.provider, visit.link.work.protocol)
 
 
+_PARTS: Final = frozenset({Part.SIGN_IN})
 PAGES: Final = (
     Page(
         "/connection/{number}",
         show_guide,
-        Part.SIGN_IN,
+        _PARTS,
         parameters={"number": r"[0-9]{1,2}"},
     ),
-    Page("/connection/values", show_values, Part.SIGN_IN),
-    Page("/connection/save", save_values, Part.SIGN_IN, form=True, upload=True),
+    Page("/connection/values", show_values, _PARTS),
+    Page("/connection/save", save_values, _PARTS, form=True, upload=True),
 )
 __all__ = ["PAGES", "ours"]

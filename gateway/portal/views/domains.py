@@ -17,12 +17,27 @@ PROVEN: Final = frozenset({"verified", "missing", "vouched"})
 
 
 async def domain_rows(visit: Visit) -> list[dict[str, Any]] | Failed | None:
-    """None where the tenant is not made yet."""
+    """Of the tenant, or of the one that the link makes; None where there is neither."""
     answer = await visit.reach.ask("list_domains")
     if answer.status == 404:
         return None
     rows: list[dict[str, Any]] = answer.document.get("items", [])
     return rows if answer.ok else Failed(503, "unavailable")
+
+
+def asked_domains(visit: Visit) -> tuple[str, ...]:
+    """Those of a tenant that is made by the link, in the operator's words."""
+    link = visit.link
+    new = link.request.new_tenant
+    return new.email_domains if new is not None and link.draft_of else ()
+
+
+def unproven(visit: Visit, rows: list[dict[str, Any]] | None) -> list[str]:
+    """Those without which the tenant is not made."""
+    if visit.rooms.config.domains.proof != "required":
+        return []
+    proven = {row["domain"] for row in rows or () if row["state"] in PROVEN}
+    return [name for name in asked_domains(visit) if name not in proven]
 
 
 async def show_domains(visit: Visit) -> Shown | Failed:
@@ -39,6 +54,11 @@ async def _page(
         "domains",
         {
             "made": rows is not None,
+            "asked": [
+                name
+                for name in asked_domains(visit)
+                if name not in {r["domain"] for r in rows or ()}
+            ],
             "rows": [
                 {**row, "text": DOMAIN_STATES[row["state"]], "proven": row["state"] in PROVEN}
                 for row in rows or ()
@@ -93,12 +113,15 @@ def _failed(answer: ApiAnswer) -> Failed:
     return Failed(answer.status, answer.code, answer.detail)
 
 
+_PARTS: Final = frozenset({Part.DOMAINS})
+
+
 def _form(path: str, handler: Any) -> Page:
-    return Page(f"/domains/{path}", handler, Part.DOMAINS, form=True, ends_live=False)
+    return Page(f"/domains/{path}", handler, _PARTS, form=True, ends_live=False)
 
 
 PAGES: Final = (
-    Page("/domains", show_domains, Part.DOMAINS),
+    Page("/domains", show_domains, _PARTS),
     _form("add", add_domain),
     _form("check", check_domain),
     _form("use", use_domain),

@@ -18,4 +18,5 @@ async def show_health(visit: Visit) -> Shown | Failed:
     return Shown("health", {"rows": answer.document["items"]})
 
 
-PAGES: Final = (Page("/health", show_health, Part.MAINTAIN),)
+_PARTS: Final = frozenset({Part.MAINTAIN})
+PAGES: Final = (Page("/health", show_health, _PARTS),)

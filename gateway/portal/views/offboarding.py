@@ -97,11 +97,12 @@ async def _hooks(visit: Visit) -> list[dict[str, Any]] | Failed:
     if not answer.ok:
         return [] if answer.status == 404 else Failed(503, "unavailable")
     rows: list[dict[str, Any]] = answer.document["items"]
-    return [row for row in rows if not link.work.name or row["provider"] == link.work.name]
+    return [row for row in rows if not link.provider or row["provider"] == link.provider]
 
 
+_PARTS: Final = frozenset({Part.OFFBOARDING})
 PAGES: Final = (
-    Page("/offboarding", show_hooks, Part.OFFBOARDING),
-    Page("/offboarding/secret", make_secret, Part.OFFBOARDING, form=True, ends_live=False),
-    Page("/offboarding/wait", wait_for_removal, Part.OFFBOARDING),
+    Page("/offboarding", show_hooks, _PARTS),
+    Page("/offboarding/secret", make_secret, _PARTS, form=True, ends_live=False),
+    Page("/offboarding/wait", wait_for_removal, _PARTS),
 )

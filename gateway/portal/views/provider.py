@@ -26,21 +26,34 @@ class Task:
     state: str
 
 
-def tasks_of(link: SetupLink, domains: list[dict[str, Any]] | None) -> list[Task]:
-    """In their order; one after another is next. ``domains``: of the tenant, where it is made."""
+def tasks_of(
+    link: SetupLink, domains: list[dict[str, Any]] | None, *, domains_first: bool = False
+) -> list[Task]:
+    """In their order; one after another is next. ``domains``: of the tenant, or of the one that is
+    made.
+    """
     rows: list[tuple[str, str, bool]] = []
     if link.offers(Part.SIGN_IN):
         done = dict(link.tasks())
-        addresses = {"provider": "/provider", "connection": "/connection/1"}
+        addresses = {"connection": "/connection/1"}
         rows += [(name, addresses.get(name, f"/{name}"), done[name]) for name in done]
         rows.append(("review", "/review", link.work.phase in {Phase.SUBMITTED, Phase.LIVE}))
+    if link.offers(Part.RENEW):
+        done = dict(link.tasks())
+        addresses = {"renewal": "/renew", "test": "/test"}
+        rows = [(name, addresses[name], done[name]) for name in done]
+        rows.append(("renewed", "/renew/review", link.work.phase in {Phase.SUBMITTED, Phase.LIVE}))
     tasks, blocked = [], False
     for name, to, done_already in rows:
         state = "done" if done_already else "waiting" if blocked else "next"
         blocked = blocked or not done_already
         tasks.append(Task(name, PREFIX + to, state))
     if link.offers(Part.DOMAINS):
-        tasks.append(Task("domains", f"{PREFIX}/domains", _domains_state(domains)))
+        task = Task(
+            "domains", f"{PREFIX}/domains", _domains_state(domains, draft=bool(link.draft_of))
+        )
+        # Without them nothing is saved.
+        tasks.insert(0 if domains_first else len(tasks), task)
     if link.offers(Part.OFFBOARDING):
         ready = not link.offers(Part.SIGN_IN) or bool(link.work.name)
         done_here = link.work.denied_after_ms is not None
@@ -51,13 +64,15 @@ def tasks_of(link: SetupLink, domains: list[dict[str, Any]] | None) -> list[Task
     return tasks
 
 
-def _domains_state(domains: list[dict[str, Any]] | None) -> str:
+def _domains_state(domains: list[dict[str, Any]] | None, *, draft: bool) -> str:
     if domains is None:
         return "waiting"
     if any(row["state"] == "pending" for row in domains):
         return "dns"
     is_used = any(row["in_use"] and row["state"] in PROVEN for row in domains)
-    return "done" if is_used else "todo"
+    # Of a tenant that is not made, none is in use.
+    is_proven = draft and bool(domains) and all(row["state"] in PROVEN for row in domains)
+    return "done" if is_used or is_proven else "todo"
 
 
 async def show_tasks(visit: Visit) -> Shown | Failed:
@@ -65,7 +80,9 @@ async def show_tasks(visit: Visit) -> Shown | Failed:
     if isinstance(rows, Failed):
         return rows
     asks = not visit.link.parent and bool(visit.link.request.parts & HANDED_ON)
-    return Shown("tasks", {"tasks": tasks_of(visit.link, rows), "asks_colleague": asks})
+    first = visit.rooms.config.domains.proof == "required" and bool(visit.link.draft_of)
+    tasks = tasks_of(visit.link, rows, domains_first=first)
+    return Shown("tasks", {"tasks": tasks, "asks_colleague": asks})
 
 
 async def show_providers(visit: Visit) -> Shown:
@@ -93,8 +110,9 @@ async def choose_provider(visit: Visit) -> Moved | Failed:
     return Moved(f"{PREFIX}/connection/1")
 
 
+_PARTS: Final = frozenset({Part.SIGN_IN})
 PAGES: Final = (
     Page("", show_tasks),
-    Page("/provider", show_providers, Part.SIGN_IN),
-    Page("/provider/choose", choose_provider, Part.SIGN_IN, form=True),
+    Page("/provider", show_providers, _PARTS),
+    Page("/provider/choose", choose_provider, _PARTS, form=True),
 )

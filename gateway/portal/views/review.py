@@ -6,13 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gateway.portal.guides import NAMES
+from gateway.portal.texts import VALUES
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
 from gateway.setup.go_live import GoLive
+from gateway.setup.letters import name_of
 from gateway.setup.model import Approval, Part, Phase, SetupProvider
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from gateway.portal.visit import Visit
+    from gateway.setup.model import SetupLink
 
 HERE: Final = f"{PREFIX}/review"
 
@@ -28,6 +33,7 @@ async def show_review(visit: Visit) -> Shown | Moved:
         "review",
         {
             "work": link.work,
+            "value_names": VALUES,
             "provider": NAMES[SetupProvider(link.work.provider)],
             "tenant_name": tenant.get("name") or (new.name if new is not None else link.tenant),
             "hosts": tenant.get("hosts", ()),
@@ -49,17 +55,26 @@ async def finish(visit: Visit) -> Moved | Failed:
         return Failed(409, "incomplete")
     if link.request.approval is not Approval.NONE:
         submitted = replace(link.work, phase=Phase.SUBMITTED, returned="")
-        saved = await visit.save(submitted, "setup.submitted", {"provider": link.work.name})
+        what = {"provider": link.work.name}
+        letters, record = visit.rooms.letters, await visit.rooms.tenants.get(link.tenant)
+        domains = record.document["email_domains"] if record is not None else ()
+
+        async def tell(connection: AsyncConnection, stored: SetupLink) -> None:
+            await letters.submitted(connection, stored, name_of(stored, record), domains)
+
+        saved = await visit.save(submitted, "setup.submitted", what, tell=tell)
+        letters.mailer.wake()
         return saved if isinstance(saved, Failed) else Moved(HERE, "submitted")
     # Approved beforehand, by whoever made the link.
-    going = GoLive(visit.rooms.links, visit.rooms.tenants)
+    going = GoLive(visit.rooms.links, visit.rooms.tenants, visit.rooms.letters, visit.rooms.renewal)
     done = await going.go_live(link, action="setup.live")
     return (
         Failed(409, "changed", done.message) if isinstance(done, Rejected) else Moved(HERE, "live")
     )
 
 
+_PARTS: Final = frozenset({Part.SIGN_IN})
 PAGES: Final = (
-    Page("/review", show_review, Part.SIGN_IN),
-    Page("/review/finish", finish, Part.SIGN_IN, form=True, ends_live=False),
+    Page("/review", show_review, _PARTS),
+    Page("/review/finish", finish, _PARTS, form=True, ends_live=False),
 )

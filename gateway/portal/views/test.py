@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from gateway.core.reason import Reason
 from gateway.core.signed_link import PATH
 from gateway.portal.guides import guide_of
+from gateway.portal.texts import TEST_PROBLEMS
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
 from gateway.setup.model import Part, Phase
 
@@ -24,6 +25,13 @@ _PASSES: Final = frozenset(
     }
 )
 """Decisions about somebody whom the provider did sign in: who gets in is chosen afterwards."""
+_TECHNICAL: Final = frozenset(
+    {
+        *("at_hash", "aud", "auth_time", "event_id", "exp", "iat", "identities", "iss", "jti"),
+        *("nonce", "origin_jti", "sub", "token_use"),
+    }
+)
+"""Claims of every token of Cognito's: nothing that the identity provider was set up to send."""
 HERE: Final = f"{PREFIX}/test"
 
 
@@ -44,6 +52,15 @@ async def show_test(visit: Visit) -> Shown | Moved:
             "work": work,
             "result": result,
             "address": address,
+            "claims": [
+                name
+                for name in work.claims or (result["claims"] if result else ())
+                if name not in _TECHNICAL and not name.startswith("cognito:")
+            ],
+            "has_failed": result is not None
+            and result["state"] in {"done", "cognito"}
+            and not passes(result, work.name),
+            "failed": TEST_PROBLEMS.get(result["detail"], "") if result else "",
             "passed": work.tested_at is not None,
             "no_groups": guide.no_groups if guide is not None else "",
         },
@@ -100,8 +117,9 @@ async def _result(visit: Visit) -> dict[str, Any] | None:
     return answer.document if answer.ok else None
 
 
+_PARTS: Final = frozenset({Part.SIGN_IN, Part.RENEW})
 PAGES: Final = (
-    Page("/test", show_test, Part.SIGN_IN),
-    Page("/test/start", start_test, Part.SIGN_IN, form=True),
-    Page("/test/check", check_test, Part.SIGN_IN, form=True),
+    Page("/test", show_test, _PARTS),
+    Page("/test/start", start_test, _PARTS, form=True),
+    Page("/test/check", check_test, _PARTS, form=True),
 )
