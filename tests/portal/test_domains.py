@@ -91,7 +91,9 @@ async def draft(desk: Desk, *, proof: str = "required") -> Browser:
         return tenant in desk.tenants.stored
 
     desk.is_tenant.append(is_tenant)
-    desk.config.domains.__dict__["proof"] = proof
+    # The section's default is shared by all configurations.
+    own = desk.config.domains.model_copy(update={"proof": proof})
+    desk.config.__dict__["domains"] = own
     return await desk.claimed(parts=NEW_PARTS)
 
 
