@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.setup.model import Approval, Confirm, LinkState, Part, Phase
 from tests.portal.conftest import ALL_PARTS, EVIL, IT, Browser, Desk, address_of, phrase_of
@@ -95,7 +95,7 @@ async def test_nobody_is_told_where_nobody_had_it(desk: Desk) -> None:
     assert letters(desk, "moved") == {}
 
 
-async def submitted(desk: Desk, **changes: object) -> Browser:
+async def submitted(desk: Desk, **changes: Any) -> Browser:
     browser = await desk.claimed(
         approval=Approval.REQUIRED, parts=ALL_PARTS - {Part.DOMAINS}, **changes
     )
