@@ -739,12 +739,11 @@ class SetupLinks:
                 .values(state=str(state), session_digest=None)
             )
         ended: dict[str, Any] = {"state": str(state), "session_digest": None}
-        if state is LinkState.REVOKED:
-            made = select(tenants.c.id).where(tenants.c.id == domains.c.tenant).exists()
-            await connection.execute(delete(domains).where(domains.c.link == link_id, ~made))
         if state is LinkState.REPLACED:
             ended["trial_until"] = None  # it is the other one's
-        elif state is LinkState.REVOKED:
+        else:
+            made = select(tenants.c.id).where(tenants.c.id == domains.c.tenant).exists()
+            await connection.execute(delete(domains).where(domains.c.link == link_id, ~made))
             ended["trial_until"] = case(
                 (setup_links.c.trial_until.is_not(None), self._clock()), else_=None
             )
