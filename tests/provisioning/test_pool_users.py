@@ -21,8 +21,8 @@ from tests.provisioning.test_crashes import (
     HOLD_S,
     POOL_USER_STEPS,
     Pools,
-    crash_server,
-    run_cell,
+    applying,
+    die_at,
     until_settled,
 )
 
@@ -360,12 +360,11 @@ KILLS = [
 
 
 async def test_killed_between_any_two_writes(tmp_path: Path) -> None:
-    async with Bench(tmp_path, hold_s=HOLD_S) as bench, crash_server() as process:
+    async with Bench(tmp_path, hold_s=HOLD_S) as bench:
         bench.cloud.cognito.pool.behaviour.managed_login_version = 2
         for number, point in enumerate(KILLS):
             tenant, pools = f"t{number}", Pools(bench)
-            cell = run_cell(process, bench, tenant, point, provider={"kind": "cognito"})
-            assert (await cell)["killed"], point
+            await die_at(bench, point, applying(bench, tenant, body(tenant)))
             await until_settled(bench)
             await nothing_left(bench, pools, tenant)
 
