@@ -19,7 +19,7 @@ from gateway.errors import UnavailableError
 from gateway.hooks import inbox
 from gateway.hooks.activity import ActivityCounter
 from gateway.hooks.sources import okta
-from tests.database.fixtures import config_with, database_keys
+from tests.database.fixtures import UNHURRIED, config_with, database_keys
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import hooks_world
 
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 async def opened(postgres: Postgres, tmp_path: Path) -> AsyncIterator[Database]:
     """Of PostgreSQL only: SQLite has one writer, and no rows to lock."""
     url = postgres.new_database()
-    made = open_database(config_with(tmp_path / "state", database={"url": url}), database_keys())
+    made = open_database(
+        config_with(tmp_path / "state", database={"url": url}), database_keys(), patience=UNHURRIED
+    )
     await made.prepare()
     yield made
     await made.close()
