@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0016"
+REVISION = "0017"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
