@@ -88,9 +88,9 @@ async def forever(
     counted, and it is begun again: half a second later, and less often the oftener it fails.
     ``work`` can be begun again at any time.
     """
-    named = work.func if isinstance(work, partial) else work
+    function = work.func if isinstance(work, partial) else work
     name, backoff = (
-        getattr(named, "__qualname__", type(named).__qualname__),
+        getattr(function, "__qualname__", type(function).__qualname__),
         Backoff(first_s=0.5, longest_s=30.0, healthy_s=60.0),
     )
     begin_at_zero(TASK_FAILURES, [name])

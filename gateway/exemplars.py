@@ -72,7 +72,7 @@ class ExemplarFiles:
 
     def newest(self) -> dict[Bucket, Exemplar]:
         """Of each bucket, of all processes that live."""
-        found: dict[Bucket, Exemplar] = {}
+        by_bucket: dict[Bucket, Exemplar] = {}
         for path in self._folder.glob(f"*{_SUFFIX}"):
             try:
                 content = path.read_bytes()
@@ -85,9 +85,9 @@ class ExemplarFiles:
                     continue
                 name, labels, value, exemplar, at = json.loads(text)
                 bucket = (name, frozenset(labels.items()))
-                if bucket not in found or at > (found[bucket].timestamp or 0):
-                    found[bucket] = Exemplar(exemplar, value, at)
-        return found
+                if bucket not in by_bucket or at > (by_bucket[bucket].timestamp or 0):
+                    by_bucket[bucket] = Exemplar(exemplar, value, at)
+        return by_bucket
 
     def forget(self, pid: int) -> None:
         """Of a process that is gone."""

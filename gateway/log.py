@@ -104,16 +104,16 @@ def _without_jwts(run: str) -> str:
     """
     if "eyj" not in run.lower():
         return run
-    parts, kept, n = run.split("."), [], 0
+    parts, pieces, n = run.split("."), [], 0
     while n < len(parts):
         at = parts[n].lower().find("eyj")
         if at >= 0 and n + 2 < len(parts) and len(parts[n]) >= at + 11 and len(parts[n + 1]) >= 8:
-            kept.append(parts[n][:at] + "***")
+            pieces.append(parts[n][:at] + "***")
             n += 3
         else:
-            kept.append(parts[n])
+            pieces.append(parts[n])
             n += 1
-    return ".".join(kept)
+    return ".".join(pieces)
 
 
 def shown(text: str) -> str:
@@ -276,11 +276,11 @@ def _ordered(record: logging.LogRecord) -> dict[str, object]:
     values: dict[str, object] = dict(getattr(record, "gateway_fields", {}))
     if not values and record.name.partition(".")[0] != ROOT:
         values["logger"] = record.name
-    placed = {name: values.pop(name) for name in FIELDS if name in values}
-    placed.update(sorted(values.items()))
+    entries = {name: values.pop(name) for name in FIELDS if name in values}
+    entries.update(sorted(values.items()))
     return {
         name: shown(value) if type(value) is str else _shown(value)
-        for name, value in placed.items()
+        for name, value in entries.items()
         if value is not None
     }
 
@@ -311,9 +311,9 @@ class JsonEvent:
         """With its line end. ``created``: UTC epoch seconds. ``values``: of all fields; None is
         left out.
         """
-        fixed, varying = self._fixed(values), self._vary(values)
+        constants, varying = self._fixed(values), self._vary(values)
         key: tuple[object, ...] = (
-            fixed if None not in varying else (fixed, *[value is None for value in varying])
+            constants if None not in varying else (constants, *[value is None for value in varying])
         )
         place = self._bare
         if place is not None and values[place] is None:
@@ -322,7 +322,7 @@ class JsonEvent:
         if template is None:
             pieces = [piece.replace("%", "%%") for piece in self.pieces(values)]
             template = "%s" + "%s".join(pieces)
-            if not _is_long(fixed):
+            if not _is_long(constants):
                 self._templates[key] = template
                 if len(self._templates) > _MAX_TEMPLATES:
                     self._templates.popitem(last=False)
@@ -496,7 +496,7 @@ def configure(form: Literal["auto", "json", "text"], level: str) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     handler: logging.Handler = next(
-        (known for known in root.handlers if isinstance(known, BackgroundHandler)), None
+        (candidate for candidate in root.handlers if isinstance(candidate, BackgroundHandler)), None
     ) or logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Human() if human else _Json())
     root.handlers[:] = [handler]

@@ -103,18 +103,18 @@ class LogWriter:
         """``text`` with its line ends."""
         size = len(text)
         with self._lock:
-            waiting = self._put - self._done
-            if waiting and waiting + size > (MAX_WAITING if important else MAX_WAITING - RESERVED):
-                lost = _lines(text)
-                self._missing += lost
+            backlog = self._put - self._done
+            if backlog and backlog + size > (MAX_WAITING if important else MAX_WAITING - RESERVED):
+                line_count = _lines(text)
+                self._missing += line_count
             else:
-                lost = 0
+                line_count = 0
                 if self._missing and self._flows:
                     self._say_missing()
                 self._put += size
                 self._queue.put(text)
-        if lost:
-            self._tell(lost)
+        if line_count:
+            self._tell(line_count)
 
     def flush(self) -> bool:
         """Whether all was written within ``FLUSH_S``. Where it was not, the next call does not wait
@@ -131,8 +131,8 @@ class LogWriter:
 
     def _say_missing(self) -> None:
         """With the lock held. The number takes its place in the queue."""
-        missing, self._missing = self._missing, 0
-        self._queue.put(missing)
+        count, self._missing = self._missing, 0
+        self._queue.put(count)
 
     def _run(self) -> None:
         while True:
@@ -169,16 +169,16 @@ class LogWriter:
 
     def _write(self, batch: list[str | int]) -> None:
         text = "".join([item if isinstance(item, str) else self._notice(item) for item in batch])
-        left = memoryview(text.encode("utf-8", "backslashreplace"))
+        view = memoryview(text.encode("utf-8", "backslashreplace"))
         try:
-            while left:
+            while view:
                 try:
-                    left = left[os.write(self._descriptor, left) :]
+                    view = view[os.write(self._descriptor, view) :]
                 except BlockingIOError:
                     # Somebody who shares the descriptor made it non-blocking.
-                    waiting = select.poll()
-                    waiting.register(self._descriptor, select.POLLOUT)
-                    waiting.poll(_WAIT_MS)
+                    poller = select.poll()
+                    poller.register(self._descriptor, select.POLLOUT)
+                    poller.poll(_WAIT_MS)
             self._flows = True
         except OSError:
             # The reader is gone, or the disk is full: these lines are lost, and the next ones are
@@ -220,10 +220,10 @@ class BackgroundHandler(logging.Handler):
         """As the library's, which from Python 3.13 on takes the lock without asking whether there
         is one. A filter may give another record in the place of this one, from 3.12 on.
         """
-        found: object = self.filter(record)
-        if found:
-            self.emit(found if isinstance(found, logging.LogRecord) else record)
-        return bool(found)
+        result: object = self.filter(record)
+        if result:
+            self.emit(result if isinstance(result, logging.LogRecord) else record)
+        return bool(result)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

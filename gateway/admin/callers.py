@@ -64,8 +64,8 @@ class KeyCallers:
             raise Problem(
                 Code.NO_KEY, "send Authorization: Bearer with a key of gateway admin-keys create"
             )
-        found = await self._keys.authenticate(presented)
-        if isinstance(found, KeyRejection):
+        key = await self._keys.authenticate(presented)
+        if isinstance(key, KeyRejection):
             # Counted after the look-up, never before: a key that is right passes however many wrong
             # ones came from its address.
             if wait := self._failures.wait_s(request.remote or "local"):
@@ -74,10 +74,10 @@ class KeyCallers:
                     "too many unknown keys from this address",
                     headers={"Retry-After": str(math.ceil(wait))},
                 )
-            raise Problem(Code(f"key_{found}"))
-        if wait := self._rate.wait_s(found.id):
+            raise Problem(Code(f"key_{key}"))
+        if wait := self._rate.wait_s(key.id):
             raise Problem(Code.RATE_LIMITED, headers={"Retry-After": str(math.ceil(wait))})
-        return found
+        return key
 
     async def still_allowed(self, request: web.Request) -> bool:
         presented = _bearer(request)

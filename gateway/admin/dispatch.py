@@ -76,13 +76,15 @@ async def answer_request(
     """One request, over whichever way it came. ``identify``: who asks; raises ``Problem``."""
     with (
         of_request(request_id),
-        span("admin") if request.over_http is None else served_request(request.over_http) as made,
+        span("admin")
+        if request.over_http is None
+        else served_request(request.over_http) as server_span,
     ):
-        made.set("gateway.request_id", request_id)
-        made.set("gateway.operation", route.operation)
-        made.set("gateway.tenant", request.path.get("tenant"))
+        server_span.set("gateway.request_id", request_id)
+        server_span.set("gateway.operation", route.operation)
+        server_span.set("gateway.tenant", request.path.get("tenant"))
         response = await _answered(route, edge, request, identify, request_id=request_id)
-        answered(made, response.status)
+        answered(server_span, response.status)
         return response
 
 
@@ -96,7 +98,7 @@ async def _answered(
 ) -> web.StreamResponse:
     progress = Progress()
     actor, key = "-", None
-    failed: Problem | None = None
+    failure: Problem | None = None
     try:
         key = await identify()
         actor = key.actor
@@ -104,18 +106,18 @@ async def _answered(
             route, edge, request, key=key, request_id=request_id, progress=progress
         )
     except Problem as problem:
-        failed = problem
+        failure = problem
     except UnavailableError as error:
-        failed = Problem(Code.UNAVAILABLE, str(error))
+        failure = Problem(Code.UNAVAILABLE, str(error))
     except PeerError as error:
-        failed = Problem(Code.UPSTREAM_FAILED, str(error))
+        failure = Problem(Code.UPSTREAM_FAILED, str(error))
     except web.HTTPException:
         raise
     except Exception as error:  # noqa: BLE001 - the edge: the caller gets 500, the log the trace
         _fault(error, request_id=request_id, operation=route.operation)
-        failed = Problem(Code.INTERNAL, "the log has the details under this request id")
-    if failed is not None:
-        response = problem_response(_told_to(key, failed), request_id=request_id)
+        failure = Problem(Code.INTERNAL, "the log has the details under this request id")
+    if failure is not None:
+        response = problem_response(_told_to(key, failure), request_id=request_id)
     response = await settle(edge, progress, response, request_id=request_id)
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
@@ -131,8 +133,8 @@ async def _answered(
             operation=route.operation,
             actor=actor,
             status=response.status,
-            code=str(failed.code) if failed is not None else None,
-            cause=str(failed) if failed is not None else None,
+            code=str(failure.code) if failure is not None else None,
+            cause=str(failure) if failure is not None else None,
         ),
     )
     return response
@@ -194,7 +196,7 @@ async def _serve(
         raise Problem(Code.INVALID_BODY, "this takes no body")
     if route.changes and route.scope not in MAKES_NOBODY:
         guard_operators(edge.operators_tenant, key, tenant or getattr(body, "tenant", None))
-    begun: Begun = {
+    audit_entry: Begun = {
         "actor": key.actor,
         "action": route.operation,
         "tenant": tenant or key.tenant,
@@ -206,25 +208,25 @@ async def _serve(
             f"{route.operation}\n{request.target}\n".encode() + raw
         ).hexdigest()
         entries: list[int] = []
-        claimed = await edge.idempotency.claim(
+        claim = await edge.idempotency.claim(
             key.id,
             idempotency_key,
             fingerprint=fingerprint,
-            also=begin_within(edge, begun, entries),
+            also=begin_within(edge, audit_entry, entries),
         )
-        if isinstance(claimed, StoredAnswer):
-            headers = {**claimed.headers, "Idempotent-Replayed": "true"}
-            return web.Response(status=claimed.status, body=claimed.body, headers=headers)
-        if claimed is not IdempotencyState.FRESH:
+        if isinstance(claim, StoredAnswer):
+            headers = {**claim.headers, "Idempotent-Replayed": "true"}
+            return web.Response(status=claim.status, body=claim.body, headers=headers)
+        if claim is not IdempotencyState.FRESH:
             raise Problem(
                 Code.IDEMPOTENCY_KEY_IN_FLIGHT
-                if claimed is IdempotencyState.IN_FLIGHT
+                if claim is IdempotencyState.IN_FLIGHT
                 else Code.IDEMPOTENCY_KEY_REUSED
             )
         progress.claim = (key.id, idempotency_key)
         (progress.entry,) = entries
     elif route.changes:
-        progress.entry = await edge.audit.begin(**begun)
+        progress.entry = await edge.audit.begin(**audit_entry)
     async with (
         background_task(renew(edge, progress.claim))
         if progress.claim is not None
@@ -272,10 +274,10 @@ def _bound_path(route: Route, key: AdminKey, path: Mapping[str, str]) -> str | N
 def _bound_query(route: Route, key: AdminKey, query: BaseModel) -> BaseModel:
     if route.binding is not Binding.QUERY or key.tenant is None:
         return query
-    asked = getattr(query, "tenant", None)
-    if asked is None:
+    tenant = getattr(query, "tenant", None)
+    if tenant is None:
         return query.model_copy(update={"tenant": key.tenant})
-    _hold(key, asked)
+    _hold(key, tenant)
     return query
 
 

@@ -85,10 +85,10 @@ class IdempotencyRecords:
             return IdempotencyState.OTHER_REQUEST
         if row["status"] is None:
             return IdempotencyState.IN_FLIGHT
-        opened = self._database.crypt.open(
+        plaintext = self._database.crypt.open(
             row["body"], table="idempotency", row=f"{owner}/{key}", column="body"
         )
-        document = json.loads(opened.reveal())
+        document = json.loads(plaintext.reveal())
         return StoredAnswer(
             int(row["status"]), dict(document["headers"]), base64.b64decode(document["body"])
         )
@@ -115,13 +115,13 @@ class IdempotencyRecords:
         text = json.dumps(
             {"headers": dict(answer.headers), "body": base64.b64encode(answer.body).decode("ascii")}
         )
-        sealed = self._database.crypt.seal(
+        ciphertext = self._database.crypt.seal(
             text, table="idempotency", row=f"{owner}/{key}", column="body"
         )
         await connection.execute(
             update(idempotency)
             .where(idempotency.c.scope == owner, idempotency.c.key == key)
-            .values(status=answer.status, body=sealed)
+            .values(status=answer.status, body=ciphertext)
         )
 
     async def release(self, owner: str, key: str) -> None:

@@ -72,13 +72,13 @@ class AdminKeys:
         key_id = self._new_id()
         presented = f"gwk_{key_id}_{secrets.token_urlsafe(32)}"
         now = self._clock()
-        wanted = frozenset(scopes)
+        scope_set = frozenset(scopes)
         expires = None if lifetime_s is None else now + lifetime_s
         row = {
             "id": key_id,
             "name": name,
             "hash": _digest(presented),
-            "scopes": sorted(wanted),
+            "scopes": sorted(scope_set),
             "tenant": tenant,
             "created_at": now,
             "expires_at": expires,
@@ -93,7 +93,7 @@ class AdminKeys:
             AdminKey(
                 key_id,
                 name,
-                wanted,
+                scope_set,
                 tenant,
                 int(now),
                 None if expires is None else int(expires),
@@ -128,22 +128,24 @@ class AdminKeys:
             rows_of = rows_of.where((admin_keys.c.created_at < float(at)) | same)
         async with self._database.read() as connection:
             rows = (await connection.execute(rows_of)).mappings().all()
-        shown = rows[:limit]
-        position = f"{shown[-1]['created_at']!r}/{shown[-1]['id']}" if len(rows) > limit else None
-        return Page([_key(row) for row in shown], position)
+        page_rows = rows[:limit]
+        position = (
+            f"{page_rows[-1]['created_at']!r}/{page_rows[-1]['id']}" if len(rows) > limit else None
+        )
+        return Page([_key(row) for row in page_rows], position)
 
     async def find(self, key_id: str) -> AdminKey | None:
         async with self._database.read() as connection:
-            found = await connection.execute(select(admin_keys).where(admin_keys.c.id == key_id))
-            row = found.mappings().first()
+            result = await connection.execute(select(admin_keys).where(admin_keys.c.id == key_id))
+            row = result.mappings().first()
         return None if row is None else _key(row)
 
     async def named(self, name_or_id: str) -> tuple[AdminKey, ...]:
         """The key of this id, else those of this name that are not revoked: one of each tenant, and
         one of none, at most.
         """
-        if (found := await self.find(name_or_id)) is not None:
-            return (found,)
+        if (key := await self.find(name_or_id)) is not None:
+            return (key,)
         query = select(admin_keys).where(
             admin_keys.c.name == name_or_id, admin_keys.c.revoked_at.is_(None)
         )

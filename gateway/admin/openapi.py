@@ -45,8 +45,8 @@ def openapi_document(routes: Sequence[Route], *, prefix: str = "/admin/v1") -> J
             route, definitions, schemas
         )
     schemas["Problem"] = _problem_schema()
-    _, shared = models_json_schema([(WebhookMessage, "serialization")], ref_template=_REF)
-    schemas |= dict(shared.get("$defs", {}))
+    _, defs_schema = models_json_schema([(WebhookMessage, "serialization")], ref_template=_REF)
+    schemas |= dict(defs_schema.get("$defs", {}))
     document: Json = {
         "openapi": "3.1.0",
         "info": {
@@ -85,20 +85,20 @@ def _webhook(event: str, summary: str) -> Json:
 
 
 def _schemas(routes: Sequence[Route]) -> tuple[dict[tuple[type[BaseModel], str], Json], Json]:
-    wanted: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = []
+    models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = []
     for route in routes:
         if route.body is not None:
-            wanted.append((route.body, "validation"))
-        wanted.append((route.query, "validation"))
-        wanted += [
+            models.append((route.body, "validation"))
+        models.append((route.query, "validation"))
+        models += [
             (model, "serialization") for model in route.answers.values() if model is not None
         ]
-    unique = list(dict.fromkeys(wanted))
-    references, shared = models_json_schema(unique, ref_template=_REF)
+    unique = list(dict.fromkeys(models))
+    references, defs_schema = models_json_schema(unique, ref_template=_REF)
     definitions: dict[tuple[type[BaseModel], str], Json] = {
         (model, mode): dict(references[model, mode]) for model, mode in unique
     }
-    return definitions, dict(shared.get("$defs", {}))
+    return definitions, dict(defs_schema.get("$defs", {}))
 
 
 def _operation(
@@ -159,9 +159,9 @@ def _query_parameters(
             "name": parameter,
             "in": "query",
             "required": parameter in required,
-            "schema": {k: v for k, v in described.items() if k != "title"},
+            "schema": {k: v for k, v in definition.items() if k != "title"},
         }
-        for parameter, described in schema.get("properties", {}).items()
+        for parameter, definition in schema.get("properties", {}).items()
     ]
 
 
@@ -228,10 +228,10 @@ def _problems(route: Route) -> dict[str, Json]:
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         str(status): {
-            "description": "Codes: " + ", ".join(f"`{c}`" for c in found),
+            "description": "Codes: " + ", ".join(f"`{c}`" for c in reasons),
             "content": content,
         }
-        for status, found in sorted(by_status.items())
+        for status, reasons in sorted(by_status.items())
     }
 
 

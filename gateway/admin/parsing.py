@@ -65,13 +65,13 @@ async def _body_of(request: web.Request, limit: int) -> bytes:
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     # RFC 8259 §4: with duplicate names, two readers see two documents.
-    found: dict[str, object] = {}
+    document: dict[str, object] = {}
     for name, value in pairs:
-        if name in found:
+        if name in document:
             msg = f"the name {name[:60]!r} appears twice in one object"
             raise ValueError(msg)
-        found[name] = value
-    return found
+        document[name] = value
+    return document
 
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -118,14 +118,14 @@ def parse_json(raw: bytes) -> object:
 @cache
 def secret_fields(model: type[BaseModel]) -> frozenset[str]:
     """Names that stand for a secret, anywhere in the model."""
-    found: set[str] = set()
+    names: set[str] = set()
     for name, field in model.model_fields.items():
         for part in _parts(field.annotation):
             if part is Secret:
-                found |= {name, field.alias or name}
+                names |= {name, field.alias or name}
             elif isinstance(part, type) and issubclass(part, BaseModel):
-                found |= secret_fields(part)
-    return frozenset(found)
+                names |= secret_fields(part)
+    return frozenset(names)
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
@@ -169,8 +169,8 @@ def validate(
     try:
         return model.model_validate_strings(document) if strings else model.model_validate(document)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        mistakes = [Mistake(_where(e["loc"]), _sentence(e)) for e in found[:MAX_MISTAKES]]
+        errors = error.errors(include_url=False, include_context=False)
+        mistakes = [Mistake(_where(e["loc"]), _sentence(e)) for e in errors[:MAX_MISTAKES]]
         raise Problem(
             code, "; ".join(f"{m.where}: {m.problem}" for m in mistakes[:3]), mistakes=mistakes
         ) from None
@@ -241,17 +241,17 @@ def read_cursor(operation: str, cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        found = json.loads(
+        content = json.loads(
             base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         )
     except (binascii.Error, ValueError, RecursionError):
         raise Problem(Code.INVALID_CURSOR) from None
     if (
-        not isinstance(found, list)
-        or len(found) != 2
-        or found[0] != operation
-        or not isinstance(found[1], str)
-        or not POSITIONS[operation].fullmatch(found[1])
+        not isinstance(content, list)
+        or len(content) != 2
+        or content[0] != operation
+        or not isinstance(content[1], str)
+        or not POSITIONS[operation].fullmatch(content[1])
     ):
         raise Problem(Code.INVALID_CURSOR)
-    return found[1]
+    return content[1]

@@ -83,8 +83,8 @@ def filter_text(values: Mapping[str, object]) -> str:
 
 
 def _target(path: Mapping[str, str], query: Mapping[str, object]) -> str:
-    wanted = filter_text({name: query[name] for name in query if name not in _PAGING})
-    return ("/".join(path.values()) + wanted)[:TARGET_CHARACTERS]
+    filters = filter_text({name: query[name] for name in query if name not in _PAGING})
+    return ("/".join(path.values()) + filters)[:TARGET_CHARACTERS]
 
 
 def _rows(body: BaseModel | None) -> int:

@@ -155,12 +155,12 @@ def _settled(
         return lambda connection: edge.idempotency.release_within(connection, owner, key)
     if not (isinstance(response, web.Response) and isinstance(response.body, bytes)):
         return None
-    kept = {
+    headers = {
         name: value
         for name, value in response.headers.items()
         if name in {"Content-Type", "ETag", "Location"}
     }
-    answer = StoredAnswer(response.status, kept, response.body)
+    answer = StoredAnswer(response.status, headers, response.body)
     return lambda connection: edge.idempotency.store_within(connection, owner, key, answer)
 
 

@@ -60,12 +60,12 @@ class AuditExport:
         if not await self._leads():
             AUDIT_EXPORT_BEHIND.set(0)
             return 0
-        sent, position = 0, None
+        count, position = 0, None
         if self._destination is not None and self._target is not None:
-            position, sent = await self._send(self._destination, self._target)
+            position, count = await self._send(self._destination, self._target)
         if self._clock() >= self._forget_at:
             await self._forget(position)
-        return sent
+        return count
 
     async def _forget(self, position: Position | None) -> None:
         gone = 0
@@ -76,7 +76,7 @@ class AuditExport:
             self._forget_at = self._clock() + FORGET_EVERY_S
 
     async def _send(self, destination: Destination, target: str) -> tuple[Position, int]:
-        position, sent = await self._records.load(target), 0
+        position, count = await self._records.load(target), 0
         for _ in range(BATCHES_IN_A_ROUND):
             batch = await self._records.batch(position)
             AUDIT_EXPORT_BEHIND.set(batch.behind_s)
@@ -90,7 +90,7 @@ class AuditExport:
                     at=batch.entries[0].at,
                 )
                 AUDIT_EXPORTED.inc(len(batch.entries))
-                sent += len(batch.entries)
+                count += len(batch.entries)
             await self._records.save(target, batch.position)
             position = batch.position
-        return position, sent
+        return position, count

@@ -61,7 +61,7 @@ def event(entry: AuditEntry, *, version: str) -> dict[str, Any]:
     type_id, type_name = _ACTORS.get(kind if name else "", (_SYSTEM, "System"))
     status_id, status, detail = _status(entry.outcome)
     moment = round(entry.at * 1000)
-    found: dict[str, Any] = {
+    document: dict[str, Any] = {
         "activity_id": activity,
         "activity_name": _NAMES.get(activity, entry.action),
         "actor": {
@@ -111,7 +111,7 @@ def event(entry: AuditEntry, *, version: str) -> dict[str, Any]:
             "after": _bounded(entry.after),
         },
     }
-    return {name: value for name, value in found.items() if value not in ([], "")}
+    return {name: value for name, value in document.items() if value not in ([], "")}
 
 
 def line(entry: AuditEntry, *, version: str) -> bytes:

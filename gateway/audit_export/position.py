@@ -63,29 +63,29 @@ def next_batch(
     """``again``: records of ``position.waiting`` that exist. ``new``: those above
     ``position.after``, by id, at most ``BATCH``.
     """
-    waiting = dict(position.waiting)
+    pending = dict(position.waiting)
     leaving = [entry for entry in again if _leaves(entry, now)]
     for entry in leaving:
-        del waiting[entry.id]
+        del pending[entry.id]
     present = {entry.id for entry in again}
-    for missed in [id_ for id_, since in waiting.items() if id_ not in present]:
-        if now - waiting[missed] > GAP_S:
-            del waiting[missed]
+    for entry_id in [id_ for id_, since in pending.items() if id_ not in present]:
+        if now - pending[entry_id] > GAP_S:
+            del pending[entry_id]
     after = position.after
     for entry in new:
         gap = range(after + 1, entry.id)
         if len(gap) >= MOST_WAITING:  # older records were deleted; no transactions lack so many
             gap = range(0)
-        if len(waiting) + len(gap) >= MOST_WAITING:
+        if len(pending) + len(gap) >= MOST_WAITING:
             break
-        waiting.update(dict.fromkeys(gap, now))
+        pending.update(dict.fromkeys(gap, now))
         if _leaves(entry, now):
             leaving.append(entry)
         else:
-            waiting[entry.id] = now
+            pending[entry.id] = now
         after = entry.id
     behind = now - min((entry.at for entry in leaving), default=now)
-    return Batch(leaving, Position(after, waiting), max(0.0, behind))
+    return Batch(leaving, Position(after, pending), max(0.0, behind))
 
 
 def _leaves(entry: AuditEntry, now: float) -> bool:
@@ -107,8 +107,8 @@ class ExportRecords:
         # A log that ends before the position is not the one that was exported.
         if row is None or row["position"] > newest:
             return Position()
-        waiting = {int(id_): float(since) for id_, since in row["waiting"].items()}
-        return Position(int(row["position"]), waiting)
+        pending = {int(id_): float(since) for id_, since in row["waiting"].items()}
+        return Position(int(row["position"]), pending)
 
     async def batch(self, position: Position) -> Batch:
         """What leaves next. Raises ``UnavailableError``."""
@@ -158,8 +158,8 @@ class ExportRecords:
         first = query.order_by(audit.c.id).limit(DELETED_AT_ONCE).subquery()
         old = select(first.c.id).where(first.c.at < self._clock() - older_than_s)
         async with self._database.write_together() as connection:
-            done = await connection.execute(delete(audit).where(audit.c.id.in_(old)))
-            return int(done.rowcount)
+            result = await connection.execute(delete(audit).where(audit.c.id.in_(old)))
+            return int(result.rowcount)
 
 
 async def _entries(connection: AsyncConnection, query: Any) -> list[AuditEntry]:

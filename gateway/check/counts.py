@@ -69,8 +69,8 @@ class CheckCounts:
             CHECKS.labels(*labels).inc(number)
         for dialect, buckets in self._buckets.items():
             observe_all(CHECK_DURATION.labels(dialect), buckets, self._seconds[dialect])
-        for counted in (self._checks, self._buckets, self._seconds):
-            counted.clear()
+        for counter in (self._checks, self._buckets, self._seconds):
+            counter.clear()
 
 
 __all__ = ["CheckCounts", "CheckLabels"]

@@ -125,7 +125,7 @@ def _page(
 
 def denied_values(
     tenant: Tenant,
-    matched: Match,
+    rule_match: Match,
     identity: Identity,
     decision: Deny,
     *,
@@ -138,7 +138,7 @@ def denied_values(
         "email": identity.email,
         "groups": tenant.branding.labeled(decision.groups),
         "roles": decision.roles,
-        "rule": matched.rule.path if matched.rule is not None else "",
+        "rule": rule_match.rule.path if rule_match.rule is not None else "",
         "return_to": return_to,
         "change": change,
         "no_groups": decision.reason is Reason.GROUP_MISSING and not identity.groups,

@@ -230,98 +230,108 @@ class Checks:
 
     def __call__(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
         """The answer, or what gives it once something was waited for."""
-        started, path = perf_counter(), request.raw_path
+        start_time, path = perf_counter(), request.raw_path
         if request.known is not None:
-            known = self._known_request(request, request.known, started)
-            if known is not None:
-                return known
+            answer = self._known_request(request, request.known, start_time)
+            if answer is not None:
+                return answer
         dialect = _BY_PATH.get(path) or _dialect_below(path)
         if dialect is None:
             return _NOT_FOUND
         if not self._services.trust.believes(request):
             asked_by = next(iter(request.headers.getall(X_FORWARDED_METHOD, ())), request.method)
             html = sees_pages(request.headers, asked_by)
-            refused = _Decided(Deny(Reason.UNTRUSTED_PROXY))
-            return self._answer(dialect, request, None, refused, started, html=html)
-        parsed = dialect.parse(request, cookie_name=self._services.config.cookie.name)
-        if isinstance(parsed, Malformed):
-            return self._malformed(dialect, request, parsed, started)
+            denial = _Decided(Deny(Reason.UNTRUSTED_PROXY))
+            return self._answer(dialect, request, None, denial, start_time, html=html)
+        auth_request = dialect.parse(request, cookie_name=self._services.config.cookie.name)
+        if isinstance(auth_request, Malformed):
+            return self._malformed(dialect, request, auth_request, start_time)
         try:
-            response = self._allowed_again(dialect, parsed, request, started)
+            response = self._allowed_again(dialect, auth_request, request, start_time)
             if response is not None:
                 return response
-            decided = self._decide_from_memory(parsed)
+            outcome = self._decide_from_memory(auth_request)
         except OutdatedError:
-            decided = None
+            outcome = None
         except UnavailableError as error:
-            decided = self._without_store(parsed, error)
-        if decided is None:
-            return self._answer_later(dialect, request, parsed, started)
-        return self._answer(dialect, request, parsed, decided, started, html=parsed.html)
+            outcome = self._without_store(auth_request, error)
+        if outcome is None:
+            return self._answer_later(dialect, request, auth_request, start_time)
+        return self._answer(
+            dialect, request, auth_request, outcome, start_time, html=auth_request.html
+        )
 
     async def _answer_later(
-        self, dialect: Dialect, request: RawRequest, parsed: AuthRequest, started: float
+        self, dialect: Dialect, request: RawRequest, auth_request: AuthRequest, start_time: float
     ) -> CheckResponse:
         try:
-            decided = await self._decide_by_current_tenants(parsed)
+            outcome = await self._decide_by_current_tenants(auth_request)
         except UnavailableError as error:
-            decided = self._without_store(parsed, error)
-        return self._answer(dialect, request, parsed, decided, started, html=parsed.html)
+            outcome = self._without_store(auth_request, error)
+        return self._answer(
+            dialect, request, auth_request, outcome, start_time, html=auth_request.html
+        )
 
     def _answer(
         self,
         dialect: Dialect,
         request: RawRequest,
-        parsed: AuthRequest | None,
-        decided: _Decided,
-        started: float,
+        auth_request: AuthRequest | None,
+        outcome: _Decided,
+        start_time: float,
         *,
         html: bool,
         number: str = "",
     ) -> CheckResponse:
         """No await in here: tenants, session and what is answered are of one moment."""
-        decision, tenant = decided.decision, decided.tenant
-        if parsed is not None and parsed.basic is not None and _is_kept_back(tenant):
-            parsed = replace(parsed, authorization="")
-        if isinstance(decision, Allow) and parsed is not None:
-            head = self._head(tenant, parsed, decision) if tenant is not None else self._nobody
-            own = dialect.clients_own(parsed)
+        decision, tenant = outcome.decision, outcome.tenant
+        if auth_request is not None and auth_request.basic is not None and _is_kept_back(tenant):
+            auth_request = replace(auth_request, authorization="")
+        if isinstance(decision, Allow) and auth_request is not None:
+            head = (
+                self._head(tenant, auth_request, decision) if tenant is not None else self._nobody
+            )
+            own = dialect.clients_own(auth_request)
             if head.lines is not None and own is not None:
                 response = head.answer(own)
                 request.of_somebody = decision.session is not None or decision.machine is not None
                 if request.known is not None:
-                    request.known.allowed = self._allowed_by(decided, parsed, head, response)
-                self._record(dialect, decision, decided, parsed, started, request)
+                    request.known.allowed = self._allowed_by(outcome, auth_request, head, response)
+                self._record(dialect, decision, outcome, auth_request, start_time, request)
                 return response
             if head.lines is None:
                 decision = Deny(Reason.IDENTITY_TOO_LARGE)
-        if parsed is not None and not parsed.request_id and not isinstance(decision, Allow):
+        if (
+            auth_request is not None
+            and not auth_request.request_id
+            and not isinstance(decision, Allow)
+        ):
             # Not every ingress numbers its requests; a person who asks for help needs a number that
             # the log knows too.
-            parsed = replace(parsed, request_id=self._services.random_token()[:16])
+            auth_request = replace(auth_request, request_id=self._services.random_token()[:16])
         verdict = self._verdict(
-            decided._replace(decision=decision),
-            parsed,
+            outcome._replace(decision=decision),
+            auth_request,
             request.headers.getall(ACCEPT_LANGUAGE, ()),
             html=html,
-            number=parsed.request_id if parsed is not None else number,
+            number=auth_request.request_id if auth_request is not None else number,
         )
-        response = encode(dialect.render(verdict, parsed))
-        self._record(dialect, decision, decided, parsed, started, request)
+        response = encode(dialect.render(verdict, auth_request))
+        self._record(dialect, decision, outcome, auth_request, start_time, request)
         return response
 
     def _allowed_by(
-        self, decided: _Decided, request: AuthRequest, head: _Head, response: CheckResponse
+        self, outcome: _Decided, request: AuthRequest, head: _Head, response: CheckResponse
     ) -> _Allowed | None:
         """None where it hangs on more than ``_allowed_again`` looks at."""
-        question, session, allowed = decided.question, decided.session, decided.decision
+        question, session, decision = outcome.question, outcome.session, outcome.decision
         if (
             question is None
             or question.tenant is None
             or question.matched is None
             or session is None
-            or not isinstance(allowed, Allow)
-            or allowed.session is not session
+            or not isinstance(decision, Allow)
+            or decision.session is not session
             or question.tenant.shadow_rules
             or request.host == self._services.config.console.host
             or len(response.lines) > _MAX_KEPT_ANSWER_BYTES
@@ -335,7 +345,7 @@ class Checks:
             session,
             head.signed_with,
             min(head.until, session.expires_at),
-            decided._replace(question=None),  # its table may be replaced, and is large
+            outcome._replace(question=None),  # its table may be replaced, and is large
             response,
         )
 
@@ -344,43 +354,43 @@ class Checks:
         dialect: Dialect,
         request: AuthRequest,
         raw: RawRequest,
-        started: float,
+        start_time: float,
     ) -> CheckResponse | None:
         """The answer to a request of a known head that the same would let in as the last; None
         where anything is different, and all is decided anew. Raises ``UnavailableError``.
         """
-        known = raw.known
-        allowed: _Allowed | None = None if known is None else known.allowed
-        if known is None or allowed is None:
+        head = raw.known
+        allowed: _Allowed | None = None if head is None else head.allowed
+        if head is None or allowed is None:
             return None
-        known.allowed = None  # as long as one of them is not the same, or cannot be asked
+        head.allowed = None  # as long as one of them is not the same, or cannot be asked
         if not self._holds(allowed) or match(allowed.tenant, request) is not allowed.matched:
             return None
-        known.allowed = allowed
-        decided = allowed.decided
-        active = active_s(allowed.tenant, request, decided.decision)
+        head.allowed = allowed
+        outcome = allowed.decided
+        active = active_s(allowed.tenant, request, outcome.decision)
         self._services.sessions.used(allowed.session, active_s=active)
-        self._record(dialect, decided.decision, decided, request, started, raw)
-        if self._known.is_due(known, uri := raw.uri or ""):
+        self._record(dialect, outcome.decision, outcome, request, start_time, raw)
+        if self._known.is_due(head, uri := raw.uri or ""):
             record = self._check_record(
-                dialect, decided.decision, decided, request, raw, would=None, seconds=0
+                dialect, outcome.decision, outcome, request, raw, would=None, seconds=0
             )
-            labels = _labels(dialect, decided.decision, allowed.tenant)
-            noted = _AllowedRequest(allowed, active, labels, RepeatedRecord(record))
-            self._known.note(known, uri, noted)
+            labels = _labels(dialect, outcome.decision, allowed.tenant)
+            entry = _AllowedRequest(allowed, active, labels, RepeatedRecord(record))
+            self._known.note(head, uri, entry)
         return allowed.response
 
     def _known_request(
-        self, raw: RawRequest, head: KnownHead, started: float
+        self, raw: RawRequest, head: KnownHead, start_time: float
     ) -> CheckResponse | None:
         """As ``_allowed_again``, of a head and URI whose request was let in before: its path meets
         the same rule at the same tenant. None, too, where a store is away.
         """
         uri = raw.uri or ""
-        known = self._known.find(head, uri)
-        if known is None or not self._services.trust.believes(raw):
+        entry = self._known.find(head, uri)
+        if entry is None or not self._services.trust.believes(raw):
             return None
-        allowed = known.allowed
+        allowed = entry.allowed
         try:
             holds = self._holds(allowed)
         except UnavailableError:
@@ -388,16 +398,16 @@ class Checks:
         if not holds:
             self._known.forget(head, uri)
             return None
-        self._services.sessions.used(allowed.session, active_s=known.active_s)
-        seconds = perf_counter() - started
-        self._counts.count(known.labels, seconds=seconds)
+        self._services.sessions.used(allowed.session, active_s=entry.active_s)
+        seconds = perf_counter() - start_time
+        self._counts.count(entry.labels, seconds=seconds)
         if _LOG.isEnabledFor(logging.INFO):
             if self._repeats.seen:
                 self._record_repeats()
             if self._records.has_line(ordinary=True):
                 trace = raw.traceparent[3:35] if self._is_traced and raw.traceparent else None
                 self._records.add_again(
-                    known.record, raw.request_id or "", _milliseconds(seconds), trace
+                    entry.record, raw.request_id or "", _milliseconds(seconds), trace
                 )
         return allowed.response
 
@@ -415,10 +425,10 @@ class Checks:
         )
 
     def _malformed(
-        self, dialect: Dialect, request: RawRequest, malformed: Malformed, started: float
+        self, dialect: Dialect, request: RawRequest, malformed: Malformed, start_time: float
     ) -> CheckResponse:
-        given = parse_request_id(",".join(request.headers.getall(X_REQUEST_ID, ())))
-        number = given or self._services.random_token()[:16]
+        request_id = parse_request_id(",".join(request.headers.getall(X_REQUEST_ID, ())))
+        number = request_id or self._services.random_token()[:16]
         _LOG.info(
             "check_malformed",
             extra=fields(
@@ -428,9 +438,9 @@ class Checks:
                 dialect=dialect.name,
             ),
         )
-        refused = _Decided(Deny(malformed.reason))
+        denial = _Decided(Deny(malformed.reason))
         return self._answer(
-            dialect, request, None, refused, started, html=malformed.html, number=number
+            dialect, request, None, denial, start_time, html=malformed.html, number=number
         )
 
     def _without_store(self, request: AuthRequest, error: UnavailableError) -> _Decided:
@@ -460,13 +470,13 @@ class Checks:
         for _ in range(MAX_SWAPS):
             table = tenants.table
             try:
-                decided = await self._decide(request, table)
+                outcome = await self._decide(request, table)
             except OutdatedError:
                 if not await tenants.replaced(table, within_s=ends - monotonic()):
                     raise
             else:
                 if tenants.table is table:
-                    return decided
+                    return outcome
         raise OutdatedError
 
     async def _decide(self, request: AuthRequest, table: TenantTable) -> _Decided:
@@ -478,43 +488,43 @@ class Checks:
     def _question(self, request: AuthRequest, table: TenantTable) -> _Question | _Decided:
         if is_console_link(request, self._services.config.console.host):
             return _CONSOLE_LINK
-        found = table.by_host(request.host)
-        if found is HostKind.UNKNOWN:
+        owner = table.by_host(request.host)
+        if owner is HostKind.UNKNOWN:
             return _Decided(Deny(Reason.UNKNOWN_HOST))
-        if found is HostKind.LOGIN:
+        if owner is HostKind.LOGIN:
             # It protects nothing: the sessions there sign in to other hosts, and are no answer
             # about whatever stands behind it.
             return _Decided(Login(Reason.NO_SESSION))
-        if isinstance(found, HostKind):
+        if isinstance(owner, HostKind):
             return _Question(request, table, None, None, _Wanted.SESSION)
-        matched, wanted = match(found, request), _Wanted.NOTHING
-        if requires_app_password(matched, request):
-            wanted = _Wanted.APP_PASSWORD
-        elif requires_pool_password(matched, request):
-            wanted = _Wanted.POOL_PASSWORD
-        elif matched.refused is None and requires_bearer(matched, request):
-            wanted = _Wanted.MACHINE if request.bearer else _Wanted.NOTHING
-        elif matched.refused is None and request.cookies:
-            wanted = _Wanted.SESSION
-        return _Question(request, table, found, matched, wanted)
+        rule_match, credential = match(owner, request), _Wanted.NOTHING
+        if requires_app_password(rule_match, request):
+            credential = _Wanted.APP_PASSWORD
+        elif requires_pool_password(rule_match, request):
+            credential = _Wanted.POOL_PASSWORD
+        elif rule_match.refused is None and requires_bearer(rule_match, request):
+            credential = _Wanted.MACHINE if request.bearer else _Wanted.NOTHING
+        elif rule_match.refused is None and request.cookies:
+            credential = _Wanted.SESSION
+        return _Question(request, table, owner, rule_match, credential)
 
     def _judge(self, question: _Question, credentials: _Credentials) -> _Decided:
         """Credentials were found just now, or count now. Raises ``OutdatedError``."""
         services = self._services
-        request, table, tenant, matched, _ = question
+        request, table, tenant, rule_match, _ = question
         session, machine, password, pool_password, more = credentials
-        shared = tenant is None
-        if tenant is None or matched is None:
+        is_shared = tenant is None
+        if tenant is None or rule_match is None:
             # A shared host has no tenant of its own: the session names it.
             tenant = table.by_id(session.tenant) if session is not None else None
             if tenant is None:
                 return _Decided(self._no_session(request, None))
-            matched = match(tenant, request)
+            rule_match = match(tenant, request)
         now = services.clock()
         decision = decide(
             tenant,
             request,
-            matched,
+            rule_match,
             session=session,
             machine=machine,
             password=password,
@@ -545,14 +555,14 @@ class Checks:
             session = password.session
         elif isinstance(pool_password, Session):
             session = pool_password
-        basic = takes_app_passwords(matched) or takes_pool_passwords(matched)
+        basic = takes_app_passwords(rule_match) or takes_pool_passwords(rule_match)
         by_session = machine is None and password is None and pool_password is None
         return _Decided(
             decision,
             tenant,
             session,
             would,
-            not shared and basic,
+            not is_shared and basic,
             question if by_session else None,
         )
 
@@ -572,18 +582,18 @@ class Checks:
 
     def _remembered(self, question: _Question) -> _Credentials | None:
         """As far as memory goes; None where it does not suffice."""
-        request, _, tenant, _, wanted = question
+        request, _, tenant, _, credential = question
         if tenant is not None and tenant.shadow_rules:
             return None
-        if wanted is _Wanted.NOTHING:
+        if credential is _Wanted.NOTHING:
             return _NOBODY
-        if wanted is _Wanted.SESSION:
+        if credential is _Wanted.SESSION:
             session = self._remembered_session(request)
             return None if isinstance(session, Miss) else _Credentials(session)
-        if wanted is _Wanted.APP_PASSWORD:
+        if credential is _Wanted.APP_PASSWORD:
             password = self._services.sessions.cached_app_password(request.app_password or "")
             return None if isinstance(password, Miss) else _Credentials(password=password)
-        if wanted is _Wanted.POOL_PASSWORD and tenant is not None:
+        if credential is _Wanted.POOL_PASSWORD and tenant is not None:
             result = self._services.pool_passwords.cached(tenant, request)
             return None if isinstance(result, Miss) else _Credentials(pool_password=result)
         return None
@@ -600,7 +610,7 @@ class Checks:
 
     async def _look_up(self, question: _Question) -> _Credentials:
         """What the next rules ask for comes first: nothing is awaited after what is obeyed."""
-        request, _, tenant, _, wanted = question
+        request, _, tenant, _, credential = question
         more: NextCredentials | None = NextCredentials()
         if tenant is not None and tenant.shadow_rules:
             more = await look_up(
@@ -611,14 +621,14 @@ class Checks:
                 find_app_password=self._app_password,
                 cached_pool_password=self._services.pool_passwords.cached,
             )
-        if wanted is _Wanted.SESSION:
+        if credential is _Wanted.SESSION:
             return _Credentials(await self._session(request), more=more)
-        if wanted is _Wanted.APP_PASSWORD:
+        if credential is _Wanted.APP_PASSWORD:
             return _Credentials(password=await self._app_password(request), more=more)
-        if wanted is _Wanted.POOL_PASSWORD and tenant is not None:
+        if credential is _Wanted.POOL_PASSWORD and tenant is not None:
             result = await self._services.pool_passwords.authenticate(tenant, request)
             return _Credentials(pool_password=result, more=more)
-        if wanted is _Wanted.MACHINE and tenant is not None and request.bearer:
+        if credential is _Wanted.MACHINE and tenant is not None and request.bearer:
             return _Credentials(machine=await self._machine(tenant, request.bearer), more=more)
         return _Credentials(more=more)
 
@@ -634,11 +644,11 @@ class Checks:
 
     async def _app_password(self, request: AuthRequest) -> AppPassword | None:
         text, host = request.app_password or "", request.host
-        found = self._services.sessions.cached_app_password(text)
+        password = self._services.sessions.cached_app_password(text)
         return (
             await self._services.sessions.app_password(text, host=host)
-            if isinstance(found, Miss)
-            else found
+            if isinstance(password, Miss)
+            else password
         )
 
     async def _machine(self, tenant: Tenant, token: str) -> MachineToken | None:
@@ -653,7 +663,7 @@ class Checks:
 
     def _verdict(
         self,
-        decided: _Decided,
+        outcome: _Decided,
         request: AuthRequest | None,
         languages: Sequence[str],
         *,
@@ -663,7 +673,7 @@ class Checks:
         """What the dialect needs to refuse, or to send to a login: where to go, or what to show: a
         page where ``html``, with its ``number``.
         """
-        decision, tenant, location = decided.decision, decided.tenant, ""
+        decision, tenant, location = outcome.decision, outcome.tenant, ""
         if (
             request is not None
             and isinstance(decision, Login | Deny)
@@ -683,10 +693,10 @@ class Checks:
                     else f"{origin}/_auth/login?too_long=1"
                 )
                 location = location if len(location) <= MAX_LOCATION_CHARACTERS else ""
-        told = explain(
+        explanation = explain(
             self._services,
             decision,
-            Asked(tenant, request, decided.session, location, languages, html, number),
+            Asked(tenant, request, outcome.session, location, languages, html, number),
         )
         redirect = (
             request is not None
@@ -695,16 +705,16 @@ class Checks:
         )
         login = location if isinstance(decision, Login) else ""
         realm = (
-            request.host if request is not None and decided.basic and not request.prompts else ""
+            request.host if request is not None and outcome.basic and not request.prompts else ""
         )
         return Verdict(
             decision=decision,
             location=location if redirect else "",
             login=login,
             realm=realm,
-            content_type=told.content_type,
-            body=told.body,
-            page_headers=told.headers,
+            content_type=explanation.content_type,
+            body=explanation.body,
+            page_headers=explanation.headers,
         )
 
     def _head(self, tenant: Tenant, request: AuthRequest, allowed: Allow) -> _Head:
@@ -716,16 +726,16 @@ class Checks:
             return _Head(self._machine_lines(tenant, request, allowed, allowed.machine, now))
         # Of nobody, one for each tenant: no session is called "".
         key = (session.digest, request.host) if session is not None else ("", tenant.id)
-        known, signed_with = self._heads.get(key), services.assertions.ring_number
+        entry, signed_with = self._heads.get(key), services.assertions.ring_number
         if (
-            known is not None
-            and known.tenant is tenant
-            and (known.session is session or known.session == session)
-            and known.signed_with == signed_with
-            and known.until > now
+            entry is not None
+            and entry.tenant is tenant
+            and (entry.session is session or entry.session == session)
+            and entry.signed_with == signed_with
+            and entry.until > now
         ):
-            known.session = session  # read again, maybe; the next comparison is of one object
-            return known
+            entry.session = session  # read again, maybe; the next comparison is of one object
+            return entry
         until = inf if session is None else now + HEAD_LIFE_S
         assertion = ""
         if session is not None and needs_assertion(tenant):
@@ -772,16 +782,16 @@ class Checks:
         self,
         dialect: Dialect,
         decision: Decision,
-        decided: _Decided,
+        outcome: _Decided,
         request: AuthRequest | None,
-        started: float,
+        start_time: float,
         raw: RawRequest,
     ) -> None:
         """What the tenant's next rules say is told where it is something else; the peer where it is
         not known who asks through whom.
         """
-        seconds = perf_counter() - started
-        tenant, would = decided.tenant, decided.would
+        seconds = perf_counter() - start_time
+        tenant, would = outcome.tenant, outcome.would
         kind = _KINDS[type(decision)]
         self._counts.count(_labels(dialect, decision, tenant), seconds=seconds)
         if would is not None and type(would) is type(decision) and would.reason is decision.reason:
@@ -796,7 +806,7 @@ class Checks:
         if not self._records.has_line(ordinary=ordinary):
             return
         record = self._check_record(
-            dialect, decision, decided, request, raw, would=would, seconds=seconds
+            dialect, decision, outcome, request, raw, would=would, seconds=seconds
         )
         poll = None if ordinary else _poll(decision, request)
         if poll is None or self._repeats.is_first(poll, record, now=monotonic()):
@@ -804,14 +814,14 @@ class Checks:
 
     def _record_repeats(self) -> None:
         """What a script was refused time and again, and is due to be told."""
-        for repeated, count in self._repeats.due(monotonic()):
-            self._records.add(repeated._replace(repeated=count))
+        for record, count in self._repeats.due(monotonic()):
+            self._records.add(record._replace(repeated=count))
 
     def _check_record(
         self,
         dialect: Dialect,
         decision: Decision,
-        decided: _Decided,
+        outcome: _Decided,
         request: AuthRequest | None,
         raw: RawRequest,
         *,
@@ -819,7 +829,7 @@ class Checks:
         seconds: float,
     ) -> CheckRecord:
         ordinary = would is None and type(decision) is Allow
-        tenant, identity = decided.tenant, _identity(decision, decided)
+        tenant, identity = outcome.tenant, _identity(decision, outcome)
         return CheckRecord(
             request.request_id if request else None,
             tenant.id if tenant else None,
@@ -862,16 +872,16 @@ def _is_kept_back(tenant: Tenant | None) -> bool:
     return tenant is not None and tenant.takes_pool_passwords
 
 
-def _identity(decision: Decision, decided: _Decided) -> Identity | None:
-    if decided.session is not None:
-        return decided.session.identity
+def _identity(decision: Decision, outcome: _Decided) -> Identity | None:
+    if outcome.session is not None:
+        return outcome.session.identity
     machine = decision.machine if isinstance(decision, Allow) else None
     return machine.identity if machine is not None else None
 
 
 def _trace_id(raw: RawRequest) -> str | None:
-    said = raw.traceparent
-    return trace_id_of(raw.headers.get(TRACEPARENT, "") if said is None else said)
+    traceparent = raw.traceparent
+    return trace_id_of(raw.headers.get(TRACEPARENT, "") if traceparent is None else traceparent)
 
 
 def _poll(decision: Decision, request: AuthRequest | None) -> tuple[str, ...] | None:

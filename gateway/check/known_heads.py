@@ -77,12 +77,12 @@ class KnownHeads:
         if parts is None:
             return None
         key, uri, number = parts
-        known = self._known.get(key)
-        if known is None or not is_plain(uri):
+        head = self._known.get(key)
+        if head is None or not is_plain(uri):
             return None
         if number and not parse_request_id(number):
             return None
-        return KnownRequest(known, uri, number, trace, peer, data, self._read)
+        return KnownRequest(head, uri, number, trace, peer, data, self._read)
 
     def note(self, data: bytes, head: Head) -> None:
         """``data`` was one whole request without a body, read as ``head``, and somebody was let in
@@ -108,8 +108,8 @@ class KnownHeads:
             return
         self._known[key] = KnownHead(head.method, head.path)
         if len(self._known) > self._max_entries:
-            _, gone = self._known.popitem(last=False)
-            gone.facts = gone.allowed = None  # a request that is remembered refers to it
+            _, oldest = self._known.popitem(last=False)
+            oldest.facts = oldest.allowed = None  # a request that is remembered refers to it
 
     def _parted(self, data: bytes) -> tuple[_Key, str, str] | None:
         """What a head is known by, its URI, and its ID, "" without one."""

@@ -43,12 +43,12 @@ class Repeats:
 
     def is_first(self, key: Hashable, record: CheckRecord, *, now: float) -> bool:
         """Whether to log ``record`` now; else it is counted, and ``due`` hands out the latest."""
-        known = self.seen.get(key)
-        if known is None:
+        entry = self.seen.get(key)
+        if entry is None:
             self.seen[key] = _Repeated(now + EVERY_S)
             return True
-        known.count += 1
-        known.latest = record
+        entry.count += 1
+        entry.latest = record
         return False
 
     def due(self, now: float) -> Iterator[tuple[CheckRecord, int]]:

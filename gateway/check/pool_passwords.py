@@ -91,25 +91,25 @@ class PoolPasswords:
             return Reason.POOL_PASSWORD_INVALID
         if tenant.password_client is None:
             return Reason.COGNITO_UNAVAILABLE
-        refused = _refused_unasked(tenant, provider, basic)
-        return self._store.cached(self._store.token(tenant, basic)) if refused is None else refused
+        refusal = _refused_unasked(tenant, provider, basic)
+        return self._store.cached(self._store.token(tenant, basic)) if refusal is None else refusal
 
     async def authenticate(self, tenant: Tenant, request: AuthRequest) -> PoolPasswordResult:
-        known = self.cached(tenant, request)
+        answer = self.cached(tenant, request)
         basic, client = request.basic, tenant.password_client
-        if not isinstance(known, Miss) or basic is None or client is None:
-            return Reason.POOL_PASSWORD_INVALID if isinstance(known, Miss) else known
+        if not isinstance(answer, Miss) or basic is None or client is None:
+            return Reason.POOL_PASSWORD_INVALID if isinstance(answer, Miss) else answer
         token = self._store.token(tenant, basic)
-        kept = await self._store.find(token)
-        if kept is not None:
-            return kept
+        stored_answer = await self._store.find(token)
+        if stored_answer is not None:
+            return stored_answer
         task, address = self._under_way.get(token.text), client_key(request.client)
         if task is None:
             theirs = (tenant.id, ""), (tenant.id, address)
             if self._waiting[theirs[0]] >= WAITING or self._waiting[theirs[1]] >= WAITING_OF_ONE:
                 cause = "as many questions of the tenant, or from this address, wait as may"
-                refused = PasswordRefused(Reason.COGNITO_UNAVAILABLE, "queue_full", cause)
-                return self._told(tenant, refused, address)
+                refusal = PasswordRefused(Reason.COGNITO_UNAVAILABLE, "queue_full", cause)
+                return self._told(tenant, refusal, address)
             task = asyncio.get_running_loop().create_task(
                 self._ask(tenant, client, basic, token, address), context=Context()
             )
@@ -154,7 +154,7 @@ class PoolPasswords:
             # Those before it in the queue have been counted by now.
             if (exhausted := await self._exhausted(limits)) is not None:
                 return self._told(tenant, exhausted, address)
-            begun = await self._store.begin(tenant.id)
+            checkpoint = await self._store.begin(tenant.id)
             answer = await self._login(client, basic)
             if isinstance(answer, PasswordRefused) and answer.reason not in _UNSAID:
                 for who, at_most, kind in limits:
@@ -166,9 +166,9 @@ class PoolPasswords:
         accepted = self._accepted(tenant, answer)
         if isinstance(accepted, Refusal):
             await self._store.refuse(token, accepted.reason)
-            refused = PasswordRefused(accepted.reason, accepted.reason.value, accepted.detail)
-            return self._told(tenant, refused, address)
-        reason = await self._store.keep(tenant, token, begun, accepted)
+            refusal = PasswordRefused(accepted.reason, accepted.reason.value, accepted.detail)
+            return self._told(tenant, refusal, address)
+        reason = await self._store.keep(tenant, token, checkpoint, accepted)
         if reason is not None:
             if reason is Reason.USER_BLOCKED:
                 await self._store.refuse(token, reason)

@@ -98,33 +98,33 @@ class ProbedChecks:
         return self._probed(request, dialect, nonce)
 
     async def _probed(self, request: RawRequest, dialect: Dialect, nonce: str) -> CheckResponse:
-        believed = self._trust.is_trusted(request.headers, request.peer)
-        asked = dialect.parse(request, cookie_name=self._cookie_name)
+        is_trusted = self._trust.is_trusted(request.headers, request.peer)
+        auth_request = dialect.parse(request, cookie_name=self._cookie_name)
         record: dict[str, Any] = {
             "dialect": dialect.name,
-            "believed": believed,
+            "believed": is_trusted,
             "key": bool(request.headers.getall(KEY_HEADER, ())),
             "own_query": nonce_in(request.raw_path) == nonce,
             "lines": len(request.headers),
             "repeated": max(Counter(name.lower() for name in request.headers).values(), default=0),
         }
-        if isinstance(asked, Malformed):
-            record["malformed"] = asked.detail
+        if isinstance(auth_request, Malformed):
+            record["malformed"] = auth_request.detail
         else:
             record |= {
-                "method": asked.method,
-                "scheme": asked.scheme,
-                "host": asked.host,
-                "target": asked.original_uri,
-                "path": asked.path,
-                "cookies": len(asked.cookies),
+                "method": auth_request.method,
+                "scheme": auth_request.scheme,
+                "host": auth_request.host,
+                "target": auth_request.original_uri,
+                "path": auth_request.path,
+                "cookies": len(auth_request.cookies),
             }
         if (
-            believed
-            and not isinstance(asked, Malformed)
-            and spells_location(asked.original_uri.partition("?")[0])
+            is_trusted
+            and not isinstance(auth_request, Malformed)
+            and spells_location(auth_request.original_uri.partition("?")[0])
         ):
-            response = self._at_location(dialect, asked)
+            response = self._at_location(dialect, auth_request)
         else:
             answer = self._checks(request)
             response = answer if isinstance(answer, CheckResponse) else await answer
@@ -151,9 +151,14 @@ def canary_headers(managed: Sequence[str], *, large: bool) -> tuple[tuple[str, s
     """Filled, empty and left out in turn; the last filled one is as long as it may be if
     ``large``.
     """
-    filled = [name for number, name in enumerate(managed) if number % 3 == 0]
+    value_names = [name for number, name in enumerate(managed) if number % 3 == 0]
     return tuple(
-        (name, (LARGE_VALUE if large and name == filled[-1] else CANARY) if number % 3 == 0 else "")
+        (
+            name,
+            (LARGE_VALUE if large and name == value_names[-1] else CANARY)
+            if number % 3 == 0
+            else "",
+        )
         for number, name in enumerate(managed)
         if number % 3 != 2
     )
@@ -222,7 +227,7 @@ def _shown(headers: CIMultiDictProxy[str]) -> list[list[str]]:
     """Names and values in order; of secrets and cookies only the names (of a cookie header, the
     cookies' names).
     """
-    shown = []
+    rows = []
     for name, value in list(headers.items())[:MAX_RECORDED]:
         lowered = name.lower()
         if (
@@ -234,8 +239,8 @@ def _shown(headers: CIMultiDictProxy[str]) -> list[list[str]]:
             value = FORGED if FORGED in value else "***"  # noqa: PLW2901 - the value is not to be kept, unless it is the doctor's
         elif lowered == "cookie":
             value = "; ".join(pair.partition("=")[0].strip() for pair in value.split(";"))  # noqa: PLW2901
-        shown.append([ascii(name[:MAX_VALUE])[1:-1], ascii(value[:MAX_VALUE])[1:-1]])
-    return shown
+        rows.append([ascii(name[:MAX_VALUE])[1:-1], ascii(value[:MAX_VALUE])[1:-1]])
+    return rows
 
 
 async def note(records: ProbeRecords, nonce: str, place: str, record: Mapping[str, Any]) -> None:

@@ -111,26 +111,28 @@ class CheckRecords:
 
     def flush(self) -> None:
         """Hands over what waits: to be called once more before the process ends."""
-        waiting, self._waiting = self._waiting, []
+        queue, self._waiting = self._waiting, []
         writer = background_json_writer()
         if writer is not None:
             writer.put_lines(
                 [
-                    self._event.line(created, what)
+                    self._event.line(created_at, what)
                     if isinstance(what, CheckRecord)
-                    else _REPEATED_EVENT.again(what[0].pieces, created, what[1], what[2], what[3])
-                    for created, what in waiting
+                    else _REPEATED_EVENT.again(
+                        what[0].pieces, created_at, what[1], what[2], what[3]
+                    )
+                    for created_at, what in queue
                 ]
             )
             return
-        for _, what in waiting:
+        for _, what in queue:
             record = what if isinstance(what, CheckRecord) else record_of(what)
             _LOG.info("check", extra=fields(**record._asdict()))
 
 
 def record_of(again: Again) -> CheckRecord:
-    repeated, request_id, duration_ms, trace_id = again
-    return repeated.like._replace(request_id=request_id, duration_ms=duration_ms, trace_id=trace_id)
+    record, request_id, duration_ms, trace_id = again
+    return record.like._replace(request_id=request_id, duration_ms=duration_ms, trace_id=trace_id)
 
 
 __all__ = ["CheckRecord", "CheckRecords", "RepeatedRecord", "record_of"]

@@ -119,9 +119,9 @@ class CheckServer:
     ) -> bytes:
         """The whole answer to ``head``; None where it could not be read."""
         status, lines, body = response
-        started = self._status_lines.get(status)
-        if started is None:
-            started = self._status_lines[status] = status_line(status)
+        first_line = self._status_lines.get(status)
+        if first_line is None:
+            first_line = self._status_lines[status] = status_line(status)
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -133,13 +133,13 @@ class CheckServer:
         elif head is not None and is_http_1_0(head):
             connection = _KEEP_ALIVE
         elif not body:
-            return started + lines + self._empty_end
+            return first_line + lines + self._empty_end
         else:
             connection = b""
         length = b"Content-Length: %d\r\n" % len(body)
         if head is not None and head.method == "HEAD":
             body = b""
-        return b"".join((started, lines, length, self._stamp, connection, b"\r\n", body))
+        return b"".join((first_line, lines, length, self._stamp, connection, b"\r\n", body))
 
     def answer_soon(self, connection: CheckConnection) -> None:
         """In this turn of the loop, once every connection was read that has something to read."""
@@ -148,10 +148,10 @@ class CheckServer:
         self._asking.append(connection)
 
     def _answer_all(self) -> None:
-        asking, self._asking = self._asking, []
+        connections, self._asking = self._asking, []
         self._collects = True
         try:
-            for connection in asking:
+            for connection in connections:
                 try:
                     connection.answer()
                 except Exception as error:  # noqa: BLE001 - one connection's fault is no other's
@@ -170,8 +170,8 @@ class CheckServer:
         return True
 
     def _write_all(self) -> None:
-        unwritten, self._unwritten = self._unwritten, []
-        for connection in unwritten:
+        connections, self._unwritten = self._unwritten, []
+        for connection in connections:
             connection.write_answers()
 
     async def close(self) -> None:
@@ -302,16 +302,16 @@ class CheckConnection(asyncio.Protocol):
     # --- of asyncio ------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = made = cast("asyncio.Transport", transport)
-        peer = made.get_extra_info("peername")
+        self._transport = stream = cast("asyncio.Transport", transport)
+        peer = stream.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
-        wire = made.get_extra_info("socket")
+        wire = stream.get_extra_info("socket")
         if wire is not None and wire.family != socket.AF_UNIX:
             # An ingress that lost its power says nothing; the kernel finds out.
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._server.connections.add(self)
-        self._listener.opened(self, made)
+        self._listener.opened(self, stream)
         self._heard_at = self._loop.time()
         self._keepalive = self._loop.call_at(self._heard_at + KEEPALIVE_S, self._close_if_silent)
 
@@ -329,10 +329,12 @@ class CheckConnection(asyncio.Protocol):
             return
         self._heard_at = self._loop.time()
         between = self._between and not (self._queue or self._unparsed or self._last_came)
-        known = self._server.known.find(data, self._address) if between else None
-        if known is not None:
-            self._queue.append(known)
-        self._listener.heard(self, request=known is not None or self._parse(data, between=between))
+        request = self._server.known.find(data, self._address) if between else None
+        if request is not None:
+            self._queue.append(request)
+        self._listener.heard(
+            self, request=request is not None or self._parse(data, between=between)
+        )
         if self._task is None:
             self._server.answer_soon(self)
 
@@ -403,12 +405,12 @@ class CheckConnection(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Read from the socket, unless answers or requests pile up."""
-        wanted = not (self._paused or self._unparsed)
+        should_read = not (self._paused or self._unparsed)
         transport = self._transport
-        if wanted == self._reading or transport is None or self._eof or transport.is_closing():
+        if should_read == self._reading or transport is None or self._eof or transport.is_closing():
             return
-        self._reading = wanted
-        if wanted:
+        self._reading = should_read
+        if should_read:
             transport.resume_reading()
         else:
             transport.pause_reading()
@@ -443,9 +445,9 @@ class CheckConnection(asyncio.Protocol):
             else:
                 head, last = item.head, item.last
                 self._parser.consumed()
-                refused = _refused(item.head)
-                if refused is not None:
-                    self._write(refused, head, last=True)
+                refusal = _refused(item.head)
+                if refusal is not None:
+                    self._write(refusal, head, last=True)
                     return
                 request = _raw(item.head, self._address)
             try:
@@ -454,8 +456,8 @@ class CheckConnection(asyncio.Protocol):
                 self._fault(error, request, head)
                 return
             if not isinstance(response, CheckResponse):
-                waiting = self._answer_later(response, request, head, last=last)
-                self._task = self._loop.create_task(waiting)
+                coroutine = self._answer_later(response, request, head, last=last)
+                self._task = self._loop.create_task(coroutine)
                 self._server.tasks.add(self._task)
                 self._task.add_done_callback(self._server.tasks.discard)
                 return
@@ -501,10 +503,10 @@ class CheckConnection(asyncio.Protocol):
         if transport is None or self._ends:
             return
         self._listener.answered += 1
-        done = self._eof and not self._queue and not self._unparsed
+        at_end = self._eof and not self._queue and not self._unparsed
         close = last or self._listener.ending or head is None or head.should_close
         answer = self._server.response_bytes(response, head, close=close)
-        if close or done:
+        if close or at_end:
             transport.write(self._unwritten + answer)
             self._unwritten = b""
             self._end(transport, linger=last)
@@ -563,9 +565,9 @@ def _refused(head: Head) -> CheckResponse | None:
     """What no ingress sends."""
     if not is_http_1(head):
         return _VERSION
-    expected = head.headers.get(EXPECT)
+    expectation = head.headers.get(EXPECT)
     # RFC 9110 §10.1.1: the final answer may come at once; proxies hand the header on.
-    return None if expected is None or expected.lower() == "100-continue" else _EXPECTATION
+    return None if expectation is None or expectation.lower() == "100-continue" else _EXPECTATION
 
 
 @asynccontextmanager

@@ -67,30 +67,30 @@ async def look_up(
     """
     if not tenant.shadow_rules:
         return NextCredentials()
-    matched, today = match_next(tenant, request), match(tenant, request)
+    rule_match, today = match_next(tenant, request), match(tenant, request)
     password_today = requires_app_password(today, request)
     pool_password_today = requires_pool_password(today, request)
     machine_today = requires_bearer(today, request) and not (password_today or pool_password_today)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            if requires_app_password(matched, request):
+            if requires_app_password(rule_match, request):
                 return (
                     NextCredentials()
                     if password_today
                     else NextCredentials(password=await find_app_password(request))
                 )
-            if requires_pool_password(matched, request):
+            if requires_pool_password(rule_match, request):
                 if pool_password_today:
                     return NextCredentials()
-                known = cached_pool_password(tenant, request)
-                return None if isinstance(known, Miss) else NextCredentials(pool_password=known)
-            if matched.refused is None and requires_bearer(matched, request):
+                result = cached_pool_password(tenant, request)
+                return None if isinstance(result, Miss) else NextCredentials(pool_password=result)
+            if rule_match.refused is None and requires_bearer(rule_match, request):
                 if request.bearer and (today.refused is not None or not machine_today):
                     return NextCredentials(
                         machine=await machines.authenticate(tenant, request.bearer)
                     )
             elif (
-                matched.refused is None
+                rule_match.refused is None
                 and request.cookies
                 and (
                     today.refused is not None
@@ -121,13 +121,13 @@ def would_decide(
     """
     if not tenant.shadow_rules or found is None:
         return None
-    matched = match_next(tenant, request)
-    wanted = None if requires_bearer(matched, request) else session or found.session
+    rule_match = match_next(tenant, request)
+    next_session = None if requires_bearer(rule_match, request) else session or found.session
     return decide(
         tenant,
         request,
-        matched,
-        session=wanted,
+        rule_match,
+        session=next_session,
         machine=machine or found.machine,
         password=password or found.password,
         pool_password=pool_password or found.pool_password,

@@ -39,13 +39,13 @@ class Trust:
 
     def believes(self, request: RawRequest) -> bool:
         """As ``is_trusted``; the key of a known head is compared once, until there are others."""
-        known = request.known
-        if known is None:
+        head = request.known
+        if head is None:
             return self.is_trusted(request.headers, request.peer)
-        if known.key_of is not self._keys:
+        if head.key_of is not self._keys:
             if not self._has_key(request.headers):
                 return False
-            known.key_of = self._keys
+            head.key_of = self._keys
         return not self._networks or self.proxy(request.peer or "127.0.0.1")
 
     def is_trusted(self, headers: Headers, peer: str) -> bool:
@@ -60,20 +60,20 @@ class Trust:
         """One that holds, where one is asked for."""
         if not self._keys:
             return True
-        sent = headers.getall(KEY_HEADER, ())
-        line = sent[0].encode("utf-8", "surrogateescape") if len(sent) == 1 else b""
-        given = line.split(b",", MAX_KEYS)[:MAX_KEYS]
-        return any([hmac.compare_digest(one, key) for one in given for key in self._keys])  # noqa: C419 - every key is compared, in constant time
+        lines = headers.getall(KEY_HEADER, ())
+        line = lines[0].encode("utf-8", "surrogateescape") if len(lines) == 1 else b""
+        candidates = line.split(b",", MAX_KEYS)[:MAX_KEYS]
+        return any([hmac.compare_digest(one, key) for one in candidates for key in self._keys])  # noqa: C419 - every key is compared, in constant time
 
     def proxy(self, address: str) -> bool:
         """Whether an address is in one of the trusted networks; no for what is no address."""
-        known = self._peers.get(address)
-        if known is None:
+        is_trusted = self._peers.get(address)
+        if is_trusted is None:
             try:
-                parsed = plain_address(address)
-                known = any(parsed in network for network in self._networks)
+                ip_address = plain_address(address)
+                is_trusted = any(ip_address in network for network in self._networks)
             except ValueError:
-                known = False
+                is_trusted = False
             if len(self._peers) < _MAX_PEERS:
-                self._peers[address] = known
-        return known
+                self._peers[address] = is_trusted
+        return is_trusted

@@ -175,8 +175,8 @@ def _local_config(context: click.Context, parameter: click.Parameter, value: str
             f"'{context.command_path}' works on this machine's files: --server means nothing to it"
         )
         raise click.UsageError(msg, context)
-    found: str = context.meta.get("gateway.config_path", DEFAULT_CONFIG)
-    return found
+    path: str = context.meta.get("gateway.config_path", DEFAULT_CONFIG)
+    return path
 
 
 config_option = click.option(

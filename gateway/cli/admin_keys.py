@@ -59,8 +59,8 @@ def create(
     as_json: bool,
 ) -> int:
     """Make a key and show it, this once."""
-    kept = key_name(name)
-    if kept is None:
+    stored_name = key_name(name)
+    if stored_name is None:
         msg = "1 to 120 letters, digits, spaces and .@+-_"
         raise click.BadParameter(msg, param_hint="NAME")
     if tenant is not None and not re.fullmatch(TENANT_ID, tenant):
@@ -70,29 +70,29 @@ def create(
         lifetime_s = None if lifetime is None else parse_duration(lifetime).total_seconds()
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--expires") from error
-    made = asyncio.run(
+    new_key = asyncio.run(
         _create(
             config_path,
-            name=kept,
+            name=stored_name,
             scopes=frozenset(map(Scope, scopes)),
             tenant=tenant,
             lifetime_s=lifetime_s,
         )
     )
-    if made is None:
+    if new_key is None:
         whose = f" of tenant {tenant}" if tenant else ""
         click.echo(
-            f"gateway: there is a key{whose} named {kept!r} already; names stay taken so that the "
-            "audit log stays readable",
+            f"gateway: there is a key{whose} named {stored_name!r} already; names stay "
+            "taken so that the audit log stays readable",
             err=True,
         )
         return 1
     if as_json:
-        click.echo(json.dumps({**_describe(made.key), "key": made.presented.reveal()}))
+        click.echo(json.dumps({**_describe(new_key.key), "key": new_key.presented.reveal()}))
     else:
-        click.echo(made.presented.reveal())
+        click.echo(new_key.presented.reveal())
         click.echo(
-            f"This is the only time it is shown. id {made.key.id}, {', '.join(sorted(scopes))}"
+            f"This is the only time it is shown. id {new_key.key.id}, {', '.join(sorted(scopes))}"
             + (f", tenant {tenant}" if tenant else ""),
             err=True,
         )
@@ -104,12 +104,12 @@ def create(
 @json_option
 def list_keys(config_path: str, as_json: bool) -> None:
     """All keys, revoked and expired ones too; never the keys themselves."""
-    found = asyncio.run(_list(config_path))
+    keys = asyncio.run(_list(config_path))
     if as_json:
-        click.echo(json.dumps([_describe(k) for k in found], indent=1))
+        click.echo(json.dumps([_describe(k) for k in keys], indent=1))
         return
     now = time.time()
-    for key in found:
+    for key in keys:
         state = (
             "revoked"
             if key.revoked_at
@@ -117,10 +117,10 @@ def list_keys(config_path: str, as_json: bool) -> None:
             if key.expires_at is not None and key.expires_at <= now
             else "valid"
         )
-        used = f"used {_when(key.last_used_at)}" if key.last_used_at else "never used"
+        last_use = f"used {_when(key.last_used_at)}" if key.last_used_at else "never used"
         click.echo(
             f"{key.id}  {state:7}  {key.name}  {','.join(sorted(key.scopes))}  "
-            f"{key.tenant or 'all tenants'}  expires {_when(key.expires_at)}  {used}  "
+            f"{key.tenant or 'all tenants'}  expires {_when(key.expires_at)}  {last_use}  "
             f"made by {key.made_by or 'unknown'}"
         )
 
@@ -133,14 +133,16 @@ def revoke(config_path: str, name_or_id: str) -> int:
 
     If keys of several tenants have the name, say its id.
     """
-    found = asyncio.run(_revoke(config_path, name_or_id))
-    if len(found) == 1:
+    matches = asyncio.run(_revoke(config_path, name_or_id))
+    if len(matches) == 1:
         return 0
-    if not found:
+    if not matches:
         click.echo(f"gateway: no valid key named {name_or_id!r}", err=True)
         return 1
-    ids = ", ".join(f"{key.id} ({key.tenant or 'all tenants'})" for key in found)
-    click.echo(f"gateway: {len(found)} keys are named {name_or_id!r}: name an id: {ids}", err=True)
+    ids = ", ".join(f"{key.id} ({key.tenant or 'all tenants'})" for key in matches)
+    click.echo(
+        f"gateway: {len(matches)} keys are named {name_or_id!r}: name an id: {ids}", err=True
+    )
     return 1
 
 
@@ -157,16 +159,16 @@ async def _create(
         entry = await audit.begin(
             actor=ACTOR, action="create_admin_key", tenant=tenant, target=name, request_id=""
         )
-        made = await AdminKeys(database, clock=database.clock).create(
+        new_key = await AdminKeys(database, clock=database.clock).create(
             name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s, made_by=ACTOR
         )
         await audit.finish(
             entry,
-            outcome="done" if made else "refused:409",
+            outcome="done" if new_key else "refused:409",
             before=None,
-            after=_describe(made.key) if made else None,
+            after=_describe(new_key.key) if new_key else None,
         )
-        return made
+        return new_key
 
 
 async def _list(config_path: str) -> tuple[AdminKey, ...]:
@@ -182,11 +184,11 @@ async def _revoke(config_path: str, name_or_id: str) -> tuple[AdminKey, ...]:
             actor=ACTOR, action="revoke_admin_key", tenant=None, target=name_or_id, request_id=""
         )
         keys = AdminKeys(database, clock=database.clock)
-        found = await keys.named(name_or_id)
-        done = len(found) == 1 and await keys.revoke(found[0].id)
-        refused = "refused:409" if len(found) > 1 else "refused:404"
-        await audit.finish(entry, outcome="done" if done else refused, before=None, after=None)
-        return found if done or len(found) > 1 else ()
+        matches = await keys.named(name_or_id)
+        success = len(matches) == 1 and await keys.revoke(matches[0].id)
+        refusal = "refused:409" if len(matches) > 1 else "refused:404"
+        await audit.finish(entry, outcome="done" if success else refusal, before=None, after=None)
+        return matches if success or len(matches) > 1 else ()
 
 
 def _describe(key: AdminKey) -> dict[str, object]:

@@ -30,13 +30,13 @@ def list_app_passwords(
     *, tenant: str | None, user: str | None, email: str | None, as_json: bool
 ) -> None:
     """App passwords that are good now: one line each, never a credential."""
-    found = of_tenants(api(), "/app-passwords", tenant, user=user, email=email)
+    listing = of_tenants(api(), "/app-passwords", tenant, user=user, email=email)
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    if not found["items"]:
+    if not listing["items"]:
         say("no app passwords", err=True)
-    for row in found["items"]:
+    for row in listing["items"]:
         say("  ".join(_columns(row)))
 
 
@@ -55,7 +55,7 @@ def revoke(*, app_password: str, reason: str, as_json: bool) -> None:
 
 
 def _columns(row: Json) -> list[str]:
-    used = row["last_used_at"]
+    last_used_at = row["last_used_at"]
     return [
         row["app_password"],
         row["tenant"],
@@ -63,7 +63,7 @@ def _columns(row: Json) -> list[str]:
         row["name"],
         f"made {when(row['created_at'])}",
         f"until {when(row['expires_at'])}",
-        f"last used {when(used)}" if used is not None else "never used",
+        f"last used {when(last_used_at)}" if last_used_at is not None else "never used",
         ",".join(row["hosts"]) or "all hosts",
         ",".join(row["paths"]),
     ]

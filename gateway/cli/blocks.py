@@ -42,19 +42,19 @@ def list_blocks(*, tenant: str | None, source: str | None, remembered: bool, as_
     """Blocks and removed groups in force, oldest first, and whether what imposed them can still
     lift them.
     """
-    found = api().pages("/blocks", tenant=tenant, remembered=remembered)
-    found["items"] = [row for row in found["items"] if _is_of(row, source)]
+    listing = api().pages("/blocks", tenant=tenant, remembered=remembered)
+    listing["items"] = [row for row in listing["items"] if _is_of(row, source)]
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    if not found["items"]:
+    if not listing["items"]:
         say(
             "nothing of the kind is remembered"
             if remembered
             else "no blocks or removed groups in force",
             err=True,
         )
-    for row in found["items"]:
+    for row in listing["items"]:
         say(_line(row))
 
 
@@ -135,13 +135,13 @@ def _line(row: Json) -> str:
     who = " ".join(f"{name}={value}" for name, value in row["who"].items()) or "everybody"
     without = "" if row["group"] is None else f"without group {row['group']}  "
     without += "" if not row["exempt"] else f"(but for {row['exempt']} added since)  "
-    kept = (
+    note = (
         f" (which says nothing any more: gateway blocks remove --tenant {row['tenant']} "
         f"--source {row['source'].partition(':')[0]})"
         if row["source_gone"]
         else ""
     )
     return (
-        f"{row['id']}  {row['tenant']}  {who}  {without}by {row['source']}{kept} since "
+        f"{row['id']}  {row['tenant']}  {who}  {without}by {row['source']}{note} since "
         f"{when(row['since'])}  {row['reason']}"
     )

@@ -159,13 +159,13 @@ class Api:
         if if_match is not None:
             headers["If-Match"] = f'"{if_match}"'
         for _ in range(MAX_WAITS):
-            status, answered, raw = self._exchange(method, path, query, headers, data)
+            status, response_headers, raw = self._exchange(method, path, query, headers, data)
             if status != 429:
                 break
-            time.sleep(min(5.0, float(answered.get("Retry-After", "1"))))
-        document = _parsed(raw, answered) if raw else None
+            time.sleep(min(5.0, float(response_headers.get("Retry-After", "1"))))
+        document = _parsed(raw, response_headers) if raw else None
         if 200 <= status < 300:
-            etag = answered.get("ETag")
+            etag = response_headers.get("ETag")
             return Answer(document, etag.strip('"') if etag else None)
         if isinstance(document, dict) and "code" in document:
             raise ProblemError(document)
@@ -219,14 +219,16 @@ class Api:
         headers: dict[str, str],
         data: bytes | None,
     ) -> http.client.HTTPConnection:
-        given = {name: _text(value) for name, value in (query or {}).items() if value is not None}
+        parameters = {
+            name: _text(value) for name, value in (query or {}).items() if value is not None
+        }
         connection = self._opened()
         try:
             connection.connect()
             connection.sock.settimeout(self._timeout_s)
             connection.request(
                 method,
-                self._prefix + path + (f"?{urlencode(given)}" if given else ""),
+                self._prefix + path + (f"?{urlencode(parameters)}" if parameters else ""),
                 body=data,
                 headers=headers,
             )
@@ -413,8 +415,8 @@ def _socket_path(config_path: str) -> Path:
     """Nothing else of the configuration is needed, its secrets least of all."""
     from gateway.config.yaml import read_yaml  # noqa: PLC0415 - as above
 
-    said = os.environ.get("GATEWAY_STATE_DIR")
-    if said is None:
+    state_dir = os.environ.get("GATEWAY_STATE_DIR")
+    if state_dir is None:
         if not Path(config_path).exists():
             msg = (
                 f"there is no {config_path} here that would say where this machine's gateway is: "
@@ -422,11 +424,11 @@ def _socket_path(config_path: str) -> Path:
                 "env:NAME (or GATEWAY_SERVER and GATEWAY_ADMIN_KEY). Nothing was done."
             )
             raise CommandError(msg, exit_code=UNREACHABLE)
-        said = read_yaml(Path(config_path)).get("state_dir", "state")
-    if not isinstance(said, str) or not said:
+        state_dir = read_yaml(Path(config_path)).get("state_dir", "state")
+    if not isinstance(state_dir, str) or not state_dir:
         msg = f"{config_path}: state_dir: a path"
         raise ConfigError(msg)
-    return Path(said) / LOCAL_HOST
+    return Path(state_dir) / LOCAL_HOST
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -31,8 +31,8 @@ def list_connections(*, tenant: str, as_json: bool) -> None:
 @json_option
 def check(*, tenant: str, as_json: bool) -> None:
     """Look at each identity provider now: metadata, discovery document, certificates, secrets."""
-    found = api().call("POST", url_path("tenants", tenant, "connections", "check")).document
-    _show(found, as_json=as_json)
+    document = api().call("POST", url_path("tenants", tenant, "connections", "check")).document
+    _show(document, as_json=as_json)
 
 
 def _show(found: Any, *, as_json: bool) -> None:
@@ -43,6 +43,6 @@ def _show(found: Any, *, as_json: bool) -> None:
         detail = f"  {row['detail']}" if row["detail"] else ""
         say(f"{row['provider']}  {row['state']}  looked at {when(row['checked_at'])}{detail}")
         for one in row["credentials"]:
-            left = one["days_left"]
-            ends = f"in {left} days" if left >= 0 else "has ended"
+            days = one["days_left"]
+            ends = f"in {days} days" if days >= 0 else "has ended"
             say(f"  {one['credential']}  {when(one['expires_at'])}  {ends}")

@@ -18,12 +18,12 @@ def command() -> None:
 @json_option
 def link(*, as_json: bool) -> None:
     """A link that opens the console once, within 15 minutes. On the gateway's own machine only."""
-    made = api().call("POST", "/console/links").document
+    document = api().call("POST", "/console/links").document
     if as_json:
-        say_json(made)
+        say_json(document)
         return
-    say(made["url"])
-    say(f"opens once, until {when(made['expires_at'])}", err=True)
+    say(document["url"])
+    say(f"opens once, until {when(document['expires_at'])}", err=True)
 
 
 @command.command("end-links")

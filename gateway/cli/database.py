@@ -47,8 +47,8 @@ def status(*, config_path: str, as_json: bool) -> int:
     """
     schema = asyncio.run(_status(config_path))
     if as_json:
-        told = {"state": schema.age, "revision": schema.revision or None, "release": REVISION}
-        click.echo(json.dumps(told))
+        document = {"state": schema.age, "revision": schema.revision or None, "release": REVISION}
+        click.echo(json.dumps(document))
     else:
         click.echo(problem(schema) or f"schema revision {REVISION}, which this release needs")
     return {Age.CURRENT: 0, Age.EMPTY: 1, Age.OLDER: 1}.get(schema.age, 2)
@@ -120,10 +120,10 @@ def restore(
     config = load_config(Path(config_path))
     ring = keys.load(config.key_file, create=False, wrapping=key_wrapping(config))
     content = backups.read_content(file)
-    missing = backups.missing_keys(content, [key.kid for key in ring.database])
-    if missing and not allow_missing_keys:
+    absent_kids = backups.missing_keys(content, [key.kid for key in ring.database])
+    if absent_kids and not allow_missing_keys:
         msg = (
-            f"{file}: needs database keys {', '.join(missing)}, which {config.key_file} lacks: "
+            f"{file}: needs database keys {', '.join(absent_kids)}, which {config.key_file} lacks: "
             "put the key ring of that time back first (or --allow-missing-keys, and what they "
             "encrypt stays unreadable)"
         )
@@ -135,7 +135,7 @@ def restore(
 
 def _tell(content: Content, *, as_json: bool) -> None:
     if as_json:
-        told = {
+        document = {
             "revision": content.revision,
             "release": content.release,
             "made_at": content.made_at,
@@ -143,7 +143,7 @@ def _tell(content: Content, *, as_json: bool) -> None:
             "key_ids": content.key_ids,
             "sha256": content.sha256,
         }
-        click.echo(json.dumps(told, indent=1))
+        click.echo(json.dumps(document, indent=1))
         return
     click.echo(
         f"{content.rows} rows in {len(content.tables)} tables, made at {content.made_at} "

@@ -43,8 +43,8 @@ def _complete(name: str, document: Json, model: type[BaseModel]) -> Json:
         model.model_validate(document)
     except ValidationError as error:
         raise ConfigError(explain_validation(name, error, model)) from error
-    resolved: Json = _resolved(document, secret_fields(model), secret=False)
-    return resolved
+    result: Json = _resolved(document, secret_fields(model), secret=False)
+    return result
 
 
 def _resolved(node: Any, names: frozenset[str], *, secret: bool) -> Any:

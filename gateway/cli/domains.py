@@ -22,11 +22,11 @@ def command() -> None:
 @json_option
 def list_domains(*, tenant: str, as_json: bool) -> None:
     """The tenant's domains, their records, and what DNS says."""
-    found = api().get(url_path("tenants", tenant, "domains"))
+    listing = api().get(url_path("tenants", tenant, "domains"))
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    for row in found["items"]:
+    for row in listing["items"]:
         _show(row, as_json=False)
 
 

@@ -33,11 +33,11 @@ provider_option = click.option("--provider", help="Only this one.")
 def show_setup(*, tenant: str, provider: str | None, as_json: bool) -> None:
     """Addresses, events to tick, what is missing, and what arrived in the last day."""
     client = api()
-    found = _hooks(client, tenant, provider)
+    listing = _hooks(client, tenant, provider)
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    for one in found["items"]:
+    for one in listing["items"]:
         arrived = client.get(url_path("tenants", tenant, "hooks", one["provider"], "test"))
         say("\n".join([*_lines(one), *_arrivals(arrived)]))
 
@@ -48,10 +48,10 @@ def show_setup(*, tenant: str, provider: str | None, as_json: bool) -> None:
 @json_option
 def health(*, tenant: str, as_json: bool) -> int:
     """Whether every removal at each identity provider is told. Exit 1 where not."""
-    found = api().get(url_path("tenants", tenant, "deprovisioning"))
+    listing = api().get(url_path("tenants", tenant, "deprovisioning"))
     if as_json:
-        say_json(found)
-    for one in found["items"] if not as_json else ():
+        say_json(listing)
+    for one in listing["items"] if not as_json else ():
         say(f"{tenant}/{one['provider']} ({one['kind']}): {one['state']}")
         for what in ("accounts", "groups"):
             if one[what]:
@@ -59,7 +59,7 @@ def health(*, tenant: str, as_json: bool) -> int:
         for each in one["missing"]:
             say(f"  {each['way']:9} {each['what']}")
             say(f"  {'':9} {each['do']}")
-    return 0 if all(one["state"] in {"complete", "not_needed"} for one in found["items"]) else 1
+    return 0 if all(one["state"] in {"complete", "not_needed"} for one in listing["items"]) else 1
 
 
 @command.command("test")
@@ -73,7 +73,7 @@ def test_hooks(*, tenant: str, provider: str | None, hours: float, as_json: bool
     did and was taken last.
     """
     client, since = api(), time.time() - hours * 3600
-    found = [
+    results = [
         (
             one,
             client.get(url_path("tenants", tenant, "hooks", one["provider"], "test"), since=since),
@@ -81,11 +81,11 @@ def test_hooks(*, tenant: str, provider: str | None, hours: float, as_json: bool
         for one in _hooks(client, tenant, provider)["items"]
     ]
     if as_json:
-        say_json({"items": [arrived for _, arrived in found], "next": None})
-    for one, arrived in found if not as_json else ():
+        say_json({"items": [arrived for _, arrived in results], "next": None})
+    for one, arrived in results if not as_json else ():
         heading = f"{tenant}/{one['provider']} ({one['kind']}): {arrived['verdict']}"
         say("\n".join([heading, *_arrivals(arrived)]))
-    return 0 if all(arrived["verdict"] == "works" for _, arrived in found) else 1
+    return 0 if all(arrived["verdict"] == "works" for _, arrived in results) else 1
 
 
 @command.command()
@@ -102,8 +102,10 @@ def secret(*, tenant: str | None, provider: str | None) -> None:
     if tenant is None or provider is None:
         say(secrets.token_urlsafe(32))
         return
-    made = api().call("POST", url_path("tenants", tenant, "hooks", provider, "secrets")).document
-    say(made["secret"])
+    document = (
+        api().call("POST", url_path("tenants", tenant, "hooks", provider, "secrets")).document
+    )
+    say(document["secret"])
 
 
 # --- what the tenants' applications were told ----------------------------------------------------
@@ -134,7 +136,7 @@ def list_webhooks(
     as_json: bool,
 ) -> None:
     """Newest first."""
-    found = api().pages(
+    listing = api().pages(
         "/hooks/webhooks",
         tenant=tenant,
         state=state,
@@ -144,9 +146,9 @@ def list_webhooks(
         limit=limit,
     )
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    for one in found["items"]:
+    for one in listing["items"]:
         say(
             f"{one['id']}  {one['tenant']}  {_clock(one['created_at'])}  {one['event']}  "
             f"{one['state']} after {one['attempts']} attempts"
@@ -197,11 +199,11 @@ def held() -> None:
 @json_option
 def list_held(*, tenant: str | None, as_json: bool) -> None:
     """Newest first."""
-    found = api().pages("/hooks/deliveries", tenant=tenant, state="held")
+    listing = api().pages("/hooks/deliveries", tenant=tenant, state="held")
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    for one in found["items"]:
+    for one in listing["items"]:
         say(
             f"{one['id']}  {one['tenant']}/{one['provider']}  {_clock(one['received_at'])}  "
             f"{one['source']}  {one['summary']}  {one['error']}"
@@ -239,8 +241,8 @@ def _decide(tenant: str, provider: str | None, decision: str) -> int:
 def _hooks(client: Api, tenant: str, provider: str | None) -> Json:
     if provider is not None:
         return {"items": [client.get(url_path("tenants", tenant, "hooks", provider))]}
-    found: Json = client.get(url_path("tenants", tenant, "hooks"))
-    return found
+    listing: Json = client.get(url_path("tenants", tenant, "hooks"))
+    return listing
 
 
 def _lines(one: Json) -> list[str]:

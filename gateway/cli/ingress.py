@@ -203,7 +203,7 @@ def render_command(
     if pages is not None and not config.has_pages:
         raise SiteError("--pages: needs console.host or setup.enabled")
     default, by_host = _upstreams(upstreams)
-    known = (
+    tenant_hosts = (
         (*_hosts(config.tenants.directory), *asyncio.run(_hosts_in_sql(config_path)))
         if known_hosts
         else ()
@@ -213,7 +213,7 @@ def render_command(
         listen=listen,
         upstream=default,
         upstreams=by_host,
-        hosts=(*known, *hosts) if known_hosts or hosts else None,
+        hosts=(*tenant_hosts, *hosts) if known_hosts or hosts else None,
         checks=checks,
         publics=publics,
         certificate=certificate,
@@ -233,8 +233,8 @@ def render_command(
         for name, text in files.items():
             click.echo((f"# ==> {name} <==\n" if len(files) > 1 else "") + text, nl=False)
         return
-    for path, changed in write_files(output, files, force=force).items():
-        click.echo(f"{path}{'' if changed else ' (unchanged)'}")
+    for path, is_changed in write_files(output, files, force=force).items():
+        click.echo(f"{path}{'' if is_changed else ' (unchanged)'}")
 
 
 def _hosts(folder: Path | None) -> list[str]:
@@ -243,10 +243,10 @@ def _hosts(folder: Path | None) -> list[str]:
     """
     hosts: list[str] = []
     for path in sorted(folder.glob("*.y*ml")) if folder is not None else ():
-        listed = read_yaml(path).get("hosts") or []
-        if not isinstance(listed, list):
+        names = read_yaml(path).get("hosts") or []
+        if not isinstance(names, list):
             raise ConfigError(f"{path}: hosts is a list")
-        hosts += map(str, listed)
+        hosts += map(str, names)
     return hosts
 
 
@@ -257,8 +257,8 @@ async def _hosts_in_sql(config_path: str) -> list[str]:
     from gateway.tenants.database import TenantDatabase  # noqa: PLC0415
 
     async with configured_database(config_path) as (config, database):
-        stored = await TenantDatabase(database, config).all()
-    return [host for tenant in stored.values() for host in tenant.document.hosts]
+        tenants = await TenantDatabase(database, config).all()
+    return [host for tenant in tenants.values() for host in tenant.document.hosts]
 
 
 def _upstreams(options: tuple[str, ...]) -> tuple[str, dict[str, str]]:
@@ -373,8 +373,8 @@ def doctor_command(
     out.
     """
     secret = _secret("--key", key)
-    for option, given in (("--path", paths), ("--public", public)):
-        wrong = [path for path in given if not path.startswith("/")]
+    for option, values in (("--path", paths), ("--public", public)):
+        wrong = [path for path in values if not path.startswith("/")]
         if wrong:
             raise ConfigError(f"{option}: {wrong[0]}: begins with /")
     examination = Doctor(
@@ -439,7 +439,7 @@ def _app_session(
         return None
     if len(sessions) != 2:
         raise ConfigError("--app-session: twice, for two people")
-    first, second = (_secret("--app-session", said) for said in sessions)
+    first, second = (_secret("--app-session", source) for source in sessions)
     try:
         return AppSession((first, second), pages or ("/",), tuple(map(AppCookie.parse, cookies)))
     except ValueError as error:

@@ -231,8 +231,8 @@ async def _cells(config: Config, ring: KeyRing | None) -> list[str]:
         if schema.age is not Age.CURRENT:
             return [f"SQL (database.url) holds data of another release: {problem(schema)}"]
         if ring is not None:
-            found = (await database.check_keys()).problem
-            return [found] if found else []
+            fault = (await database.check_keys()).problem
+            return [fault] if fault else []
         kids = await kids_in_use(database)
     except UnavailableError as error:
         return [f"SQL (database.url) cannot be asked: {error}"]
@@ -287,12 +287,12 @@ def _names(kids: Iterable[str]) -> str:
 
 
 def _told(result: dict[str, object]) -> str:
-    waiting = result["waiting_for"]
-    if waiting:
+    processes = result["waiting_for"]
+    if processes:
         return (
             f"{result['kind']}: {result['kid']} is staged; "
-            f"{len(waiting) if isinstance(waiting, list) else 0} processes do not know it yet: "
-            f"{waiting}. Run it again."
+            f"{len(processes) if isinstance(processes, list) else 0} processes do not know it yet: "
+            f"{processes}. Run it again."
         )
     dropped = f"; dropped {result['dropped']}" if result["dropped"] else ""
     begins = result["writes_from"]
@@ -319,16 +319,16 @@ async def _rotate(
             adoption = KeyAdoption(stores.redis, lambda: ring)
             deadline = time.monotonic() + patience_s
             while True:
-                _count, waiting = await adoption.lagging(fresh.kid)
-                if not waiting or time.monotonic() > deadline:
+                _count, processes = await adoption.lagging(fresh.kid)
+                if not processes or time.monotonic() > deadline:
                     break
                 await asyncio.sleep(_POLL_S)
-            if waiting:
+            if processes:
                 return {
                     "kind": kind,
                     "kid": fresh.kid,
                     "promoted": False,
-                    "waiting_for": waiting,
+                    "waiting_for": processes,
                     "dropped": [],
                 }
             if kind == "sealing":
@@ -345,7 +345,7 @@ async def _rotate(
             else file.prune(promoted, kind, before=now - _LIFE_S[kind], needed={snapshot_kid})
         )
         save(pruned)
-        left = {key.kid for key in getattr(pruned, kind)}
+        ring_kids = {key.kid for key in getattr(pruned, kind)}
         begins = getattr(getattr(promoted, kind)[0], "writes_from", 0) or now
         return {
             "kind": kind,
@@ -353,7 +353,7 @@ async def _rotate(
             "promoted": True,
             "writes_from": begins,
             "waiting_for": [],
-            "dropped": [key.kid for key in getattr(ring, kind) if key.kid not in left],
+            "dropped": [key.kid for key in getattr(ring, kind) if key.kid not in ring_kids],
         }
 
 
@@ -361,12 +361,12 @@ async def _pruned_database(config_path: str, ring: KeyRing, *, now: int) -> KeyR
     """Every cell under the new key, then the ring without the old keys that no cell needs."""
     async with configured_database(config_path) as (_config, database):
         await reencrypt(database)
-        needed = await kids_in_use(database)
+        kids = await kids_in_use(database)
     return replace(
         ring,
         database=tuple(
             key
             for key in ring.database
-            if key.kid in needed or not 0 < key.retired_at < now - DATABASE_LIFE_S
+            if key.kid in kids or not 0 < key.retired_at < now - DATABASE_LIFE_S
         ),
     )

@@ -29,15 +29,15 @@ def list_people(
     *, tenant: str, email: str | None, group: str | None, status: str | None, as_json: bool
 ) -> None:
     """Everybody who signed in, with groups, provider and status."""
-    found = api().pages(
+    listing = api().pages(
         url_path("tenants", tenant, "users"), email=email, group=group, status=status
     )
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    if not found["items"]:
+    if not listing["items"]:
         say("nobody", err=True)
-    for row in found["items"]:
+    for row in listing["items"]:
         say(
             f"{row['user']}  {row['email']}  {row['provider']}  {row['status']}  last sign-in "
             f"{when(row['last_sign_in_at'])}  {','.join(row['groups'])}"
@@ -56,11 +56,11 @@ def show(*, tenant: str, person: str, as_json: bool) -> None:
         say_json(row)
         return
     for name, value in row.items():
-        shown = (
+        text = (
             when(value)
             if name.endswith("_at")
             else ", ".join(value)
             if isinstance(value, list)
             else value
         )
-        say(f"{name:18} {shown}")
+        say(f"{name:18} {text}")

@@ -116,8 +116,8 @@ def explain(
         "destination": destination,
         "depth": depth,
     }
-    found = api().call("POST", "/explain", body=body).document
-    say_json(found) if as_json else say("\n".join(_lines(found)))
+    document = api().call("POST", "/explain", body=body).document
+    say_json(document) if as_json else say("\n".join(_lines(document)))
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

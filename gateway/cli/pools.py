@@ -19,11 +19,11 @@ def command() -> None:
 @json_option
 def list_pools(*, as_json: bool) -> None:
     """Each user pool, its regions, and which of them serves logins."""
-    found = api().get("/pools")
+    listing = api().get("/pools")
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    for row in found["items"]:
+    for row in listing["items"]:
         second = row["secondary_region"]
         where = f"{row['region']}, secondary {second}" if second else row["region"]
         since = row["failed_over_since"]

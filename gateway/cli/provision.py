@@ -48,14 +48,14 @@ file_option = click.option(
 @json_option
 def plan(*, tenant: str, path: str, as_json: bool) -> None:
     """Say what would be created, changed and kept, and why; change nothing."""
-    found = _put(tenant, path, dry_run=True)
+    document = _put(tenant, path, dry_run=True)
     if as_json:
-        say_json(found)
+        say_json(document)
         return
-    say_steps(found["steps"])
-    for note in found["notes"]:
+    say_steps(document["steps"])
+    for note in document["notes"]:
         say(f"  note: {note}")
-    if all(step["verb"] == "keep" for step in found["steps"]):
+    if all(step["verb"] == "keep" for step in document["steps"]):
         say("nothing to do")
 
 
@@ -66,14 +66,14 @@ def plan(*, tenant: str, path: str, as_json: bool) -> None:
 @json_option
 def apply(*, tenant: str, path: str, as_json: bool) -> None:
     """Make it so: everything, or nothing is left behind."""
-    found = _put(tenant, path, dry_run=False)
+    document = _put(tenant, path, dry_run=False)
     if as_json:
-        say_json(found)
+        say_json(document)
         return
-    say_steps(found["steps"])
-    for note in found["notes"]:
+    say_steps(document["steps"])
+    for note in document["notes"]:
         say(f"  note: {note}")
-    say(f"done: run {found['run']}, client {found['client_id']}{_in_force(found)}")
+    say(f"done: run {document['run']}, client {document['client_id']}{_in_force(document)}")
     say(
         f"next: gateway hooks setup {tenant} (addresses and events for its administrator), "
         f"gateway hooks secret {tenant} PROVIDER"
@@ -88,24 +88,24 @@ def apply(*, tenant: str, path: str, as_json: bool) -> None:
 def verify(*, tenant: str, fix: bool, as_json: bool) -> int:
     """Compare Cognito with what was provisioned; exit 1 if it differs."""
     where = url_path("tenants", tenant, "provision", "verify")
-    found = api().call("POST", where, query={"fix": fix}).document
-    repaired = found["run"] is not None
+    document = api().call("POST", where, query={"fix": fix}).document
+    repaired = document["run"] is not None
     if as_json:
-        say_json(found)
+        say_json(document)
     else:
-        say_steps(step for step in found["steps"] if step["verb"] != "keep")
-        for problem in found["problems"]:
+        say_steps(step for step in document["steps"] if step["verb"] != "keep")
+        for problem in document["problems"]:
             say(f"  {problem}")
-        for note in found["notes"]:
+        for note in document["notes"]:
             say(f"  note: {note}")
         say(
             "as it was provisioned"
-            if found["clean"]
+            if document["clean"]
             else "repaired"
             if repaired
             else "differs from what was provisioned"
         )
-    return 0 if found["clean"] or repaired else 1
+    return 0 if document["clean"] or repaired else 1
 
 
 @command.command()
@@ -156,8 +156,10 @@ def rollback(*, tenant: str, run: str | None, as_json: bool) -> int:
         if not runs:
             return failed(f"tenant {tenant} has no run")
         run = str(runs[0]["id"])
-    found = client.call("POST", url_path("tenants", tenant, "provision", run, "rollback")).document
-    say_json(found) if as_json else say(f"run {run}: {found['state']}")
+    document = client.call(
+        "POST", url_path("tenants", tenant, "provision", run, "rollback")
+    ).document
+    say_json(document) if as_json else say(f"run {run}: {document['state']}")
     return 0
 
 
@@ -182,16 +184,16 @@ def followed(client: Api, tenant: str, work: Callable[[], Answer]) -> Json:
     """
     where = url_path("tenants", tenant, "provision")
     before = {run["id"] for run in client.pages(where, limit=1)["items"]}
-    ended: Future[Answer] = Future()
+    future: Future[Answer] = Future()
     # A daemon: whoever interrupts the command does not wait for the answer.
-    threading.Thread(target=_settle, args=(ended, work), daemon=True).start()
-    told = 0
-    while wait([ended], timeout=POLL_S).not_done:
+    threading.Thread(target=_settle, args=(future, work), daemon=True).start()
+    count = 0
+    while wait([future], timeout=POLL_S).not_done:
         # What cannot be read just now is told with the answer.
         with contextlib.suppress(CommandError):
-            told += _tell_steps(client, where, before, told)
-    found: Json = ended.result().document
-    return found
+            count += _tell_steps(client, where, before, count)
+    document: Json = future.result().document
+    return document
 
 
 def _settle(ended: Future[Answer], work: Callable[[], Answer]) -> None:
@@ -205,10 +207,10 @@ def _tell_steps(client: Api, where: str, before: set[str], told: int) -> int:
     """How many more there are now; standard output stays the result's."""
     runs = [run for run in client.pages(where, limit=1)["items"] if run["id"] not in before]
     steps = client.get(f"{where}/{runs[0]['id']}")["steps"] if runs else []
-    ended = [step for step in steps if step["state"] != "intended"]
-    for step in ended[told:]:
+    final_steps = [step for step in steps if step["state"] != "intended"]
+    for step in final_steps[told:]:
         say(f"  {step['state']:10} {step['action'].replace('_', ' ')} {step['resource']}", err=True)
-    return len(ended[told:])
+    return len(final_steps[told:])
 
 
 def _put(tenant: str, path: str, *, dry_run: bool) -> Json:
@@ -224,8 +226,8 @@ def _put(tenant: str, path: str, *, dry_run: bool) -> Json:
 
     if not dry_run:
         return followed(client, tenant, put)
-    found: Json = put().document
-    return found
+    document: Json = put().document
+    return document
 
 
 def say_steps(steps: Iterable[Json]) -> None:

@@ -78,9 +78,9 @@ def _become(root: Path, *arguments: str) -> NoReturn:
 
 def state_directory() -> Path:
     """Of the quickstart alone. Source: XDG Base Directory Specification, $XDG_STATE_HOME."""
-    named = os.environ.get("XDG_STATE_HOME", "")
+    state_home = os.environ.get("XDG_STATE_HOME", "")
     # "All paths set in these environment variables must be absolute"; others are ignored.
-    state = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
+    state = Path(state_home) if state_home.startswith("/") else Path.home() / ".local" / "state"
     return state / "cognito-gateway-quickstart"
 
 
@@ -108,18 +108,18 @@ def _lock(directory: Path) -> None:
     """
     try:
         directory.mkdir(parents=True, mode=0o700, exist_ok=True)
-        held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        os.fchmod(held, 0o700)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        os.fchmod(descriptor, 0o700)
     except OSError as error:
         msg = f"{directory}: {error.strerror} (XDG_STATE_HOME chooses another place)"
         raise ConfigError(msg) from error
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(held)
+        os.close(descriptor)
         msg = f"{directory}: gateway quickstart is running already"
         raise ConfigError(msg) from error
-    os.set_inheritable(held, True)
+    os.set_inheritable(descriptor, True)
 
 
 def _empty(directory: Path) -> None:

@@ -29,8 +29,8 @@ def show(*, revocation: str, as_json: bool) -> None:
         return
     say(f"{summary(status)}, received {when(status['received_at'])} from {status['source']}")
     for one in status["replicas"]:
-        told = one["confirmed_ms"]
-        say(f"  {one['replica']}  {'its lease ran out' if told is None else f'{told} ms'}")
+        delay_ms = one["confirmed_ms"]
+        say(f"  {one['replica']}  {'its lease ran out' if delay_ms is None else f'{delay_ms} ms'}")
 
 
 @command.command()

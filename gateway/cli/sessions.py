@@ -38,13 +38,13 @@ def list_sessions(
     if everybody and tenant is not None:
         msg = "--tenant or --all"
         raise click.UsageError(msg)
-    found = of_tenants(api(), "/sessions", tenant, user=user, email=email)
+    listing = of_tenants(api(), "/sessions", tenant, user=user, email=email)
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    if not found["items"]:
+    if not listing["items"]:
         say("no live sessions", err=True)
-    for row in found["items"]:
+    for row in listing["items"]:
         say(
             f"{row['session']}  {row['tenant']}  {row['email']}  {row['provider']}  since "
             f"{when(row['created_at'])}  until {when(row['expires_at'])}  {','.join(row['hosts'])}"
@@ -62,14 +62,14 @@ def show(*, session: str, as_json: bool) -> None:
         say_json(row)
         return
     for name, value in row.items():
-        shown = (
+        text = (
             when(value)
             if name.endswith("_at")
             else ", ".join(value)
             if isinstance(value, list)
             else value
         )
-        say(f"{name:12} {shown}")
+        say(f"{name:12} {text}")
 
 
 @command.command()
@@ -108,12 +108,12 @@ def revoke(
 
 def one_who(**names: str | None) -> dict[str, str]:
     """Raises ``UsageError`` unless at most one name is given (``provider`` narrows)."""
-    given = {name: value for name, value in names.items() if value is not None}
-    people = [name for name in given if name != "provider"]
+    filters = {name: value for name, value in names.items() if value is not None}
+    people = [name for name in filters if name != "provider"]
     if len(people) > 1:
         msg = "only one of " + ", ".join(f"--{name.replace('_', '-')}" for name in people)
         raise click.UsageError(msg)
-    return given
+    return filters
 
 
 def of_tenants(

@@ -104,13 +104,13 @@ def create(
 @json_option
 def list_links(*, tenant: str, as_json: bool) -> None:
     """A tenant's links, newest first, and how far each came."""
-    found = api().pages(_path(tenant))
+    listing = api().pages(_path(tenant))
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    if not found["items"]:
+    if not listing["items"]:
         say("no setup links", err=True)
-    for row in found["items"]:
+    for row in listing["items"]:
         say(_line(row))
 
 
@@ -133,8 +133,8 @@ def revoke(*, tenant: str, link: str, as_json: bool) -> None:
 def replace(*, tenant: str, link: str, send: bool, as_json: bool) -> None:
     """Another address and phrase for the same work; the old ones end."""
     query = {"send": "true"} if send else None
-    made = api().call("POST", _path(tenant, link, "replace"), query=query).document
-    _say_new(made, as_json=as_json)
+    document = api().call("POST", _path(tenant, link, "replace"), query=query).document
+    _say_new(document, as_json=as_json)
 
 
 @command.command()
@@ -174,17 +174,17 @@ def _say_new(made: Json, *, as_json: bool) -> None:
     say(made["address"])
     if made["phrase"]:
         say(made["phrase"])
-    sent = f"Sent to {', '.join(made['sent'])}. " if made["sent"] else ""
+    delivery = f"Sent to {', '.join(made['sent'])}. " if made["sent"] else ""
     rest = "send the address, and say the phrase" if made["phrase"] else "a code follows by mail"
     say(
-        f"{sent}This is the only time that this is shown: {rest}. {_line(made['link'])}",
+        f"{delivery}This is the only time that this is shown: {rest}. {_line(made['link'])}",
         err=True,
     )
 
 
 def _line(link: Json) -> str:
-    done = sum(task["done"] for task in link["tasks"])
-    progress = f"  {done}/{len(link['tasks'])}" if link["tasks"] else ""
+    done_count = sum(task["done"] for task in link["tasks"])
+    progress = f"  {done_count}/{len(link['tasks'])}" if link["tasks"] else ""
     return (
         f"{link['id']}  {link['state']}  {link['phase']}{progress}  "
         f"{', '.join(link['recipients'])}  expires {when(link['expires_at'])}"

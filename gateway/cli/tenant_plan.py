@@ -18,7 +18,7 @@ _STAY = "blocks and removed groups stay, and nothing lifts them any more: gatewa
 
 def plan_lines(found: Json) -> list[str]:
     """Of the answer of ``PUT /tenants?dry_run=true``."""
-    changed = {change["tenant"] for change in found["changes"]}
+    tenant_ids = {change["tenant"] for change in found["changes"]}
     people = {row["tenant"]: row for row in found["people"]}
     silenced: dict[str, list[Json]] = {}
     for row in found["silenced"]:
@@ -33,8 +33,8 @@ def plan_lines(found: Json) -> list[str]:
             for row in silenced.get(tenant, ())
         ]
     for tenant in found["unchanged"]:
-        told = _people_lines(people.get(tenant)) if tenant not in changed else []
-        lines += [f"  {tenant}", *told] if told else []
+        people_lines = _people_lines(people.get(tenant)) if tenant not in tenant_ids else []
+        lines += [f"  {tenant}", *people_lines] if people_lines else []
     if found["unknown"]:
         lines.append(f"what this does to people who are signed in is not known: {found['unknown']}")
     warnings = found["warnings"]
@@ -49,10 +49,10 @@ def plan_lines(found: Json) -> list[str]:
         f"to delete, {len(found['unchanged'])} unchanged"
     )
     if found["kept"]:
-        kept = found["kept"]
+        extras = found["kept"]
         lines.append(
-            f"{len(kept)} in SQL and not in the folder, kept (--prune deletes): "
-            f"{', '.join(kept[:20])}{' …' if len(kept) > 20 else ''}"
+            f"{len(extras)} in SQL and not in the folder, kept (--prune deletes): "
+            f"{', '.join(extras[:20])}{' …' if len(extras) > 20 else ''}"
         )
     return lines
 
@@ -79,14 +79,14 @@ def _people_lines(row: Json | None) -> list[str]:
     if row is None:
         return []
     if row["effects"] is None:
-        told = [f"      {row['losing']} lose and {row['gaining']} gain something"]
-        told = told if row["losing"] or row["gaining"] else []
+        lines = [f"      {row['losing']} lose and {row['gaining']} gain something"]
+        lines = lines if row["losing"] or row["gaining"] else []
     else:
-        told = [
+        lines = [
             *_effect_lines(row["effects"], ""),
             *_effect_lines(row["shadow_rules"], "with shadow_rules, "),
         ]
-    return [f"    {row['sessions']} sessions looked at:", *told] if told else []
+    return [f"    {row['sessions']} sessions looked at:", *lines] if lines else []
 
 
 def _effect_lines(found: list[Json], prefix: str) -> list[str]:

@@ -42,11 +42,11 @@ def command() -> None:
 @json_option
 def list_tenants(*, as_json: bool) -> None:
     """All tenants of files and SQL, by id."""
-    found = api().pages("/tenants")
+    listing = api().pages("/tenants")
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    for row in found["items"]:
+    for row in listing["items"]:
         tenant = row["tenant"]
         say(
             f"{tenant['id']:24}  {'active' if tenant['active'] else 'inactive':8}  "
@@ -79,12 +79,12 @@ def test(*, tenant: str, url: str | None, as_json: bool) -> None:
     creates no session; or how far one came.
     """
     if url is None:
-        made = api().call("POST", url_path("tenants", tenant, "test")).document
-        say_json(made) if as_json else say(made["url"])
+        link = api().call("POST", url_path("tenants", tenant, "test")).document
+        say_json(link) if as_json else say(link["url"])
         return
     token = (parse_qs(urlsplit(url).query).get("token") or [""])[0]
-    found = api().get(url_path("tenants", tenant, "test"), token=token)
-    say_json(found) if as_json else say(told(found, now=time.time()))
+    document = api().get(url_path("tenants", tenant, "test"), token=token)
+    say_json(document) if as_json else say(told(document, now=time.time()))
 
 
 @command.command()
@@ -95,8 +95,8 @@ def test(*, tenant: str, url: str | None, as_json: bool) -> None:
 def plan(*, folder: Path, prune: bool, as_json: bool) -> None:
     """What applying a folder would change. Changes nothing."""
     documents = _read(folder)
-    found, _ = _put(api(), documents, prune=prune, dry_run=True)
-    say_json(found) if as_json else say("\n".join(plan_lines(found)))
+    answer, _ = _put(api(), documents, prune=prune, dry_run=True)
+    say_json(answer) if as_json else say("\n".join(plan_lines(answer)))
 
 
 @command.command()
@@ -110,23 +110,23 @@ def apply(*, folder: Path, prune: bool, yes: bool, as_json: bool) -> None:
     when every replica obeys.
     """
     documents, client = _read(folder), api()
-    found, etag = _put(client, documents, prune=prune, dry_run=True)
-    say("\n".join(plan_lines(found)), err=as_json)
-    if found["changes"]:
+    answer, etag = _put(client, documents, prune=prune, dry_run=True)
+    say("\n".join(plan_lines(answer)), err=as_json)
+    if answer["changes"]:
         confirm("Apply this?", yes=yes)
-        found, _ = _put(client, documents, prune=prune, dry_run=False, if_match=etag)
+        answer, _ = _put(client, documents, prune=prune, dry_run=False, if_match=etag)
         if not as_json:
-            count = len(found["changes"])
+            count = len(answer["changes"])
             say(
                 f"applied: {'1 tenant' if count == 1 else f'{count} tenants'}"
                 + (
                     ", in force"
-                    if found["in_force"]
+                    if answer["in_force"]
                     else "; stored, and not yet obeyed by every replica"
                 )
             )
     if as_json:
-        say_json(found)
+        say_json(answer)
 
 
 @command.command()
@@ -152,32 +152,32 @@ def export(
 ) -> int:
     """The tenants in SQL as documents that 'apply' takes."""
     client = api()
-    stored = {
+    sql_tenants = {
         row["tenant"]["id"]: _without_defaults(row["tenant"])
         for row in client.pages("/tenants")["items"]
         if row["origin"] == "sql"
     }
-    missing = sorted(set(tenants) - stored.keys())
-    if missing:
-        return failed(f"not in SQL: {', '.join(missing)}")
-    chosen = {tenant: stored[tenant] for tenant in (tenants or stored)}
+    unknown_ids = sorted(set(tenants) - sql_tenants.keys())
+    if unknown_ids:
+        return failed(f"not in SQL: {', '.join(unknown_ids)}")
+    selection = {tenant: sql_tenants[tenant] for tenant in (tenants or sql_tenants)}
     if reveal_secrets:
-        chosen = {
+        selection = {
             tenant: client.call("POST", url_path("tenants", tenant, "reveal")).document["tenant"]
-            for tenant in chosen
+            for tenant in selection
         }
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for tenant, document in chosen.items():
+        for tenant, document in selection.items():
             path = folder / f"{tenant}.yaml"
             path.touch(mode=0o600)
             path.write_text(as_yaml(document), encoding="utf-8")
-        count = len(chosen)
+        count = len(selection)
         say(f"{'1 tenant' if count == 1 else f'{count} tenants'} written to {folder}", err=True)
     elif as_json:
-        say_json(list(chosen.values()))
-    elif chosen:
-        say("---\n".join(as_yaml(document) for document in chosen.values()).rstrip())
+        say_json(list(selection.values()))
+    elif selection:
+        say("---\n".join(as_yaml(document) for document in selection.values()).rstrip())
     return 0
 
 
@@ -207,21 +207,21 @@ def move(
     """
     client, where = api(), url_path("tenants", tenant, "provision", "move")
     body: Json = {"pool": pool, "registered": sorted({*registered})}
-    planned = client.call("POST", where, query={"dry_run": True}, body=body).document
+    proposal = client.call("POST", where, query={"dry_run": True}, body=body).document
     if dry_run and as_json:
-        say_json(planned)
+        say_json(proposal)
         return
     if not as_json:
-        say_steps(planned["steps"])
-        for note in planned["notes"]:
+        say_steps(proposal["steps"])
+        for note in proposal["notes"]:
             say(f"  note: {note}")
-        for line in planned["at_provider"]:
+        for line in proposal["at_provider"]:
             say(f"  at the identity provider first: {line}")
     if dry_run:
         return
     confirm(f"Is that done at the identity provider, and is {tenant} to move now?", yes=yes)
     if not yes and sys.stdin.isatty():
-        body["registered"] = sorted({*registered, *planned["waits_for"]})
+        body["registered"] = sorted({*registered, *proposal["waits_for"]})
     say_clients(followed(client, tenant, lambda: client.call("POST", where, body=body)), as_json)
 
 
@@ -250,7 +250,7 @@ def _read(folder: Path) -> dict[str, tuple[Path, Json]]:
     from gateway.tenants.document import TenantDocument  # noqa: PLC0415
     from gateway.tenants.files import scan_folder  # noqa: PLC0415
 
-    found: dict[str, tuple[Path, Json]] = {}
+    documents: dict[str, tuple[Path, Json]] = {}
     wrong: list[str] = []
     for path in scan_folder(folder):
         try:
@@ -259,12 +259,12 @@ def _read(folder: Path) -> dict[str, tuple[Path, Json]]:
             wrong.append(str(error))
             continue
         tenant = str(document["id"])
-        if tenant in found:
+        if tenant in documents:
             wrong.append(f"{path}: id (is {tenant!r}): already used by another file")
-        found[tenant] = path, document
+        documents[tenant] = path, document
     if wrong:
         raise ConfigError("\n".join(wrong))
-    return found
+    return documents
 
 
 def _put(

@@ -30,13 +30,13 @@ def command() -> None:
 @json_option
 def list_users(*, tenant: str, email: str | None, as_json: bool) -> None:
     """Users of the pool in the tenant's group."""
-    found = api().pages(url_path("tenants", tenant, "pool-users"), email=email)
+    listing = api().pages(url_path("tenants", tenant, "pool-users"), email=email)
     if as_json:
-        say_json(found)
+        say_json(listing)
         return
-    if not found["items"]:
+    if not listing["items"]:
         say("nobody", err=True)
-    for row in found["items"]:
+    for row in listing["items"]:
         say(_line(row))
 
 
@@ -46,11 +46,11 @@ def list_users(*, tenant: str, email: str | None, as_json: bool) -> None:
 @json_option
 def settings(*, tenant: str, as_json: bool) -> None:
     """What the pool asks of all its users: second factor, passwords, registration."""
-    found = api().get(url_path("tenants", tenant, "pool-user-settings"))
+    document = api().get(url_path("tenants", tenant, "pool-user-settings"))
     if as_json:
-        say_json(found)
+        say_json(document)
         return
-    for name, value in found.items():
+    for name, value in document.items():
         say(f"{name:24} {', '.join(value) if isinstance(value, list) else json.dumps(value)}")
 
 
@@ -183,8 +183,8 @@ def _say_change(changed: dict[str, Any], *, as_json: bool) -> None:
     if changed["temporary_password"] is not None:
         say(f"temporary password (shown once): {changed['temporary_password']}")
     if changed["revocation"] is not None:
-        ended = changed["revocation"]
-        say(f"revocation {ended['id']}: {ended['ended']} sessions ended, acknowledged")
+        revocation = changed["revocation"]
+        say(f"revocation {revocation['id']}: {revocation['ended']} sessions ended, acknowledged")
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -162,10 +162,10 @@ class RateLimiter:
 
     async def wait(self, operation: str) -> None:
         now = self._clock()
-        due = max(now, self._next.get(operation, 0.0))
-        self._next[operation] = due + self._every[operation.startswith(("Admin", "ListUsers"))]
-        if due > now:
-            await self._sleep(due - now)
+        slot = max(now, self._next.get(operation, 0.0))
+        self._next[operation] = slot + self._every[operation.startswith(("Admin", "ListUsers"))]
+        if slot > now:
+            await self._sleep(slot - now)
 
 
 class CognitoApi:
@@ -230,8 +230,8 @@ class CognitoApi:
             msg = f"{operation} is not one of the operations that the gateway may use"
             raise ValueError(msg)
         await self._rate_limiter.wait(operation)
-        started = time.monotonic()
-        outcome, counted = "ok", "ok"
+        start_time = time.monotonic()
+        outcome, label = "ok", "ok"
         try:
             answer: dict[str, Any] = await getattr(self._client, _method(operation))(
                 **({} if operation in OF_NO_POOL else {"UserPoolId": self._pool_id}), **request
@@ -239,33 +239,33 @@ class CognitoApi:
         except ClientError as error:
             outcome = str(error.response.get("Error", {}).get("Code", "unknown"))
             meaning = _meaning(operation, error.response)
-            counted = _counted(meaning)
+            label = _counted(meaning)
             raise meaning from error
         except ParamValidationError as error:
-            outcome, counted = "invalid", "refused"
+            outcome, label = "invalid", "refused"
             raise CognitoRejectedError(
                 "InvalidParameterException",
                 f"{operation}: the request is not valid under AWS's model",
             ) from error
         except (HTTPClientError, OSError, TimeoutError) as error:
-            outcome = counted = "unanswered"
+            outcome = label = "unanswered"
             raise UnansweredError(
                 f"Cognito did not answer {operation}: {_host(error)}{_unsent(error)}"
             ) from error
         except BotoCoreError as error:
-            outcome, counted = type(error).__name__, "not_sent"
+            outcome, label = type(error).__name__, "not_sent"
             raise NotSentError(
                 outcome, f"{operation} could not be sent: {_host(error)}{_unsent(error)}"
             ) from error
         finally:
-            COGNITO_CALLS.labels(self._pool, counted).inc()
+            COGNITO_CALLS.labels(self._pool, label).inc()
             log.debug(
                 "cognito_call",
                 extra=fields(
                     pool=self._pool,
                     operation=operation,
                     outcome=outcome,
-                    duration_ms=round((time.monotonic() - started) * 1000, 1),
+                    duration_ms=round((time.monotonic() - start_time) * 1000, 1),
                 ),
             )
         answer.pop("ResponseMetadata", None)
@@ -283,12 +283,12 @@ def _meaning(operation: str, response: dict[str, Any]) -> Exception:
     error = response.get("Error", {})
     code, message = str(error.get("Code", "UnknownError")), str(error.get("Message", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
-    refused = CognitoRejectedError(code, message or code)
+    rejection = CognitoRejectedError(code, message or code)
     if code in THROTTLED or code == _CONFLICT:
-        return _Repeat(refused)
+        return _Repeat(rejection)
     if code in _UNANSWERED or status >= 500:
         return UnansweredError(f"Cognito failed at {operation} ({code})")
-    return refused
+    return rejection
 
 
 _UNSENT = {
@@ -319,8 +319,8 @@ def _unsent(error: BaseException) -> str:
     name = type(error).__name__
     if name in _UNSENT:
         return _UNSENT[name]
-    found = why(error, trust="AWS_CA_BUNDLE in the environment")
-    return found if found != UNKNOWN else "no connection (AWS's library says no more)"
+    cause = why(error, trust="AWS_CA_BUNDLE in the environment")
+    return cause if cause != UNKNOWN else "no connection (AWS's library says no more)"
 
 
 def _host(error: BaseException) -> str:
@@ -357,7 +357,7 @@ async def open_cognito(
         msg = "provisioning needs the AWS SDK: install the release's wheel with the extra [aws]"
         raise ConfigError(msg) from error
 
-    meant = config.cognito.all_pools[pool]
+    user_pool = config.cognito.all_pools[pool]
     settings = BotoConfig(
         retries={"total_max_attempts": 1},
         connect_timeout=CONNECT_S,
@@ -366,16 +366,16 @@ async def open_cognito(
     )
     anyone = (
         {"aws_access_key_id": "development", "aws_secret_access_key": "development"}
-        if config.development and meant.endpoint_url
+        if config.development and user_pool.endpoint_url
         else {}
     )
     async with AsyncExitStack() as stack:
         try:
-            session = open_session(meant.region)
+            session = open_session(user_pool.region)
             client = await stack.enter_async_context(
                 session.client(
                     "cognito-idp",
-                    endpoint_url=meant.endpoint_url,
+                    endpoint_url=user_pool.endpoint_url,
                     config=settings,
                     **anyone,
                 )
@@ -392,7 +392,7 @@ async def open_cognito(
         yield CognitoApi(
             client,
             pool=pool,
-            pool_id=meant.user_pool_id,
+            pool_id=user_pool.user_pool_id,
             rate_limiter=rate_limiter,
             throttled_for_s=throttled_for_s,
         )

@@ -51,7 +51,7 @@ async def try_credentials(api: CognitoApi) -> str:
     """Every operation that reads, on names that nobody has. What was found; raises
     ``CredentialsError`` with what is wrong, ``UnavailableError`` where nobody answers.
     """
-    missing = []
+    denials = []
     for operation, request in READS:
         try:
             await api.call(operation, idempotent=True, **request)
@@ -61,14 +61,14 @@ async def try_credentials(api: CognitoApi) -> str:
             if error.code in _ABSENT and request:
                 continue
             if error.code in _DENIED:
-                missing.append(operation)
+                denials.append(operation)
             elif error.code in THROTTLED:
                 return "AWS takes the credentials, and throttles the calls now: ask again"
             else:
                 raise CredentialsError(rejected(error.code, str(error))) from error
-    if missing:
+    if denials:
         raise CredentialsError(
-            f"the credentials may not call {', '.join(f'cognito-idp:{name}' for name in missing)} "
+            f"the credentials may not call {', '.join(f'cognito-idp:{name}' for name in denials)} "
             f"on this pool: attach {POLICY} to them"
         )
     return (

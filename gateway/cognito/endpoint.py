@@ -128,8 +128,8 @@ def read_claimed(token: str) -> Claimed:
     if len(token) > MAX_TOKEN_CHARACTERS:
         return Claimed()
     try:
-        read = jwt.decode_complete(token, options={"verify_signature": False})
+        token_parts = jwt.decode_complete(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
         return Claimed()
-    issuer = read["payload"].get("iss")
-    return Claimed(issuer if isinstance(issuer, str) else "", read["header"])
+    issuer = token_parts["payload"].get("iss")
+    return Claimed(issuer if isinstance(issuer, str) else "", token_parts["header"])

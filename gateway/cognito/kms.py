@@ -58,8 +58,10 @@ _WRONG: Final = {
 
 def key_wrapping(config: Config) -> Wrapping | None:
     """What encrypts the file of the key ring, or None where it lies in clear."""
-    named = config.key_ring.kms if config.key_ring is not None else None
-    return None if named is None else KmsWrapping(named.key_id, {**named.context, **PURPOSE})
+    settings = config.key_ring.kms if config.key_ring is not None else None
+    return (
+        None if settings is None else KmsWrapping(settings.key_id, {**settings.context, **PURPOSE})
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,11 @@ class KmsWrapping:
     context: Mapping[str, str]
 
     def seal(self, text: str) -> str:
-        made = self._call("generate_data_key", NumberOfBytes=envelope.DATA_KEY_BYTES)
+        answer = self._call("generate_data_key", NumberOfBytes=envelope.DATA_KEY_BYTES)
         return envelope.seal(
             text,
-            data_key=made["Plaintext"],
-            encrypted=made["CiphertextBlob"],
+            data_key=answer["Plaintext"],
+            encrypted=answer["CiphertextBlob"],
             key_id=self.key_id,
             context=self.context,
         ).dump()
@@ -87,16 +89,16 @@ class KmsWrapping:
                 "there. Only if it was never encrypted: gateway keys wrap"
             )
             raise ConfigError(msg)
-        read = envelope.parse(text, source=source)
-        if (read.key_id, dict(read.context)) != (self.key_id, dict(self.context)):
+        document = envelope.parse(text, source=source)
+        if (document.key_id, dict(document.context)) != (self.key_id, dict(self.context)):
             msg = (
-                f"{source}: was encrypted with {read.key_id} for {dict(read.context)}, and "
+                f"{source}: was encrypted with {document.key_id} for {dict(document.context)}, and "
                 f"key_ring.kms names {self.key_id} for {dict(self.context)}: put the right file "
                 "there. Only if you changed key_ring.kms: gateway keys wrap"
             )
             raise ConfigError(msg)
-        opened = self._call("decrypt", CiphertextBlob=read.data_key)
-        return envelope.open_sealed(read, opened["Plaintext"], source=source)
+        answer = self._call("decrypt", CiphertextBlob=document.data_key)
+        return envelope.open_sealed(document, answer["Plaintext"], source=source)
 
     def _call(self, operation: str, **request: Any) -> Any:
         try:
@@ -160,10 +162,10 @@ class AsItSays:
     def open(self, text: str, *, source: str) -> str:
         if not envelope.is_envelope(text):
             return text
-        read = envelope.parse(text, source=source)
+        document = envelope.parse(text, source=source)
         try:
-            Kms(key_id=read.key_id)
+            Kms(key_id=document.key_id)
         except ValueError as error:
             msg = f"{source}: names no key of AWS KMS"
             raise ConfigError(msg) from error
-        return KmsWrapping(read.key_id, read.context).open(text, source=source)
+        return KmsWrapping(document.key_id, document.context).open(text, source=source)

@@ -82,8 +82,8 @@ async def _minutes(api: CognitoApi, client_id: str) -> int:
     answer = await api.call(
         "GetUserPoolClientSessionConfiguration", idempotent=True, ClientId=client_id
     )
-    found = answer.get("SSOSession", {}).get("MaxValidityMinutes")
-    return found if isinstance(found, int) else DEFAULT_MINUTES
+    minutes = answer.get("SSOSession", {}).get("MaxValidityMinutes")
+    return minutes if isinstance(minutes, int) else DEFAULT_MINUTES
 
 
 class LoginCookies:
@@ -116,21 +116,21 @@ class LoginCookies:
                 self._not_before = self._monotonic() + ASK_AGAIN_S
 
     async def _of(self, username: str) -> list[str]:
-        found: list[str] = []
+        session_ids: list[str] = []
         token: str | None = None
         while True:
             more = {"NextToken": token} if token else {}
             answer = await self._api.call(
                 "AdminListUserSessions", idempotent=True, Username=username, **more
             )
-            found += [
+            session_ids += [
                 str(each["SessionId"])
                 for each in answer.get("Sessions", ())
                 if each.get("SessionType") == "SSO"
             ]
             token = answer.get("NextToken")
             if not token:
-                return found
+                return session_ids
 
     async def _end(self, username: str, session_id: str) -> None:
         try:

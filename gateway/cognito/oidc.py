@@ -145,8 +145,8 @@ class CognitoRelyingParty:
             parts = urlsplit(location)
         except ValueError:
             return None
-        asked = urlsplit(authorize_url)
-        ours = (parts.scheme, parts.netloc) in {("", ""), (asked.scheme, asked.netloc)}
+        request_url = urlsplit(authorize_url)
+        ours = (parts.scheme, parts.netloc) in {("", ""), (request_url.scheme, request_url.netloc)}
         return (
             (parse_qs(parts.query).get("error") or ["an error"])[0][:_PAGE_WORDS]
             if 300 <= status < 400 and ours and parts.path == "/error"
@@ -236,8 +236,10 @@ class CognitoRelyingParty:
                 "id_token_invalid",
                 "signature, issuer, audience, expiry or token_use of the ID token is wrong",
             )
-        sent = claims.get("nonce")
-        if not isinstance(sent, str) or not hmac.compare_digest(sent.encode(), nonce.encode()):
+        token_nonce = claims.get("nonce")
+        if not isinstance(token_nonce, str) or not hmac.compare_digest(
+            token_nonce.encode(), nonce.encode()
+        ):
             raise PeerError(
                 "id_token_invalid", "the nonce of the ID token is not the one of this login"
             )

@@ -130,16 +130,16 @@ class OwnUsers:
                 MessageAction="SUPPRESS",
             )
         except UnansweredError:
-            found = await self.find(username)
-            if found is None or found.status != INVITED:
+            user = await self.find(username)
+            if user is None or user.status != INVITED:
                 raise
-            return CreatedUser(found, certain=False)
+            return CreatedUser(user, certain=False)
         except CognitoRejectedError as refused:
             if refused.code in {"UsernameExistsException", "AliasExistsException"}:
                 return None
             raise
-        made = _read(answer["User"])
-        return None if made is None else CreatedUser(made, certain=True)
+        new_user = _read(answer["User"])
+        return None if new_user is None else CreatedUser(new_user, certain=True)
 
     async def invite(self, username: str) -> None:
         """Mail with a new temporary password; only to who has not chosen one yet."""

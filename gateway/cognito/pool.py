@@ -75,26 +75,30 @@ class Pool:
         whole pool, also where nothing of these is missing. ``sessions``: for how long the login
         cookie is taken.
         """
-        described = (await self.api.call("DescribeUserPool", idempotent=True))["UserPool"]
+        description = (await self.api.call("DescribeUserPool", idempotent=True))["UserPool"]
         names = tuple(providers)
-        found = {
+        actual_providers = {
             name: provider for name in names if (provider := await self.provider(name)) is not None
         }
         described_clients = [await self.whole_client(client_id) for client_id in clients]
         current = described_clients[0] if described_clients else None
         retired = tuple(client for client in described_clients[1:] if client is not None)
         return replace(
-            shapes.read_pool(described, providers=found, client=current, retired=retired),
-            provider_count=await self.provider_count() if len(found) < len(names) else None,
+            shapes.read_pool(
+                description, providers=actual_providers, client=current, retired=retired
+            ),
+            provider_count=await self.provider_count()
+            if len(actual_providers) < len(names)
+            else None,
             client_count=await self.client_count() if current is None or counted else None,
-            pages=await self._pages(described, (current, *retired)) if pages else None,
+            pages=await self._pages(description, (current, *retired)) if pages else None,
             group=None if group is None else await self.group(group),
             password_client=None
             if password_client is None
             else await self.whole_client(password_client),
             login_reuse=await login_reuse(
                 self.api,
-                str(described.get("UserPoolTier", "ESSENTIALS")),
+                str(description.get("UserPoolTier", "ESSENTIALS")),
                 [each.client_id for each in (current, *retired) if each is not None],
             )
             if sessions
@@ -114,9 +118,9 @@ class Pool:
             for client in clients
             if client is not None and await self.style_of(client.client_id) is not None
         ]
-        known = [version for version in versions if version is not None]
+        numbers = [version for version in versions if version is not None]
         return SignInPages(
-            max(known) if known and len(known) == len(versions) else None, frozenset(styled)
+            max(numbers) if numbers and len(numbers) == len(versions) else None, frozenset(styled)
         )
 
     async def _pages_version(self, domain: str) -> int | None:
@@ -161,19 +165,19 @@ class Pool:
 
     async def groups_of_tenant(self, members: str) -> tuple[str, ...]:
         """Names of all groups of the tenant whose ``members`` group it is, that one last."""
-        found: list[str] = []
+        names: list[str] = []
         token: str | None = None
         while True:
             more = {"NextToken": token} if token else {}
             answer = await self.api.call("ListGroups", idempotent=True, Limit=_PAGE, **more)
-            found += [
+            names += [
                 name
                 for each in answer.get("Groups", ())
                 if (name := str(each["GroupName"])) == members or name.startswith(f"{members}/")
             ]
             token = answer.get("NextToken")
             if not token:
-                return tuple(sorted(found, reverse=True))
+                return tuple(sorted(names, reverse=True))
 
     async def delete_group(self, name: str) -> None:
         """Nobody is in it any more."""
@@ -224,21 +228,21 @@ class Pool:
 
     async def clients_named(self, name: str) -> tuple[str, ...]:
         """Ids of every client of that name: Cognito does not keep names unique."""
-        found: list[str] = []
+        client_ids: list[str] = []
         token: str | None = None
         while True:
             more = {"NextToken": token} if token else {}
             answer = await self.api.call(
                 "ListUserPoolClients", idempotent=True, MaxResults=_PAGE, **more
             )
-            found += [
+            client_ids += [
                 str(c["ClientId"])
                 for c in answer.get("UserPoolClients", ())
                 if c.get("ClientName") == name
             ]
             token = answer.get("NextToken")
             if not token:
-                return tuple(found)
+                return tuple(client_ids)
 
     async def client_count(self) -> int:
         """App clients of the whole pool, or its quota where there are that many."""
@@ -257,11 +261,11 @@ class Pool:
         time, since somebody may have made room.
         """
         async with self._counting:
-            counted, at = self._counted.get(operation, (quota, 0.0))
-            if counted >= quota or self._monotonic() - at > COUNTED_FOR_S:
-                counted = await self._count(operation, quota)
-                self._counted[operation] = (counted, self._monotonic())
-            return counted
+            total, at = self._counted.get(operation, (quota, 0.0))
+            if total >= quota or self._monotonic() - at > COUNTED_FOR_S:
+                total = await self._count(operation, quota)
+                self._counted[operation] = (total, self._monotonic())
+            return total
 
     async def _count(self, operation: str, quota: int) -> int:
         count = 0

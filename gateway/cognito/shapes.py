@@ -229,14 +229,14 @@ def create_provider(wanted: WantedProvider, *, marker: str) -> Request:
 def update_provider(wanted: WantedProvider, found: ActualProvider) -> Request:
     """Details we do not set (explicit endpoints, say) stay; identifiers only grow."""
     identifiers = list(dict.fromkeys([*found.identifiers, *wanted.identifiers]))
-    kept = (
+    details = (
         {}
         if isinstance(wanted.connection, SamlConnection)
         else {n: v for n, v in found.details.items() if n not in _READ_ONLY_DETAILS}
     )
     return {
         "ProviderName": wanted.name,
-        "ProviderDetails": {**kept, **provider_details(wanted, found)},
+        "ProviderDetails": {**details, **provider_details(wanted, found)},
         "AttributeMapping": dict(wanted.mapping),
         "IdpIdentifiers": identifiers,
     }
@@ -290,10 +290,12 @@ def create_client(
     wanted: WantedClient | WantedPasswordClient, *, name: str, like: ActualClient | None
 ) -> Request:
     """``like``: whose other settings it has too (analytics, say); None for a tenant's first."""
-    kept = restore_client(like) if like is not None else {}
-    kept.pop("ClientId", None)
+    settings = restore_client(like) if like is not None else {}
+    settings.pop("ClientId", None)
     secret = isinstance(wanted, WantedClient) or wanted.secret
-    return _said({**kept, "ClientName": name, "GenerateSecret": secret, **client_settings(wanted)})
+    return _said(
+        {**settings, "ClientName": name, "GenerateSecret": secret, **client_settings(wanted)}
+    )
 
 
 def update_client(wanted: WantedClient | WantedPasswordClient, found: ActualClient) -> Request:
@@ -308,26 +310,26 @@ def _said(request: Request) -> Request:
 
 def restore_client(found: ActualClient) -> Request:
     """Exactly what was there; ``AnalyticsConfiguration`` and the rest included."""
-    kept = {
+    settings = {
         n: v for n, v in found.settings.items() if n in _CLIENT_MEMBERS and v not in (None, [], {})
     }
-    return {"ClientId": found.client_id, **kept}
+    return {"ClientId": found.client_id, **settings}
 
 
 def read_attributes(described: Mapping[str, Any]) -> dict[str, Attribute]:
     """``SchemaAttributes`` of DescribeUserPool."""
-    found = {}
+    attributes = {}
     for item in described.get("SchemaAttributes") or ():
         longest = str((item.get("StringAttributeConstraints") or {}).get("MaxLength", ""))
         name = str(item["Name"])
-        found[name] = Attribute(
+        attributes[name] = Attribute(
             name,
             str(item.get("AttributeDataType", "String")),
             bool(item.get("Mutable")),
             bool(item.get("Required")),
             int(longest) if longest.isdecimal() else None,
         )
-    return found
+    return attributes
 
 
 def read_provider(described: Mapping[str, Any]) -> ActualProvider:

@@ -52,5 +52,5 @@ class SocialConnection:
 
     def details(self) -> dict[str, str]:
         """``ProviderDetails``."""
-        said = {name: value.reveal() for name, value in (self.settings or {}).items()}
-        return {**said, **_FIXED[self.kind]}
+        values = {name: value.reveal() for name, value in (self.settings or {}).items()}
+        return {**values, **_FIXED[self.kind]}

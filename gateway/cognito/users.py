@@ -179,7 +179,7 @@ class CognitoUsers:
         answer = await self._get(username)
         if answer is None:
             return False
-        stored = next(
+        text = next(
             (
                 str(a.get("Value", ""))
                 for a in answer.get("UserAttributes", ())
@@ -187,15 +187,15 @@ class CognitoUsers:
             ),
             "",
         )
-        names = parse_groups(stored, url_decode_groups=url_decode_groups)
+        names = parse_groups(text, url_decode_groups=url_decode_groups)
         if names is None:
             return False
-        left = [name for name in names if canonical_id(name) != canonical_id(group)]
-        if len(left) == len(names):
+        other_names = [name for name in names if canonical_id(name) != canonical_id(group)]
+        if len(other_names) == len(names):
             return True
         value = {
             "Name": GROUPS,
-            "Value": _as_before(stored, left, url_decode_groups=url_decode_groups),
+            "Value": _as_before(text, other_names, url_decode_groups=url_decode_groups),
         }
         return await self._do("AdminUpdateUserAttributes", username, UserAttributes=[value])
 
@@ -203,12 +203,12 @@ class CognitoUsers:
         """Everybody of that canonical address, in whatever case and spelling Cognito has it. For
         people whom the gateway has never seen.
         """
-        found = [
+        names = [
             name
             for spelling in address_spellings(email)
             for name in await self._search("email", spelling)
         ]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(names))
 
     async def usernames_of_sub(self, sub: str) -> tuple[str, ...]:
         """Whose ``sub`` this is: one or nobody."""
@@ -226,7 +226,7 @@ class CognitoUsers:
         # names may regard case.
         for prefix in dict.fromkeys((provider, provider.lower())):
             async for user in self._listed(f'username ^= "{prefix}_"'):
-                stored = next(
+                text = next(
                     (
                         str(a.get("Value", ""))
                         for a in user.get("Attributes", ())
@@ -234,7 +234,7 @@ class CognitoUsers:
                     ),
                     "",
                 )
-                groups = parse_groups(stored, url_decode_groups=url_decode_groups)
+                groups = parse_groups(text, url_decode_groups=url_decode_groups)
                 if groups is None or canonical_id(group) in map(canonical_id, groups):
                     names.append(str(user["Username"]))
         return tuple(dict.fromkeys(names))
@@ -279,9 +279,9 @@ def _identities(text: str) -> tuple[FederatedIdentity, ...]:
     if not text:
         return ()
     try:
-        listed = json.loads(text)
+        entries = json.loads(text)
         return tuple(
-            FederatedIdentity(str(entry["providerName"]), str(entry["userId"])) for entry in listed
+            FederatedIdentity(str(entry["providerName"]), str(entry["userId"])) for entry in entries
         )
     except (ValueError, TypeError, KeyError) as error:
         msg = "a user's identities cannot be read"

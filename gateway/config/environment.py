@@ -87,8 +87,8 @@ class Environment(EnvSettingsSource):
         """The library hands over the last part of a name only."""
         names = [
             name.upper()
-            for name, held in self.env_vars.items()
-            if held == value and name.endswith(field_name.lower())
+            for name, field_value in self.env_vars.items()
+            if field_value == value and name.endswith(field_name.lower())
         ]
         return names[0] if names else ENV_PREFIX + field_name.upper()
 
@@ -111,8 +111,8 @@ def check_names(model: type[BaseModel], document: Mapping[str, Any], folder: Pat
     """Raises ``ConfigError`` for a variable that names no key of ``model`` and no secret of
     ``document`` or of a tenant file in ``folder``.
     """
-    known = {variable(".".join(path)) for path in _keys(model, ())}
-    leaves = known - {one.rpartition("__")[0] for one in known} - _mappings(model)
+    names = {variable(".".join(path)) for path in _keys(model, ())}
+    leaves = names - {one.rpartition("__")[0] for one in names} - _mappings(model)
     sections = {
         variable(name)
         for name, field in model.model_fields.items()
@@ -123,7 +123,7 @@ def check_names(model: type[BaseModel], document: Mapping[str, Any], folder: Pat
         for name, value in sorted(os.environ.items())
         if name.upper().startswith(ENV_PREFIX)
         and value
-        and name not in known
+        and name not in names
         and name not in OF_COMMANDS
         and not is_service_link(name, value)
         # A key below a known section is judged, and told, by the section's model.
@@ -138,7 +138,7 @@ def check_names(model: type[BaseModel], document: Mapping[str, Any], folder: Pat
         referenced |= _references(folder)
     for name in unknown:
         if name not in referenced:
-            msg = f"environment: {name}: unknown key{_suggestion(name, known)}"
+            msg = f"environment: {name}: unknown key{_suggestion(name, names)}"
             raise ConfigError(msg)
 
 
@@ -185,13 +185,13 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
 
 
 def _references(folder: Path) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for path in folder.glob("*.y*ml"):
         try:
-            found |= set(_REFERENCE.findall(path.read_text(encoding="utf-8", errors="replace")))
+            names |= set(_REFERENCE.findall(path.read_text(encoding="utf-8", errors="replace")))
         except OSError:
             continue
-    return found
+    return names
 
 
 __all__ = ["ENV_PREFIX", "Environment", "check_names", "is_service_link", "origin", "variable"]

@@ -783,8 +783,8 @@ def _refuse_old_variables() -> None:
     """
     for old, new in GATEWAY_KEYS.items():
         section = old.split(".", maxsplit=1)[0]
-        gone = () if section in Config.model_fields else (variable(section),)
-        for name in (variable(old), *gone):
+        section_names = () if section in Config.model_fields else (variable(section),)
+        for name in (variable(old), *section_names):
             if name in os.environ:
                 msg = f"environment: {name}: unknown key: renamed to {variable(new)}"
                 raise ConfigError(msg)

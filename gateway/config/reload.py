@@ -46,34 +46,34 @@ class ConfigFile:
 
     def look(self) -> None:
         """Read the file again if it changed."""
-        seen = stamp(self.path)
-        if seen != self._seen:
-            self._seen = seen
+        current_stamp = stamp(self.path)
+        if current_stamp != self._seen:
+            self._seen = current_stamp
             self.read_again()
 
     def read_again(self) -> None:
         """SIGHUP: also where only a secret behind ``file:`` is another one."""
         try:
-            found = load_config(self.path)
+            config = load_config(self.path)
         except ConfigError as error:
             _log.error(
                 "config_reload_failed",
                 extra=fields(error=str(error), detail="the former one stays in force"),
             )
             return
-        if found == self._read:
+        if config == self._read:
             return
-        live = tuple(key for key in LIVE if getattr(found, key) != getattr(self._config, key))
-        waiting = tuple(
+        live = tuple(key for key in LIVE if getattr(config, key) != getattr(self._config, key))
+        restart_keys = tuple(
             key
             for key in Config.model_fields
-            if key not in LIVE and getattr(found, key) != getattr(self._config, key)
+            if key not in LIVE and getattr(config, key) != getattr(self._config, key)
         )
-        self._read = found
-        self._config = self._config.model_copy(update={key: getattr(found, key) for key in live})
+        self._read = config
+        self._config = self._config.model_copy(update={key: getattr(config, key) for key in live})
         _log.info(
             "config_reloaded",
-            extra=fields(in_force=list(live), waiting_for_restart=list(waiting)),
+            extra=fields(in_force=list(live), waiting_for_restart=list(restart_keys)),
         )
         if live:
             for tell in self.changed:

@@ -66,10 +66,10 @@ def export_url(endpoint: str | None, environment: Mapping[str, str] = os.environ
     if endpoint is None or environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     if endpoint == FROM_ENVIRONMENT:
-        if given := environment.get(_OF_TRACES):
-            endpoint = given
-        elif given := environment.get(_OF_ALL):
-            endpoint = given.rstrip("/") + _PATH
+        if url := environment.get(_OF_TRACES):
+            endpoint = url
+        elif url := environment.get(_OF_ALL):
+            endpoint = url.rstrip("/") + _PATH
         else:
             msg = f"{_OF_TRACES} and {_OF_ALL} are not set"
             raise ValueError(msg)

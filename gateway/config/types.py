@@ -261,9 +261,9 @@ def check_open_header_map(
     somebody is. Raises ``ValueError``.
     """
     check_header_names(headers)
-    closed = {folded_name(name): name for name in own}
+    own_names = {folded_name(name): name for name in own}
     for name, source in headers.items():
-        if (declared := closed.get(folded_name(name))) is not None:
+        if (declared := own_names.get(folded_name(name))) is not None:
             msg = (
                 f"{name!r}: {declared} is in headers, where no tenant chooses the source; a "
                 "name is in one of the two"
@@ -292,17 +292,17 @@ def _check_encoding(name: str, source: str, encoding: Encoding) -> None:
     """Two people must not look alike where an application knows people, groups or roles by the
     text.
     """
-    allowed = {
+    encodings = {
         "name": frozenset(Encoding),
         "groups": LIST_ENCODINGS,
         "roles": LIST_ENCODINGS,
         "assertion": {Encoding.PERCENT},
         "tenant": {Encoding.PERCENT},
     }.get(source, frozenset(Encoding) - {Encoding.ASCII})
-    if encoding not in allowed:
+    if encoding not in encodings:
         msg = (
             f"{name}: encode: {encoding}: for {source or 'an empty source'} one of "
-            f"{', '.join(sorted(allowed))}"
+            f"{', '.join(sorted(encodings))}"
         )
         raise ValueError(msg)
 
@@ -311,7 +311,7 @@ def check_header_names(headers: Iterable[str]) -> None:
     """Names of headers that may be managed, each once however it is spelled. Raises
     ``ValueError``.
     """
-    seen: set[str] = set()
+    names: set[str] = set()
     for name in headers:
         if (
             not _HEADER_NAME.fullmatch(name)
@@ -324,10 +324,10 @@ def check_header_names(headers: Iterable[str]) -> None:
                 "or of the proxies"
             )
             raise ValueError(msg)
-        if folded_name(name) in seen:
+        if folded_name(name) in names:
             msg = f"{name!r}: named twice (header names are case-insensitive)"
             raise ValueError(msg)
-        seen.add(folded_name(name))
+        names.add(folded_name(name))
 
 
 def check_client_headers(names: Iterable[str]) -> None:

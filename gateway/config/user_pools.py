@@ -107,14 +107,14 @@ class Cognito(UserPool):
     @model_validator(mode="after")
     def _different(self) -> Cognito:
         """Two names of one pool would let each speak for the tenants of the other."""
-        seen: dict[str, str] = {}
+        holders: dict[str, str] = {}
         for name, pool in self.all_pools.items():
             for key, value in (
                 ("user_pool_id", pool.user_pool_id),
                 *(("domain", domain.rstrip("/").lower()) for domain in pool.domains),
                 *(("issuer", issuer) for issuer in pool.issuers),
             ):
-                holder = seen.setdefault(f"{key} {value}", name)
+                holder = holders.setdefault(f"{key} {value}", name)
                 if holder != name:
                     msg = f"pools.{name}.{key}: {value} is {holder}'s already"
                     raise ValueError(msg)

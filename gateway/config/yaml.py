@@ -61,15 +61,15 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     def _value(self, node: yaml.Node) -> Any:
         if isinstance(node, yaml.ScalarNode):
             return node.value if node.tag == _TEXT else self.construct_object(node)
-        built = self._built.get(id(node))
-        if built is _UNFINISHED:
+        value = self._built.get(id(node))
+        if value is _UNFINISHED:
             raise ConstructorError(None, None, "an alias refers to itself", node.start_mark)
-        if built is None:
+        if value is None:
             # What an alias names is built once, however often it is used: a few lines could else
             # become gigabytes.
             self._built[id(node)] = _UNFINISHED
-            built = self._built[id(node)] = self._collection(node)
-        return built
+            value = self._built[id(node)] = self._collection(node)
+        return value
 
     def _collection(self, node: yaml.Node) -> Any:
         if node.tag == _LIST and isinstance(node, yaml.SequenceNode):
@@ -77,13 +77,13 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         if node.tag != _MAPPING or not isinstance(node, yaml.MappingNode):
             return self.construct_object(node, deep=True)
         # Before merging: what is written beside ``<<`` may take the place of what that brings.
-        written = {
+        keys = {
             (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
             for key, _ in node.value
         }
-        if len(written) != len(node.value):
+        if len(keys) != len(node.value):
             raise self._twice(node)
-        if (_MERGE, "<<") in written:
+        if (_MERGE, "<<") in keys:
             self.flatten_mapping(node)
         try:
             return {self._value(key): self._value(value) for key, value in node.value}
@@ -93,11 +93,11 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             ) from error
 
     def _twice(self, node: yaml.MappingNode) -> ConstructorError:
-        seen: set[tuple[str, str]] = set()
+        keys: set[tuple[str, str]] = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in keys:
                 break
-            seen.add((key.tag, str(key.value)))
+            keys.add((key.tag, str(key.value)))
         return ConstructorError(None, None, f"key {key.value!r} is written twice", key.start_mark)
 
 
@@ -202,11 +202,11 @@ def explain_validation(
     ``origin``: the environment variable that a value came from, None where it came from ``source``.
     """
     lines = []
-    found = error.errors(include_url=False)
-    for item in found:
+    errors = error.errors(include_url=False)
+    for item in errors:
         inside = any(
             other["loc"][: len(item["loc"])] == item["loc"] and len(other["loc"]) > len(item["loc"])
-            for other in found
+            for other in errors
         )
         if item["type"] == "too_short" and inside:
             continue  # the list is empty only because what stands in it is wrong
@@ -219,8 +219,8 @@ def explain_validation(
             example = _example(model, item["loc"])
             problem = f"{example}a text of the form {context['pattern']}"
         elif item["type"] == "extra_forbidden":
-            allowed = keys_at(model, item["loc"][:-1]) if model is not None else ()
-            problem = "unknown key" + (f" (allowed: {', '.join(allowed)})" if allowed else "")
+            keys = keys_at(model, item["loc"][:-1]) if model is not None else ()
+            problem = "unknown key" + (f" (allowed: {', '.join(keys)})" if keys else "")
             if (renamed := new_key(item["loc"])) is not None:
                 problem = f"unknown key: renamed to {renamed}"
         elif (renamed := new_value(item["loc"], item["input"])) is not None:

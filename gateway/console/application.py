@@ -190,10 +190,10 @@ class Console:
                 return self._answers.denied(request, operator, page)
             form: Mapping[str, str] = {}
             if page.form:
-                read = await self._form(request, operator, upload=page.upload)
-                if isinstance(read, Failed):
-                    return self._answers.problem(request, read)
-                form = read
+                submission = await self._form(request, operator, upload=page.upload)
+                if isinstance(submission, Failed):
+                    return self._answers.problem(request, submission)
+                form = submission
             if page.fresh and not operator.is_fresh(self._services.clock()):
                 return self._answers.stale(request, operator, page)
             visit = Visit(

@@ -64,8 +64,8 @@ def provider_part(name: str) -> str:
 
 def _replace_provider(document: dict[str, Any], wanted: Mapping[str, Any], name: str) -> None:
     """By its place among the others: it may have another name by now, or be gone."""
-    known = {p["name"] for p in document["providers"]}
-    mine = [p for p in wanted["providers"] if p["name"] == name or p["name"] not in known]
+    names = {p["name"] for p in document["providers"]}
+    mine = [p for p in wanted["providers"] if p["name"] == name or p["name"] not in names]
     others = [p for p in document["providers"] if p["name"] != name]
     at = next((i for i, p in enumerate(document["providers"]) if p["name"] == name), len(others))
     document["providers"] = [*others[:at], *mine, *others[at:]]
@@ -175,14 +175,14 @@ def _flat(value: Any, key: str) -> list[tuple[str, Any]]:
 
 def preview(visit: Visit, change: Change, answer: ApiAnswer) -> Shown:
     """The page that shows what a dry run found."""
-    found = answer.document
+    document = answer.document
     return Shown(
         "tenant_preview",
         {
             "id": change.tenant,
-            "rows": rows_of(found["changes"] or ()),
-            "people": found["people"],
-            "warnings": found["warnings"],
+            "rows": rows_of(document["changes"] or ()),
+            "people": document["people"],
+            "warnings": document["warnings"],
             "draft": sealed(visit, change),
             "back": change.back,
             "creates": not change.etag,
@@ -202,7 +202,7 @@ async def conflict(visit: Visit, change: Change) -> Shown | Failed:
         )
         items = entries.document["items"] if entries.ok else ()
         latest = next((e for e in items if version_of(e["after"]) is not None), None)
-    changed = (
+    rows = (
         differences(version_of(latest["before"]) or {}, version_of(latest["after"]) or {})
         if latest is not None
         else []
@@ -212,7 +212,7 @@ async def conflict(visit: Visit, change: Change) -> Shown | Failed:
         {
             "id": change.tenant,
             "latest": latest,
-            "rows": changed,
+            "rows": rows,
             "draft": sealed(visit, change.rebased(now)),
             "back": change.back,
         },

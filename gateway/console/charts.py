@@ -26,9 +26,9 @@ def area(values: Sequence[float | None], *, at_least: float = 1.0) -> Chart:
     """Steps, as wide as an interval: what was counted in one did not happen at its beginning.
     What was not measured is drawn as nothing.
     """
-    measured = [value for value in values if value is not None]
-    top = max([at_least, *measured])
-    if not any(measured):
+    numbers = [value for value in values if value is not None]
+    top = max([at_least, *numbers])
+    if not any(numbers):
         return Chart("", top)
     step = WIDTH / len(values)
     corners = [f"M0 {HEIGHT}"]

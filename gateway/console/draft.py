@@ -43,8 +43,8 @@ class Drafts:
         """``about``: the form, with its tenant; ``content`` is JSON."""
         plain = zlib.compress(json.dumps([int(self._clock()) + LIFETIME_S, content]).encode())
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = AESGCM(_key(self._keys()[0])).encrypt(nonce, plain, _bound(person, about))
-        return base64.urlsafe_b64encode(nonce + sealed).decode("ascii")
+        ciphertext = AESGCM(_key(self._keys()[0])).encrypt(nonce, plain, _bound(person, about))
+        return base64.urlsafe_b64encode(nonce + ciphertext).decode("ascii")
 
     def open(self, person: Person, about: str, draft: str) -> Any:
         """The content; None for what is no draft of theirs, or an old one."""

@@ -236,22 +236,24 @@ def placed(
     ``prefixes``: how the API writes where in the document the form's part stands, with a dot at the
     end. Without errors, ``detail`` is what is wrong.
     """
-    known = sorted(paths, key=len, reverse=True)
-    found: dict[str, list[str]] = {}
+    field_paths = sorted(paths, key=len, reverse=True)
+    by_field: dict[str, list[str]] = {}
     rest: list[str] = []
-    told = [(str(e.get("where", "")), str(e.get("problem", ""))) for e in errors] or [("", detail)]
-    for where, problem in told:
+    problems = [(str(e.get("where", "")), str(e.get("problem", ""))) for e in errors] or [
+        ("", detail)
+    ]
+    for where, problem in problems:
         spoken = _LEADING.match(problem)
         for place in (where, f"{where}.{spoken[0]}" if spoken else "", spoken[0] if spoken else ""):
             within = _within(place, prefixes)
-            path = _field_of(known, within) if within else None
+            path = _field_of(field_paths, within) if within else None
             if path is not None:
                 part = within[len(path) + 1 :]
-                found.setdefault(path, []).append(f"{_item(part)}{problem}")
+                by_field.setdefault(path, []).append(f"{_item(part)}{problem}")
                 break
         else:
             rest.append(f"{where}: {problem}" if where and not where.startswith("(") else problem)
-    return Mistakes(found, rest)
+    return Mistakes(by_field, rest)
 
 
 def _within(place: str, prefixes: Sequence[str]) -> str:

@@ -37,8 +37,8 @@ class LinkPages:
     async def holder(self, request: web.Request) -> Operator | None:
         """By the cookie, and by nothing else."""
         token = request.cookies.get(COOKIE, "")
-        opened = await self.links.find(token[:MAX_CODE_CHARACTERS]) if token else None
-        return None if opened is None else holder_of(opened)
+        link = await self.links.find(token[:MAX_CODE_CHARACTERS]) if token else None
+        return None if link is None else holder_of(link)
 
     async def land(self, request: web.Request) -> web.StreamResponse:
         """A button: the link is not looked up before it is pressed."""
@@ -54,10 +54,10 @@ class LinkPages:
     ) -> web.StreamResponse:
         if isinstance(form, Failed):
             return self.answers.problem(request, form)
-        opened = await self.links.open(form.get(CODE, "")[:MAX_CODE_CHARACTERS])
-        if opened is None:
+        entry = await self.links.open(form.get(CODE, "")[:MAX_CODE_CHARACTERS])
+        if entry is None:
             return self.answers.nobody(request)
-        link, token = opened
+        link, token = entry
         await self.record.write(holder_of(link).person, "signed_in")
         response = web.Response(
             status=303, headers={"Location": f"{LINK_PREFIX}/", "Cache-Control": "no-store"}

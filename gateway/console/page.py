@@ -52,8 +52,8 @@ class Page:
     @property
     def pattern(self) -> str:
         """As aiohttp takes it."""
-        known = {**PARAMETERS, **self.parameters}
-        return PREFIX + re.sub(r"\{(\w+)\}", lambda m: f"{{{m[1]}:{known[m[1]]}}}", self.path)
+        patterns = {**PARAMETERS, **self.parameters}
+        return PREFIX + re.sub(r"\{(\w+)\}", lambda m: f"{{{m[1]}:{patterns[m[1]]}}}", self.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,8 +154,8 @@ def request_of(kind: str, form: Mapping[str, Any]) -> dict[str, Any]:
     provider = {"kind": kind, **_said(form.get("provider") or {})}
     if file := provider.pop("metadata_file", None):
         provider["metadata"] = file
-    said = _said({name: form[name] for name in form if name not in {"tenant", "provider"}})
-    return {**said, "groups": form.get("groups"), "provider": provider}
+    body = _said({name: form[name] for name in form if name not in {"tenant", "provider"}})
+    return {**body, "groups": form.get("groups"), "provider": provider}
 
 
 def _said(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -211,11 +211,11 @@ def mistakes_of_rows(
     rest: list[str] = []
     for error in list(errors) or [{"where": "", "problem": detail}]:
         where, problem = str(error["where"]).removeprefix("draft."), str(error["problem"])
-        said = re.match(r"((?:shadow_)?rules\.\d+)[.:\w]*", problem)
-        found = re.match(r"((?:shadow_)?rules\.\d+)(?:\.(.*))?$", where)
-        place = found[1] if found else said[1] if said else ""
+        problem_match = re.match(r"((?:shadow_)?rules\.\d+)[.:\w]*", problem)
+        place_match = re.match(r"((?:shadow_)?rules\.\d+)(?:\.(.*))?$", where)
+        place = place_match[1] if place_match else problem_match[1] if problem_match else ""
         if place in rules.places:
-            part = found[2] if found and found[2] else ""
+            part = place_match[2] if place_match and place_match[2] else ""
             of_row.setdefault(rules.places[place], []).append(
                 f"{part}: {problem}" if part else problem
             )

@@ -349,7 +349,7 @@ def new_document(form: Mapping[str, Any]) -> dict[str, Any]:
 def optional_left_out(section: Section, document: dict[str, Any]) -> dict[str, Any]:
     """Without the object that the form leaves empty."""
     name = section.optional
-    held = document.get(name) or {}
-    if name and not any(held.get(key) for key in section.keys):
+    value = document.get(name) or {}
+    if name and not any(value.get(key) for key in section.keys):
         return {**document, name: None}
     return document

@@ -118,7 +118,7 @@ def expired(
     ``own``: name of the gateway's session cookie.
     """
     lines: dict[str, None] = {}
-    left: dict[str, None] = {}
+    overflow: dict[str, None] = {}
     room = MAX_LINES_BYTES
     names = list(islice(filter(_WRITABLE.fullmatch, names_below(sent, "")), MAX_SENT))
     # Whole names first: of a pattern a sibling host could set so many that nothing else has room.
@@ -129,8 +129,8 @@ def expired(
             more = [line for line in entry.lines(name, host) if line not in lines]
             size = sum(map(len, more))
             if size > room:
-                left[name] = None
+                overflow[name] = None
                 continue
             room -= size
             lines.update(dict.fromkeys(more))
-    return tuple(lines), tuple(left)
+    return tuple(lines), tuple(overflow)

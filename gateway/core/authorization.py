@@ -94,7 +94,7 @@ def _holds(line: str) -> bool:
     text = line.lstrip()
     return text[:5].lower() == "basic" and (
         len(text) > MAX_BASIC_CHARACTERS
-        or any(PREFIX.encode() in reading for reading in _readings(text[5:]))
+        or any(PREFIX.encode() in text_bytes for text_bytes in _readings(text[5:]))
     )
 
 

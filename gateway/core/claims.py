@@ -73,8 +73,8 @@ def claims(
         if holder != owner:
             conflicts.append(Claim(shown, holder, owner))
 
-    seen = tuple(tenants)
-    for tenant in seen:
+    listings = tuple(tenants)
+    for tenant in listings:
         if tenant.id in ids:
             conflicts.append(Claim(f"tenant id {tenant.id}", tenant.id, tenant.id))
         ids[tenant.id] = tenant.id
@@ -124,20 +124,20 @@ class ClaimIndex:
 
     def enter(self, owner: str, names: Iterable[Name]) -> None:
         """From now on these are ``owner``'s, whoever else claims them."""
-        for claimed in names:
-            owners = self._owners.get(claimed, ())
+        for name in names:
+            owners = self._owners.get(name, ())
             if len(owners) < 2 and owner not in owners:
-                self._owners[claimed] = (*owners, owner)
-            for suffix in _suffixes(claimed):
+                self._owners[name] = (*owners, owner)
+            for suffix in _suffixes(name):
                 within = self._below.get(suffix, ())
                 if len(within) < 2 and all(other != owner for other, _ in within):
-                    self._below[suffix] = (*within, (owner, claimed))
+                    self._below[suffix] = (*within, (owner, name))
 
     def against(self, owner: str, names: Iterable[Name]) -> tuple[Claim, ...]:
         """What another claims of these names, in their order. Of a wildcard with many hosts of
         others in it, one is told.
         """
-        return tuple(claim for claimed in sorted(names) for claim in self._against(owner, claimed))
+        return tuple(claim for name in sorted(names) for claim in self._against(owner, name))
 
     def _against(self, owner: str, claimed: Name) -> Iterator[Claim]:
         kind, name = claimed

@@ -58,18 +58,20 @@ def removal_patterns(passed: Iterable[str]) -> tuple[str, ...]:
     anything, so that engines that backtrack are linear too: the names are spelled out as a tree,
     and what leaves the tree is removed. Each has at most ``MAX_PATTERN_CHARS`` characters.
     """
-    known = sorted({name.lower() for name in passed})
-    closed = [
-        prefix for prefix in PREFIXES if not any(name.startswith(f"{prefix}-") for name in known)
+    passed_names = sorted({name.lower() for name in passed})
+    whole_prefixes = [
+        prefix
+        for prefix in PREFIXES
+        if not any(name.startswith(f"{prefix}-") for name in passed_names)
     ]
-    parts = [f"(?:{'|'.join(closed)})-.*"] if closed else []
+    parts = [f"(?:{'|'.join(whole_prefixes)})-.*"] if whole_prefixes else []
     for prefix in PREFIXES:
-        if prefix not in closed:
+        if prefix not in whole_prefixes:
             parts += _split(
                 f"{prefix}-",
                 [
                     name.removeprefix(f"{prefix}-")
-                    for name in known
+                    for name in passed_names
                     if name.startswith(f"{prefix}-")
                 ],
             )

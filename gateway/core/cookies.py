@@ -111,11 +111,11 @@ def without(lines: Iterable[str], name: str) -> str:
 
 def _less_ours(pair: str, name: str) -> str:
     """Nothing of a pair of ours; of any other pair what does not look like ours behind a comma."""
-    first, *joined = pair.split(",")
+    first, *others = pair.split(",")
     if is_ours(_split(first)[0], name):
         return ""
     return ",".join(
-        [first, *(part for part in joined if not is_ours(_split(part)[0], name))]
+        [first, *(part for part in others if not is_ours(_split(part)[0], name))]
     ).strip(_SPACE)
 
 

@@ -83,14 +83,14 @@ def _match(tenant: Tenant, request: AuthRequest, rules: CompiledRules) -> Match:
     here = rules.at(request.host)
     if not here:
         return NO_RULE
-    matched = _match_path(tenant, request, here, request.path, ambiguous=request.ambiguous)
+    rule_match = _match_path(tenant, request, here, request.path, ambiguous=request.ambiguous)
     target = request.destination
     if target is None:
-        return matched
+        return rule_match
     if target.path is None:
         return _NO_DESTINATION
     return combined(
-        (matched, _match_path(tenant, request, here, target.path, ambiguous=target.ambiguous)),
+        (rule_match, _match_path(tenant, request, here, target.path, ambiguous=target.ambiguous)),
         credential=request.credential,
     )
 
@@ -103,47 +103,53 @@ def _match_path(
     names = tenant.paths.names(path) if not ambiguous else Unreadable(DIFFERENT)
     if isinstance(names, Unreadable):
         return rules.strictest(names.why, method=method, credential=credential)
-    matched = rules.judge(names, method=method, credential=credential)
+    rule_match = rules.judge(names, method=method, credential=credential)
     return (
-        rules.below(matched, names, method=method, credential=credential)
+        rules.below(rule_match, names, method=method, credential=credential)
         if acts_below(method, request.depth)
-        else matched
+        else rule_match
     )
 
 
-def requires_bearer(matched: Match, request: AuthRequest) -> bool:
+def requires_bearer(rule_match: Match, request: AuthRequest) -> bool:
     """Whether the request's bearer token, and nothing else, is to be judged."""
     return (
-        matched.rule is not None
-        and matched.rule.bearer is not None
-        and (request.bearer is not None or not matched.rule.browser_sessions)
+        rule_match.rule is not None
+        and rule_match.rule.bearer is not None
+        and (request.bearer is not None or not rule_match.rule.browser_sessions)
     )
 
 
-def takes_app_passwords(matched: Match) -> bool:
+def takes_app_passwords(rule_match: Match) -> bool:
     """Whether an app password could satisfy what was matched."""
-    return matched.refused is None and matched.rule is not None and matched.rule.app_passwords
+    return (
+        rule_match.refused is None and rule_match.rule is not None and rule_match.rule.app_passwords
+    )
 
 
-def requires_app_password(matched: Match, request: AuthRequest) -> bool:
+def requires_app_password(rule_match: Match, request: AuthRequest) -> bool:
     """Whether the request's app password, and nothing else, is to be judged."""
-    return request.app_password is not None and takes_app_passwords(matched)
+    return request.app_password is not None and takes_app_passwords(rule_match)
 
 
-def takes_pool_passwords(matched: Match) -> bool:
+def takes_pool_passwords(rule_match: Match) -> bool:
     """Whether a password of a user of the pool could satisfy what was matched."""
-    return matched.refused is None and matched.rule is not None and matched.rule.pool_passwords
+    return (
+        rule_match.refused is None
+        and rule_match.rule is not None
+        and rule_match.rule.pool_passwords
+    )
 
 
-def requires_pool_password(matched: Match, request: AuthRequest) -> bool:
+def requires_pool_password(rule_match: Match, request: AuthRequest) -> bool:
     """Whether the request's Basic credential, and nothing else, is to be judged by Cognito."""
-    return request.basic is not None and takes_pool_passwords(matched)
+    return request.basic is not None and takes_pool_passwords(rule_match)
 
 
 def decide(
     tenant: Tenant,
     request: AuthRequest,
-    matched: Match,
+    rule_match: Match,
     *,
     session: Session | None,
     machine: MachineToken | None,
@@ -159,11 +165,11 @@ def decide(
     any, is not revoked; None otherwise. ``password`` is one that was not ended, with its person as
     they are now. ``pool_password``: what Cognito said of the request's name and password.
     """
-    rule = matched.rule
+    rule = rule_match.rule
     if trace is not None:
-        _trace_match(tenant, matched, trace)
-    if matched.refused is not None:
-        return _DENY[matched.refused]
+        _trace_match(tenant, rule_match, trace)
+    if rule_match.refused is not None:
+        return _DENY[rule_match.refused]
     if rule is not None:
         if rule.public:
             return (
@@ -171,11 +177,11 @@ def decide(
                 if session is not None and _session_refusal(tenant, request, session, now) is None
                 else _ALLOW_PUBLIC
             )
-        if requires_app_password(matched, request):
+        if requires_app_password(rule_match, request):
             return _decide_app_password(tenant, request, rule, password, now, trace)
-        if requires_pool_password(matched, request):
+        if requires_pool_password(rule_match, request):
             return _decide_pool_password(tenant, rule, pool_password, now, trace)
-        if requires_bearer(matched, request):
+        if requires_bearer(rule_match, request):
             return _decide_bearer(tenant, rule, machine, trace)
     if session is None:
         if trace is not None:
@@ -188,8 +194,8 @@ def decide(
         return _LOGIN[refusal]
     denial = (
         _policy_denial(tenant, rule, session.identity, trace)
-        if not matched.all_of
-        else _first_denial(tenant, matched.all_of, session.identity, trace)
+        if not rule_match.all_of
+        else _first_denial(tenant, rule_match.all_of, session.identity, trace)
     )
     return Allow(Reason.OK, session) if denial is None else denial
 
@@ -248,24 +254,24 @@ def _policy_denial(
     rules_own = (None, None) if rule is None else (rule.groups, rule.roles)
     if provider.asks_more and (denial := _asked_by(provider, identity, trace)) is not None:
         return denial
-    for wanted, whose in ((groups, "tenant's groups"), (rules_own[0], "rule's groups")):
-        if wanted is not None and not _one_of(wanted, identity.groups, trace, whose):
-            return Deny(Reason.GROUP_MISSING, Missing("groups", wanted))
-    for wanted, whose in ((roles, "tenant's roles"), (rules_own[1], "rule's roles")):
-        if wanted is not None and not _one_of(wanted, identity.roles, trace, whose):
-            return Deny(Reason.ROLE_MISSING, Missing("roles", wanted))
+    for any_of, whose in ((groups, "tenant's groups"), (rules_own[0], "rule's groups")):
+        if any_of is not None and not _one_of(any_of, identity.groups, trace, whose):
+            return Deny(Reason.GROUP_MISSING, Missing("groups", any_of))
+    for any_of, whose in ((roles, "tenant's roles"), (rules_own[1], "rule's roles")):
+        if any_of is not None and not _one_of(any_of, identity.roles, trace, whose):
+            return Deny(Reason.ROLE_MISSING, Missing("roles", any_of))
     return None
 
 
 def _asked_by(provider: Provider, identity: Identity, trace: Trace | None) -> Deny | None:
     """The denial by what a provider asks of those who sign in with it."""
-    for reason, kind, held, wanted in (
+    for reason, kind, memberships, any_of in (
         (Reason.GROUP_MISSING, "groups", identity.groups, provider.groups),
         (Reason.ROLE_MISSING, "roles", identity.roles, provider.roles),
     ):
         whose = f"{kind} of provider {provider.name}"
-        if wanted is not None and not _one_of(wanted, held, trace, whose):
-            return Deny(reason, Missing(kind, wanted))
+        if any_of is not None and not _one_of(any_of, memberships, trace, whose):
+            return Deny(reason, Missing(kind, any_of))
     return None
 
 
@@ -280,10 +286,10 @@ def _foreign(tenant: Tenant, provider: Provider | None, domain: str) -> str:
 
 
 def _one_of(wanted: frozenset[str], held: tuple[str, ...], trace: Trace | None, whose: str) -> bool:
-    passed = not wanted.isdisjoint(held)
+    verdict = not wanted.isdisjoint(held)
     if trace is not None:
-        trace.add(whose, passed, f"any of: {', '.join(sorted(wanted)) or '(none: nobody)'}")
-    return passed
+        trace.add(whose, verdict, f"any of: {', '.join(sorted(wanted)) or '(none: nobody)'}")
+    return verdict
 
 
 def _decide_app_password(
@@ -380,13 +386,13 @@ def _is_covered(tenant: Tenant, request: AuthRequest, password: AppPassword) -> 
 def _decide_bearer(
     tenant: Tenant, rule: Rule, machine: MachineToken | None, trace: Trace | None
 ) -> Decision:
-    wanted = rule.bearer
-    if machine is None or wanted is None:
+    bearer_rule = rule.bearer
+    if machine is None or bearer_rule is None:
         verdict, detail = False, "no valid access token"
-    elif machine.client_id not in wanted.clients:
+    elif machine.client_id not in bearer_rule.clients:
         verdict, detail = False, "the token's client is not named by the rule"
-    elif wanted.scopes and wanted.scopes.isdisjoint(machine.scopes):
-        verdict, detail = False, f"needs any scope of: {', '.join(sorted(wanted.scopes))}"
+    elif bearer_rule.scopes and bearer_rule.scopes.isdisjoint(machine.scopes):
+        verdict, detail = False, f"needs any scope of: {', '.join(sorted(bearer_rule.scopes))}"
     elif machine.is_persons and not rule.any_group:
         # A person's access token carries no groups, so nothing could be checked against it.
         verdict, detail = False, "a person's token needs groups: any on the rule"
@@ -420,9 +426,9 @@ def _providers_refusal(tenant: Tenant, machine: MachineToken) -> str:
         concerned = (provider,)
     else:
         return f"provider {person.provider}: {_without_provider(tenant, person).value}"
-    asking = next((p.name for p in concerned if p.asks_more), None)
-    if asking is not None:
-        return f"a person's token carries no groups or roles, and provider {asking} asks for some"
+    asker = next((p.name for p in concerned if p.asks_more), None)
+    if asker is not None:
+        return f"a person's token carries no groups or roles, and provider {asker} asks for some"
     listing = next((p.name for p in concerned if p.is_social), None)
     return (
         ""
@@ -439,20 +445,24 @@ def _arrives_as(machine: MachineToken, identity: tuple[tuple[str, str], ...]) ->
     )
 
 
-def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:
+def _trace_match(tenant: Tenant, rule_match: Match, trace: Trace) -> None:
     trace.add("tenant", tenant.active, tenant.id)
-    if matched.refused is Reason.BAD_REQUEST:
-        trace.add("path", passed=False, detail=matched.detail)
-    elif matched.all_of:
+    if rule_match.refused is Reason.BAD_REQUEST:
+        trace.add("path", passed=False, detail=rule_match.detail)
+    elif rule_match.all_of:
         trace.add(
             "path",
             passed=True,
             detail=(
-                f"{matched.detail}: it needs what each of the following rules needs, and "
+                f"{rule_match.detail}: it needs what each of the following rules needs, and "
                 "nothing is public"
             ),
         )
-    elif matched.rule is not None and matched.index is not None:
-        trace.add("rule", not matched.rule.deny, f"rules[{matched.index}] path {matched.rule.path}")
+    elif rule_match.rule is not None and rule_match.index is not None:
+        trace.add(
+            "rule",
+            not rule_match.rule.deny,
+            f"rules[{rule_match.index}] path {rule_match.rule.path}",
+        )
     else:
         trace.add("rule", passed=True, detail="none matches: login and the tenant's groups")

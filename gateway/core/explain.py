@@ -180,11 +180,11 @@ def explain(
     session = person if _credential(hypothesis) == "" else None
     pool_password = _pool_password(tenant, hypothesis, restrictions, person)
     password = _app_password(tenant, hypothesis.app_password_path, person, trace)
-    matched = match(tenant, request)
+    rule_match = match(tenant, request)
     decision = decide(
         tenant,
         request,
-        matched,
+        rule_match,
         session=session,
         machine=token,
         password=password,
@@ -192,8 +192,8 @@ def explain(
         now=now,
         trace=trace,
     )
-    if matched.refused is None and not matched.public:
-        _not_taken(hypothesis, matched, request, trace)
+    if rule_match.refused is None and not rule_match.public:
+        _not_taken(hypothesis, rule_match, request, trace)
     after = (
         decide(
             tenant,
@@ -212,7 +212,7 @@ def explain(
         decision,
         tuple(trace.steps),
         tenant,
-        matched,
+        rule_match,
         person.identity.provider if person is not None else "",
         after,
     )
@@ -303,9 +303,11 @@ def _pool_password(
     return replace(person, host="", client_id=client.client_id)
 
 
-def _not_taken(hypothesis: Hypothesis, matched: Match, request: AuthRequest, trace: Trace) -> None:
+def _not_taken(
+    hypothesis: Hypothesis, rule_match: Match, request: AuthRequest, trace: Trace
+) -> None:
     """Says of a credential that was not looked at why it was not."""
-    if hypothesis.client is not None and not requires_bearer(matched, request):
+    if hypothesis.client is not None and not requires_bearer(rule_match, request):
         trace.add(
             "token",
             passed=False,
@@ -314,9 +316,9 @@ def _not_taken(hypothesis: Hypothesis, matched: Match, request: AuthRequest, tra
                 "own business"
             ),
         )
-    if hypothesis.app_password_path is not None and not requires_app_password(matched, request):
+    if hypothesis.app_password_path is not None and not requires_app_password(rule_match, request):
         trace.add("app password", passed=False, detail="no rule takes app passwords here")
-    if hypothesis.pool_password and not requires_pool_password(matched, request):
+    if hypothesis.pool_password and not requires_pool_password(rule_match, request):
         trace.add(
             "password of the pool",
             passed=False,
@@ -328,15 +330,15 @@ def _tenant(
     table: TenantTable, hypothesis: Hypothesis, host: str | None, domain: str | None, trace: Trace
 ) -> Tenant | None:
     """Whose host it is; on a shared host, whose e-mail domain."""
-    found = table.by_host(host) if host is not None else HostKind.UNKNOWN
-    if not isinstance(found, HostKind):
-        return found
+    owner = table.by_host(host) if host is not None else HostKind.UNKNOWN
+    if not isinstance(owner, HostKind):
+        return owner
     if host is None:
         return None
-    if found is HostKind.UNKNOWN:
+    if owner is HostKind.UNKNOWN:
         trace.add("host", passed=False, detail=f"{host} is no tenant's")
         return None
-    if found is HostKind.LOGIN:
+    if owner is HostKind.LOGIN:
         trace.add(
             "host",
             passed=False,
@@ -371,10 +373,10 @@ def _tenant(
 
 def _account_of(tenant: Tenant, provider: str, email: str, domain: str) -> str:
     """The id that somebody with this address has at the provider, where the tenant lists them."""
-    found = tenant.configured_provider(provider)
+    configuration = tenant.configured_provider(provider)
     address = account_address(email, domain)
-    listed = () if found is None else found.accounts.values()
-    return next((each.id for each in listed if each.email == address), "hypothetical")
+    accounts = () if configuration is None else configuration.accounts.values()
+    return next((each.id for each in accounts if each.email == address), "hypothetical")
 
 
 def _session(
@@ -409,7 +411,7 @@ def _session(
         _trace_login(tenant, provider, f"taken to be through {provider}", trace)
     else:
         _trace_login(tenant, provider, f"through {provider}", trace)
-    taken = {group for group, _ in restrictions.groups}
+    restricted_groups = {group for group, _ in restrictions.groups}
     identity = Identity(
         sub="hypothetical",
         email=hypothesis.email,
@@ -417,7 +419,7 @@ def _session(
         username="",
         preferred_username="",
         name="",
-        groups=tuple(group for group in hypothesis.groups if group not in taken),
+        groups=tuple(group for group in hypothesis.groups if group not in restricted_groups),
         roles=hypothesis.roles,
         provider=provider,
         idp_subject=_account_of(tenant, provider, hypothesis.email, domain),

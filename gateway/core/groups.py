@@ -35,15 +35,15 @@ def parse_groups(value: object, *, url_decode_groups: bool) -> tuple[str, ...] |
     if not text:
         return ()
     if text.startswith("{"):
-        parsed = _json(text)
-        return _keys(parsed) if isinstance(parsed, dict) else (text,)
+        document = _json(text)
+        return _keys(document) if isinstance(document, dict) else (text,)
     if not text.startswith("["):
         return (text,)
     if not text.endswith("]"):
         return (text,) if "]" in text and not text.startswith('["') else None
-    listed = _json(text)
-    if isinstance(listed, list) and all(isinstance(v, str) for v in listed):
-        return _unique(listed)
+    values = _json(text)
+    if isinstance(values, list) and all(isinstance(v, str) for v in values):
+        return _unique(values)
     names = [part.strip() for part in text[1:-1].split(",")]
     if url_decode_groups:
         names = [unquote_plus(name) for name in names]
@@ -60,10 +60,10 @@ def _json(text: str) -> object:
 
 def _keys(value: dict[object, object]) -> tuple[str, ...] | None:
     if not all(
-        isinstance(name, str) and isinstance(granted, dict) for name, granted in value.items()
+        isinstance(name, str) and isinstance(details, dict) for name, details in value.items()
     ):
         return None
-    return _unique([str(name) for name, granted in value.items() if granted])
+    return _unique([str(name) for name, details in value.items() if details])
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

@@ -55,12 +55,12 @@ def bearer_headers(
     says itself, lists with commas; never another tenant or assertion.
     """
     headers = _headers(tenant, machine.identity, assertion, lambda _: "")
-    said = {} if machine.is_persons else dict(identity)
-    if headers is None or not said:
+    texts = {} if machine.is_persons else dict(identity)
+    if headers is None or not texts:
         return headers
     return _fitting(
         tuple(
-            (spec.name, _said(spec, said[spec.name]) if spec.name in said else text)
+            (spec.name, _said(spec, texts[spec.name]) if spec.name in texts else text)
             for spec, (_, text) in zip(tenant.headers, headers, strict=True)
         )
     )

@@ -136,9 +136,9 @@ def accept(
     warnings: list[str] = []
     groups = _names(claims, "custom:groups", provider, warnings)
     if provider.kind is ProviderKind.COGNITO:
-        listed = _pool_groups(claims, pool_id)
+        pool_groups = _pool_groups(claims, pool_id)
         members = provider.members_group
-        if members and members not in listed:
+        if members and members not in pool_groups:
             # Cognito leaves the claim out of tokens of people in no group.
             return Refusal(
                 Reason.EMAIL_DOMAIN,
@@ -146,7 +146,7 @@ def accept(
                 f"group {members}",
                 sub,
             )
-        groups = _canonical(own_groups(members, listed) if members else listed)
+        groups = _canonical(own_groups(members, pool_groups) if members else pool_groups)
     identity = Identity(
         sub=sub,
         email=account_address(email, domain),
@@ -230,10 +230,10 @@ def _of_account(
 
 def _pool_groups(claims: Mapping[str, object], pool_id: str) -> tuple[str, ...]:
     """Cognito adds <pool>_<provider> by itself; it says nothing about what a person may do."""
-    listed = claims.get("cognito:groups")
-    if not isinstance(listed, list):
+    groups = claims.get("cognito:groups")
+    if not isinstance(groups, list):
         return ()
-    return tuple(g for g in listed if isinstance(g, str) and not g.startswith(f"{pool_id}_"))
+    return tuple(g for g in groups if isinstance(g, str) and not g.startswith(f"{pool_id}_"))
 
 
 def _is_of_organization(claims: Mapping[str, object], tenant: Tenant, provider: Provider) -> bool:
@@ -300,14 +300,14 @@ def _printable(claims: Mapping[str, object], name: str) -> str:
 
 
 def _extra_claims(claims: Mapping[str, object], tenant: Tenant) -> tuple[tuple[str, str], ...]:
-    wanted = sorted(
+    names = sorted(
         {
             spec.source.removeprefix("claim:")
             for spec in tenant.headers
             if spec.source.startswith("claim:")
         }
     )
-    values = ((name, claims.get(name)) for name in wanted)
+    values = ((name, claims.get(name)) for name in names)
     return tuple(
         (name, _CONTROL.sub("", str(v).lower() if isinstance(v, bool) else str(v)))
         for name, v in values

@@ -17,14 +17,16 @@ def groups_that_count(tenant: Tenant) -> frozenset[str] | None:
     """Groups that the tenant's policy names, in ``shadow_rules`` and of its providers too. None
     where it names none: then any may matter to the application.
     """
-    named = set(tenant.allowed_groups or ())
+    groups = set(tenant.allowed_groups or ())
     for provider in tenant.configured:
-        named |= provider.groups or set()
+        groups |= provider.groups or set()
     for rule in (*tenant.rules, *tenant.shadow_rules):
         if isinstance(rule.groups, frozenset):
-            named |= rule.groups
+            groups |= rule.groups
     return (
-        None if tenant.allowed_groups is None and not named else frozenset(map(canonical_id, named))
+        None
+        if tenant.allowed_groups is None and not groups
+        else frozenset(map(canonical_id, groups))
     )
 
 
@@ -36,11 +38,11 @@ def is_outdated(
 
     What the later login adds outdates nothing, nor does a claim that is missing or cannot be read.
     """
-    now, counted = said.identity, groups_that_count(tenant)
+    now, relevant_groups = said.identity, groups_that_count(tenant)
     lost_groups = set(map(canonical_id, groups)) - set(now.groups) if said.says_groups else set()
     lost_roles = set(map(canonical_id, roles)) - set(now.roles) if said.says_roles else set()
     return (
         canonical_address(email) != canonical_address(now.email)
-        or bool(lost_groups if counted is None else lost_groups & counted)
+        or bool(lost_groups if relevant_groups is None else lost_groups & relevant_groups)
         or bool(lost_roles)
     )

@@ -72,8 +72,8 @@ def nonce_in(text: str) -> str | None:
     """The nonce in the query of a URL or path, if it looks like one."""
     if PARAMETER not in text:
         return None
-    found = _IN_TEXT.search(text)
-    return found[1] if found else None
+    match = _IN_TEXT.search(text)
+    return match[1] if match else None
 
 
 def answer_in(text: str) -> int | None:
@@ -82,8 +82,8 @@ def answer_in(text: str) -> int | None:
     """
     if ANSWER not in text:
         return None
-    found = _ANSWER_IN_TEXT.search(text)
-    return int(found[1]) if found else None
+    match = _ANSWER_IN_TEXT.search(text)
+    return int(match[1]) if match else None
 
 
 def spells_location(path: str) -> bool:

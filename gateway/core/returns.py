@@ -76,8 +76,8 @@ def _same_origin(origin: str, absolute: re.Match[str]) -> bool:
     port = absolute["port"]
     default = {"https": "443", "http": "80"}[scheme]
     host = absolute["host"].lower()
-    spelled = f"{scheme}://{host}" + (f":{port}" if port and port != default else "")
-    return spelled == origin.lower()
+    text = f"{scheme}://{host}" + (f":{port}" if port and port != default else "")
+    return text == origin.lower()
 
 
 def _harmless_path(path: str) -> bool:

@@ -120,16 +120,16 @@ class CompiledRules:
     def at(self, host: str) -> HostRules:
         """Those for a host, canonical. A host that no rule names has those that name none."""
         name = self._name(host) if self._named else ""
-        made = self._made.get(name)
-        if made is None:
+        host_rules = self._made.get(name)
+        if host_rules is None:
             # Kept: there are no more than names in the rules. Compiling all beforehand would hold
             # up the first check of a tenant.
-            made = self._made[name] = HostRules(
+            host_rules = self._made[name] = HostRules(
                 (index, rule, glob)
                 for index, rule, glob in self._rules
                 if rule.hosts is None or includes(rule.hosts, name)
             )
-        return made
+        return host_rules
 
     def _name(self, host: str) -> str:
         """The name in the rules that tells most about a host: its own, else that of the nearest
@@ -267,9 +267,9 @@ class HostRules:
 
 def _hand_down(root: _Node) -> None:
     """What may match at a node may match everywhere below it."""
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
+    queue = [root]
+    while queue:
+        node = queue.pop()
         for below in node.below.values():
             own = below.candidates
             below.candidates = (
@@ -279,7 +279,7 @@ def _hand_down(root: _Node) -> None:
                 if own
                 else node.candidates
             )
-            waiting.append(below)
+            queue.append(below)
 
 
 def _candidate(index: int, rule: Rule, glob: Glob) -> _Candidate:
@@ -323,7 +323,7 @@ def combined(matches: Iterable[Match], *, credential: Credential | None) -> Matc
     )
     if all(match is strictest or _covers(strictest, match) for match in every):
         return strictest
-    needed = {
+    rules_by_demand = {
         _demand(rule): rule
         for match in every
         for rule in (match.all_of or (match.rule,))
@@ -331,7 +331,7 @@ def combined(matches: Iterable[Match], *, credential: Credential | None) -> Matc
     }
     if any(
         rule is not None and (not rule.browser_sessions or rule.judges(credential))
-        for rule in needed.values()
+        for rule in rules_by_demand.values()
     ):
         what = "a bearer token" if credential in {None, Credential.BEARER} else "a password"
         return Match(
@@ -344,7 +344,7 @@ def combined(matches: Iterable[Match], *, credential: Credential | None) -> Matc
         None,
         None,
         detail=next((match.detail for match in every if match.detail), SEVERAL),
-        all_of=tuple(needed.values()),
+        all_of=tuple(rules_by_demand.values()),
     )
 
 

@@ -74,11 +74,11 @@ class NameIndex:
         """The index of these listings, where every name belongs to whom it belonged to: what was
         found out about them then is kept. None where one does not.
         """
-        wanted = {listing.id: listing for listing in listings}
+        listings_by_id = {listing.id: listing for listing in listings}
         if (
-            len(wanted) != len(listings)
+            len(listings_by_id) != len(listings)
             or (self.shared_hosts, self.login_host) != (shared_hosts, login_host)
-            or not same_names(self.by_id, wanted)
+            or not same_names(self.by_id, listings_by_id)
         ):
             return None
         index = replace(
@@ -146,10 +146,14 @@ class TenantTable:
         ``before`` is the table that this one replaces: where no name changed its owner, what was
         found out about them then is kept.
         """
-        seen, shared = tuple(listings), frozenset(shared_hosts)
-        index = None if before is None else before.index.with_listings(seen, shared, login_host)
+        all_listings, shared_names = tuple(listings), frozenset(shared_hosts)
+        index = (
+            None
+            if before is None
+            else before.index.with_listings(all_listings, shared_names, login_host)
+        )
         return cls(
-            index or NameIndex.of(seen, shared, login_host),
+            index or NameIndex.of(all_listings, shared_names, login_host),
             cast("Callable[[Listing], Tenant]", load),
             generation,
         )
@@ -166,15 +170,15 @@ class TenantTable:
         """``host`` canonical. Inactive tenants are found too: their answer is
         ``tenant_inactive``.
         """
-        found = self.index.by_host.get(host)
-        if found is None and self.index.by_wildcard:
+        owner = self.index.by_host.get(host)
+        if owner is None and self.index.by_wildcard:
             rest = host
-            while found is None and "." in rest:
+            while owner is None and "." in rest:
                 rest = rest.partition(".")[2]
-                found = self.index.by_wildcard.get(rest)
-        if found is None:
+                owner = self.index.by_wildcard.get(rest)
+        if owner is None:
             return HostKind.UNKNOWN
-        return found if isinstance(found, HostKind) else self.load(found)
+        return owner if isinstance(owner, HostKind) else self.load(owner)
 
     def by_email_domain(self, domain: str) -> Tenant | None:
         """``domain`` canonical; exact, never a suffix."""
@@ -202,9 +206,9 @@ class TenantTable:
 
     def owns(self, tenant: Tenant, host: str) -> bool:
         """Whether sessions of ``tenant`` may live at ``host``: its own host, or a shared one."""
-        found = self.by_host(host)
-        return found is HostKind.SHARED or (
-            not isinstance(found, HostKind) and found.id == tenant.id
+        owner = self.by_host(host)
+        return owner is HostKind.SHARED or (
+            not isinstance(owner, HostKind) and owner.id == tenant.id
         )
 
     def __iter__(self) -> Iterator[Tenant]:

@@ -29,8 +29,8 @@ def parse_traceparent(text: str) -> TraceParent | None:
     """None for what is none, or of another version."""
     if len(text) != CHARACTERS:
         return None
-    found = _TRACEPARENT.fullmatch(text)
-    return None if found is None else TraceParent(found[1], found[2], bool(int(found[3], 16) & 1))
+    match = _TRACEPARENT.fullmatch(text)
+    return None if match is None else TraceParent(match[1], match[2], bool(int(match[3], 16) & 1))
 
 
 def trace_id_of(text: str) -> str | None:

@@ -80,8 +80,8 @@ def summed(intervals: Iterable[Interval], *, at: int) -> Interval:
 def ranked(interval: Interval, prefix: str) -> Sequence[tuple[str, int]]:
     """What is below ``prefix``, the most frequent first."""
     start = f"{prefix}:"
-    found = {n.removeprefix(start): c for n, c in interval.counts.items() if n.startswith(start)}
-    return sorted(((n, c) for n, c in found.items() if c), key=lambda pair: (-pair[1], pair[0]))
+    counts = {n.removeprefix(start): c for n, c in interval.counts.items() if n.startswith(start)}
+    return sorted(((n, c) for n, c in counts.items() if c), key=lambda pair: (-pair[1], pair[0]))
 
 
 def quantile_s(interval: Interval, kind: str, part: float) -> float | None:
@@ -91,10 +91,10 @@ def quantile_s(interval: Interval, kind: str, part: float) -> float | None:
     total = interval.of(f"{kind}:{LAST}")
     if total <= 0:
         return None
-    wanted, before, low = part * total, 0, 0.0
+    rank, before, low = part * total, 0, 0.0
     bounds = sorted((float(n), c) for n, c in ranked(interval, kind) if n != LAST)
     for bound, count in bounds:
-        if count >= wanted:
-            return low + (bound - low) * (wanted - before) / (count - before)
+        if count >= rank:
+            return low + (bound - low) * (rank - before) / (count - before)
         before, low = count, bound
     return low

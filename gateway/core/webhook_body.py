@@ -20,8 +20,8 @@ _BEGINS: Final = '{"specversion":'
 
 def body_of(message: Mapping[str, Any], target: WebhookTarget, *, message_id: str) -> str:
     """What is sent each time, whatever becomes of the target later."""
-    shown = cloud_event(message, message_id) if target.cloud_events else message
-    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    document = cloud_event(message, message_id) if target.cloud_events else message
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
 def cloud_event(message: Mapping[str, Any], message_id: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class AttentionRecords:
 
     async def list(self, kinds: Collection[Kind], *, tenant: str | None) -> list[Concern]:
         """Of these kinds; of all tenants with None."""
-        found: list[Concern] = []
+        concerns: list[Concern] = []
         async with self._database.read() as connection:
             for kind, (columns, condition) in self._queries().items():
                 if kind not in kinds:
@@ -102,23 +102,28 @@ class AttentionRecords:
                     query = query.group_by(*names)
                 order = at if kind is Kind.CREDENTIAL_EXPIRES else at.desc()
                 rows = await connection.execute(query.order_by(order).limit(LIMIT))
-                found += [
+                concerns += [
                     Concern(kind, row[0], str(row[1]), float(row[2]), int(row[3])) for row in rows
                 ]
-        return found
+        return concerns
 
     def _queries(self) -> Mapping[Kind, tuple[_Columns, ColumnElement[bool]]]:
         """Of each kind: tenant, target, time and count, and which rows."""
         now = self._clock()
         inbox, outbox, run = hook_inbox.c, webhooks_outbox.c, provision_runs.c
-        link, ends, domain, ended = connections.c, credential_expiries.c, domains.c, revocations.c
+        link, ends, domain, revocation = (
+            connections.c,
+            credential_expiries.c,
+            domains.c,
+            revocations.c,
+        )
         arrival, nothing, one = hook_arrivals.c, literal("").label("target"), literal(1)
         return {
             Kind.REVOCATION_UNACKNOWLEDGED: (
-                (ended.tenant, ended.id, ended.received_at, one),
-                ended.acknowledged_at.is_(None)
-                & (ended.received_at > now - DAY_S)
-                & (ended.received_at < now - UNACKNOWLEDGED_S),
+                (revocation.tenant, revocation.id, revocation.received_at, one),
+                revocation.acknowledged_at.is_(None)
+                & (revocation.received_at > now - DAY_S)
+                & (revocation.received_at < now - UNACKNOWLEDGED_S),
             ),
             Kind.HOOK_FAILED: (
                 (inbox.tenant, nothing, func.max(inbox.received_at), func.count()),

@@ -94,10 +94,10 @@ class AuditLog:
         if target:
             values["target"] = target[:_TARGET_CHARACTERS]
         async with self._database.write_together(urgent=True) as connection:
-            found = await connection.execute(
+            result = await connection.execute(
                 update(audit).where(audit.c.id == entry).values(**values).returning(audit)
             )
-            row = found.mappings().one()
+            row = result.mappings().one()
             if also is not None:
                 await also(connection)
         log.info(

@@ -94,11 +94,11 @@ class ReadLog:
         """Write what waits, and the counts when their window is over. How many records. Raises
         ``UnavailableError``; they are then written in a later round.
         """
-        written = await self._write()
+        count = await self._write()
         if self._counts and self._clock() >= self._ends_at:
             self._end_window()
-            written += await self._write()
-        return written
+            count += await self._write()
+        return count
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -122,7 +122,7 @@ class ReadLog:
                 )
 
     async def _write(self) -> int:
-        written = 0
+        count = 0
         while batch := self._waiting[: self._batch]:
             try:
                 async with self._database.write_together() as connection:
@@ -138,9 +138,9 @@ class ReadLog:
             del self._waiting[: len(batch)]
             for record in batch:
                 say(record)
-            written += len(batch)
+            count += len(batch)
         self._batch = BATCH
-        return written
+        return count
 
     def _end_window(self) -> None:
         """What was read again goes on being counted; what was not is a first read when it comes."""

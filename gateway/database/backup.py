@@ -184,12 +184,12 @@ async def _write(database: Database, writer: _Writer) -> Content:
         tables = []
         for table in await connection.run_sync(tables_of, schema.revision):
             writer.line({"table": table.name, "columns": [column.name for column in table.columns]})
-            tally, sealed = Tally(), _sealed(table)
+            tally, cipher_columns = Tally(), _sealed(table)
             async for row in _rows(connection, table):
                 tally.add(writer.line(row))
                 key_ids.update(
                     value.partition(".")[0]
-                    for value in (row[number] for number in sealed)
+                    for value in (row[number] for number in cipher_columns)
                     if isinstance(value, str)
                 )
             sequence = await _sequence(connection, table)
@@ -202,10 +202,10 @@ async def _write(database: Database, writer: _Writer) -> Content:
                     "sequence": sequence,
                 }
             )
-    digest, needed = writer.sha256, tuple(sorted(key_ids))
+    digest, sorted_ids = writer.sha256, tuple(sorted(key_ids))
     rows = sum(table.rows for table in tables)
-    writer.line({"end": None, "rows": rows, "key_ids": needed, "sha256": digest})
-    return Content(**head, tables=tuple(tables), key_ids=needed, sha256=digest)
+    writer.line({"end": None, "rows": rows, "key_ids": sorted_ids, "sha256": digest})
+    return Content(**head, tables=tuple(tables), key_ids=sorted_ids, sha256=digest)
 
 
 # --- restore --------------------------------------------------------------------------------------
@@ -266,15 +266,15 @@ async def _make_room(connection: AsyncConnection, *, force: bool) -> None:
     if schema.age not in {Age.CURRENT, Age.OLDER}:
         raise ConfigError(problem(schema))
     tables = await connection.run_sync(tables_of, schema.revision)
-    filled = [
+    names = [
         table.name
         for table in tables
         if (await connection.execute(select(1).select_from(table).limit(1))).first() is not None
     ]
-    if filled and not force:
+    if names and not force:
         msg = (
-            f"the database is not empty ({', '.join(filled[:5])}"
-            f"{' and others' if len(filled) > 5 else ''}): point database.url to an empty one, "
+            f"the database is not empty ({', '.join(names[:5])}"
+            f"{' and others' if len(names) > 5 else ''}): point database.url to an empty one, "
             "or say --force to lose what is in it"
         )
         raise ConfigError(msg)
@@ -333,17 +333,17 @@ def _insert(table: Table, *, postgresql: bool) -> Insert:
 
 
 async def _compare(connection: AsyncConnection, tables: dict[str, Table], content: Content) -> None:
-    for expected in content.tables:
-        table, tally = tables[expected.name], Tally()
+    for source in content.tables:
+        table, tally = tables[source.name], Tally()
         async for row in _rows(connection, table):
             tally.add(_encoded(row))
-        if (tally.rows, tally.digest) != (expected.rows, expected.digest):
+        if (tally.rows, tally.digest) != (source.rows, source.digest):
             msg = (
-                f"{expected.name}: {tally.rows} rows were restored that are not the "
-                f"{expected.rows} of the file; nothing was changed"
+                f"{source.name}: {tally.rows} rows were restored that are not the "
+                f"{source.rows} of the file; nothing was changed"
             )
             raise BackupError(msg)
-        await _go_on_counting(connection, table, expected.sequence)
+        await _go_on_counting(connection, table, source.sequence)
     if untold := tables.keys() - {table.name for table in content.tables}:
         msg = f"the file lacks {', '.join(sorted(untold))}; nothing was changed"
         raise BackupError(msg)
@@ -458,9 +458,9 @@ class _Rows:
 
 def tables_of(connection: Connection, revision: str) -> list[Table]:
     """As they are in the database at that revision, parents before children."""
-    found = MetaData()
-    found.reflect(connection, only=sorted(tables_at(revision)))
-    return [table for table in found.sorted_tables if table.name in tables_at(revision)]
+    reflection = MetaData()
+    reflection.reflect(connection, only=sorted(tables_at(revision)))
+    return [table for table in reflection.sorted_tables if table.name in tables_at(revision)]
 
 
 async def _rows(connection: AsyncConnection, table: Table) -> AsyncIterator[list[Any]]:
@@ -490,11 +490,11 @@ def _is_json(column: Column[Any]) -> bool:
 
 def _sealed(table: Table) -> list[int]:
     """Numbers of the columns that only ``Crypt`` writes."""
-    known = metadata.tables.get(table.name)
-    if known is None:
+    definition = metadata.tables.get(table.name)
+    if definition is None:
         return []
-    sealed = {column.name for column in known.columns if column.info.get("sealed")}
-    return [number for number, column in enumerate(table.columns) if column.name in sealed]
+    names = {column.name for column in definition.columns if column.info.get("sealed")}
+    return [number for number, column in enumerate(table.columns) if column.name in names]
 
 
 def _plain(value: Any) -> Any:
@@ -547,14 +547,14 @@ async def _go_on_counting(connection: AsyncConnection, table: Table, sequence: i
 async def _sequence_name(
     connection: AsyncConnection, table: Table, column: Column[Any]
 ) -> str | None:
-    found = await connection.execute(
+    result = await connection.execute(
         text("SELECT pg_get_serial_sequence(:table, :column)"),
         {
             "table": connection.dialect.identifier_preparer.format_table(table),
             "column": column.name,
         },
     )
-    name = found.scalar()
+    name = result.scalar()
     return str(name) if name is not None else None
 
 

@@ -47,10 +47,10 @@ class Crypt:
         text = plaintext.reveal() if isinstance(plaintext, Secret) else plaintext
         nonce = secrets.token_bytes(_NONCE_BYTES)
         key = self._keys()[0]
-        sealed = nonce + self._cipher(key).encrypt(
+        ciphertext = nonce + self._cipher(key).encrypt(
             nonce, text.encode("utf-8"), _cell(table, row, column)
         )
-        return f"{key.kid}.{base64.urlsafe_b64encode(sealed).decode('ascii')}"
+        return f"{key.kid}.{base64.urlsafe_b64encode(ciphertext).decode('ascii')}"
 
     def open(self, sealed: str, *, table: str, row: str, column: str) -> Secret:
         """Raises ``ConfigError`` when the key is not in the ring, or the value is not the one

@@ -377,8 +377,8 @@ class Database:
             async with self._one_session(mark) as (mine, other):
                 # A pooler in transaction mode hands this transaction the session that was idle
                 # last: ours.
-                found = (await other.execute(_SESSION)).scalar()
-                kept = (await mine.execute(_SESSION)).scalar()
+                other_mark = (await other.execute(_SESSION)).scalar()
+                own_mark = (await mine.execute(_SESSION)).scalar()
         except UnavailableError as error:
             cause = error.__cause__
             if (
@@ -387,7 +387,7 @@ class Database:
             ):
                 raise ConfigError(_POOLED) from error
             raise
-        if found == mark or kept != mark:
+        if other_mark == mark or own_mark != mark:
             raise ConfigError(_POOLED)
 
     @asynccontextmanager
@@ -519,8 +519,8 @@ def _begin_sessions(engine: AsyncEngine, patience: Patience, session: Session) -
         why = "" if cursor.fetchone()[-1] else IN_MAINTENANCE
         if session.revision and not why:
             cursor.execute(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
-            found = [tuple(row) for row in cursor.fetchall()]
-            why = "" if found == [(session.revision,)] else _CHANGED
+            rows = [tuple(row) for row in cursor.fetchall()]
+            why = "" if rows == [(session.revision,)] else _CHANGED
         cursor.close()
         if why:
             dbapi_connection.close()
@@ -586,12 +586,12 @@ def _sqlite(url: URL, keys: Callable[[], Sequence[Key]], patience: Patience) -> 
 @contextmanager
 def _asked(what: str, where: str) -> Iterator[None]:
     """A transaction: its faults translated, and its time."""
-    started = perf_counter()
+    start_time = perf_counter()
     try:
         with _translated(where, writing=what == "write"):
             yield
     finally:
-        STORE_REQUEST_DURATION.labels("sql", what).observe(perf_counter() - started)
+        STORE_REQUEST_DURATION.labels("sql", what).observe(perf_counter() - start_time)
 
 
 _DEADLOCK = "40P01"

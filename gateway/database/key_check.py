@@ -59,19 +59,19 @@ class KeyCheck:
 async def check_keys(connection: AsyncConnection, crypt: Crypt) -> KeyCheck:
     """Open the first and the last sealed cell of each table, in one question to the database."""
     rows = (await connection.exec_driver_sql(_question(connection.dialect))).all()
-    opened, missing, damaged = 0, set(), []
+    count, absent_ids, damaged = 0, set(), []
     for row in rows:
         key_id = row.sealed.partition(".")[0]
         if not crypt.has(key_id):
-            missing.add(key_id)
+            absent_ids.add(key_id)
             continue
         try:
             crypt.open(row.sealed, table=row.table_name, row=row.row, column=row.column_name)
         except ConfigError:
             damaged.append(f"{row.table_name}/{row.row}/{row.column_name}")
         else:
-            opened += 1
-    return KeyCheck(len(rows), opened, tuple(sorted(missing)), tuple(damaged))
+            count += 1
+    return KeyCheck(len(rows), count, tuple(sorted(absent_ids)), tuple(damaged))
 
 
 def _question(dialect: Dialect) -> str:
@@ -80,18 +80,18 @@ def _question(dialect: Dialect) -> str:
     """
     if dialect.name not in _QUESTIONS:
         statement = union_all(*_samples())
-        written = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-        _QUESTIONS[dialect.name] = str(written)
+        sql = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        _QUESTIONS[dialect.name] = str(sql)
     return _QUESTIONS[dialect.name]
 
 
 def _samples() -> list[Select[tuple[str, str, str, str]]]:
     """By primary key, so that no table is read whole; of columns that no row leaves empty."""
-    found = []
+    queries = []
     for table, column in sealed_columns():
         if not column.nullable:
-            found += [_sample(table, column, last=last) for last in (False, True)]
-    return found
+            queries += [_sample(table, column, last=last) for last in (False, True)]
+    return queries
 
 
 def _sample(table: Table, column: Column[str], *, last: bool) -> Select[tuple[str, str, str, str]]:

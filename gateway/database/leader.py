@@ -50,12 +50,12 @@ class Leader:
             now = self._clock()
             values = {"holder": self._holder, "held_until": now + LEASE_S}
             statement = insert_new(self._database, hook_leaders).values(name=self._name, **values)
-            taken = statement.on_conflict_do_update(
+            upsert = statement.on_conflict_do_update(
                 index_elements=["name"],
                 set_=values,
                 where=or_(hook_leaders.c.holder == self._holder, hook_leaders.c.held_until < now),
             ).returning(hook_leaders.c.name)
-            return (await connection.execute(taken)).first() is not None
+            return (await connection.execute(upsert)).first() is not None
 
         return await self._committer.run(work)
 

@@ -140,8 +140,8 @@ def tables_at(revision: str) -> frozenset[str]:
     try:
         with engine.begin() as connection:
             upgrade(connection, revision)
-            found = MetaData()
-            found.reflect(connection)
+            reflection = MetaData()
+            reflection.reflect(connection)
     finally:
         engine.dispose()
-    return frozenset(found.tables) - {VERSION_TABLE}
+    return frozenset(reflection.tables) - {VERSION_TABLE}

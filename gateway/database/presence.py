@@ -87,10 +87,10 @@ async def take_session_lock(connection: AsyncConnection) -> None:
     """PostgreSQL: this session alone, until it ends. Raises ``ConfigError`` that says who else is
     connected.
     """
-    taken = await connection.execute(
+    result = await connection.execute(
         text("SELECT pg_try_advisory_lock(:number)"), {"number": LOCK_NUMBER}
     )
-    if taken.scalar_one():
+    if result.scalar_one():
         return
     rows = (await connection.execute(_OTHERS, {"number": LOCK_NUMBER})).all()
     raise ConfigError(

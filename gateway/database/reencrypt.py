@@ -32,24 +32,24 @@ async def reencrypt(database: Database) -> int:
     """Number of cells written again. Raises ``UnavailableError``, and ``ConfigError`` where cells
     do not open: they stay as they are, and all others have been written by then.
     """
-    closed: list[str] = []
-    written = sum(
-        [await _column(database, table, column, closed) for table, column in sealed_columns()]
+    failures: list[str] = []
+    count = sum(
+        [await _column(database, table, column, failures) for table, column in sealed_columns()]
     )
-    if closed:
-        more = f"\nand {len(closed) - NAMED} more" if len(closed) > NAMED else ""
+    if failures:
+        more = f"\nand {len(failures) - NAMED} more" if len(failures) > NAMED else ""
         msg = (
-            f"{len(closed)} of the stored secrets do not open, and stay as they are; all others "
+            f"{len(failures)} of the stored secrets do not open, and stay as they are; all others "
             "are encrypted with the new key. Give those again, or put their key back into the "
-            "key ring, then run this command again:\n" + "\n".join(closed[:NAMED]) + more
+            "key ring, then run this command again:\n" + "\n".join(failures[:NAMED]) + more
         )
         raise ConfigError(msg)
-    return written
+    return count
 
 
 async def kids_in_use(database: Database) -> frozenset[str]:
     """Ids of the keys that some cell still needs."""
-    found: set[str] = set()
+    kids: set[str] = set()
     for _table, column in sealed_columns():
         kid = (
             func.split_part(column, ".", 1)
@@ -58,14 +58,14 @@ async def kids_in_use(database: Database) -> frozenset[str]:
         )
         async with database.read() as connection:
             rows = await connection.execute(select(kid).where(column.is_not(None)).distinct())
-            found.update(rows.scalars())
-    return frozenset(found)
+            kids.update(rows.scalars())
+    return frozenset(kids)
 
 
 async def _column(database: Database, table: Table, column: Column[Any], closed: list[str]) -> int:
     """``closed``: takes a line for each cell that does not open."""
     keys, names = tuple(table.primary_key.columns), row_columns(table)
-    written, after = 0, None
+    count, after = 0, None
     while True:
         query = (
             select(*keys, column, *(name.label(f"name_{n}") for n, name in enumerate(names)))
@@ -78,11 +78,11 @@ async def _column(database: Database, table: Table, column: Column[Any], closed:
         async with database.write() as connection:
             rows = (await connection.execute(query)).all()
             for row in rows:
-                key, sealed, named = row[: len(keys)], row[len(keys)], row[len(keys) + 1 :]
-                if not database.crypt.is_current(sealed):
-                    cell = {"table": table.name, "row": row_name(named), "column": column.name}
+                key, ciphertext, row_key = row[: len(keys)], row[len(keys)], row[len(keys) + 1 :]
+                if not database.crypt.is_current(ciphertext):
+                    cell = {"table": table.name, "row": row_name(row_key), "column": column.name}
                     try:
-                        plain = database.crypt.open(sealed, **cell)
+                        plain = database.crypt.open(ciphertext, **cell)
                     except ConfigError as error:
                         closed.append(str(error))
                         continue
@@ -90,9 +90,11 @@ async def _column(database: Database, table: Table, column: Column[Any], closed:
                     # Only over what was read: who wrote meanwhile wrote under the new key.
                     here = [name == value for name, value in zip(keys, key, strict=True)]
                     await connection.execute(
-                        update(table).where(*here, column == sealed).values({column.name: fresh})
+                        update(table)
+                        .where(*here, column == ciphertext)
+                        .values({column.name: fresh})
                     )
-                    written += 1
+                    count += 1
         if len(rows) < BATCH:
-            return written
+            return count
         after = tuple_(*rows[-1][: len(keys)])

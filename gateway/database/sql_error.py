@@ -92,13 +92,13 @@ def reason(error: BaseException) -> str:
             "ssl=verify-ca and ssl=verify-full need the authority's certificate: set "
             "database.ca_file"
         )
-    found = why(cause, trust="database.ca_file")
-    if found != UNKNOWN:
-        return found
+    words = why(cause, trust="database.ca_file")
+    if words != UNKNOWN:
+        return words
     if "connection was closed" in text or "connection_lost" in text or "is closed" in text:
         return f"{CLOSED}; is that port PostgreSQL's?"
-    known = isinstance(state, str) and state.isalnum()
-    return f"the server failed, SQLSTATE {state}" if known else found
+    has_state = isinstance(state, str) and state.isalnum()
+    return f"the server failed, SQLSTATE {state}" if has_state else words
 
 
 def address(url: URL) -> str:

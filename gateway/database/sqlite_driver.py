@@ -78,8 +78,8 @@ class Driver(AsyncAdapt_aiosqlite_dbapi):
         super().__init__(aiosqlite, sqlite3)
 
     def connect(self, *arguments: Any, **options: Any) -> _Connection:
-        made = super().connect(*arguments, **options)
-        return _Connection(self, made.driver_connection)
+        connection = super().connect(*arguments, **options)
+        return _Connection(self, connection.driver_connection)
 
 
 def _execute(

@@ -93,21 +93,21 @@ class Writer:
         """A part of a transaction that others share; it is committed on leaving. For what takes
         milliseconds. Raises ``UnavailableError``.
         """
-        shared = await self._turn(shares=True, urgent=urgent)
-        first = shared is None
-        if shared is None:
+        transaction = await self._turn(shares=True, urgent=urgent)
+        first = transaction is None
+        if transaction is None:
             loop = asyncio.get_running_loop()
-            shared = _Shared(loop.create_future(), loop.create_future())
-            task = loop.create_task(self._carry(shared))
+            transaction = _Shared(loop.create_future(), loop.create_future())
+            task = loop.create_task(self._carry(transaction))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         try:
-            connection = await asyncio.shield(shared.begun)
-            async with _first_part(shared) if first else _part(shared, connection):
+            connection = await asyncio.shield(transaction.begun)
+            async with _first_part(transaction) if first else _part(transaction, connection):
                 yield connection
         finally:
-            self._leave(shared)
-        await asyncio.shield(shared.outcome)
+            self._leave(transaction)
+        await asyncio.shield(transaction.outcome)
 
     async def _carry(self, shared: _Shared) -> None:
         """The transaction, in a task of its own: whoever gives up in the middle of it ends it for
@@ -142,20 +142,20 @@ class Writer:
         if not self._busy:
             self._busy = True
             return None
-        waiting = _Waiting(shares, self._monotonic(), asyncio.get_running_loop().create_future())
-        (self._urgent if urgent else self._others).append(waiting)
+        waiter = _Waiting(shares, self._monotonic(), asyncio.get_running_loop().create_future())
+        (self._urgent if urgent else self._others).append(waiter)
         try:
             async with asyncio.timeout(self._patience_s):
-                return await waiting.turn
+                return await waiter.turn
         except BaseException as error:
-            if waiting.turn.done() and not waiting.turn.cancelled():
+            if waiter.turn.done() and not waiter.turn.cancelled():
                 # It was this one's turn in the very moment in which it gave up.
-                shared = waiting.turn.result()
-                if shared is None:
+                transaction = waiter.turn.result()
+                if transaction is None:
                     self._release()
                 else:
-                    self._leave(shared)
-            waiting.turn.cancel()
+                    self._leave(transaction)
+            waiter.turn.cancel()
             if isinstance(error, TimeoutError):
                 msg = "SQL does not answer (its one writer is busy)"
                 raise UnavailableError(msg) from error

@@ -82,8 +82,8 @@ class Resolver(aiohttp.ThreadedResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         return [
-            ResolveResult(**{**found, "hostname": host})
-            for found in await super().resolve(self._reachable(host), port, family)
+            ResolveResult(**{**address, "hostname": host})
+            for address in await super().resolve(self._reachable(host), port, family)
         ]
 
 
@@ -117,20 +117,20 @@ class _Browser:
         """
         status, _, text = await self._get(self.origin.join(URL("/_auth/userinfo")), limit=64 * 1024)
         try:
-            told: Any = json.loads(text) if status == 200 else None
+            document: Any = json.loads(text) if status == 200 else None
         except ValueError:
-            told = None
-        if not isinstance(told, dict):
+            document = None
+        if not isinstance(document, dict):
             raise AppSessionError(
                 f"--app-session: {self.origin}/_auth/userinfo answers {status}: not the "
                 "cookie of a session at this host, or it has ended"
             )
-        email = str(told.get("email") or "")
+        email = str(document.get("email") or "")
         marks = (
             email,
             email.partition("@")[0],
-            str(told.get("name") or ""),
-            str(told.get("user") or ""),
+            str(document.get("name") or ""),
+            str(document.get("user") or ""),
         )
         return frozenset(mark.casefold() for mark in marks if len(mark) >= MIN_MARK)
 
@@ -206,14 +206,16 @@ async def compare(
             )
             for session in question.sessions
         )
-        called, others = await one.who(), await other.who()
-        if called == others:
+        own_marks, others = await one.who(), await other.who()
+        if own_marks == others:
             raise AppSessionError("--app-session: both sessions are the same person's")
         first, second = await one.open(question.pages), await other.open(question.pages)
         before = {
-            mark for mark in called - others if _says(first, mark) and not _says(second, mark)
+            mark for mark in own_marks - others if _says(first, mark) and not _says(second, mark)
         }
-        after = {mark for mark in others - called if _says(second, mark) and not _says(first, mark)}
+        after = {
+            mark for mark in others - own_marks if _says(second, mark) and not _says(first, mark)
+        }
         pages = ", ".join(question.pages)
         if not before or not after:
             return [
@@ -227,13 +229,13 @@ async def compare(
                 )
             ]
         one.forget(question.cookies)
-        shared = _Browser(http, here, own, question.sessions[1], one.jar)
-        left = shared.left()[:MAX_COOKIES]
-        seen = await shared.open(question.pages)
-        if any(_says(seen, mark) for mark in before):
-            held = (
-                f"the application's cookies that were left: {', '.join(left)}"
-                if left
+        browser = _Browser(http, here, own, question.sessions[1], one.jar)
+        cookie_names = browser.left()[:MAX_COOKIES]
+        result = await browser.open(question.pages)
+        if any(_says(result, mark) for mark in before):
+            cause = (
+                f"the application's cookies that were left: {', '.join(cookie_names)}"
+                if cookie_names
                 else (
                     "the application's cookies were all expired: it tells browsers apart by "
                     "something else"
@@ -247,10 +249,10 @@ async def compare(
                         f"{pages}: with the second person's session and the first one's "
                         "cookies it shows the first person"
                     ),
-                    held,
+                    cause,
                 )
             ]
-        if not any(_says(seen, mark) for mark in after):
+        if not any(_says(result, mark) for mark in after):
             return [
                 _finding(
                     "app_session_unseen",

@@ -73,27 +73,27 @@ def asked(outcomes: Sequence[Outcome], evidence: Evidence, *, host: str, scheme:
                     f"about {_path(record['target'])}"
                 ),
             )
-        for what, said, right in (
+        for what, value, right in (
             ("host", record["host"], host),
             ("scheme", record["scheme"], scheme),
             ("method", record["method"], outcome.shot.method),
         ):
-            if said != right:
+            if value != right:
                 evidence.add(
                     "facts_wrong",
                     Severity.HIGH,
-                    f"{outcome.what}: the gateway was told {what} {said!r} instead of {right!r}",
+                    f"{outcome.what}: the gateway was told {what} {value!r} instead of {right!r}",
                 )
 
 
 def everyday(groups: Mapping[str, Sequence[Outcome]], evidence: Evidence) -> None:
     for outcome in groups["navigation"]:
-        refused = (
+        is_refused = (
             outcome.check is not None
             and outcome.check["believed"]
             and outcome.check["status"] in {302, 401}
         )
-        if refused and not (
+        if is_refused and not (
             outcome.reply.status in {302, 303, 307}
             and "/_auth/login" in outcome.reply.header("Location")
         ):
@@ -125,16 +125,16 @@ def forged(outcomes: Sequence[Outcome], evidence: Evidence, *, scheme: str) -> N
         record = outcome.check
         if record is None:
             continue
-        told = [
+        texts = [
             str(record.get("target", "")),
             str(record.get("host", "")),
             str(record.get("malformed", "")),
         ]
-        believed = (
-            any(FORGED in text or STRANGE_HOST in text for text in told)
+        is_believed = (
+            any(FORGED in text or STRANGE_HOST in text for text in texts)
             or record.get("method") == "OPTIONS"
         )
-        worse = believed or (outcome.shot.name.startswith("X") and "2 lines" in told[2])
+        worse = is_believed or (outcome.shot.name.startswith("X") and "2 lines" in texts[2])
         if worse or record.get("scheme", scheme) != scheme:
             severity = Severity.CRITICAL if worse else Severity.HIGH
             evidence.add(

@@ -121,18 +121,18 @@ def required(
 ) -> PoolFinding:
     """Whether each provider maps what the pool requires."""
     names = sorted(n for n, a in attributes.items() if a.required and n != "sub")
-    missing = [
-        f"{provider.name} ({', '.join(left)})"
+    gaps = [
+        f"{provider.name} ({', '.join(gap)})"
         for provider in providers
-        if (left := [name for name in names if name not in provider.mapping])
+        if (gap := [name for name in names if name not in provider.mapping])
     ]
-    if missing:
+    if gaps:
         return unexpected(
             "required attributes",
-            f"not mapped by {'; '.join(missing)}: first logins through them fail. Map them",
+            f"not mapped by {'; '.join(gaps)}: first logins through them fail. Map them",
         )
-    said = ", ".join(names) or "none"
-    return verified("required attributes", f"{said}; mapped by {len(providers)} providers")
+    text = ", ".join(names) or "none"
+    return verified("required attributes", f"{text}; mapped by {len(providers)} providers")
 
 
 def quota(name: str, count: int, limit: int, key: str) -> PoolFinding:
@@ -191,12 +191,12 @@ def stored(provider: str, profiles: Sequence[Mapping[str, str]], attribute: str)
         good = sum(value.isdecimal() and len(value) == 10 for value in values)
     else:
         good = sum(bool(value) for value in values)
-    said = f"{good} of {len(profiles)} profiles that were read have it"
+    text = f"{good} of {len(profiles)} profiles that were read have it"
     if good:
-        return verified(name, said)
+        return verified(name, text)
     return unexpected(
         name,
-        f"{said}, whole seconds are expected" if attribute == IDP_IAT else said,
+        f"{text}, whole seconds are expected" if attribute == IDP_IAT else text,
     )
 
 
@@ -226,31 +226,31 @@ def resumption(
         return
     yield verified("login: iat", f"the ID token has {IDP_IAT}")
     resumed = [s for s in (bare, named) if not isinstance(s, str) and s.idp_iat == first.idp_iat]
-    for name, seen, expected in (
+    for name, login, expectation in (
         ("resumption without identity_provider", bare, True),
         ("resumption with identity_provider", named, False),
     ):
-        if isinstance(seen, str):
-            yield unchecked(name, seen)
+        if isinstance(login, str):
+            yield unchecked(name, login)
             continue
-        happened = seen.idp_iat == first.idp_iat
-        said = (
+        happened = login.idp_iat == first.idp_iat
+        text = (
             "Cognito answered from its own cookie"
             if happened
             else "Cognito asked the identity provider"
         )
-        if happened is expected:
-            yield verified(name, said)
+        if happened is expectation:
+            yield verified(name, text)
         else:
             yield unexpected(
                 name,
-                f"{said}: after end_sessions {IDP_IAT} alone tells a fresh login, so keep it mapped"
+                f"{text}: after end_sessions {IDP_IAT} alone tells a fresh login, so keep it mapped"
                 if happened
-                else f"{said}, which is safer than expected: nothing to do",
+                else f"{text}, which is safer than expected: nothing to do",
             )
     if not resumed:
         yield unchecked("auth_time of a resumed login", "no login was resumed")
-    elif all(seen.auth_time == first.auth_time for seen in resumed):
+    elif all(login.auth_time == first.auth_time for login in resumed):
         yield verified("auth_time of a resumed login", "is that of the login at the provider")
     else:
         yield unexpected(

@@ -111,9 +111,9 @@ class LoginTrial:
         if not self._state or not secrets.compare_digest(state.encode(), self._state.encode()):
             return web.Response(status=400, text="Not a step of this login.")
         self._state = ""
-        seen = await self._login(request.query)
-        self._seen.append(seen)
-        if isinstance(seen, str) or len(self._seen) == _STEPS:
+        result = await self._login(request.query)
+        self._seen.append(result)
+        if isinstance(result, str) or len(self._seen) == _STEPS:
             self._done.set()
             return web.Response(text="Done. The terminal says what was found; close this tab.")
         await self.sleep(APART_S)
@@ -121,8 +121,8 @@ class LoginTrial:
 
     async def _login(self, query: Mapping[str, str]) -> LoginSeen | str:
         if "error" in query:
-            said = query.get("error_description") or query["error"]
-            return f"Cognito refused the login: {said[:200]!r}"
+            text = query.get("error_description") or query["error"]
+            return f"Cognito refused the login: {text[:200]!r}"
         try:
             answer = await self._token(
                 grant_type="authorization_code",
@@ -154,8 +154,8 @@ class LoginTrial:
             },
         )
         if status != 200:
-            said = str(answer.get("error", ""))[:60]
-            raise GatewayError(f"the token endpoint answers {status} {said}")
+            error_code = str(answer.get("error", ""))[:60]
+            raise GatewayError(f"the token endpoint answers {status} {error_code}")
         return answer
 
 

@@ -110,12 +110,12 @@ class PoolDoctor:
         except GatewayError as error:
             self.findings.append(unchecked("pool", str(error)))
             return
-        described = answer["UserPool"]
-        self.plan = str(described.get("UserPoolTier", "ESSENTIALS")).upper()
-        attributes = shapes.read_attributes(described)
+        description = answer["UserPool"]
+        self.plan = str(description.get("UserPoolTier", "ESSENTIALS")).upper()
+        attributes = shapes.read_attributes(description)
         self.findings += [
-            judge.plan(described),
-            judge.user_names(described),
+            judge.plan(description),
+            judge.user_names(description),
             *judge.schema(attributes),
             judge.required(attributes, list(self.providers.values())),
             judge.quota(
@@ -126,26 +126,26 @@ class PoolDoctor:
             ),
         ]
         if len(names) > AT_MOST:
-            left = f"the first {AT_MOST} of {len(names)} were examined"
-            self.findings.append(unchecked("other identity providers", left))
+            note = f"the first {AT_MOST} of {len(names)} were examined"
+            self.findings.append(unchecked("other identity providers", note))
 
     async def _describe_providers(self, names: Sequence[str]) -> None:
         pool = Pool(self.api, self.user_pool.quotas)
         for name in names[:AT_MOST]:
-            found = await pool.provider(name)
-            if found is not None:
-                self.providers[name] = found
+            provider = await pool.provider(name)
+            if provider is not None:
+                self.providers[name] = provider
 
     async def _listed(self, operation: str, member: str, name: str) -> list[str]:
-        found: list[str] = []
+        names: list[str] = []
         token: str | None = None
         while True:
             more = {"NextToken": token} if token else {}
             answer = await self.api.call(operation, idempotent=True, MaxResults=_PAGE, **more)
-            found += [str(item[name]) for item in answer.get(member, ())]
+            names += [str(item[name]) for item in answer.get(member, ())]
             token = answer.get("NextToken")
             if not token:
-                return found
+                return names
 
     async def _issuer(self, name: str, issuer: str, who: str, http: aiohttp.ClientSession) -> None:
         url = issuer.removesuffix("/") + _DISCOVERY
@@ -177,48 +177,50 @@ class PoolDoctor:
             self.findings.append(judge.absent_hd(name))
 
     async def _profiles(self, provider: str) -> list[dict[str, str]]:
-        found: list[dict[str, str]] = []
+        profiles: list[dict[str, str]] = []
         for prefix in dict.fromkeys((provider, provider.lower())):
             answer = await self.api.call(
                 "ListUsers", idempotent=True, Filter=f'username ^= "{prefix}_"', Limit=PROFILES
             )
-            found += [
+            profiles += [
                 {str(a.get("Name")): str(a.get("Value", "")) for a in user.get("Attributes", ())}
                 for user in answer.get("Users", ())
             ]
-        return found
+        return profiles
 
     async def _clients(self) -> None:
         pool = Pool(self.api, self.user_pool.quotas, secrets=self.client_secrets)
         logins: list[ActualClient] = []
         try:
-            listed = await self._clients_by_name()
+            names_by_id = await self._clients_by_name()
             self.findings.append(
-                judge.quota("app clients", len(listed), self.user_pool.quotas.clients, "clients")
+                judge.quota(
+                    "app clients", len(names_by_id), self.user_pool.quotas.clients, "clients"
+                )
             )
-            ours = [i for i, name in listed.items() if name.startswith(GATEWAY_PREFIX)]
+            ours = [i for i, name in names_by_id.items() if name.startswith(GATEWAY_PREFIX)]
             for client_id in ours[:AT_MOST]:
-                found = await pool.whole_client(client_id)
-                if found is None:
+                client = await pool.whole_client(client_id)
+                if client is None:
                     continue
-                self.findings += clients.client_secret(found)
-                if found.name.endswith(clients.PASSWORDS_SUFFIX):
-                    self.findings += clients.password_client(found)
-                    self.findings.append(await self._refused_secret(found))
+                self.findings += clients.client_secret(client)
+                if client.name.endswith(clients.PASSWORDS_SUFFIX):
+                    self.findings += clients.password_client(client)
+                    self.findings.append(await self._refused_secret(client))
                 else:
-                    self.findings += clients.client(found, self.providers)
-                    logins.append(found)
+                    self.findings += clients.client(client, self.providers)
+                    logins.append(client)
             await self._sessions(logins)
         except GatewayError as error:
             self.findings.append(unchecked("app clients", str(error)))
             return
         if len(ours) > AT_MOST:
-            left = f"the first {AT_MOST} of {len(ours)} were examined"
-            self.findings.append(unchecked("other app clients", left))
-        left_over = [name for name in listed.values() if name.startswith(TRIAL_PREFIX)]
+            note = f"the first {AT_MOST} of {len(ours)} were examined"
+            self.findings.append(unchecked("other app clients", note))
+        left_over = [name for name in names_by_id.values() if name.startswith(TRIAL_PREFIX)]
         if left_over:
-            said = f"{', '.join(left_over)}: left by an interrupted run, deleted with --provision"
-            self.findings.append(unexpected("temporary app clients", said))
+            text = f"{', '.join(left_over)}: left by an interrupted run, deleted with --provision"
+            self.findings.append(unexpected("temporary app clients", text))
 
     async def _sessions(self, logins: Sequence[ActualClient]) -> None:
         reuse = await login_reuse(self.api, self.plan, [c.client_id for c in logins])
@@ -241,17 +243,19 @@ class PoolDoctor:
 
     async def _clients_by_name(self) -> dict[str, str]:
         """Id → name, of all of the pool."""
-        found: dict[str, str] = {}
+        names_by_id: dict[str, str] = {}
         token: str | None = None
         while True:
             more = {"NextToken": token} if token else {}
             answer = await self.api.call(
                 "ListUserPoolClients", idempotent=True, MaxResults=_PAGE, **more
             )
-            found |= {str(c["ClientId"]): str(c["ClientName"]) for c in answer["UserPoolClients"]}
+            names_by_id |= {
+                str(c["ClientId"]): str(c["ClientName"]) for c in answer["UserPoolClients"]
+            }
             token = answer.get("NextToken")
             if not token:
-                return found
+                return names_by_id
 
     # -- what changes the pool, and changes it back
 
@@ -273,28 +277,28 @@ class PoolDoctor:
             await self._delete_trials()
 
     async def _made(self, name: str, provider: str, callback: str) -> TrialClient:
-        wanted = WantedClient((provider,), (callback,), (callback,))
-        request = shapes.create_client(wanted, name=name, like=None)
+        settings = WantedClient((provider,), (callback,), (callback,))
+        request = shapes.create_client(settings, name=name, like=None)
         try:
-            made = await self._created(request)
+            client = await self._created(request)
         except CognitoRejectedError as refused:
             if refused.code != "FeatureUnavailableInTierException":
                 raise
-            said = (
+            text = (
                 "the pool's plan has none (FeatureUnavailableInTierException): gateway provision "
             )
             advice = "cannot make app clients here. Move the pool to Essentials"
-            self.findings.append(unexpected("rotation in this plan", said + advice))
-            made = await self._created(
+            self.findings.append(unexpected("rotation in this plan", text + advice))
+            client = await self._created(
                 {
                     **{k: v for k, v in request.items() if k != "RefreshTokenRotation"},
                     "ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
                 }
             )
-            return TrialClient(made, callback, rotates=False)
-        said = "an app client with refresh token rotation was made"
-        self.findings.append(judge.verified("rotation in this plan", said))
-        return TrialClient(made, callback, rotates=True)
+            return TrialClient(client, callback, rotates=False)
+        text = "an app client with refresh token rotation was made"
+        self.findings.append(judge.verified("rotation in this plan", text))
+        return TrialClient(client, callback, rotates=True)
 
     async def _created(self, request: dict[str, Any]) -> ActualClient:
         answer = await self.api.call("CreateUserPoolClient", idempotent=False, **request)
@@ -304,10 +308,10 @@ class PoolDoctor:
         """All of them: one whose creation went unanswered has no id here."""
         pool = Pool(self.api, self.user_pool.quotas)
         try:
-            listed = await self._clients_by_name()
-            for client_id, name in listed.items():
+            names_by_id = await self._clients_by_name()
+            for client_id, name in names_by_id.items():
                 if name.startswith(TRIAL_PREFIX):
                     await pool.delete_client(client_id)
         except (CognitoRejectedError, UnansweredError) as error:
-            said = f"{error}: delete those whose names begin with {TRIAL_PREFIX} by hand"
-            self.findings.append(unexpected("temporary app clients", said))
+            text = f"{error}: delete those whose names begin with {TRIAL_PREFIX} by hand"
+            self.findings.append(unexpected("temporary app clients", text))

@@ -85,10 +85,10 @@ class Evidence:
         findings = []
         for code, unsorted in self.by_code.items():
             lines = sorted(unsorted, key=lambda line: line[0].rank)
-            shown = [text for _, text in lines[:MAX_EVIDENCE]] + (
+            texts = [text for _, text in lines[:MAX_EVIDENCE]] + (
                 [f"and {len(lines) - MAX_EVIDENCE} more"] if len(lines) > MAX_EVIDENCE else []
             )
             findings.append(
-                Finding(code, lines[0][0], ADVICE[code].title, tuple(shown), advice(code, dialect))
+                Finding(code, lines[0][0], ADVICE[code].title, tuple(texts), advice(code, dialect))
             )
         return findings

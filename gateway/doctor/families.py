@@ -111,11 +111,11 @@ def foreign_names(plan: ProbePlan, names: Iterable[str]) -> None:
     """Names that applications believe from other gateways and proxies, in each spelling, over
     HTTP/1 and HTTP/2.
     """
-    spelled: dict[int, list[str]] = {}
+    groups: dict[int, list[str]] = {}
     for name in names:
         for number, spelling in enumerate(spellings(name)):
-            spelled.setdefault(number, []).append(spelling)
-    for number, group in spelled.items():
+            groups.setdefault(number, []).append(spelling)
+    for number, group in groups.items():
         for batch in _batches(group):
             plan.add(
                 "location",
@@ -123,7 +123,7 @@ def foreign_names(plan: ProbePlan, names: Iterable[str]) -> None:
                 LOCATION,
                 *(f"{name}: {FORGED}" for name in batch),
             )
-    for batch in _batches(spelled.get(0, [])):
+    for batch in _batches(groups.get(0, [])):
         plan.add(
             "location",
             "foreign names over HTTP/2",
@@ -391,6 +391,6 @@ def readers(plan: ProbePlan, pages: Iterable[str]) -> None:
 
 
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:
-    listed = list(names)
-    for start in range(0, len(listed), LINES_AT_ONCE):
-        yield listed[start : start + LINES_AT_ONCE]
+    lines = list(names)
+    for start in range(0, len(lines), LINES_AT_ONCE):
+        yield lines[start : start + LINES_AT_ONCE]

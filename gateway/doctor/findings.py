@@ -59,14 +59,14 @@ def judge(
                     f"client got {outcome.reply.status}"
                 ),
             )
-        shown = sorted(
+        leaks = sorted(
             {name for name, value in outcome.reply.headers if name.lower() in names and value}
         )
-        if shown:
+        if leaks:
             evidence.add(
                 "identity_in_answer",
                 Severity.HIGH,
-                f"{outcome.what}: {outcome.answered} with {', '.join(shown)}",
+                f"{outcome.what}: {outcome.answered} with {', '.join(leaks)}",
             )
     return evidence.all(dialect)
 
@@ -83,14 +83,14 @@ def judge_direct(
             f"{app[0]} answers {app[1].status} to this machine, without the ingress",
         )
     if check is not None and check[1].status:
-        believed = check[1].status == 200
+        is_believed = check[1].status == 200
         evidence.add(
             "check_reachable",
-            Severity.CRITICAL if believed else Severity.WARNING,
+            Severity.CRITICAL if is_believed else Severity.WARNING,
             f"{check[0]} answers {check[1].status} to this machine"
             + (
                 ", and believes it without the ingress key"
-                if believed
+                if is_believed
                 else "; it believes nobody without the key"
             ),
         )

@@ -39,15 +39,15 @@ def location(outcomes: Sequence[Outcome], evidence: Evidence, *, managed: Sequen
             f"{plain.what} was reached and the gateway was not asked",
         )
         return
-    lost = {name.lower() for number, name in enumerate(managed) if number % 3 == 0} - {
+    losses = {name.lower() for number, name in enumerate(managed) if number % 3 == 0} - {
         str(name).lower() for name, value in plain.location["headers"] if value == CANARY
     }
     for name in managed:
-        if name.lower() in lost:
+        if name.lower() in losses:
             evidence.add("identity_lost", Severity.HIGH, f"{name} did not reach the application")
     for outcome in outcomes:
         if outcome.location is not None:
-            _received(outcome, evidence, managed=managed, lost=lost)
+            _received(outcome, evidence, managed=managed, lost=losses)
         elif outcome.shot.name == "Upgrade: websocket":
             evidence.add("websocket_lost", Severity.WARNING, f"{outcome.what}: {outcome.answered}")
         elif outcome.shot.name == "a large identity":

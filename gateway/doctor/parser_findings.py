@@ -152,19 +152,21 @@ def hosts(outcomes: Sequence[Outcome], evidence: Evidence) -> None:
     was sent.
     """
     for outcome in outcomes:
-        asked = None if outcome.check is None else outcome.check.get("host")
-        if asked is not None and asked != outcome.shot.host:
+        host = None if outcome.check is None else outcome.check.get("host")
+        if host is not None and host != outcome.shot.host:
             evidence.add(
                 "default_host",
                 Severity.WARNING,
-                f"{outcome.what}: taken for a protected host, and asked about as {asked}",
+                f"{outcome.what}: taken for a protected host, and asked about as {host}",
             )
         elif outcome.reply.status and outcome.reply.status < 400:
-            said = "the gateway was not asked" if outcome.check is None else "the gateway refused"
+            reaction = (
+                "the gateway was not asked" if outcome.check is None else "the gateway refused"
+            )
             evidence.add(
                 "default_host",
                 Severity.CRITICAL,
-                f"{outcome.what}: {outcome.answered}, and {said}",
+                f"{outcome.what}: {outcome.answered}, and {reaction}",
             )
 
 

@@ -109,20 +109,20 @@ class Doctor:
             timeout=aiohttp.ClientTimeout(total=15),
             headers={"Authorization": f"Bearer {self.key.reveal()}"},
         ) as admin:
-            made = await self._api(
+            probes = await self._api(
                 admin, "POST", "doctor/probes", {"host": self.target.name, "count": MAX_NONCES}
             )
-            planned = shots(
-                iter(made["nonces"]),
-                managed=made["managed"],
-                cookie=made["cookie"],
+            plan = shots(
+                iter(probes["nonces"]),
+                managed=probes["managed"],
+                cookie=probes["cookie"],
                 scheme=self.target.scheme,
                 host=self.target.host,
                 paths=self.paths,
                 public=self.public,
             )
-            first = next(index for index, shot in enumerate(planned) if shot.group != "asked")
-            outcomes = await self._ask(admin, planned[:first], len(planned))
+            first = next(index for index, shot in enumerate(plan) if shot.group != "asked")
+            outcomes = await self._ask(admin, plan[:first], len(plan))
             if not any(outcome.reply.status for outcome in outcomes):
                 raise DoctorError(
                     f"{self.target.scheme}://{self.target.host} does not answer: "
@@ -132,19 +132,17 @@ class Doctor:
                 (outcome.check["dialect"] for outcome in outcomes if outcome.check), "haproxy"
             )
             rest = [
-                shot
-                for shot in planned[first:]
-                if not (shot.spares_haproxy and dialect == "haproxy")
+                shot for shot in plan[first:] if not (shot.spares_haproxy and dialect == "haproxy")
             ]
             outcomes += await self._ask(
-                admin, [shot for shot in rest if shot.group != "slow"], len(planned)
+                admin, [shot for shot in rest if shot.group != "slow"], len(plan)
             )
             outcomes += await self._ask(
-                admin, [shot for shot in rest if shot.group == "slow"], len(planned), at_once=1
+                admin, [shot for shot in rest if shot.group == "slow"], len(plan), at_once=1
             )
-            self.progress(len(planned), len(planned))
+            self.progress(len(plan), len(plan))
         findings = judge(
-            outcomes, managed=made["managed"], host=self.target.name, scheme=self.target.scheme
+            outcomes, managed=probes["managed"], host=self.target.name, scheme=self.target.scheme
         )
         findings += await self._direct(next((o.check["dialect"] for o in outcomes if o.check), ""))
         if self.app_session is not None:
@@ -152,7 +150,7 @@ class Doctor:
             findings += await compare(
                 self.app_session,
                 origin=origin,
-                own=made["cookie"],
+                own=probes["cookie"],
                 tls=self._tls(),
                 reachable=_reachable,
             )

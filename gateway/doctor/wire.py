@@ -66,7 +66,7 @@ async def exchange(
 
     Never raises for what the peer does.
     """
-    started = time.monotonic()
+    start_time = time.monotonic()
     host, port = address
     try:
         async with asyncio.timeout(timeout_s):
@@ -89,11 +89,11 @@ async def exchange(
                     await writer.wait_closed()
     except TimeoutError:
         return Reply(
-            0, seconds=time.monotonic() - started, problem=f"no answer within {timeout_s:.0f} s"
+            0, seconds=time.monotonic() - start_time, problem=f"no answer within {timeout_s:.0f} s"
         )
     except OSError as error:
-        return Reply(0, seconds=time.monotonic() - started, problem=why(error))
-    return parse_reply(received, seconds=time.monotonic() - started)
+        return Reply(0, seconds=time.monotonic() - start_time, problem=why(error))
+    return parse_reply(received, seconds=time.monotonic() - start_time)
 
 
 NO_HTTP2 = "no HTTP/2"
@@ -114,7 +114,7 @@ async def exchange_http2(
     announced it. ``problem`` is ``NO_HTTP2`` where the peer speaks none of it. Never raises for
     what the peer does.
     """
-    started = time.monotonic()
+    start_time = time.monotonic()
     reply = Reply(0, problem=NO_HTTP2)
     with contextlib.suppress(TimeoutError, OSError, ProtocolError):
         async with asyncio.timeout(timeout_s):
@@ -131,7 +131,7 @@ async def exchange_http2(
                 writer.close()
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
-    return replace(reply, seconds=time.monotonic() - started)
+    return replace(reply, seconds=time.monotonic() - start_time)
 
 
 async def _converse(
@@ -148,14 +148,14 @@ async def _converse(
     connection.initiate_connection()
     writer.write(connection.data_to_send())
     extended = any(name == ":protocol" for name, _ in fields)
-    sent = False
+    is_sent = False
     status, headers, body = 0, [], b""
     while len(body) < MAX_BYTES:
         chunk = await reader.read(16384)
         if not chunk:
             break
         for event in connection.receive_data(chunk):
-            if isinstance(event, RemoteSettingsChanged) and not sent:
+            if isinstance(event, RemoteSettingsChanged) and not is_sent:
                 if extended and not connection.remote_settings.get(
                     SettingCodes.ENABLE_CONNECT_PROTOCOL
                 ):
@@ -163,7 +163,7 @@ async def _converse(
                 # The stream of an extended CONNECT stays open: what follows on it is the other
                 # protocol's.
                 connection.send_headers(1, list(fields), end_stream=not extended)
-                sent = True
+                is_sent = True
             elif isinstance(event, ResponseReceived):
                 headers = [(_text(name), _text(value)) for name, value in event.headers]
                 status = int(dict(headers)[":status"])
@@ -178,7 +178,7 @@ async def _converse(
                 return _reply(status, headers, body)
         writer.write(connection.data_to_send())
         await writer.drain()
-    return _reply(status, headers, body) if sent else Reply(0, problem=NO_HTTP2)
+    return _reply(status, headers, body) if is_sent else Reply(0, problem=NO_HTTP2)
 
 
 def _reply(status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:

@@ -108,22 +108,23 @@ class Lookup:
         began = now()
         try:
             async with asyncio.timeout(LOOK_S):
-                found = await self._look(domain, value)
+                result = await self._look(domain, value)
         except TimeoutError:
-            found = Look(Outcome.UNKNOWN)
-        return replace(found, slow=now() - began >= SLOW_S)
+            result = Look(Outcome.UNKNOWN)
+        return replace(result, slow=now() - began >= SLOW_S)
 
     async def _look(self, domain: str, value: str) -> Look:
         name = f"{LABEL}.{domain}"
-        told, (authority, asked) = await asyncio.gather(
+        answers, (authority, authority_server) = await asyncio.gather(
             asyncio.gather(*(self._texts(server, name, value) for server in self._resolvers)),
             self._authoritative(domain, value),
         )
         servers = tuple(
-            (str(server), texts.said) for server, texts in zip(self._resolvers, told, strict=True)
-        ) + (((str(asked), authority.said),) if asked is not None else ())
-        others = dict.fromkeys(text for texts in (*told, authority) for text in texts.others)
-        outcome = _together([texts.said for texts in told], authority.said)
+            (str(server), texts.said)
+            for server, texts in zip(self._resolvers, answers, strict=True)
+        ) + (((str(authority_server), authority.said),) if authority_server is not None else ())
+        others = dict.fromkeys(text for texts in (*answers, authority) for text in texts.others)
+        outcome = _together([texts.said for texts in answers], authority.said)
         doubled = False
         if outcome is not Outcome.FOUND and self._resolvers:
             twice = await self._texts(self._resolvers[0], f"{name}.{domain}", value)
@@ -156,10 +157,10 @@ class Lookup:
                 answer = await self._ask(resolver, zone, "NS", recursive=True)
                 names = [] if answer is None else _values(answer, zone, "NS")
                 if names:
-                    found: list[Server] = []
+                    servers: list[Server] = []
                     for name in names[:MAX_SERVERS]:
-                        found += await self._addresses(resolver, name)
-                    return found[:MAX_SERVERS]
+                        servers += await self._addresses(resolver, name)
+                    return servers[:MAX_SERVERS]
         return []
 
     async def _addresses(self, resolver: Server, name: str) -> list[Server]:
@@ -173,10 +174,10 @@ class Lookup:
 
     def _may_ask(self, address: str) -> bool:
         try:
-            parsed = ipaddress.ip_address(address)
+            ip_address = ipaddress.ip_address(address)
         except ValueError:
             return False
-        return parsed.is_global or any(parsed in network for network in self._networks)
+        return ip_address.is_global or any(ip_address in network for network in self._networks)
 
     async def _texts(self, server: Server, name: str, value: str) -> _Texts:
         answer = await self._ask(server, name, "TXT", recursive=True)
@@ -203,13 +204,13 @@ class Lookup:
 
 
 def _together(resolvers: Sequence[Said], authority: Said) -> Outcome:
-    wanted = min(_AGREE, len(resolvers))
-    if not wanted:
+    quorum = min(_AGREE, len(resolvers))
+    if not quorum:
         return Outcome.UNKNOWN
-    if authority is Said.FOUND and resolvers.count(Said.FOUND) >= wanted:
+    if authority is Said.FOUND and resolvers.count(Said.FOUND) >= quorum:
         return Outcome.FOUND
-    gone = sum(said in {Said.ABSENT, Said.OTHER} for said in resolvers)
-    if authority in {Said.ABSENT, Said.OTHER} and gone >= wanted:
+    absences = sum(answer in {Said.ABSENT, Said.OTHER} for answer in resolvers)
+    if authority in {Said.ABSENT, Said.OTHER} and absences >= quorum:
         return Outcome.ABSENT
     return Outcome.UNKNOWN
 
@@ -240,10 +241,10 @@ def _alias(answer: dns.message.Message, name: str) -> str | None:
     """Where the chain of aliases leads out of the answer."""
     current = dns.name.from_text(name)
     for _ in range(MAX_ALIASES):
-        found = answer.get_rrset(answer.answer, current, dns.rdataclass.IN, dns.rdatatype.CNAME)
-        if not found:
+        rrset = answer.get_rrset(answer.answer, current, dns.rdataclass.IN, dns.rdatatype.CNAME)
+        if not rrset:
             break
-        current = found[0].target
+        current = rrset[0].target
     leads = current.to_text(omit_final_dot=True).lower()
     return leads if leads != name.lower() else None
 

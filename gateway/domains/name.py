@@ -95,10 +95,10 @@ def provable(text: str) -> str:
 def zones(domain: str) -> tuple[str, ...]:
     """Where the zone of a domain may begin, the nearest first; never a public suffix."""
     registrable = _suffixes().privatesuffix(domain) or domain
-    found = [domain]
-    while found[-1] != registrable and "." in found[-1]:
-        found.append(found[-1].partition(".")[2])
-    return tuple(found)
+    names = [domain]
+    while names[-1] != registrable and "." in names[-1]:
+        names.append(names[-1].partition(".")[2])
+    return tuple(names)
 
 
 def record_value(key: bytes, tenant: str, domain: str) -> str:

@@ -106,21 +106,21 @@ class DomainRecords:
         turn = func.row_number().over(
             partition_by=domains.c.tenant, order_by=(domains.c.next_at, domains.c.domain)
         )
-        waiting = (
+        queue = (
             select(domains, turn.label("turn"))
             .where(domains.c.next_at <= self._clock())
             .subquery("waiting")
         )
         async with self._database.read() as connection:
             rows = await connection.execute(
-                select(waiting)
-                .where(waiting.c.turn <= places.tenant)
-                .order_by(waiting.c.next_at)
+                select(queue)
+                .where(queue.c.turn <= places.tenant)
+                .order_by(queue.c.next_at)
                 .limit(_LOOKED_THROUGH)
             )
-            found = [_domain(row) for row in rows]
-        quick = [each for each in found if not each.slow][: places.quick]
-        return quick + [each for each in found if each.slow][: places.slow]
+            claims = [_domain(row) for row in rows]
+        quick = [each for each in claims if not each.slow][: places.quick]
+        return quick + [each for each in claims if each.slow][: places.slow]
 
     async def states(self) -> Mapping[str, int]:
         """How many claims are in each state that one is in."""
@@ -203,9 +203,9 @@ class DomainRecords:
         async with self._database.write(LOCK, TENANTS) as connection:
             if bound:
                 await self._expect_unused(connection, tenant, domain, of_file=of_file)
-            gone = await connection.execute(delete(domains).where(*_one(tenant, domain)))
+            result = await connection.execute(delete(domains).where(*_one(tenant, domain)))
             await look_again(connection)
-        return gone.rowcount == 1
+        return result.rowcount == 1
 
     async def _expect_unused(
         self, connection: AsyncConnection, tenant: str, domain: str, *, of_file: bool
@@ -217,12 +217,12 @@ class DomainRecords:
         if standing.state is DomainState.VOUCHED:
             raise VouchedError
         was_proven = standing.state in HELD or standing.is_lost
-        named = select(tenant_names.c.tenant).where(
+        query = select(tenant_names.c.tenant).where(
             tenant_names.c.kind == "domain",
             tenant_names.c.name == domain,
             tenant_names.c.tenant == tenant,
         )
-        if was_proven and (of_file or (await connection.execute(named)).first() is not None):
+        if was_proven and (of_file or (await connection.execute(query)).first() is not None):
             raise InUseError
 
     async def settle(
@@ -246,34 +246,34 @@ class DomainRecords:
             before = _domain(row)
             if before.standing.state is DomainState.VOUCHED:
                 return before
-            standing, taken = after(before.standing, look, now), False
+            standing, is_taken = after(before.standing, look, now), False
             if standing.state in HELD and before.standing.state not in HELD:
                 try:
                     await self._expect_free(connection, seen.tenant, seen.domain, of_others)
                 except TakenError:
                     # First proof wins; whoever comes second waits for the first to lose it.
-                    gone = Look(Outcome.ABSENT, look.servers)
-                    standing, taken = after(before.standing, gone, now), True
+                    absence = Look(Outcome.ABSENT, look.servers)
+                    standing, is_taken = after(before.standing, absence, now), True
             result = {
-                "servers": [[server, str(said)] for server, said in look.servers],
+                "servers": [[server, str(answer)] for server, answer in look.servers],
                 "others": list(look.others),
                 "doubled": look.doubled,
                 "slow": look.slow,
-                "taken": taken,
+                "taken": is_taken,
             }
             await connection.execute(
                 update(domains)
                 .where(*_one(seen.tenant, seen.domain))
                 .values(checked_at=now, result=result, **_columns(standing, seen.domain))
             )
-            changed = (
+            new_row = (
                 await connection.execute(select(domains).where(*_one(seen.tenant, seen.domain)))
             ).one()
-            settled = _domain(changed)
+            claim = _domain(new_row)
             if standing.state is not before.standing.state:
                 await look_again(connection)
-                await tell(connection, settled, before.standing.state)
-        return settled
+                await tell(connection, claim, before.standing.state)
+        return claim
 
     async def _expect_free(
         self,
@@ -283,14 +283,14 @@ class DomainRecords:
         of_others: Callable[[str], bool],
     ) -> None:
         """All three are asked whatever the first says: the answer takes the same time."""
-        held = (
+        claim_row = (
             await connection.execute(
                 select(domains.c.tenant).where(
                     domains.c.holder == domain, domains.c.tenant != tenant
                 )
             )
         ).first()
-        named = (
+        name_row = (
             await connection.execute(
                 select(tenant_names.c.tenant).where(
                     tenant_names.c.kind == "domain",
@@ -299,7 +299,7 @@ class DomainRecords:
                 )
             )
         ).first()
-        if [held is not None, named is not None, of_others(domain)] != [False] * 3:
+        if [claim_row is not None, name_row is not None, of_others(domain)] != [False] * 3:
             raise TakenError
 
 
@@ -328,7 +328,7 @@ def _domain(row: Any) -> Domain:
             DomainState(row.state), row.added_at, row.next_at, row.verified_at, row.missing_since
         ),
         row.checked_at,
-        tuple((str(server), str(said)) for server, said in result.get("servers", ())),
+        tuple((str(server), str(answer)) for server, answer in result.get("servers", ())),
         tuple(map(str, result.get("others", ()))),
         bool(result.get("doubled", False)),
         bool(result.get("taken", False)),

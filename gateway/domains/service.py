@@ -114,12 +114,12 @@ class Domains:
 
     async def check(self, tenant: str, domain: str) -> Domain | None:
         """Look now; None where the tenant has not claimed it."""
-        known = await self._store.find(tenant, domain)
-        if known is None or known.standing.state is DomainState.VOUCHED:
-            return known
-        if known.checked_at is not None and self._clock() - known.checked_at < AGAIN_S:
-            return known
-        return await self._look(known)
+        claim = await self._store.find(tenant, domain)
+        if claim is None or claim.standing.state is DomainState.VOUCHED:
+            return claim
+        if claim.checked_at is not None and self._clock() - claim.checked_at < AGAIN_S:
+            return claim
+        return await self._look(claim)
 
     async def vouch(self, tenant: str, domain: str, *, by: str, reason: str) -> Domain | None:
         """An operator's word in place of a record. Raises ``TakenError``."""
@@ -165,9 +165,9 @@ class Domains:
             self._show_at = self._clock() + SHOW_EVERY_S
         if not await self._leads():
             return 0
-        due = await self._store.due(PLACES)
-        await asyncio.gather(*map(self._guarded, due))
-        return len(due)
+        claims = await self._store.due(PLACES)
+        await asyncio.gather(*map(self._guarded, claims))
+        return len(claims)
 
     async def _guarded(self, domain: Domain) -> None:
         """What fails here keeps no other domain from being looked at."""
@@ -179,19 +179,17 @@ class Domains:
     async def _look(self, known: Domain) -> Domain | None:
         look = await self._lookup.look(known.domain, known.value)
         DOMAIN_CHECKS.labels(str(look.outcome)).inc()
-        told: list[AuditRecord] = []
+        records: list[AuditRecord] = []
 
         async def tell(connection: AsyncConnection, now: Domain, before: DomainState) -> None:
-            told.append(await self._tell(connection, now, before))
+            records.append(await self._tell(connection, now, before))
 
-        settled = await self._store.settle(
-            known, look, tell, of_others=self._of_others(known.tenant)
-        )
-        for record in told:
+        claim = await self._store.settle(known, look, tell, of_others=self._of_others(known.tenant))
+        for record in records:
             say(record)
             self._mailer.wake()
             self._outbox.wake()
-        return settled
+        return claim
 
     async def _tell(
         self, connection: AsyncConnection, now: Domain, before: DomainState

@@ -126,12 +126,12 @@ class Looker:
         unknown = frozenset({Credential.SAML_CERTIFICATE})
         if self._pool is None:
             return Look(asked=False, unknown=unknown)
-        found = await self._in_pool(provider.name, pool)
-        if found is None:
+        pool_provider = await self._in_pool(provider.name, pool)
+        if pool_provider is None:
             return Look(f"provider {provider.name} is not in the user pool", unknown=unknown)
-        url = found.details.get("MetadataURL")
+        url = pool_provider.details.get("MetadataURL")
         try:
-            metadata = await self._metadata(url, found.details.get("MetadataFile", ""))
+            metadata = await self._metadata(url, pool_provider.details.get("MetadataFile", ""))
         except (PeerError, MetadataError) as error:
             return Look(str(error), unknown=unknown, certificates=known)
         return await self._compared(provider, tenant, metadata, known, reload=pool if url else "")
@@ -192,17 +192,17 @@ class Looker:
     async def _secrets(
         self, provider: ProviderDocument, target: HookTarget, pool: str
     ) -> tuple[dict[Credential, float], frozenset[Credential]]:
-        said = {
+        dates = {
             Credential.CLIENT_SECRET: provider.secret_expires,
             Credential.HOOK_SECRET: provider.hooks.secrets_expire,
             Credential.DIRECTORY_SECRET: provider.hooks.client_secret_expires,
         }
-        ends = {name: _begin_of(day) for name, day in said.items() if day is not None}
+        ends = {name: _begin_of(day) for name, day in dates.items() if day is not None}
         unknown: set[Credential] = set()
         if provider.kind is ProviderKind.ENTRA and target.directory_id and target.client_secret:
             for credential, app_id, secret in await self._registered(provider, target, pool):
                 try:
-                    found = await self._directory.secret_expiry(target, app_id, secret)
+                    expiry = await self._directory.secret_expiry(target, app_id, secret)
                 except UnavailableError:
                     unknown.add(credential)
                     continue
@@ -221,25 +221,29 @@ class Looker:
                         ),
                     )
                     continue
-                if found is not None:
-                    ends[credential] = found
+                if expiry is not None:
+                    ends[credential] = expiry
         return ends, frozenset(unknown)
 
     async def _registered(
         self, provider: ProviderDocument, target: HookTarget, pool: str
     ) -> list[tuple[Credential, str, Secret]]:
         """Applications at Entra whose secrets the gateway can ask about, and the secret in use."""
-        asked, found = [], None
+        applications, pool_provider = [], None
         if target.client_id and target.client_secret:
-            asked.append((Credential.DIRECTORY_SECRET, target.client_id, target.client_secret))
+            applications.append(
+                (Credential.DIRECTORY_SECRET, target.client_id, target.client_secret)
+            )
         with contextlib.suppress(
             UnavailableError
         ):  # the other secret can be asked about all the same
-            found = await self._in_pool(provider.name, pool)
-        if found is not None and found.details.get("client_secret"):
-            secret = Secret(found.details["client_secret"])
-            asked.append((Credential.CLIENT_SECRET, found.details.get("client_id", ""), secret))
-        return asked
+            pool_provider = await self._in_pool(provider.name, pool)
+        if pool_provider is not None and pool_provider.details.get("client_secret"):
+            secret = Secret(pool_provider.details["client_secret"])
+            applications.append(
+                (Credential.CLIENT_SECRET, pool_provider.details.get("client_id", ""), secret)
+            )
+        return applications
 
 
 def _begin_of(day: date) -> float:

@@ -119,7 +119,7 @@ class ConnectionRecords:
         now = self._clock()
         mine = (connections.c.tenant == tenant, connections.c.provider == provider)
         row = (await connection.execute(select(connections).where(*mine).with_for_update())).first()
-        told = "" if row is None else row.told
+        last_state = "" if row is None else row.told
         failures = (0 if row is None else row.failures) + 1 if look.problem else 0
         since = (row.failing_since if row is not None else None) or now if look.problem else None
         if failures >= FAILURES_TOLD:
@@ -128,10 +128,10 @@ class ConnectionRecords:
             state = ConnectionState.UNCHECKED if row is None else ConnectionState(row.state)
         else:
             state = ConnectionState.ACTIVE if look.asked else ConnectionState.UNCHECKED
-        news = state is not ConnectionState.UNCHECKED and state != told
+        news = state is not ConnectionState.UNCHECKED and state != last_state
         values = {
             "state": str(state),
-            "told": str(state) if news else told,
+            "told": str(state) if news else last_state,
             "failures": failures,
             "failing_since": since,
             "detail": look.problem[:LOG_DETAIL],
@@ -148,8 +148,8 @@ class ConnectionRecords:
             log.info("saml_certificates_exchanged", extra=fields(tenant=tenant, provider=provider))
         if not news:
             return
-        failing = state is ConnectionState.FAILING
-        if failing:
+        is_failing = state is ConnectionState.FAILING
+        if is_failing:
             log.warning(
                 "connection_failing",
                 extra=fields(tenant=tenant, provider=provider, detail=values["detail"]),
@@ -158,7 +158,7 @@ class ConnectionRecords:
             log.info("connection_active", extra=fields(tenant=tenant, provider=provider))
         await self._tell(
             connection,
-            "connection.failing" if failing else "connection.activated",
+            "connection.failing" if is_failing else "connection.activated",
             tenant,
             provider,
             ConnectionReport(str(state), str(values["detail"])),
@@ -174,7 +174,7 @@ class ConnectionRecords:
             credential_expiries.c.tenant == tenant,
             credential_expiries.c.provider == provider,
         )
-        known = {
+        rows = {
             row.credential: row
             for row in await connection.execute(
                 select(credential_expiries).where(*mine).with_for_update()
@@ -182,19 +182,19 @@ class ConnectionRecords:
         }
         ends = {
             **look.expiries,
-            **{c: known[c].expires_at for c in look.unknown if c in known},
+            **{c: rows[c].expires_at for c in look.unknown if c in rows},
         }
-        gone = known.keys() - ends.keys()
+        old_credentials = rows.keys() - ends.keys()
         await connection.execute(
             delete(credential_expiries).where(
-                *mine, credential_expiries.c.credential.in_(sorted(gone))
+                *mine, credential_expiries.c.credential.in_(sorted(old_credentials))
             )
         )
         for credential, expires_at in sorted(ends.items()):
-            row = known.get(credential)
-            told = row.told_days if row is not None and row.expires_at == expires_at else None
-            days = days_to_tell(expires_at, now=now, told=told)
-            values = {"expires_at": expires_at, "told_days": told if days is None else days}
+            row = rows.get(credential)
+            last_days = row.told_days if row is not None and row.expires_at == expires_at else None
+            days = days_to_tell(expires_at, now=now, told=last_days)
+            values = {"expires_at": expires_at, "told_days": last_days if days is None else days}
             insertion = insert_new(self._database, credential_expiries).values(
                 tenant=tenant, provider=provider, credential=str(credential), **values
             )
@@ -292,8 +292,8 @@ class ConnectionRecords:
             ).all()
         by_provider = defaultdict(list)
         for row in ends:
-            left = int((row.expires_at - now) // DAY_S)
-            by_provider[row.provider].append(CredentialView(row.credential, row.expires_at, left))
+            days = int((row.expires_at - now) // DAY_S)
+            by_provider[row.provider].append(CredentialView(row.credential, row.expires_at, days))
         return tuple(
             ConnectionView(
                 row.provider,
@@ -315,11 +315,11 @@ class ConnectionRecords:
                     select(connections.c.tenant, connections.c.failures, connections.c.checked_at)
                 )
             ).all()
-        found: dict[str, float] = {}
+        times: dict[str, float] = {}
         for row in rows:
             at = row.checked_at + (failing_s if row.failures else every_s)
-            found[row.tenant] = min(at, found.get(row.tenant, at))
-        return found
+            times[row.tenant] = min(at, times.get(row.tenant, at))
+        return times
 
     async def shown(
         self,

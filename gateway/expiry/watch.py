@@ -75,37 +75,40 @@ class ConnectionWatch:
 
     async def round(self) -> int:
         """Look at what is due; how many tenants that was. Raises ``UnavailableError``."""
-        looked = 0
+        count = 0
         if await self._leads():
-            due = await self._due()
-            for first in range(0, len(due), PARALLEL):
+            tenants = await self._due()
+            for first in range(0, len(tenants), PARALLEL):
                 if not await self._leads():
                     break
-                await asyncio.gather(*map(self._look, due[first : first + PARALLEL]))
-                looked += len(due[first : first + PARALLEL])
+                await asyncio.gather(*map(self._look, tenants[first : first + PARALLEL]))
+                count += len(tenants[first : first + PARALLEL])
             await self._store.forget(self._records())
-        if looked or self._clock() >= self._show_at:
+        if count or self._clock() >= self._show_at:
             await self._show()
-        return looked
+        return count
 
     async def _due(self) -> list[str]:
         """In the order in which they have waited. One that was changed is due at once."""
         now = self._clock()
-        due = await self._store.due(every_s=LOOK_EVERY_S, failing_s=LOOK_AGAIN_S)
-        served = self._records()
-        self._seen = {tenant: seen for tenant, seen in self._seen.items() if tenant in served}
-        self._not_before = {t: at for t, at in self._not_before.items() if t in served and at > now}
-        waiting = [
-            (due.get(tenant, 0.0), tenant)
-            for tenant, record in served.items()
+        due_times = await self._store.due(every_s=LOOK_EVERY_S, failing_s=LOOK_AGAIN_S)
+        records = self._records()
+        self._seen = {tenant: digest for tenant, digest in self._seen.items() if tenant in records}
+        self._not_before = {
+            t: at for t, at in self._not_before.items() if t in records and at > now
+        }
+        queue = [
+            (due_times.get(tenant, 0.0), tenant)
+            for tenant, record in records.items()
             if record.active
             and tenant not in self._not_before
             and (
-                due.get(tenant, 0.0 if tenant not in self._seen else now + LOOK_EVERY_S) <= now
+                due_times.get(tenant, 0.0 if tenant not in self._seen else now + LOOK_EVERY_S)
+                <= now
                 or self._seen.get(tenant, record.digest) != record.digest
             )
         ]
-        return [tenant for _, tenant in sorted(waiting)]
+        return [tenant for _, tenant in sorted(queue)]
 
     async def _look(self, tenant: str) -> None:
         """What fails here keeps no other tenant from being looked at."""
@@ -128,14 +131,14 @@ class ConnectionWatch:
         except ValueError as error:
             msg = f"the record of tenant {tenant} cannot be read"
             raise UnavailableError(msg) from error
-        known = {each.provider: each.certificates for each in await self._store.of(tenant)}
+        certificates = {each.provider: each.certificates for each in await self._store.of(tenant)}
         looks: dict[str, Look] = {}
         for provider, target in zip(document.providers, hook_targets(document), strict=True):
             if provider.active:
                 looks[provider.name] = await self._looker.look(
                     provider,
                     target,
-                    known.get(provider.name) or None,
+                    certificates.get(provider.name) or None,
                     pool=clients[0].pool if clients else DEFAULT_POOL,
                 )
         await self._store.record(tenant, looks)
@@ -150,9 +153,9 @@ class ConnectionWatch:
         """What is known, as metrics; what is gone is not a number any more."""
         states, ends = await self._store.shown()
         gauges: dict[tuple[str, ...], float] = {}
-        for tenant, provider, failing in states:
+        for tenant, provider, is_failing in states:
             pair: tuple[str, ...] = provider_labels(tenant, provider)
-            gauges[pair] = max(float(failing), gauges.get(pair, 0.0))
+            gauges[pair] = max(float(is_failing), gauges.get(pair, 0.0))
         for tenant, provider, credential, at in ends:
             key = (*provider_labels(tenant, provider), credential)
             gauges[key] = min(at, gauges.get(key, math.inf))

@@ -51,8 +51,8 @@ class Restrictions(SqlBlocks):
         if position is not None:
             time, _, last = position.partition(" ")
             after = (float(time), last)
-        found: list[BlockView] = []
-        closed = 0
+        views: list[BlockView] = []
+        closed_count = 0
         while True:
             async with self._standings.read() as connection:
                 rows = (
@@ -66,22 +66,22 @@ class Restrictions(SqlBlocks):
                 ).all()
             for row in rows:
                 try:
-                    found.append(self._remembered_view(row))
+                    views.append(self._remembered_view(row))
                 except ConfigError as error:
-                    closed += 1
-                    if closed == 1:
+                    closed_count += 1
+                    if closed_count == 1:
                         # One of them says it: where a key is missing there may be many.
                         fault("block_does_not_open", error, tenant=row.tenant, id=row.id)
-            if len(rows) <= limit or len(found) > limit:
+            if len(rows) <= limit or len(views) > limit:
                 break
             after = (rows[-1].at, rows[-1].id)
-        shown = found[:limit]
-        return Page(shown, f"{shown[-1].since!r} {shown[-1].id}" if len(found) > limit else None)
+        items = views[:limit]
+        return Page(items, f"{items[-1].since!r} {items[-1].id}" if len(views) > limit else None)
 
     async def find(self, block: str) -> BlockView | None:
-        found = await super().find(block)
-        if found is not None:
-            return found
+        view = await super().find(block)
+        if view is not None:
+            return view
         this = (
             hook_standing.c.id == block,
             hook_standing.c.refused == 1,

@@ -69,8 +69,8 @@ class ActivityCounter:
         """One more of these; on record within ``FLUSH_S``."""
         now = self._clock()
         key = (target.tenant, target.provider, source, outcome, int(now // 60))
-        found = self._counts.setdefault(key, _Count(0, now, ""))
-        found.count, found.last_at, found.detail = found.count + 1, now, detail[:200]
+        entry = self._counts.setdefault(key, _Count(0, now, ""))
+        entry.count, entry.last_at, entry.detail = entry.count + 1, now, detail[:200]
 
     def proved(self, target: HookTarget, source: str, secret: int) -> None:
         """A sender proved itself by this one of the target's secrets, by its place."""
@@ -114,7 +114,7 @@ class ActivityCounter:
                     "last_at": one.last_at,
                     "detail": one.detail,
                 }
-                changed = {
+                new_values = {
                     "times": hook_arrivals.c.times + one.count,
                     "last_at": one.last_at,
                     "detail": one.detail,
@@ -123,7 +123,7 @@ class ActivityCounter:
                 await connection.execute(
                     insert_new(self._database, hook_arrivals)
                     .values(**values)
-                    .on_conflict_do_update(index_elements=key, set_=changed)
+                    .on_conflict_do_update(index_elements=key, set_=new_values)
                 )
             await write_uses(connection, self._database, uses)
             if now - self._pruned_at >= 3600:
@@ -196,13 +196,13 @@ class HookActivity:
         """``works``, ``no_known_user`` (the last event named nobody who is signed in), ``refused``
         (the newest was), ``handshake`` (and nothing else yet), ``nothing``.
         """
-        taken = max((a.last_at for a in self.taken if a.channel == "push"), default=None)
-        refused = max((a.last_at for a in self.refused), default=None)
-        if refused is not None and (taken is None or refused > taken):
+        accepted_at = max((a.last_at for a in self.taken if a.channel == "push"), default=None)
+        refused_at = max((a.last_at for a in self.refused), default=None)
+        if refused_at is not None and (accepted_at is None or refused_at > accepted_at):
             return "refused"
         if self.last_event is not None and self.last_event.state == "applied_to_nobody":
             return "no_known_user"
-        return "works" if taken is not None else "handshake" if self.handshakes else "nothing"
+        return "works" if accepted_at is not None else "handshake" if self.handshakes else "nothing"
 
 
 async def read_activity(
@@ -218,25 +218,25 @@ async def read_activity(
     """
     async with database.read() as connection:
         since = max(since, await begun_at(connection, tenant))
-        stored, skipped = await _stored(connection, tenant, provider, since)
-        counted = await _counted(connection, tenant, provider, since)
+        deliveries, skipped = await _stored(connection, tenant, provider, since)
+        arrivals = await _counted(connection, tenant, provider, since)
         last_event = await _last_event(connection, tenant, provider, since)
         secrets = await read_uses(connection, target) if target is not None else ()
-    newest = sorted((*stored, *counted), key=lambda a: -a.last_at)
-    known = {(a.source, a.channel, a.outcome) for a in stored}
+    newest = sorted((*deliveries, *arrivals), key=lambda a: -a.last_at)
+    keys = {(a.source, a.channel, a.outcome) for a in deliveries}
     return HookActivity(
         tenant,
         provider,
         since,
         taken=tuple(
-            a for a in newest if a.outcome == REQUEST or (a.source, a.channel, a.outcome) in known
+            a for a in newest if a.outcome == REQUEST or (a.source, a.channel, a.outcome) in keys
         ),
         handshakes=tuple(a for a in newest if a.outcome == HANDSHAKE),
         refused=tuple(
             a
             for a in newest
             if a.outcome not in {REQUEST, HANDSHAKE}
-            and (a.source, a.channel, a.outcome) not in known
+            and (a.source, a.channel, a.outcome) not in keys
         ),
         skipped=tuple(sorted(skipped.items())),
         last_event=last_event,

@@ -282,8 +282,8 @@ class Applier:
             self._confirming.discard(task)
 
     async def _measure(self) -> None:
-        waiting, oldest = await self._inbox.backlog()
-        HOOK_QUEUE_DEPTH.set(waiting)
+        depth, oldest = await self._inbox.backlog()
+        HOOK_QUEUE_DEPTH.set(depth)
         HOOK_HELD.set(await self._inbox.held())
         HOOK_QUEUE_OLDEST_AGE.set(max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
 
@@ -328,15 +328,15 @@ class Applier:
             again = self.events.again(late, "it was not done in time", gives_up=False)
             run.settled.append(self.events.noted(late, again))
         with self._waiting():
-            settled = await self._settle(lane, run)
-        if not settled:
+            is_settled = await self._settle(lane, run)
+        if not is_settled:
             log.warning("hook_worker_lease_lost", extra=fields(events=len(run.settled)))
         elif run.messages:
             self._outbox.wake()
 
     async def _settle(self, lane: Lane, run: LaneRun) -> bool:
         """False where another process has the lane."""
-        sealed = {
+        texts = {
             about: self._inbox.sealed(lane.key, about, one)
             for about, (one, _) in run.states.items()
         }
@@ -347,13 +347,13 @@ class Applier:
                 return False
             for about, (one, target) in run.states.items():
                 await self._inbox.keep(
-                    connection, lane.key, about, one, sealed=sealed[about], target=target, now=now
+                    connection, lane.key, about, one, sealed=texts[about], target=target, now=now
                 )
             await self._outbox.add(
                 connection,
                 *(
                     News(
-                        planned.notice,
+                        plan.notice,
                         Origin(
                             target.tenant,
                             target.provider,
@@ -364,24 +364,24 @@ class Applier:
                         revocation=revocation,
                         now=now,
                     )
-                    for target, revocation, planned, pending in run.messages
-                    if planned.notice is not None
+                    for target, revocation, plan, pending in run.messages
+                    if plan.notice is not None
                 ),
             )
-            for named in run.names:
+            for naming in run.names:
                 news = await self._names.learn(
-                    connection, named.target, named.source, named.group, at=named.at
+                    connection, naming.target, naming.source, naming.group, at=naming.at
                 )
                 if news:
                     await self._inbox.store(
                         connection,
-                        named.target,
-                        Delivery(named.source, news),
+                        naming.target,
+                        Delivery(naming.source, news),
                         received_at=now,
                         channel="renamed",
                     )
-                if named.gone:
-                    await self._names.forget(connection, named.target, named.source, named.group)
+                if naming.gone:
+                    await self._names.forget(connection, naming.target, naming.source, naming.group)
             await self._inbox.settle(connection, run.settled, now=now)
             return True
 
@@ -424,10 +424,10 @@ class Applier:
                     group = kept.event.group
                     if kept.event.source is not source or group is None:
                         continue
-                    known = names.get(group.id)
+                    entry = names.get(group.id)
                     event = overdue(
-                        replace(kept, event=replace(kept.event, group=known.complete(group)))
-                        if known is not None
+                        replace(kept, event=replace(kept.event, group=entry.complete(group)))
+                        if entry is not None
                         else kept,
                         target=target,
                     )

@@ -147,17 +147,17 @@ def coverage(target: HookTarget, facts: Facts) -> Coverage:
     groups: list[Way] = []
     missing: list[Missing] = []
     if way is not None:
-        found = tuple(_directory(target, way, facts))
-        missing += found
+        items = tuple(_directory(target, way, facts))
+        missing += items
         unread = {resource for resource in _RESOURCES[way] if not _is_read(facts, resource)}
-        if not any(each.gap is Gap.HALF_SET_UP for each in found):
+        if not any(each.gap is Gap.HALF_SET_UP for each in items):
             accounts += [] if unread & {"users", "log"} else [way]
             groups += [] if unread & {"groups", "log"} else [way]
     uses_scim = facts.asked_at is not None or facts.users > 0
     if uses_scim or facts.refused_at is not None:
-        found = tuple(_scim(target, facts))
-        missing += found
-        gaps = {each.gap for each in found}
+        items = tuple(_scim(target, facts))
+        missing += items
+        gaps = {each.gap for each in items}
         if uses_scim and not gaps & {Gap.TOKEN_REFUSED, Gap.SILENT}:
             accounts += [] if Gap.USERS_MISSING in gaps else [Way.SCIM]
             groups += [] if Gap.GROUPS_MISSING in gaps else [Way.SCIM]
@@ -246,11 +246,11 @@ def _scim(target: HookTarget, facts: Facts) -> Iterator[Missing]:
         )
     lacking = sorted((target.groups_used or frozenset()) - facts.groups)
     if lacking and (facts.alone or not facts.groups):
-        shown = ", ".join(lacking[:MOST_NAMED]) + (", …" if len(lacking) > MOST_NAMED else "")
+        group_list = ", ".join(lacking[:MOST_NAMED]) + (", …" if len(lacking) > MOST_NAMED else "")
         yield Missing(
             Way.SCIM,
             Gap.GROUPS_MISSING,
-            f"Groups of the policy that SCIM has not sent: {shown}.",
+            f"Groups of the policy that SCIM has not sent: {group_list}.",
             "Push these groups too (Okta: Push Groups; Entra ID: assign the groups).",
         )
 

@@ -78,17 +78,17 @@ class CoverageRecords:
 
     async def round(self) -> None:
         """Show what is known as metrics. Raises ``UnavailableError``."""
-        found: dict[Key, bool] = {}
+        states: dict[Key, bool] = {}
         if await self._leads():
             for each in await self._of(await self._targets.all(), None):
                 capped = provider_labels(each.tenant, each.provider)
                 incomplete = each.state is State.INCOMPLETE
-                found[capped] = incomplete or found.get(capped, False)
-        for capped in self._shown - found.keys():
+                states[capped] = incomplete or states.get(capped, False)
+        for capped in self._shown - states.keys():
             DEPROVISIONING_INCOMPLETE.labels(*capped).set(math.nan)
-        for capped, incomplete in found.items():
+        for capped, incomplete in states.items():
             DEPROVISIONING_INCOMPLETE.labels(*capped).set(incomplete)
-        self._shown = frozenset(found)
+        self._shown = frozenset(states)
 
     async def _of(self, targets: Sequence[HookTarget], tenant: str | None) -> Sequence[Coverage]:
         if not targets:
@@ -97,7 +97,7 @@ class CoverageRecords:
         async with self._database.read() as connection:
             read_at = await _nested(connection, tenant, directory_cursors, "read_at")
             pushed = await _nested(connection, tenant, graph_subscriptions, "expires_at")
-            asked, refused = await _arrivals(connection, tenant)
+            requests, refusals = await _arrivals(connection, tenant)
             users = await _users(connection, tenant)
             signed_in = await _people(connection, tenant, now)
             groups = await _groups(connection, tenant)
@@ -110,8 +110,8 @@ class CoverageRecords:
                     self._interval_s,
                     read_at.get(target.key, {}),
                     pushed.get(target.key, {}),
-                    asked.get(target.key),
-                    refused.get(target.key),
+                    requests.get(target.key),
+                    refusals.get(target.key),
                     users.get(target.key, 0),
                     signed_in.get(target.key, 0),
                     _named(target, groups.get(target.key, frozenset())),
@@ -131,10 +131,10 @@ async def _nested(
 ) -> Mapping[Key, Mapping[str, float]]:
     """A time by provider and resource."""
     query = select(table.c.tenant, table.c.provider, table.c.resource, table.c[value])
-    found: dict[Key, dict[str, float]] = defaultdict(dict)
+    times: dict[Key, dict[str, float]] = defaultdict(dict)
     for row in await connection.execute(_within(query, table.c.tenant, tenant)):
-        found[row.tenant, row.provider][row.resource] = float(row[3])
-    return found
+        times[row.tenant, row.provider][row.resource] = float(row[3])
+    return times
 
 
 async def _arrivals(
@@ -152,11 +152,11 @@ async def _arrivals(
         )
         .group_by(arrived.tenant, arrived.provider, arrived.outcome)
     )
-    asked: dict[Key, float] = {}
-    refused: dict[Key, float] = {}
+    requests: dict[Key, float] = {}
+    refusals: dict[Key, float] = {}
     for row in await connection.execute(_within(query, arrived.tenant, tenant)):
-        (asked if row.outcome == REQUEST else refused)[row.tenant, row.provider] = row.at
-    return asked, refused
+        (requests if row.outcome == REQUEST else refusals)[row.tenant, row.provider] = row.at
+    return requests, refusals
 
 
 async def _users(connection: AsyncConnection, tenant: str | None) -> Mapping[Key, int]:
@@ -167,18 +167,18 @@ async def _users(connection: AsyncConnection, tenant: str | None) -> Mapping[Key
 
 async def _people(connection: AsyncConnection, tenant: str | None, now: float) -> Mapping[Key, int]:
     """Who signed in lately and has access, of providers with SCIM records."""
-    named = people_names.c
+    names = people_names.c
     query = (
-        select(named.tenant, named.provider, func.count(named.person.distinct()).label("count"))
-        .join(people, people.c.id == named.person)
+        select(names.tenant, names.provider, func.count(names.person.distinct()).label("count"))
+        .join(people, people.c.id == names.person)
         .join(
             scim_usage,
-            (scim_usage.c.tenant == named.tenant) & (scim_usage.c.provider == named.provider),
+            (scim_usage.c.tenant == names.tenant) & (scim_usage.c.provider == names.provider),
         )
         .where(people.c.last_sign_in_at >= now - LATELY_S, people.c.deprovisioned == 0)
-        .group_by(named.tenant, named.provider)
+        .group_by(names.tenant, names.provider)
     )
-    rows = await connection.execute(_within(query, named.tenant, tenant))
+    rows = await connection.execute(_within(query, names.tenant, tenant))
     return {(row.tenant, row.provider): row.count for row in rows}
 
 
@@ -188,10 +188,10 @@ async def _groups(connection: AsyncConnection, tenant: str | None) -> Mapping[Ke
     query = select(table.tenant, table.provider, table.name_digest, table.external_digest).where(
         table.kind == GROUP
     )
-    found: dict[Key, set[str]] = defaultdict(set)
+    by_key: dict[Key, set[str]] = defaultdict(set)
     for row in await connection.execute(_within(query, table.tenant, tenant)):
-        found[row.tenant, row.provider] |= {row.name_digest, row.external_digest}
-    return {key: frozenset(digests) for key, digests in found.items()}
+        by_key[row.tenant, row.provider] |= {row.name_digest, row.external_digest}
+    return {key: frozenset(digests) for key, digests in by_key.items()}
 
 
 def _named(target: HookTarget, digests: frozenset[str]) -> frozenset[str]:

@@ -90,8 +90,8 @@ class Around:
     def access(self, target: HookTarget) -> bool:
         """Whether this person may come in, as far as this source has said anything."""
         return not self.blocked and all(
-            wanted is None or not wanted <= self.lost
-            for wanted in (target.allowed_groups, target.provider_groups)
+            groups is None or not groups <= self.lost
+            for groups in (target.allowed_groups, target.provider_groups)
         )
 
 
@@ -175,15 +175,15 @@ def plan(
     """``around``: before this event."""
     if event.effect is Effect.APP_REMOVED:
         return _app_removed(event, target, kept, found)
-    planned = _plan(event, target, kept, received_at, found, around)
+    effect_plan = _plan(event, target, kept, received_at, found, around)
     if (
         event.effect is Effect.GROUP_ADDED
-        and planned.kept is not None
-        and planned.kept.state
+        and effect_plan.kept is not None
+        and effect_plan.kept.state
         == AccountState(refused=False, at=effective_time(event.event_time, received_at))
     ):
-        return replace(planned, exempt=_exemptions(event, target))
-    return planned
+        return replace(effect_plan, exempt=_exemptions(event, target))
+    return effect_plan
 
 
 def _plan(
@@ -196,7 +196,7 @@ def _plan(
 ) -> EffectPlan:
     state, step = reduce(kept.state if kept else None, event, received_at)
     event = _without_released(event, kept, received_at)
-    imposed = kept.imposed if kept else ()
+    restrictions = kept.imposed if kept else ()
     if (
         step is Transition.END_SESSIONS
         and event.effect in REFUSES
@@ -215,30 +215,32 @@ def _plan(
         # Remembered all the same: the tenant's policy may name the group tomorrow, and Cognito will
         # still report it then.
         return EffectPlan(
-            _keep(state, kept, event, imposed), ignored="the tenant does not use this group"
+            _keep(state, kept, event, restrictions), ignored="the tenant does not use this group"
         )
     match step:
         case Transition.NOTHING:
             return EffectPlan(
-                _keep(state, kept, event, imposed),
+                _keep(state, kept, event, restrictions),
                 ignored="older than what is known, or nothing to give back",
             )
         case Transition.GIVE_BACK:
-            back = _asserted(imposed, event.subject)
+            back = _asserted(restrictions, event.subject)
             return EffectPlan(
-                _keep(state, kept, event, tuple(r for r in imposed if r not in back)),
+                _keep(state, kept, event, tuple(r for r in restrictions if r not in back)),
                 lift=back,
                 notice=_notice(event, target, found, around),
             )
         case Transition.END_SESSIONS:
             return EffectPlan(
-                _keep(state, kept, event, imposed),
+                _keep(state, kept, event, restrictions),
                 revoke=_requests(event, target, found, lasting=False),
             )
         case Transition.REFUSE:
             requests = _requests(event, target, found, lasting=True)
             first = kept is None or not kept.state.refused
-            all_imposed = tuple(dict.fromkeys((*(() if first else imposed), *_staying(requests))))
+            all_imposed = tuple(
+                dict.fromkeys((*(() if first else restrictions), *_staying(requests)))
+            )
             after = _keep(state, kept, event, all_imposed)
             if (
                 after is not None
@@ -317,17 +319,17 @@ def released(event: HookEvent, kept: Kept) -> EffectPlan | None:
         if _name(r.who) in names
         or (r.who.user is not None and (event.reference == WITH_USERS or r.who.user in theirs))
     )
-    left = _less(kept.event, names)
+    new_event = _less(kept.event, names)
     after = replace(
         kept,
-        event=left,
+        event=new_event,
         imposed=tuple(r for r in kept.imposed if r not in back),
         by_address=tuple(one for one in kept.by_address if one.user not in theirs),
     )
     if after == kept:
         return None
-    gone = (*kept.released, *(n for n in kept.event.subject.names if n in names))
-    return EffectPlan(replace(after, released=tuple(dict.fromkeys(gone))), lift=back)
+    released_names = (*kept.released, *(n for n in kept.event.subject.names if n in names))
+    return EffectPlan(replace(after, released=tuple(dict.fromkeys(released_names))), lift=back)
 
 
 def _without_released(event: HookEvent, kept: Kept | None, received_at: float) -> HookEvent:
@@ -435,11 +437,11 @@ def is_another(subject: Subject, person: Person) -> bool:
     }
     if okta and _is_okta_user(person.idp_subject):
         return person.idp_subject not in okta
-    oids, known = (
+    oids, person_oid = (
         {value for kind, value in subject.names if kind == "oid" and _is_guid(value)},
         canonical_id(person.oid),
     )
-    return not subject.record and bool(oids) and _is_guid(known) and known not in oids
+    return not subject.record and bool(oids) and _is_guid(person_oid) and person_oid not in oids
 
 
 def _is_okta_user(value: str) -> bool:
@@ -482,23 +484,23 @@ def whom(event: HookEvent, target: HookTarget, found: Found, *, lasting: bool) -
                 )
             )
         )
-    named = (
+    aliases = (
         [Who(idp_subject=subject.idp_subject, provider=target.provider)]
         if subject.idp_subject
         else []
     )
-    named += [Who(oid=subject.oid, provider=target.provider)] if subject.oid else []
+    aliases += [Who(oid=subject.oid, provider=target.provider)] if subject.oid else []
     if found.by_address:
-        named += [Who(user=p.user, provider=target.provider) for p in found.people]
+        aliases += [Who(user=p.user, provider=target.provider) for p in found.people]
     address_counts = found.by_address or not found.people
     if (
         subject.email
         and subject.email not in found.others
         and address_counts
-        and not (lasting and named)
+        and not (lasting and aliases)
     ):
-        named.append(Who(email=subject.email, provider=target.provider))
-    return tuple(dict.fromkeys(named))
+        aliases.append(Who(email=subject.email, provider=target.provider))
+    return tuple(dict.fromkeys(aliases))
 
 
 def _requests(

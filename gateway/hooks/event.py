@@ -311,12 +311,12 @@ def refuse_constant(_name: str) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         # RFC 8259 §4: two readers may take different ones.
         msg = "a name occurs twice in one object"
         raise EntryError(msg)
-    return found
+    return members
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -378,8 +378,8 @@ def address(value: object) -> str:
     """
     if not isinstance(value, str) or not is_clean(value):
         return ""
-    found = canonical_address(value)
-    return found if email_domain(found) is not None else ""
+    email = canonical_address(value)
+    return email if email_domain(email) is not None else ""
 
 
 def rfc3339(value: object, field: str) -> float:

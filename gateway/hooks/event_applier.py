@@ -113,18 +113,18 @@ class EventApplier:
 
     async def settle(self, pending: Pending, run: LaneRun) -> Settled:
         """Never raises anything but ``TimeoutError``: what failed is tried again."""
-        with span("hook.apply", Kind.CONSUMER, parent=pending.trace) as made:
-            made.set("gateway.tenant", pending.tenant)
-            made.set("gateway.provider", pending.provider)
-            made.set("gateway.hook.source", pending.event.source.value)
-            made.set("gateway.hook.effect", pending.event.effect.value)
-            settled = await self._settled(pending, run)
-            made.set("gateway.hook.outcome", settled.state)
-            return settled
+        with span("hook.apply", Kind.CONSUMER, parent=pending.trace) as trace_span:
+            trace_span.set("gateway.tenant", pending.tenant)
+            trace_span.set("gateway.provider", pending.provider)
+            trace_span.set("gateway.hook.source", pending.event.source.value)
+            trace_span.set("gateway.hook.effect", pending.event.effect.value)
+            result = await self._settled(pending, run)
+            trace_span.set("gateway.hook.outcome", result.state)
+            return result
 
     async def _settled(self, pending: Pending, run: LaneRun) -> Settled:
         try:
-            settled = await self._applied(pending, run)
+            result = await self._applied(pending, run)
         except _Unread:
             return Settled(pending.id, "new", UNREAD, self._clock() + CLOSED_S, in_vain=False)
         except Postponed as postponed:
@@ -132,13 +132,13 @@ class EventApplier:
                 pending.id, "new", "waiting for the directory to settle", postponed.until
             )
         except _Held as held:
-            settled = Settled(pending.id, "held", str(held))
+            result = Settled(pending.id, "held", str(held))
         except TimeoutError:
             raise
         except UnavailableError as error:
-            settled = self.again(pending, str(error), gives_up=False)
+            result = self.again(pending, str(error), gives_up=False)
         except PeerError as error:
-            settled = self.again(pending, f"{error.code}: {error}", gives_up=True)
+            result = self.again(pending, f"{error.code}: {error}", gives_up=True)
         except Exception as error:  # noqa: BLE001 - logged
             fault(
                 "hook_event_fault",
@@ -148,8 +148,8 @@ class EventApplier:
                 source=pending.event.source.value,
                 event_type=pending.event.type,
             )
-            settled = self.again(pending, type(error).__name__, gives_up=True)
-        return self.noted(pending, settled)
+            result = self.again(pending, type(error).__name__, gives_up=True)
+        return self.noted(pending, result)
 
     def noted(self, pending: Pending, settled: Settled) -> Settled:
         """Counted and logged."""
@@ -191,9 +191,9 @@ class EventApplier:
         target = self._targets.find(pending.tenant, pending.provider)
         if target is None:
             return Settled(pending.id, "ignored", "the tenant or provider is gone")
-        settled = await self._passed_on(target, pending, run)
-        if settled is not None:
-            return settled
+        result = await self._passed_on(target, pending, run)
+        if result is not None:
+            return result
         event, nameless = await self._named(target, pending, run)
         if event.effect is Effect.GROUP_RENAMED:
             # What it lost and gained follows in events of its own, stored with the name
@@ -253,8 +253,10 @@ class EventApplier:
         """What the app is told of a record, with whoever is known by its names."""
         profile = None
         if event.subject is not None:
-            said = json.loads(event.reference)
-            profile = Profile(said["name"], "", said["username"], (), (), tuple(said["changed"]))
+            document = json.loads(event.reference)
+            profile = Profile(
+                document["name"], "", document["username"], (), (), tuple(document["changed"])
+            )
         notice = Notice(
             scim.TOLD[event.type],
             "account" if event.subject is not None else "group",
@@ -264,8 +266,8 @@ class EventApplier:
             event.event_time,
             profile=profile,
         )
-        planned = EffectPlan(None, notice=notice)
-        return await self._lookups.addressed(target, planned, notice)
+        effect_plan = EffectPlan(None, notice=notice)
+        return await self._lookups.addressed(target, effect_plan, notice)
 
     async def _named(
         self, target: HookTarget, pending: Pending, run: LaneRun
@@ -273,8 +275,8 @@ class EventApplier:
         """The event with its group's names; True: what is known of them does not open."""
         event = pending.event
         if event.group is None or event.group.id not in run.closed:
-            event, said = await self._lookups.named(target, pending, run.group_names)
-            run.names += [said] if said is not None else []
+            event, named_group = await self._lookups.named(target, pending, run.group_names)
+            run.names += [named_group] if named_group is not None else []
             return event, False
         if event.effect not in TAKES_AWAY or pending.in_effect:
             raise _Unread
@@ -297,7 +299,7 @@ class EventApplier:
         if (unread or nameless) and not _is_newest(event, unread.get(about), received_at):
             raise _Unread
         signed_in = await self._lookups.who(target, event)
-        planned = plan(
+        effect_plan = plan(
             event,
             target=target,
             kept=kept.get(about),
@@ -310,15 +312,15 @@ class EventApplier:
             if about in kept
             else about in unread and unread[about].refused
         )
-        counted = not pending.released and not out and _is_mass_removal(said, event, planned)
-        if counted:
+        is_counted = not pending.released and not out and _is_mass_removal(said, event, effect_plan)
+        if is_counted:
             person = event.subject.key if event.subject is not None else ""
             await self._hold(
                 target,
                 person=person,
                 people=1 if person else await self._brake.members(target, event.group),
             )
-        statuses = await self._revoke(planned.revoke)
+        statuses = await self._revoke(effect_plan.revoke)
         if (unread or nameless) and (
             event.effect in LASTING or (event.subject is not None and event.subject.record)
         ):
@@ -330,42 +332,44 @@ class EventApplier:
                 UNREAD,
                 self._clock() + CLOSED_S,
                 tuple(s.id for s in statuses),
-                counted,
+                is_counted,
                 in_vain=False,
             )
         nobody = bool(statuses) and not signed_in.people and not any(s.ended for s in statuses)
-        planned, lifts = await self._given_back(event, planned, signed_in)
+        effect_plan, lifts = await self._given_back(event, effect_plan, signed_in)
         statuses += lifts
         nothing_lifted = bool(lifts) and not any(s.lifted is None or s.lifted for s in lifts)
-        if planned.kept is not None and event.effect is not Effect.APP_REMOVED:
-            kept[about] = planned.kept
-            run.states[about] = (planned.kept, target)
+        if effect_plan.kept is not None and event.effect is not Effect.APP_REMOVED:
+            kept[about] = effect_plan.kept
+            run.states[about] = (effect_plan.kept, target)
         if event.effect is Effect.GROUP_DELETED and not out and _is_gone(event):
             # Beside what it means for access, and also where no policy names the group.
-            gone = Notice("group.deleted", "group", Subject(), (), event.group, event.event_time)
-            run.messages.append((target, "", EffectPlan(None, notice=gone), pending))
-        if planned.notice is not None:
-            addressed = await self._lookups.addressed(target, planned, planned.notice)
+            deletion_notice = Notice(
+                "group.deleted", "group", Subject(), (), event.group, event.event_time
+            )
+            run.messages.append((target, "", EffectPlan(None, notice=deletion_notice), pending))
+        if effect_plan.notice is not None:
+            addressed = await self._lookups.addressed(target, effect_plan, effect_plan.notice)
             run.messages.append((target, statuses[0].id if statuses else "", addressed, pending))
         if nobody:
             state, why = NOBODY, "nobody is signed in under these names"
         elif nothing_lifted:
             state, why = NOBODY, "nothing that this source imposed was in force any more"
         else:
-            state, why = "applied", planned.ignored
-        if planned.ignored and not statuses:
+            state, why = "applied", effect_plan.ignored
+        if effect_plan.ignored and not statuses:
             state = "ignored"
         return Settled(
-            pending.id, state, why, revocations=tuple(s.id for s in statuses), counted=counted
+            pending.id, state, why, revocations=tuple(s.id for s in statuses), counted=is_counted
         )
 
     async def _given_back(
-        self, event: HookEvent, planned: EffectPlan, signed_in: Found
+        self, event: HookEvent, effect_plan: EffectPlan, signed_in: Found
     ) -> tuple[EffectPlan, list[RevocationStatus]]:
         """Lifts and exempts. Whoever is exempt from what was taken from everybody is told of."""
-        lifts = [await self._revoker.lift(request) for request in planned.lift]
-        exempt = [await self._revoker.exempt(request) for request in planned.exempt]
-        if any(exempt) and planned.notice is None and event.subject is not None:
+        lifts = [await self._revoker.lift(request) for request in effect_plan.lift]
+        exempt = [await self._revoker.exempt(request) for request in effect_plan.exempt]
+        if any(exempt) and effect_plan.notice is None and event.subject is not None:
             notice = Notice(
                 "user.group_added",
                 "group",
@@ -374,8 +378,8 @@ class EventApplier:
                 event.group,
                 event.event_time,
             )
-            planned = replace(planned, notice=notice, ignored="")
-        return planned, lifts
+            effect_plan = replace(effect_plan, notice=notice, ignored="")
+        return effect_plan, lifts
 
     async def _members(self, target: HookTarget, pending: Pending) -> Settled:
         """One event of its own for each person, in the person's lane: looked up and stored at once,
@@ -448,19 +452,19 @@ class EventApplier:
                 event.effect is Effect.RELEASED and not _concerns(event, about, one, at=at)
             ):
                 continue
-            planned = (
+            effect_plan = (
                 renamed(
                     event, target=target, kept=one, found=signed_in, received_at=pending.received_at
                 )
                 if event.effect is Effect.RENAMED
                 else released(event, one)
             )
-            if planned is None or planned.kept is None:
+            if effect_plan is None or effect_plan.kept is None:
                 continue
-            statuses += await self._revoke(planned.revoke)
-            statuses += [await self._revoker.lift(request) for request in planned.lift]
-            run.kept[about] = planned.kept
-            run.states[about] = (planned.kept, target)
+            statuses += await self._revoke(effect_plan.revoke)
+            statuses += [await self._revoker.lift(request) for request in effect_plan.lift]
+            run.kept[about] = effect_plan.kept
+            run.states[about] = (effect_plan.kept, target)
         if event.effect is Effect.RENAMED and (
             NAMES not in run.kept or run.kept[NAMES].state.at <= at
         ):
@@ -469,11 +473,11 @@ class EventApplier:
         elif (
             whole
             and NAMES in run.kept
-            and (left := released(event, run.kept[NAMES])) is not None
-            and left.kept is not None
+            and (names_plan := released(event, run.kept[NAMES])) is not None
+            and names_plan.kept is not None
         ):
-            run.kept[NAMES] = left.kept
-            run.states[NAMES] = (left.kept, target)
+            run.kept[NAMES] = names_plan.kept
+            run.states[NAMES] = (names_plan.kept, target)
         return Settled(pending.id, "applied", revocations=tuple(s.id for s in statuses))
 
     async def _hold(self, target: HookTarget, *, people: int, person: str = "") -> None:
@@ -498,11 +502,11 @@ def _is_newest(event: HookEvent, known: AccountState | None, received_at: float)
     )
 
 
-def _is_mass_removal(said: HookEvent, event: HookEvent, planned: EffectPlan) -> bool:
+def _is_mass_removal(said: HookEvent, event: HookEvent, effect_plan: EffectPlan) -> bool:
     """Whether this may be one of many: somebody who is in loses a group, or is not known any more.
     What is said of one account is not.
     """
-    if not planned.revoke or planned.kept is None or not planned.kept.state.refused:
+    if not effect_plan.revoke or effect_plan.kept is None or not effect_plan.kept.state.refused:
         return False
     return event.effect in {Effect.GROUP_REMOVED, Effect.GROUP_DELETED} or (
         event.effect is Effect.BLOCK
@@ -526,11 +530,11 @@ def _concerns(event: HookEvent, about: str, kept: Kept, *, at: float) -> bool:
 
 
 def _around(target: HookTarget, kept: dict[str, Kept]) -> Around:
-    refused = [k for k in kept.values() if k.state.refused]
-    lost = frozenset(
+    refusals = [k for k in kept.values() if k.state.refused]
+    lost_groups = frozenset(
         s
-        for k in refused
+        for k in refusals
         if k.event.group is not None
         for s in groups_that_count(target, k.event.group)
     )
-    return Around(any(k.event.group is None for k in refused), lost)
+    return Around(any(k.event.group is None for k in refusals), lost_groups)

@@ -83,11 +83,11 @@ class GroupNames:
         """``known``, outside a transaction. ``closed``: gets the ids of groups whose names do not
         open; without it the first of them raises ``ConfigError``.
         """
-        asked = [group for group in groups if group is not None and group.id]
-        if not asked:
+        group_list = [group for group in groups if group is not None and group.id]
+        if not group_list:
             return {}
         async with self._database.read() as connection:
-            return await self.known(connection, target, source, asked, closed=closed)
+            return await self.known(connection, target, source, group_list, closed=closed)
 
     async def known(
         self,
@@ -104,15 +104,15 @@ class GroupNames:
             for group in groups
             if group is not None and group.id
         }
-        found: dict[str, Names] = {}
-        wanted = sorted(keys)
-        for start in range(0, len(wanted), 500):
+        by_id: dict[str, Names] = {}
+        sorted_keys = sorted(keys)
+        for start in range(0, len(sorted_keys), 500):
             rows = await connection.execute(
-                select(hook_groups).where(hook_groups.c.group.in_(wanted[start : start + 500]))
+                select(hook_groups).where(hook_groups.c.group.in_(sorted_keys[start : start + 500]))
             )
             for row in rows:
                 try:
-                    found[keys[row.group]] = self._names(row)
+                    by_id[keys[row.group]] = self._names(row)
                 except ConfigError as error:
                     if closed is None:
                         raise
@@ -125,7 +125,7 @@ class GroupNames:
                             provider=target.provider,
                         )
                     closed.add(keys[row.group])
-        return found
+        return by_id
 
     async def unknown(self, target: HookTarget, source: Source, names: Iterable[str]) -> list[str]:
         """Those that no group is known to have now."""
@@ -136,8 +136,8 @@ class GroupNames:
                     hook_groups.c.tenant == target.tenant, hook_groups.c.name.in_(sorted(digests))
                 )
             )
-            known = set(rows.scalars())
-        return sorted(name for key, name in digests.items() if key not in known)
+            known_digests = set(rows.scalars())
+        return sorted(name for key, name in digests.items() if key not in known_digests)
 
     async def learn(
         self,
@@ -166,7 +166,7 @@ class GroupNames:
                 "source": source.value,
                 **self._values(target, source, key, fresh),
             }
-            made = (
+            statement = (
                 insert_new(self._database, hook_groups)
                 .values(group=key, **values)
                 .on_conflict_do_nothing()
@@ -174,7 +174,7 @@ class GroupNames:
             )
             row = (
                 None
-                if (await connection.execute(made)).first() is not None
+                if (await connection.execute(statement)).first() is not None
                 else (await connection.execute(present)).one()
             )
         if row is None:
@@ -193,14 +193,15 @@ class GroupNames:
                 update(hook_groups).where(hook_groups.c.group == key).values(**values)
             )
         had = set() if before is None else {before.current, *before.former}
-        lost = [
+        lost_names = [
             name
             for name in after.former
             if name not in had or (before is not None and name == before.current)
         ]
         gained = before is None or before.current != after.current
         events = [
-            await self._lost(connection, target, source, key, name, at=after.at) for name in lost
+            await self._lost(connection, target, source, key, name, at=after.at)
+            for name in lost_names
         ]
         if gained:
             events += await self._gained(
@@ -237,7 +238,7 @@ class GroupNames:
         )
         # Of a name that only those have who were added after its deletion, those who are in this
         # group have it by this group.
-        taken = select(overlays.c.id).where(
+        overlay_query = select(overlays.c.id).where(
             overlays.c.tenant == target.tenant,
             overlays.c.group_name == name,
             overlays.c.source == source.value,
@@ -245,13 +246,13 @@ class GroupNames:
             overlays.c.lifted_at.is_(None),
             overlays.c.cleared_at.is_(None),
         )
-        shared = (await connection.execute(others)).first() is not None and (
-            await connection.execute(taken.limit(1))
+        is_shared = (await connection.execute(others)).first() is not None and (
+            await connection.execute(overlay_query.limit(1))
         ).first() is None
         return HookEvent(
             source,
             "group.name.lost",
-            Effect.END_SESSIONS if shared else Effect.GROUP_DELETED,
+            Effect.END_SESSIONS if is_shared else Effect.GROUP_DELETED,
             None,
             Group(name=name),
             at,
@@ -282,29 +283,33 @@ class GroupNames:
             # Nothing is to be given back in most cases, and then there is no need of an event for
             # each group of a directory.
             lane = lane_key(target, event)
-            standing = (
+            state_query = (
                 select(hook_standing.c.lane)
                 .where(
                     hook_standing.c.lane == lane, hook_standing.c.about == about_key(event.group)
                 )
                 .limit(1)
             )
-            waiting = (
+            inbox_query = (
                 select(hook_inbox.c.id)
                 .where(and_(hook_inbox.c.lane == lane, hook_inbox.c.state == "new"))
                 .limit(1)
             )
-            if (await connection.execute(standing)).first() is None and (
-                await connection.execute(waiting)
+            if (await connection.execute(state_query)).first() is None and (
+                await connection.execute(inbox_query)
             ).first() is None:
                 return []
         return [event]
 
     def _values(self, target: HookTarget, source: Source, key: str, names: Names) -> dict[str, Any]:
-        sealed = self._database.crypt.seal(
+        ciphertext = self._database.crypt.seal(
             json.dumps([names.current, *names.former]), table="hook_groups", row=key, column="names"
         )
-        return {"name": _name_key(target, source, names.current), "at": names.at, "names": sealed}
+        return {
+            "name": _name_key(target, source, names.current),
+            "at": names.at,
+            "names": ciphertext,
+        }
 
     def _names(self, row: Any) -> Names:
         current, *former = json.loads(

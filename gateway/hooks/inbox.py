@@ -310,7 +310,7 @@ class Inbox:
 
     async def write(self, connection: AsyncConnection, prepared: Prepared) -> Accepted:
         """The rest, within a transaction of the caller's."""
-        rows, stored = prepared.rows, 0
+        rows, stored_count = prepared.rows, 0
         if rows:
             # Parameters apart from the statement: SQLAlchemy then compiles it once, whatever the
             # number of rows, and cuts it up for the driver.
@@ -319,14 +319,19 @@ class Inbox:
                 .on_conflict_do_nothing()
                 .returning(hook_inbox.c.id)
             )
-            stored = len((await connection.execute(statement, list(rows))).all())
-        outcome = "accepted" if stored else "duplicate" if rows else "ignored"
+            stored_count = len((await connection.execute(statement, list(rows))).all())
+        outcome = "accepted" if stored_count else "duplicate" if rows else "ignored"
         await connection.execute(
             hook_deliveries.insert().values(
-                **prepared.envelope, outcome=outcome, events=stored, duplicates=len(rows) - stored
+                **prepared.envelope,
+                outcome=outcome,
+                events=stored_count,
+                duplicates=len(rows) - stored_count,
             )
         )
-        return Accepted(prepared.envelope["id"], stored, len(rows) - stored, prepared.skipped)
+        return Accepted(
+            prepared.envelope["id"], stored_count, len(rows) - stored_count, prepared.skipped
+        )
 
     def _row(
         self, target: HookTarget, event: HookEvent, delivery: str, received_at: float
@@ -384,7 +389,7 @@ class Inbox:
                 hook_lanes.c.lane.not_in([*busy(), *resting]),
             ),
         )
-        waiting = (
+        lane_query = (
             select(
                 hook_inbox.c.lane, hook_inbox.c.tenant, func.min(hook_inbox.c.number).label("first")
             )
@@ -395,10 +400,10 @@ class Inbox:
         )
         turn = (
             func.row_number()
-            .over(partition_by=waiting.c.tenant, order_by=waiting.c.first)
+            .over(partition_by=lane_query.c.tenant, order_by=lane_query.c.first)
             .label("turn")
         )
-        ranked = select(waiting.c.lane, waiting.c.tenant, waiting.c.first, turn).subquery()
+        ranked = select(lane_query.c.lane, lane_query.c.tenant, lane_query.c.first, turn).subquery()
         room = (
             case(
                 {tenant: per_tenant - lanes for tenant, lanes in Counter(working).items()},
@@ -408,14 +413,14 @@ class Inbox:
             if working
             else per_tenant
         )
-        chosen = (
+        query = (
             select(ranked.c.lane)
             .where(ranked.c.turn <= room)
             .order_by(ranked.c.turn, ranked.c.first)
             .limit(limit)
         )
-        async with self._database.read() as reading:
-            keys = (await reading.execute(chosen)).scalars().all()
+        async with self._database.read() as reader:
+            keys = (await reader.execute(query)).scalars().all()
         if not keys:
             return ()
         async with self._database.write_together(urgent=True) as connection:
@@ -444,25 +449,25 @@ class Inbox:
             if again
             else hook_lanes.c.held_until < now,
         ).returning(hook_lanes.c.lane)
-        held = (await connection.execute(claim)).scalars().all()
-        if not held:
+        held_keys = (await connection.execute(claim)).scalars().all()
+        if not held_keys:
             return ()
-        pending, unopened = await self._pending(connection, held, now)
-        states, unread = await self._states(connection, held)
+        pending, unopened = await self._pending(connection, held_keys, now)
+        states, unread = await self._states(connection, held_keys)
         for key in unread:
             pending[key] = [
                 one for one in pending[key] if one.event.effect in TAKES_AWAY and not one.in_effect
             ]
-        empty = [key for key in held if not pending[key] and (unopened or key in unread)]
+        empty = [key for key in held_keys if not pending[key] and (unopened or key in unread)]
         if unread:
             # Nothing is given back without the state that it rests on; it is looked at again
             # when others had their turn.
-            going = [one.id for key in unread for one in pending[key]]
+            pending_ids = [one.id for key in unread for one in pending[key]]
             later = update(hook_inbox).where(
                 hook_inbox.c.lane.in_(unread),
                 hook_inbox.c.state == "new",
                 hook_inbox.c.next_at <= now,
-                hook_inbox.c.id.not_in(going),
+                hook_inbox.c.id.not_in(pending_ids),
             )
             await connection.execute(later.values(next_at=now + CLOSED_S, error=UNREAD))
         if empty:
@@ -473,7 +478,7 @@ class Inbox:
             )
         return tuple(
             Lane(key, tuple(pending[key]), states[key], unread.get(key, {}))
-            for key in held
+            for key in held_keys
             if key not in empty
         )
 
@@ -528,12 +533,12 @@ class Inbox:
     ) -> tuple[dict[str, dict[str, Kept]], dict[str, dict[str, AccountState]]]:
         """What is kept of the lanes, and what little is known of states that do not open."""
         states: dict[str, dict[str, Kept]] = {key: {} for key in held}
-        closed: set[str] = set()
+        closed_keys: set[str] = set()
         unread: dict[str, dict[str, AccountState]] = {}
         for row in await connection.execute(
             select(hook_standing).where(hook_standing.c.lane.in_(held))
         ):
-            with _noting(closed, row.lane, row.tenant):
+            with _noting(closed_keys, row.lane, row.tenant):
                 states[row.lane][row.about] = self._kept(row)
             if row.about not in states[row.lane]:
                 unread.setdefault(row.lane, {})[row.about] = AccountState(bool(row.refused), row.at)
@@ -551,7 +556,7 @@ class Inbox:
                 )
             ).scalars()
         )
-        known = set(
+        known_keys = set(
             (
                 await connection.execute(
                     select(hook_lanes.c.lane).where(hook_lanes.c.lane.in_(mine))
@@ -565,14 +570,14 @@ class Inbox:
                 .with_for_update(skip_locked=True)
             )
         ).scalars()
-        locked = known - set(unlocked)
-        return [key for key in keys if key in mine and key not in locked]
+        locked_keys = known_keys - set(unlocked)
+        return [key for key in keys if key in mine and key not in locked_keys]
 
     def _kept(self, row: Any) -> Kept:
-        imposed = self._database.crypt.open(
+        payload = self._database.crypt.open(
             row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed"
         ).reveal()
-        return load_kept(imposed, AccountState(bool(row.refused), row.at))
+        return load_kept(payload, AccountState(bool(row.refused), row.at))
 
     async def release(self, connection: AsyncConnection, lane: str, *, now: float) -> bool:
         """Give the lane up; False where this process did not hold it any more, and then nothing it
@@ -631,19 +636,19 @@ class Inbox:
         """
         if not settled:
             return
-        tried = {"new", "failed", "held"}
-        done = [s for s in settled if s.state not in tried or s.revocations]
-        left = [s for s in settled if s.state in tried and not s.revocations]
+        open_states = {"new", "failed", "held"}
+        done_items = [s for s in settled if s.state not in open_states or s.revocations]
+        open_items = [s for s in settled if s.state in open_states and not s.revocations]
         # Many rows, one trip: a busy sender's events come a hundred to a lane.
-        changed: dict[str, Any] = {
+        columns: dict[str, Any] = {
             "state": bindparam("b_state"),
             "error": bindparam("b_error"),
             "next_at": bindparam("b_next_at"),
         }
         statement = update(hook_inbox).where(hook_inbox.c.id == bindparam("b_id"))
-        if done:
+        if done_items:
             values = {
-                **changed,
+                **columns,
                 "applied_at": bindparam("b_applied_at"),
                 "revocations": bindparam("b_revocations"),
                 "counted": bindparam("b_counted"),
@@ -657,14 +662,17 @@ class Inbox:
                         "b_revocations": list(s.revocations),
                         "b_counted": int(s.counted),
                     }
-                    for s in done
+                    for s in done_items
                 ],
             )
-        if left:
-            values = {**changed, "attempts": hook_inbox.c.attempts + bindparam("b_more")}
+        if open_items:
+            values = {**columns, "attempts": hook_inbox.c.attempts + bindparam("b_more")}
             await connection.execute(
                 statement.values(**values),
-                [{**_bound(s, now), "b_more": int(s.state == "new" and s.in_vain)} for s in left],
+                [
+                    {**_bound(s, now), "b_more": int(s.state == "new" and s.in_vain)}
+                    for s in open_items
+                ],
             )
 
     # --- states of a policy that changed ---
@@ -676,7 +684,7 @@ class Inbox:
         kept. What does not open is left out until it is asked for again.
         """
         last = ("", "")
-        closed: set[str] = set()
+        closed_keys: set[str] = set()
         mine = (
             hook_standing.c.tenant == tenant,
             hook_standing.c.provider == provider,
@@ -697,7 +705,7 @@ class Inbox:
                 ).all()
             page = []
             for row in rows:
-                with _noting(closed, row.lane, row.tenant):
+                with _noting(closed_keys, row.lane, row.tenant):
                     page.append((row.lane, row.about, self._kept(row)))
             if page:
                 yield page
@@ -736,7 +744,7 @@ class Inbox:
             if by_place
             else hook_standing.c.id.in_(sorted(by_id))
         )
-        found: list[list[tuple[str, Kept]]] = [[] for _ in lifts]
+        results: list[list[tuple[str, Kept]]] = [[] for _ in lifts]
         last = ""
         while True:
             async with self._database.read() as connection:
@@ -750,18 +758,18 @@ class Inbox:
                 ).all()
             for row in rows:
                 kept = self._kept(row)
-                meant = set(by_id.get(row.id, ()))
-                for imposed in kept.imposed:
-                    meant |= {
+                numbers = set(by_id.get(row.id, ()))
+                for restriction in kept.imposed:
+                    numbers |= {
                         n
-                        for n in by_place.get((imposed.who, imposed.group_overlay), ())
-                        if lifts[n][0].source in {*OPERATORS, imposed.source}
+                        for n in by_place.get((restriction.who, restriction.group_overlay), ())
+                        if lifts[n][0].source in {*OPERATORS, restriction.source}
                     }
-                for number in meant:
+                for number in numbers:
                     if row.at <= lifts[number][1]:
-                        found[number].append((str(row.provider), kept))
+                        results[number].append((str(row.provider), kept))
             if len(rows) < _ROWS:
-                return found
+                return results
             last = rows[-1].id
 
     # --- watching ---

@@ -112,10 +112,10 @@ class IssuerKeys:
         that is not among the known ones.
         """
         addresses = _addresses(target)
-        found = await asyncio.gather(*(self._one(address, again=again) for address in addresses))
+        results = await asyncio.gather(*(self._one(address, again=again) for address in addresses))
         keys, issuers = jwt.PyJWKSet.__new__(jwt.PyJWKSet), set[str]()
         keys.keys = []
-        for address, one in zip(addresses, found, strict=True):
+        for address, one in zip(addresses, results, strict=True):
             if isinstance(one, _Cached):
                 keys.keys += one.keys.keys
                 issuers.add(one.issuer)
@@ -123,18 +123,19 @@ class IssuerKeys:
                 # Its own messages fail for want of a key; a sibling's may name it as the issuer of
                 # their subject.
                 issuers |= {address, f"{address}/"}
-        missing = next((one for one in found if isinstance(one, IssuerUnavailableError)), None)
+        failure = next((one for one in results if isinstance(one, IssuerUnavailableError)), None)
         return Signers(
             keys,
             frozenset(issuers),
-            missing or next((one for one in found[:1] if isinstance(one, IssuerConfigError)), None),
+            failure
+            or next((one for one in results[:1] if isinstance(one, IssuerConfigError)), None),
         )
 
     async def _one(
         self, address: str, *, again: bool
     ) -> _Cached | IssuerUnavailableError | IssuerConfigError:
         async with self._locks.setdefault(address, asyncio.Lock()):
-            cached, failed, now = (
+            cached, failure, now = (
                 self._cache.get(address),
                 self._failed.get(address),
                 self._monotonic(),
@@ -144,24 +145,24 @@ class IssuerKeys:
                 since < REFRESH_S or (not again and now - cached.fetched_at < FRESH_S)
             ):
                 return cached
-            if cached is None and failed is not None and since < RETRY_S:
-                return failed
+            if cached is None and failure is not None and since < RETRY_S:
+                return failure
             self._tried_at[address] = now
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     issuer, keys = await self._fetch(address)
             except TimeoutError:
-                failed = IssuerUnavailableError(
+                failure = IssuerUnavailableError(
                     f"the issuer {address} did not answer within {TIMEOUT_S} s"
                 )
             except (IssuerUnavailableError, IssuerConfigError) as error:
-                failed = error
+                failure = error
             else:
                 self._failed.pop(address, None)
-                found = self._cache[address] = _Cached(issuer, keys, now)
-                return found
-            self._failed[address] = failed
-            return cached if cached is not None else failed
+                entry = self._cache[address] = _Cached(issuer, keys, now)
+                return entry
+            self._failed[address] = failure
+            return cached if cached is not None else failure
 
     async def _fetch(self, address: str) -> tuple[str, jwt.PyJWKSet]:
         """The issuer as it spells itself, and its keys."""

@@ -98,8 +98,8 @@ class Lookups:
         if group is None or not group.id or group.spelling or event.effect is Effect.APP_REMOVED:
             return event, None
         at = effective_time(event.event_time, pending.received_at)
-        known = names.get(group.id)
-        complete = group if known is None else known.complete(group)
+        entry = names.get(group.id)
+        complete = group if entry is None else entry.complete(group)
         renamed = event.effect is Effect.GROUP_RENAMED
         if (
             not group.name
@@ -115,13 +115,19 @@ class Lookups:
                 group, name=await self._directory.group_name(target, group.id, again=renamed)
             )
             complete = (
-                complete if not group.name else group if known is None else known.complete(group)
+                complete if not group.name else group if entry is None else entry.complete(group)
             )
-        gone = event.effect is Effect.GROUP_DELETED
-        said = NamedGroup(target, event.source, group, at, gone) if group.name or gone else None
+        is_deleted = event.effect is Effect.GROUP_DELETED
+        named_group = (
+            NamedGroup(target, event.source, group, at, is_deleted)
+            if group.name or is_deleted
+            else None
+        )
         # What a deleted group was called before may be another group's name by now; whoever lost it
         # then has lost it already.
-        return replace(event, group=replace(complete, former=()) if gone else complete), said
+        return replace(
+            event, group=replace(complete, former=()) if is_deleted else complete
+        ), named_group
 
     async def looked_up(
         self, target: HookTarget, pending: Pending, event: HookEvent, kept: dict[str, Kept]
@@ -132,10 +138,10 @@ class Lookups:
             or event.subject is None
         ):
             return event
-        known = kept.get(about_key(event.group))
+        entry = kept.get(about_key(event.group))
         asked_at = self._clock()
-        if known is not None and known.state.refused and asked_at < known.state.at + SETTLE_S:
-            raise Postponed(known.state.at + SETTLE_S)
+        if entry is not None and entry.state.refused and asked_at < entry.state.at + SETTLE_S:
+            raise Postponed(entry.state.at + SETTLE_S)
         if event.group is None:
             return await self._account(target, pending, event, event.subject, asked_at)
         user = event.subject.oid or event.subject.record
@@ -192,11 +198,11 @@ class Lookups:
         """Raises ``Postponed`` where the group was deleted so shortly before that the directory
         may not know it yet.
         """
-        deleted = await self._inbox.state(
+        state = await self._inbox.state(
             lane_key(target, replace(event, subject=None)), about_key(event.group)
         )
-        if deleted is not None and deleted.refused and asked_at < deleted.at + SETTLE_S:
-            raise Postponed(deleted.at + SETTLE_S)
+        if state is not None and state.refused and asked_at < state.at + SETTLE_S:
+            raise Postponed(state.at + SETTLE_S)
 
     async def who(self, target: HookTarget, event: HookEvent) -> Found:
         """Who is signed in by one of the ids; where nobody is, by one of the addresses."""

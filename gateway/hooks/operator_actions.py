@@ -81,36 +81,36 @@ class ByHand:
 
     async def round(self) -> int:
         """Tell what has not been told; how much that was. Raises ``UnavailableError``."""
-        now, told = self._clock(), 0
+        now, count = self._clock(), 0
         self._resting = {
             revocation: until for revocation, until in self._resting.items() if until > now
         }
-        waiting: set[tuple[str, Who]] = set()
+        pending_people: set[tuple[str, Who]] = set()
         async for page in self._record.to_tell(
             limit=AT_ONCE, resting=self._resting, failed=self._rest
         ):
             by_tenant: dict[str, list[tuple[Recorded, Sequence[Person]]]] = {}
-            for recorded, people in page:
-                by_tenant.setdefault(recorded.status.request.tenant, []).append((recorded, people))
+            for entry, people in page:
+                by_tenant.setdefault(entry.status.request.tenant, []).append((entry, people))
             for tenant, mine in by_tenant.items():
                 lifts = [
-                    recorded.status
-                    for recorded, _ in mine
-                    if recorded.kind == LIFT and recorded.status.id not in self._resting
+                    entry.status
+                    for entry, _ in mine
+                    if entry.kind == LIFT and entry.status.id not in self._resting
                 ]
-                imposed: Mapping[str, Sequence[tuple[str, Kept]]] = {}
+                statements: Mapping[str, Sequence[tuple[str, Kept]]] = {}
                 with self._apart(tenant, *(status.id for status in lifts)):
-                    imposed = await self._imposed(tenant, lifts)
-                for recorded, people in mine:
-                    person = (tenant, recorded.status.request.who)
-                    if recorded.status.id not in self._resting and person not in waiting:
-                        with self._apart(tenant, recorded.status.id):
-                            await self._tell(recorded, people, imposed.get(recorded.status.id, []))
-                            told += 1
-                    if recorded.status.id in self._resting:
+                    statements = await self._imposed(tenant, lifts)
+                for entry, people in mine:
+                    person = (tenant, entry.status.request.who)
+                    if entry.status.id not in self._resting and person not in pending_people:
+                        with self._apart(tenant, entry.status.id):
+                            await self._tell(entry, people, statements.get(entry.status.id, []))
+                            count += 1
+                    if entry.status.id in self._resting:
                         # What came later of the same person is told later.
-                        waiting.add(person)
-        return told
+                        pending_people.add(person)
+        return count
 
     def _rest(self, revocation: str) -> None:
         self._resting[revocation] = self._clock() + AGAIN_S
@@ -133,29 +133,31 @@ class ByHand:
         self, tenant: str, lifts: Sequence[RevocationStatus]
     ) -> Mapping[str, Sequence[tuple[str, Kept]]]:
         """What a provider had said to which each lift gives an answer, by the lift's id."""
-        found = (
+        results = (
             await self._inbox.imposed(
                 tenant, [(status.request, status.received_at) for status in lifts]
             )
             if lifts
             else []
         )
-        return {status.id: said for status, said in zip(lifts, found, strict=True)}
+        return {status.id: statements for status, statements in zip(lifts, results, strict=True)}
 
     async def _tell(
-        self, recorded: Recorded, people: Sequence[Person], imposed: Sequence[tuple[str, Kept]]
+        self, entry: Recorded, people: Sequence[Person], imposed: Sequence[tuple[str, Kept]]
     ) -> None:
-        status, request = recorded.status, recorded.status.request
-        named = [(self._targets.find(request.tenant, provider), kept) for provider, kept in imposed]
-        said: list[tuple[HookTarget, Kept]] = [
-            (target, kept) for target, kept in named if target is not None
+        status, request = entry.status, entry.status.request
+        candidates = [
+            (self._targets.find(request.tenant, provider), kept) for provider, kept in imposed
         ]
-        notice = None if said else await self._notice(recorded, people)
+        pairs: list[tuple[HookTarget, Kept]] = [
+            (target, kept) for target, kept in candidates if target is not None
+        ]
+        notice = None if pairs else await self._notice(entry, people)
 
         async def work(connection: AsyncConnection) -> None:
             if not await self._record.told(connection, status.id):
                 return
-            for target, kept in said:
+            for target, kept in pairs:
                 event = _given_back(kept, at=status.received_at, revocation=status.id)
                 await self._inbox.store(
                     connection,
@@ -169,7 +171,7 @@ class ByHand:
                     request.tenant,
                     request.who.provider or "",
                     request.source,
-                    BY_HAND if recorded.kind == LIFT else "operator.block",
+                    BY_HAND if entry.kind == LIFT else "operator.block",
                 )
                 await self._outbox.add(
                     connection,
@@ -183,14 +185,14 @@ class ByHand:
                 )
 
         await self._committer.run(work)
-        if said:
+        if pairs:
             self._stored()
         elif notice is not None:
             self._outbox.wake()
 
-    async def _notice(self, recorded: Recorded, people: Sequence[Person]) -> Notice | None:
-        request, lifted = recorded.status.request, recorded.kind == LIFT
-        who, at = request.who, recorded.status.received_at
+    async def _notice(self, entry: Recorded, people: Sequence[Person]) -> Notice | None:
+        request, lifted = entry.status.request, entry.kind == LIFT
+        who, at = request.who, entry.status.received_at
         if who.session is not None:
             return None
         if request.group_overlay is not None or who.group is not None:
@@ -222,12 +224,12 @@ class ByHand:
                 None,
                 at,
             )
-        known = people or await self._known(request.tenant, who)
+        known_people = people or await self._known(request.tenant, who)
         return Notice(
             "user.restored" if lifted else "user.deprovisioned",
             "operator",
             _subject(who),
-            tuple(known),
+            tuple(known_people),
             None,
             at,
             user=who.user or "",

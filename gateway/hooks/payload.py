@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def dump_event(event: HookEvent, *, trace: str = "") -> str:
     """``trace``: ``traceparent`` of the request that brought it."""
-    told = asdict(event)
-    return json.dumps({**told, "trace": trace} if trace else told, separators=(",", ":"))
+    document = asdict(event)
+    return json.dumps({**document, "trace": trace} if trace else document, separators=(",", ":"))
 
 
 def load_event(text: str) -> tuple[HookEvent, str]:
@@ -50,11 +50,14 @@ def _event(raw: dict[str, Any]) -> HookEvent:
 
 def dump_kept(kept: Kept) -> str:
     """What a state rests on; the state itself has columns of its own."""
-    people, imposed = [asdict(one) for one in kept.by_address], [asdict(r) for r in kept.imposed]
+    people, restrictions = (
+        [asdict(one) for one in kept.by_address],
+        [asdict(r) for r in kept.imposed],
+    )
     return json.dumps(
         {
             "event": asdict(kept.event),
-            "imposed": imposed,
+            "imposed": restrictions,
             "by_address": people,
             "released": kept.released,
         },
@@ -65,7 +68,7 @@ def dump_kept(kept: Kept) -> str:
 def load_kept(text: str, state: AccountState) -> Kept:
     """Inverse of ``dump_kept``."""
     raw = json.loads(text)
-    imposed = tuple(
+    restrictions = tuple(
         RevocationRequest(**{**r, "who": Who(**r["who"]), "kind": RevocationKind(r["kind"])})
         for r in raw["imposed"]
     )
@@ -73,7 +76,7 @@ def load_kept(text: str, state: AccountState) -> Kept:
     return Kept(
         state,
         _event(raw["event"]),
-        imposed,
+        restrictions,
         people,
         tuple((kind, value) for kind, value in raw["released"]),
     )

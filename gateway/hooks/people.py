@@ -34,7 +34,7 @@ class SignedIn:
     async def find(
         self, tenant: str, *, provider: str, idp_subject: str = "", oid: str = "", email: str = ""
     ) -> Sequence[Person]:
-        named = next(
+        name = next(
             (
                 (kind, value)
                 for kind, value in (("idp_subject", idp_subject), ("oid", oid), ("email", email))
@@ -42,9 +42,9 @@ class SignedIn:
             ),
             None,
         )
-        if named is None:
+        if name is None:
             return ()
-        aliases = AliasIndex(tenant, self._ring().sealing).named(*named)
+        aliases = AliasIndex(tenant, self._ring().sealing).named(*name)
         views = await self._directory.all_of(tenant, aliases)
         return tuple(
             {
@@ -75,9 +75,9 @@ class SignedIn:
         "": any.
         """
         ids = [name for name in names if name[0] != "email"]
-        found: dict[str, Person] = {}
+        people: dict[str, Person] = {}
         for kind, value in (ids or names)[:MAX_NAMES]:
             last = await self._directory.last_login(tenant, kind, value)
             if last is not None and provider in {"", last.provider}:
-                found[last.user] = Person(last.user, last.email, last.idp_subject, last.oid)
-        return tuple(found.values())
+                people[last.user] = Person(last.user, last.email, last.idp_subject, last.oid)
+        return tuple(people.values())

@@ -120,13 +120,13 @@ class PeopleRegister:
         """Record logins in their order, whether they were recorded before or not."""
         returning, news = await self._returning(connection, sign_ins), []
         for one in sign_ins:
-            first, changed = (
+            first, changes = (
                 (False, ()) if one.id in returning else await self._put(connection, one)
             )
-            types = ["user.created"] if first else ["user.updated"] if changed else []
+            types = ["user.created"] if first else ["user.updated"] if changes else []
             news += [
                 News(
-                    _notice(type_, one, changed if type_ == "user.updated" else ()),
+                    _notice(type_, one, changes if type_ == "user.updated" else ()),
                     Origin(one.tenant, one.provider, "sign_in", "sign_in"),
                     lane=digest(one.tenant, "person", one.user),
                     now=now,
@@ -151,12 +151,12 @@ class PeopleRegister:
             people.c.tenant.in_({one.tenant for one in sign_ins}), people.c.key.in_(by_key)
         )
         rows = await connection.execute(there.order_by(people.c.id).with_for_update())
-        done, updates = set[str](), []
+        sign_in_ids, updates = set[str](), []
         for row in rows.all():
             one, *later = by_key[row.key]
             if later or (row.last_began < one.began and self._changed(row, one)):
                 continue
-            done.add(one.id)
+            sign_in_ids.add(one.id)
             if row.last_began < one.began:
                 updates.append({"b_id": row.id, **_seen(row, one)})
         if updates:
@@ -165,14 +165,14 @@ class PeopleRegister:
             await connection.execute(
                 this.values({name: bindparam(name) for name in names}), updates
             )
-        return frozenset(done)
+        return frozenset(sign_in_ids)
 
     async def _put(
         self, connection: AsyncConnection, sign_in: SignIn
     ) -> tuple[bool, tuple[str, ...]]:
         """Whether it is the first, and what it changed."""
         key, fresh = _key(sign_in), secrets.token_hex(16)
-        made = await connection.execute(
+        result = await connection.execute(
             insert_new(self._database, people)
             .values(
                 id=fresh,
@@ -190,7 +190,7 @@ class PeopleRegister:
             .on_conflict_do_nothing(index_elements=["tenant", "key"])
             .returning(people.c.id)
         )
-        if made.first() is None:
+        if result.first() is None:
             return False, await self._seen_again(connection, key, sign_in)
         await self._name(connection, fresh, sign_in)
         return True, ()
@@ -203,13 +203,13 @@ class PeopleRegister:
         row = (await connection.execute(select(people).where(*mine).with_for_update())).first()
         if row is None or row.last_began >= sign_in.began:
             return ()
-        values, changed = _seen(row, sign_in), self._changed(row, sign_in)
-        if changed:
+        values, changes = _seen(row, sign_in), self._changed(row, sign_in)
+        if changes:
             values["document"] = self._sealed(row.id, sign_in)
         await connection.execute(update(people).where(people.c.id == row.id).values(**values))
-        if changed:
+        if changes:
             await self._name(connection, row.id, sign_in)
-        return changed
+        return changes
 
     def _changed(self, row: Any, sign_in: SignIn) -> tuple[str, ...]:
         before, after = self._opened(row), asdict(sign_in)
@@ -253,31 +253,35 @@ class PeopleRegister:
         names = _names_of(notice, origin.tenant)
         if not names:
             return
-        gone = int(notice.type == "user.deprovisioned")
-        named = select(people_names.c.person).where(
+        is_removed = int(notice.type == "user.deprovisioned")
+        person_query = select(people_names.c.person).where(
             people_names.c.tenant == origin.tenant, people_names.c.name.in_(names)
         )
         if origin.provider:
-            named = named.where(people_names.c.provider == origin.provider)
+            person_query = person_query.where(people_names.c.provider == origin.provider)
         rows = (
             await connection.execute(
                 select(people.c.id, people.c.deprovisioned, people.c.blocked)
-                .where(people.c.id.in_(named))
+                .where(people.c.id.in_(person_query))
                 .order_by(people.c.id)
                 .with_for_update()
             )
         ).all()
         for row in rows:
             by_operator = notice.cause == "operator"
-            blocked = gone if by_operator else row.blocked
-            deprovisioned = row.deprovisioned if by_operator else gone
+            is_blocked = is_removed if by_operator else row.blocked
+            deprovisioned = row.deprovisioned if by_operator else is_removed
             await connection.execute(
                 update(people)
                 .where(people.c.id == row.id)
                 .values(
-                    blocked=blocked,
+                    blocked=is_blocked,
                     deprovisioned=deprovisioned,
-                    status="blocked" if blocked else "deprovisioned" if deprovisioned else "active",
+                    status="blocked"
+                    if is_blocked
+                    else "deprovisioned"
+                    if deprovisioned
+                    else "active",
                     status_at=now,
                 )
             )
@@ -289,9 +293,9 @@ class PeopleRegister:
             .where(people.c.last_sign_in_at < now - KEPT_S)
             .limit(FORGOTTEN_AT_ONCE)
         )
-        gone = (await connection.execute(old)).scalars().all()
-        await connection.execute(delete(people).where(people.c.id.in_(gone)))
-        return len(gone)
+        ids = (await connection.execute(old)).scalars().all()
+        await connection.execute(delete(people).where(people.c.id.in_(ids)))
+        return len(ids)
 
     # --- what is read ---
 
@@ -348,8 +352,8 @@ class PeopleRegister:
             ).reveal()
         except ConfigError:
             return None
-        found: dict[str, Any] = json.loads(text)
-        return found
+        document: dict[str, Any] = json.loads(text)
+        return document
 
 
 def _key(sign_in: SignIn) -> str:
@@ -403,11 +407,11 @@ def _names_of(notice: Notice, tenant: str) -> list[str]:
     """
     if notice.people:
         return [name_digest(tenant, "user", person.user) for person in notice.people]
-    found = identifiers(notice)
-    ids = [(kind, value) for kind in ("user", "idp_subject", "oid") for value in found[kind]]
+    by_kind = identifiers(notice)
+    ids = [(kind, value) for kind in ("user", "idp_subject", "oid") for value in by_kind[kind]]
     return [
         name_digest(tenant, kind, value)
-        for kind, value in ids or [("email", value) for value in found["email"]]
+        for kind, value in ids or [("email", value) for value in by_kind["email"]]
     ]
 
 

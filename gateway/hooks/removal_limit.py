@@ -137,12 +137,12 @@ class Brake:
             pushed = select(users.users).where(
                 users.tenant == target.tenant, users.provider == target.provider
             )
-            waiting = select(func.count(inbox.lane.distinct())).where(
+            pending_query = select(func.count(inbox.lane.distinct())).where(
                 inbox.state.in_(("new", "held")),
                 inbox.tenant == target.tenant,
                 inbox.provider == target.provider,
             )
-            held = (
+            hold_query = (
                 select(inbox.id)
                 .where(
                     inbox.state == "held",
@@ -152,7 +152,7 @@ class Brake:
                 )
                 .limit(1)
             )
-            lost = select(func.count(inbox.lane.distinct())).where(
+            removal_query = select(func.count(inbox.lane.distinct())).where(
                 inbox.tenant == target.tenant,
                 inbox.provider == target.provider,
                 inbox.counted == 1,
@@ -160,19 +160,19 @@ class Brake:
             )
             async with self._database.read() as connection:
                 recent.others = max(
-                    0, (await connection.execute(lost)).scalar_one() - len(recent.removed)
+                    0, (await connection.execute(removal_query)).scalar_one() - len(recent.removed)
                 )
-                known = max(
+                known_count = max(
                     (await connection.execute(in_groups)).scalar_one(),
                     (await connection.execute(pushed)).scalar() or 0,
                 )
                 leaving = (
-                    (await connection.execute(waiting)).scalar_one()
+                    (await connection.execute(pending_query)).scalar_one()
                     + len(recent.removed)
                     + recent.others
                 )
-                recent.holding = (await connection.execute(held)).first() is not None
+                recent.holding = (await connection.execute(hold_query)).first() is not None
             # Whom a reading saw leave is not in the groups any more, and still one of those whose
             # share this is.
-            recent.known, recent.read_at = max(known, leaving) if known else 0, now
+            recent.known, recent.read_at = max(known_count, leaving) if known_count else 0, now
         return recent

@@ -56,8 +56,8 @@ class Retention:
     async def round(self) -> int:
         """Forget what is due; the number of rows. Raises ``UnavailableError``."""
         now = self._clock()
-        inbox, sent = hook_inbox.c, webhooks_outbox.c
-        due: list[tuple[Table, ColumnElement[bool]]] = [
+        inbox, outbox = hook_inbox.c, webhooks_outbox.c
+        rules: list[tuple[Table, ColumnElement[bool]]] = [
             (
                 hook_inbox,
                 inbox.state.in_(("applied", "applied_to_nobody", "ignored"))
@@ -65,11 +65,11 @@ class Retention:
             ),
             (hook_inbox, (inbox.state == "failed") & (inbox.received_at < now - FAILED_S)),
             (hook_deliveries, hook_deliveries.c.received_at < now - SETTLED_S),
-            (webhooks_outbox, (sent.state == "sent") & (sent.created_at < now - SETTLED_S)),
-            (webhooks_outbox, (sent.state == "failed") & (sent.created_at < now - FAILED_S)),
+            (webhooks_outbox, (outbox.state == "sent") & (outbox.created_at < now - SETTLED_S)),
+            (webhooks_outbox, (outbox.state == "failed") & (outbox.created_at < now - FAILED_S)),
         ]
-        forgotten = 0
-        for table, condition in due:
+        total = 0
+        for table, condition in rules:
             while True:
 
                 async def work(
@@ -82,8 +82,8 @@ class Retention:
                         await connection.execute(delete(table).where(table.c.number.in_(batch)))
                     ).rowcount
 
-                gone = await self._committer.run(work)
-                forgotten += gone
-                if gone < BATCH:
+                count = await self._committer.run(work)
+                total += count
+                if count < BATCH:
                     break
-        return forgotten
+        return total

@@ -61,32 +61,32 @@ class SecretUses:
 
     def note(self, target: HookTarget, source: str, secret: int, now: float) -> None:
         """``secret``: its place among the target's."""
-        named = fingerprint(target.secrets[secret], tenant=target.tenant, provider=target.provider)
-        key = (target.tenant, target.provider, named, source)
-        written = self._written.get(key)
-        if written is None or abs(now - written) >= RESOLUTION_S:
+        name = fingerprint(target.secrets[secret], tenant=target.tenant, provider=target.provider)
+        key = (target.tenant, target.provider, name, source)
+        written_at = self._written.get(key)
+        if written_at is None or abs(now - written_at) >= RESOLUTION_S:
             self._waiting[key] = now
 
     def take(self) -> Uses:
         """What waits; ``put_back`` or ``wrote`` says what became of it."""
-        taken, self._waiting = self._waiting, {}
-        return taken
+        uses, self._waiting = self._waiting, {}
+        return uses
 
     def put_back(self, taken: Uses) -> None:
         self._waiting = {**taken, **self._waiting}
 
     def wrote(self, taken: Uses, now: float) -> None:
-        known = {**self._written, **taken}
-        self._written = {key: at for key, at in known.items() if abs(now - at) < RESOLUTION_S}
+        times = {**self._written, **taken}
+        self._written = {key: at for key, at in times.items() if abs(now - at) < RESOLUTION_S}
 
 
 async def write_uses(connection: AsyncConnection, database: Database, uses: Uses) -> None:
     for key, at in sorted(uses.items()):
-        found = insert_new(database, hook_secret_uses).values(
+        statement = insert_new(database, hook_secret_uses).values(
             **dict(zip(_KEY, key, strict=True)), last_used_at=at
         )
         await connection.execute(
-            found.on_conflict_do_update(
+            statement.on_conflict_do_update(
                 index_elements=_KEY,
                 set_={"last_used_at": at},
                 where=hook_secret_uses.c.last_used_at < at,

@@ -117,34 +117,36 @@ def setup_instructions(target: HookTarget, url: str | None) -> SetupInstructions
 
 
 def _missing(target: HookTarget, url: str | None) -> dict[str, str]:
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     if url is None:
-        found["hooks.url"] = (
+        settings["hooks.url"] = (
             "the public address of the listener: Graph subscriptions and signed messages name it"
         )
     if not target.secrets:
-        found["providers[].hooks.secrets"] = "how senders prove themselves"
+        settings["providers[].hooks.secrets"] = "how senders prove themselves"
     if target.kind is ProviderKind.OKTA and target.api_token is None:
-        found["providers[].hooks.api_token"] = "reads the System Log for events that never arrived"
+        settings["providers[].hooks.api_token"] = (
+            "reads the System Log for events that never arrived"
+        )
     if target.kind is ProviderKind.ENTRA:
-        needed = {
+        credentials = {
             "directory_id": target.directory_id,
             "client_id": target.client_id,
             "client_secret": target.client_secret,
         }
-        found |= {
+        settings |= {
             f"providers[].hooks.{name}": (
                 "the gateway subscribes at Microsoft Graph and reads the directory with it"
             )
-            for name, value in needed.items()
+            for name, value in credentials.items()
             if not value
         }
     if target.kind is ProviderKind.GOOGLE and target.service_account is None:
-        found["providers[].hooks.service_account"] = (
+        settings["providers[].hooks.service_account"] = (
             "reads the users and groups of the Workspace directory, and hears of their changes"
         )
     if target.kind in {ProviderKind.OKTA, ProviderKind.OIDC} and target.client_id is None:
-        found["providers[].hooks.client_id"] = (
+        settings["providers[].hooks.client_id"] = (
             "audience of back-channel logout tokens, and this application's assignments"
         )
-    return found
+    return settings

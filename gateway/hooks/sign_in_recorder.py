@@ -78,41 +78,41 @@ class SignInRecorder:
         """Record what there is; how many logins that was. Raises ``UnavailableError``."""
         if not await self._leads():
             return 0
-        recorded = 0
+        count = 0
         for bucket in sorted({bucket_of(tenant) for tenant in self._tenants()}):
             while entries := await self._sign_ins.read(bucket, limit=BATCH):
-                recorded += await self._record([found for _, found in entries])
+                count += await self._record([sign_in for _, sign_in in entries])
                 await self._sign_ins.forget(bucket, [raw for raw, _ in entries])
                 if len(entries) < BATCH:
                     break
             await asyncio.sleep(PAUSE_S)
         if self._clock() >= self._forget_at:
             await self._forget()
-        return recorded
+        return count
 
     async def _record(self, found: Sequence[SignIn | None]) -> int:
         unreadable = sum(one is None for one in found)
         if unreadable:
             log.error("sign_ins_unreadable", extra=fields(entries=unreadable))
             SIGN_INS_RECORDED.labels("unreadable").inc(unreadable)
-        served = set(self._tenants())
-        meant = [one for one in found if one is not None and one.tenant in served]
-        gone = len(found) - unreadable - len(meant)
+        tenants = set(self._tenants())
+        sign_ins = [one for one in found if one is not None and one.tenant in tenants]
+        orphan_count = len(found) - unreadable - len(sign_ins)
         try:
-            gone += await self._written(meant)
+            orphan_count += await self._written(sign_ins)
         except UnavailableError:
             raise
         except Exception:  # noqa: BLE001 - found out below, one by one
-            meant = await self._one_by_one(meant)
-        SIGN_INS_RECORDED.labels("of_no_tenant").inc(gone)
-        SIGN_INS_RECORDED.labels("recorded").inc(len(meant))
-        if meant:
+            sign_ins = await self._one_by_one(sign_ins)
+        SIGN_INS_RECORDED.labels("of_no_tenant").inc(orphan_count)
+        SIGN_INS_RECORDED.labels("recorded").inc(len(sign_ins))
+        if sign_ins:
             self._outbox.wake()
-        return len(meant)
+        return len(sign_ins)
 
     async def _one_by_one(self, meant: Sequence[SignIn]) -> list[SignIn]:
         """Those that could be recorded."""
-        done = []
+        sign_ins = []
         for one in meant:
             try:
                 await self._written([one])
@@ -122,21 +122,21 @@ class SignInRecorder:
                 fault("sign_in_not_recorded", error, tenant=one.tenant)
                 SIGN_INS_RECORDED.labels("failed").inc()
             else:
-                done.append(one)
-        return done
+                sign_ins.append(one)
+        return sign_ins
 
     async def _written(self, meant: Sequence[SignIn]) -> int:
         """How many were of a tenant that had the id before."""
 
         async def work(connection: AsyncConnection) -> int:
             now, former = self._clock(), 0
-            begun: dict[str, float] = {}
+            tenant_starts: dict[str, float] = {}
             sign_ins: list[SignIn] = []
             # In one order everywhere: two processes that record the same do not wait in a circle.
             for one in sorted(meant, key=lambda one: (one.tenant, one.user, one.began)):
-                if one.tenant not in begun:
-                    begun[one.tenant] = await begun_at(connection, one.tenant)
-                if one.at + 1 < begun[one.tenant]:
+                if one.tenant not in tenant_starts:
+                    tenant_starts[one.tenant] = await begun_at(connection, one.tenant)
+                if one.at + 1 < tenant_starts[one.tenant]:
                     former += 1
                     continue
                 sign_ins.append(one)
@@ -147,7 +147,7 @@ class SignInRecorder:
 
     async def _forget(self) -> None:
         now = self._clock()
-        forgotten = FORGOTTEN_AT_ONCE
-        while forgotten == FORGOTTEN_AT_ONCE:
-            forgotten = await self._committer.run(lambda c: self._register.forget(c, now=now))
+        count = FORGOTTEN_AT_ONCE
+        while count == FORGOTTEN_AT_ONCE:
+            count = await self._committer.run(lambda c: self._register.forget(c, now=now))
         self._forget_at = now + FORGET_EVERY_S

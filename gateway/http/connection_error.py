@@ -59,18 +59,18 @@ def why(error: BaseException, *, trust: str = "SSL_CERT_FILE in the environment"
     """The reason and, where it is known, what to do. ``trust`` names the setting that holds the
     certificates to trust.
     """
-    return next((said for one in chain(error) if (said := _said(one, trust))), UNKNOWN)
+    return next((reason for one in chain(error) if (reason := _said(one, trust))), UNKNOWN)
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
     """An error, and what it came from: libraries wrap the cause, each in its own way."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if id(one) in seen:
+    seen_ids: set[int] = set()
+    queue = [error]
+    while queue:
+        one = queue.pop(0)
+        if id(one) in seen_ids:
             continue
-        seen.add(id(one))
+        seen_ids.add(id(one))
         yield one
         inner = (
             getattr(one, "os_error", None),
@@ -80,7 +80,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             *(one.exceptions if isinstance(one, BaseExceptionGroup) else ()),
             *one.args,
         )
-        waiting += [part for part in inner if isinstance(part, BaseException)]
+        queue += [part for part in inner if isinstance(part, BaseException)]
 
 
 def _said(error: BaseException, trust: str) -> str:

@@ -76,13 +76,13 @@ class KeySet:
         status, document = await request_json(
             self._client, "GET", self._url, what="the JWKS endpoint"
         )
-        listed = document.get("keys")
-        if status != 200 or not isinstance(listed, list) or len(listed) > MAX_KEYS:
+        entries = document.get("keys")
+        if status != 200 or not isinstance(entries, list) or len(entries) > MAX_KEYS:
             raise PeerError(
                 "malformed_answer", f"the JWKS endpoint answered {status} without a list of keys"
             )
         keys = {}
-        for entry in listed:
+        for entry in entries:
             if (
                 not isinstance(entry, dict)
                 or entry.get("kty") != "RSA"

@@ -194,11 +194,11 @@ class AiohttpConnection(web.RequestHandler):
         if self._listener.ending:
             resp.force_close()
         before = self._request_count
-        finished = await super().finish_response(request, resp, start_time)
+        result = await super().finish_response(request, resp, start_time)
         if self._request_count != before:
             # What came behind a declined upgrade is read only now, and not as bytes that arrive.
             self._listener.heard(self, request=True)
-        return finished
+        return result
 
 
 def cannot_listen(error: OSError) -> str:

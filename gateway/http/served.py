@@ -27,10 +27,10 @@ def served_request(request: web.Request, *, trusted: bool = False) -> Iterator[S
             yield span
         except web.HTTPException as answer:
             answered(span, answer.status)
-            raised = answer
+            http_error = answer
         else:
             return
-    raise raised
+    raise http_error
 
 
 def answered(span: Span, status: int, *, code: str = "") -> None:

@@ -124,8 +124,8 @@ def _inner(address: Address) -> ipaddress.IPv4Address | None:
 
 async def resolve(host: str, port: int) -> Sequence[str]:
     """The system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+    entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in entries]
 
 
 def literal(host: str) -> Address | None:

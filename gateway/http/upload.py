@@ -55,22 +55,22 @@ def _fields(body: bytes, boundary: bytes, *, limit: int, max_fields: int) -> dic
     if first or not parts or len(parts) > max_fields + 1 or not parts[-1].startswith(b"--"):
         msg = "not a form that a browser sends"
         raise BadUploadError(msg)
-    found: dict[str, str] = {}
-    left = limit
+    fields: dict[str, str] = {}
+    budget = limit
     for part in parts[:-1]:
         head, blank, value = part.partition(b"\r\n\r\n")
-        left -= len(value)
-        if left < 0:
+        budget -= len(value)
+        if budget < 0:
             raise BodyTooLargeError
         if not head.startswith(b"\r\n") or not blank or len(head) > _MAX_HEAD:
             msg = "a part without headers"
             raise BadUploadError(msg)
         try:
-            found[_name(head[2:].decode())] = value.decode("utf-8-sig")
+            fields[_name(head[2:].decode())] = value.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             msg = "not UTF-8"
             raise BadUploadError(msg) from error
-    return found
+    return fields
 
 
 def _name(head: str) -> str:

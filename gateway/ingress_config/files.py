@@ -30,15 +30,15 @@ def write_files(folder: Path, files: Mapping[str, str], *, force: bool) -> dict[
         present = {path: path.read_bytes() for path in targets if path.exists()}
     except OSError as error:
         raise _error(error) from error
-    changed = {path for path, text in targets.items() if present.get(path) != text.encode()}
-    if not force and (others := sorted(changed & present.keys())):
+    new_paths = {path for path, text in targets.items() if present.get(path) != text.encode()}
+    if not force and (others := sorted(new_paths & present.keys())):
         raise SiteError(
             f"{', '.join(map(str, others))}: is there already and says something else (--force "
             "replaces it and keeps a copy)"
         )
     for path, text in targets.items():
         try:
-            if path in changed:
+            if path in new_paths:
                 if path in present:
                     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
                     copy = f"{path.name}.{moment}.{secrets.token_hex(2)}.bak"
@@ -48,7 +48,7 @@ def write_files(folder: Path, files: Mapping[str, str], *, force: bool) -> dict[
                 path.chmod(_MODE)
         except OSError as error:
             raise _error(error) from error
-    return {path: path in changed for path in targets}
+    return {path: path in new_paths for path in targets}
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -337,10 +337,10 @@ class Site:
 
 def parse_version(text: str) -> tuple[int, int, int]:
     """``1.24.0``, also as ``nginx -v`` says it. Raises ``SiteError``."""
-    found = _VERSION.search(text)
-    if found is None:
+    match = _VERSION.search(text)
+    if match is None:
         raise SiteError(f"nginx version: {text!r}: such as 1.24.0")
-    version = (int(found[1]), int(found[2]), int(found[3]))
+    version = (int(match[1]), int(match[2]), int(match[3]))
     if version < OLDEST_NGINX:
         raise SiteError(f"nginx version: {text!r}: {'.'.join(map(str, OLDEST_NGINX))} or later")
     return version
@@ -368,10 +368,10 @@ def _check_network(text: str) -> None:
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
-    seen: dict[str, str] = {}
+    spellings: dict[str, str] = {}
     for name in names:
-        seen.setdefault(name.lower(), name)
-    return tuple(seen.values())
+        spellings.setdefault(name.lower(), name)
+    return tuple(spellings.values())
 
 
 def _pattern(value: str) -> str:
@@ -406,7 +406,8 @@ def _apps(upstreams: Mapping[str, str], every: str | None) -> tuple[App, ...]:
             [],
         ).append(pattern)
     served_by = [
-        (address, served) for (_, address), served in sorted(groups.items(), key=lambda g: g[0][0])
+        (address, patterns)
+        for (_, address), patterns in sorted(groups.items(), key=lambda g: g[0][0])
     ]
     if every is not None:
         served_by.append((every, []))
@@ -414,11 +415,11 @@ def _apps(upstreams: Mapping[str, str], every: str | None) -> tuple[App, ...]:
         App(
             name="app" if number == 0 else f"app{number + 1}",
             upstream=address,
-            hosts=tuple(p for p in served if not p.startswith("*.")),
-            wildcards=tuple(p[2:] for p in served if p.startswith("*.")),
-            every=not served,
+            hosts=tuple(p for p in patterns if not p.startswith("*.")),
+            wildcards=tuple(p[2:] for p in patterns if p.startswith("*.")),
+            every=not patterns,
         )
-        for number, (address, served) in enumerate(served_by)
+        for number, (address, patterns) in enumerate(served_by)
     )
 
 
@@ -452,24 +453,24 @@ def site_of(
     login host serves without one. ``redirect``: where plain http
     is sent on to https. Raises ``SiteError``.
     """
-    chosen = {_pattern(host): address for host, address in (upstreams or {}).items()}
+    addresses = {_pattern(host): address for host, address in (upstreams or {}).items()}
     console = config.console.host
     if console is not None:
-        if console in chosen:
+        if console in addresses:
             raise SiteError(f"{console}: the console's host is the gateway's")
-        chosen[console] = pages or config.listen.pages
+        addresses[console] = pages or config.listen.pages
     if hosts is None:
-        apps = _apps(chosen, upstream)
+        apps = _apps(addresses, upstream)
     else:
         own = (console,) if console is not None else ()
         patterns = _distinct((*config.shared_hosts, *own, *(_pattern(host) for host in hosts)))
-        unknown = set(chosen) - set(patterns)
+        unknown = set(addresses) - set(patterns)
         if unknown:
             raise SiteError(
                 f"{min(unknown)}: not a protected host (there are: {', '.join(patterns) or 'none'})"
             )
-        apps = _apps({pattern: chosen.get(pattern, upstream) for pattern in patterns}, None)
-    if config.login_host in chosen:
+        apps = _apps({pattern: addresses.get(pattern, upstream) for pattern in patterns}, None)
+    if config.login_host in addresses:
         raise SiteError(f"{config.login_host}: the login host is the gateway's")
     return Site(
         listen=listen,

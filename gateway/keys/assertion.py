@@ -72,11 +72,11 @@ class Assertions:
         identity = machine.identity
         if not identity.sub:
             return ""
-        said = (identity, machine.client_id, tenant, machine.auth_time)
+        facts = (identity, machine.client_id, tenant, machine.auth_time)
         at = (tenant, machine.client_id, identity.sub, origin)
         return self._signed(
             at,
-            said,
+            facts,
             lambda: _bearer_claims(machine, tenant),
             origin=origin,
             now=now,
@@ -152,7 +152,7 @@ def _claims(session: Session, groups: frozenset[str] | None) -> dict[str, Any]:
 def _bearer_claims(machine: MachineToken, tenant: str) -> dict[str, Any]:
     identity = machine.identity
     names = ("oid", "email", "name", "preferred_username", "provider")
-    known = {name: text for name in names if (text := getattr(identity, name))}
+    claims = {name: text for name in names if (text := getattr(identity, name))}
     when = {"auth_time": machine.auth_time} if machine.is_persons else {}
     return {
         "sub": identity.sub,
@@ -160,6 +160,6 @@ def _bearer_claims(machine: MachineToken, tenant: str) -> dict[str, Any]:
         "tenant": tenant,
         "groups": [],
         "roles": [],
-        **known,
+        **claims,
         **when,
     }

@@ -54,8 +54,8 @@ class Envelope:
             "context": dict(self.context),
             "data_key": _text(self.data_key),
         }
-        sealed = {"nonce": _text(self.nonce), "sealed": _text(self.sealed)}
-        return json.dumps({"kms": service, **sealed}, indent=1)
+        payload = {"nonce": _text(self.nonce), "sealed": _text(self.sealed)}
+        return json.dumps({"kms": service, **payload}, indent=1)
 
 
 def is_envelope(text: str) -> bool:
@@ -90,8 +90,8 @@ def seal(
 ) -> Envelope:
     """``data_key`` in clear, used for this text alone; ``encrypted`` is the same by the service."""
     nonce = secrets.token_bytes(NONCE_BYTES)
-    sealed = AESGCM(data_key).encrypt(nonce, text.encode(), _bound(key_id, context, encrypted))
-    return Envelope(key_id, context, encrypted, nonce, sealed)
+    ciphertext = AESGCM(data_key).encrypt(nonce, text.encode(), _bound(key_id, context, encrypted))
+    return Envelope(key_id, context, encrypted, nonce, ciphertext)
 
 
 def open_sealed(envelope: Envelope, data_key: bytes, *, source: str) -> str:

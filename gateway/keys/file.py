@@ -69,8 +69,10 @@ class KeyFile:
 
     def look(self) -> bool:
         """Read the file again if it changed; whether the ring is another one now."""
-        seen = stamp(self.path)
-        return (self._unread or seen != self._seen) and self._take(seen, self._read())
+        current_stamp = stamp(self.path)
+        return (self._unread or current_stamp != self._seen) and self._take(
+            current_stamp, self._read()
+        )
 
     def _read(self) -> KeyRing | ConfigError | UnavailableError:
         """May wait for a disk, and for what decrypts the file."""
@@ -109,14 +111,14 @@ class KeyFile:
         while True:
             await asyncio.sleep(POLL_S)
             # A mount that hangs holds up a thread, and not the checks.
-            seen = await asyncio.to_thread(stamp, self.path)
-            if seen != self._seen:
+            current_stamp = await asyncio.to_thread(stamp, self.path)
+            if current_stamp != self._seen:
                 pause = POLL_S
             elif self._unread and time.monotonic() >= again:
                 pause = min(2 * pause, RETRY_S)
             else:
                 continue
-            self._take(seen, await asyncio.to_thread(self._read))
+            self._take(current_stamp, await asyncio.to_thread(self._read))
             again = time.monotonic() + pause
 
 
@@ -125,10 +127,10 @@ def _check_successor(ring: KeyRing, fresh: KeyRing, path: Path) -> None:
     without it is another one, with which nobody would be signed in. Raises ``ConfigError``.
     """
     for kind in KINDS:
-        writing = getattr(ring, kind)[0].kid
-        if writing not in {key.kid for key in getattr(fresh, kind)}:
+        kid = getattr(ring, kind)[0].kid
+        if kid not in {key.kid for key in getattr(fresh, kind)}:
             msg = (
-                f"{path}: is another key ring: it lacks the {kind} key {writing}, which writes "
+                f"{path}: is another key ring: it lacks the {kind} key {kid}, which writes "
                 "now. The one of before is used until this process ends; put it back"
             )
             raise ConfigError(msg)
@@ -203,8 +205,8 @@ def prune(
 
 
 def _with(ring: KeyRing, kind: str, entries: tuple[Any, ...]) -> KeyRing:
-    changed: Any = {kind: entries}
-    return replace(ring, **changed)
+    changes: Any = {kind: entries}
+    return replace(ring, **changes)
 
 
 @contextlib.contextmanager

@@ -62,9 +62,9 @@ def choose_provider(
         raise BrowserError(
             Reason.PROVIDER_INACTIVE, 403, cause="no provider is active", tenant=tenant
         )
-    named = tenant.provider(wanted)
-    if named is not None:
-        return named
+    provider = tenant.provider(wanted)
+    if provider is not None:
+        return provider
     domain = email_domain(hint) if hint else None
     fitting = [p for p in tenant.providers if domain is not None and domain in p.domains]
     if len(fitting) == 1:
@@ -72,8 +72,8 @@ def choose_provider(
     default = tenant.provider(tenant.default_provider)
     if default is not None and not ask and (domain is None or default in fitting):
         return default
-    shown = choices(tenant)
-    return shown[0] if len(shown) == 1 else None
+    options = choices(tenant)
+    return options[0] if len(options) == 1 else None
 
 
 def choices(tenant: Tenant) -> tuple[Provider, ...]:
@@ -139,20 +139,20 @@ async def send_to_cognito(
         pool=tenant.pool,
         trace=current().traceparent,
     )
-    begun = await services.sessions.start_login(pending, binding=browser.binding, client=client)
+    new_login = await services.sessions.start_login(pending, binding=browser.binding, client=client)
     browser.record.provider = provider.name
     response = redirect(
         services.relying_party.authorize_url(
             tenant,
             pending,
-            state=begun.state,
+            state=new_login.state,
             login_hint=hint,
             lang=browser.language,
             prompt=prompt,
         ),
         status=302,
     )
-    bind(response, browser, begun.binding.reveal())
+    bind(response, browser, new_login.binding.reveal())
     return response
 
 

@@ -158,12 +158,12 @@ class _Attempt:
 def _without_addresses(text: str) -> str:
     """Of an e-mail address only the domain stays."""
     *before, last = text.split("@")
-    kept = [one[: max(one.rfind(end) for end in " \t\r\n'\"<(,;:=") + 1] for one in before]
-    return "***@".join([*kept, last])
+    parts = [one[: max(one.rfind(end) for end in " \t\r\n'\"<(,;:=") + 1] for one in before]
+    return "***@".join([*parts, last])
 
 
 async def callback(request: web.Request) -> web.StreamResponse:
-    started = monotonic()
+    start_time = monotonic()
     browser = parse_any(request)
     if is_prefetch(request):
         raise BrowserError(Reason.LOGIN_STATE, 400, cause="prefetch", tenant=browser.tenant)
@@ -180,7 +180,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
     browser.record.provider = attempt.provider.name
     tokens = await _exchange(attempt, answer)
     # Cognito took its time.
-    return await _finish(await _attempt(browser, login), tokens, started=started)
+    return await _finish(await _attempt(browser, login), tokens, started=start_time)
 
 
 async def _consume(browser: Browser, answer: _Answer) -> LoginConsumed | web.StreamResponse:
@@ -273,12 +273,12 @@ async def _finish(attempt: _Attempt, tokens: Tokens, *, started: float) -> web.S
             ),
         )
     with span("login.store_session"):
-        created = await browser.services.sessions.finish_login(
+        new_session = await browser.services.sessions.finish_login(
             _new_session(attempt, tokens, accepted)
         )
-    if isinstance(created, SessionRefused):
+    if isinstance(new_session, SessionRefused):
         _throw_away(browser, pending, tokens)
-        return await _refused(attempt, accepted, created.reason)
+        return await _refused(attempt, accepted, new_session.reason)
     replaces_other = await end_former_session(browser, tenant, accepted)
     await end_outdated(browser, attempt.login, tenant, provider, accepted)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
@@ -294,7 +294,7 @@ async def _finish(attempt: _Attempt, tokens: Tokens, *, started: float) -> web.S
             provider=provider.name,
         ),
     )
-    return await _arrive(attempt, accepted, created, replaces_other=replaces_other)
+    return await _arrive(attempt, accepted, new_session, replaces_other=replaces_other)
 
 
 def _new_session(attempt: _Attempt, tokens: Tokens, accepted: Accepted) -> NewSession:
@@ -380,14 +380,14 @@ async def _say_who(
     go_on = pending.return_to
     if pending.for_host:
         # The session is here, and the browser at that host waits for its ticket still.
-        signed = sign(
+        signed_tenant = sign(
             browser.services.signing_keys, tenant.id, "login", pending.for_host, pending.for_browser
         )
         query = {
             "host": pending.for_host,
             "rd": pending.return_to,
             "browser": pending.for_browser,
-            "tenant": signed,
+            "tenant": signed_tenant,
         }
         go_on = f"/_auth/login?{urlencode(query)}"
     again = await login_link(browser, return_to=pending.return_to, switch=True)
@@ -441,15 +441,15 @@ async def _again(browser: Browser, pending: PendingLogin) -> web.StreamResponse:
     present = await browser.session(pending.tenant) if pending.host == browser.host else None
     if present is not None:
         return await _go_on(browser, pending, present)
-    begun = (
+    response = (
         await begin_again(browser, return_to=pending.return_to)
         if pending.host == browser.host
         else None
     )
-    if begun is None:
+    if response is None:
         raise await _state_lost(browser, "this login was finished already", pending=pending)
     browser.record.reason = Reason.LOGIN_STATE
-    return begun
+    return response
 
 
 async def _go_on(
@@ -494,11 +494,11 @@ async def _stray(browser: Browser, answer: _Answer, detail: str) -> web.StreamRe
     that took too long. An error is told.
     """
     await _spend(browser, answer.code)
-    begun = None if answer.error else await begin_again(browser)
-    if begun is None:
+    response = None if answer.error else await begin_again(browser)
+    if response is None:
         raise await _state_lost(browser, detail)
     browser.record.reason = Reason.LOGIN_STATE
-    return begun
+    return response
 
 
 async def _spend(browser: Browser, code: str) -> None:

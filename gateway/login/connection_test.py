@@ -55,13 +55,13 @@ async def start(request: web.Request) -> web.StreamResponse:
     """``/_auth/test``: from the link to Cognito."""
     browser = parse_any(request)
     token = browser.parameter("token")
-    found = (
+    trial = (
         await browser.services.trials.open(token) if token and not is_prefetch(request) else None
     )
     table = browser.services.tenants.table
-    tenant = table.by_id(found[0]) if found is not None else None
+    tenant = table.by_id(trial[0]) if trial is not None else None
     if (
-        found is None
+        trial is None
         or tenant is None
         or not (browser.found is HostKind.LOGIN or table.owns(tenant, browser.host))
     ):
@@ -83,9 +83,9 @@ async def start(request: web.Request) -> web.StreamResponse:
         ]
         return page(request, "chooser", tenant, choices=choices, change=None)
     response = await send_to_cognito(
-        browser, tenant, provider, Destination(f"{browser.origin}/"), prompt="login", test=found[1]
+        browser, tenant, provider, Destination(f"{browser.origin}/"), prompt="login", test=trial[1]
     )
-    return await _looked_ahead(browser, tenant, provider, found[1], response)
+    return await _looked_ahead(browser, tenant, provider, trial[1], response)
 
 
 def _tested(tenant: Tenant, wanted: str) -> Provider | None:
@@ -107,7 +107,7 @@ async def _looked_ahead(
     what it would say is told here, and nothing is used up.
     """
     services = browser.services
-    started = perf_counter()
+    start_time = perf_counter()
     refusal = await services.relying_party.own_error_page(response.headers["Location"])
     if refusal is None:
         await services.trials.note(
@@ -124,7 +124,7 @@ async def _looked_ahead(
             f"{diagnosis.code}: {diagnosis.cause}; {diagnosis.setting}",
         ),
     )
-    steps = [(TrialStep.SIGN_IN, _ms(started), False, f"{diagnosis.code}: {diagnosis.cause}")]
+    steps = [(TrialStep.SIGN_IN, _ms(start_time), False, f"{diagnosis.code}: {diagnosis.cause}")]
     return page(
         browser.request,
         "test_result",
@@ -219,13 +219,13 @@ async def finish(
 async def _exchange(
     browser: Browser, tenant: Tenant, pending: PendingLogin, code: str, result: _Result
 ) -> Tokens | None:
-    started = perf_counter()
+    start_time = perf_counter()
     try:
         tokens = await browser.services.relying_party.exchange(tenant, pending, code=code)
     except (PeerError, UnavailableError) as fault:
-        result.steps.append((TrialStep.EXCHANGE, _ms(started), False, str(fault)))
+        result.steps.append((TrialStep.EXCHANGE, _ms(start_time), False, str(fault)))
         return None
-    result.steps.append((TrialStep.EXCHANGE, _ms(started), True, ""))
+    result.steps.append((TrialStep.EXCHANGE, _ms(start_time), True, ""))
     result.claims = [
         (name, _shown(value))
         for name, value in sorted(tokens.claims.items())
@@ -246,7 +246,7 @@ def _judge(
     """The claims by the function that logs people in, the identity by the one that decides
     checks.
     """
-    started = perf_counter()
+    start_time = perf_counter()
     pool_id = browser.services.config.cognito.all_pools[pool].user_pool_id
     accepted = accept(tokens.claims, tenant, provider, pool_id=pool_id)
     if isinstance(accepted, Refusal):
@@ -258,19 +258,21 @@ def _judge(
             or ()
         )
         result.missing.append((TrialLack.DETAIL, accepted.detail))
-        result.steps.append((TrialStep.CLAIMS, _ms(started), False, accepted.detail))
+        result.steps.append((TrialStep.CLAIMS, _ms(start_time), False, accepted.detail))
         return
     result.groups = accepted.identity.groups
-    result.steps.append((TrialStep.CLAIMS, _ms(started), True, "; ".join(accepted.warnings)))
+    result.steps.append((TrialStep.CLAIMS, _ms(start_time), True, "; ".join(accepted.warnings)))
     result.missing += [(TrialLack.DETAIL, warning) for warning in accepted.warnings]
     if not accepted.idp_iat_mapped:
         result.missing.append((TrialLack.IDP_IAT, ""))
-    decided = perf_counter()
-    asked = _start_page(browser)
-    decision = _decide(browser, tenant, asked, accepted)
+    decision_start = perf_counter()
+    auth_request = _start_page(browser)
+    decision = _decide(browser, tenant, auth_request, accepted)
     result.allowed, result.reason = isinstance(decision, Allow), decision.reason
     result.missing += _missing(tenant, decision)
-    result.steps.append((TrialStep.DECISION, _ms(decided), result.allowed, decision.reason.value))
+    result.steps.append(
+        (TrialStep.DECISION, _ms(decision_start), result.allowed, decision.reason.value)
+    )
 
 
 def _decide(browser: Browser, tenant: Tenant, asked: AuthRequest, accepted: Accepted) -> Decision:
@@ -333,15 +335,15 @@ async def _throw_away(
 ) -> None:
     if tokens.refresh_token is None:
         return
-    started = perf_counter()
+    start_time = perf_counter()
     try:
         await browser.services.relying_party.revoke(
             tenant, tokens.refresh_token, client_id=pending.client_id
         )
     except (PeerError, UnavailableError) as fault:
-        result.steps.append((TrialStep.THROWN_AWAY, _ms(started), False, str(fault)))
+        result.steps.append((TrialStep.THROWN_AWAY, _ms(start_time), False, str(fault)))
     else:
-        result.steps.append((TrialStep.THROWN_AWAY, _ms(started), True, ""))
+        result.steps.append((TrialStep.THROWN_AWAY, _ms(start_time), True, ""))
 
 
 def _ms(started: float) -> float:

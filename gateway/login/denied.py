@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 
 async def explain(request: web.Request) -> web.StreamResponse:
     browser = parse(request)
-    wanted = browser.parameter("rd")
+    target_url = browser.parameter("rd")
     parts = (
-        urlsplit(wanted)
-        if wanted.startswith(f"{browser.origin}/")
+        urlsplit(target_url)
+        if target_url.startswith(f"{browser.origin}/")
         else urlsplit(f"{browser.origin}/")
     )
     path = canonical(parts.path)
     present = await browser.session()
     if present is None:
-        return redirect("/_auth/login?" + urlencode({"rd": wanted}))
+        return redirect("/_auth/login?" + urlencode({"rd": target_url}))
     session = present[0]
     tenant = browser.tenant_for(session.tenant)
     if tenant is None or path is None:
         raise BrowserError(Reason.BAD_REQUEST, 400, tenant=tenant)
     browser.record.tenant, browser.record.user = tenant.id, session.identity.sub
-    asked = _as_asked(browser, path.path, ambiguous=path.ambiguous, target=parts.path)
-    matched = match(tenant, asked)
+    auth_request = _as_asked(browser, path.path, ambiguous=path.ambiguous, target=parts.path)
+    rule_match = match(tenant, auth_request)
     decision = decide(
         tenant,
-        asked,
-        matched,
+        auth_request,
+        rule_match,
         session=session,
         machine=None,
         now=browser.services.clock(),
@@ -53,7 +53,7 @@ async def explain(request: web.Request) -> web.StreamResponse:
     )
     browser.record.reason = decision.reason
     if isinstance(decision, Login):
-        return redirect("/_auth/login?" + urlencode({"rd": wanted}))
+        return redirect("/_auth/login?" + urlencode({"rd": target_url}))
     return_to = f"{browser.origin}{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     return page(
         request,
@@ -62,7 +62,7 @@ async def explain(request: web.Request) -> web.StreamResponse:
         status=403 if isinstance(decision, Deny) else 200,
         **denied_values(
             tenant,
-            matched,
+            rule_match,
             session.identity,
             decision if isinstance(decision, Deny) else Deny(Reason.OK),
             return_to=return_to,

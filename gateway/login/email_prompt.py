@@ -40,8 +40,8 @@ async def choose(browser: Browser, *, return_to: str, hint: str) -> Tenant | web
     asks.
     """
     if not hint:
-        remembered = None if browser.parameter("change") else remembered_tenant(browser)
-        return remembered or _ask(browser, return_to)
+        last_tenant = None if browser.parameter("change") else remembered_tenant(browser)
+        return last_tenant or _ask(browser, return_to)
     domain = email_domain(hint[:MAX_LOGIN_HINT].strip())
     tenant = browser.services.tenants.table.active_by_email_domain(domain or "")
     if tenant is not None:

@@ -53,7 +53,7 @@ async def end_denied(
         ):
             # The one whose cookie is at hand: its refresh token can be revoked too.
             await _end_now(browser, present)
-    ended = await sessions.end_earlier(
+    count = await sessions.end_earlier(
         pending.tenant,
         user=sub,
         names=names,
@@ -70,7 +70,7 @@ async def end_denied(
             tenant=pending.tenant,
             user=sub,
             provider=pending.provider,
-            ended=ended,
+            ended=count,
         ),
     )
 
@@ -91,7 +91,7 @@ async def end_outdated(
             return True
         return is_outdated(tenant, accepted, email=view.email, groups=view.groups, roles=view.roles)
 
-    ended = await browser.services.sessions.end_earlier(
+    count = await browser.services.sessions.end_earlier(
         tenant.id,
         user=identity.sub,
         names=names_elsewhere(
@@ -104,7 +104,7 @@ async def end_outdated(
         began=taken.began,
         outdated=outdated,
     )
-    if ended:
+    if count:
         _LOG.info(
             "outdated_sessions_ended",
             extra=fields(
@@ -112,7 +112,7 @@ async def end_outdated(
                 tenant=tenant.id,
                 user=identity.sub,
                 provider=identity.provider,
-                ended=ended,
+                ended=count,
             ),
         )
 
@@ -143,7 +143,7 @@ async def end_former_session(browser: Browser, tenant: Tenant, accepted: Accepte
 async def _end_now(browser: Browser, present: tuple[Session, str]) -> None:
     """A session whose cookie is at hand, and its refresh token at Cognito."""
     session, cookie = present
-    ended = await browser.services.sessions.end_family(session, cookie=cookie)
+    outcome = await browser.services.sessions.end_family(session, cookie=cookie)
     browser.services.token_revocation.revoke_soon(
-        session.tenant, ended.refresh_token, client_id=session.client_id
+        session.tenant, outcome.refresh_token, client_id=session.client_id
     )

@@ -89,15 +89,15 @@ async def start(browser: Browser) -> web.StreamResponse:
     by itself, it begins at an application's host.
     """
     if not browser.parameter("host"):
-        begun = await _anew(browser)
-        if begun is not None:
-            return begun
+        redirection = await _anew(browser)
+        if redirection is not None:
+            return redirection
         link = await _elsewhere(browser)
         if link is not None:
             return redirect(link)
     tenant, destination = _asked_for(browser)
     browser.record.tenant = tenant.id
-    wanted, hint, switch, anew = (
+    provider_name, hint, switch, anew = (
         browser.parameter("provider"),
         browser.parameter("login_hint"),
         bool(browser.parameter("switch")),
@@ -109,12 +109,12 @@ async def start(browser: Browser) -> web.StreamResponse:
             present is not None
             and is_named(present[0].identity, hint)
             and tenant.provider(present[0].identity.provider) is not None
-            and wanted in ("", present[0].identity.provider)
+            and provider_name in ("", present[0].identity.provider)
         ):
             response = await hand_over(browser, present[0], present[1], destination)
             remember_sender(response, browser, destination.host)
             return response
-    provider = choose_provider(tenant, wanted=wanted, hint=hint, ask=switch)
+    provider = choose_provider(tenant, wanted=provider_name, hint=hint, ask=switch)
     if provider is None:
         own = {
             k: browser.parameter(k)
@@ -128,7 +128,7 @@ async def start(browser: Browser) -> web.StreamResponse:
                 reauthenticate.PARAMETER,
             )
         }
-        offered = [
+        options = [
             (
                 p.label,
                 p.known_as,
@@ -137,7 +137,7 @@ async def start(browser: Browser) -> web.StreamResponse:
             )
             for p in choices(tenant)
         ]
-        return page(browser.request, "chooser", tenant, choices=offered, change=None)
+        return page(browser.request, "chooser", tenant, choices=options, change=None)
     if anew:
         response = reauthenticate.begin(
             browser, tenant, provider, host=destination.host, browser_id=destination.browser
@@ -195,8 +195,8 @@ def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
     """Which host of which tenant wants a ticket, and for which of its browsers."""
     config, table = browser.services.config, browser.services.tenants.table
     host, browser_id = parse_host_header(browser.parameter("host")), browser.parameter("browser")
-    found = table.by_host(host) if host is not None else HostKind.UNKNOWN
-    if found is HostKind.SHARED:
+    owner = table.by_host(host) if host is not None else HostKind.UNKNOWN
+    if owner is HostKind.SHARED:
         # What was not signed is looked up all the same, as nobody: known and unknown tenants get
         # one answer, in one time.
         tenant_id = verify(
@@ -206,11 +206,11 @@ def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
             host or "",
             browser_id,
         )
-        found = table.by_id(tenant_id or "") or HostKind.UNKNOWN
+        owner = table.by_id(tenant_id or "") or HostKind.UNKNOWN
     if (
         host is None
-        or isinstance(found, HostKind)
-        or not found.active
+        or isinstance(owner, HostKind)
+        or not owner.active
         or not BROWSER_ID.fullmatch(browser_id)
     ):
         raise BrowserError(
@@ -223,11 +223,11 @@ def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
         safe_return(
             browser.parameter("rd"),
             origin=origin,
-            allowed=lambda name: return_origin(browser, found, host, name),
+            allowed=lambda name: return_origin(browser, owner, host, name),
         )
         or f"{origin}/"
     )
-    return found, Destination(return_to, host, browser_id)
+    return owner, Destination(return_to, host, browser_id)
 
 
 def return_origin(browser: Browser, tenant: Tenant, host: str, name: str) -> str | None:
@@ -301,34 +301,34 @@ async def complete(request: web.Request) -> web.StreamResponse:
         )
     if redeemed is None:
         return await _no_ticket(browser, request, "the ticket is spent or expired")
-    stored, return_to = redeemed
-    tenant = browser.services.tenants.table.by_id(stored.session.tenant)
-    browser.record.tenant = stored.session.tenant
-    other_person = before is not None and before[0].identity.sub != stored.session.identity.sub
+    new_session, return_to = redeemed
+    tenant = browser.services.tenants.table.by_id(new_session.session.tenant)
+    browser.record.tenant = new_session.session.tenant
+    other_person = before is not None and before[0].identity.sub != new_session.session.identity.sub
     if before is not None and other_person:
-        ended = await browser.services.sessions.end_family(before[0], cookie=before[1])
+        outcome = await browser.services.sessions.end_family(before[0], cookie=before[1])
         browser.services.token_revocation.revoke_soon(
-            before[0].tenant, ended.refresh_token, client_id=before[0].client_id
+            before[0].tenant, outcome.refresh_token, client_id=before[0].client_id
         )
     elif before is not None:
         browser.services.token_revocation.end_replaced_soon(*before)
-    browser.record.user, browser.record.reason = stored.session.identity.sub, Reason.OK
+    browser.record.user, browser.record.reason = new_session.session.identity.sub, Reason.OK
     if person_change.must_begin_clean(
-        browser, tenant, stored.session.identity.sub, replaces=other_person
+        browser, tenant, new_session.session.identity.sub, replaces=other_person
     ):
         return await person_change.begin_clean(
-            browser, stored, return_to=return_to, replaces=other_person
+            browser, new_session, return_to=return_to, replaces=other_person
         )
     response = redirect(return_to)
     set_cookie(
         response,
-        browser.session_cookie(stored.session.tenant),
-        stored.cookie.reveal(),
-        max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())),
+        browser.session_cookie(new_session.session.tenant),
+        new_session.cookie.reveal(),
+        max_age_s=max(1, new_session.session.expires_at - int(browser.services.clock())),
     )
-    email_prompt.remember(response, browser, stored.session.tenant)
+    email_prompt.remember(response, browser, new_session.session.tenant)
     person_change.arrives(
-        response, browser, tenant, stored.session.identity.sub, replaces=other_person
+        response, browser, tenant, new_session.session.identity.sub, replaces=other_person
     )
     if not count_return(browser, response, return_to):
         raise await give_up(browser, tenant)
@@ -339,10 +339,10 @@ async def _no_ticket(browser: Browser, request: web.Request, detail: str) -> web
     """Reload or back button, or too late: on for whoever is signed in here, else the login begins
     again.
     """
-    begun = None if is_prefetch(request) else await begin_again(browser)
-    if begun is None:
+    response = None if is_prefetch(request) else await begin_again(browser)
+    if response is None:
         raise BrowserError(
             Reason.LOGIN_STATE, 400, retry="/_auth/login", tenant=browser.tenant, cause=detail
         )
     browser.record.reason = Reason.LOGIN_STATE
-    return begun
+    return response

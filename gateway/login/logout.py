@@ -66,9 +66,9 @@ async def sign_out(
     tenant = _tenant(browser, present[0].tenant if present else None)
     if present is not None:
         browser.record.tenant, browser.record.user = present[0].tenant, present[0].identity.sub
-        ended = await browser.services.sessions.end_family(present[0], cookie=present[1])
+        outcome = await browser.services.sessions.end_family(present[0], cookie=present[1])
         browser.services.token_revocation.revoke_soon(
-            present[0].tenant, ended.refresh_token, client_id=present[0].client_id
+            present[0].tenant, outcome.refresh_token, client_id=present[0].client_id
         )
         _LOG.info(
             "logout",
@@ -138,9 +138,9 @@ def _through_cognito(
 
 
 def _by_leave(browser: Browser, resume: Resume, host: str, *, client_id: str) -> web.Response:
-    signed = sign(browser.services.signing_keys, resume.tenant, "leave", resume.host)
+    signed_tenant = sign(browser.services.signing_keys, resume.tenant, "leave", resume.host)
     query = {
-        "tenant": signed,
+        "tenant": signed_tenant,
         "host": resume.host,
         "what": resume.what,
         "rd": resume.return_to,
@@ -200,7 +200,7 @@ async def signed_out(request: web.Request) -> web.StreamResponse:
             return response
     tenant = browser.tenant_for(resume.tenant if resume is not None else "")
     names = dict.fromkeys(p.known_as for p in tenant.providers) if tenant is not None else ()
-    shown = page(
+    signed_out_page = page(
         request,
         "signed_out",
         tenant,
@@ -208,8 +208,8 @@ async def signed_out(request: web.Request) -> web.StreamResponse:
         login=await login_link(browser, tenant=tenant),
         change=change_link(browser),
     )
-    drop_cookie(shown, RESUME_COOKIE)
-    return shown
+    drop_cookie(signed_out_page, RESUME_COOKIE)
+    return signed_out_page
 
 
 async def _go_on(browser: Browser, resume: Resume) -> web.Response | None:

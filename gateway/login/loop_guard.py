@@ -40,12 +40,12 @@ def count_return(
     count, since = counts.pop(digest, (0, now))
     # The largest counts stay: what is in a loop is not forgotten for addresses that were visited
     # once.
-    kept = dict(sorted(counts.items(), key=lambda item: -item[1][0])[: MAX_ADDRESSES - 1])
-    written = {digest: (min(count + 1, 999), since), **kept}
+    other_counts = dict(sorted(counts.items(), key=lambda item: -item[1][0])[: MAX_ADDRESSES - 1])
+    new_counts = {digest: (min(count + 1, 999), since), **other_counts}
     set_cookie(
         response,
         LOOP_COOKIE,
-        "_".join(f"{name}.{times}.{first}" for name, (times, first) in written.items()),
+        "_".join(f"{name}.{times}.{first}" for name, (times, first) in new_counts.items()),
         max_age_s=WINDOW_S,
     )
     return count < at_most

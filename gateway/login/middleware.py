@@ -59,7 +59,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _edge(request: web.Request, handler: Handler, span: Span) -> web.StreamResponse:
-    started = perf_counter()
+    start_time = perf_counter()
     reason, cause, error_code, setting = None, "", "", ""
     try:
         response = await handler(request)
@@ -87,7 +87,7 @@ async def _edge(request: web.Request, handler: Handler, span: Span) -> web.Strea
         response.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     record = record_of(request)
     _tell(span, record, response.status, reason, error_code)
-    told: dict[str, str | float | None] = {
+    event_fields: dict[str, str | float | None] = {
         "request_id": record.request_id,
         "tenant": record.tenant,
         "host": request.headers.get("Host", "")[:256],
@@ -96,7 +96,7 @@ async def _edge(request: web.Request, handler: Handler, span: Span) -> web.Strea
         "reason": reason.value if reason is not None else None,
         "user": record.user,
         "provider": record.provider,
-        "duration_ms": round((perf_counter() - started) * 1000, 3),
+        "duration_ms": round((perf_counter() - start_time) * 1000, 3),
         "cause": cause or None,
         "code": error_code or (reason.value if cause and reason is not None else None),
         "setting": setting or None,
@@ -105,9 +105,9 @@ async def _edge(request: web.Request, handler: Handler, span: Span) -> web.Strea
         "span_id": span.span_id or None,
     }
     if response.status >= 500:
-        _LOG.warning("http_request", extra=fields(**told))
+        _LOG.warning("http_request", extra=fields(**event_fields))
     else:
-        write_event(_LOG, _REQUEST, told)
+        write_event(_LOG, _REQUEST, event_fields)
     return response
 
 

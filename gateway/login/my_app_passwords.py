@@ -81,15 +81,15 @@ def offer(browser: Browser, tenant: Tenant | None) -> Offer | None:
 
 def _known(tenant: Tenant, rules: Sequence[Rule]) -> list[str]:
     """The hosts by name: those of the tenant, and what rules name below its wildcards."""
-    named = {host for rule in rules for host in rule.hosts or () if not host.startswith("*.")}
-    return sorted(tenant.hosts | named)
+    hosts = {host for rule in rules for host in rule.hosts or () if not host.startswith("*.")}
+    return sorted(tenant.hosts | hosts)
 
 
 async def make(browser: Browser, session: Session, cookie: str) -> StoredAppPassword | str:
     """Or the name of the problem that the page tells."""
     tenant = browser.tenant_for(session.tenant)
-    offered = offer(browser, tenant)
-    new = None if tenant is None or offered is None else await _asked(browser, tenant, offered)
+    options = offer(browser, tenant)
+    new = None if tenant is None or options is None else await _asked(browser, tenant, options)
     if tenant is None or new is None:
         return "fields"
     services = browser.services
@@ -100,20 +100,22 @@ async def make(browser: Browser, session: Session, cookie: str) -> StoredAppPass
         kind="app password",
     ):
         return "too_fast"
-    made = await services.sessions.make_app_password(session, cookie=cookie, tenant=tenant, new=new)
-    if isinstance(made, AppPasswordRefusal):
-        return made.value
+    app_password = await services.sessions.make_app_password(
+        session, cookie=cookie, tenant=tenant, new=new
+    )
+    if isinstance(app_password, AppPasswordRefusal):
+        return app_password.value
     _LOG.info(
         "app_password_made",
         extra=fields(
             request_id=browser.request_id,
             tenant=tenant.id,
             user=session.identity.sub,
-            app_password=made.view.session,
+            app_password=app_password.view.session,
             client=browser.client,
         ),
     )
-    return made
+    return app_password
 
 
 def told(request: web.Request, tenant: Tenant | None, made: StoredAppPassword) -> web.Response:
@@ -152,11 +154,13 @@ async def _asked(browser: Browser, tenant: Tenant, offered: Offer) -> NewAppPass
     name, host, path, days = [
         (await browser.field(field)).strip() for field in ("name", "host", "path", "days")
     ]
-    parsed = canonical(path) if path.startswith("/") and len(path) <= MAX_PATH_CHARACTERS else None
+    canonical_path = (
+        canonical(path) if path.startswith("/") and len(path) <= MAX_PATH_CHARACTERS else None
+    )
     if (
-        parsed is None
-        or parsed.ambiguous
-        or isinstance(tenant.paths.names(parsed.path), Unreadable)
+        canonical_path is None
+        or canonical_path.ambiguous
+        or isinstance(tenant.paths.names(canonical_path.path), Unreadable)
     ):
         return None
     if (
@@ -171,5 +175,5 @@ async def _asked(browser: Browser, tenant: Tenant, offered: Offer) -> NewAppPass
     ):
         return None
     return NewAppPassword(
-        name, frozenset({host} if host else ()), (parsed.path,), int(days) * DAY_S
+        name, frozenset({host} if host else ()), (canonical_path.path,), int(days) * DAY_S
     )

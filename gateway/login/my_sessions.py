@@ -38,28 +38,28 @@ async def end(request: web.Request) -> web.StreamResponse:
     """One's own current session ends as by signing out, through Cognito; another one just ends."""
     browser = parse(request)
     require_own_origin(browser)
-    asked, app_password = await browser.field("session"), await browser.field("app_password")
+    session_id, app_password = await browser.field("session"), await browser.field("app_password")
     present = await _present(browser)
     session, cookie = present
     if app_password == NEW:
-        made = await my_app_passwords.make(browser, session, cookie)
-        if isinstance(made, str):
-            return await _shown(browser, session, cookie, problem=made, status=400)
-        return my_app_passwords.told(request, browser.tenant_for(session.tenant), made)
+        result = await my_app_passwords.make(browser, session, cookie)
+        if isinstance(result, str):
+            return await _shown(browser, session, cookie, problem=result, status=400)
+        return my_app_passwords.told(request, browser.tenant_for(session.tenant), result)
     if app_password:
         await my_app_passwords.revoke(browser, session, app_password)
         return redirect(PATH)
-    if asked == session.family:
+    if session_id == session.family:
         return await sign_out(browser, present)
-    if asked == ALL:
+    if session_id == ALL:
         response = await sign_out(browser, present)
         await browser.services.sessions.end_own(session, family=None)
         return response
     if any(
-        view.session == asked
+        view.session == session_id
         for view in await browser.services.sessions.list_user(session, cookie=cookie)
     ):
-        await browser.services.sessions.end_own(session, family=asked)
+        await browser.services.sessions.end_own(session, family=session_id)
     return redirect(PATH)
 
 

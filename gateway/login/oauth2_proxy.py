@@ -16,8 +16,8 @@ WANTED = "X-Auth-Request-Redirect"
 
 async def sign_in(request: web.Request) -> web.StreamResponse:
     """The login judges the address, as it does any other."""
-    wanted = request.query.get("rd") or request.headers.get(WANTED, "")
-    return _see(f"/_auth/login?rd={quote(wanted, safe='')}" if wanted else "/_auth/login")
+    target_url = request.query.get("rd") or request.headers.get(WANTED, "")
+    return _see(f"/_auth/login?rd={quote(target_url, safe='')}" if target_url else "/_auth/login")
 
 
 async def sign_out(_: web.Request) -> web.StreamResponse:

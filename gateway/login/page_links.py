@@ -73,8 +73,8 @@ def start_page(browser: Browser) -> str | None:
 
 
 def _is_served(browser: Browser) -> bool:
-    found = browser.found
-    return found is not HostKind.UNKNOWN if isinstance(found, HostKind) else found.active
+    owner = browser.found
+    return owner is not HostKind.UNKNOWN if isinstance(owner, HostKind) else owner.active
 
 
 def _sender(browser: Browser) -> str | None:

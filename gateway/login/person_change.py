@@ -84,9 +84,9 @@ async def begin_clean(
     person's hash is among them.
     """
     session = stored.session
-    ended = await browser.services.sessions.end_family(session, cookie=stored.cookie.reveal())
+    outcome = await browser.services.sessions.end_family(session, cookie=stored.cookie.reveal())
     browser.services.token_revocation.revoke_soon(
-        session.tenant, ended.refresh_token, client_id=session.client_id
+        session.tenant, outcome.refresh_token, client_id=session.client_id
     )
     query = {"rd": return_to, "provider": session.identity.provider, "login_hint": hint}
     response = redirect(
@@ -138,7 +138,7 @@ def _entries(browser: Browser, tenant: Tenant | None) -> tuple[AppCookie, ...]:
 def _end_app_sessions(
     response: web.Response, browser: Browser, entries: tuple[AppCookie, ...]
 ) -> None:
-    lines, left = expired(
+    lines, overflow = expired(
         browser.request.headers.getall("Cookie", ()),
         entries,
         host=browser.host,
@@ -147,13 +147,13 @@ def _end_app_sessions(
     for line in lines:
         # Not by ``set_cookie``, which has room for one cookie of a name.
         response.headers.add("Set-Cookie", line)
-    if left:
+    if overflow:
         _LOG.warning(
             "app_cookies_left",
             extra=fields(
                 request_id=browser.request_id,
                 tenant=browser.record.tenant,
                 host=browser.host,
-                count=len(left),
+                count=len(overflow),
             ),
         )

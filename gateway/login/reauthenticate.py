@@ -29,8 +29,8 @@ RETURN_PATH = "/_auth/sessions"
 def link(tenant: Tenant | None, session: Session) -> str:
     """Begins one for whoever has the session, at the host where it is shown."""
     provider = session.identity.provider
-    known = tenant is not None and tenant.provider(provider) is not None
-    query = {PARAMETER: "1", **({"provider": provider} if known else {})}
+    has_provider = tenant is not None and tenant.provider(provider) is not None
+    query = {PARAMETER: "1", **({"provider": provider} if has_provider else {})}
     return f"/_auth/login?{urlencode(query)}"
 
 

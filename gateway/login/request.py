@@ -100,15 +100,15 @@ class Browser:
 
     @property
     def tenant(self) -> Tenant | None:
-        found = self.found
-        return None if isinstance(found, HostKind) else found
+        owner = self.found
+        return None if isinstance(owner, HostKind) else owner
 
     def tenant_for(self, tenant_id: str) -> Tenant | None:
         """The host's own tenant; on a host of many, the one of this id."""
-        found = self.found
-        if not isinstance(found, HostKind):
-            return found
-        return None if found is HostKind.UNKNOWN else self.services.tenants.table.by_id(tenant_id)
+        owner = self.found
+        if not isinstance(owner, HostKind):
+            return owner
+        return None if owner is HostKind.UNKNOWN else self.services.tenants.table.by_id(tenant_id)
 
     def serves(self, tenant_id: str) -> bool:
         """Whether an active tenant of this id is served at this host."""
@@ -271,8 +271,8 @@ def parse(request: web.Request) -> Browser:
 def parse_any(request: web.Request) -> Browser:
     """As above, of tenants that are not active too: for testing their connection."""
     services = request.app[SERVICES]
-    sent = request.headers.getall("Host", ())
-    host = parse_host_header(sent[0]) if len(sent) == 1 else None
+    host_lines = request.headers.getall("Host", ())
+    host = parse_host_header(host_lines[0]) if len(host_lines) == 1 else None
     if host is None:
         raise BrowserError(Reason.BAD_REQUEST, 400)
     if services.tenants.table.by_host(host) is HostKind.UNKNOWN:
@@ -293,8 +293,8 @@ def record_of(request: web.Request) -> RequestRecord:
     """The same for the whole request."""
     record = request.get(RECORD)
     if record is None:
-        sent = parse_request_id(request.headers.get("X-Request-Id", ""))
-        record = request[RECORD] = RequestRecord(sent or secrets.token_hex(8))
+        request_id = parse_request_id(request.headers.get("X-Request-Id", ""))
+        record = request[RECORD] = RequestRecord(request_id or secrets.token_hex(8))
     return record
 
 

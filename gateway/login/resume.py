@@ -55,11 +55,11 @@ def remember(response: web.Response, browser: Browser, resume: Resume) -> None:
 
 def recall(browser: Browser) -> Resume | None:
     for value in browser.cookies(RESUME_COOKIE)[:1]:
-        signed = verify(browser.services.signing_keys, value, "resume", browser.host)
-        if signed is None:
+        text = verify(browser.services.signing_keys, value, "resume", browser.host)
+        if text is None:
             return None
         try:
-            document = json.loads(base64.urlsafe_b64decode(signed + "=" * (-len(signed) % 4)))
+            document = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         except ValueError:
             return None
         if (

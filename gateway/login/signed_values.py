@@ -26,11 +26,11 @@ def sign(keys: Callable[[], Sequence[bytes]], value: str, *context: str) -> str:
 def verify(keys: Callable[[], Sequence[bytes]], signed: str, *context: str) -> str | None:
     """The value, if it was signed in this context under any key of the ring; else None."""
     value, _, signature = signed.rpartition(".")
-    given = signature.encode("utf-8", "surrogatepass")
+    mac = signature.encode("utf-8", "surrogatepass")
     return (
         value
         if any(
-            [hmac.compare_digest(given, _signature(key, value, context).encode()) for key in keys()]  # noqa: C419 - every key is compared
+            [hmac.compare_digest(mac, _signature(key, value, context).encode()) for key in keys()]  # noqa: C419 - every key is compared
         )
         else None
     )
@@ -45,10 +45,10 @@ def stands_for(keys: Callable[[], Sequence[bytes]], keyed: str, value: str, *con
     """Whether ``keyed`` is the keyed hash of ``value`` in this context, under any key of the
     ring.
     """
-    given = keyed.encode("utf-8", "surrogatepass")
+    mac = keyed.encode("utf-8", "surrogatepass")
     return any(
         [  # noqa: C419 - every key is compared
-            hmac.compare_digest(given, _signature(key, value, context)[:HASH_CHARACTERS].encode())
+            hmac.compare_digest(mac, _signature(key, value, context)[:HASH_CHARACTERS].encode())
             for key in keys()
         ]
     )

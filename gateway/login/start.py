@@ -45,14 +45,14 @@ async def start(request: web.Request) -> web.StreamResponse:
     ):
         return page(request, "too_long", browser.tenant, login="/_auth/login")
     return_to = return_target(browser)
-    wanted, hint, switch, anew = (
+    provider_name, hint, switch, anew = (
         browser.parameter("provider"),
         browser.parameter("login_hint"),
         bool(browser.parameter("switch")),
         bool(browser.parameter(reauthenticate.PARAMETER)),
     )
     issuer = browser.parameter("iss")
-    asks = bool(wanted) or switch or anew or (bool(hint) and not issuer)
+    asks = bool(provider_name) or switch or anew or (bool(hint) and not issuer)
     if not asks and not browser.parameter("change"):
         present = await browser.session()
         if (
@@ -66,17 +66,17 @@ async def start(request: web.Request) -> web.StreamResponse:
             if count_return(browser, response, return_to):
                 return response
             raise await give_up(browser, browser.tenant)
-    chosen = browser.tenant or await email_prompt.choose(browser, return_to=return_to, hint=hint)
-    if isinstance(chosen, web.Response):
-        return chosen
-    browser.record.tenant = chosen.id
+    choice = browser.tenant or await email_prompt.choose(browser, return_to=return_to, hint=hint)
+    if isinstance(choice, web.Response):
+        return choice
+    browser.record.tenant = choice.id
     # On a shared host a provider is chosen within the organization that was found, never instead of
     # finding it.
     return await _go(
         browser,
-        chosen,
+        choice,
         return_to=return_to,
-        wanted=wanted or _issued_by(chosen, issuer),
+        wanted=provider_name or _issued_by(choice, issuer),
         hint=hint,
         switch=switch,
         anew=anew,
@@ -124,13 +124,15 @@ async def _go(
     anew: bool,
 ) -> web.Response:
     if browser.services.config.login_host is not None:
-        named = (
-            choose_provider(tenant, wanted=wanted, hint=hint, ask=switch)
-            if wanted or (hint and len(tenant.providers) > 1)
-            else None
-        )
+        is_named = wanted or (hint and len(tenant.providers) > 1)
         return login_host.to_login_host(
-            browser, tenant, named, return_to=return_to, hint=hint, switch=switch, anew=anew
+            browser,
+            tenant,
+            choose_provider(tenant, wanted=wanted, hint=hint, ask=switch) if is_named else None,
+            return_to=return_to,
+            hint=hint,
+            switch=switch,
+            anew=anew,
         )
     provider = choose_provider(tenant, wanted=wanted, hint=hint, ask=switch)
     if provider is None:
@@ -140,7 +142,7 @@ async def _go(
             "switch": "1" if switch else "",
             reauthenticate.PARAMETER: "1" if anew else "",
         }
-        offered = [
+        options = [
             (
                 p.label,
                 p.known_as,
@@ -153,7 +155,7 @@ async def _go(
             browser.request,
             "chooser",
             tenant,
-            choices=offered,
+            choices=options,
             change=change_address(browser.origin, return_to) if browser.tenant is None else None,
         )
     if anew:
@@ -185,8 +187,8 @@ def _is_meant(browser: Browser, session: Session, *, issuer: str, hint: str) -> 
     names one.
     """
     tenant = browser.tenant_for(session.tenant)
-    named = _issued_by(tenant, issuer) if tenant is not None else ""
-    return named in ("", session.identity.provider) and is_named(session.identity, hint)
+    provider_name = _issued_by(tenant, issuer) if tenant is not None else ""
+    return provider_name in ("", session.identity.provider) and is_named(session.identity, hint)
 
 
 def return_target(browser: Browser) -> str:

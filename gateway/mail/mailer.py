@@ -129,7 +129,7 @@ class Mailer:
         if self._outbox is None:
             return None
         address = mailbox(to)
-        drawn = draw(template, values, language)
+        letter = draw(template, values, language)
         if valid_s is None and LETTERS[template].secret:
             valid_s = SECRET_S
         id_ = (
@@ -137,16 +137,16 @@ class Mailer:
             if once
             else secrets.token_hex(16)
         )
-        stored = await self._outbox.add(
+        success = await self._outbox.add(
             connection,
             id=id_,
             tenant=tenant,
             template=template,
             to=address,
-            drawn=drawn,
+            drawn=letter,
             expires_at=None if valid_s is None else self._clock() + valid_s,
         )
-        return id_ if stored else None
+        return id_ if success else None
 
     async def is_full(self, connection: AsyncConnection, tenant: str) -> bool:
         """Whether ``add`` takes no other letter of the tenant."""
@@ -163,7 +163,7 @@ class Mailer:
         if self._server is None:
             raise LookupError
         address, sender = mailbox(to), self._config.mail.sender or ""
-        drawn = draw(MailTemplate.TEST, {"product": self.product}, language)
+        letter = draw(MailTemplate.TEST, {"product": self.product}, language)
         await self._server.deliver(
             sender,
             address,
@@ -171,7 +171,7 @@ class Mailer:
                 secrets.token_hex(16),
                 sender,
                 address,
-                (drawn.subject, drawn.text, drawn.html),
+                (letter.subject, letter.text, letter.html),
                 self._clock(),
             ),
         )

@@ -184,7 +184,7 @@ class MailOutbox:
 
     async def _claim(self, limit: int) -> list[Waiting]:
         now = self._clock()
-        due = (
+        query = (
             select(mail_outbox)
             .where(
                 mail_outbox.c.state == "new",
@@ -195,12 +195,12 @@ class MailOutbox:
             .limit(limit)
         )
         async with self._database.read() as connection:
-            rows = (await connection.execute(due)).all()
+            rows = (await connection.execute(query)).all()
         if not rows:
             return []
 
         async def work(connection: AsyncConnection) -> list[Any]:
-            held = []
+            claims = []
             for row in rows:
                 statement = (
                     update(mail_outbox)
@@ -213,8 +213,8 @@ class MailOutbox:
                     .values(held_until=now + self._held_s)
                 )
                 if (await connection.execute(statement)).rowcount == 1:
-                    held.append(row)
-            return held
+                    claims.append(row)
+            return claims
 
         letters = []
         for row in await self._committer.run(work):
@@ -263,7 +263,7 @@ class MailOutbox:
         if letter.expires_at is not None and letter.expires_at <= self._clock():
             await self._settle(letter, MailError(EXPIRED, final=True))
             return
-        refused = None
+        failure = None
         try:
             await self._server.deliver(
                 self._sender,
@@ -271,8 +271,8 @@ class MailOutbox:
                 compose(letter.id, self._sender, letter.to, letter.drawn, letter.created_at),
             )
         except MailError as error:
-            refused = error
-        await self._settle(letter, refused)
+            failure = error
+        await self._settle(letter, failure)
 
     async def _settle(self, letter: Waiting, refused: MailError | None) -> None:
         now = self._clock()

@@ -65,8 +65,10 @@ def names_of(letter: Letter) -> frozenset[str]:
 
 def one_line(text: str, most: int = MAX_VALUE) -> str:
     """With blanks in place of what nobody sees, and an ellipsis for what is cut."""
-    shown = "".join(" " if unicodedata.category(c) in _UNSHOWN else c for c in text[: 4 * most])
-    line = " ".join(shown.split())
+    characters = "".join(
+        " " if unicodedata.category(c) in _UNSHOWN else c for c in text[: 4 * most]
+    )
+    line = " ".join(characters.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
@@ -75,9 +77,9 @@ def draw(template: MailTemplate, values: Mapping[str, Value], language: str) -> 
     no http(s) URL.
     """
     letter = LETTERS[template]
-    wanted = names_of(letter)
-    if values.keys() != wanted:
-        msg = f"letter {template} takes {sorted(wanted)}, not {sorted(values)}"
+    names = names_of(letter)
+    if values.keys() != names:
+        msg = f"letter {template} takes {sorted(names)}, not {sorted(values)}"
         raise TypeError(msg)
     language = language if language in LANGUAGES else LANGUAGES[0]
     translate = _catalog(language).gettext

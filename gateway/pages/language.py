@@ -23,7 +23,7 @@ def negotiate(accept_language: str, languages: Sequence[str] = LANGUAGES) -> str
     counts as absent.
     """
     best, best_quality = languages[0], 0.0
-    refused = set[str]()
+    exclusions = set[str]()
     wildcard = 0.0
     for item in accept_language[:1024].split(",")[:_MOST]:
         match = _RANGE.fullmatch(item)
@@ -31,11 +31,11 @@ def negotiate(accept_language: str, languages: Sequence[str] = LANGUAGES) -> str
             continue
         primary, quality = match[1].lower(), float(match[3] or 1)
         if quality == 0:
-            refused.add(primary if not match[2] else "")
+            exclusions.add(primary if not match[2] else "")
         elif primary == "*":
             wildcard = max(wildcard, quality)
         elif primary in languages and quality > best_quality:
             best, best_quality = primary, quality
-    if best_quality == 0.0 and wildcard and best in refused:
-        return next((language for language in languages if language not in refused), best)
+    if best_quality == 0.0 and wildcard and best in exclusions:
+        return next((language for language in languages if language not in exclusions), best)
     return best

@@ -156,16 +156,16 @@ class Portal:
                 return self._problem(request, Failed(404, "not_found"), link, cookie)
             form: list[tuple[str, str]] = []
             if page.form:
-                read = await self._form(request, cookie, upload=page.upload)
-                if isinstance(read, Failed):
-                    return self._problem(request, read, link, cookie)
+                submission = await self._form(request, cookie, upload=page.upload)
+                if isinstance(submission, Failed):
+                    return self._problem(request, submission, link, cookie)
                 if page.ends_live and link.stored_state is LinkState.COMPLETED:
                     return self._problem(request, Failed(409, "read_only"), link, cookie)
                 if not await self._rooms.attempts.hit(
                     link.id, at_most=SAVES, window_s=SAVES_S, kind="setup_saves"
                 ):
                     return self._problem(request, Failed(429, "too_often"), link, cookie)
-                form = read
+                form = submission
             values: dict[str, list[str]] = {}
             for name, value in form:
                 values.setdefault(name, []).append(value)
@@ -211,13 +211,13 @@ class Portal:
         self, request: web.Request, cookie: str, *, upload: bool = False
     ) -> list[tuple[str, str]] | Failed:
         """The fields, where the form is one of ours and of this browser."""
-        read = await self._own_form(request, upload=upload)
-        if isinstance(read, Failed):
-            return read
-        token = dict(read).get(FIELD, "")
+        form_fields = await self._own_form(request, upload=upload)
+        if isinstance(form_fields, Failed):
+            return form_fields
+        token = dict(form_fields).get(FIELD, "")
         if not self._tokens.accepts(token, cookie, request.path):
             return Failed(403, "stale_form")
-        return read
+        return form_fields
 
     async def _own_form(
         self, request: web.Request, *, upload: bool = False
@@ -227,8 +227,10 @@ class Portal:
             return Failed(403, "foreign_form")
         try:
             if request.content_type == MULTIPART:
-                found = await read_upload(request, limit=MAX_FORM_BYTES, max_fields=_MAX_FIELDS)
-                return list(found.items())
+                form_fields = await read_upload(
+                    request, limit=MAX_FORM_BYTES, max_fields=_MAX_FIELDS
+                )
+                return list(form_fields.items())
             raw = await read_body(request.content, limit=MAX_FORM_BYTES)
         except BodyTooLargeError:
             return Failed(413, "too_large")
@@ -248,10 +250,10 @@ class Portal:
     async def _claim(self, request: web.Request) -> web.StreamResponse:
         if await self._too_often(request):
             return self._problem(request, Failed(429, "too_often"))
-        read = await self._own_form(request)
-        if isinstance(read, Failed):
-            return self._problem(request, read)
-        form, (link_id, secret) = dict(read), _address(request)
+        submission = await self._own_form(request)
+        if isinstance(submission, Failed):
+            return self._problem(request, submission)
+        form, (link_id, secret) = dict(submission), _address(request)
         email = form.get("email", "")[:254]
         link = await self._rooms.links.open(link_id, secret)
         if link is None:
@@ -317,9 +319,9 @@ class Portal:
         link = await self._rooms.links.visit(cookie) if cookie else None
         if link is None:
             return self._nobody(request)
-        read = await self._form(request, cookie)
-        if isinstance(read, Failed):
-            return self._problem(request, read, link, cookie)
+        submission = await self._form(request, cookie)
+        if isinstance(submission, Failed):
+            return self._problem(request, submission, link, cookie)
         await self._rooms.links.leave(link)
         response = self._page(request, "left", {}, link=link)
         response.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
@@ -452,10 +454,10 @@ class Portal:
         link_language: SetupLink | None = None,
         cookie: str = "",
     ) -> web.Response:
-        known = link or link_language
+        source = link or link_language
         language = (
-            known.request.language
-            if known is not None
+            source.request.language
+            if source is not None
             else negotiate(request.headers.get("Accept-Language", ""))
         )
         return self._drawing.page(

@@ -768,5 +768,5 @@ def guide_of(provider: str, protocol: str) -> Guide | None:
 
 def protocols_of(provider: SetupProvider) -> tuple[Protocol, ...]:
     """The suggested one first."""
-    offered = [protocol for protocol in Protocol if (provider, protocol) in GUIDES]
-    return tuple(sorted(offered, key=lambda protocol: protocol is not SUGGESTED[provider]))
+    protocols = [protocol for protocol in Protocol if (provider, protocol) in GUIDES]
+    return tuple(sorted(protocols, key=lambda protocol: protocol is not SUGGESTED[provider]))

@@ -68,8 +68,8 @@ def read_values(
             body["metadata"] = typed["metadata_file"] or typed["metadata"]
     if guide.kind in {"oidc", "saml"}:
         body["preset"] = guide.preset
-    shown = {name: typed[name] for name in SHOWN_AGAIN if typed.get(name)}
-    return Values(shown, problems, {} if problems else body)
+    plain_values = {name: typed[name] for name in SHOWN_AGAIN if typed.get(name)}
+    return Values(plain_values, problems, {} if problems else body)
 
 
 def read_renewal(form: Mapping[str, str], *, protocol: Protocol, today: date) -> Values:
@@ -123,10 +123,10 @@ def _date_problems(typed: str, today: date) -> dict[str, str]:
 
 
 def _saml_problems(typed: Mapping[str, str]) -> dict[str, str]:
-    given = [name for name in SAML_FIELDS if typed[name]]
-    if len(given) != 1:
+    names = [name for name in SAML_FIELDS if typed[name]]
+    if len(names) != 1:
         return {"metadata_url": "one_of_three"}
-    (name,) = given
+    (name,) = names
     text = typed[name]
     if name == "metadata_url":
         return {} if re.match(r"https?://", text) else {"metadata_url": "https"}

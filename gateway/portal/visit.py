@@ -101,10 +101,10 @@ class Visit:
         """Stored, on record and told, or nothing of it. Failed where another browser or an operator
         was first.
         """
-        saved = await self.rooms.links.save(
+        link = await self.rooms.links.save(
             self.link, work, cookie=self.cookie, action=action, after=after, tell=tell
         )
-        return saved if saved is not None else Failed(409, "changed")
+        return link if link is not None else Failed(409, "changed")
 
     def text(self, name: str) -> str:
         """A field of the form, trimmed; "" without."""

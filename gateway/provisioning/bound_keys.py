@@ -112,9 +112,12 @@ def bound_changes(
 def _operators_words(
     body: ProvisionBody, document: Json, known: Sequence[Json], proven: Collection[str]
 ) -> Iterator[str]:
-    named = frozenset(document.get("email_domains", ()))
-    asked = frozenset(body.domains or ())
-    domains = {named, *([asked] if asked ^ named <= {*proven} else [])}
+    document_domains = frozenset(document.get("email_domains", ()))
+    body_domains = frozenset(body.domains or ())
+    domains = {
+        document_domains,
+        *([body_domains] if body_domains ^ document_domains <= {*proven} else []),
+    }
     stands: Mapping[str, Any] = {
         "hosts": {frozenset(document.get("hosts", ()))},
         "email_domains": domains,
@@ -122,16 +125,18 @@ def _operators_words(
         "pool": {document.get("pool")},
     }
     yield from _not_standing(body, BODY_FIELDS, stands)
-    provisioned, listed = (
+    provisioned, providers = (
         {e["name"]: e for e in known},
         {p["name"]: p for p in document.get("providers", ())},
     )
     for number, provider in enumerate(body.all_providers):
         # Without a name it is derived, and may be the one that is there.
-        names = {provider.name} if provider.name is not None else set(listed)
+        names = {provider.name} if provider.name is not None else set(providers)
         theirs: Mapping[str, Any] = {
-            "name": set(listed),
-            "domains": {frozenset(listed[n].get("domains") or ()) for n in names & listed.keys()},
+            "name": set(providers),
+            "domains": {
+                frozenset(providers[n].get("domains") or ()) for n in names & providers.keys()
+            },
             "identifiers": {
                 tuple(provisioned[n].get("identifiers", ())) for n in names & provisioned.keys()
             },
@@ -152,13 +157,13 @@ def _not_standing(
     body: BaseModel, fields: Mapping[str, Authority], stands: Mapping[str, Any]
 ) -> Iterator[str]:
     for name, field in type(body).model_fields.items():
-        said = getattr(body, name)
-        if fields.get(name, _OPERATOR) is _TENANT or said == field.get_default(
+        value = getattr(body, name)
+        if fields.get(name, _OPERATOR) is _TENANT or value == field.get_default(
             call_default_factory=True
         ):
             continue
-        if not isinstance(said, str | tuple | frozenset) or _comparable(
-            name, said
+        if not isinstance(value, str | tuple | frozenset) or _comparable(
+            name, value
         ) not in stands.get(name, ()):
             yield name
 

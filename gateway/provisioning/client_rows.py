@@ -34,7 +34,7 @@ def client_row(wanted: WantedClient, found: ActualClient | None, *, adopted: boo
         )
     differences = client_differences(wanted, found)
     if adopted:
-        changed = (
+        note = (
             f", with {_counted(len(differences), 'setting')} changed"
             if differences
             else ", as it is"
@@ -43,7 +43,7 @@ def client_row(wanted: WantedClient, found: ActualClient | None, *, adopted: boo
             Verb.ADOPT,
             Resource.CLIENT,
             found.client_id,
-            f"{found.name} exists and is taken over{changed}",
+            f"{found.name} exists and is taken over{note}",
             differences,
         )
     if differences:
@@ -111,13 +111,13 @@ def password_client_rows(
     wanted: Wanted, actual: Actual, client_id: str | None, *, adopted: bool
 ) -> Iterator[Step]:
     """None of it where the tenant neither has such a client nor shall have one."""
-    client, found = wanted.password_client, actual.password_client
+    client, actual_client = wanted.password_client, actual.password_client
     if client is None:
         if client_id is not None:
             why = "password_client is not managed any more: it is deleted within some minutes"
             yield Step(Verb.REMOVE, Resource.PASSWORD_CLIENT, client_id, why)
         return
-    if found is None:
+    if actual_client is None:
         why = (
             "the tenant has none yet; with it, passwords of the pool's users are checked"
             if client_id is None
@@ -125,20 +125,22 @@ def password_client_rows(
         )
         yield Step(Verb.CREATE, Resource.PASSWORD_CLIENT, "", why)
         return
-    if client.secret is not found.has_secret:
-        has = "has a secret" if found.has_secret else "has no secret"
-        why = f"takes the place of {found.client_id}, which {has}: Cognito cannot change that"
+    if client.secret is not actual_client.has_secret:
+        has = "has a secret" if actual_client.has_secret else "has no secret"
+        why = (
+            f"takes the place of {actual_client.client_id}, which {has}: Cognito cannot change that"
+        )
         yield Step(Verb.CREATE, Resource.PASSWORD_CLIENT, "", why)
         return
-    differences = client_differences(client, found)
+    differences = client_differences(client, actual_client)
     if adopted:
-        why = f"{found.name} exists, is taken over, and is for passwords alone from then on"
-        yield Step(Verb.ADOPT, Resource.PASSWORD_CLIENT, found.client_id, why, differences)
+        why = f"{actual_client.name} exists, is taken over, and is for passwords alone from then on"
+        yield Step(Verb.ADOPT, Resource.PASSWORD_CLIENT, actual_client.client_id, why, differences)
     elif differences:
         why = f"{', '.join(d.setting for d in differences)} differ"
-        yield Step(Verb.CHANGE, Resource.PASSWORD_CLIENT, found.client_id, why, differences)
+        yield Step(Verb.CHANGE, Resource.PASSWORD_CLIENT, actual_client.client_id, why, differences)
     else:
-        yield Step(Verb.KEEP, Resource.PASSWORD_CLIENT, found.client_id, "it is as wanted")
+        yield Step(Verb.KEEP, Resource.PASSWORD_CLIENT, actual_client.client_id, "it is as wanted")
 
 
 def client_differences(

@@ -77,7 +77,7 @@ class Creations:
     ) -> Creation | None:
         """``instead``: of a row that was read and is of no use. None: there is another one."""
         name, now = self._id(address), self.clock()
-        made = Creation(
+        creation = Creation(
             name, tenant, uuid.uuid4().hex, now, now + HOLD_S, username, address, sub=""
         )
         async with self.database.write(self._lock(name)) as connection:
@@ -91,45 +91,45 @@ class Creations:
                     id=name,
                     tenant=tenant,
                     pool=self.pool,
-                    attempt=made.attempt,
+                    attempt=creation.attempt,
                     begun_at=now,
-                    held_until=made.held_until,
-                    document=self._sealed(made),
+                    held_until=creation.held_until,
+                    document=self._sealed(creation),
                 )
             )
-        return made
+        return creation
 
     async def take(self, left: Creation) -> Creation | None:
         """Work on what another request left. None: somebody else does."""
         attempt, until = uuid.uuid4().hex, self.clock() + HOLD_S
         async with self.database.write(self._lock(left.id)) as connection:
-            taken = await connection.execute(
+            result = await connection.execute(
                 update(pool_user_creations)
                 .where(*_attempt_of(left), _c.held_until <= self.clock())
                 .values(attempt=attempt, held_until=until)
             )
-        return replace(left, attempt=attempt, held_until=until) if taken.rowcount else None
+        return replace(left, attempt=attempt, held_until=until) if result.rowcount else None
 
     async def learn(self, creation: Creation, user: OwnUser) -> Creation:
         """Cognito has made them, as ``user``."""
-        learned = replace(creation, username=user.username, sub=user.sub)
+        new_creation = replace(creation, username=user.username, sub=user.sub)
         async with self.database.write(self._lock(creation.id)) as connection:
             await connection.execute(
                 update(pool_user_creations)
                 .where(*_attempt_of(creation))
-                .values(document=self._sealed(learned))
+                .values(document=self._sealed(new_creation))
             )
-        return learned
+        return new_creation
 
     async def hold(self, creation: Creation) -> bool:
         """Work on for as long again; False: another request does."""
         async with self.database.write(self._lock(creation.id)) as connection:
-            held = await connection.execute(
+            result = await connection.execute(
                 update(pool_user_creations)
                 .where(*_attempt_of(creation))
                 .values(held_until=self.clock() + HOLD_S)
             )
-        return bool(held.rowcount)
+        return bool(result.rowcount)
 
     async def release(self, creation: Creation) -> None:
         """Left as it is, for whoever asks next."""
@@ -157,13 +157,13 @@ class Creations:
         return f"pool_user:{name}"
 
     def _sealed(self, creation: Creation) -> str:
-        shown = {
+        document = {
             "username": creation.username,
             "address": creation.address,
             "sub": creation.sub,
         }
         return self.database.crypt.seal(
-            json.dumps(shown),
+            json.dumps(document),
             table=pool_user_creations.name,
             row=creation.id,
             column="document",

@@ -81,29 +81,31 @@ def recognise(
     """``published``: discovery documents and SAML metadata in the body's order, or None.
     ``taken``: names that the pool's own users do not get.
     """
-    found: list[Recognised] = []
-    for provider, read in zip(body.all_providers, published, strict=True):
+    providers: list[Recognised] = []
+    for provider, publication in zip(body.all_providers, published, strict=True):
         if isinstance(provider, PoolUsersBody):
             name = provider.name or derived_name(
-                tenant, ProviderKind.COGNITO, {*taken, *(r.name for r in found)}
+                tenant, ProviderKind.COGNITO, {*taken, *(r.name for r in providers)}
             )
             own = PoolUsers(name, members_group(tenant))
-            found.append(Recognised(name, ProviderKind.COGNITO, None, provider, own))
+            providers.append(Recognised(name, ProviderKind.COGNITO, None, provider, own))
             continue
         if isinstance(provider, SocialProviderBody):
             kind = ProviderKind(provider.kind)
-            name = provider.name or derived_name(tenant, kind, {r.name for r in found})
+            name = provider.name or derived_name(tenant, kind, {r.name for r in providers})
             social = SocialConnection(kind, provider.settings)
-            found.append(Recognised(name, kind, None, provider, social))
+            providers.append(Recognised(name, kind, None, provider, social))
             continue
         if isinstance(provider, SamlProviderBody):
-            name = provider.name or derived_name(tenant, ProviderKind.SAML, {r.name for r in found})
-            saml = _saml(provider, read if isinstance(read, SamlMetadata) else None)
-            found.append(Recognised(name, ProviderKind.SAML, None, provider, saml))
+            name = provider.name or derived_name(
+                tenant, ProviderKind.SAML, {r.name for r in providers}
+            )
+            saml = _saml(provider, publication if isinstance(publication, SamlMetadata) else None)
+            providers.append(Recognised(name, ProviderKind.SAML, None, provider, saml))
             continue
-        document = None if isinstance(read, SamlMetadata) else read
-        found.append(_oidc(tenant, provider, document or {}, {r.name for r in found}))
-    return tuple(found)
+        document = None if isinstance(publication, SamlMetadata) else publication
+        providers.append(_oidc(tenant, provider, document or {}, {r.name for r in providers}))
+    return tuple(providers)
 
 
 def _oidc(
@@ -114,14 +116,14 @@ def _oidc(
         if body.kind
         else kind_of_issuer(body.oidc_issuer) or ProviderKind(looks_like(document) or "oidc")
     )
-    offered = document.get("scopes_supported")
+    scopes = document.get("scopes_supported")
     usual = scopes_for(
-        kind, offered=frozenset(map(str, offered)) if isinstance(offered, list) else None
+        kind, offered=frozenset(map(str, scopes)) if isinstance(scopes, list) else None
     )
-    spelled = document.get("issuer")
+    published_issuer = document.get("issuer")
     issuer = (
-        spelled
-        if isinstance(spelled, str) and same_issuer(spelled, body.oidc_issuer)
+        published_issuer
+        if isinstance(published_issuer, str) and same_issuer(published_issuer, body.oidc_issuer)
         else body.oidc_issuer
     )
     connection = OidcConnection(
@@ -153,8 +155,8 @@ def _saml(body: SamlProviderBody, metadata: SamlMetadata | None) -> SamlConnecti
 def derived_name(tenant: str, kind: ProviderKind, taken: set[str]) -> str:
     """``acme-okta``, ``acme-okta-2``; at most 32 characters, and no dash where it was cut."""
     for number in range(1, 100):
-        ending = f"-{kind}" + (f"-{number}" if number > 1 else "")
-        name = tenant[: 32 - len(ending)].rstrip("-") + ending
+        suffix = f"-{kind}" + (f"-{number}" if number > 1 else "")
+        name = tenant[: 32 - len(suffix)].rstrip("-") + suffix
         if name not in taken:
             return name
     return tenant[:32]
@@ -183,8 +185,8 @@ def tenant_document(
     if body.pool is not None:
         document["pool"] = body.pool
     if body.password_client is not None:
-        said = {"client": "managed", "client_id": None, "client_secret": None}
-        document["password_client"] = {**said, "secret": body.password_client.secret}
+        settings = {"client": "managed", "client_id": None, "client_secret": None}
+        document["password_client"] = {**settings, "secret": body.password_client.secret}
     if body.hosts is not None:
         document["hosts"] = list(body.hosts)
     if body.domains is not None:
@@ -208,11 +210,11 @@ def tenant_document(
     if not document.get("hosts") and not shared_hosts:
         findings.append(invalid("hosts", "needed: this gateway has no shared hosts"))
     before = {p["name"]: p for p in document.get("providers", ())}
-    named = [{**before.get(provider.name, {}), **_entry(provider)} for provider in providers]
+    entries = [{**before.get(provider.name, {}), **_entry(provider)} for provider in providers]
     own = unprovisioned_users(existing, known)
     if any(provider.kind is ProviderKind.COGNITO for provider in providers):
         own = []
-    document["providers"] = named + own
+    document["providers"] = entries + own
     _forget_leaving(document, body)
     return document, tuple(findings)
 
@@ -233,8 +235,8 @@ def _forget_leaving(document: Json, body: ProvisionBody) -> None:
     if body.default_provider is None and document.get("default_provider") not in names:
         document["default_provider"] = None
     if body.fallback_providers is None:
-        kept = [name for name in document.get("fallback_providers", ()) if name in names]
-        document["fallback_providers"] = kept
+        fallbacks = [name for name in document.get("fallback_providers", ()) if name in names]
+        document["fallback_providers"] = fallbacks
 
 
 def _entry(provider: Recognised) -> Json:
@@ -252,9 +254,9 @@ def _entry(provider: Recognised) -> Json:
         entry["secret_expires"] = body.secret_expires.isoformat()
     if body.domains is not None:
         entry["domains"] = sorted(body.domains)
-    for name, said in (("active", body.active), ("hidden", body.hidden)):
-        if said is not None:
-            entry[name] = said
+    for name, value in (("active", body.active), ("hidden", body.hidden)):
+        if value is not None:
+            entry[name] = value
     for name, names in (("groups", body.groups), ("roles", body.roles)):
         if names is not None:
             entry[name] = names if names == "any" else sorted(set(names))
@@ -309,13 +311,15 @@ def shared_providers(
     document: Mapping[str, Any], providers: Sequence[Recognised] = (), *, required: frozenset[str]
 ) -> tuple[WantedProvider, ...]:
     """Those of the document of which a pool has one, with the settings of the request."""
-    said = {p.kind: p.connection for p in providers if isinstance(p.connection, SocialConnection)}
+    connections = {
+        p.kind: p.connection for p in providers if isinstance(p.connection, SocialConnection)
+    }
     kinds = [ProviderKind(p["kind"]) for p in document["providers"] if p["kind"] in POOL_SOCIAL]
     return tuple(
         WantedProvider(
             POOLS_OWN[kind],
             kind,
-            said.get(kind, SocialConnection(kind)),
+            connections.get(kind, SocialConnection(kind)),
             {**{n: n for n in sorted(required)}, **SOCIAL_MAPPINGS[kind]},
         )
         for kind in kinds
@@ -355,7 +359,7 @@ def wanted(
     )
     names = tuple(POOLS_OWN.get(ProviderKind(p["kind"]), p["name"]) for p in document["providers"])
     mapped = frozenset(name for p in providers for name in p.mapping)
-    read = tuple(
+    read_attributes = tuple(
         dict.fromkeys(
             [
                 *READABLE_STANDARD,
@@ -370,7 +374,7 @@ def wanted(
         callback_urls=tuple(f"{o}{CALLBACK}" for o in origins),
         logout_urls=tuple(f"{o}{SIGNED_OUT}" for o in origins),
         scopes=tuple(document.get("scopes") or ("openid",)),
-        read=read,
+        read=read_attributes,
         write=writable(mapped | frozenset(custom_attributes), required),
         refresh_days=_days(document, config),
     )
@@ -382,7 +386,7 @@ def wanted(
         tuple(dict.fromkeys((*CUSTOM_ATTRIBUTES, *custom_attributes))),
         tuple(shared),
         WantedPasswordClient(
-            read,
+            read_attributes,
             writable_by_users(required),
             secret=document["password_client"].get("secret", True),
         )
@@ -435,8 +439,8 @@ def _remembered(connection: Connection, *, keep_secrets: bool) -> Json:
 
 def _recalled(entry: Json) -> Connection:
     if "saml" in entry:
-        kept = entry["saml"]
-        return SamlConnection(**{**kept, "certificates": tuple(kept["certificates"])})
+        saml = entry["saml"]
+        return SamlConnection(**{**saml, "certificates": tuple(saml["certificates"])})
     return OidcConnection(
         entry["issuer"],
         entry["client_id"],
@@ -469,19 +473,19 @@ def tenant_step(tenant: str, before: Mapping[str, Any] | None, after: Mapping[st
     """What becomes of the document, key by key."""
     if before is None:
         return Step(Verb.CREATE, Resource.TENANT, tenant, "the gateway does not know it yet")
-    changed = tuple(
+    changes = tuple(
         Difference(d.key, d.before, d.after)
         for d in differences(
             TenantDocument.model_validate(before), TenantDocument.model_validate(after)
         )
     )
-    if changed:
+    if changes:
         return Step(
             Verb.CHANGE,
             Resource.TENANT,
             tenant,
-            f"{', '.join(d.setting for d in changed)} differ",
-            changed,
+            f"{', '.join(d.setting for d in changes)} differ",
+            changes,
         )
     return Step(Verb.KEEP, Resource.TENANT, tenant, "it is as wanted")
 

@@ -45,8 +45,8 @@ def setting_of(code: str, action: Action | None) -> str:
     """``code`` of Cognito, the registry or the run; ``action`` of the step that failed, if one
     did.
     """
-    if known := _BY_CODE.get(code):
-        return known
+    if setting := _BY_CODE.get(code):
+        return setting
     if action in _OF_PROVIDERS:
         return _PROVIDER
     if action in _OF_CLIENTS:

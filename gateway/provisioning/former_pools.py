@@ -63,19 +63,21 @@ class FormerPools:
         """``target``: what is wanted in the tenant's pool, which is as ``here``. Changes nothing.
         Raises ``UnavailableError`` and ``CognitoRejectedError``.
         """
-        held, document = basis.credentials, basis.document
-        if held is None or document is None:
+        credentials, document = basis.credentials, basis.document
+        if credentials is None or document is None:
             return ()
-        found, left = [], carried(basis.latest)["former"]
-        for name in held.pools[1:]:
-            names = [entry["name"] for entry in left.get(name, ())]
-            clients = held.ids_in(name)
+        former_pools, by_pool = [], carried(basis.latest)["former"]
+        for name in credentials.pools[1:]:
+            names = [entry["name"] for entry in by_pool.get(name, ())]
+            clients = credentials.ids_in(name)
             if clients:
                 actual = await self.provisioning.pools.named(name).actual(
                     providers=names, clients=clients
                 )
-                found.append(self._compared(name, names, clients, actual, basis, target, here))
-        return tuple(found)
+                former_pools.append(
+                    self._compared(name, names, clients, actual, basis, target, here)
+                )
+        return tuple(former_pools)
 
     def _compared(
         self,
@@ -112,9 +114,9 @@ class FormerPools:
             custom_attributes=custom,
         ).client
         clients = []
-        known = {c.client_id: c for c in (actual.client, *actual.retired) if c is not None}
+        by_id = {c.client_id: c for c in (actual.client, *actual.retired) if c is not None}
         for client_id in client_ids:
-            there_is = known.get(client_id)
+            there_is = by_id.get(client_id)
             if there_is is None:
                 problems.append(
                     invalid(
@@ -138,9 +140,9 @@ class FormerPools:
     async def mend(self, former: FormerPool, basis: Basis, *, actor: str) -> Outcome:
         """One run in that pool; nothing where ``basis`` does not stand any more."""
         run, request = self.provisioning.new_run(), carried(basis.latest)
-        made = {provider.name for provider, there in former.providers if there is None}
+        new_names = {provider.name for provider, there in former.providers if there is None}
         request["former"][former.pool] = [
-            {**entry, "marker": marker(run, entry["name"])} if entry["name"] in made else entry
+            {**entry, "marker": marker(run, entry["name"])} if entry["name"] in new_names else entry
             for entry in request["former"].get(former.pool, ())
         ]
         return await self.provisioning.run(
@@ -208,10 +210,10 @@ def _usable(client: WantedClient, there: ActualClient, present: set[str]) -> tup
     them.
     """
     own = {*POOLS_OWN.values()}
-    listed = there.strings("SupportedIdentityProviders")
+    provider_names = there.strings("SupportedIdentityProviders")
     return (
         *(name for name in client.providers if name in present and name not in own),
-        *(name for name in listed if name in own),
+        *(name for name in provider_names if name in own),
     )
 
 

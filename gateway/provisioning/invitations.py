@@ -77,14 +77,16 @@ class Invitations:
             return no_group(tenant, provider)
         if new.adopt:
             return await self._adopt(tenant, provider, address, new.groups, by)
-        left = await self.directory.creations.of(address)
-        if left is not None:
-            outcome = await self._settled(tenant, provider, left, new)
+        old_creation = await self.directory.creations.of(address)
+        if old_creation is not None:
+            outcome = await self._settled(tenant, provider, old_creation, new)
             if outcome is not None:
                 return outcome
         if await self.directory.own_with(address):
             return _EXISTS
-        creation = await self.directory.creations.begin(tenant, username, address, instead=left)
+        creation = await self.directory.creations.begin(
+            tenant, username, address, instead=old_creation
+        )
         if creation is None:
             return _BUSY
         return await self._make(provider, creation, new, settings)
@@ -96,7 +98,9 @@ class Invitations:
         attributes = {"email": creation.address, "email_verified": "true"}
         attributes |= {"name": new.name} if new.name else {}
         try:
-            made = await self.directory.own.create(creation.username, attributes, password=password)
+            result = await self.directory.own.create(
+                creation.username, attributes, password=password
+            )
         except UnansweredError:
             # They may be there yet.
             await creations.release(creation)
@@ -104,22 +108,22 @@ class Invitations:
         except CognitoRejectedError:
             await creations.settle(creation)
             raise
-        if made is None:
+        if result is None:
             await creations.settle(creation)
             return _EXISTS
-        creation = await creations.learn(creation, made.user)
+        creation = await creations.learn(creation, result.user)
         try:
-            refused = await self._join(creation.tenant, provider, made.user, new.groups)
-            if refused is None and new.by_mail:
-                await self.directory.own.invite(made.user.username)
+            rejection = await self._join(creation.tenant, provider, result.user, new.groups)
+            if rejection is None and new.by_mail:
+                await self.directory.own.invite(result.user.username)
         except (PeerError, UnavailableError):
-            await self._take_back(creation, made)
+            await self._take_back(creation, result)
             raise
-        if refused is not None:
-            await self._take_back(creation, made)
-            return refused
+        if rejection is not None:
+            await self._take_back(creation, result)
+            return rejection
         await creations.settle(creation)
-        member = Member(made.user, new.groups, shared=False, blocked=False)
+        member = Member(result.user, new.groups, shared=False, blocked=False)
         return Changed(member, password=None if new.by_mail else password)
 
     async def _settled(
@@ -134,8 +138,8 @@ class Invitations:
             return None if left.tenant == tenant or creations.stale(left) else _EXISTS
         if left.tenant != tenant:
             return _EXISTS
-        listed = await self.directory.users.groups_of(user.username)
-        if user.status != INVITED or not set(tenants_of(listed)) <= {tenant}:
+        group_names = await self.directory.users.groups_of(user.username)
+        if user.status != INVITED or not set(tenants_of(group_names)) <= {tenant}:
             # They came in another way meanwhile.
             await creations.settle(left)
             return _EXISTS
@@ -143,7 +147,7 @@ class Invitations:
         if creation is None:
             return _BUSY
         try:
-            return await self._finish(provider, creation, user, new, listed)
+            return await self._finish(provider, creation, user, new, group_names)
         except (PeerError, UnavailableError):
             await creations.release(creation)
             raise
@@ -163,10 +167,10 @@ class Invitations:
         if not new.by_mail:
             password = temporary_password(await self.directory.pool.settings())
             await own.set_temporary_password(user.username, password)
-        refused = await self._join(tenant, provider, user, new.groups)
-        if refused is not None:
+        rejection = await self._join(tenant, provider, user, new.groups)
+        if rejection is not None:
             await self.directory.creations.release(creation)
-            return refused
+            return rejection
         if new.by_mail:
             await own.invite(user.username)
         await self.directory.creations.settle(creation)
@@ -206,54 +210,54 @@ class Invitations:
         self, tenant: str, provider: Provider, address: str, groups: tuple[str, ...], by: Caller
     ) -> Changed | Rejected:
         """Only an operator: whoever has a mailbox of the domain may be another application's."""
-        found = await self.directory.own_with(address) if by.sees_all else ()
-        if len(found) != 1:
+        users = await self.directory.own_with(address) if by.sees_all else ()
+        if len(users) != 1:
             return Rejected(
-                "not_found", f"{len(found)} of the pool's own users have this address, not one"
+                "not_found", f"{len(users)} of the pool's own users have this address, not one"
             )
-        (user,) = found
-        left = await self.directory.creations.of(address)
-        if left is not None and left.made(user) and left.tenant != tenant:
+        (user,) = users
+        creation = await self.directory.creations.of(address)
+        if creation is not None and creation.made(user) and creation.tenant != tenant:
             return Rejected(
                 "conflict",
-                f"they are being created for tenant {left.tenant}, which was interrupted: "
-                f"gateway users create {left.tenant} finishes it",
+                f"they are being created for tenant {creation.tenant}, which was interrupted: "
+                f"gateway users create {creation.tenant} finishes it",
             )
-        listed = await self.directory.users.groups_of(user.username)
-        if tenants_of(listed):
+        group_names = await self.directory.users.groups_of(user.username)
+        if tenants_of(group_names):
             return Rejected("conflict", "they are a tenant's user already")
         if not user.email_verified:
             return Rejected(
                 "conflict", "their address is not verified, so that they could not sign in"
             )
-        await self._take_groups(provider, user, listed, except_of=groups)
-        refused = await self._join(tenant, provider, user, groups)
-        if refused is not None:
-            return refused
-        if left is not None and left.tenant == tenant:
-            await self.directory.creations.settle(left)
+        await self._take_groups(provider, user, group_names, except_of=groups)
+        rejection = await self._join(tenant, provider, user, groups)
+        if rejection is not None:
+            return rejection
+        if creation is not None and creation.tenant == tenant:
+            await self.directory.creations.settle(creation)
         return Changed(Member(user, groups, shared=False, blocked=False))
 
     async def _join(
         self, tenant: str, provider: Provider, user: OwnUser, groups: Sequence[str]
     ) -> Rejected | None:
-        refused = await self.add_groups(tenant, provider, user, groups)
-        if refused is None:
+        rejection = await self.add_groups(tenant, provider, user, groups)
+        if rejection is None:
             # Last: until then they are nobody's, whatever is left of this.
             await self.directory.own.add_to_group(user.username, provider.members_group)
-        return refused
+        return rejection
 
     async def add_groups(
         self, tenant: str, provider: Provider, user: OwnUser, names: Iterable[str]
     ) -> Rejected | None:
         """Groups that are not there are made."""
-        wanted = {pool_group(tenant, name) for name in names}
-        if not wanted:
+        groups = {pool_group(tenant, name) for name in names}
+        if not groups:
             return None
         there = set(await self.directory.pool.groups_of_tenant(provider.members_group))
-        if len(there | wanted | {provider.members_group}) - 1 > MAX_GROUPS:
+        if len(there | groups | {provider.members_group}) - 1 > MAX_GROUPS:
             return Rejected("quota_reached", f"a tenant has at most {MAX_GROUPS} named groups")
-        for group in sorted(wanted):
+        for group in sorted(groups):
             if group not in there:
                 await self.directory.own.create_group(group, description=MADE_HERE)
             await self.directory.own.add_to_group(user.username, group)

@@ -78,7 +78,7 @@ class SqlJournal:
             )
 
     async def _begin(self, connection: AsyncConnection, run: Run) -> Run:
-        sealed = self._database.crypt.seal(
+        ciphertext = self._database.crypt.seal(
             json.dumps(run.request), table=provision_runs.name, row=run.id, column="request"
         )
         await connection.execute(
@@ -88,7 +88,7 @@ class SqlJournal:
                 kind=str(run.kind),
                 actor=run.actor,
                 state=str(run.state),
-                request=sealed,
+                request=ciphertext,
                 plan=list(run.plan),
                 started_at=run.started_at,
                 holder=self._holder,
@@ -124,7 +124,7 @@ class SqlJournal:
         undo: Json,
         before: Json | None,
     ) -> None:
-        sealed = None if before is None else self._seal_before(run, number, before)
+        ciphertext = None if before is None else self._seal_before(run, number, before)
         async with self._database.write() as connection:
             await self._held(connection, run)
             await connection.execute(
@@ -135,7 +135,7 @@ class SqlJournal:
                     resource=resource,
                     state=str(StepState.INTENDED),
                     undo=undo,
-                    before=sealed,
+                    before=ciphertext,
                     started_at=self._clock(),
                 )
             )
@@ -218,11 +218,11 @@ class SqlJournal:
         for row in rows:
             before = self._step(row).before or {}
             if before.pop("idp_secret", None) is not None:
-                sealed = self._seal_before(run, row["number"], before)
+                ciphertext = self._seal_before(run, row["number"], before)
                 await connection.execute(
                     update(provision_steps)
                     .where(_steps.run == run, _steps.number == row["number"])
-                    .values(before=sealed)
+                    .values(before=ciphertext)
                 )
 
     def _seal_before(self, run: str, number: int, before: Json) -> str:
@@ -260,12 +260,12 @@ class SqlJournal:
         free = or_(_runs.held_until.is_(None), _runs.held_until <= now)
         unfinished = _runs.state.in_([str(s) for s in _UNFINISHED])
         async with self._database.write() as connection:
-            taken = await connection.execute(
+            result = await connection.execute(
                 update(provision_runs)
                 .where(_runs.id == run, free, unfinished)
                 .values(holder=self._holder, held_until=now + self._hold_s)
             )
-        return taken.rowcount == 1
+        return result.rowcount == 1
 
     async def reopen(self, run: str) -> bool:
         """Hold a finished run again, to undo it; False unless it is ``done``, no later one is, and
@@ -294,7 +294,7 @@ class SqlJournal:
             )
             if (await connection.execute(latest)).scalar_one_or_none() != run:
                 return False
-            changed = await connection.execute(
+            result = await connection.execute(
                 update(provision_runs)
                 .where(_runs.id == run, _runs.state == str(RunState.DONE))
                 .values(
@@ -304,7 +304,7 @@ class SqlJournal:
                     finished_at=None,
                 )
             )
-        return changed.rowcount == 1
+        return result.rowcount == 1
 
     async def abandoned(self) -> Sequence[str]:
         now = self._clock()
@@ -392,10 +392,8 @@ class SqlJournal:
             )
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        shown = [self._run(row, ()) for row in rows[:limit]]
-        return Page(
-            shown, f"{shown[-1].started_at!r}/{shown[-1].id}" if len(rows) > limit else None
-        )
+        runs = [self._run(row, ()) for row in rows[:limit]]
+        return Page(runs, f"{runs[-1].started_at!r}/{runs[-1].id}" if len(rows) > limit else None)
 
     def _run(self, row: RowMapping, steps: Sequence[JournalStep]) -> Run:
         request = json.loads(

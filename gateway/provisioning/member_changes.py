@@ -118,18 +118,22 @@ class MemberChanges:
         member = await self.directory.alone(tenant, sub, by)
         if isinstance(member, Rejected):
             return member
-        refused = await self.invitations.add_groups(
+        rejection = await self.invitations.add_groups(
             tenant, provider, member.user, [name for name in names if name not in member.groups]
         )
-        if refused is not None:
-            return refused
-        gone = [pool_group(tenant, name) for name in member.groups if name not in names]
+        if rejection is not None:
+            return rejection
+        removed_groups = [pool_group(tenant, name) for name in member.groups if name not in names]
 
         async def take() -> None:
-            for group in gone:
+            for group in removed_groups:
                 await self.directory.own.remove_from_group(member.user.username, group)
 
-        status = await self._around(tenant, sub, "groups taken away", by, take) if gone else None
+        status = (
+            await self._around(tenant, sub, "groups taken away", by, take)
+            if removed_groups
+            else None
+        )
         return await self._after(tenant, sub, by, status)
 
     async def remove(self, tenant: str, sub: str, *, by: Caller) -> Changed | Rejected:
@@ -177,8 +181,8 @@ class MemberChanges:
     async def _after(
         self, tenant: str, sub: str, by: Caller, status: RevocationStatus | None
     ) -> Changed:
-        found = await self.directory.find(tenant, sub, by=by)
-        return Changed(found if isinstance(found, Member) else None, status)
+        member = await self.directory.find(tenant, sub, by=by)
+        return Changed(member if isinstance(member, Member) else None, status)
 
 
 def _source(by: Caller) -> str:
@@ -194,9 +198,9 @@ def _sorted_by_origin(blocks: Sequence[Standing], by: Caller) -> tuple[list[str]
 
 
 def _still_blocked(others: Sequence[str], *, lifted: bool, by: Caller) -> str:
-    done = "the block of disabling them is lifted, but " if lifted else ""
-    imposed = f" (imposed by: {', '.join(others)})" if by.sees_all else ""
-    return f"{done}another block is against them{imposed}: gateway blocks list, and lift it"
+    prefix = "the block of disabling them is lifted, but " if lifted else ""
+    suffix = f" (imposed by: {', '.join(others)})" if by.sees_all else ""
+    return f"{prefix}another block is against them{suffix}: gateway blocks list, and lift it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +216,8 @@ class Members:
         """
         document = self.tenant(tenant)
         name = DEFAULT_POOL if document is None else document.pool
-        found = self.by_pool.get(name)
-        if found is None:
+        changes = self.by_pool.get(name)
+        if changes is None:
             msg = f"user pool {name} is not in cognito.pools"
             raise UnavailableError(msg)
-        return found
+        return changes

@@ -100,8 +100,8 @@ class MemberDirectory:
 
     async def settings(self, tenant: str) -> PoolSettings | Rejected:
         """What the pool asks of all its users."""
-        found = self.provider(tenant)
-        return found if isinstance(found, Rejected) else await self.pool.settings()
+        provider = self.provider(tenant)
+        return provider if isinstance(provider, Rejected) else await self.pool.settings()
 
     async def page(
         self, tenant: str, *, email: str | None, token: str | None, limit: int, by: Caller
@@ -112,13 +112,13 @@ class MemberDirectory:
             return provider
         following: str | None = None
         if email is not None:
-            found = await self.own_with(email)
+            users = await self.own_with(email)
         else:
             page = await self.own.in_group(provider.members_group, limit=limit, token=token)
             if page is None:
                 return no_group(tenant, provider)
-            found, following = page.users, page.token
-        return MemberPage(await self._members(tenant, provider, found, by), following)
+            users, following = page.users, page.token
+        return MemberPage(await self._members(tenant, provider, users, by), following)
 
     async def _members(
         self, tenant: str, provider: Provider, users: Sequence[OwnUser], by: Caller
@@ -127,17 +127,17 @@ class MemberDirectory:
 
         async def one(user: OwnUser) -> Member | None:
             async with places:
-                listed = await self.users.groups_of(user.username)
-            tenants = tenants_of(listed)
-            shared = len(tenants) > 1
-            if tenant not in tenants or not user.sub or (shared and not by.sees_all):
+                group_names = await self.users.groups_of(user.username)
+            tenants = tenants_of(group_names)
+            is_shared = len(tenants) > 1
+            if tenant not in tenants or not user.sub or (is_shared and not by.sees_all):
                 return None
-            blocked = bool(await self.blocks_of(tenant, provider, user))
-            groups = own_groups(provider.members_group, listed)
-            return Member(user, groups, shared=shared, blocked=blocked)
+            is_blocked = bool(await self.blocks_of(tenant, provider, user))
+            groups = own_groups(provider.members_group, group_names)
+            return Member(user, groups, shared=is_shared, blocked=is_blocked)
 
-        found = await asyncio.gather(*(one(user) for user in users))
-        return [member for member in found if member is not None]
+        members = await asyncio.gather(*(one(user) for user in users))
+        return [member for member in members if member is not None]
 
     async def blocks_of(self, tenant: str, provider: Provider, user: OwnUser) -> Sequence[Standing]:
         return await self.people.blocks_of(
@@ -156,8 +156,8 @@ class MemberDirectory:
         if user is None or user.sub != sub:
             names = await self.users.usernames_of_sub(sub)
             user = await self.own.find(names[0]) if names else None
-        found = [] if user is None or user.sub != sub else [user]
-        members = await self._members(tenant, provider, found, by)
+        users = [] if user is None or user.sub != sub else [user]
+        members = await self._members(tenant, provider, users, by)
         return members[0] if members else None
 
     async def own_with(self, address: str) -> Sequence[OwnUser]:
@@ -168,11 +168,11 @@ class MemberDirectory:
         document = self.tenant(tenant)
         if document is None:
             return NOT_FOUND
-        found = next(
+        provider = next(
             (p for p in document.configured if p.kind is ProviderKind.COGNITO and p.members_group),
             None,
         )
-        return found or Rejected(
+        return provider or Rejected(
             "conflict",
             f"tenant {tenant} has no provider of kind cognito with members_only: provision one",
         )

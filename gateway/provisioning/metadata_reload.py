@@ -33,9 +33,9 @@ async def reload_metadata(
     async def works(steps: Steps) -> AsyncIterator[Work]:
         nonlocal taken
         # Read while the tenant is held: nobody's later change is written over.
-        found = await steps.pool.provider(name)
-        if found is not None and found.details.get("MetadataURL"):
-            yield steps.reload_provider(found)
+        provider = await steps.pool.provider(name)
+        if provider is not None and provider.details.get("MetadataURL"):
+            yield steps.reload_provider(provider)
             taken = True
 
     outcome = await provisioning.run(

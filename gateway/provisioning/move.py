@@ -83,8 +83,8 @@ class JournaledPools:
         # In this order: a move that begins after the first look finds what was on record before.
         moves = await self.journal.moves(tenant)
         held = await self.registrar.credentials(tenant)
-        named = [pool for run in moves for pool in (run.pool, *run.request["former"])]
-        return tuple(dict.fromkeys((*(held.pools if held is not None else ()), *named)))
+        names = [pool for run in moves for pool in (run.pool, *run.request["former"])]
+        return tuple(dict.fromkeys((*(held.pools if held is not None else ()), *names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +141,21 @@ class PoolMove:
         """
         basis = await self.bases.read(tenant)
         held, document = basis.credentials, basis.document
-        found = (*self._gate(tenant, to, basis), *_misnamed(basis, registered))
-        if found or held is None or document is None:
-            return MoveProposal(tenant, to, Plan((), found))
+        findings = (*self._gate(tenant, to, basis), *_misnamed(basis, registered))
+        if findings or held is None or document is None:
+            return MoveProposal(tenant, to, Plan((), findings))
         source, target = (self.provisioning.pools.named(name) for name in (held.pool, to))
         names = [entry["name"] for entry in basis.known]
         here = await source.actual(providers=names, clients=[held.client_id])
-        shared = shared_providers(document, required=frozenset())
+        pool_providers = shared_providers(document, required=frozenset())
         actual = await target.actual(
-            providers=[*names, *(provider.name for provider in shared)], clients=(), sessions=True
+            providers=[*names, *(provider.name for provider in pool_providers)],
+            clients=(),
+            sessions=True,
         )
-        found = tuple(_differences(held.pool, to, names, here, actual))
-        if found:
-            return MoveProposal(tenant, to, Plan((), found))
+        findings = tuple(_differences(held.pool, to, names, here, actual))
+        if findings:
+            return MoveProposal(tenant, to, Plan((), findings))
         required = required_attributes(actual.attributes.values())
         goal = wanted(
             tenant,
@@ -196,14 +198,14 @@ class PoolMove:
         full = without_place(tenant, held)
         if full is not None:
             yield full
-        known = {entry["name"] for entry in basis.known}
+        names = {entry["name"] for entry in basis.known}
         for provider in document["providers"]:
             where = f"providers.{provider['name']}"
             if provider["kind"] == ProviderKind.COGNITO:
                 yield invalid(
                     where, "users of the pool itself cannot be moved with their passwords"
                 )
-            elif provider["name"] not in known and provider["kind"] not in POOL_SOCIAL:
+            elif provider["name"] not in names and provider["kind"] not in POOL_SOCIAL:
                 yield invalid(
                     where, "was not provisioned: provision the tenant with it first (adopt)"
                 )
@@ -268,11 +270,11 @@ class PoolMove:
             yield steps.add_attributes(missing)
         differing = {step.name for step in proposal.plan.steps if step.differences}
         for provider in target.providers:
-            found = actual.providers.get(provider.name)
-            if found is None:
+            actual_provider = actual.providers.get(provider.name)
+            if actual_provider is None:
                 yield steps.create_provider(provider)
             elif provider.name in differing:
-                yield steps.update_provider(provider, found)
+                yield steps.update_provider(provider, actual_provider)
         yield steps.create_client(target.client, tenant=tenant)
         if actual.login_reuse is not None and actual.login_reuse.tracked:
             yield steps.end_login_reuse(steps.credentials_made().client_id, before=None)
@@ -341,20 +343,20 @@ def _saml(goal: Wanted) -> Iterator[str]:
 
 
 def _misnamed(basis: Basis, registered: Collection[str]) -> Iterator[PreflightProblem]:
-    known = {entry["name"] for entry in basis.known if "saml" in entry}
-    for name in sorted({*registered} - known):
+    names = {entry["name"] for entry in basis.known if "saml" in entry}
+    for name in sorted({*registered} - names):
         yield invalid("registered", f"{name} is no SAML provider of the tenant")
 
 
 def waiting(proposal: MoveProposal) -> tuple[PreflightProblem, ...]:
     """Why it is not applied yet, and what to do."""
-    told = {line.partition(":")[0]: line.partition(": ")[2] for line in proposal.register}
+    hints = {line.partition(":")[0]: line.partition(": ")[2] for line in proposal.register}
     return tuple(
         PreflightProblem(
             "conflict",
             f"providers.{name}",
             "its identity provider has to accept the other pool first, beside this one: "
-            f"{told.get(name, '')}. Then say so (registered: {name}). Until then nothing changes",
+            f"{hints.get(name, '')}. Then say so (registered: {name}). Until then nothing changes",
         )
         for name in proposal.waits_for
     )
@@ -372,24 +374,24 @@ def _notes(goal: Wanted) -> Iterator[str]:
 def _request(proposal: MoveProposal, goal: MoveGoal, run: str) -> Json:
     """For the journal: as of an ``apply``, and the providers that stay in the other pools."""
     basis, held = goal.basis, goal.held
-    kept = carried(basis.latest)
-    made = {
+    request = carried(basis.latest)
+    new_providers = {
         step.name
         for step in proposal.plan.steps
         if step.resource is Resource.PROVIDER and step.verb is Verb.CREATE
     }
-    former = {pool: entries for pool, entries in kept["former"].items() if pool != proposal.to}
-    left = [{name: e.get(name) for name in ("name", "marker", "kind")} for e in basis.known]
+    former = {pool: entries for pool, entries in request["former"].items() if pool != proposal.to}
+    old_entries = [{name: e.get(name) for name in ("name", "marker", "kind")} for e in basis.known]
     return {
-        **kept,
+        **request,
         "providers": [
             {
                 **entry,
                 "marker": marker(run, entry["name"])
-                if entry["name"] in made
+                if entry["name"] in new_providers
                 else goal.marks.get(entry["name"]),
             }
             for entry in basis.known
         ],
-        "former": {**former, held.pool: left},
+        "former": {**former, held.pool: old_entries},
     }

@@ -72,14 +72,14 @@ def plan(
     problems: list[PreflightProblem] = list(check_pool(wanted, actual))
     steps: list[Step] = [_attributes(wanted.custom_attributes, actual)]
     for provider in wanted.providers:
-        found = actual.providers.get(provider.name)
-        if found is not None and provider.name not in known and not adopt:
+        actual_provider = actual.providers.get(provider.name)
+        if actual_provider is not None and provider.name not in known and not adopt:
             problems.append(_taken(provider.name, actual.pool_id))
             continue
-        if found is not None and found.type != provider_type(provider):
-            problems.append(_other_type(provider, found, actual.pool_id))
+        if actual_provider is not None and actual_provider.type != provider_type(provider):
+            problems.append(_other_type(provider, actual_provider, actual.pool_id))
             continue
-        steps.append(_provider(provider, found, adopted=provider.name not in known))
+        steps.append(_provider(provider, actual_provider, adopted=provider.name not in known))
     own_steps, against_shared = shared_steps(wanted, actual)
     steps += own_steps
     problems += against_shared
@@ -98,9 +98,9 @@ def plan(
     ]
     steps += [step for step in own if step.resource is Resource.STYLE]
     steps += further_client_rows(wanted, actual, password_client, adopted=adopt_password_client)
-    made = [step.resource for step in steps if step.verb is Verb.CREATE]
-    clients = sum(made.count(each) for each in (Resource.CLIENT, Resource.PASSWORD_CLIENT))
-    providers = made.count(Resource.PROVIDER)
+    resources = [step.resource for step in steps if step.verb is Verb.CREATE]
+    clients = sum(resources.count(each) for each in (Resource.CLIENT, Resource.PASSWORD_CLIENT))
+    providers = resources.count(Resource.PROVIDER)
     problems += check_quotas(actual, quotas, clients=clients, providers=providers, pool=pool)
     return Plan(
         tuple(steps), tuple(problems), (*_notes(wanted, actual), *users_notes(wanted, actual))
@@ -122,23 +122,23 @@ def shared_steps(wanted: Wanted, actual: Actual) -> tuple[list[Step], list[Prefl
     problems: list[PreflightProblem] = []
     for provider in wanted.shared:
         connection, where = provider.connection, f"providers.{provider.name}"
-        given = isinstance(connection, SocialConnection) and connection.settings is not None
+        has_settings = isinstance(connection, SocialConnection) and connection.settings is not None
         if provider.name not in actual.providers:
-            if given:
+            if has_settings:
                 why = "the pool has none yet; it is for all tenants, and stays when this one goes"
                 steps.append(Step(Verb.CREATE, Resource.PROVIDER, provider.name, why))
             else:
-                needed = ", ".join(NEEDED[provider.kind])
+                settings = ", ".join(NEEDED[provider.kind])
                 problems.append(
                     PreflightProblem(
                         "invalid",
                         where,
                         f"user pool {actual.pool_id} has none: an operator's request brings "
-                        f"{needed}",
+                        f"{settings}",
                     )
                 )
             continue
-        if given:
+        if has_settings:
             problems.append(
                 PreflightProblem(
                     "exists",
@@ -162,8 +162,8 @@ def _other_type(wanted: WantedProvider, found: ActualProvider, pool_id: str) -> 
 
 
 def _attributes(names: Sequence[str], actual: Actual) -> Step:
-    missing = [name for name in names if name not in actual.attributes]
-    if not missing:
+    missing_names = [name for name in names if name not in actual.attributes]
+    if not missing_names:
         return Step(
             Verb.KEEP,
             Resource.ATTRIBUTES,
@@ -173,7 +173,7 @@ def _attributes(names: Sequence[str], actual: Actual) -> Step:
     return Step(
         Verb.ADD,
         Resource.ATTRIBUTES,
-        ", ".join(missing),
+        ", ".join(missing_names),
         "the pool lacks them; they stay, since Cognito cannot remove an attribute",
     )
 
@@ -188,12 +188,12 @@ def _provider(wanted: WantedProvider, found: ActualProvider | None, *, adopted: 
         )
     differences = provider_differences(wanted, found)
     if adopted:
-        changed = f", with {len(differences)} settings changed" if differences else ", as it is"
+        note = f", with {len(differences)} settings changed" if differences else ", as it is"
         return Step(
             Verb.ADOPT,
             Resource.PROVIDER,
             wanted.name,
-            f"it exists and is taken over{changed}",
+            f"it exists and is taken over{note}",
             differences,
         )
     if differences:
@@ -234,10 +234,12 @@ def provider_differences(wanted: WantedProvider, found: ActualProvider) -> tuple
         else _oidc_differences(wanted, found)
     )
     differences += _mapping_differences(wanted.mapping, found.mapping)
-    missing = [i for i in wanted.identifiers if i not in found.identifiers]
-    if missing:
+    new_identifiers = [i for i in wanted.identifiers if i not in found.identifiers]
+    if new_identifiers:
         differences.append(
-            Difference("identifiers", list(found.identifiers), [*found.identifiers, *missing])
+            Difference(
+                "identifiers", list(found.identifiers), [*found.identifiers, *new_identifiers]
+            )
         )
     return tuple(differences)
 
@@ -276,12 +278,12 @@ def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
             "be one person (it can only be chosen when a pool is made)"
         )
     for provider in wanted.providers:
-        found = actual.providers.get(provider.name)
+        actual_provider = actual.providers.get(provider.name)
         if (
             provider.kind is ProviderKind.ENTRA
             and isinstance(provider.connection, OidcConnection)
-            and found is not None
-            and found.details.get("client_id") != provider.connection.client_id
+            and actual_provider is not None
+            and actual_provider.details.get("client_id") != provider.connection.client_id
         ):
             notes.append(
                 f"{provider.name}: with another Entra registration everybody has another "

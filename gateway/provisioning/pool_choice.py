@@ -83,17 +83,17 @@ async def choose_pool(
                 return name
     if adopt_client is not None:
         return DEFAULT_POOL
-    found: list[Fullness] = []
+    usage: list[Fullness] = []
     for name, pool in pools.by_name.items():
-        found.append(await fullness(pool))
-        if found[-1].has_room(providers=len(providers)):
+        usage.append(await fullness(pool))
+        if usage[-1].has_room(providers=len(providers)):
             return name
     return PreflightProblem(
         "quota",
         "pool",
         f"no user pool has room for 1 app client and {len(providers)} identity providers: "
-        f"{'; '.join(map(str, found))}. Add a pool (cognito.pools), or have a quota raised and say "
-        f"so in {pool_key(found[-1].pool)}.quotas",
+        f"{'; '.join(map(str, usage))}. Add a pool (cognito.pools), or have a quota raised and say "
+        f"so in {pool_key(usage[-1].pool)}.quotas",
     )
 
 

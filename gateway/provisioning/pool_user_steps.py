@@ -60,8 +60,8 @@ class PoolUserSteps:
         return Work(Action.CREATE_GROUP, users.group, perform, undo={"marker": mark})
 
     async def _is_ours(self, users: PoolUsers) -> bool:
-        found = await self.pool.group(users.group)
-        return found is not None and found.mark == marker(self.run, users.group)
+        group = await self.pool.group(users.group)
+        return group is not None and group.mark == marker(self.run, users.group)
 
     def create_style(self, client_id: str) -> Work:
         async def perform() -> Json:
@@ -103,9 +103,9 @@ class PoolUserSteps:
 
 async def undo_group(pool: Pool, step: JournalStep, *, waited: bool) -> bool:
     """Whether it is settled: only what carries the run's mark is deleted."""
-    found = await pool.group(step.resource)
-    if found is not None:
-        if found.mark == step.undo["marker"]:
+    group = await pool.group(step.resource)
+    if group is not None:
+        if group.mark == step.undo["marker"]:
             await pool.delete_group(step.resource)
         return True
     if step.state is StepState.DONE:

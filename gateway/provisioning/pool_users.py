@@ -48,9 +48,9 @@ def users_steps(
 ) -> tuple[tuple[Step, ...], tuple[PreflightProblem, ...]]:
     """The rows of a plan, after the client's; and what keeps it from being applied."""
     steps, problems = [], []
-    users, found = wanted.users, actual.group
+    users, group = wanted.users, actual.group
     if users is not None:
-        if found is not None and users.name not in known and not adopt:
+        if group is not None and users.name not in known and not adopt:
             problems.append(
                 PreflightProblem(
                     "exists",

@@ -192,14 +192,14 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[PreflightProblem]:
             "is not mutable: every second login would fail with 'Attribute cannot be updated'",
         )
     custom = sum(name.startswith("custom:") for name in actual.attributes)
-    missing = sum(name not in actual.attributes for name in wanted.custom_attributes)
-    if custom + missing > _CUSTOM_PER_POOL:
+    missing_count = sum(name not in actual.attributes for name in wanted.custom_attributes)
+    if custom + missing_count > _CUSTOM_PER_POOL:
         yield PreflightProblem(
             "quota",
             "pool attributes",
             (
-                f"{custom} custom attributes are there and {missing} more "
-                f"{'is' if missing == 1 else 'are'} needed; a pool has at most "
+                f"{custom} custom attributes are there and {missing_count} more "
+                f"{'is' if missing_count == 1 else 'are'} needed; a pool has at most "
                 f"{_CUSTOM_PER_POOL}"
             ),
         )
@@ -267,16 +267,16 @@ def _check_mapping(
 
 def _check_idp_initiated(wanted: Wanted) -> Iterator[PreflightProblem]:
     """A client of such a provider may have SAML providers only (Cognito developer guide)."""
-    opened = [
+    names = [
         p.name
         for p in wanted.providers
         if isinstance(p.connection, SamlConnection) and p.connection.idp_initiated
     ]
     saml = {p.name for p in wanted.providers if isinstance(p.connection, SamlConnection)}
     others = sorted(set(wanted.client.providers) - saml)
-    if opened and others:
+    if names and others:
         yield invalid(
-            f"providers.{opened[0]}.idp_initiated",
+            f"providers.{names[0]}.idp_initiated",
             f"Cognito allows it only where all providers of the tenant are SAML providers; "
             f"{', '.join(others)} {'is' if len(others) == 1 else 'are'} not",
         )
@@ -330,10 +330,10 @@ def check_discovery(
 
 
 def _check_keys(keys: Mapping[str, object], where: str) -> Iterator[PreflightProblem]:
-    listed = keys.get("keys")
+    key_list = keys.get("keys")
     signing = (
-        [k for k in listed if isinstance(k, dict) and k.get("use", "sig") == "sig"]
-        if isinstance(listed, list)
+        [k for k in key_list if isinstance(k, dict) and k.get("use", "sig") == "sig"]
+        if isinstance(key_list, list)
         else []
     )
     if not signing:

@@ -227,12 +227,12 @@ class Proposer:
         if busy is not None:
             return _rejected(tenant, busy)
         basis = await self.bases.read(tenant)
-        found = tuple(_gate(tenant, body, basis, update=update, bound=bound))
-        if found:
-            return _rejected(tenant, *found)
-        desired, found = await self._desired(tenant, body, basis, bound=bound)
-        if found:
-            return _rejected(tenant, *found)
+        findings = tuple(_gate(tenant, body, basis, update=update, bound=bound))
+        if findings:
+            return _rejected(tenant, *findings)
+        desired, findings = await self._desired(tenant, body, basis, bound=bound)
+        if findings:
+            return _rejected(tenant, *findings)
         proposal = await self._plan(tenant, body, basis, desired)
         return replace(proposal, if_held=_changed_domains(basis, desired)) if bound else proposal
 
@@ -254,7 +254,7 @@ class Proposer:
             # With another name, nobody whom it let in before stays signed in.
             taken=frozenset(p["name"] for p in unprovisioned_users(basis.document, basis.known)),
         )
-        found = [
+        findings = [
             *unreachable,
             *itertools.chain.from_iterable(
                 _checks(p.name, p.body.oidc_issuer, d)
@@ -263,12 +263,12 @@ class Proposer:
             ),
         ]
         if len({p.name for p in recognised}) != len(recognised):
-            found.append(invalid("providers", "two have the same name"))
+            findings.append(invalid("providers", "two have the same name"))
         providers = wanted_providers(recognised, required=frozenset())
-        found += itertools.chain.from_iterable(
+        findings += itertools.chain.from_iterable(
             check_provider(p, development=self.config.development) for p in providers
         )
-        document, missing = tenant_document(
+        document, document_findings = tenant_document(
             tenant,
             body,
             recognised,
@@ -276,27 +276,27 @@ class Proposer:
             shared_hosts=bool(self.config.shared_hosts),
             known=basis.known,
         )
-        found += missing
+        findings += document_findings
         # A message about a field that is wrong in itself says more than the registry's about the
         # whole document.
-        if not found:
-            found += await self._admissible(tenant, document, basis)
-        if bound and basis.document is not None and not found:
-            found += bound_changes(basis.document, document, proven=basis.proven)
+        if not findings:
+            findings += await self._admissible(tenant, document, basis)
+        if bound and basis.document is not None and not findings:
+            findings += bound_changes(basis.document, document, proven=basis.proven)
         adopted = _adopted(body, basis)
-        if adopted is not None and not found:
-            found += await self._admissible(
+        if adopted is not None and not findings:
+            findings += await self._admissible(
                 tenant,
                 {**document, "client": None, "client_id": adopted, "client_secret": "of no matter"}
                 | ({"password_client": None} if has_password_client(document) else {}),
                 None,
             )
         passwords = _adopted_for_passwords(body)
-        if passwords is not None and not found:
-            found += await self._admissible(
+        if passwords is not None and not findings:
+            findings += await self._admissible(
                 tenant, {**document, "password_client": {"client_id": passwords}}, None
             )
-        return _Desired(recognised, providers, document), tuple(found)
+        return _Desired(recognised, providers, document), tuple(findings)
 
     async def _plan(
         self, tenant: str, body: ProvisionBody, basis: Basis, desired: _Desired
@@ -304,7 +304,7 @@ class Proposer:
         credentials, adopted = basis.credentials, _adopted(body, basis)
         users = wanted_users(desired.recognised)
         names = [p.name for p in desired.providers]
-        chosen = await choose_pool(
+        choice = await choose_pool(
             self.pools,
             said=body.pool or (basis.document or {}).get("pool"),
             held=credentials,
@@ -312,20 +312,20 @@ class Proposer:
             adopt=body.adopt,
             adopt_client=adopted,
         )
-        if isinstance(chosen, PreflightProblem):
-            return _rejected(tenant, chosen)
-        pool = self.pools.named(chosen)
-        named = shared_providers(desired.document, required=frozenset())
-        held = None if credentials is None else credentials.password_client_id
-        passwords = _adopted_for_passwords(body) or held
+        if isinstance(choice, PreflightProblem):
+            return _rejected(tenant, choice)
+        pool = self.pools.named(choice)
+        pool_providers = shared_providers(desired.document, required=frozenset())
+        password_client_id = None if credentials is None else credentials.password_client_id
+        passwords = _adopted_for_passwords(body) or password_client_id
         actual = await pool.actual(
-            providers=[*names, *(p.name for p in named)],
-            clients=credentials.ids_in(chosen) if credentials else [adopted] if adopted else (),
+            providers=[*names, *(p.name for p in pool_providers)],
+            clients=credentials.ids_in(choice) if credentials else [adopted] if adopted else (),
             group=None if users is None else users.group,
             pages=has_pool_users(desired.document),
             sessions=True,
             password_client=passwords,
-            counted=held is None and has_password_client(desired.document),
+            counted=password_client_id is None and has_password_client(desired.document),
         )
         if adopted is not None and (actual.client is None or actual.client.secret is None):
             return _rejected(
@@ -358,14 +358,14 @@ class Proposer:
             target,
             actual,
             quotas=pool.quotas,
-            pool=chosen,
+            pool=choice,
             known=basis.names,
             adopt=body.adopt,
             retired=retired_ids(credentials),
             leaving=leave,
             adopt_client=adopted is not None,
             password_client=passwords,
-            adopt_password_client=passwords is not None and held is None,
+            adopt_password_client=passwords is not None and password_client_id is None,
         )
         proposed = with_client_secrets(proposed, credentials, actual)
         if not basis.filed:
@@ -393,7 +393,7 @@ class Proposer:
             request,
             leave,
             basis,
-            chosen,
+            choice,
         )
 
     async def _discover(
@@ -439,13 +439,13 @@ class Proposer:
         self, tenant: str, document: Json, basis: Basis | None
     ) -> list[PreflightProblem]:
         try:
-            parsed = TenantDocument.model_validate(document)
+            new_document = TenantDocument.model_validate(document)
         except ValidationError as error:
             return [invalid("tenant", explain_validation(tenant, error))]
         if (
             basis is not None
             and basis.filed
-            and _compared(parsed) != _compared(TenantDocument.model_validate(basis.document))
+            and _compared(new_document) != _compared(TenantDocument.model_validate(basis.document))
         ):
             return [
                 PreflightProblem(
@@ -459,10 +459,10 @@ class Proposer:
             ]
         findings = [
             invalid(p.key, f"{p.value}: {p.allowed}" if p.value else p.allowed)
-            for p in problems(parsed, self.config)
+            for p in problems(new_document, self.config)
         ]
-        if (taken := await self.name_conflict(parsed)) is not None:
-            findings.append(PreflightProblem("taken", "tenant", taken))
+        if (conflict := await self.name_conflict(new_document)) is not None:
+            findings.append(PreflightProblem("taken", "tenant", conflict))
         return findings
 
 
@@ -482,26 +482,26 @@ def _wrong_for_passwords(
     actual: Actual,
 ) -> str | None:
     """Why the client that the request names cannot become the one for passwords."""
-    client_id, found = _adopted_for_passwords(body), actual.password_client
+    client_id, actual_client = _adopted_for_passwords(body), actual.password_client
     if client_id is None or body.password_client is None:
         return None
-    held = None if credentials is None else credentials.password_client
-    if held is not None and held.client_id != client_id:
-        return f"the tenant has {held.client_id}: rotate it, or take it out of the document first"
+    client = None if credentials is None else credentials.password_client
+    if client is not None and client.client_id != client_id:
+        return f"the tenant has {client.client_id}: rotate it, or take it out of the document first"
     logins = (
         (credentials.client_id, *(c.client_id for c in credentials.retired)) if credentials else ()
     )
     if client_id in {login, *logins}:
         return f"{client_id} is a client of logins: passwords need one of their own"
-    if found is None:
+    if actual_client is None:
         return f"{client_id} is not an app client of the pool"
-    if found.has_secret is not body.password_client.secret:
+    if actual_client.has_secret is not body.password_client.secret:
         return (
             f"{client_id} has a secret: leave secret out"
-            if found.has_secret
+            if actual_client.has_secret
             else f"{client_id} has no secret: say secret: false"
         )
-    return found.unreadable or None
+    return actual_client.unreadable or None
 
 
 def _gate(
@@ -554,7 +554,7 @@ def _checks(name: str, issuer: str, discovered: Discovered) -> Iterable[Prefligh
 
 
 def _compared(document: TenantDocument) -> Mapping[str, Any]:
-    shown: dict[str, Any] = document.model_dump(
+    content: dict[str, Any] = document.model_dump(
         mode="json",
         include={
             "hosts": True,
@@ -565,10 +565,10 @@ def _compared(document: TenantDocument) -> Mapping[str, Any]:
         },
     )
     # A file may spell an issuer with or without the slash at its end.
-    shown["providers"] = [
-        {**p, "issuer": (p["issuer"] or "").removesuffix("/")} for p in shown["providers"]
+    content["providers"] = [
+        {**p, "issuer": (p["issuer"] or "").removesuffix("/")} for p in content["providers"]
     ]
-    return {n: sorted(map(str, v)) if isinstance(v, list) else v for n, v in shown.items()}
+    return {n: sorted(map(str, v)) if isinstance(v, list) else v for n, v in content.items()}
 
 
 def _rejected(tenant: str, *found: PreflightProblem) -> Proposal:

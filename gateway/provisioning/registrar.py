@@ -41,12 +41,12 @@ class RegistryOfProvisioning:
 
     async def name_conflict(self, document: TenantDocument) -> str | None:
         """Which of its names another tenant holds, in a sentence."""
-        refused = await self._database.name_conflict(document, files=self._files().values())
-        return None if refused is None else refused.message
+        rejection = await self._database.name_conflict(document, files=self._files().values())
+        return None if rejection is None else rejection.message
 
     async def snapshot(self, tenant: str) -> Json | None:
-        stored = await self._database.get(tenant)
-        return None if stored is None else _kept(stored)
+        stored_tenant = await self._database.get(tenant)
+        return None if stored_tenant is None else _kept(stored_tenant)
 
     async def put(
         self,
@@ -73,9 +73,9 @@ class RegistryOfProvisioning:
             # Somebody has changed it since: theirs stays.
             return
         if before is None:
-            refused = await self._database.delete(tenant, version=now.version, by=None)
-            if refused is not None and refused.code != "not_found":
-                raise _error(refused)
+            rejection = await self._database.delete(tenant, version=now.version, by=None)
+            if rejection is not None and rejection.code != "not_found":
+                raise _error(rejection)
             return
         await self._put(
             join(
@@ -86,17 +86,17 @@ class RegistryOfProvisioning:
         )
 
     async def credentials(self, tenant: str) -> ClientCredentials | None:
-        found = await self._database.credentials(tenant)
+        credentials = await self._database.credentials(tenant)
         return (
             None
-            if found is None
+            if credentials is None
             else ClientCredentials(
-                found.client_id,
-                found.client_secret,
-                found.retired,
-                found.pool,
-                found.password_clients,
-                found.rotated,
+                credentials.client_id,
+                credentials.client_secret,
+                credentials.retired,
+                credentials.pool,
+                credentials.password_clients,
+                credentials.rotated,
             )
         )
 
@@ -104,7 +104,7 @@ class RegistryOfProvisioning:
         if credentials is None:
             await self._database.delete_credentials(tenant, by=None)
             return
-        refused = await self._database.put_credentials(
+        rejection = await self._database.put_credentials(
             tenant,
             Credentials(
                 credentials.client_id,
@@ -116,8 +116,8 @@ class RegistryOfProvisioning:
             ),
             by=None,
         )
-        if refused is not None:
-            raise _error(refused)
+        if rejection is not None:
+            raise _error(rejection)
 
     async def owner_of(self, provider: str) -> str | None:
         filed = (
@@ -134,11 +134,11 @@ class RegistryOfProvisioning:
     async def _put(
         self, document: TenantDocument, *, version: int | None, if_held: Collection[str] = ()
     ) -> None:
-        stored = await self._database.put(
+        result = await self._database.put(
             document, version=version, by=None, files=self._files().values(), if_held=if_held
         )
-        if isinstance(stored, Rejected):
-            raise _error(stored)
+        if isinstance(result, Rejected):
+            raise _error(result)
 
 
 def _error(rejected: Rejected) -> RegistryRejectedError:

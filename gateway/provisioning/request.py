@@ -167,10 +167,10 @@ class SocialProviderBody(_Settings):
 
     @model_validator(mode="after")
     def _settings(self) -> SocialProviderBody:
-        needed = NEEDED[ProviderKind(self.kind)]
-        said = {name for name in _SETTINGS if getattr(self, name) is not None}
-        if said and said != set(needed):
-            msg = f"{self.kind} needs all of {', '.join(needed)} and no other, or none of them"
+        all_names = NEEDED[ProviderKind(self.kind)]
+        setting_names = {name for name in _SETTINGS if getattr(self, name) is not None}
+        if setting_names and setting_names != set(all_names):
+            msg = f"{self.kind} needs all of {', '.join(all_names)} and no other, or none of them"
             raise ValueError(msg)
         return self
 
@@ -219,8 +219,8 @@ class ProviderEntry(_Body):
     @model_validator(mode="after")
     def _one_of_each(self) -> ProviderEntry:
         _either(self, ("group", "groups"), ("allowed_domain", "email_domains"))
-        for name, said in (("groups", self.all_groups), ("domains", self.domains)):
-            if said is not None and getattr(self.provider, name) is not None:
+        for name, value in (("groups", self.all_groups), ("domains", self.domains)):
+            if value is not None and getattr(self.provider, name) is not None:
                 msg = f"{name} of the provider are said twice"
                 raise ValueError(msg)
         return self
@@ -236,9 +236,9 @@ class ProviderEntry(_Body):
     @property
     def body(self) -> AnyProviderBody:
         """The provider, with what the entry says of it."""
-        said = {"groups": self.all_groups, "domains": self.domains}
+        values = {"groups": self.all_groups, "domains": self.domains}
         return self.provider.model_copy(
-            update={name: value for name, value in said.items() if value is not None}
+            update={name: value for name, value in values.items() if value is not None}
         )
 
 
@@ -329,8 +329,8 @@ class ProvisionBody(_Body):
 
     @property
     def all_providers(self) -> tuple[AnyProviderBody, ...]:
-        listed = self.providers or ((self.provider,) if self.provider is not None else ())
-        return tuple(p.body if isinstance(p, ProviderEntry) else p for p in listed)
+        entries = self.providers or ((self.provider,) if self.provider is not None else ())
+        return tuple(p.body if isinstance(p, ProviderEntry) else p for p in entries)
 
     @property
     def entries(self) -> tuple[ProviderEntry, ...]:
@@ -347,12 +347,12 @@ class ProvisionBody(_Body):
 
     def _entries_groups(self) -> list[str] | Literal["any"] | None:
         """Of all entries together, where each provider is one that says which."""
-        said = [entry.all_groups for entry in self.entries]
-        if not said or len(said) != len(self.providers or ()) or None in said:
+        group_sets = [entry.all_groups for entry in self.entries]
+        if not group_sets or len(group_sets) != len(self.providers or ()) or None in group_sets:
             return None
-        if "any" in said:
+        if "any" in group_sets:
             return "any"
-        return sorted({group for groups in said for group in groups or ()})
+        return sorted({group for groups in group_sets for group in groups or ()})
 
     @property
     def domains(self) -> frozenset[str] | None:

@@ -67,35 +67,37 @@ class Rotation:
     async def rotate(self, tenant: str, *, actor: str) -> Outcome | PreflightProblem:
         """A new client with the settings of the old one, or nothing."""
         basis = await self.bases.read(tenant)
-        latest, document, held = basis.latest, basis.document, basis.credentials
-        if latest is None or document is None or held is None:
+        latest, document, credentials = basis.latest, basis.document, basis.credentials
+        if latest is None or document is None or credentials is None:
             return PreflightProblem("not_found", "tenant", f"{tenant} is not provisioned")
-        if (refused := without_place(tenant, held) or _exchanged(held)) is not None:
+        if (refused := without_place(tenant, credentials) or _exchanged(credentials)) is not None:
             return refused
-        pool = self.provisioning.pools.named(held.pool)
+        pool = self.provisioning.pools.named(credentials.pool)
         actual = await pool.actual(
             providers=(),
-            clients=[held.client_id],
+            clients=[credentials.client_id],
             pages=has_pool_users(document),
             counted=True,
             sessions=True,
         )
-        passwords = held.password_client
+        passwords = credentials.password_client
         kept = passwords is not None and passwords.rotated is not None
         kept = kept and has_password_client(document)
         clients = 2 if has_password_client(document) and not kept else 1
         if (
             full := next(
-                check_quotas(actual, pool.quotas, clients=clients, providers=0, pool=held.pool),
+                check_quotas(
+                    actual, pool.quotas, clients=clients, providers=0, pool=credentials.pool
+                ),
                 None,
             )
         ) is not None:
             return full
-        remembered = recalled(latest.request.get("providers", ()))
+        providers = recalled(latest.request.get("providers", ()))
         target = wanted(
             tenant,
             document,
-            remembered,
+            providers,
             self.config,
             required=required_attributes(actual.attributes.values()),
             users=None,
@@ -106,13 +108,15 @@ class Rotation:
         retires_at = self.provisioning.clock() + longest_session_s(document, self.config) + SPARE_S
         return await self.provisioning.run(
             tenant,
-            lambda steps: _rotating(steps, target, actual, held, retires_at, keeps_passwords=kept),
+            lambda steps: _rotating(
+                steps, target, actual, credentials, retires_at, keeps_passwords=kept
+            ),
             run=self.provisioning.new_run(),
             kind=RunKind.ROTATE,
             actor=actor,
             request=carried(latest),
-            plan=[describe(step) for step in _planned(target, held, retires_at)],
-            pool=held.pool,
+            plan=[describe(step) for step in _planned(target, credentials, retires_at)],
+            pool=credentials.pool,
             stands=lambda: self.bases.unchanged(tenant, basis),
         )
 
@@ -120,33 +124,35 @@ class Rotation:
         """Every replaced client of the tenant, now: its sessions go on here, and their refresh
         tokens end. The outcome of the last pool, or of the first that is not done.
         """
-        held = await self.provisioning.registrar.credentials(tenant)
-        if held is None or not held.replaced:
+        credentials = await self.provisioning.registrar.credentials(tenant)
+        if credentials is None or not credentials.replaced:
             return PreflightProblem("not_found", "client", f"{tenant} has no replaced client")
-        replaced = [client.client_id for client in held.replaced]
-        for outcome in [o async for o in self._delete(tenant, held, replaced, actor)]:
+        client_ids = [client.client_id for client in credentials.replaced]
+        for outcome in [o async for o in self._delete(tenant, credentials, client_ids, actor)]:
             if not isinstance(outcome, Done):
                 break
         return outcome
 
     async def retire_due(self) -> int:
         """Once: what no session can need any more. The number of tenants whose clients are gone."""
-        ended = 0
+        count = 0
         for tenant, client_ids in (
             await self.provisioning.registrar.clients_due_for_deletion(self.provisioning.clock())
         ).items():
-            held = await self.provisioning.registrar.credentials(tenant)
-            if held is not None:
+            credentials = await self.provisioning.registrar.credentials(tenant)
+            if credentials is not None:
                 try:
-                    outcomes = [o async for o in self._delete(tenant, held, client_ids, "gateway")]
+                    outcomes = [
+                        o async for o in self._delete(tenant, credentials, client_ids, "gateway")
+                    ]
                 except UnavailableError as error:
                     # Its pool may be out, or failed over; others' are not.
                     _log.warning(
                         "provision_retire_later", extra=fields(tenant=tenant, detail=str(error))
                     )
                     continue
-                ended += all(isinstance(outcome, Done) for outcome in outcomes)
-        return ended
+                count += all(isinstance(outcome, Done) for outcome in outcomes)
+        return count
 
     async def retire_forever(self) -> None:
         """Until cancelled."""
@@ -173,17 +179,23 @@ class Rotation:
         self, pool: str, tenant: str, client_ids: Sequence[str], *, actor: str
     ) -> Outcome:
         basis = await self.bases.read(tenant)
-        kept, held = carried(basis.latest), basis.credentials
-        last = held is None or not set(held.ids_in(pool)) - set(client_ids)
-        left = [e for e in kept["former"].get(pool, ()) if e["marker"]] if last else []
-        if last and pool in kept["former"]:
-            kept["former"] = {**kept["former"], pool: []}
-        leaving = {"clients": list(client_ids), "providers": left}
+        request, credentials = carried(basis.latest), basis.credentials
+        last = credentials is None or not set(credentials.ids_in(pool)) - set(client_ids)
+        provider_entries = (
+            [e for e in request["former"].get(pool, ()) if e["marker"]] if last else []
+        )
+        if last and pool in request["former"]:
+            request["former"] = {**request["former"], pool: []}
+        leaving = {"clients": list(client_ids), "providers": provider_entries}
 
         async def stands() -> bool:
             # A run that was taken back has made a replaced client the current one again.
-            replaced = {client.client_id for client in held.replaced} if held is not None else set()
-            return replaced.issuperset(client_ids) and await self.bases.unchanged(tenant, basis)
+            replaced_ids = (
+                {client.client_id for client in credentials.replaced}
+                if credentials is not None
+                else set()
+            )
+            return replaced_ids.issuperset(client_ids) and await self.bases.unchanged(tenant, basis)
 
         return await self.provisioning.run(
             tenant,
@@ -191,7 +203,7 @@ class Rotation:
             run=self.provisioning.new_run(),
             kind=RunKind.RETIRE,
             actor=actor,
-            request={**kept, "retire": leaving},
+            request={**request, "retire": leaving},
             plan=[],
             pool=pool,
             stands=stands,

@@ -151,12 +151,12 @@ class Provisioning:
         self.pools.expect_changes(pool)
         where: Json = {} if pool == DEFAULT_POOL else {"pool": pool}
         request, follow_up = {**request, **where}, follow_up and {**follow_up, **where}
-        opened = await self.journal.open(
+        result = await self.journal.open(
             run, tenant=tenant, kind=kind, actor=actor, request=request, plan=plan
         )
-        if isinstance(opened, Busy):
+        if isinstance(result, Busy):
             PROVISIONING_RUNS.labels("busy").inc()
-            return opened
+            return result
         log.info(
             "provision_started", extra=fields(tenant=tenant, run=run, kind=str(kind), actor=actor)
         )
@@ -168,16 +168,16 @@ class Provisioning:
                 if failure is not None:
                     return await self._failed(run, tenant, kind, failure)
                 following = await self._concluded(run, follow_up)
-                done = Done(run, in_force=await self._in_force(tenant, run))
+                outcome = Done(run, in_force=await self._in_force(tenant, run))
         except DeposedError as deposed:
             # Whoever has the run now finishes or undoes it by the journal, in which everything
             # stands that was done here.
             return await self._failed(run, tenant, kind, _deposed(deposed))
         try:
-            return done if following is None else await self._delete(done, following)
+            return outcome if following is None else await self._delete(outcome, following)
         except DeposedError:
             # Done, and another process deletes what is left over.
-            return replace(done, deleting=following.id if following is not None else None)
+            return replace(outcome, deleting=following.id if following is not None else None)
 
     async def _outdated(self, run: str, tenant: str) -> Failed:
         message = f"tenant {tenant} was changed at the same moment: look at it, and ask again"
@@ -254,7 +254,7 @@ class Provisioning:
             except DeposedError as deposed:
                 return _deposed(deposed)
             try:
-                learned = await work.traced(run, number)
+                undo_details = await work.traced(run, number)
             except (CognitoRejectedError, RegistryRejectedError) as refused:
                 if refused.code == NO_ROOM:
                     steps.pool.forget_counts()
@@ -273,20 +273,20 @@ class Provisioning:
                 return _Failure("unavailable", str(unanswered), "nobody", work.action)
             try:
                 await self.journal.settle(
-                    run, number, StepState.DONE, undo={**work.undo, **learned}
+                    run, number, StepState.DONE, undo={**work.undo, **undo_details}
                 )
             except DeposedError as deposed:
                 # Whoever undoes this run may have looked before our call took effect.
-                done = JournalStep(
+                step = JournalStep(
                     number,
                     work.action,
                     work.resource,
                     StepState.DONE,
-                    {**work.undo, **learned},
+                    {**work.undo, **undo_details},
                     work.before,
                     self.clock(),
                 )
-                await self._undoing(pool).undo(tenant, done)
+                await self._undoing(pool).undo(tenant, step)
                 return _deposed(deposed)
         return None
 
@@ -331,24 +331,24 @@ class Provisioning:
         """Take back what the journal says, as far as that is possible now. The caller holds the
         run.
         """
-        found = await self.journal.run(run)
-        if found is None:
+        record = await self.journal.run(run)
+        if record is None:
             return RunState.ROLLED_BACK
-        undoing, settled = self._undoing(found.pool), True
-        for step in reversed(found.steps):
+        undoing, is_settled = self._undoing(record.pool), True
+        for step in reversed(record.steps):
             if step.state in {StepState.REFUSED, StepState.UNDONE}:
                 continue
             if step.finished_at is None:
                 # Whoever was making this call is gone, or has given up.
                 step = replace(step, finished_at=self.clock())  # noqa: PLW2901 - the same step, better known
                 await self.journal.settle(run, step.number, step.state)
-            if await undoing.undo(found.tenant, step):
+            if await undoing.undo(record.tenant, step):
                 await self.journal.settle(run, step.number, StepState.UNDONE)
             else:
-                settled = False
-        state = RunState.ROLLED_BACK if settled else RunState.SETTLING
+                is_settled = False
+        state = RunState.ROLLED_BACK if is_settled else RunState.SETTLING
         await self.journal.move(run, state)
-        log.info("provision_undone", extra=fields(tenant=found.tenant, run=run, state=str(state)))
+        log.info("provision_undone", extra=fields(tenant=record.tenant, run=run, state=str(state)))
         return state
 
     async def _undo_quietly(self, run: str) -> RunState:
@@ -362,20 +362,20 @@ class Provisioning:
         """Once: every run that nobody holds is undone or, where it only deletes, finished. The
         number that came to an end.
         """
-        ended = 0
+        count = 0
         for run in await self.journal.abandoned():
             if not await self.journal.take_over(run):
                 continue
             async with self._held(run):
-                found = await self.journal.run(run)
-                if found is None:
+                record = await self.journal.run(run)
+                if record is None:
                     continue
                 state = await (
-                    self._finish(found) if found.kind in FINISHED else self._undo_quietly(run)
+                    self._finish(record) if record.kind in FINISHED else self._undo_quietly(run)
                 )
             PROVISIONING_RUNS.labels("recovered").inc()
-            ended += state in {RunState.ROLLED_BACK, RunState.DONE}
-        return ended
+            count += state in {RunState.ROLLED_BACK, RunState.DONE}
+        return count
 
     async def recover_forever(self) -> None:
         """Until cancelled."""

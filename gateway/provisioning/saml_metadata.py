@@ -83,17 +83,17 @@ def read_metadata(text: str | bytes, *, now: float, development: bool = False) -
     entity_id = root.get("entityID") or ""
     if not entity_id or len(entity_id) > MAX_ENTITY_ID or not entity_id.isprintable():
         raise MetadataError(f"entityID must have 1 to {MAX_ENTITY_ID} printable characters")
-    described = [
+    descriptors = [
         part
         for part in root.findall(f"{{{_MD}}}IDPSSODescriptor")
         if _SAML2 in (part.get("protocolSupportEnumeration") or "").split()
     ]
-    if not described:
+    if not descriptors:
         raise MetadataError(
             "no IDPSSODescriptor for SAML 2.0: this describes an application, not an identity "
             "provider"
         )
-    provider = described[0]
+    provider = descriptors[0]
     redirect_url = _location(provider, "SingleSignOnService")
     if redirect_url is None:
         raise MetadataError(
@@ -163,9 +163,9 @@ def _certificates(provider: etree._Element, now: datetime) -> Iterator[SigningCe
                 "does not take"
             )
         try:
-            read = x509.load_der_x509_certificate(base64.b64decode(text, validate=True))
-            fingerprint = read.fingerprint(hashes.SHA256()).hex()
-            expires_at = read.not_valid_after_utc
+            certificate = x509.load_der_x509_certificate(base64.b64decode(text, validate=True))
+            fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+            expires_at = certificate.not_valid_after_utc
         except (ValueError, binascii.Error):
             raise MetadataError(f"{which} is no X.509 certificate") from None
         if expires_at <= now:

@@ -128,7 +128,7 @@ class Onboarding:
             msg = "a proposal with problems is not applied"
             raise ValueError(msg)
         run = self.provisioning.new_run()
-        created = {
+        new_names = {
             s.name
             for s in proposal.plan.steps
             if s.resource in {Resource.PROVIDER, Resource.GROUP} and s.verb is Verb.CREATE
@@ -137,7 +137,7 @@ class Onboarding:
             **carried(basis.latest),
             "providers": [
                 {**e, "marker": marker(run, e["name"])}
-                if e["name"] in created or e.get("group") in created
+                if e["name"] in new_names or e.get("group") in new_names
                 else e
                 for e in proposal.request["providers"]
             ],
@@ -170,14 +170,14 @@ class Onboarding:
         latest, document, credentials = basis.latest, basis.document, basis.credentials
         if latest is None or document is None:
             return None
-        remembered = latest.request.get("providers", ())
-        providers, users = recalled(remembered), recalled_users(remembered)
+        entries = latest.request.get("providers", ())
+        providers, users = recalled(entries), recalled_users(entries)
         lives_in = credentials.pool if credentials is not None else latest.pool
         pool = self.provisioning.pools.named(lives_in)
-        named = shared_providers(document, required=frozenset())
+        pool_providers = shared_providers(document, required=frozenset())
         passwords = None if credentials is None else credentials.password_client_id
         actual = await pool.actual(
-            providers=[p.name for p in (*providers, *named)],
+            providers=[p.name for p in (*providers, *pool_providers)],
             clients=credentials.ids_in(lives_in) if credentials else (),
             group=None if users is None else users.group,
             pages=has_pool_users(document),
@@ -193,34 +193,34 @@ class Onboarding:
             required=required_attributes(actual.attributes.values()),
             users=users,
             custom_attributes=latest.request.get("custom_attributes", ()),
-            shared=named,
+            shared=pool_providers,
         )
-        found = plan(
+        repair_plan = plan(
             target,
             actual,
             quotas=pool.quotas,
             pool=lives_in,
-            known=frozenset(e["name"] for e in remembered),
+            known=frozenset(e["name"] for e in entries),
             retired=retired_ids(credentials),
             password_client=passwords,
         )
-        found = with_client_secrets(found, credentials, actual)
-        drift = (*found.problems, *_irreparable(providers, actual, credentials))
+        repair_plan = with_client_secrets(repair_plan, credentials, actual)
+        drift = (*repair_plan.problems, *_irreparable(providers, actual, credentials))
         formers = await self.former_pools.look(basis, target, actual)
-        looked = Drift(
+        report = Drift(
             tenant,
             latest.id,
-            (*found.steps, *all_steps(formers)),
+            (*repair_plan.steps, *all_steps(formers)),
             (*drift, *(problem for former in formers for problem in former.problems)),
             None,
-            found.notes,
+            repair_plan.notes,
             tuple(await self.interrupted(tenant)),
         )
         if not fix or drift:
-            return looked
+            return report
         aim = (None, None, target, actual, credentials, latest.request)
-        proposal = Proposal(tenant, found, *aim, basis=basis, pool=lives_in)
-        return replace(looked, fixed=await self._fix(proposal, formers, actor))
+        proposal = Proposal(tenant, repair_plan, *aim, basis=basis, pool=lives_in)
+        return replace(report, fixed=await self._fix(proposal, formers, actor))
 
     async def _fix(
         self, proposal: Proposal, formers: Sequence[FormerPool], actor: str
@@ -267,24 +267,24 @@ class Onboarding:
     async def roll_back(self, tenant: str, run: str) -> RunState | PreflightProblem:
         """Undo the latest finished run, as if it had failed."""
         journal = self.provisioning.journal
-        found = await journal.run(run)
-        if found is None or found.tenant != tenant:
+        record = await journal.run(run)
+        if record is None or record.tenant != tenant:
             return PreflightProblem("not_found", "run", f"tenant {tenant} has no run {run}")
         latest = await journal.latest(tenant)
-        if found.state is not RunState.DONE or latest is None or latest.id != run:
+        if record.state is not RunState.DONE or latest is None or latest.id != run:
             return PreflightProblem(
                 "conflict",
                 "run",
-                f"run {run} is {found.state}; only the latest run that is done can be rolled back",
+                f"run {run} is {record.state}; only the latest run that is done can be rolled back",
             )
-        if found.kind is RunKind.RENEW:
+        if record.kind is RunKind.RENEW:
             return PreflightProblem(
                 "conflict",
                 "run",
                 f"run {run} renewed a secret or metadata, and the former are not kept with it: its "
                 "setup link puts them back, or provision the provider again",
             )
-        if found.kind in FINISHED:
+        if record.kind in FINISHED:
             return PreflightProblem(
                 "conflict",
                 "run",
@@ -381,12 +381,12 @@ def _irreparable(
         yield invalid(
             "client", "its secret in Cognito is not the one that the gateway holds: rotate it"
         )
-    held = None if credentials is None else credentials.password_client
+    password_client = None if credentials is None else credentials.password_client
     if (
-        held is not None
+        password_client is not None
         and actual.password_client is not None
-        and not (actual.password_client.secret_arn or held.rotated)
-        and (actual.password_client.secret or Secret("")) != held.client_secret
+        and not (actual.password_client.secret_arn or password_client.rotated)
+        and (actual.password_client.secret or Secret("")) != password_client.client_secret
     ):
         yield invalid(
             "password_client",

@@ -58,10 +58,10 @@ class Work:
 
     async def traced(self, run: str, number: int) -> Json:
         """Performed, as a span of its own."""
-        with span("provisioning.step") as made:
-            made.set("gateway.provisioning.run", run)
-            made.set("gateway.provisioning.step", number)
-            made.set("gateway.provisioning.action", str(self.action))
+        with span("provisioning.step") as trace_span:
+            trace_span.set("gateway.provisioning.run", run)
+            trace_span.set("gateway.provisioning.step", number)
+            trace_span.set("gateway.provisioning.action", str(self.action))
             return await self.perform()
 
 
@@ -146,9 +146,9 @@ class Steps:
     async def _is_ours(self, name: str, mark: str) -> bool:
         """The pool says the name is taken: wait until it can be seen by whom."""
         until = self._clock() + self._visible_s
-        while (found := await self.pool.provider(name)) is None and self._clock() < until:
+        while (provider := await self.pool.provider(name)) is None and self._clock() < until:
             await self._sleep(_LOOK_EVERY_S)
-        return found is not None and mark in found.identifiers
+        return provider is not None and mark in provider.identifiers
 
     def update_provider(self, wanted: WantedProvider, found: ActualProvider) -> Work:
         async def perform() -> Json:
@@ -233,7 +233,7 @@ class Steps:
         until = self._clock() + self._visible_s
         while True:
             try:
-                described: dict[str, Any] = (
+                client: dict[str, Any] = (
                     await self.pool.api.call("CreateUserPoolClient", idempotent=False, **request)
                 )["UserPoolClient"]
             except CognitoRejectedError as refused:
@@ -250,15 +250,15 @@ class Steps:
                 await self._sleep(_LOOK_EVERY_S)
             except UnansweredError:
                 try:
-                    found = await self._find_client(name)
+                    earlier_client = await self._find_client(name)
                 except CognitoRejectedError as refused:
                     refused.uncertain = True
                     raise
-                if found is None:
+                if earlier_client is None:
                     raise
-                return found
+                return earlier_client
             else:
-                return described
+                return client
 
     async def _find_client(self, name: str) -> dict[str, Any] | None:
         """Never a second create: the first may have happened. Looks for it for a short while;
@@ -268,12 +268,12 @@ class Steps:
         while True:
             ids = await self.pool.clients_named(name)
             if ids:
-                described: dict[str, Any] = (
+                client: dict[str, Any] = (
                     await self.pool.api.call(
                         "DescribeUserPoolClient", idempotent=True, ClientId=ids[0]
                     )
                 )["UserPoolClient"]
-                return described
+                return client
             if self._clock() >= until:
                 return None
             await self._sleep(_LOOK_EVERY_S)
@@ -341,19 +341,19 @@ class Steps:
         before: ClientCredentials | None,
     ) -> Work:
         async def perform() -> Json:
-            wanted = credentials()
+            new_credentials = credentials()
             if not same_clients(await self._registrar.credentials(tenant), before):
                 # Another run ended between our look and our hold on the tenant: what it wrote would
                 # be lost.
                 msg = f"the app clients of {tenant} have changed meanwhile"
                 raise RegistryRejectedError("conflict", msg)
-            if before is not None and before.client_id != wanted.client_id:
-                await self._until_seen(wanted.client_id)
-            passwords = wanted.password_client
+            if before is not None and before.client_id != new_credentials.client_id:
+                await self._until_seen(new_credentials.client_id)
+            passwords = new_credentials.password_client
             if passwords is not None and before is not None and before.password_client is not None:
                 await self._until_seen(passwords.client_id)
-            await self._registrar.put_credentials(tenant, wanted)
-            return {"client_id": wanted.client_id}
+            await self._registrar.put_credentials(tenant, new_credentials)
+            return {"client_id": new_credentials.client_id}
 
         return Work(
             Action.PUT_CREDENTIALS,
@@ -381,9 +381,9 @@ class Steps:
         """
 
         async def perform() -> Json:
-            held = await self._registrar.credentials(tenant)
-            if held is not None and client_ids:
-                await self._registrar.put_credentials(tenant, held.without(client_ids))
+            credentials = await self._registrar.credentials(tenant)
+            if credentials is not None and client_ids:
+                await self._registrar.put_credentials(tenant, credentials.without(client_ids))
             await self._registrar.in_force(tenant)
             return {}
 
@@ -406,10 +406,10 @@ class Steps:
 
     def delete_client(self, tenant: str, client_id: str) -> Work:
         async def perform() -> Json:
-            found = await self.pool.client(client_id)
-            if found is not None and not found.name.startswith(client_name(tenant, "")):
+            client = await self.pool.client(client_id)
+            if client is not None and not client.name.startswith(client_name(tenant, "")):
                 return {"kept": "the gateway did not make it"}
-            if found is not None and POOL_USERS in found.strings("SupportedIdentityProviders"):
+            if client is not None and POOL_USERS in client.strings("SupportedIdentityProviders"):
                 # Whether it goes with the client is not documented, and a pool has twenty.
                 style = await self.pool.style_of(client_id)
                 if style is not None:
@@ -424,10 +424,10 @@ class Steps:
             owner = await self._registrar.owner_of(name)
             if owner not in {None, tenant}:
                 return {"kept": f"tenant {owner} uses it"}
-            found = await self.pool.provider(name)
-            if found is not None and mark not in found.identifiers:
+            provider = await self.pool.provider(name)
+            if provider is not None and mark not in provider.identifiers:
                 return {"kept": "it is not the one that the gateway made"}
-            if found is not None:
+            if provider is not None:
                 await self.pool.delete_provider(name)
             return {}
 

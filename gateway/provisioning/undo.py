@@ -47,18 +47,18 @@ class Undoing:
 
     async def undo(self, tenant: str, step: JournalStep) -> bool:
         # Taken before looking: what a slow look does not see may be there by its end.
-        waited = (
+        has_waited = (
             step.finished_at is not None and self._clock() >= step.finished_at + self._visible_s
         )
         match step.action:
             case Action.CREATE_PROVIDER:
-                return await self._provider(step, waited=waited)
+                return await self._provider(step, waited=has_waited)
             case Action.CREATE_CLIENT:
-                return await self._client(step, waited=waited)
+                return await self._client(step, waited=has_waited)
             case Action.CREATE_GROUP:
-                return await undo_group(self._pool, step, waited=waited)
+                return await undo_group(self._pool, step, waited=has_waited)
             case Action.CREATE_STYLE:
-                return await undo_style(self._pool, step, waited=waited)
+                return await undo_style(self._pool, step, waited=has_waited)
             case Action.UPDATE_PROVIDER | Action.UPDATE_CLIENT:
                 if not step.undo.get("reloaded"):  # else it changed nothing
                     await self._restore(step)
@@ -75,9 +75,9 @@ class Undoing:
         return True
 
     async def _provider(self, step: JournalStep, *, waited: bool) -> bool:
-        found = await self._pool.provider(step.resource)
-        if found is not None:
-            if step.undo["marker"] in found.identifiers:
+        provider = await self._pool.provider(step.resource)
+        if provider is not None:
+            if step.undo["marker"] in provider.identifiers:
                 await self._pool.delete_provider(step.resource)
             else:
                 log.warning(
@@ -95,14 +95,14 @@ class Undoing:
         return waited
 
     async def _client(self, step: JournalStep, *, waited: bool) -> bool:
-        known = step.undo.get("client_id")
-        if known is not None:
-            await self._pool.delete_client(str(known))
+        undo_id = step.undo.get("client_id")
+        if undo_id is not None:
+            await self._pool.delete_client(str(undo_id))
             return True
-        found = await self._pool.clients_named(str(step.undo["name"]))
-        for client_id in found:
+        client_ids = await self._pool.clients_named(str(step.undo["name"]))
+        for client_id in client_ids:
             await self._pool.delete_client(client_id)
-        return bool(found) or waited
+        return bool(client_ids) or waited
 
     async def _restore(self, step: JournalStep) -> None:
         before = step.before or {}
@@ -145,10 +145,10 @@ class Undoing:
             )
 
     async def _credentials(self, tenant: str, step: JournalStep) -> None:
-        written, now = step.undo.get("client_id"), await self._registrar.credentials(tenant)
+        client_id, now = step.undo.get("client_id"), await self._registrar.credentials(tenant)
         if step.before is not None:
             await self._registrar.put_credentials(tenant, ClientCredentials.unsealed(step.before))
             # The next step back deletes the client that logins may begin with at this moment.
             await self._registrar.in_force(tenant)
-        elif now is not None and written in (None, now.client_id):
+        elif now is not None and client_id in (None, now.client_id):
             await self._registrar.put_credentials(tenant, None)

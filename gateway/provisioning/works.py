@@ -31,9 +31,9 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
     target, actual = proposal.wanted, proposal.actual
     if target is None or actual is None:
         return
-    missing = tuple(n for n in target.custom_attributes if n not in actual.attributes)
-    if missing:
-        yield steps.add_attributes(missing)
+    missing_attributes = tuple(n for n in target.custom_attributes if n not in actual.attributes)
+    if missing_attributes:
+        yield steps.add_attributes(missing_attributes)
     for work in _provider_works(steps, proposal, target, actual):
         yield work
     users = PoolUserSteps(steps.pool, steps.run)
@@ -51,41 +51,41 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
             minutes = next((d.now for d in step.differences if isinstance(d.now, int)), None)
             name = step.name or steps.credentials_made().client_id
             yield steps.end_login_reuse(name, before=minutes)
-    changed = {
+    changed_ids = {
         s.name
         for s in proposal.plan.steps
         if s.resource is Resource.CLIENT and s.verb in {Verb.CHANGE, Verb.ADOPT} and s.differences
     }
     for client in (actual.client, *actual.retired):
-        if client is not None and client.client_id in changed:
+        if client is not None and client.client_id in changed_ids:
             yield steps.update_client(target.client, client)
-    held = proposal.credentials
-    if actual.client is not None and actual.client.secret is not None and held is None:
+    credentials = proposal.credentials
+    if actual.client is not None and actual.client.secret is not None and credentials is None:
         # Before the tenant's document stops naming it: there is no moment without a client.
-        held = adopted = ClientCredentials.of(app_client(actual.client, pool=proposal.pool))
+        credentials = adopted = ClientCredentials.of(app_client(actual.client, pool=proposal.pool))
         yield steps.put_credentials(proposal.tenant, lambda: adopted, None)
-    moved = with_kept_secrets(held, actual)
-    if moved != held and moved is not None:
-        now, before, held = moved, held, moved
+    moved = with_kept_secrets(credentials, actual)
+    if moved != credentials and moved is not None:
+        now, before, credentials = moved, credentials, moved
         yield steps.put_credentials(proposal.tenant, lambda: now, before)
     passwords = _password_client_verb(proposal)
-    if passwords is Verb.ADOPT and held is not None:
+    if passwords is Verb.ADOPT and credentials is not None:
         # As above. A client that the run makes takes no password before the document says so.
-        before, held = held, _credentials(steps, proposal, actual, held)
-        taken_over = held
+        before, credentials = credentials, _credentials(steps, proposal, actual, credentials)
+        taken_over = credentials
         yield steps.put_credentials(proposal.tenant, lambda: taken_over, before)
         passwords = Verb.KEEP
     if proposal.document is not None:
         yield _put_tenant(steps, proposal, proposal.document)
     if actual.client is None or _gone(proposal, actual) or passwords in _CHANGED:
         yield steps.put_credentials(
-            proposal.tenant, lambda: _credentials(steps, proposal, actual, held), held
+            proposal.tenant, lambda: _credentials(steps, proposal, actual, credentials), credentials
         )
 
 
 def _put_tenant(steps: Steps, proposal: Proposal, document: Json) -> Work:
-    before, held = proposal.before, proposal.if_held
-    return steps.put_tenant(proposal.tenant, document, before, if_held=held)
+    before, domains = proposal.before, proposal.if_held
+    return steps.put_tenant(proposal.tenant, document, before, if_held=domains)
 
 
 def _provider_works(
@@ -113,14 +113,14 @@ def _password_client_verb(proposal: Proposal) -> Verb:
 def _password_client_works(
     steps: Steps, proposal: Proposal, target: Wanted, actual: Actual
 ) -> Iterator[Work]:
-    wanted, found = target.password_client, actual.password_client
+    client, actual_client = target.password_client, actual.password_client
     for step in proposal.plan.steps:
-        if step.resource is not Resource.PASSWORD_CLIENT or wanted is None:
+        if step.resource is not Resource.PASSWORD_CLIENT or client is None:
             continue
         if step.verb is Verb.CREATE:
-            yield steps.create_password_client(wanted, tenant=proposal.tenant)
-        elif step.differences and found is not None:
-            yield steps.update_client(wanted, found)
+            yield steps.create_password_client(client, tenant=proposal.tenant)
+        elif step.differences and actual_client is not None:
+            yield steps.update_client(client, actual_client)
 
 
 def _gone(proposal: Proposal, actual: Actual) -> frozenset[str]:
@@ -132,26 +132,26 @@ def _credentials(
     steps: Steps, proposal: Proposal, actual: Actual, held: ClientCredentials | None
 ) -> ClientCredentials:
     """What the registry has in the end. ``held``: what it has now."""
-    kept = None if held is None else held.without(_gone(proposal, actual))
+    remainder = None if held is None else held.without(_gone(proposal, actual))
     result = (
         replace(
             steps.credentials_made(),
-            retired=() if kept is None else kept.retired,
-            password_clients=() if kept is None else kept.password_clients,
+            retired=() if remainder is None else remainder.retired,
+            password_clients=() if remainder is None else remainder.password_clients,
         )
-        if actual.client is None or kept is None
-        else kept
+        if actual.client is None or remainder is None
+        else remainder
     )
-    found, now = actual.password_client, steps.now()
+    actual_client, now = actual.password_client, steps.now()
     match _password_client_verb(proposal):
         case Verb.CREATE:
-            made = steps.password_client_made()
-            if found is None and (lost := result.password_client) is not None:
-                result = result.without([lost.client_id])
-            return result.with_password_client(made, retires_at=now + SPARE_S)
-        case Verb.ADOPT if found is not None:
-            taken = app_client(found, pool=proposal.pool)
-            return result.with_password_client(taken, retires_at=now)
+            new_client = steps.password_client_made()
+            if actual_client is None and (old_client := result.password_client) is not None:
+                result = result.without([old_client.client_id])
+            return result.with_password_client(new_client, retires_at=now + SPARE_S)
+        case Verb.ADOPT if actual_client is not None:
+            client = app_client(actual_client, pool=proposal.pool)
+            return result.with_password_client(client, retires_at=now)
         case Verb.REMOVE:
             return result.with_password_client(None, retires_at=now)
     return result

@@ -138,7 +138,7 @@ class Acknowledgements:
             raise UnavailableError(msg)
         for name in holders:
             report(name, None)
-        waiting = _Waiting(
+        waiter = _Waiting(
             fence,
             marker,
             self._monotonic(),
@@ -146,12 +146,12 @@ class Acknowledgements:
             report,
             asyncio.get_running_loop().create_future(),
         )
-        self._waiting.setdefault(bucket, []).append(waiting)
+        self._waiting.setdefault(bucket, []).append(waiter)
         if bucket not in self._pollers:
             self._pollers[bucket] = asyncio.get_running_loop().create_task(
                 self._poll(bucket), context=Context()
             )
-        await waiting.done
+        await waiter.done
 
     async def fence(self, bucket: int) -> tuple[bytes, int, dict[str, Held]]:
         """Marker, number of the fence, holders after it; durable."""
@@ -181,24 +181,24 @@ class Acknowledgements:
                     )
 
     async def _ask_until_settled(self, bucket: int) -> None:
-        while waiting := self._waiting.get(bucket):
+        while waiters := self._waiting.get(bucket):
             try:
-                marker, held = await self.holders(bucket)
+                marker, holders = await self.holders(bucket)
                 now = self._monotonic()
-                left = [w for w in waiting if not self._settle(w, marker, held, now)]
+                open_waiters = [w for w in waiters if not self._settle(w, marker, holders, now)]
             except UnavailableError as error:
-                left = self._without_answer(waiting, error)
+                open_waiters = self._without_answer(waiters, error)
             # Others may have come while the store was asked.
-            self._waiting[bucket] = left + self._waiting[bucket][len(waiting) :]
-            await self._forget(bucket, waiting)
+            self._waiting[bucket] = open_waiters + self._waiting[bucket][len(waiters) :]
+            await self._forget(bucket, waiters)
             if not self._waiting[bucket]:
                 return
-            waited = self._monotonic() - max(w.since for w in self._waiting[bucket])
-            await self._sleep(min(max(FIRST_POLL_S, POLLED_PART * waited), LAST_POLL_S))
+            wait_s = self._monotonic() - max(w.since for w in self._waiting[bucket])
+            await self._sleep(min(max(FIRST_POLL_S, POLLED_PART * wait_s), LAST_POLL_S))
 
     async def holders(self, bucket: int) -> tuple[bytes | None, dict[str, Held]]:
-        marker, held = await self._redis.run(HOLDERS, [f"{prefix(bucket)}l"], [prefix(bucket)])
-        return marker, _held(held)
+        marker, flat = await self._redis.run(HOLDERS, [f"{prefix(bucket)}l"], [prefix(bucket)])
+        return marker, _held(flat)
 
     def _settle(self, w: _Waiting, marker: bytes | None, held: dict[str, Held], now: float) -> bool:
         if w.done.done():
@@ -216,8 +216,8 @@ class Acknowledgements:
             if there is None or there.applied >= w.fence:
                 del w.holders[name]
                 w.report(name, now if there is not None else None)
-        waited = now - w.since >= self._staleness_s
-        if waited or (not w.holders and marker.startswith(b"s")):
+        is_expired = now - w.since >= self._staleness_s
+        if is_expired or (not w.holders and marker.startswith(b"s")):
             w.done.set_result(None)
             return True
         return False
@@ -238,10 +238,10 @@ class Acknowledgements:
         """
         now = self._monotonic()
         dead = {
-            name: held.raw
+            name: holder.raw
             for w in waiting
             if now - w.since >= self._staleness_s
-            for name, held in w.holders.items()
+            for name, holder in w.holders.items()
         }
         if dead:
             words = [word for pair in dead.items() for word in pair]
@@ -258,8 +258,10 @@ class Acknowledgements:
 
 def _held(flat: Any) -> dict[str, Held]:
     pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-    found = {}
+    holders = {}
     for name, raw in pairs:
         applied = raw.split(b" ")[1]
-        found[name.decode("ascii", "replace")] = Held(raw, -1 if applied == b"-" else int(applied))
-    return found
+        holders[name.decode("ascii", "replace")] = Held(
+            raw, -1 if applied == b"-" else int(applied)
+        )
+    return holders

@@ -72,16 +72,16 @@ class PersonNames:
         """By which else they may come in; none where ``who`` says it in every pool."""
         if who.user is None and not self._may_differ(tenant, who):
             return ()
-        found = await self._all(tenant, who)
+        names = await self._all(tenant, who)
         # A subject names the person in every pool: no second ``sub`` is needed beside it.
-        return tuple(name for name in found if name.user is None and name.provider is not None)
+        return tuple(name for name in names if name.user is None and name.provider is not None)
 
     def _may_differ(self, tenant: str, who: Who) -> bool:
         """Whether another pool may know the person by another subject than this."""
-        found = self.table().by_id(tenant)
+        entry = self.table().by_id(tenant)
         return who.idp_subject is not None and any(
             p.kind not in SAME_SUBJECT_IN_EVERY_POOL and who.provider in {None, p.name}
-            for p in (() if found is None else found.configured)
+            for p in (() if entry is None else entry.configured)
         )
 
     async def _all(self, tenant_id: str, who: Who) -> tuple[Who, ...]:
@@ -118,8 +118,8 @@ async def _federated(
         msg = f"user pool {pool} is not in cognito.pools"
         raise UnansweredError(msg)
     if who.user is not None:
-        spelled = [await users.usernames_of_sub(text) for text in id_spellings(who.user)]
-        usernames = list(chain.from_iterable(spelled))
+        name_lists = [await users.usernames_of_sub(text) for text in id_spellings(who.user)]
+        usernames = list(chain.from_iterable(name_lists))
     elif who.idp_subject is not None:
         usernames = [
             f"{provider.cognito_name}_{text}"
@@ -128,8 +128,8 @@ async def _federated(
         ]
     else:
         usernames = list(await users.usernames(who.email or ""))
-    found = [await users.federated(name) for name in dict.fromkeys(usernames)]
-    return [user for user in found if user is not None]
+    candidates = [await users.federated(name) for name in dict.fromkeys(usernames)]
+    return [user for user in candidates if user is not None]
 
 
 def _names(user: FederatedUser, providers: Sequence[Provider]) -> Iterator[Who]:
@@ -161,12 +161,12 @@ class RevokerAcrossPools:
         names = await self.names.to_revoke(request.tenant, request.who)
         if not names:
             return status
-        imposed = request.kind is RevocationKind.BLOCK or request.group_overlay is not None
+        is_standing = request.kind is RevocationKind.BLOCK or request.group_overlay is not None
         mine = [s.id for s in await self._standing(request) if s.source == request.source]
         further = replace(
             request, source=moved_source(request.source), by_hand=False, follows="".join(mine[:1])
         )
-        if imposed and not mine:
+        if is_standing and not mine:
             # Lifted in the meantime: what was there ends, and nothing stands.
             further = replace(further, kind=RevocationKind.END_SESSIONS, group_overlay=None)
         for who in names:
@@ -178,14 +178,14 @@ class RevokerAcrossPools:
     async def lift(self, request: RevocationRequest) -> RevocationStatus:
         if request.standing or len(await self.names.pools.pools_of(request.tenant)) < 2:
             return await self.revoker.lift(request)
-        followed = {
+        followed_ids = {
             one for s in await self._standing(request) if _may_lift(request, s) for one in s.follows
         }
         status = await self.revoker.lift(request)
-        if followed:
+        if followed_ids:
             # By a name that followed: the person is meant, and so is what it followed.
             standing = await self.record.standing(request.tenant)
-            origins = [each for each in standing if each.id in followed]
+            origins = [each for each in standing if each.id in followed_ids]
             if request.who.email is None or not _are_several(origins, standing):
                 for each in origins:
                     await self.revoker.lift(
@@ -256,10 +256,10 @@ class RevokerAcrossPools:
 
     async def _standing(self, request: RevocationRequest) -> list[Standing]:
         """Of the same kind as the request, by exactly its name."""
-        found = await self.record.standing_of(
+        candidates = await self.record.standing_of(
             request.tenant, self.revoker.revocation_keys(request).marks
         )
-        return [s for s in found if s.group == request.group_overlay]
+        return [s for s in candidates if s.group == request.group_overlay]
 
 
 def _are_several(origins: Sequence[Standing], standing: Sequence[Standing]) -> bool:

@@ -230,8 +230,8 @@ class PoolPeople:
     async def _lead(self, late_s: float) -> None:
         """Until another process leads. ``late_s``: how long ago that is fresh."""
         position = led_at = self._clock()
-        started = position - late_s
-        begun: dict[str, float] = {}
+        start = position - late_s
+        starts: dict[str, float] = {}
         look_back, enabled_at = LOOK_BACK_S, -math.inf
         while True:
             now = self._clock()
@@ -245,18 +245,18 @@ class PoolPeople:
                     for tenant in await self._disabled.tenants_to_enable():
                         self._enable_soon(tenant)
                     enabled_at = self._clock()
-                async for recorded in self._since(min(position, now) - look_back):
-                    self._take(recorded, begun, started)
+                async for entry in self._since(min(position, now) - look_back):
+                    self._take(entry, starts, start)
                 # When the record was last read, never what stood in it: of what another process
                 # calls late, nothing is early.
                 position, look_back = now, OVERLAP_S
-                for recorded in await self._unopened.opened(now):
-                    if self._has_place(recorded.status.request.tenant):
-                        self._take(recorded, begun, started)
+                for entry in await self._unopened.opened(now):
+                    if self._has_place(entry.status.request.tenant):
+                        self._take(entry, starts, start)
                     else:
-                        self._unopened.keep(recorded.status.id)
+                        self._unopened.keep(entry.status.id)
                 for tenant in list(self._behind):
-                    await self._catch_up(tenant, begun, started)
+                    await self._catch_up(tenant, starts, start)
             except UnavailableError as error:
                 _LOG.warning("cognito_sync_failed", extra=fields(error=str(error)))
             except Exception as error:  # noqa: BLE001 - logged
@@ -264,8 +264,8 @@ class PoolPeople:
                 # follows any more.
                 fault("cognito_sync_fault", error)
             else:
-                needed = min([position - KEPT_S, *self._behind.values()])
-                begun = {name: at for name, at in begun.items() if at >= needed}
+                horizon = min([position - KEPT_S, *self._behind.values()])
+                starts = {name: at for name, at in starts.items() if at >= horizon}
             await self._sleep(POLL_S)
 
     async def _since(self, durable_at: float) -> AsyncIterator[Recorded]:
@@ -274,15 +274,15 @@ class PoolPeople:
             page = await self._record.since(
                 durable_at, after=after, limit=_PAGE, closed=self._unopened.note
             )
-            for recorded in page:
-                yield recorded
+            for entry in page:
+                yield entry
             if len(page) < _PAGE:
                 return
             durable_at, after = page[-1].durable_at, page[-1].status.id
 
-    def _take(self, recorded: Recorded, begun: dict[str, float], started: float) -> None:
-        tenant, name = recorded.status.request.tenant, recorded.status.id
-        if name in begun:
+    def _take(self, entry: Recorded, starts: dict[str, float], start: float) -> None:
+        tenant, name = entry.status.request.tenant, entry.status.id
+        if name in starts:
             return
         if not self._has_place(tenant):
             if tenant not in self._behind:
@@ -291,10 +291,10 @@ class PoolPeople:
                     extra=fields(tenant=tenant, waiting=self._of_tenant[tenant]),
                 )
             # Also what becomes visible late, with an earlier time than what was left already.
-            self._behind[tenant] = min(recorded.durable_at, self._behind.get(tenant, math.inf))
+            self._behind[tenant] = min(entry.durable_at, self._behind.get(tenant, math.inf))
             return
-        begun[name] = recorded.durable_at
-        self._begin(recorded, fresh=recorded.durable_at >= started)
+        starts[name] = entry.durable_at
+        self._begin(entry, fresh=entry.durable_at >= start)
 
     def _has_place(self, tenant: str) -> bool:
         return tenant not in self._behind and self._has_room(tenant, MAX_WAITING_OF_TENANT)
@@ -302,29 +302,29 @@ class PoolPeople:
     def _has_room(self, tenant: str, most: int) -> bool:
         return self._of_tenant[tenant] < most and len(self._tasks) < MAX_WAITING
 
-    async def _catch_up(self, tenant: str, begun: dict[str, float], started: float) -> None:
+    async def _catch_up(self, tenant: str, starts: dict[str, float], start: float) -> None:
         """From where this tenant was left, as far as there is room; half of it is free first, so
         that a flood is read in large pieces.
         """
         if not self._has_room(tenant, MAX_WAITING_OF_TENANT // 2):
             return
         after = math.nextafter(self._behind[tenant], -math.inf)
-        found = await self._record.of_tenant(
+        entries = await self._record.of_tenant(
             tenant, durable_after=after, limit=2 * MAX_WAITING_OF_TENANT, closed=self._unopened.note
         )
         del self._behind[tenant]
-        for recorded in found:
-            self._take(recorded, begun, started)
-        if len(found) >= 2 * MAX_WAITING_OF_TENANT:
-            self._behind.setdefault(tenant, found[-1].durable_at)
+        for entry in entries:
+            self._take(entry, starts, start)
+        if len(entries) >= 2 * MAX_WAITING_OF_TENANT:
+            self._behind.setdefault(tenant, entries[-1].durable_at)
 
-    def _begin(self, recorded: Recorded, *, fresh: bool) -> None:
-        request = recorded.status.request
-        if recorded.kind == LIFT:
+    def _begin(self, entry: Recorded, *, fresh: bool) -> None:
+        request = entry.status.request
+        if entry.kind == LIFT:
             if request.group_overlay is None:
                 self._enable_soon(request.tenant)
             return
-        job = _Job(request.tenant, request.who, recorded.status.id, fresh)
+        job = _Job(request.tenant, request.who, entry.status.id, fresh)
         self._start(job.tenant, self._until_done(job, request))
 
     def _start(self, tenant: str, work: Coroutine[None, None, None]) -> None:
@@ -394,14 +394,14 @@ class PoolPeople:
         first error is raised at the end.
         """
         tenant = self._table().by_id(tenant_id)
-        failed: CognitoRejectedError | UnansweredError | None = None
+        failure: CognitoRejectedError | UnansweredError | None = None
         for pool in tuple(self._pools) if tenant is None else tenant.pools:
             try:
                 await work(pool)
             except (CognitoRejectedError, UnansweredError) as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     async def _standing_of(self, request: RevocationRequest) -> Sequence[Standing]:
         """What stands against exactly these names: a mass removal is many such questions, so none
@@ -453,7 +453,7 @@ class PoolPeople:
         """
         self._enabling[tenant] = False
         last: DisabledUser | None = None
-        failed: CognitoRejectedError | UnansweredError | None = None
+        failure: CognitoRejectedError | UnansweredError | None = None
         while page := await self._disabled.to_enable(tenant, after=last, limit=_PAGE):
             blocks = await self._blocks(tenant)
             enabled: list[tuple[DisabledUser, PoolUser]] = []
@@ -461,7 +461,7 @@ class PoolPeople:
                 try:
                     user = await self._enable(one, blocks)
                 except (CognitoRejectedError, UnansweredError) as error:
-                    failed = failed or error
+                    failure = failure or error
                 else:
                     enabled += [] if user is None else [(one, user)]
             # Blocked again while this ran: their own block found them disabled by us, or disables
@@ -472,8 +472,8 @@ class PoolPeople:
                 if block is not None:
                     await self._disable(one.username, block, one.pool)
             last = page[-1]
-        if failed is not None:
-            raise failed
+        if failure is not None:
+            raise failure
 
     async def _blocks(self, tenant: str) -> Sequence[Standing]:
         return [
@@ -498,8 +498,8 @@ class PoolPeople:
             return None
         if user is not None:
             await self._users(one.pool).enable(user.username)
-        removed = await self._disabled.remove(one)
-        if removed:
+        is_removed = await self._disabled.remove(one)
+        if is_removed:
             _LOG.info(
                 "cognito_user_enabled" if user is not None else "cognito_user_gone",
                 extra=fields(tenant=one.tenant, block=one.block),
@@ -624,18 +624,18 @@ class PoolPeople:
     ) -> bool:
         """Whether every stored value surely lacks every group."""
         tenant = self._table().by_id(tenant_id)
-        done = True
+        is_complete = True
         for name in names:
             url_decode_groups = _form_decode(tenant, name)
             for overlay in standing:
                 if overlay.group is not None:
-                    done = (
+                    is_complete = (
                         await self._users(pool).remove_group(
                             name, overlay.group, url_decode_groups=url_decode_groups
                         )
-                        and done
+                        and is_complete
                     )
-        return done
+        return is_complete
 
     async def _usernames(self, job: _Job, pool: str) -> tuple[str, ...]:
         """``{provider}_{subject}`` is Cognito's own rule, in every pool; an address and a ``sub``
@@ -669,21 +669,21 @@ class PoolPeople:
                 for subject in id_spellings(who.idp_subject)
             ]
             if own is not None:
-                found = await self._users(pool).usernames_of_sub(who.idp_subject)
-                names += await self._only(found, (), own, job.tenant, pool)
+                usernames = await self._users(pool).usernames_of_sub(who.idp_subject)
+                names += await self._only(usernames, (), own, job.tenant, pool)
         if who.email is not None:
-            found = await self._only(
+            usernames = await self._only(
                 await self._users(pool).usernames(who.email), prefixes, own, job.tenant, pool
             )
-            if len(found) > 1:
+            if len(usernames) > 1:
                 # A recycled address: which of them was meant, nobody can say, and the gateway's own
                 # block does not need to know.
                 _LOG.warning(
                     "cognito_sync_ambiguous_email",
-                    extra=fields(tenant=job.tenant, users=len(found)),
+                    extra=fields(tenant=job.tenant, users=len(usernames)),
                 )
             else:
-                names += found
+                names += usernames
         return tuple(dict.fromkeys(names))
 
     async def _only(
@@ -765,7 +765,7 @@ def _request_of(request: RevocationRequest, overlay: Standing) -> RevocationRequ
 
 
 def _form_decode(tenant: Tenant | None, username: str) -> bool:
-    found = (
+    provider = (
         next(
             (p for p in tenant.configured if username.lower().startswith(f"{p.name}_".lower())),
             None,
@@ -773,4 +773,4 @@ def _form_decode(tenant: Tenant | None, username: str) -> bool:
         if tenant is not None
         else None
     )
-    return found.url_decode_groups if found is not None else True
+    return provider.url_decode_groups if provider is not None else True

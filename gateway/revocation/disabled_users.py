@@ -42,7 +42,7 @@ class SqlDisabledUsers:
         self, connection: AsyncConnection, disabled: DisabledUser, *, at: float
     ) -> None:
         user = _digest(disabled.username, disabled.pool)
-        sealed = self._database.crypt.seal(
+        ciphertext = self._database.crypt.seal(
             disabled.username,
             table="disabled_users",
             row=f"{disabled.block}/{user}",
@@ -56,7 +56,7 @@ class SqlDisabledUsers:
             "user": user,
             "pool": disabled.pool,
             "tenant": disabled.tenant,
-            "username": sealed,
+            "username": ciphertext,
             "disabled_at": at,
         }
         await connection.execute(into.values(values).on_conflict_do_nothing())
@@ -94,8 +94,8 @@ class SqlDisabledUsers:
             .limit(limit)
         )
         last = None if after is None else (_digest(after.username, after.pool), after.block)
-        found: list[DisabledUser] = []
-        closed = 0
+        users: list[DisabledUser] = []
+        closed_count = 0
         while True:
             async with self._database.read() as connection:
                 rows = (
@@ -111,14 +111,14 @@ class SqlDisabledUsers:
                         row=f"{row.block}/{row.user}",
                         column="username",
                     )
-                    found.append(DisabledUser(row.block, row.tenant, name.reveal(), row.pool))
+                    users.append(DisabledUser(row.block, row.tenant, name.reveal(), row.pool))
                 except ConfigError as error:
-                    closed += 1
-                    if closed == 1:
+                    closed_count += 1
+                    if closed_count == 1:
                         # One of them says it: where a key is missing there may be many.
                         fault("disabled_user_does_not_open", error, tenant=tenant)
-            if len(rows) < limit or found:
-                return found
+            if len(rows) < limit or users:
+                return users
             last = (rows[-1].user, rows[-1].block)
 
     async def is_held(self, disabled: DisabledUser) -> bool:

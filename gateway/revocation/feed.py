@@ -104,18 +104,18 @@ class RevocationFeed:
         follower = _Follower()
         self._followers.add(follower)
         try:
-            joined = self._clock()
+            joined_at = self._clock()
             await self._reading()
-            told: set[str] = set()
+            seen_ids: set[str] = set()
             last = None if after is None else await self._find(after)
             if last is not None:
-                async for recorded in self._between(last.durable_at - OVERLAP_S, shown=last):
-                    if recorded.durable_at >= joined - 2 * OVERLAP_S:
-                        told.add(recorded.status.id)
-                    if recorded.kind != LIFT:
-                        yield recorded.status
+                async for entry in self._between(last.durable_at - OVERLAP_S, shown=last):
+                    if entry.durable_at >= joined_at - 2 * OVERLAP_S:
+                        seen_ids.add(entry.status.id)
+                    if entry.kind != LIFT:
+                        yield entry.status
             while (status := await follower.next()) is not None:
-                if status.id not in told:
+                if status.id not in seen_ids:
                     yield status
         finally:
             self._followers.discard(follower)
@@ -125,10 +125,10 @@ class RevocationFeed:
 
     async def _find(self, revocation: str) -> Recorded | Closed | None:
         """Where somebody left off: also one that does not open any more."""
-        closed: list[Closed] = []
-        for recorded in await self._record.these((revocation,), closed=closed.append):
-            return recorded
-        return closed[0] if closed else None
+        closed_entries: list[Closed] = []
+        for entry in await self._record.these((revocation,), closed=closed_entries.append):
+            return entry
+        return closed_entries[0] if closed_entries else None
 
     async def _between(
         self, durable_at: float, *, shown: Recorded | Closed
@@ -139,9 +139,9 @@ class RevocationFeed:
             page = await self._record.since(
                 durable_at, after=after, limit=_PAGE, closed=self._unopened.note
             )
-            for recorded in page:
-                if recorded.durable_at > shown.durable_at:
-                    yield recorded
+            for entry in page:
+                if entry.durable_at > shown.durable_at:
+                    yield entry
             if len(page) < _PAGE:
                 return
             durable_at, after = page[-1].durable_at, page[-1].status.id
@@ -160,7 +160,7 @@ class RevocationFeed:
             # When the record was last read, never what stood in it: of what another process calls
             # late, nothing is early.
             position = self._clock()
-            shown = {r.status.id: position for r in await self._all_since(position - OVERLAP_S)}
+            shown_at = {r.status.id: position for r in await self._all_since(position - OVERLAP_S)}
             ready.set_result(None)
             loop = asyncio.get_running_loop()
             read_again_at = loop.time() + POLL_S
@@ -177,13 +177,13 @@ class RevocationFeed:
                     news += await self._unopened.opened(now)
                     position = now
                     read_again_at = loop.time() + POLL_S
-                for recorded in news:
-                    if recorded.status.id not in shown:
-                        shown[recorded.status.id] = now
-                        if recorded.kind != LIFT:
+                for entry in news:
+                    if entry.status.id not in shown_at:
+                        shown_at[entry.status.id] = now
+                        if entry.kind != LIFT:
                             for follower in tuple(self._followers):
-                                follower.tell(recorded.status)
-                shown = {name: at for name, at in shown.items() if at >= now - KEPT_S}
+                                follower.tell(entry.status)
+                shown_at = {name: at for name, at in shown_at.items() if at >= now - KEPT_S}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is those who follow that have to hear of it
             if not ready.done():
                 ready.set_result(None)
@@ -191,15 +191,15 @@ class RevocationFeed:
                 follower.end(error)
 
     async def _all_since(self, durable_at: float) -> list[Recorded]:
-        found: list[Recorded] = []
+        entries: list[Recorded] = []
         while True:
             page = await self._record.since(
                 durable_at,
-                after=found[-1].status.id if found else "",
+                after=entries[-1].status.id if entries else "",
                 limit=_PAGE,
                 closed=self._unopened.note,
             )
-            found += page
+            entries += page
             if len(page) < _PAGE:
-                return found
+                return entries
             durable_at = page[-1].durable_at

@@ -108,23 +108,23 @@ class SqlRevocations:
                 raise
 
     async def find(self, revocation: str) -> Recorded | None:
-        found = await self._recorded(revocations.c.id == revocation)
-        return found[0] if found else None
+        entries = await self._recorded(revocations.c.id == revocation)
+        return entries[0] if entries else None
 
     async def users_of(self, revocation: str) -> Sequence[str]:
         async with self._database.read() as connection:
-            sealed = (
+            ciphertext = (
                 await connection.execute(
                     select(revocations.c.users).where(revocations.c.id == revocation)
                 )
             ).scalar()
         return (
             ()
-            if sealed is None
+            if ciphertext is None
             else tuple(
                 json.loads(
                     self._database.crypt.open(
-                        sealed, table="revocations", row=revocation, column="users"
+                        ciphertext, table="revocations", row=revocation, column="users"
                     ).reveal()
                 )
             )
@@ -231,7 +231,7 @@ class SqlRevocations:
     ) -> list[Recorded]:
         at, identifier = revocations.c.durable_at, revocations.c.id
         query = select(revocations).where(condition).order_by(at, identifier).limit(limit)
-        found: list[Recorded] = []
+        entries: list[Recorded] = []
         last: tuple[float, str] | None = None
         while True:
             beyond = (
@@ -243,13 +243,13 @@ class SqlRevocations:
                 rows = (await connection.execute(beyond)).mappings().all()
             for row in rows:
                 try:
-                    found.append(_recorded(row, self._database.crypt))
+                    entries.append(_recorded(row, self._database.crypt))
                 except Exception as error:
                     if closed is None:
                         raise
                     closed(Closed(row["id"], row["tenant"], row["durable_at"], error))
-            if limit is None or len(rows) < limit or len(found) >= limit:
-                return found
+            if limit is None or len(rows) < limit or len(entries) >= limit:
+                return entries
             last = (rows[-1]["durable_at"], rows[-1]["id"])
 
     async def tenants(self) -> Sequence[str]:
@@ -266,7 +266,7 @@ class SqlRevocations:
     async def _in_force(
         self, tenant: str, aliases: Sequence[str] | None = None
     ) -> Sequence[Standing]:
-        found: list[Standing] = []
+        items: list[Standing] = []
         async with self._database.read() as connection:
             for table in (blocks, overlays):
                 query = select(table).where(table.c.tenant == tenant, table.c.lifted_at.is_(None))
@@ -279,17 +279,17 @@ class SqlRevocations:
                     .mappings()
                     .all()
                 )
-                found += [_standing(table, row, self._database.crypt) for row in rows]
+                items += [_standing(table, row, self._database.crypt) for row in rows]
             exempt = await _exempt(
-                connection, [standing.id for standing in found if standing.group is not None]
+                connection, [standing.id for standing in items if standing.group is not None]
             )
-        return [replace(standing, exempt=exempt.get(standing.id, 0)) for standing in found]
+        return [replace(standing, exempt=exempt.get(standing.id, 0)) for standing in items]
 
     async def orphans(self, tenant: str) -> Sequence[Standing]:
         """See ``across_pools.RecordAcrossPools``. One that does not open is left out, and logged:
         it stands.
         """
-        found: list[Standing] = []
+        items: list[Standing] = []
         async with self._database.read() as connection:
             for table in (blocks, overlays):
                 query = select(table).where(
@@ -299,10 +299,10 @@ class SqlRevocations:
                 )
                 for row in (await connection.execute(query)).mappings().all():
                     try:
-                        found.append(_standing(table, row, self._database.crypt))
+                        items.append(_standing(table, row, self._database.crypt))
                     except ConfigError as error:
                         fault("block_does_not_open", error, tenant=tenant, id=row["id"])
-            return await _orphans(connection, found)
+            return await _orphans(connection, items)
 
     async def is_taken_from_everybody(self, tenant: str, group: str, *, source: str) -> bool:
         query = (
@@ -360,7 +360,7 @@ class SqlRevocations:
     async def highest_watermark(self, tenant: str) -> int:
         columns = (revocations.c.watermark_us, blocks.c.watermark_us, overlays.c.removed_us)
         async with self._database.read() as connection:
-            found = [
+            watermarks = [
                 (
                     await connection.execute(
                         select(func.max(column)).where(column.table.c.tenant == tenant)
@@ -368,7 +368,7 @@ class SqlRevocations:
                 ).scalar()
                 for column in columns
             ]
-        return max((int(value) for value in found if value is not None), default=0)
+        return max((int(value) for value in watermarks if value is not None), default=0)
 
     async def forget(self, *, before: float) -> int:
         async with self._database.write() as connection:
@@ -399,7 +399,7 @@ class SqlBlocks:
         if position is not None:
             at, _, last = position.partition(" ")
             after = (float(at), last)
-        found: list[BlockView] = []
+        views: list[BlockView] = []
         async with self._database.read() as connection:
             # As many of each as one page can show: the two are merged here.
             for table, since in ((blocks, blocks.c.created_at), (overlays, overlays.c.removed_at)):
@@ -411,12 +411,12 @@ class SqlBlocks:
                 )
                 if tenant is not None:
                     query = query.where(table.c.tenant == tenant)
-                found += await self._views(connection, table, since, query, after, more_than=limit)
-            exempt = await _exempt(connection, [view.id for view in found])
-        found = [replace(view, exempt=exempt.get(view.id, 0)) for view in found]
-        found.sort(key=lambda view: (view.since, view.id))
-        shown = found[:limit]
-        return Page(shown, f"{shown[-1].since!r} {shown[-1].id}" if len(found) > limit else None)
+                views += await self._views(connection, table, since, query, after, more_than=limit)
+            exempt = await _exempt(connection, [view.id for view in views])
+        views = [replace(view, exempt=exempt.get(view.id, 0)) for view in views]
+        views.sort(key=lambda view: (view.since, view.id))
+        items = views[:limit]
+        return Page(items, f"{items[-1].since!r} {items[-1].id}" if len(views) > limit else None)
 
     async def _views(
         self,
@@ -431,8 +431,8 @@ class SqlBlocks:
         """``query`` beyond ``after``, until there are more than so many or there is nothing
         more.
         """
-        found: list[BlockView] = []
-        closed = 0
+        views: list[BlockView] = []
+        closed_count = 0
         while True:
             beyond = (
                 query
@@ -444,26 +444,26 @@ class SqlBlocks:
             rows = (await connection.execute(beyond)).mappings().all()
             for row in rows:
                 try:
-                    found.append(_view(table, row, self._database.crypt))
+                    views.append(_view(table, row, self._database.crypt))
                 except ConfigError as error:
-                    closed += 1
-                    if closed == 1:
+                    closed_count += 1
+                    if closed_count == 1:
                         # One of them says it: where a key is missing there may be many.
                         fault("block_does_not_open", error, tenant=row["tenant"], id=row["id"])
-            if len(rows) <= more_than or len(found) > more_than:
-                return found
+            if len(rows) <= more_than or len(views) > more_than:
+                return views
             after = (rows[-1][since.name], rows[-1]["id"])
 
     async def all_of(self, tenant: str | None) -> list[BlockView]:
         """However many there are, oldest first."""
-        found: list[BlockView] = []
+        views: list[BlockView] = []
         position: str | None = None
         while True:
             page = await self.page(tenant=tenant, position=position, limit=_PAGE)
-            found += page.items
+            views += page.items
             position = page.position
             if position is None:
-                return found
+                return views
 
     async def find(self, block: str) -> BlockView | None:
         async with self._database.read() as connection:
@@ -492,12 +492,16 @@ class SqlChange:
         self._tenant, self._aliases = tenant, tuple(aliases)
 
     def _mine(self, table: Table, request: RevocationRequest) -> list[ColumnElement[bool]]:
-        found = [
+        conditions = [
             table.c.tenant == self._tenant,
             table.c.alias.in_(self._aliases),
             table.c.lifted_at.is_(None),
         ]
-        return [*found, table.c.group_name == request.group_overlay] if table is overlays else found
+        return (
+            [*conditions, table.c.group_name == request.group_overlay]
+            if table is overlays
+            else conditions
+        )
 
     async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> bool:
         this = (*self._mine(blocks, request), blocks.c.source == request.source)
@@ -536,15 +540,15 @@ class SqlChange:
         if _is_everybody(request.who):
             # Deletions may be told in any order, of several groups of the name: whoever was added
             # before the last of them is not exempt.
-            told = (
+            times = (
                 await self._connection.execute(
                     select(func.max(overlays.c.removed_at), func.max(overlays.c.said_at)).where(
                         *mine
                     )
                 )
             ).one()
-            removed_at = max([removed_at, *(time for time in told if time is not None)])
-        removed = {
+            removed_at = max([removed_at, *(time for time in times if time is not None)])
+        values = {
             "removed_at": removed_at,
             "removed_us": watermark,
             "cleared_at": None,
@@ -552,23 +556,23 @@ class SqlChange:
             "group_id": _group_digest(request.group_id) if request.group_id else "",
             "said_at": removed_at,
         }
-        known = (
+        rows = (
             (
                 await self._connection.execute(
-                    update(overlays).where(*mine).values(removed).returning(overlays)
+                    update(overlays).where(*mine).values(values).returning(overlays)
                 )
             )
             .mappings()
             .all()
         )
-        if known:
+        if rows:
             # Whoever was added before this removal lost the group with it.
             await self._connection.execute(
                 delete(overlay_exemptions).where(
-                    overlay_exemptions.c.overlay.in_([one["id"] for one in known])
+                    overlay_exemptions.c.overlay.in_([one["id"] for one in rows])
                 )
             )
-            for one in known:
+            for one in rows:
                 await self._follow(overlays, one, request)
             return
         row = secrets.token_hex(16)
@@ -581,7 +585,7 @@ class SqlChange:
                 group_name=request.group_overlay,
                 source=request.source,
                 everybody=int(_is_everybody(request.who)),
-                **removed,
+                **values,
             )
         )
 
@@ -606,12 +610,14 @@ class SqlChange:
         )
         if row is None:
             return None
-        given = (
+        conditions = (
             overlay_exemptions.c.overlay == row["id"],
             overlay_exemptions.c.group_id == row["group_id"],
         )
         if (
-            await self._connection.execute(select(overlay_exemptions.c.id).where(*given).limit(1))
+            await self._connection.execute(
+                select(overlay_exemptions.c.id).where(*conditions).limit(1)
+            )
         ).first() is not None:
             return None
         await self._connection.execute(
@@ -647,7 +653,7 @@ class SqlChange:
         )
         if row is None:
             return None
-        given = {
+        exemption = {
             "group_id": group_id,
             "overlay": row["id"],
             "watermark_us": row["removed_us"],
@@ -660,7 +666,9 @@ class SqlChange:
             table.c.group_name == request.group_overlay,
             table.c.source == request.source,
         )
-        if not (await self._connection.execute(update(table).where(*mine).values(given))).rowcount:
+        if not (
+            await self._connection.execute(update(table).where(*mine).values(exemption))
+        ).rowcount:
             new = secrets.token_hex(16)
             values = {
                 "tenant": self._tenant,
@@ -669,7 +677,7 @@ class SqlChange:
                 "group_name": request.group_overlay,
                 "source": request.source,
             }
-            await self._connection.execute(insert(table).values(id=new, **values, **given))
+            await self._connection.execute(insert(table).values(id=new, **values, **exemption))
         return int(row["removed_us"])
 
     async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
@@ -679,20 +687,20 @@ class SqlChange:
                 hook_standing.c.tenant == self._tenant,
                 hook_standing.c.refused == 1,
             )
-            known = (
+            hook_row = (
                 await self._connection.execute(select(hook_standing.c.id).where(*this))
             ).first()
-            return Lifted(int(known is not None), 0, others_stand=True)
+            return Lifted(int(hook_row is not None), 0, others_stand=True)
         table = blocks if request.group_overlay is None else overlays
         mine = self._mine(table, request)
         by = [] if request.source in OPERATORS else [table.c.source == request.source]
         if request.follows:
             query = select(table).where(*mine, *by)
             rows = (await self._connection.execute(query)).mappings().all()
-            found = [_standing(table, row, self._crypt) for row in rows]
-            orphans = await _orphans(self._connection, found)
+            items = [_standing(table, row, self._crypt) for row in rows]
+            orphans = await _orphans(self._connection, items)
             by = [table.c.id.in_([orphan.id for orphan in orphans])]
-        ended = (
+        ended_ids = (
             (
                 await self._connection.execute(
                     update(table).where(*mine, *by).values(lifted_at=at).returning(table.c.id)
@@ -702,22 +710,22 @@ class SqlChange:
             .all()
         )
         users = 0
-        if ended and table is overlays:
+        if ended_ids and table is overlays:
             await self._connection.execute(
-                delete(overlay_exemptions).where(overlay_exemptions.c.overlay.in_(ended))
+                delete(overlay_exemptions).where(overlay_exemptions.c.overlay.in_(ended_ids))
             )
-        if ended and table is blocks:
+        if ended_ids and table is blocks:
             users = (
                 await self._connection.execute(
                     select(func.count(func.distinct(disabled_users.c.user))).where(
-                        disabled_users.c.block.in_(ended)
+                        disabled_users.c.block.in_(ended_ids)
                     )
                 )
             ).scalar() or 0
         others_stand = (
             await self._connection.execute(select(table.c.id).where(*mine).limit(1))
         ).first() is not None
-        return Lifted(len(ended), users, others_stand)
+        return Lifted(len(ended_ids), users, others_stand)
 
     async def is_open(self, revocation: str) -> bool:
         query = (
@@ -729,8 +737,8 @@ class SqlChange:
 
     async def repeated(self, recorded: Recorded) -> None:
         again = update(revocations).where(revocations.c.id == recorded.status.id)
-        ended = revocations.c.ended + recorded.status.ended
-        await self._connection.execute(again.values(watermark_us=recorded.watermark, ended=ended))
+        total = revocations.c.ended + recorded.status.ended
+        await self._connection.execute(again.values(watermark_us=recorded.watermark, ended=total))
 
     async def revocation(
         self,
@@ -785,10 +793,10 @@ class SqlChange:
         """It stands because of one more."""
         if not request.follows:
             return
-        known = _standing(table, row, self._crypt)
-        kept = await _in_force(self._connection, known.follows)
-        who = self._who(table.name, known.id, known.who, *sorted({*kept, request.follows}))
-        await self._connection.execute(update(table).where(table.c.id == known.id).values(who=who))
+        item = _standing(table, row, self._crypt)
+        origin_ids = await _in_force(self._connection, item.follows)
+        who = self._who(table.name, item.id, item.who, *sorted({*origin_ids, request.follows}))
+        await self._connection.execute(update(table).where(table.c.id == item.id).values(who=who))
 
     def _who(self, table: str, row: str, who: Who, *follows: str) -> str:
         document = {**asdict(who), _FOLLOWS: [one for one in follows if one]}
@@ -838,7 +846,7 @@ def _recorded(row: RowMapping, crypt: Crypt) -> Recorded:
 
 async def _exempt(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
     """People who are exempt, by overlay."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for start in range(0, len(ids), 500):
         this = overlay_exemptions.c.overlay.in_(ids[start : start + 500])
         rows = await connection.execute(
@@ -846,21 +854,21 @@ async def _exempt(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, 
             .where(this)
             .group_by(overlay_exemptions.c.overlay)
         )
-        found |= {row[0]: row[1] for row in rows}
-    return found
+        counts |= {row[0]: row[1] for row in rows}
+    return counts
 
 
 async def _in_force(connection: AsyncConnection, ids: Collection[str]) -> set[str]:
     """Those of these ids of blocks and overlays."""
-    found: set[str] = set()
-    wanted = sorted(ids)
-    for start in range(0, len(wanted), 500):
+    active_ids: set[str] = set()
+    sorted_ids = sorted(ids)
+    for start in range(0, len(sorted_ids), 500):
         for table in (blocks, overlays):
             query = select(table.c.id).where(
-                table.c.id.in_(wanted[start : start + 500]), table.c.lifted_at.is_(None)
+                table.c.id.in_(sorted_ids[start : start + 500]), table.c.lifted_at.is_(None)
             )
-            found |= set((await connection.execute(query)).scalars())
-    return found
+            active_ids |= set((await connection.execute(query)).scalars())
+    return active_ids
 
 
 async def _orphans(connection: AsyncConnection, found: Sequence[Standing]) -> list[Standing]:

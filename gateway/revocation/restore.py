@@ -112,22 +112,22 @@ class Markers:
             {bucket: prefix(bucket) for bucket in range(BUCKETS)}
         )
         now_at = {bucket: primary for primary, buckets in by_primary.items() for bucket in buckets}
-        moved = {
+        moved_buckets = {
             bucket for bucket, primary in now_at.items() if self._at.get(bucket, primary) != primary
         }
         results = await asyncio.gather(
-            *(self._look_at(buckets, moved) for buckets in by_primary.values()),
+            *(self._look_at(buckets, moved_buckets) for buckets in by_primary.values()),
             return_exceptions=True,
         )
         self._turn = (self._turn + 1) % TURNS
-        failed: BaseException | None = None
+        failure: BaseException | None = None
         for buckets, result in zip(by_primary.values(), results, strict=True):
             if isinstance(result, BaseException):
-                failed = result
+                failure = result
             else:
                 self._at |= {bucket: now_at[bucket] for bucket in buckets}
-        if failed is not None:
-            raise failed  # the other primaries were looked at
+        if failure is not None:
+            raise failure  # the other primaries were looked at
         return sum(result for result in results if isinstance(result, int))
 
     async def _look_at(self, buckets: Sequence[int], moved: set[int]) -> int:
@@ -146,30 +146,32 @@ class Markers:
         does not answer, keeps none of the others from it.
         """
         marked_for = await self._markers(buckets)
-        missing: dict[str, set[int]] = {}
+        by_identity: dict[str, set[int]] = {}
         for bucket, (identity, marker) in marked_for.items():
             if not identity:
                 msg = "Redis: the server is no primary"
                 raise UnavailableError(msg)
             if marker is None:
-                missing.setdefault(identity, set()).add(bucket)
-        failed: UnavailableError | None = None
+                by_identity.setdefault(identity, set()).add(bucket)
+        failure: UnavailableError | None = None
         restored: set[int] = set()
-        for identity, unmarked in missing.items():
-            left, failed = await self._restore_all(unmarked)
-            if unmarked - left:
-                await self._mark(unmarked - left, identity)
-                restored |= unmarked - left
+        for identity, unmarked in by_identity.items():
+            failed_buckets, failure = await self._restore_all(unmarked)
+            if unmarked - failed_buckets:
+                await self._mark(unmarked - failed_buckets, identity)
+                restored |= unmarked - failed_buckets
         if restored:
             _log.warning("redis_bucket_restored", extra=fields(buckets=len(restored)))
-        known = {bucket: marker for bucket, (_, marker) in marked_for.items() if marker is not None}
-        self._untrusted -= {bucket for bucket, marker in known.items() if marker.startswith(b"s")}
-        self._untrusted |= restored | {
-            bucket for bucket, marker in known.items() if marker.startswith(b"f")
+        markers = {
+            bucket: marker for bucket, (_, marker) in marked_for.items() if marker is not None
         }
-        await self._trust(known)
-        if failed is not None:
-            raise failed
+        self._untrusted -= {bucket for bucket, marker in markers.items() if marker.startswith(b"s")}
+        self._untrusted |= restored | {
+            bucket for bucket, marker in markers.items() if marker.startswith(b"f")
+        }
+        await self._trust(markers)
+        if failure is not None:
+            raise failure
         return len(restored)
 
     async def _markers(self, buckets: Sequence[int]) -> dict[int, tuple[str, bytes | None]]:
@@ -198,8 +200,8 @@ class Markers:
         why.
         """
         tenants = [tenant for tenant in await self._tenants() if bucket_of(tenant) in buckets]
-        left: set[int] = set()
-        failed: UnavailableError | None = None
+        failed_buckets: set[int] = set()
+        failure: UnavailableError | None = None
         for first in range(0, len(tenants), AT_ONCE):
             together = tenants[first : first + AT_ONCE]
             for tenant, result in zip(
@@ -214,18 +216,18 @@ class Markers:
                     continue
                 if not isinstance(result, Exception):
                     raise result
-                left.add(bucket_of(tenant))
-                failed = (
+                failed_buckets.add(bucket_of(tenant))
+                failure = (
                     result
                     if isinstance(result, UnavailableError)
                     else UnavailableError(
                         f"what is recorded of a tenant cannot be restored: {type(result).__name__}"
                     )
                 )
-                if failed is not result and tenant not in self._unrestorable:
+                if failure is not result and tenant not in self._unrestorable:
                     self._unrestorable.add(tenant)
                     _log.error("redis_restore_failed", exc_info=result, extra=fields(tenant=tenant))
-        return left, failed
+        return failed_buckets, failure
 
     async def _mark(self, buckets: set[int], identity: str) -> None:
         arguments: list[str | int] = [self._nonce(), identity, self._generation()]
@@ -254,15 +256,15 @@ class Markers:
         self._on_probation = {
             key: at for key, at in self._on_probation.items() if key[0] not in markers
         } | on_probation
-        due = [key for key, at in on_probation.items() if now - at >= self._staleness_s]
-        if due:
-            keys, seen = (
-                [_MARKERS_OF[bucket] for bucket, _ in due],
-                [marker for _, marker in due],
+        due_keys = [key for key, at in on_probation.items() if now - at >= self._staleness_s]
+        if due_keys:
+            keys, values = (
+                [_MARKERS_OF[bucket] for bucket, _ in due_keys],
+                [marker for _, marker in due_keys],
             )
             if not self._redis.clustered:
-                await self._redis.run_durably(TRUST, keys, seen)
+                await self._redis.run_durably(TRUST, keys, values)
             else:
                 await self._redis.run_together_durably(
-                    TRUST, [([key], [marker]) for key, marker in zip(keys, seen, strict=True)]
+                    TRUST, [([key], [marker]) for key, marker in zip(keys, values, strict=True)]
                 )

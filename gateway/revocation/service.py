@@ -130,14 +130,14 @@ class _Timeline:
 
 
 def _people(families: Sequence[EndedFamily]) -> Sequence[Person]:
-    found = {
+    people = {
         f.display.user: Person(
             f.display.user, f.display.email, f.display.idp_subject, f.display.oid
         )
         for f in families
         if f.display is not None
     }
-    return list(found.values())[:MAX_PEOPLE]
+    return list(people.values())[:MAX_PEOPLE]
 
 
 class StoreRevoker:
@@ -232,13 +232,13 @@ class StoreRevoker:
         self, work: Callable[[_Timeline], Coroutine[None, None, None]], line: _Timeline
     ) -> None:
         request = line.request
-        with span("lift" if work == self._lift else "revocation") as made:
-            made.set("gateway.revocation.id", line.id)
-            made.set("gateway.tenant", request.tenant)
-            made.set("gateway.revocation.source", source_label(request.source))
-            made.set("gateway.revocation.kind", str(request.kind))
+        with span("lift" if work == self._lift else "revocation") as trace_span:
+            trace_span.set("gateway.revocation.id", line.id)
+            trace_span.set("gateway.tenant", request.tenant)
+            trace_span.set("gateway.revocation.source", source_label(request.source))
+            trace_span.set("gateway.revocation.kind", str(request.kind))
             await work(line)
-            made.set("gateway.revocation.ended", line.ended)
+            trace_span.set("gateway.revocation.ended", line.ended)
 
     @asynccontextmanager
     async def _change(self, tenant: str, aliases: Sequence[str]) -> AsyncIterator[Change]:
@@ -266,57 +266,60 @@ class StoreRevoker:
         request = line.request
         where = self.revocation_keys(request)
         families: list[EndedFamily] = []
-        recorded: Recorded | None = None
+        entry: Recorded | None = None
 
-        def count(swept: RevokeBatch) -> RevokeBatch:
-            families.extend(swept.families)
-            line.ended += swept.sessions
-            return swept
+        def count(batch: RevokeBatch) -> RevokeBatch:
+            families.extend(batch.families)
+            line.ended += batch.sessions
+            return batch
 
         async with self._change(request.tenant, where.marks) as change:
-            kept = (
+            overlay_watermark = (
                 await change.said_already(request, at=line.received_at)
                 if request.group_overlay is not None
                 else None
             )
             block_source = request.source if request.kind is RevocationKind.BLOCK else ""
-            swept = count(
+            batch = count(
                 await self._stored(
                     self._watermarks.revoke(
-                        request.tenant, where, block_source=block_source, overlay_watermark=kept
+                        request.tenant,
+                        where,
+                        block_source=block_source,
+                        overlay_watermark=overlay_watermark,
                     )
                 )
             )
             if request.kind is RevocationKind.BLOCK:
                 line.to_tell = (
-                    await change.block(request, watermark=swept.watermark, at=line.received_at)
+                    await change.block(request, watermark=batch.watermark, at=line.received_at)
                     and request.by_hand
                 )
-            if request.group_overlay is not None and kept is None:
-                await change.overlay(request, watermark=swept.watermark, at=line.received_at)
-            if not swept.cursors:
-                recorded = await self._durable(
-                    line, change, swept.watermark, str(request.kind), families
+            if request.group_overlay is not None and overlay_watermark is None:
+                await change.overlay(request, watermark=batch.watermark, at=line.received_at)
+            if not batch.cursors:
+                entry = await self._durable(
+                    line, change, batch.watermark, str(request.kind), families
                 )
-        if swept.cursors:
+        if batch.cursors:
             # A large tenant: page by page, outside the transaction that others wait for, and
             # durable when the last session is gone.
-            server = swept.server
-            while swept.cursors:
-                swept = count(await self._watermarks.sweep(request.tenant, where, swept))
-                if swept.server != server:
+            server = batch.server
+            while batch.cursors:
+                batch = count(await self._watermarks.sweep(request.tenant, where, batch))
+                if batch.server != server:
                     msg = "Redis: another primary took over in the middle of a revocation"
                     raise UnavailableError(msg)
             async with self._record.change(request.tenant, where.marks) as change:
-                recorded = await self._durable(
-                    line, change, swept.watermark, str(request.kind), families
+                entry = await self._durable(
+                    line, change, batch.watermark, str(request.kind), families
                 )
         REVOCATIONS.labels(
             tenant_label(request.tenant), source_label(request.source), str(request.kind)
         ).inc()
-        if recorded is not None:
-            self._feed.tell(recorded)
-        await self._acknowledge(line, server=swept.server)
+        if entry is not None:
+            self._feed.tell(entry)
+        await self._acknowledge(line, server=batch.server)
         self._note_beside(line)
         _log.info(
             "revocation",
@@ -347,17 +350,17 @@ class StoreRevoker:
             line.id = self._new_id()
             self._under_way[line.id] = line
         line.durable_ms = self._since(line)
-        recorded = Recorded(line.status(), kind, watermark, self._clock())
+        entry = Recorded(line.status(), kind, watermark, self._clock())
         if on_record:
-            await change.repeated(recorded)
-            return recorded
+            await change.repeated(entry)
+            return entry
         await change.revocation(
-            recorded,
+            entry,
             users=self._users(line, families),
             to_tell=line.to_tell,
             people=_people(families) if line.to_tell else (),
         )
-        return recorded
+        return entry
 
     def _users(self, line: _Timeline, families: Sequence[EndedFamily]) -> Sequence[str]:
         names = list(
@@ -397,10 +400,10 @@ class StoreRevoker:
                     fields=() if lifted.others_stand else where.fields,
                 )
             sources = "*" if request.source in OPERATORS else request.source
-            given = await self._stored(
+            result = await self._stored(
                 self._watermarks.lift(request.tenant, where, sources=sources)
             )
-            await self._durable(line, change, given.clock, LIFT)
+            await self._durable(line, change, result.clock, LIFT)
         _log.log(
             logging.INFO if line.lifted else logging.WARNING,
             "lift" if line.lifted else "lift_found_nothing",
@@ -416,7 +419,7 @@ class StoreRevoker:
         )
         # Nothing answered from memory becomes wrong by a lift: it only lets later logins in. But
         # what was lifted at a primary that was deposed stands at the other one.
-        await self._watermarks.confirm(request.tenant, server=given.server)
+        await self._watermarks.confirm(request.tenant, server=result.server)
         line.acknowledged_ms = self._since(line)
         self._note_beside(line)
 
@@ -465,10 +468,10 @@ class StoreRevoker:
                 await change.block(request, watermark=standing.watermark, at=standing.since)
             else:
                 await change.overlay(request, watermark=standing.watermark, at=standing.since)
-            _, written = await self._stored(
+            _, batch = await self._stored(
                 self._write_standing(replace(standing, who=request.who, source=request.source))
             )
-        await self._watermarks.confirm(request.tenant, server=written.server)
+        await self._watermarks.confirm(request.tenant, server=batch.server)
 
     async def exempt(self, request: RevocationRequest) -> bool:
         group, source = request.group_overlay, request.source
@@ -504,9 +507,9 @@ class StoreRevoker:
         def report(replica: str, at: float | None) -> None:
             line.replicas[replica] = None if at is None else round((at - line.started) * 1000, 3)
 
-        with span("revocation.acknowledge") as made:
+        with span("revocation.acknowledge") as trace_span:
             await self._confirmations.confirm(line.request.tenant, report, server=server)
-            made.set("gateway.revocation.replicas", len(line.replicas))
+            trace_span.set("gateway.revocation.replicas", len(line.replicas))
         line.acknowledged_ms = self._since(line)
         duration = REVOCATION_DURATION.labels(source_label(line.request.source))
         observe(duration, line.acknowledged_ms / 1000, exemplar())
@@ -549,8 +552,8 @@ class StoreRevoker:
         line = self._under_way.get(revocation_id) or self._unnoted.get(revocation_id)
         if line is not None:
             return line.status()
-        recorded = await self._record.find(revocation_id)
-        return None if recorded is None else recorded.status
+        entry = await self._record.find(revocation_id)
+        return None if entry is None else entry.status
 
     def stream(self, *, after: str | None = None) -> AsyncGenerator[RevocationStatus, None]:
         """Every revocation (not lifts) once, when it is durable: whoever follows it can cut what
@@ -569,34 +572,34 @@ class StoreRevoker:
         after the last.
         """
         before = dict(self._open)
-        closed: list[Closed] = []
-        unacknowledged = await self._record.unacknowledged(closed=closed.append)
-        ids = {*(recorded.status.id for recorded in unacknowledged), *(one.id for one in closed)}
+        closed_entries: list[Closed] = []
+        unacknowledged = await self._record.unacknowledged(closed=closed_entries.append)
+        ids = {*(entry.status.id for entry in unacknowledged), *(one.id for one in closed_entries)}
         for key, line in before.items():
             if line.id not in ids and self._open.get(key) is line:
                 del self._open[key]  # by another process, whose acknowledgement holds for all
-        waiting = [
-            recorded
-            for recorded in unacknowledged
-            if recorded.status.id not in self._under_way and recorded.status.id not in self._unnoted
+        open_entries = [
+            entry
+            for entry in unacknowledged
+            if entry.status.id not in self._under_way and entry.status.id not in self._unnoted
         ]
-        failed = self._unopenable(closed)
-        for recorded in waiting:
+        failure = self._unopenable(closed_entries)
+        for entry in open_entries:
             try:
-                await self._carry_on(recorded)
+                await self._carry_on(entry)
             except UnavailableError as error:
-                failed = error
+                failure = error
             except Exception as error:  # noqa: BLE001 - a mistake of ours with one of them must not keep the others open for ever
-                failed = UnavailableError(
+                failure = UnavailableError(
                     f"a revocation on record cannot be carried on: {type(error).__name__}"
                 )
                 self._not_carried_on(
-                    error, tenant=recorded.status.request.tenant, revocation=recorded.status.id
+                    error, tenant=entry.status.request.tenant, revocation=entry.status.id
                 )
                 TASK_FAILURES.labels("revocation_not_carried_on").inc()
-        if failed is not None:
-            raise failed
-        return len(waiting)
+        if failure is not None:
+            raise failure
+        return len(open_entries)
 
     def _unopenable(self, closed: Sequence[Closed]) -> UnavailableError | None:
         """What does not open stays open on record: looked at again, counted, and logged once."""
@@ -615,27 +618,27 @@ class StoreRevoker:
             UnavailableError(f"{len(closed)} revocations on record do not open") if closed else None
         )
 
-    async def _carry_on(self, recorded: Recorded) -> None:
+    async def _carry_on(self, entry: Recorded) -> None:
         """Again, with its first watermark: the primary may have been restored between its end and
         its entry in the record.
         """
-        request = recorded.status.request
+        request = entry.status.request
         line = _Timeline(
-            recorded.status.id,
+            entry.status.id,
             request,
-            recorded.status.received_at,
+            entry.status.received_at,
             self._monotonic(),
-            recorded.status.durable_ms,
-            ended=recorded.status.ended,
+            entry.status.durable_ms,
+            ended=entry.status.ended,
         )
-        if recorded.kind == LIFT:
+        if entry.kind == LIFT:
             await self._lift_again(request)
             line.acknowledged_ms = self._since(line)
             await self._note_acknowledged(line)
         else:
-            swept = await self._apply(recorded)
+            batch = await self._apply(entry)
             await self._stand_again(request)
-            await self._acknowledge(line, server=swept.server)
+            await self._acknowledge(line, server=batch.server)
             await self._note_acknowledged(line)
         self._open = {key: one for key, one in self._open.items() if one.id != line.id}
 
@@ -696,23 +699,23 @@ class StoreRevoker:
             await self._lift_again(request)
         # Several at once: their order means nothing, since each keeps its first watermark, and
         # checks wait for the last.
-        ended = [recorded for recorded in history if recorded.kind != LIFT]
-        for first in range(0, len(ended), RESTORED_AT_ONCE):
+        entries = [entry for entry in history if entry.kind != LIFT]
+        for first in range(0, len(entries), RESTORED_AT_ONCE):
             for result in await asyncio.gather(
-                *(self._apply(recorded) for recorded in ended[first : first + RESTORED_AT_ONCE]),
+                *(self._apply(entry) for entry in entries[first : first + RESTORED_AT_ONCE]),
                 return_exceptions=True,
             ):
                 if isinstance(result, BaseException):
                     raise result
 
-    async def _apply(self, recorded: Recorded) -> RevokeBatch:
+    async def _apply(self, entry: Recorded) -> RevokeBatch:
         """A revocation as it was. Idempotent."""
-        tenant = recorded.status.request.tenant
-        where = revocation_keys(self._watermarks.alias_index(tenant), recorded.status.request.who)
-        swept = await self._watermarks.revoke(tenant, where, watermark=recorded.watermark)
-        while swept.cursors:
-            swept = await self._watermarks.sweep(tenant, where, swept)
-        return swept
+        tenant = entry.status.request.tenant
+        where = revocation_keys(self._watermarks.alias_index(tenant), entry.status.request.who)
+        batch = await self._watermarks.revoke(tenant, where, watermark=entry.watermark)
+        while batch.cursors:
+            batch = await self._watermarks.sweep(tenant, where, batch)
+        return batch
 
     async def _lift_again(self, request: RevocationRequest) -> None:
         """What an older copy still holds of a block or overlay that nobody imposes any more would
@@ -729,8 +732,8 @@ class StoreRevoker:
                 for one in await self._record.standing_of(request.tenant, marks)
             ):
                 return
-            given = await self._stored(self._watermarks.lift(request.tenant, where, sources="*"))
-        await self._watermarks.confirm(request.tenant, server=given.server)
+            result = await self._stored(self._watermarks.lift(request.tenant, where, sources="*"))
+        await self._watermarks.confirm(request.tenant, server=result.server)
 
     async def _stand_again(self, request: RevocationRequest) -> None:
         """What a revocation imposed and nobody has lifted since: the server on which it was written
@@ -763,8 +766,8 @@ class StoreRevoker:
         """
         server = ""
         for standing in await self._record.standing(tenant):
-            where, swept = await self._write_standing(standing)
-            server = swept.server
+            where, batch = await self._write_standing(standing)
+            server = batch.server
             if standing.cleared:
                 await self._watermarks.cleared(tenant, where, watermark=standing.watermark)
             await self._record.rename(standing, where.marks[0])

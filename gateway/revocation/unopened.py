@@ -58,15 +58,19 @@ class Unopened:
         """
         if not self._ids or now < self._again_at:
             return ()
-        found: list[Recorded] = []
+        entries: list[Recorded] = []
         ids = list(self._ids)
         for start in range(0, len(ids), _AT_ONCE):
-            closed: list[Closed] = []
-            found += await self._record.these(ids[start : start + _AT_ONCE], closed=closed.append)
-            for one in {*ids[start : start + _AT_ONCE]}.difference(one.id for one in closed):
+            closed_entries: list[Closed] = []
+            entries += await self._record.these(
+                ids[start : start + _AT_ONCE], closed=closed_entries.append
+            )
+            for one in {*ids[start : start + _AT_ONCE]}.difference(
+                one.id for one in closed_entries
+            ):
                 del self._ids[one]
         self._again_at, self._full = now + AGAIN_S, self._full and len(self._ids) >= MAX_UNOPENED
-        return found
+        return entries
 
 
 __all__ = ["Unopened"]

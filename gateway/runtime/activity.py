@@ -43,18 +43,18 @@ def totals() -> Counter[str]:
     """Of this process since it began, by series. Labels of tenants and providers are summed up, and
     what an identity provider called an error is ``other``: the set of series is closed.
     """
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for labels, value in _samples(CHECKS, "_total"):
-        found[f"{CHECK}:{labels['decision']}:{labels['reason']}"] += int(value)
+        counts[f"{CHECK}:{labels['decision']}:{labels['reason']}"] += int(value)
     for labels, value in _samples(LOGINS, "_total"):
         outcome = labels["outcome"] if labels["outcome"] in _OUTCOMES else OTHER
-        found[f"{LOGIN}:{outcome}"] += int(value)
+        counts[f"{LOGIN}:{outcome}"] += int(value)
     for kind, metric in ((REVOCATION, REVOCATION_DURATION), (STORE, STORE_REQUEST_DURATION)):
         for labels, value in _samples(metric, "_bucket"):
-            found[f"{kind}:{labels['le']}"] += int(value)
+            counts[f"{kind}:{labels['le']}"] += int(value)
     for labels, value in _samples(TASK_FAILURES, "_total"):
-        found[f"{TASK}:{labels['task']}"] += int(value)
-    return found
+        counts[f"{TASK}:{labels['task']}"] += int(value)
+    return counts
 
 
 def _samples(metric: MetricWrapperBase, end: str) -> Iterator[tuple[Mapping[str, str], float]]:

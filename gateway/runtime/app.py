@@ -214,14 +214,14 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             redis, generation=lambda: tenants.generation, in_use=lambda: leases.leases
         )
         checks = role is not Role.ADMIN or process.workers is not None
-        known: dict[str, Known] = {
+        states: dict[str, Known] = {
             "redis": lambda: store_state(primaries.known(), needed=checks),
             "tenants": lambda: tenants_state(tenants),
             "clock": lambda: clock_state(primaries.clock),
             "key_ring": lambda: key_ring_state(ring),
         }
         if (workers := process.workers) is not None:
-            known["workers"] = lambda: workers_state(workers())
+            states["workers"] = lambda: workers_state(workers())
         trust = Trust(config.ingress)
         file.changed.append(lambda now: trust.replace(now.ingress))
         opening: dict[str, AbstractAsyncContextManager[Listener]] = {}
@@ -271,12 +271,12 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         admin = None
         if stores is not None:
             admin = await admin_role(
-                config, ring, redis, tenants, stores, failovers, known, trust, stack
+                config, ring, redis, tenants, stores, failovers, states, trust, stack
             )
-            known["publisher"] = lambda: publisher_state(stores.publisher)
-            known["clock"] = lambda: clock_state(primaries.clock, stores.database.clock.offset)
+            states["publisher"] = lambda: publisher_state(stores.publisher)
+            states["clock"] = lambda: clock_state(primaries.clock, stores.database.clock.offset)
             # Without SQL no hook is taken; checks do not notice.
-            known["database"] = await _watched(
+            states["database"] = await _watched(
                 Watched(
                     "database",
                     lambda: probe_database(stores.database),
@@ -290,7 +290,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
                 opening["pages"] = served("pages", admin.pages)
         if "admin" in process.sockets:
             await stack.enter_async_context(background_task(forever(primaries.run)))
-            known["cognito"] = await _watched(
+            states["cognito"] = await _watched(
                 Watched(
                     "cognito",
                     lambda: probe_cognito(config, http, failovers.is_over),
@@ -299,7 +299,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
                 ),
                 stack,
             )
-            app = health.application(known)
+            app = health.application(states)
             if admin is not None:
                 admin.mount(app)
             opening["admin"] = served("admin", app)
@@ -346,7 +346,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         process.started()
         await stack.enter_async_context(background_task(_keep_alive(process)))
         await stack.enter_async_context(background_task(process.manager.keep_alive()))
-        if await _ready(known, stop):
+        if await _ready(states, stop):
             process.ready()
             process.manager.ready(status())
             await stop.wait()
@@ -354,7 +354,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         _LOG.info("stopping", extra=fields(role=role.value))
         # Whoever asks is told to look elsewhere before anything closes; the probes' own listener is
         # the last.
-        known["process"] = stopping_state
+        states["process"] = stopping_state
         others = [listener for name, listener in listeners.items() if name != "admin"]
         await drain(others, owns=process.owns_sockets)
         await drain(

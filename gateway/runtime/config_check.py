@@ -83,13 +83,13 @@ async def check_config(config: Config, *, role: str) -> list[DependencyState]:
         if kind is not Role.AUTH:
             await _admin(config, probes, ring, stack)
             probes["mail"] = lambda: _mail(config)
-        found = await health.probe_all(probes, within_s=WITHIN_S)
-        if redis is not None and any(each.name == "redis" and each.ok for each in found):
-            found += await requirement_states(redis, config)
+        states = await health.probe_all(probes, within_s=WITHIN_S)
+        if redis is not None and any(each.name == "redis" and each.ok for each in states):
+            states += await requirement_states(redis, config)
         if kind is not Role.AUTH:
             # By itself: to load AWS's library holds up everything else for a second or two.
-            found += await health.probe_all({"aws": lambda: probe_aws(config)}, within_s=WITHIN_S)
-        return found
+            states += await health.probe_all({"aws": lambda: probe_aws(config)}, within_s=WITHIN_S)
+        return states
 
 
 async def _known(state: DependencyState) -> DependencyState:
@@ -100,8 +100,8 @@ def _key_ring(config: Config) -> tuple[keys.KeyRing | None, DependencyState]:
     """The ring, where it can be read, and what there is to say of its file."""
     path = config.key_file
     if config.makes_key_ring and not path.exists():
-        told = f"{path} is made at the first start"
-        return None, DependencyState("key_ring", ok=True, detail=told)
+        detail = f"{path} is made at the first start"
+        return None, DependencyState("key_ring", ok=True, detail=detail)
     try:
         ring = keys.load(path, create=False, wrapping=key_wrapping(config))
     except ConfigError as error:
@@ -219,11 +219,11 @@ def clock_state(date: str, *, asked_at: float, answered_at: float, wall: float) 
         late = f"not compared: Cognito took longer than {CERTAIN_S:g} s"
         return DependencyState("clock", ok=True, detail=late)
     side = "ahead of" if offset > 0 else "behind"
-    said = f"this machine's clock is {abs(offset):.0f} s {side} Cognito's"
+    detail = f"this machine's clock is {abs(offset):.0f} s {side} Cognito's"
     if abs(offset) <= APART_S + _DATE_S / 2:
-        return DependencyState("clock", ok=True, detail=said)
+        return DependencyState("clock", ok=True, detail=detail)
     return DependencyState(
-        "clock", ok=False, detail=f"{said}; at most {APART_S:g} s: run NTP (chrony, timesyncd)"
+        "clock", ok=False, detail=f"{detail}; at most {APART_S:g} s: run NTP (chrony, timesyncd)"
     )
 
 
@@ -258,14 +258,14 @@ def _redis(
 
 
 async def _reached(config: Config, redis: RedisClient) -> DependencyState:
-    found = await probe_redis(redis)
+    state = await probe_redis(redis)
     target = parse_url(config.redis.url.reveal())
     if target.tls or all(is_loopback_name(host) for host, _ in target.hosts):
-        return found
+        return state
     return DependencyState(
-        found.name,
-        ok=found.ok,
-        detail=found.detail,
+        state.name,
+        ok=state.ok,
+        detail=state.detail,
         warnings=(
             (
                 "redis.url is not encrypted: whoever sees the network sees its password. Use "
@@ -315,12 +315,12 @@ async def requirement_states(redis: RedisClient, config: Config) -> list[Depende
 
     try:
         # Only who adopted which key is read, and that needs no key.
-        found = await requirements(redis, config.redis, keys.generate)
+        demands = await requirements(redis, config.redis, keys.generate)
     except GatewayError as error:
         return [DependencyState("redis_demands", ok=False, detail=str(error))]
     return [
         DependencyState(demand.name, ok=demand.ok, detail=demand.detail)
-        for demand in sorted(found, key=lambda demand: demand.ok)
+        for demand in sorted(demands, key=lambda demand: demand.ok)
     ]
 
 
@@ -341,10 +341,10 @@ async def _admin(
     try:
         file = database_file(config)
         if file is not None and not file.exists():
-            made = DependencyState(
+            absence = DependencyState(
                 "database", ok=True, detail=f"{file} is not there yet: the first start makes it"
             )
-            probes["database"] = partial(_known, made)
+            probes["database"] = partial(_known, absence)
             return
         database = open_database(config, lambda: ring.database if ring is not None else ())
     except ConfigError as error:
@@ -354,13 +354,13 @@ async def _admin(
     stack.push_async_callback(database.close)
 
     async def reached() -> DependencyState:
-        found = await probe_database(database)
+        state = await probe_database(database)
         await database.clock.measure()
         apart = database.clock.offset
         return DependencyState(
             "database",
             ok=apart.is_right,
-            detail=found.detail if apart.is_right else f"this machine's clock is {apart}: run NTP",
+            detail=state.detail if apart.is_right else f"this machine's clock is {apart}: run NTP",
             warnings=warnings_of(config),
         )
 
@@ -388,8 +388,8 @@ async def probe_aws(config: Config) -> DependencyState:
     from gateway.cognito.api import open_cognito  # noqa: PLC0415 - auth has no AWS
     from gateway.cognito.aws_error import try_credentials  # noqa: PLC0415 - as above
 
-    said: list[str] = []
+    messages: list[str] = []
     for name in config.cognito.all_pools:
         async with open_cognito(config, pool=name, read_s=5, throttled_for_s=2) as api:
-            said.append(await try_credentials(api))
-    return DependencyState("aws", ok=True, detail="; ".join(said))
+            messages.append(await try_credentials(api))
+    return DependencyState("aws", ok=True, detail="; ".join(messages))

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 async def probe_database(database: Database) -> DependencyState:
     """It answers a question of no weight."""
-    started = time.perf_counter()
+    start_time = time.perf_counter()
     await database.ping()
     return DependencyState(
-        "database", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms"
+        "database", ok=True, detail=f"answers in {(time.perf_counter() - start_time) * 1000:.1f} ms"
     )
 
 

@@ -91,10 +91,10 @@ def clock_state(*offsets: ClockOffset) -> DependencyState:
 
 async def probe_redis(redis: RedisClient) -> DependencyState:
     """The primary answers."""
-    started = time.perf_counter()
+    start_time = time.perf_counter()
     await redis.command("EXISTS", "gw:probe")
     return DependencyState(
-        "redis", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms"
+        "redis", ok=True, detail=f"answers in {(time.perf_counter() - start_time) * 1000:.1f} ms"
     )
 
 
@@ -102,15 +102,15 @@ def tenants_state(tenants: SnapshotTenants) -> DependencyState:
     """What is served, and why it is not the newest. Old tenants go on being served, so only having
     none at all is fatal.
     """
-    served = f"{tenants.count} tenants from {tenants.source}"
+    summary = f"{tenants.count} tenants from {tenants.source}"
     if tenants.all_problems:
         return DependencyState(
             "tenants",
             ok=False,
             needed=not tenants.ready,
-            detail=f"{served}; {'; '.join(tenants.all_problems)}"[:1000],
+            detail=f"{summary}; {'; '.join(tenants.all_problems)}"[:1000],
         )
-    return DependencyState("tenants", ok=True, detail=served)
+    return DependencyState("tenants", ok=True, detail=summary)
 
 
 async def probe_cognito(
@@ -151,8 +151,8 @@ async def _probe_pool(
         f"{pool_key(name)}.secondary", pool.secondary_issuer or "", http, pool.issuers, pool.domains
     )
     if over:
-        said = f"{name} is failed over to {pool.secondary.region}: {second.detail}"
-        return replace(second, ok=False, needed=False, detail=said)
+        detail = f"{name} is failed over to {pool.secondary.region}: {second.detail}"
+        return replace(second, ok=False, needed=False, detail=detail)
     return primary if second.ok or not primary.ok else second
 
 

@@ -78,13 +78,13 @@ async def drain(
                 )
         await sleep(QUIET_S)
         for listener in listeners:
-            left = (
+            budget = (
                 BACKLOG + 1
                 # a queue holds no more; one that could not be closed is never empty while somebody
                 # connects
             )
-            while listener.accepting and left > 0 and (came := listener.accept()):
-                left -= came
+            while listener.accepting and budget > 0 and (came := listener.accept()):
+                budget -= came
                 await sleep(0)
     for listener in listeners:
         listener.stop()

@@ -74,7 +74,7 @@ async def readyz(request: Request) -> Response:
     """``ready``, ``degraded`` (200: something is wrong, and this replica is as good as any) or
     ``not_ready`` (503); and each dependency's state.
     """
-    findings = [known() for known in request.app[KNOWN].values()]
+    findings = [get_state() for get_state in request.app[KNOWN].values()]
     ready = all(f.ok for f in findings if f.needed)
     status = "not_ready" if not ready else "ready" if all(f.ok for f in findings) else "degraded"
     return web.json_response(
@@ -84,8 +84,12 @@ async def readyz(request: Request) -> Response:
 
 
 def _told(finding: DependencyState) -> dict[str, object]:
-    told: dict[str, object] = {"ok": finding.ok, "needed": finding.needed, "detail": finding.detail}
-    return {**told, "parts": finding.parts} if finding.parts else told
+    document: dict[str, object] = {
+        "ok": finding.ok,
+        "needed": finding.needed,
+        "detail": finding.detail,
+    }
+    return {**document, "parts": finding.parts} if finding.parts else document
 
 
 async def metrics(request: Request) -> Response:
@@ -140,7 +144,7 @@ async def bounded(
     """What the probe finds, or why it does not. ``within_s``: seconds, ``PROBE_TIMEOUT_S`` where
     nothing is said.
     """
-    started = time.perf_counter()
+    start_time = time.perf_counter()
     within_s = within_s or PROBE_TIMEOUT_S
     try:
         async with asyncio.timeout(within_s):
@@ -155,7 +159,7 @@ async def bounded(
         return DependencyState(
             name,
             ok=False,
-            detail=f"{error} (after {time.perf_counter() - started:.2f} s)",
+            detail=f"{error} (after {time.perf_counter() - start_time:.2f} s)",
             needed=needed,
         )
     except Exception as error:  # noqa: BLE001 - a mistake of ours in one probe must not keep what the last one said standing for ever

@@ -98,19 +98,19 @@ class LocalSocket:
             os.rename(
                 f"{SOCKET}.new", SOCKET, src_dir_fd=self._directory, dst_dir_fd=self._directory
             )
-            found = os.stat(SOCKET, dir_fd=self._directory)
+            status = os.stat(SOCKET, dir_fd=self._directory)
         except OSError:
             bound.close()
             raise
-        self._made = found.st_dev, found.st_ino
+        self._made = status.st_dev, status.st_ino
         return bound
 
     def release(self) -> None:
         """Take the socket's name away and give the lock back."""
         if self._directory is not None:
             with contextlib.suppress(OSError):
-                found = os.stat(SOCKET, dir_fd=self._directory)
-                if (found.st_dev, found.st_ino) == self._made:
+                status = os.stat(SOCKET, dir_fd=self._directory)
+                if (status.st_dev, status.st_ino) == self._made:
                     os.unlink(SOCKET, dir_fd=self._directory)
             os.close(self._directory)
             self._directory = None
@@ -128,16 +128,18 @@ async def local_socket(
     bound = [owned.attempt(tell=True)]
 
     async def serve() -> None:
-        found = bound.pop() if bound else owned.attempt(tell=True)
-        while found is None:
+        unix_socket = bound.pop() if bound else owned.attempt(tell=True)
+        while unix_socket is None:
             if await woken(stopping, within_s=_TRY_AGAIN_S):
                 return
-            found = owned.attempt(tell=False)
+            unix_socket = owned.attempt(tell=False)
         try:
-            async with listening(runner, found, name="local", limit=MAX_CONNECTIONS, **options):
+            async with listening(
+                runner, unix_socket, name="local", limit=MAX_CONNECTIONS, **options
+            ):
                 await stopping.wait()
         finally:
-            found.close()
+            unix_socket.close()
             owned.release()
 
     serving = asyncio.create_task(forever(serve))

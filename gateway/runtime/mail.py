@@ -43,8 +43,8 @@ async def probe_mail(config: Config) -> DependencyState:
     it is not needed to serve. Raises ``ConfigError``.
     """
     if config.mail.host is None:
-        said = "mail.host is not set: no mail is sent, and links are shown to be copied"
-        return DependencyState("mail", ok=True, needed=False, detail=said)
+        detail = "mail.host is not set: no mail is sent, and links are shown to be copied"
+        return DependencyState("mail", ok=True, needed=False, detail=detail)
     try:
         reached = await SmtpServer(config.mail).probe()
     except MailError as error:

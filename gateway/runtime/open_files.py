@@ -38,19 +38,19 @@ def raise_limit() -> int:
     now.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
+    target = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    if soft == resource.RLIM_INFINITY or soft >= target:
         return WANTED if soft == resource.RLIM_INFINITY else soft
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
     except (OSError, ValueError):
         return soft  # a sandbox forbids it: the shares are of what there is
-    return wanted
+    return target
 
 
 def connection_limits(open_files: int) -> dict[str, int]:
     """Connections by listener for a process that may open so many files."""
-    shared = open_files - min(KEPT_BACK, open_files // 2)
+    budget = open_files - min(KEPT_BACK, open_files // 2)
     return {
-        name: max(1, min(MOST[name], shared * part // 16)) for name, part in _SIXTEENTHS.items()
+        name: max(1, min(MOST[name], budget * part // 16)) for name, part in _SIXTEENTHS.items()
     }

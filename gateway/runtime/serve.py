@@ -194,8 +194,8 @@ def _refuse_twice(name: str, sockets: Mapping[str, socket.socket]) -> None:
     for other, bound in sockets.items():
         if other == name or socket.AF_UNIX in {new.family, bound.family}:
             continue
-        (host, port), (taken, taken_port) = new.getsockname()[:2], bound.getsockname()[:2]
-        if port == taken_port and (host == taken or {host, taken} & {"0.0.0.0", "::"}):  # noqa: S104 - compared, not bound
+        (host, port), (other_host, other_port) = new.getsockname()[:2], bound.getsockname()[:2]
+        if port == other_port and (host == other_host or {host, other_host} & {"0.0.0.0", "::"}):  # noqa: S104 - compared, not bound
             why = cannot_listen(OSError(errno.EADDRINUSE, ""))
             msg = f"listen.{name}: cannot listen on {_address(new)}: {why}"
             raise ConfigError(msg)
@@ -224,10 +224,10 @@ def identity(bound: socket.socket) -> tuple[int, int] | None:
     if bound.family != socket.AF_UNIX:
         return None
     try:
-        found = Path(bound.getsockname()).stat()
+        status = Path(bound.getsockname()).stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def unbind(bound: socket.socket, made: tuple[int, int] | None) -> None:

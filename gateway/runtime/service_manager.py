@@ -46,10 +46,10 @@ class ServiceManager:
         """
         address = environment.pop(ADDRESS, "")
         microseconds = environment.pop(WATCHDOG, "")
-        meant = environment.pop(WATCHDOG_PID, str(os.getpid())) == str(os.getpid())
+        is_ours = environment.pop(WATCHDOG_PID, str(os.getpid())) == str(os.getpid())
         return cls(
             address if address.startswith(("/", "@")) else None,
-            watchdog_s=int(microseconds) / 1e6 if meant and microseconds.isdecimal() else None,
+            watchdog_s=int(microseconds) / 1e6 if is_ours and microseconds.isdecimal() else None,
         )
 
     def ready(self, status: str) -> None:

@@ -148,20 +148,22 @@ class Supervisor:
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         signal.signal(signal.SIGINT, lambda *_: self._stop())
         signal.signal(signal.SIGHUP, lambda *_: self._read_again())
-        told, looked = False, time.monotonic()
+        has_announced, look_time = False, time.monotonic()
         while self._running or (self._waiting and not self._flags.stopping):
             now = time.monotonic()
-            self._end_stuck(min(now - looked, _LONGEST_LOOK_S))
-            looked = now
+            self._end_stuck(min(now - look_time, _LONGEST_LOOK_S))
+            look_time = now
             if self._flags.stopping:
                 if now > self._ends_at:
                     self._pass_on(signal.SIGKILL)
             else:
                 run_maintenance()
-                for worker in [waiting for waiting in self._waiting if waiting.due_at <= now]:
+                for worker in [each for each in self._waiting if each.due_at <= now]:
                     self._start(worker)
-                if not told and self._flags.all_ready(len(self._waiting) + len(self._running)):
-                    told = True
+                if not has_announced and self._flags.all_ready(
+                    len(self._waiting) + len(self._running)
+                ):
+                    has_announced = True
                     self._manager.ready(self._status)
             self._manager.alive()
             self._reap()
@@ -240,8 +242,8 @@ class Supervisor:
         # Each by its own number: the embedded store is a child too, and its end is its owner's to
         # read.
         for pid in list(self._running):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
+            child, status = os.waitpid(pid, os.WNOHANG)
+            if child:
                 self._ended(pid, os.waitstatus_to_exitcode(status))
 
     def _ended(self, pid: int, code: int) -> None:

@@ -65,10 +65,10 @@ def _key(window: Window, number: int) -> str:
 
 def _counts(answer: Any) -> dict[str, int]:
     pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2])  # noqa: B905 - pairs
-    found = {}
+    counts = {}
     for name, text in pairs:
         try:
-            found[name.decode()] = max(0, int(float(text)))
+            counts[name.decode()] = max(0, int(float(text)))
         except (ValueError, OverflowError):
             continue
-    return found
+    return counts

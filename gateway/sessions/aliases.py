@@ -130,14 +130,14 @@ class AliasIndex:
     def standing(self, identity: Identity) -> list[SubjectHash]:
         """As above, less what is said of one session only."""
         names = [*self._names(identity), *(("group", group) for group in identity.groups)]
-        found = self.everybody() + self.mark("tenant", "", identity.provider)
+        marks = self.everybody() + self.mark("tenant", "", identity.provider)
         for kind, value in names:
-            found += self.mark(kind, value, None) + self.mark(kind, value, identity.provider)
-        return found
+            marks += self.mark(kind, value, None) + self.mark(kind, value, identity.provider)
+        return marks
 
     def overlays(self, identity: Identity) -> list[OverlayKey]:
         """Every place where a group may be taken away from this person."""
-        found = []
+        keys = []
         for ring in self._rings:
             groups = {
                 ring.of(self.tenant, "overlay", normal("group", group)): group
@@ -150,8 +150,8 @@ class AliasIndex:
                     groups,
                     everybody=kind == "tenant",
                 )
-                found += [OverlayKey(ring.of(self.tenant, kind, text), groups), everybodys]
-        return found
+                keys += [OverlayKey(ring.of(self.tenant, kind, text), groups), everybodys]
+        return keys
 
     def overlay_fields(self, group: str) -> list[SubjectHash]:
         """The field of one group in the overlays that ``mark`` names, key by key."""
@@ -169,16 +169,16 @@ def parse_overlay(text: str, places: list[OverlayKey]) -> list[RemovedGroup]:
     """What ``finish_login.lua`` found: ``<place> <field> <since>:<cleared>`` or ``<place> +<field>
     <since>`` by line. Groups that this login does not report say nothing.
     """
-    taken = []
+    removals = []
     for line in text.splitlines():
         place, field, times = line.split(" ")
         group = places[int(place) - 1].groups.get(field.removeprefix("+"))
         if group is not None and field.startswith("+"):
-            taken.append(RemovedGroup(int(place), field, group, int(times), 0, exempts=True))
+            removals.append(RemovedGroup(int(place), field, group, int(times), 0, exempts=True))
             continue
         if group is not None:
             since, _, cleared = times.partition(":")
-            taken.append(
+            removals.append(
                 RemovedGroup(
                     int(place),
                     field,
@@ -188,7 +188,7 @@ def parse_overlay(text: str, places: list[OverlayKey]) -> list[RemovedGroup]:
                     everybody=places[int(place) - 1].everybody,
                 )
             )
-    return taken
+    return removals
 
 
 def overlaid(
@@ -214,7 +214,7 @@ def overlaid(
             )
         )
 
-    gone = {t.group for t in taken if stands(t)}
+    removed_groups = {t.group for t in taken if stands(t)}
     # An exemption from what was cleared meanwhile has nothing to do any more.
     lifted += [
         (t.place, t.field)
@@ -226,5 +226,5 @@ def overlaid(
         )
     ]
     return replace(
-        reported, groups=tuple(group for group in reported.groups if group not in gone)
+        reported, groups=tuple(group for group in reported.groups if group not in removed_groups)
     ), lifted

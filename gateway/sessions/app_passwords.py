@@ -169,15 +169,15 @@ def new(bucket: int, key: Key, entropy: Callable[[int], bytes]) -> tuple[str, Pa
 
 def parse_text(text: str, keys: Sequence[Key]) -> Parsed | None:
     """None for whatever no key of the ring made."""
-    found = _TEXT.fullmatch(text)
-    if found is None:
+    match = _TEXT.fullmatch(text)
+    if match is None:
         return None
-    family, raw = found["family"], base64.urlsafe_b64decode(found["secret"] + "=")
-    made = [
+    family, raw = match["family"], base64.urlsafe_b64decode(match["secret"] + "=")
+    mac_matches = [
         hmac.compare_digest(raw[SECRET_BYTES:], _mac(key, family, raw[:SECRET_BYTES]))
         for key in keys
     ]
-    return Parsed(family, seal.Token(int(family[:3], 16), raw)) if any(made) else None
+    return Parsed(family, seal.Token(int(family[:3], 16), raw)) if any(mac_matches) else None
 
 
 def left_identity(
@@ -207,24 +207,26 @@ def parse(
     """
     if len(answer) < 6:
         return None
-    _, value, _, user, signed_in, left = answer
-    sealed = seal.unseal("app password", parsed.token, value, keys=keys)
-    scope = None if sealed is None else codec.load_scope(sealed.plaintext)
+    _, value, _, user, signed_in, identity_ciphertext = answer
+    payload = seal.unseal("app password", parsed.token, value, keys=keys)
+    scope = None if payload is None else codec.load_scope(payload.plaintext)
     if (
-        sealed is None
+        payload is None
         or scope is None
         or scope.family != parsed.family
         or scope.expires_at <= now
-        or bucket_of(sealed.tenant) != parsed.token.bucket
+        or bucket_of(payload.tenant) != parsed.token.bucket
     ):
         return None
-    raw = seal.unseal_under(keys, "identity", f"{sealed.tenant} {user.decode('ascii')}", left)
+    raw = seal.unseal_under(
+        keys, "identity", f"{payload.tenant} {user.decode('ascii')}", identity_ciphertext
+    )
     identity = None if raw is None else codec.load_identity(raw)
     if identity is None or identity.sub != scope.user:
         return None
     session = Session(
         parsed.token.digest,
-        sealed.tenant,
+        payload.tenant,
         "",
         parsed.family,
         identity,

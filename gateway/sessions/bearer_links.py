@@ -46,14 +46,14 @@ def write_args(
     aliases: AliasIndex, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]
 ) -> tuple[str, bytes]:
     """For ``finish_login.lua``: the names, and the sealed record."""
-    sealed = seal.seal_under(
+    ciphertext = seal.seal_under(
         key,
         "link",
         f"{aliases.tenant} {aliases.user(identity)}",
         codec.dump_link(identity),
         entropy=entropy,
     )
-    return " ".join(aliases.standing(identity)), sealed
+    return " ".join(aliases.standing(identity)), ciphertext
 
 
 def last_login_args(
@@ -69,20 +69,20 @@ def last_login_args(
 
     Under every key of the ring: one under an older key would go on to name whoever had it before.
     """
-    named = [
+    identifiers = [
         ("idp_subject", identity.idp_subject),
         ("oid", identity.oid),
         ("email", identity.email),
     ]
-    sealed = seal.seal_under(
+    ciphertext = seal.seal_under(
         key,
         "last",
         f"{aliases.tenant} {aliases.user(identity)}",
         codec.dump_display(display),
         entropy=entropy,
     )
-    names = (alias for kind, value in named if value for alias in aliases.named(kind, value))
-    return " ".join(names), sealed
+    names = (alias for kind, value in identifiers if value for alias in aliases.named(kind, value))
+    return " ".join(names), ciphertext
 
 
 def parse_last_login(

@@ -88,9 +88,9 @@ class CachedSessions(RedisSessions):
         return self.cache.record(digest)
 
     async def find(self, cookie: str, *, host: str) -> Session | None:
-        found = self.cached(cookie, host=host)
-        if not isinstance(found, Miss):
-            return found
+        result = self.cached(cookie, host=host)
+        if not isinstance(result, Miss):
+            return result
         token = seal.parse_token(cookie)
         if (
             token is None
@@ -242,25 +242,25 @@ class CachedSessions(RedisSessions):
             if not self.counts(lease, epoch):
                 self._count["crossed"].inc()
                 continue
-            found = app_passwords.parse(answer, parsed, keys=self._keys, now=self._clock())
-            if found is None:
+            app_password = app_passwords.parse(answer, parsed, keys=self._keys, now=self._clock())
+            if app_password is None:
                 self._unknown.add(_name(text), self._steady())
                 self.cache.drop([parsed.token.digest])
                 return None
-            self.uses.used(found.session)
-            record = app_passwords.record_of(found)
+            self.uses.used(app_password.session)
+            record = app_passwords.record_of(app_password)
             self.cache.put(
                 _name(text),
                 Entry(
-                    found.session,
+                    app_password.session,
                     record,
                     lease,
                     sent_at + int(answer[2]) / 1000,
                     weigh(_name(text), record),
-                    app_password=found,
+                    app_password=app_password,
                 ),
             )
-            return found
+            return app_password
         msg = "Redis: app_password: every read crossed an event"
         raise UnavailableError(msg)
 
@@ -272,22 +272,22 @@ class CachedSessions(RedisSessions):
         return lease is not None and lease.answers_until == -inf and lease.held(self._steady())
 
     async def wait_for_snapshot(self, tenant: str) -> bool:
-        known = self.lease_client.leases.get(bucket_of(tenant))
-        at_once = known is not None and known.held(self._steady())
+        cached_lease = self.lease_client.leases.get(bucket_of(tenant))
+        at_once = cached_lease is not None and cached_lease.held(self._steady())
         lease = await self.lease_client.lease(bucket_of(tenant))
         if not self._steady() < lease.answers_until:
             raise OutdatedError
         return at_once
 
     async def end_family(self, session: Session, *, cookie: str) -> SessionEnded:
-        ended = await super().end_family(session, cookie=cookie)
+        result = await super().end_family(session, cookie=cookie)
         self.cache.end([session.digest])
-        return ended
+        return result
 
     async def end_replaced(self, session: Session, *, cookie: str) -> SessionEnded:
-        ended = await super().end_replaced(session, cookie=cookie)
+        result = await super().end_replaced(session, cookie=cookie)
         self.cache.end([session.digest])
-        return ended
+        return result
 
 
 def _name(text: str) -> str:

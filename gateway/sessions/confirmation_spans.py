@@ -29,10 +29,10 @@ class ConfirmationSpans:
         if not isinstance(event, Fence) or not event.trace or (bucket, number) in self._open:
             return
         if len(self._open) < MAX_OPEN:
-            begun = span("revocation.confirm", Kind.CONSUMER, parent=event.trace)
-            if begun is not NOTHING:
-                begun.set("gateway.replica", self._replica)
-                self._open[bucket, number] = begun
+            confirm_span = span("revocation.confirm", Kind.CONSUMER, parent=event.trace)
+            if confirm_span is not NOTHING:
+                confirm_span.set("gateway.replica", self._replica)
+                self._open[bucket, number] = confirm_span
 
     def renewed(self, bucket: int, told: int | None, events: Sequence[Event]) -> None:
         """The store has taken that ``told`` is applied, and said what came after it."""

@@ -127,7 +127,7 @@ def parse_url(url: str) -> Target:
     """Raises ``ConfigError`` that says what is wrong without quoting the URL: it may hold a
     password.
     """
-    allowed = (
+    message = (
         "redis.url: redis[s]://[user:password@]host[:port][/db], unix:///path, "
         "redis[s]+sentinel://host:port,host:port/service[/db] or "
         f"redis[s]+cluster://host:port,host:port; {ENCODED}"
@@ -136,9 +136,9 @@ def parse_url(url: str) -> Target:
         parts = urlsplit(url)
     except ValueError:
         # Its text quotes what it did not understand, which may be of the password.
-        raise ConfigError(allowed) from None
+        raise ConfigError(message) from None
     if "#" in url or "@" in parts.path:
-        raise ConfigError(allowed)  # a password was cut: its rest must not be shown as a name
+        raise ConfigError(message)  # a password was cut: its rest must not be shown as a name
     options = {
         name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()
     }
@@ -151,34 +151,34 @@ def parse_url(url: str) -> Target:
     scheme, _, flavour = parts.scheme.partition("+")
     if parts.scheme == "unix":
         if set(options) - {"db"} or not parts.path or hosts_text:
-            raise ConfigError(allowed)
+            raise ConfigError(message)
         return Target(
             "unix",
             path=unquote(parts.path),
-            database=_number(options.get("db", "0"), allowed),
+            database=_number(options.get("db", "0"), message),
             **credentials,
         )
     if scheme not in {"redis", "rediss"} or flavour not in {"", "sentinel", "cluster"}:
-        raise ConfigError(allowed)
+        raise ConfigError(message)
     default_port = 26379 if flavour == "sentinel" else 6379
-    hosts = tuple(_host(text, default_port, allowed) for text in hosts_text.split(","))
+    hosts = tuple(_host(text, default_port, message) for text in hosts_text.split(","))
     path = [unquote(step) for step in parts.path.split("/") if step]
     common: dict[str, Any] = {"hosts": hosts, "tls": scheme == "rediss", **credentials}
     if flavour == "sentinel":
         if not 1 <= len(path) <= 2 or set(options) - {"sentinel_username", "sentinel_password"}:
-            raise ConfigError(allowed)
+            raise ConfigError(message)
         return Target(
             "sentinel",
             service=path[0],
-            database=_number(path[1] if path[1:] else "0", allowed),
+            database=_number(path[1] if path[1:] else "0", message),
             **options,  # type: ignore[arg-type]  # the options' names are checked
             **common,
         )
     if options or len(path) > (0 if flavour else 1) or (not flavour and len(hosts) != 1):
-        raise ConfigError(allowed)
+        raise ConfigError(message)
     if flavour:
         return Target("cluster", **common)
-    return Target("single", database=_number(path[0] if path else "0", allowed), **common)
+    return Target("single", database=_number(path[0] if path else "0", message), **common)
 
 
 def _number(text: str, allowed: str) -> int:
@@ -236,12 +236,12 @@ def _is_ours(error: BaseException) -> bool:
 @contextlib.contextmanager
 def timed(what: str, target: Target | None = None) -> Iterator[None]:
     """A question to the store: its faults as above, and its time, answered or not."""
-    started = perf_counter()
+    start = perf_counter()
     try:
         with unavailable(what, target):
             yield
     finally:
-        STORE_REQUEST_DURATION.labels("redis", what).observe(perf_counter() - started)
+        STORE_REQUEST_DURATION.labels("redis", what).observe(perf_counter() - start)
 
 
 class RedisClient:
@@ -339,13 +339,13 @@ class RedisClient:
                 # WAIT speaks for the connection it is sent on, so both travel as one batch.
                 wait = ("WAIT", self.replicas, WAIT_MS)
                 evaluate = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
-                answer, confirmed = await self._batch(keys[0], (evaluate, wait))
+                answer, wait_answer = await self._batch(keys[0], (evaluate, wait))
                 if isinstance(answer, NoScriptError):
-                    answer, confirmed = await self._batch(
+                    answer, wait_answer = await self._batch(
                         keys[0], (("EVAL", script.text, *evaluate[2:]), wait)
                     )
                 _raised(answer)
-                await self._require_confirmed(_raised(confirmed), script)
+                await self._require_confirmed(_raised(wait_answer), script)
         return answer
 
     async def _require_confirmed(self, confirmed: int, script: Script) -> None:
@@ -387,15 +387,15 @@ class RedisClient:
         A primary is called by its address, the one server by nothing, and ``nobody`` has the slots
         that no node of a Cluster holds.
         """
-        found: dict[str, list[int]] = {}
+        groups: dict[str, list[int]] = {}
         if self._topology is None:
-            return {"": list(keys)} if keys else found
+            return {"": list(keys)} if keys else groups
         with unavailable("topology", self.target):
             async with asyncio.timeout(self.deadline_s):
                 await self._topology.known()
         for number, key in keys.items():
-            found.setdefault(self._topology.name_of(key) or NOBODY, []).append(number)
-        return found
+            groups.setdefault(self._topology.name_of(key) or NOBODY, []).append(number)
+        return groups
 
     async def primary_of(self, key: str) -> ClusterNode:
         """In a Cluster: the primary of the key, as far as known. Raises ``UnavailableError``."""
@@ -425,10 +425,10 @@ class RedisClient:
         self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]
     ) -> list[Any]:
         """As ``run_together``, and the replicas have it."""
-        *answers, confirmed = await self._together(
+        *answers, wait_answer = await self._together(
             script, calls, (("WAIT", self.replicas, WAIT_MS),)
         )
-        await self._require_confirmed(_raised(confirmed), script)
+        await self._require_confirmed(_raised(wait_answer), script)
         return answers
 
     async def _together(

@@ -79,15 +79,15 @@ class ConsoleLinks:
         if not (_ID.fullmatch(name) and _SECRET.fullmatch(secret)):
             return None
         key = _LINK + _digest(name, secret)
-        made = await self._redis.command("GET", key)
+        created_at = await self._redis.command("GET", key)
         # Of two at once, one deletes it.
-        if made is None or await self._redis.command("DEL", key) != 1:
+        if created_at is None or await self._redis.command("DEL", key) != 1:
             return None
         now = self._clock()
-        if now - float(made) >= LINK_S or await self._has_ended(float(made)):
+        if now - float(created_at) >= LINK_S or await self._has_ended(float(created_at)):
             return None
         opened, token = Opened(name, now), self._random_token()
-        record = json.dumps({"id": name, "at": now, "made": float(made)})
+        record = json.dumps({"id": name, "at": now, "made": float(created_at)})
         await self._redis.command("SET", _OPEN + _digest(name, token), record, "EX", IDLE_S)
         return opened, f"{name}.{token}"
 
@@ -131,8 +131,8 @@ class ConsoleLinks:
     async def _has_ended(self, made: float) -> bool:
         if await self._redis.command("EXISTS", _CLOSED):
             return True
-        ended = await self._redis.command("GET", _ENDED)
-        return ended is not None and made <= float(ended)
+        ended_at = await self._redis.command("GET", _ENDED)
+        return ended_at is not None and made <= float(ended_at)
 
 
 def _seen_key(sign_in: str) -> str:
@@ -141,8 +141,8 @@ def _seen_key(sign_in: str) -> str:
 
 def _open_key(token: str) -> str | None:
     name, _, secret = token.partition(".")
-    known = _ID.fullmatch(name) and _SECRET.fullmatch(secret)
-    return _OPEN + _digest(name, secret) if known else None
+    is_valid = _ID.fullmatch(name) and _SECRET.fullmatch(secret)
+    return _OPEN + _digest(name, secret) if is_valid else None
 
 
 def _digest(name: str, secret: str) -> str:

@@ -80,15 +80,17 @@ class StoreDirectory:
             else aliases.everybody()
         )
         number, offset = (int(part) for part in (position or "0:0").split(":"))
-        found: list[SessionView] = []
+        items: list[SessionView] = []
         while number < len(names):
             looked_at, views = await self._step(
-                tenant, names[number], offset=offset, limit=min(STEP, limit - len(found))
+                tenant, names[number], offset=offset, limit=min(STEP, limit - len(items))
             )
-            meant = (view for view in views if (view.app_password is not None) is app_passwords)
-            found += [
+            candidates = (
+                view for view in views if (view.app_password is not None) is app_passwords
+            )
+            items += [
                 view
-                for view in meant
+                for view in candidates
                 if email is None
                 or user is None
                 or canonical_address(view.email) == canonical_address(email)
@@ -96,9 +98,9 @@ class StoreDirectory:
             offset += looked_at
             if not looked_at:
                 number, offset = number + 1, 0
-            elif len(found) >= limit:
-                return Page(found, f"{number}:{offset}")
-        return Page(found)
+            elif len(items) >= limit:
+                return Page(items, f"{number}:{offset}")
+        return Page(items)
 
     async def find(self, session: str) -> SessionView | None:
         bucket = seal.family_bucket(session)
@@ -110,16 +112,16 @@ class StoreDirectory:
 
     async def all_of(self, tenant: str, names: Sequence[SubjectHash]) -> list[SessionView]:
         """Every living family of these index entries."""
-        found: dict[str, SessionView] = {}
+        by_session: dict[str, SessionView] = {}
         for name in names:
             offset = 0
             while True:
                 looked_at, views = await self._step(tenant, name, offset=offset, limit=STEP)
-                found |= {view.session: view for view in views}
+                by_session |= {view.session: view for view in views}
                 offset += looked_at
                 if looked_at < STEP:
                     break
-        return list(found.values())
+        return list(by_session.values())
 
     async def last_login(self, tenant: str, kind: str, value: str) -> Display | None:
         """As whom somebody of this name last signed in within ``links.LIFE_S``, signed in or
@@ -159,10 +161,10 @@ class StoreDirectory:
         """None where the display record does not open: not written by us, or under a key that is
         gone.
         """
-        expires, sealed, scope, used, *hosts = row
+        expires, ciphertext, scope, used_at, *hosts = row
         raw = (
-            seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", sealed)
-            if sealed
+            seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", ciphertext)
+            if ciphertext
             else None
         )
         display = None if raw is None else codec.load_display(raw)
@@ -176,7 +178,7 @@ class StoreDirectory:
                 display.user_agent,
                 () if of is None else of.hosts,
                 () if of is None else of.paths,
-                int(used) if used else None,
+                int(used_at) if used_at else None,
             )
         return SessionView(
             family,

@@ -259,16 +259,16 @@ class EmbeddedValkey:
         """What the server said before it ended, and whether its disk is full: then it could not say
         it.
         """
-        said = []
+        parts = []
         with contextlib.suppress(OSError):
             disk = os.statvfs(self.directory)
             if disk.f_bavail * disk.f_frsize < _FULL_BYTES:
-                said.append(
+                parts.append(
                     f"the disk of state_dir is full ({disk.f_bavail * disk.f_frsize} bytes free)"
                 )
         if self._server is not None and self._server.stderr is not None:
             with contextlib.suppress(BlockingIOError):
-                said.append(
+                parts.append(
                     os.read(self._server.stderr.fileno(), _SAID_BYTES)
                     .decode(errors="replace")
                     .strip()
@@ -276,12 +276,12 @@ class EmbeddedValkey:
         with contextlib.suppress(OSError), (self.directory / "valkey.log").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _SAID_BYTES))
             # What it warns of at every start is no cause.
-            said += [
+            parts += [
                 line.partition(" # ")[2]
                 for line in log.read().decode(errors="replace").splitlines()
                 if " # " in line and " # WARNING" not in line
             ][-3:]
-        return "; ".join(filter(None, said)) or "it said nothing; see valkey.log in the directory"
+        return "; ".join(filter(None, parts)) or "it said nothing; see valkey.log in the directory"
 
     def _reap(self) -> None:
         if self._server is not None:

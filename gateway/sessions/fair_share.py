@@ -70,8 +70,8 @@ class FairShare:
 
     def _account(self, client: str, size: int) -> None:
         self.held_bytes += size
-        held = self._held[client] = self._held.get(client, 0) + size
-        heapq.heappush(self._busiest, (-held, client))
+        total = self._held[client] = self._held.get(client, 0) + size
+        heapq.heappush(self._busiest, (-total, client))
         if len(self._busiest) > 4 * len(self._held) + 64:
             self._busiest = [(-bytes_held, name) for name, bytes_held in self._held.items()]
             heapq.heapify(self._busiest)
@@ -80,11 +80,11 @@ class FairShare:
         """Of those who hold anything besides this key."""
         aside: tuple[int, str] | None = None
         while True:
-            held, client = self._busiest[0]
-            if self._held.get(client) == -held:
+            priority, client = self._busiest[0]
+            if self._held.get(client) == -priority:
                 if next(iter(self._clients[client])) != but:
                     break
-                aside = held, client
+                aside = priority, client
             heapq.heappop(self._busiest)
         if aside is not None:
             heapq.heappush(self._busiest, aside)

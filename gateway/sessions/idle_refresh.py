@@ -71,8 +71,8 @@ class Touches:
         """A request used the session, and keeps it active for so long from now. Returns at once."""
         self.seen(record)
         digest, until = record.session.digest, self._monotonic() + active_s
-        known = self._until.get(digest)
-        if known is not None and until - known < record.idle_s / FRACTION:
+        previous_until = self._until.get(digest)
+        if previous_until is not None and until - previous_until < record.idle_s / FRACTION:
             return
         if len(self._waiting) >= WAITING:
             self._try_later(record, until)
@@ -98,8 +98,8 @@ class Touches:
         self._in_use(record)
 
     def forget(self, digest: str) -> None:
-        for known in (self._until, self._told, self._waiting, self._failed):
-            known.pop(digest, None)
+        for table in (self._until, self._told, self._waiting, self._failed):
+            table.pop(digest, None)
 
     async def _drain(self) -> None:
         while self._waiting:
@@ -122,11 +122,11 @@ class Touches:
 
     def _try_again(self) -> None:
         self._again = None
-        failed, self._failed = self._failed, {}
-        for record, until in failed.values():
-            left = until - self._monotonic()
-            if left > 0:
-                self.used(record, active_s=left)
+        failures, self._failed = self._failed, {}
+        for record, until in failures.values():
+            remaining_s = until - self._monotonic()
+            if remaining_s > 0:
+                self.used(record, active_s=remaining_s)
 
     async def settle(self) -> None:
         """Until nothing waits."""

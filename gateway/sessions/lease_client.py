@@ -153,14 +153,14 @@ class LeaseClient:
         after a fail-over are some commands, not a thousand.
         """
         (primary,) = await self._by_primary([bucket])
-        joined = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(primary, []).append((bucket, joined))
+        future = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(primary, []).append((bucket, future))
         if self._flushing.get(primary, 0) < JOINS_AT_ONCE:
             self._flushing[primary] = self._flushing.get(primary, 0) + 1
             task = asyncio.get_running_loop().create_task(self._flush(primary), context=Context())
             self._flushes.add(task)
             task.add_done_callback(self._flushes.discard)
-        await joined
+        await future
 
     async def _flush(self, primary: str) -> None:
         queue = self._queues[primary]
@@ -170,9 +170,9 @@ class LeaseClient:
                 try:
                     await self._join_together([bucket for bucket, _ in together])
                 finally:
-                    for _, joined in together:
-                        if not joined.done():
-                            joined.set_result(None)
+                    for _, future in together:
+                        if not future.done():
+                            future.set_result(None)
         finally:
             self._flushing[primary] -= 1
 
@@ -181,9 +181,9 @@ class LeaseClient:
         try:
             if len(buckets) == 1 or not self._redis.clustered:
                 await self._renew(buckets, self._joins)
-            elif left := await self._renew_together(buckets, self._joins):
+            elif failures := await self._renew_together(buckets, self._joins):
                 # Each by itself, with the patience that a slot on the move needs.
-                await asyncio.gather(*(self._join_together([bucket]) for bucket in left))
+                await asyncio.gather(*(self._join_together([bucket]) for bucket in failures))
             self._troubles.ends(_JOINS)
         except Exception as error:  # noqa: BLE001 - whatever it is: who waits is told, and who comes next is not kept waiting
             if not isinstance(error, UnavailableError):
@@ -225,13 +225,13 @@ class LeaseClient:
             await self._renew(buckets, self._redis)
             return
         for first in range(0, len(buckets), TOGETHER):
-            left = await self._renew_together(
+            failures = await self._renew_together(
                 [bucket for bucket in buckets[first : first + TOGETHER] if bucket in self.leases],
                 self._redis,
             )
-            if left:
+            if failures:
                 msg = (
-                    f"Redis: {RENEW.name}: {len(left)} buckets are not where they were, or on "
+                    f"Redis: {RENEW.name}: {len(failures)} buckets are not where they were, or on "
                     "the move"
                 )
                 raise UnavailableError(msg)
@@ -260,15 +260,15 @@ class LeaseClient:
             ([f"{prefix(lease.bucket)}l"], [self.name, self._beat, *_asked(lease, renewal)])
             for lease, renewal in zip(leases, renewals, strict=True)
         ]
-        left = []
+        failures = []
         for lease, renewal, answer in zip(
             leases, renewals, await redis.run_together_durably(RENEW, calls), strict=True
         ):
             if isinstance(answer, Exception):
-                left.append(lease.bucket)
+                failures.append(lease.bucket)
             else:
                 self._renewed(lease, renewal, answer[0], sent_at)
-        return left
+        return failures
 
     def _begin(self, buckets: Sequence[int]) -> tuple[list[Lease], list[Renewal], float]:
         """What to send, and the time before it is sent."""
@@ -307,9 +307,9 @@ class LeaseClient:
             self._rounds.clear()  # one that was ended before it began has not taken itself out
 
     async def _begin_rounds(self) -> None:
-        wanted = frozenset(self._wanted)
-        by_primary = await self._by_primary(sorted(wanted & self.leases.keys()))
-        self._wanted -= wanted
+        due_buckets = frozenset(self._wanted)
+        by_primary = await self._by_primary(sorted(due_buckets & self.leases.keys()))
+        self._wanted -= due_buckets
         for primary, buckets in by_primary.items():
             if primary in self._rounds:
                 self._wanted.update(buckets)  # with the next round, which begins when this one ends
@@ -415,10 +415,10 @@ def _renewed(row: Sequence[Any]) -> Renewed | None:
     if row[0] is None:
         return None
     marker, number, generation, events = row
-    parsed = (
+    parsed_events = (
         None
         if events is None
         else tuple(parse_event(words.decode("ascii", "replace")) for words in events)
     )
     # Probation and trust are the revoker's business; the rest says which server.
-    return Renewed(marker.decode("ascii")[2:], int(number), int(generation), parsed)
+    return Renewed(marker.decode("ascii")[2:], int(number), int(generation), parsed_events)

@@ -99,9 +99,9 @@ class SessionCache:
             if cookie is not None:
                 entry = self.found.pop(cookie)
                 self.bytes -= entry.bytes
-                held = self._buckets[entry.lease.bucket]
-                held.discard(digest)
-                if not held:
+                bucket_digests = self._buckets[entry.lease.bucket]
+                bucket_digests.discard(digest)
+                if not bucket_digests:
                     del self._buckets[entry.lease.bucket]
 
     def end(self, digests: Sequence[str]) -> None:

@@ -54,10 +54,10 @@ class HostBuckets:
 
     def __call__(self, bucket: int, host: str) -> bool:
         table = self._table()
-        found = table.by_host(host)
-        if not isinstance(found, HostKind):
-            return bucket == bucket_of(found.id)
-        return found is not HostKind.UNKNOWN and bucket in self._buckets(table)
+        owner = table.by_host(host)
+        if not isinstance(owner, HostKind):
+            return bucket == bucket_of(owner.id)
+        return owner is not HostKind.UNKNOWN and bucket in self._buckets(table)
 
     def _buckets(self, table: TenantTable) -> frozenset[int]:
         if self._of is not table:

@@ -48,33 +48,33 @@ class PoolFailovers:
         """By the name of the pool."""
         answer: Any = await self._redis.command("HGETALL", KEY)
         pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2])  # noqa: B905 - pairs
-        found = {}
+        failovers = {}
         for name, text in pairs:
             try:
-                said = json.loads(text)
-                found[name.decode()] = FailedOver(float(said["since"]), str(said["by"]))
+                record = json.loads(text)
+                failovers[name.decode()] = FailedOver(float(record["since"]), str(record["by"]))
             except (ValueError, KeyError, TypeError):
                 # Nobody of ours wrote it, so nobody has said it.
                 _LOG.warning("pool_failover_unread", extra=fields(error="a word of another format"))
-        return found
+        return failovers
 
     async def begin(self, pool: str, *, by: str) -> FailedOver:
         """Who said it first is kept."""
-        standing = (await self.read()).get(pool)
-        if standing is not None:
-            return standing
-        made = FailedOver(self._clock(), by)
-        text = json.dumps({"since": made.since, "by": made.by})
+        failover = (await self.read()).get(pool)
+        if failover is not None:
+            return failover
+        new_failover = FailedOver(self._clock(), by)
+        text = json.dumps({"since": new_failover.since, "by": new_failover.by})
         await self._redis.command("HSET", KEY, pool, text)
         _LOG.warning("pool_failed_over", extra=fields(pool=pool, actor=by))
-        return made
+        return new_failover
 
     async def end(self, pool: str, *, by: str) -> bool:
         """Whether it was failed over."""
-        ended = bool(await self._redis.command("HDEL", KEY, pool))
-        if ended:
+        has_ended = bool(await self._redis.command("HDEL", KEY, pool))
+        if has_ended:
             _LOG.warning("pool_failed_back", extra=fields(pool=pool, actor=by))
-        return ended
+        return has_ended
 
 
 class FailoverView:

@@ -76,11 +76,11 @@ class PoolPasswordStore:
         key = self._key
         if self._hashing[0] != key.kid:
             self._hashing = key.kid, pool_passwords.hash_key(key)
-        known = self._bases.get(tenant.id)
-        if known is None or known[0] is not tenant:
-            known = self._bases[tenant.id] = tenant, pool_passwords.basis(tenant)
+        entry = self._bases.get(tenant.id)
+        if entry is None or entry[0] is not tenant:
+            entry = self._bases[tenant.id] = tenant, pool_passwords.basis(tenant)
         return pool_passwords.token_of(
-            self._hashing[1], known[1], basic, bucket=bucket_of(tenant.id)
+            self._hashing[1], entry[1], basic, bucket=bucket_of(tenant.id)
         )
 
     def cached(self, token: Token) -> PoolPasswordResult | Miss:
@@ -92,8 +92,8 @@ class PoolPasswordStore:
             entry.lease.used_at = now
             self._cache.hits += 1
             return entry.session
-        refused = self._refused.get(token.text)
-        return refused[0] if refused is not None and now < refused[1] else MISS
+        refusal = self._refused.get(token.text)
+        return refusal[0] if refusal is not None and now < refusal[1] else MISS
 
     async def find(self, token: Token) -> PoolPasswordResult | None:
         """One command, sent and answered inside the lease of its primary; None: Cognito has to be
@@ -114,10 +114,10 @@ class PoolPasswordStore:
                     lease.lapse()
                 continue
             if lease.epoch == epoch and lease.held(self._monotonic()):
-                found = pool_passwords.parse(
+                result = pool_passwords.parse(
                     answer, token, keys=self._ring().sealing, now=self._clock()
                 )
-                return None if found is None else self._remembered(token, found, lease, sent_at)
+                return None if result is None else self._remembered(token, result, lease, sent_at)
         msg = "Redis: pool_password: every read crossed an event"
         raise UnavailableError(msg)
 

@@ -144,12 +144,12 @@ def parse(
     """What ``pool_password.lua`` found, if it was sealed by us for this name and password."""
     _, value, left_ms, reason, refused_ms = answer
     if value is not None:
-        opened = seal.unseal("pool password", token, value, keys=keys)
+        payload = seal.unseal("pool password", token, value, keys=keys)
         record = (
             None
-            if opened is None or bucket_of(opened.tenant) != token.bucket
+            if payload is None or bucket_of(payload.tenant) != token.bucket
             else codec.load_record(
-                opened.plaintext, digest=token.digest, tenant=opened.tenant, host=""
+                payload.plaintext, digest=token.digest, tenant=payload.tenant, host=""
             )
         )
         if record is None or record.session.expires_at <= now:

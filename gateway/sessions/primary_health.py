@@ -115,8 +115,8 @@ async def buckets_by_primary(redis: RedisClient) -> dict[str, list[int]]:
     """Every bucket, by the primary that has it. Raises ``UnavailableError`` where a Cluster does
     not tell.
     """
-    found = await redis.by_primary({bucket: prefix(bucket) for bucket in range(BUCKETS)})
-    return found if redis.clustered else {"redis": found[""]}
+    by_primary = await redis.by_primary({bucket: prefix(bucket) for bucket in range(BUCKETS)})
+    return by_primary if redis.clustered else {"redis": by_primary[""]}
 
 
 class Primaries:
@@ -170,15 +170,15 @@ class Primaries:
         try:
             places = await buckets_by_primary(self._redis)
         except UnavailableError as error:
-            found = [Primary("redis", State.UNAVAILABLE, str(error))]
+            primaries = [Primary("redis", State.UNAVAILABLE, str(error))]
         else:
-            found = list(
+            primaries = list(
                 await asyncio.gather(
                     *(self._ask(name, buckets) for name, buckets in places.items())
                 )
             )
         self._turn += 1
-        self._tell(tuple(found))
+        self._tell(tuple(primaries))
         return self.found
 
     def _tell(self, found: tuple[Primary, ...]) -> None:
@@ -204,13 +204,13 @@ class Primaries:
         self._compare(found)
 
     def _compare(self, found: Collection[Primary]) -> None:
-        known = {
+        offsets = {
             primary.name: self._offsets.get(primary.name)
             if primary.clock_offset_s is None
             else primary.clock_offset_s
             for primary in found
         }
-        self._offsets = {name: offset for name, offset in known.items() if offset is not None}
+        self._offsets = {name: offset for name, offset in offsets.items() if offset is not None}
         if self._offsets:
             name, offset = max(self._offsets.items(), key=lambda item: abs(item[1]))
             self.clock.measured(offset, server=name if self._redis.clustered else "")
@@ -220,7 +220,7 @@ class Primaries:
         return self.found if self._monotonic() - self.found_at < KNOWN_S else ()
 
     async def _ask(self, name: str, buckets: Sequence[int]) -> Primary:
-        started = _steady()
+        asked_at = _steady()
         try:
             sample = self._sample(buckets)
             async with asyncio.timeout(ANSWER_S):
@@ -234,14 +234,14 @@ class Primaries:
             if mistaken not in self.found:
                 _log.exception("store_state_unknown", extra=fields(primary=name))
             return mistaken
-        answered, wall = _steady(), self._wall()
-        offset = offset_s(answers.time, asked_at=started, answered_at=answered, wall=wall)
-        primary = self._judged(name, answers, took_s=answered - started)
+        answered_at, wall = _steady(), self._wall()
+        offset = offset_s(answers.time, asked_at=asked_at, answered_at=answered_at, wall=wall)
+        primary = self._judged(name, answers, took_s=answered_at - asked_at)
         return replace(primary, clock_offset_s=offset)
 
     def _judged(self, name: str, found: _Answers, *, took_s: float) -> Primary:
         demanded = found.demanded
-        missing = {bucket for bucket, generation in demanded.items() if generation is None}
+        empty_buckets = {bucket for bucket, generation in demanded.items() if generation is None}
         behind = {
             bucket
             for bucket, generation in demanded.items()
@@ -252,40 +252,40 @@ class Primaries:
             behind if behind & self._behind else set(),
             (self._behind - demanded.keys()) | behind,
         )
-        self._doubted = (self._doubted - demanded.keys()) | missing | behind
-        answers = len(missing) + len(outdated) < len(demanded)
-        if missing:
+        self._doubted = (self._doubted - demanded.keys()) | empty_buckets | behind
+        answers = len(empty_buckets) + len(outdated) < len(demanded)
+        if empty_buckets:
             detail = (
-                f"{len(missing)} of {len(demanded)} buckets that were asked about wait to be "
+                f"{len(empty_buckets)} of {len(demanded)} buckets that were asked about wait to be "
                 "restored from SQL: an admin role does that, and needs SQL for it"
             )
             return Primary(name, State.NOT_RESTORED, detail, answers)
         if outdated:
-            wanted = max(generation or 0 for generation in demanded.values())
+            max_generation = max(generation or 0 for generation in demanded.values())
             return Primary(
                 name,
                 State.OUTDATED,
                 (
                     f"{len(outdated)} of {len(demanded)} buckets want tenant snapshot "
-                    f"{wanted}; {self._generation()} is served here"
+                    f"{max_generation}; {self._generation()} is served here"
                 ),
                 answers,
             )
-        said = f"answers in {took_s * 1000:.1f} ms"
+        summary = f"answers in {took_s * 1000:.1f} ms"
         if not self._redis.replicas:
-            return Primary(name, State.ANSWERING, said, answers)
-        said += f"; {found.online} replicas, {self._redis.replicas} must confirm"
+            return Primary(name, State.ANSWERING, summary, answers)
+        summary += f"; {found.online} replicas, {self._redis.replicas} must confirm"
         if found.online <= self._redis.replicas:
             return Primary(
                 name,
                 State.NO_SPARE,
                 (
-                    f"{said}: none to spare, so that after a fail-over every check is 503 "
+                    f"{summary}: none to spare, so that after a fail-over every check is 503 "
                     "until another joins"
                 ),
                 answers,
             )
-        return Primary(name, State.ANSWERING, said, answers)
+        return Primary(name, State.ANSWERING, summary, answers)
 
     def _refused(self, name: str, error: UnavailableError) -> Primary:
         cause = error.__cause__

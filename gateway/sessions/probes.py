@@ -31,8 +31,8 @@ class RedisProbes:
             await self._redis.command("SET", _key(nonce, place), text, "EX", KEEP_S, "NX")
 
     async def read(self, nonce: str, place: str) -> Mapping[str, Any] | None:
-        found = await self._redis.command("GET", _key(nonce, place))
-        record: Mapping[str, Any] | None = json.loads(found) if found is not None else None
+        text = await self._redis.command("GET", _key(nonce, place))
+        record: Mapping[str, Any] | None = json.loads(text) if text is not None else None
         return record
 
 

@@ -122,36 +122,36 @@ class Rechecks:
         )
         if answer[0] != b"go":
             return
-        asked = answer[1]
-        token = unseal_refresh(record, asked)
+        ciphertext = answer[1]
+        token = unseal_refresh(record, ciphertext)
         if token is None:
             return
         try:
-            with span("session.refresh", parent="") as made:
-                made.set("gateway.tenant", session.tenant)
+            with span("session.refresh", parent="") as trace_span:
+                trace_span.set("gateway.tenant", session.tenant)
                 async with asyncio.timeout(ANSWER_S):
                     successor = await self._refresh(tenant, token, client_id=session.client_id)
         except PeerError as error:
             if error.code != "invalid_grant":
                 raise
-            ended = await self._note(record, asked, successor=b"", refused=True)
-            if ended >= 0:
+            ended_count = await self._note(record, ciphertext, successor=b"", refused=True)
+            if ended_count >= 0:
                 _log.info(
                     "recheck_ended",
                     extra=fields(
                         tenant=session.tenant,
                         user=session.identity.sub,
                         provider=session.identity.provider,
-                        ended=ended,
+                        ended=ended_count,
                     ),
                 )
             return
-        sealed = (
+        new_ciphertext = (
             b""
             if successor is None
             else seal_refresh(session, record.family_key, successor, entropy=self._entropy)
         )
-        await self._note(record, asked, successor=sealed, refused=False)
+        await self._note(record, ciphertext, successor=new_ciphertext, refused=False)
 
     async def _note(self, record: Record, asked: bytes, *, successor: bytes, refused: bool) -> int:
         """Tell the store, again if it must be: a rotated token that is lost signs the person out at

@@ -71,24 +71,24 @@ def reason(error: BaseException, *, tls: bool | None = None) -> str:
     if isinstance(error, MasterNotFoundError):
         return str(error)  # our own words (sentinels.py)
     for one in chain(error):
-        if isinstance(one, RedisError) and (said := _answered(one)):
-            found = said
+        if isinstance(one, RedisError) and (answer := _answered(one)):
+            cause = answer
             break
     else:
-        found = (
+        cause = (
             "the connection was closed while it was in use"
             if isinstance(error, AttributeError | RuntimeError)
             else why(error, trust="redis.ca_file")
         )
-    if tls and found == NO_TLS:
-        return f"{found}: use redis:// (redis.url says rediss://)"
-    if tls and found == NO_TIME:
+    if tls and cause == NO_TLS:
+        return f"{cause}: use redis:// (redis.url says rediss://)"
+    if tls and cause == NO_TIME:
         return "no answer in time; is it a port without TLS (then use redis://), or a firewall?"
-    if tls is None and found == NO_TIME:
+    if tls is None and cause == NO_TIME:
         return "no answer in time"
-    if tls is False and found in {CLOSED, RESET}:
-        return f"{found}; is it a TLS port? Then use rediss://"
-    return found
+    if tls is False and cause in {CLOSED, RESET}:
+        return f"{cause}; is it a TLS port? Then use rediss://"
+    return cause
 
 
 def _answered(error: RedisError) -> str:

@@ -44,26 +44,26 @@ class Sentinels(Sentinel):
         """Host and port of the primary that a sentinel with the newest configuration names. Raises
         ``MasterNotFoundError`` where none names one.
         """
-        asking = self._asking.get(service_name)
-        if asking is None or asking.done():
-            asking = self._asking[service_name] = asyncio.create_task(self._ask_all(service_name))
+        query = self._asking.get(service_name)
+        if query is None or query.done():
+            query = self._asking[service_name] = asyncio.create_task(self._ask_all(service_name))
             # Everybody who waits may have gone away by the time that nobody answers.
-            asking.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(asking)
+            query.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(query)
 
     async def _ask_all(self, service: str) -> tuple[str, int]:
-        asked = {
+        names = {
             asyncio.ensure_future(_masters(sentinel)): name
             for sentinel, name in zip(self.sentinels, self._names, strict=False)
         }
-        waiting = set(asked)
-        named: list[dict[str, Any]] = []
+        pending = set(names)
+        states: list[dict[str, Any]] = []
         silent: list[str] = []
         try:
-            while waiting:
-                done, waiting = await asyncio.wait(
-                    waiting,
-                    timeout=OTHERS_S if named else None,
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending,
+                    timeout=OTHERS_S if states else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if not done:
@@ -72,21 +72,21 @@ class Sentinels(Sentinel):
                     try:
                         state = task.result().get(service)
                     except (RedisError, *NO_ANSWER) as error:
-                        silent.append(f"{asked[task]}: {reason(error)}")
+                        silent.append(f"{names[task]}: {reason(error)}")
                         continue
                     if state and self.check_master_state(state, service):
-                        named.append(state)
+                        states.append(state)
         finally:
-            for task in waiting:
+            for task in pending:
                 task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
-        if not named:
+            await asyncio.gather(*pending, return_exceptions=True)
+        if not states:
             msg = (
                 f"of {len(self.sentinels)} sentinels none names a primary of {service!r}; "
                 f"without an answer: {'; '.join(silent) or 'none'}"
             )
             raise MasterNotFoundError(msg)
-        newest = max(named, key=lambda state: int(state["config-epoch"]))
+        newest = max(states, key=lambda state: int(state["config-epoch"]))
         return str(newest["ip"]), int(newest["port"])
 
 

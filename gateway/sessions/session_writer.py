@@ -185,20 +185,20 @@ class SessionWriter:
         """Marks are looked up for all that Cognito said of the person; the session holds what
         overlays leave of it.
         """
-        reported = record.session.identity
+        person = record.session.identity
         aliases = AliasIndex(record.session.tenant, self._ring().sealing)
         bucket = bucket_of(record.session.tenant)
         at = prefix(bucket)
-        marks = [f"{at}w:{name}" for name in aliases.marks(reported, family=record.session.family)]
-        overlays = [] if login is None else aliases.overlays(reported)
+        marks = [f"{at}w:{name}" for name in aliases.marks(person, family=record.session.family)]
+        overlays = [] if login is None else aliases.overlays(person)
         overlay = ""
         for _ in range(_OVERLAY_CHANGES):
             identity, lifted = overlaid(
-                reported, parse_overlay(overlay, overlays), began=record.session.began
+                person, parse_overlay(overlay, overlays), began=record.session.began
             )
             token = seal.new_token(bucket, self._entropy)
             session = replace(record.session, digest=token.digest, identity=identity)
-            stored = replace(record, session=session)
+            new_record = replace(record, session=session)
             index = [f"{at}i:{name}" for name in aliases.index(identity)]
             keys = [
                 f"{at}s:{token.digest}",
@@ -208,14 +208,14 @@ class SessionWriter:
                 *(f"{at}o:{o.key}" for o in overlays),
             ]
             arguments = self._arguments(
-                stored,
+                new_record,
                 login,
-                reported,
+                person,
                 aliases,
                 value=seal.seal(
                     "session",
                     token,
-                    codec.dump_record(stored),
+                    codec.dump_record(new_record),
                     tenant=session.tenant,
                     host=session.host,
                     key=self._key,
@@ -230,7 +230,7 @@ class SessionWriter:
             answer = await self._redis.run_durably(FINISH_LOGIN, keys, in_order(arguments))
             match answer[0]:
                 case b"stored":
-                    self._created(stored)
+                    self._created(new_record)
                     return SessionCreated(Secret(token.text), session)
                 case b"overlay":
                     overlay = answer[1].decode("ascii")

@@ -85,8 +85,8 @@ def of_session(session: Session) -> SignIn:
 
 def entry(sign_in: SignIn, *, key: Key, entropy: Callable[[int], bytes]) -> bytes:
     """What the list holds: the tenant's id, a space, and the sealed rest."""
-    said = {name: getattr(sign_in, name) for name in _FIELDS}
-    plain = json.dumps([VERSION, said], separators=(",", ":"), ensure_ascii=False).encode(
+    values = {name: getattr(sign_in, name) for name in _FIELDS}
+    plain = json.dumps([VERSION, values], separators=(",", ":"), ensure_ascii=False).encode(
         "utf-8", "surrogatepass"
     )
     tenant = sign_in.tenant
@@ -95,17 +95,17 @@ def entry(sign_in: SignIn, *, key: Key, entropy: Callable[[int], bytes]) -> byte
 
 def parse_entry(raw: bytes, keys: tuple[Key, ...]) -> SignIn | None:
     """None where it does not open, or another release wrote it."""
-    tenant, _, sealed = raw.partition(b" ")
+    tenant, _, ciphertext = raw.partition(b" ")
     try:
-        plain = seal.unseal_under(keys, "sign-in", tenant.decode(), sealed)
+        plain = seal.unseal_under(keys, "sign-in", tenant.decode(), ciphertext)
         if plain is None:
             return None
-        version, said = json.loads(plain.decode("utf-8", "surrogatepass"))
-        said["groups"], said["roles"] = tuple(said["groups"]), tuple(said["roles"])
-        found = SignIn(**said)
+        version, values = json.loads(plain.decode("utf-8", "surrogatepass"))
+        values["groups"], values["roles"] = tuple(values["groups"]), tuple(values["roles"])
+        sign_in = SignIn(**values)
     except (ValueError, TypeError, KeyError):
         return None
-    return found if version == VERSION and found.tenant == tenant.decode() else None
+    return sign_in if version == VERSION and sign_in.tenant == tenant.decode() else None
 
 
 class SignIns:

@@ -215,16 +215,16 @@ class RedisSessions:
         """What the value says, if it was sealed for this token and host by us, and its absolute
         limit lies ahead. No I/O.
         """
-        opened = seal.unseal("session", token, value, keys=self._keys)
-        if opened is None or bucket_of(opened.tenant) != token.bucket:
+        payload = seal.unseal("session", token, value, keys=self._keys)
+        if payload is None or bucket_of(payload.tenant) != token.bucket:
             return None
-        if opened.host != host:
-            self._elsewhere[token.text] = opened.tenant
+        if payload.host != host:
+            self._elsewhere[token.text] = payload.tenant
             if len(self._elsewhere) > _MAX_ELSEWHERE:
                 self._elsewhere.popitem(last=False)
             return None
         record = codec.load_record(
-            opened.plaintext, digest=token.digest, tenant=opened.tenant, host=opened.host
+            payload.plaintext, digest=token.digest, tenant=payload.tenant, host=payload.host
         )
         return record if record is not None and record.session.expires_at > self._clock() else None
 
@@ -316,8 +316,8 @@ class RedisSessions:
         return bool(await self.redis.command("EXISTS", _spent(code)))
 
     def _open_pending(self, token: Token, value: bytes, browser_id: str) -> PendingLogin | None:
-        opened = seal.unseal(f"pending {browser_id}", token, value, keys=self._keys)
-        return None if opened is None else codec.load_pending(opened.plaintext)
+        payload = seal.unseal(f"pending {browser_id}", token, value, keys=self._keys)
+        return None if payload is None else codec.load_pending(payload.plaintext)
 
     async def finish_login(self, new: NewSession) -> SessionCreated | SessionRefused:
         return await self._writer.finish_login(new)
@@ -348,11 +348,11 @@ class RedisSessions:
         answer = await self.redis.run(
             app_passwords.READ_APP_PASSWORD, *app_passwords.read_args(parsed)
         )
-        found = app_passwords.parse(answer, parsed, keys=self._keys, now=self._clock())
-        if found is None:
+        app_password = app_passwords.parse(answer, parsed, keys=self._keys, now=self._clock())
+        if app_password is None:
             return None
-        self.uses.used(found.session)
-        return found
+        self.uses.used(app_password.session)
+        return app_password
 
     async def _note_use(self, session: Session) -> None:
         await self.redis.run(
@@ -368,12 +368,12 @@ class RedisSessions:
         key, now, limits = self._keys[0], int(self._clock()), tenant.app_passwords
         if not is_fresh(parent.session, now=now):
             return AppPasswordRefusal.STALE_LOGIN
-        wanted = replace(new, lifetime_s=min(new.lifetime_s, limits.lifetime_s))
+        request = replace(new, lifetime_s=min(new.lifetime_s, limits.lifetime_s))
         text, parsed = app_passwords.new(bucket_of(session.tenant), key, self._entropy)
         keys, arguments, display = app_passwords.make_args(
             self.alias_index(session.tenant),
             parent,
-            wanted,
+            request,
             parsed=parsed,
             key=key,
             entropy=self._entropy,
@@ -385,7 +385,7 @@ class RedisSessions:
         )
         if answer[0] != b"stored":
             return app_passwords.refusal(answer[0])
-        scope = AppPasswordView(wanted.name, tuple(sorted(wanted.hosts)), wanted.paths, None)
+        scope = AppPasswordView(request.name, tuple(sorted(request.hosts)), request.paths, None)
         return StoredAppPassword(
             Secret(text),
             SessionView(
@@ -406,11 +406,11 @@ class RedisSessions:
         return await self._all_of(session, app_passwords_meant=True)
 
     async def _all_of(self, session: Session, *, app_passwords_meant: bool) -> list[SessionView]:
-        found = await self.directory.all_of(
+        views = await self.directory.all_of(
             session.tenant, self.alias_index(session.tenant).users(session.identity)
         )
         return sorted(
-            (view for view in found if (view.app_password is not None) is app_passwords_meant),
+            (view for view in views if (view.app_password is not None) is app_passwords_meant),
             key=lambda view: view.created_at,
             reverse=True,
         )
@@ -459,34 +459,34 @@ class RedisSessions:
             return None
         if answer[0] == b"other" or (browser_id := answer[2].decode("ascii")) not in browsers:
             return OTHER_BROWSER
-        opened = seal.unseal(f"ticket {browser_id}", token, answer[1], keys=self._keys)
+        payload = seal.unseal(f"ticket {browser_id}", token, answer[1], keys=self._keys)
         if (
-            opened is None
-            or opened.host != host
-            or bucket_of(opened.tenant) != token.bucket
-            or not served(opened.tenant)
+            payload is None
+            or payload.host != host
+            or bucket_of(payload.tenant) != token.bucket
+            or not served(payload.tenant)
         ):
             return None
-        content = codec.load_ticket(opened.plaintext, tenant=opened.tenant)
+        content = codec.load_ticket(payload.plaintext, tenant=payload.tenant)
         if content is None:
             return None
         current().continues(content.trace)
         parent = content.parent
         child = replace(parent.session, host=host, created_at=int(self._clock()))
-        stored = await self._writer.write_child(
+        result = await self._writer.write_child(
             Record(child, parent.session.digest, parent.family_key, parent.idle_s)
         )
-        return stored if isinstance(stored, SessionRefused) else (stored, content.return_to)
+        return result if isinstance(result, SessionRefused) else (result, content.return_to)
 
     # --- ending and listing one's own ------------------------------------------------------------
 
     async def end_family(self, session: Session, *, cookie: str) -> SessionEnded:
         record = await self._reread(session, cookie)
         _, refresh = await self._logout(session, session.family)
-        opened = (
+        refresh_token = (
             unseal_refresh(record, refresh) if record is not None and refresh is not None else None
         )
-        return SessionEnded(session, opened)
+        return SessionEnded(session, refresh_token)
 
     async def end_replaced(self, session: Session, *, cookie: str) -> SessionEnded:
         record = await self._reread(session, cookie)
@@ -547,22 +547,22 @@ class RedisSessions:
         comes soon after shows that it is fresh.
         """
         if family is not None:
-            ended, _ = await self._logout(session, family)
-            return 1 if ended else 0
-        identity, ended = session.identity, 0
+            count, _ = await self._logout(session, family)
+            return 1 if count else 0
+        identity, count = session.identity, 0
         everywhere = [Who(user=identity.sub)]
         if identity.idp_subject:
             # In another user pool the same person has another ``sub``.
             everywhere.append(Who(idp_subject=identity.idp_subject, provider=identity.provider))
         for who in everywhere:
             where = revocation_keys(self.alias_index(session.tenant), who)
-            swept = await self._watermarks.revoke(session.tenant, where)
-            ended += len(swept.families)
-            while swept.cursors:
-                swept = await self._watermarks.sweep(session.tenant, where, swept)
-                ended += len(swept.families)
-            await self._watermarks.confirm(session.tenant, server=swept.server)
-        return ended
+            batch = await self._watermarks.revoke(session.tenant, where)
+            count += len(batch.families)
+            while batch.cursors:
+                batch = await self._watermarks.sweep(session.tenant, where, batch)
+                count += len(batch.families)
+            await self._watermarks.confirm(session.tenant, server=batch.server)
+        return count
 
     async def end_earlier(
         self,
@@ -575,14 +575,14 @@ class RedisSessions:
     ) -> int:
         at, index = prefix(bucket_of(tenant)), self.alias_index(tenant)
         aliases = [alias for name in (("user", user), *names) for alias in index.named(*name)]
-        ended = 0
+        count = 0
         for view in await self.directory.all_of(tenant, aliases):
             for alias in index.named("user", view.user) if outdated(view) else ():
                 answer = await self._watermarks.redis.run_durably(
                     LOGOUT, [f"{at}f:{view.session}"], [at, view.session, tenant, alias, began]
                 )
-                ended += min(1, int(answer[0]))
-        return ended
+                count += min(1, int(answer[0]))
+        return count
 
     async def unlink(
         self, tenant: str, *, user: str, names: Names = (), provider: str = "", began: int

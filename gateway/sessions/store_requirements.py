@@ -70,7 +70,7 @@ async def requirements(
 ) -> list[Requirement]:
     """Every demand, met or not. Raises ``UnavailableError`` when no primary answers."""
     target = parse_url(settings.url.reveal())
-    found: list[Requirement] = []
+    demands: list[Requirement] = []
     servers: list[_Server] = []
     for place, primary in await _places(redis, target, settings.ca_file):
         try:
@@ -82,7 +82,7 @@ async def requirements(
         except UnavailableError as error:
             # Sentinels remember replicas that are gone for good; whether there are enough is
             # another demand.
-            found.append(
+            demands.append(
                 Requirement(
                     "redis server",
                     ok=not primary,
@@ -93,14 +93,14 @@ async def requirements(
                 )
             )
     for server in servers:
-        found += _of_one(server, target.kind, settings)
+        demands += _of_one(server, target.kind, settings)
     if target.kind == "sentinel":
         for host in target.hosts:
-            found += await _sentinel(
+            demands += await _sentinel(
                 _at(target, host, sentinel=True), target.service, settings.ca_file
             )
-    found.append(await _admin_role(KeyAdoption(redis, ring)))
-    return found
+    demands.append(await _admin_role(KeyAdoption(redis, ring)))
+    return demands
 
 
 def _at(target: Target, host: tuple[str, int], *, sentinel: bool = False) -> Target:
@@ -149,11 +149,11 @@ async def _places(
         else:
             if address is not None:
                 others = [_words(replica) for replica in replicas]
-                found = [
+                servers = [
                     ((_text(address[0]), int(address[1])), True),
                     *(((other["ip"], int(other["port"])), False) for other in others),
                 ]
-                return [(_at(target, host), primary) for host, primary in found]
+                return [(_at(target, host), primary) for host, primary in servers]
     msg = (
         f"Redis: no sentinel knows a primary by the name {target.service!r} (the path of redis.url)"
     )
@@ -212,7 +212,7 @@ def _of_one(server: _Server, kind: str, settings: RedisSettings) -> Iterator[Req
             if kind == "cluster":
                 yield from _cluster(server, server.options)
     if server.options is None:
-        left = (
+        option_names = (
             "appendonly"
             if kind in {"single", "unix"}
             else ", ".join(OPTIONS if kind == "cluster" else OPTIONS[:4])
@@ -222,7 +222,7 @@ def _of_one(server: _Server, kind: str, settings: RedisSettings) -> Iterator[Req
             ok=True,
             detail=(
                 f"{server.name}: CONFIG GET is refused ({server.refused}), so these were not "
-                f"looked at: {left}. To look once as somebody who may: "
+                f"looked at: {option_names}. To look once as somebody who may: "
                 "GATEWAY_REDIS__URL=file:PATH gateway config check"
             ),
         )
@@ -279,7 +279,7 @@ def _promoted_by_others(server: _Server, settings: RedisSettings) -> Requirement
     """
     if settings.confirming:
         return _replicas(server, "single", settings.confirming)
-    said = (
+    facts = (
         f"{server.name}: {_online(server)} replicas, and redis.min_replicas is "
         f"{settings.min_replicas if settings.min_replicas is not None else 'not set'}"
     )
@@ -287,12 +287,12 @@ def _promoted_by_others(server: _Server, settings: RedisSettings) -> Requirement
         return Requirement(
             "redis replicas",
             ok=True,
-            detail=f"{said}: nobody may ever promote one of them while this server runs",
+            detail=f"{facts}: nobody may ever promote one of them while this server runs",
         )
     return Requirement(
         "redis replicas",
         ok=False,
-        detail=f"{said}; where a service promotes one of them, half of them, and at least 1: else "
+        detail=f"{facts}; where a service promotes one of them, half of them, and at least 1: else "
         "a primary that was cut off and replaced goes on letting in whom the other one "
         "has refused. "
         "Where nobody promotes any, 0",
@@ -320,25 +320,25 @@ def _replicas(server: _Server, kind: str, wanted: int) -> Requirement:
             ),
         )
     online = _online(server)
-    said = f"{server.name}: {online} {'replica' if online == 1 else 'replicas'}"
+    facts = f"{server.name}: {online} {'replica' if online == 1 else 'replicas'}"
     if online > 2 * wanted:
         return Requirement(
             "redis replicas",
             ok=False,
             detail=(
-                f"{said}; redis.min_replicas is {wanted}, and must be at least "
+                f"{facts}; redis.min_replicas is {wanted}, and must be at least "
                 f"{(online + 1) // 2}, half of them: else two sides of a cut network can both "
                 "confirm what they write"
             ),
         )
     if online > wanted:
         return Requirement(
-            "redis replicas", ok=True, detail=f"{said}; redis.min_replicas is {wanted}"
+            "redis replicas", ok=True, detail=f"{facts}; redis.min_replicas is {wanted}"
         )
     return Requirement(
         "redis replicas",
         ok=False,
-        detail=f"{said}; with redis.min_replicas {wanted} at least {wanted + 1}, which makes "
+        detail=f"{facts}; with redis.min_replicas {wanted} at least {wanted + 1}, which makes "
         f"{wanted + 2} servers for each primary: after a fail-over {wanted} must be left "
         "to confirm, else every check there is 503 until another joins",
     )
@@ -346,24 +346,24 @@ def _replicas(server: _Server, kind: str, wanted: int) -> Requirement:
 
 def _min_replicas_to_write(server: _Server, wanted: int) -> Requirement:
     # INFO names the good replicas only where min-replicas-to-write is not 0.
-    told = (
+    setting = (
         server.options.get("min-replicas-to-write", "0")
         if server.options is not None
         else "set"
         if "min_slaves_good_slaves" in server.info
         else "0"
     )
-    if told == "set" or int(told) >= wanted:
+    if setting == "set" or int(setting) >= wanted:
         return Requirement(
             "redis min-replicas-to-write",
             ok=True,
-            detail=f"{server.name}: min-replicas-to-write is {told}",
+            detail=f"{server.name}: min-replicas-to-write is {setting}",
         )
     return Requirement(
         "redis min-replicas-to-write",
         ok=False,
         detail=(
-            f"{server.name}: min-replicas-to-write is {told}; at least {wanted}: else a "
+            f"{server.name}: min-replicas-to-write is {setting}; at least {wanted}: else a "
             "primary that Sentinel has given up still takes writes, and what it confirmed is "
             "lost"
         ),
@@ -428,7 +428,7 @@ async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[R
     at = f"sentinel {_name(place)}"
     try:
         async with _connected(place, ca_file) as redis:
-            told = _words(await redis.command("SENTINEL", "MASTER", service))
+            state = _words(await redis.command("SENTINEL", "MASTER", service))
     except UnavailableError as error:
         if isinstance(error.__cause__, ResponseError):
             return [
@@ -448,7 +448,7 @@ async def _sentinel(place: Target, service: str, ca_file: Path | None) -> list[R
                 detail=f"{at} is named by redis.url and does not answer: {error}",
             )
         ]
-    down_ms, failover_ms = int(told["down-after-milliseconds"]), int(told["failover-timeout"])
+    down_ms, failover_ms = int(state["down-after-milliseconds"]), int(state["failover-timeout"])
     down = f"{at}: down-after-milliseconds of {service} is {down_ms}"
     failover = f"{at}: failover-timeout of {service} is {failover_ms}"
     return [

@@ -95,11 +95,11 @@ def version(info: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
 
 def release(name: str, info: Mapping[str, Any]) -> Requirement:
     kind, numbers = version(info)
-    said = f"{name}: {kind} {'.'.join(map(str, numbers)) or 'of an unknown release'}"
+    summary = f"{name}: {kind} {'.'.join(map(str, numbers)) or 'of an unknown release'}"
     if not numbers or numbers >= OLDEST:
-        return Requirement("redis release", ok=True, detail=said)
+        return Requirement("redis release", ok=True, detail=summary)
     return Requirement(
-        "redis release", ok=False, detail=f"{said}; Redis 7, Valkey 7.2 or newer is needed"
+        "redis release", ok=False, detail=f"{summary}; Redis 7, Valkey 7.2 or newer is needed"
     )
 
 
@@ -108,12 +108,12 @@ async def rights(
 ) -> Requirement:
     """Whether the user in ``redis.url`` may do what the gateway does."""
     try:
-        refused = await redis.command("EVAL", _PERMITTED, 0, json.dumps(list(commands)))
+        refused_commands = await redis.command("EVAL", _PERMITTED, 0, json.dumps(list(commands)))
     except UnavailableError as error:
         if not isinstance(error.__cause__, ResponseError):
             raise
         return Requirement("redis rights", ok=False, detail=f"{error}; {_RULE}")
-    names = ", ".join(sorted(_text(word).upper() for word in refused))
+    names = ", ".join(sorted(_text(word).upper() for word in refused_commands))
     if not names:
         return Requirement(
             "redis rights",
@@ -134,9 +134,9 @@ _RULE: Final = "give it ~gw:* &gw:* +@all -@dangerous +info"
 async def users(redis: RedisClient, name: str, info: Mapping[str, Any]) -> list[Requirement]:
     """Whether users and sessions are there after a restart."""
     try:
-        listed = [_text(line) for line in await redis.command("ACL", "LIST")]
+        acl_lines = [_text(line) for line in await redis.command("ACL", "LIST")]
         options = _pairs(await redis.command("CONFIG", "GET", "aclfile"))
-        refused = [
+        refused_commands = [
             words[0]
             for words in _WRITES
             if _text(await redis.command("ACL", "DRYRUN", "default", *words)) != "OK"
@@ -152,10 +152,10 @@ async def users(redis: RedisClient, name: str, info: Mapping[str, Any]) -> list[
                 "there after a restart was not looked at",
             )
         ]
-    lines = {words[1]: line for line in listed if len(words := line.split(" ")) > 1}
+    lines = {words[1]: line for line in acl_lines if len(words := line.split(" ")) > 1}
     return [
         kept(name, lines, options.get("aclfile", ""), str(info.get("config_file", ""))),
-        replayed(name, info, refused),
+        replayed(name, info, refused_commands),
     ]
 
 
@@ -167,38 +167,38 @@ def kept(name: str, users: Mapping[str, str], aclfile: str, config_file: str) ->
     if not others:
         return Requirement("redis users", ok=True, detail=f"{name}: the default user only")
     file = aclfile or config_file
-    gone = f"{name}: users {', '.join(others)[:200]}"
+    prefix = f"{name}: users {', '.join(others)[:200]}"
     if not file:
         return Requirement(
             "redis users",
             ok=False,
-            detail=f"{gone} are in no file, and gone at the next restart unless the server's "
+            detail=f"{prefix} are in no file, and gone at the next restart unless the server's "
             "command line names them: set aclfile, then ACL SAVE",
         )
-    written = _users_in(name, file)
+    file_users = _users_in(name, file)
     how = "ACL SAVE" if aclfile else "set aclfile, then ACL SAVE; or a user line in that file"
-    if written is None:
+    if file_users is None:
         return Requirement(
             "redis users",
             ok=True,
-            detail=f"{gone}: after a restart those in {file} are left, which cannot be read from "
+            detail=f"{prefix}: after a restart those in {file} are left, which cannot be read from "
             f"here; what ACL SETUSER changed since is lost without {how}",
         )
-    missing = [user for user in others if user not in written]
-    changed = [
+    missing_users = [user for user in others if user not in file_users]
+    changed_users = [
         user
         for user in others
-        if aclfile and "#" in written.get(user, "") and written[user] != users[user]
+        if aclfile and "#" in file_users.get(user, "") and file_users[user] != users[user]
     ]
-    if missing or changed:
-        what = f"users {', '.join(missing or changed)[:200]}"
-        state = "are not in" if missing else "differ from what is in"
+    if missing_users or changed_users:
+        what = f"users {', '.join(missing_users or changed_users)[:200]}"
+        state = "are not in" if missing_users else "differ from what is in"
         return Requirement(
             "redis users",
             ok=False,
             detail=f"{name}: {what} {state} {file}, and last until the next restart; {how}",
         )
-    return Requirement("redis users", ok=True, detail=f"{gone} are in {file}")
+    return Requirement("redis users", ok=True, detail=f"{prefix} are in {file}")
 
 
 def _users_in(name: str, file: str) -> dict[str, str] | None:
@@ -251,13 +251,13 @@ def clock_requirement(name: str, offset: float | None) -> Requirement:
             "redis clock", ok=True, detail=f"{name}: took too long to compare clocks"
         )
     side = "ahead of" if offset > 0 else "behind"
-    said = f"this machine's clock is {abs(offset):.1f} s {side} {name}"
+    summary = f"this machine's clock is {abs(offset):.1f} s {side} {name}"
     if abs(offset) <= APART_S:
-        return Requirement("redis clock", ok=True, detail=said)
+        return Requirement("redis clock", ok=True, detail=summary)
     return Requirement(
         "redis clock",
         ok=False,
-        detail=f"{said}; at most {APART_S:g} s: run NTP (chrony, systemd-timesyncd) on both",
+        detail=f"{summary}; at most {APART_S:g} s: run NTP (chrony, systemd-timesyncd) on both",
     )
 
 

@@ -29,10 +29,10 @@ class TestedConnections:
 
     async def open(self, token: str) -> tuple[str, str] | None:
         """Tenant and name of a link of ours that is neither too old nor used; uses nothing up."""
-        found = signed_link.parse(self._keys(), token, now=self._clock())
-        if found is None or await self._redis.command("EXISTS", PREFIX + found.name):
+        link = signed_link.parse(self._keys(), token, now=self._clock())
+        if link is None or await self._redis.command("EXISTS", PREFIX + link.name):
             return None
-        return found.tenant, found.name
+        return link.tenant, link.name
 
     async def spend(self, name: str) -> bool:
         """True once."""
@@ -46,8 +46,8 @@ class TestedConnections:
 
     async def note(self, name: str, result: signed_link.Result) -> None:
         """How far the test came, for whoever made the link. What is done stays."""
-        known = await self.result(name)
-        if known is None or known.state != "done":
+        last_result = await self.result(name)
+        if last_result is None or last_result.state != "done":
             await self._redis.command(
                 "SET", RESULTS + name, json.dumps(asdict(result)), "EX", signed_link.LIFETIME_S * 2
             )
@@ -57,6 +57,6 @@ class TestedConnections:
         raw = await self._redis.command("GET", RESULTS + name)
         if raw is None:
             return None
-        stored = json.loads(raw)
-        lists = {name: tuple(stored.get(name, ())) for name in ("groups", "claims")}
-        return signed_link.Result(**{**stored, **lists})
+        record = json.loads(raw)
+        lists = {name: tuple(record.get(name, ())) for name in ("groups", "claims")}
+        return signed_link.Result(**{**record, **lists})

@@ -90,13 +90,13 @@ class TokenRevocation:
     async def _end(self, session: Session, cookie: str) -> None:
         await self._sleep(GRACE_S)
         try:
-            ended = await self._sessions.end_replaced(session, cookie=cookie)
+            result = await self._sessions.end_replaced(session, cookie=cookie)
         except UnavailableError as error:
             _LOG.info(
                 "replaced_session_not_ended", extra=fields(tenant=session.tenant, error=str(error))
             )
             return
-        self.revoke_soon(session.tenant, ended.refresh_token, client_id=session.client_id)
+        self.revoke_soon(session.tenant, result.refresh_token, client_id=session.client_id)
 
     async def _revoke(self, tenant_id: str, token: Secret, client_id: str) -> None:
         for pause in (*AGAIN_S, None):
@@ -105,8 +105,8 @@ class TokenRevocation:
                 return
             try:
                 async with self._calls:
-                    with span("session.revoke_token") as made:
-                        made.set("gateway.tenant", tenant.id)
+                    with span("session.revoke_token") as trace_span:
+                        trace_span.set("gateway.tenant", tenant.id)
                         await self._relying_party.revoke(tenant, token, client_id=client_id)
             except (PeerError, UnavailableError) as error:
                 if pause is None or isinstance(error, PeerError):

@@ -230,10 +230,10 @@ class Watermarks:
             overlay_watermark="" if overlay_watermark is None else overlay_watermark,
         )
         answer = await self.redis.run(REVOKE, keys, in_order(arguments))
-        mark, left, sessions, server, *rows = answer
+        mark, next_cursors, sessions, server, *rows = answer
         families = tuple(self._ended(tenant, row[0].decode("ascii"), row[1]) for row in rows)
         return RevokeBatch(
-            int(mark), left.decode("ascii"), int(sessions), server.decode("ascii"), families
+            int(mark), next_cursors.decode("ascii"), int(sessions), server.decode("ascii"), families
         )
 
     def _ended(self, tenant: str, family: str, sealed: bytes | None) -> EndedFamily:
@@ -260,14 +260,14 @@ class Watermarks:
     async def stands(self, tenant: str, where: RevocationKeys) -> bool:
         """Whether a block stands at one of the marks, or the overlay at one of its places."""
         at = prefix(bucket_of(tenant))
-        asked = [
+        places = [
             *((f"{at}w:{mark}", "b") for mark in where.marks),
             *(
                 (f"{at}o:{overlay}", name)
                 for overlay, name in zip(where.overlays, where.fields, strict=True)
             ),
         ]
-        return any([await self.redis.command("HEXISTS", key, name) for key, name in asked])
+        return any([await self.redis.command("HEXISTS", key, name) for key, name in places])
 
     async def cleared(self, tenant: str, where: RevocationKeys, *, watermark: int) -> int:
         """Cognito's stored attribute was confirmed to lack the overlay's group, after the removal

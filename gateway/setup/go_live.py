@@ -58,12 +58,12 @@ def entry_digest(document: Mapping[str, Any], name: str) -> str:
     """Of the provider ``name`` in a tenant's document; "" where there is none."""
     for provider in document["providers"]:
         if provider["name"] == name:
-            tested = {
+            content = {
                 key: sorted(value, key=str) if isinstance(value, list | tuple) else value
                 for key, value in provider.items()
                 if key not in _NOT_TESTED_WITH
             }
-            return hashlib.sha256(json.dumps(tested, sort_keys=True).encode()).hexdigest()
+            return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return ""
 
 
@@ -93,12 +93,14 @@ class GoLive:
         then.
         """
         if link.offers(Part.RENEW):
-            done = await self._renew(link, action, actor or f"setup:{link.actor}")
+            live_link = await self._renew(link, action, actor or f"setup:{link.actor}")
         else:
-            done = await self._go_live(link, action)
-        if not isinstance(done, Rejected):
-            await self.letters.live(done, name_of(done, await self.tenants.get(done.tenant)))
-        return done
+            live_link = await self._go_live(link, action)
+        if not isinstance(live_link, Rejected):
+            await self.letters.live(
+                live_link, name_of(live_link, await self.tenants.get(live_link.tenant))
+            )
+        return live_link
 
     async def _go_live(self, link: SetupLink, action: str) -> SetupLink | Rejected:
         if not link.ready or link.work.phase not in {Phase.TESTED, Phase.SUBMITTED, Phase.LIVE}:
@@ -193,16 +195,16 @@ class GoLive:
         document = await self._document(link, record)
         if isinstance(document, Rejected):
             return document
-        stored = await self.tenants.put(TenantDocument.model_validate(document), etag=record.etag)
-        return stored if isinstance(stored, Rejected) else None
+        result = await self.tenants.put(TenantDocument.model_validate(document), etag=record.etag)
+        return result if isinstance(result, Rejected) else None
 
     async def _document(self, link: SetupLink, record: TenantRecord) -> dict[str, Any] | Rejected:
         """The tenant's, with its provider switched on."""
         document = deepcopy(dict(record.document))
-        found = [p for p in document["providers"] if p["name"] == link.work.name]
-        if not found:
+        matches = [p for p in document["providers"] if p["name"] == link.work.name]
+        if not matches:
             return Rejected("conflict", f"{link.work.name} is no provider of the tenant any more")
-        others = [p["name"] for p in document["providers"] if p["active"] and p is not found[0]]
+        others = [p["name"] for p in document["providers"] if p["active"] and p is not matches[0]]
         if others:
             return Rejected(
                 "conflict",
@@ -214,7 +216,7 @@ class GoLive:
             link.work.run,
         }:
             return EDITED
-        found[0]["active"] = True
+        matches[0]["active"] = True
         if link.offers(Part.ACCESS):
             document["allowed_groups"] = "any" if link.work.everyone else list(link.work.chosen)
         return document

@@ -107,7 +107,7 @@ class SetupLetters:
             "expires": Moment(link.expires_at),
             "support": self._support,
         }
-        sent = [
+        addressees = [
             recipient
             for recipient in link.request.recipients
             if await self.mailer.add(
@@ -120,7 +120,7 @@ class SetupLetters:
                 valid_s=link.request.lifetime_s,
             )
         ]
-        return tuple(sent)
+        return tuple(addressees)
 
     async def colleague(
         self, connection: AsyncConnection, made: NewLink, *, name: str, tenant_name: str

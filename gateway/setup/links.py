@@ -167,10 +167,10 @@ class SetupLinks:
     ) -> NewLink:
         """``tell``: in the same transaction."""
         async with self._database.write() as connection:
-            made = await self._insert(connection, tenant, request, by, Work())
+            new_link = await self._insert(connection, tenant, request, by, Work())
             if tell is not None:
-                await tell(connection, made)
-        return made
+                await tell(connection, new_link)
+        return new_link
 
     async def _insert(
         self,
@@ -240,10 +240,10 @@ class SetupLinks:
         query = query.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        shown, more = rows[:limit], len(rows) > limit
+        page_rows, more = rows[:limit], len(rows) > limit
         return Page(
-            [self._link(row) for row in shown],
-            f"{shown[-1]['created_at']!r}/{shown[-1]['id']}" if more else None,
+            [self._link(row) for row in page_rows],
+            f"{page_rows[-1]['created_at']!r}/{page_rows[-1]['id']}" if more else None,
         )
 
     async def submitted(self, tenant: str | None, *, limit: int) -> Sequence[SetupLink]:
@@ -299,7 +299,7 @@ class SetupLinks:
             await self._end(connection, link_id, LinkState.REPLACED)
             holders = dict.fromkeys((*link.request.replaced_by, by))
             request = replace(link.request, confirm=confirm, replaced_by=tuple(holders))
-            made = await self._insert(
+            new_link = await self._insert(
                 connection,
                 tenant,
                 request,
@@ -308,17 +308,17 @@ class SetupLinks:
                 parent=link.parent or None,
             )
             await connection.execute(
-                update(domains).where(domains.c.link == link_id).values(link=made.link.id)
+                update(domains).where(domains.c.link == link_id).values(link=new_link.link.id)
             )
             # Colleagues of the old one go on, and end with the new one.
             await connection.execute(
                 update(setup_links)
                 .where(setup_links.c.parent == link_id, setup_links.c.tenant == tenant)
-                .values(parent=made.link.id)
+                .values(parent=new_link.link.id)
             )
             if tell is not None:
-                await tell(connection, made)
-        return made
+                await tell(connection, new_link)
+        return new_link
 
     async def find(self, link_id: str) -> SetupLink | None:
         """Whosever it is: for whoever has shown that they know it."""
@@ -350,10 +350,10 @@ class SetupLinks:
             refusal = _refusal(link.state(now))
             if refusal is not None or link.request.confirm is not Confirm.MAIL:
                 return refusal or Refusal.DEAD
-            since, asked = row["codes_since"] or 0.0, row["codes"] or 0
+            since, count = row["codes_since"] or 0.0, row["codes"] or 0
             if now - since >= CODES_WINDOW_S:
-                since, asked = now, 0
-            if asked >= CODES:
+                since, count = now, 0
+            if count >= CODES:
                 return Refusal.WAIT
             if await letters.are_full(connection, link.tenant):
                 # The code before stays, and this one is not counted.
@@ -362,7 +362,7 @@ class SetupLinks:
                 return Refusal.FULL
             recipient = email.strip().casefold()
             is_recipient = recipient in link.request.recipients
-            values: dict[str, Any] = {"codes": asked + 1, "codes_since": since}
+            values: dict[str, Any] = {"codes": count + 1, "codes_since": since}
             if is_recipient:
                 values |= {
                     "code_digest": _code_digest(link_id, secret, browser, recipient, code),
@@ -401,11 +401,11 @@ class SetupLinks:
             recipient = email.strip().casefold()
             if link.request.confirm is Confirm.PHRASE:
                 typed = _digest("phrase", link_id, secret + canonical_phrase(answer))
-                known = row["phrase_digest"]
+                digest = row["phrase_digest"]
             else:
                 typed = _code_digest(link_id, secret, browser, recipient, answer)
-                known = row["code_digest"] if now < (row["code_until"] or 0.0) else None
-            right = hmac.compare_digest(typed, known or "0" * 64)
+                digest = row["code_digest"] if now < (row["code_until"] or 0.0) else None
+            right = hmac.compare_digest(typed, digest or "0" * 64)
             if not right or recipient not in link.request.recipients:
                 return await self._wrong(connection, row, records)
             key = secrets.token_urlsafe(32)
@@ -421,14 +421,14 @@ class SetupLinks:
                 "session_seen_at": now,
                 "work": self._sealed_work(claimed),
             }
-            moved = row["session_digest"] is not None and self._works(row)
+            is_move = row["session_digest"] is not None and self._works(row)
             link = await self._write(connection, link_id, values)
             records.append(self._record(link, "setup.link.claimed"))
-            if moved:
+            if is_move:
                 records.append(self._record(link, "setup.link.moved"))
                 if tell is not None:
                     await tell(connection, link, before)
-            return Claimed(link, Secret(f"{link_id}.{key}"), moved)
+            return Claimed(link, Secret(f"{link_id}.{key}"), is_move)
 
     async def _wrong(
         self, connection: AsyncConnection, row: RowMapping, records: list[AuditRecord]
@@ -566,13 +566,13 @@ class SetupLinks:
                     confirm=Confirm.MAIL if by_mail else Confirm.PHRASE,
                 )
                 by = f"setup:{link.actor}"
-                made = await self._insert(
+                new_link = await self._insert(
                     connection, link.tenant, request, by, Work(), parent=link.id
                 )
-                await _expect_told(tell, connection, made)
-                after = {"link": made.link.id, "recipient": email, "parts": sorted(parts)}
+                await _expect_told(tell, connection, new_link)
+                after = {"link": new_link.link.id, "recipient": email, "parts": sorted(parts)}
                 records.append(self._record(link, "setup.link.delegated", after))
-                return made
+                return new_link
         except _FullError:
             return Refusal.FULL
 
@@ -666,8 +666,8 @@ class SetupLinks:
             audit.c.outcome == "done",
         )
         async with self._database.read() as connection:
-            found: float | None = (await connection.execute(query)).scalar_one_or_none()
-        return found
+            made_at: float | None = (await connection.execute(query)).scalar_one_or_none()
+        return made_at
 
     async def reopen(self, link: SetupLink, work: Work, *, action: str = "") -> None:
         """Takes a completion back that came to nothing. ``action``: as for ``decide``."""
@@ -682,13 +682,13 @@ class SetupLinks:
                 await self._write(connection, link.id, {"state": str(LinkState.CLAIMED)})
 
     async def _store(self, connection: AsyncConnection, link: SetupLink, work: Work) -> SetupLink:
-        changed = replace(link, work=work)
-        changed = replace(changed, times=changed.timed(self._clock()))
+        result = replace(link, work=work)
+        result = replace(result, times=result.timed(self._clock()))
         values: dict[str, Any] = {
-            "work": self._sealed_work(changed),
+            "work": self._sealed_work(result),
             "version": link.version + 1,
         }
-        values["trial_until"] = changed.trial_until
+        values["trial_until"] = result.trial_until
         if work.phase is not Phase.SUBMITTED:
             values["submitted_at"] = None
         elif link.work.phase is not Phase.SUBMITTED:
@@ -734,20 +734,20 @@ class SetupLinks:
                 update(setup_links)
                 .where(
                     setup_links.c.parent == link_id,
-                    setup_links.c.state.not_in([str(ended) for ended in ENDED]),
+                    setup_links.c.state.not_in([str(final_state) for final_state in ENDED]),
                 )
                 .values(state=str(state), session_digest=None)
             )
-        ended: dict[str, Any] = {"state": str(state), "session_digest": None}
+        final_state: dict[str, Any] = {"state": str(state), "session_digest": None}
         if state is LinkState.REPLACED:
-            ended["trial_until"] = None  # it is the other one's
+            final_state["trial_until"] = None  # it is the other one's
         else:
             made = select(tenants.c.id).where(tenants.c.id == domains.c.tenant).exists()
             await connection.execute(delete(domains).where(domains.c.link == link_id, ~made))
-            ended["trial_until"] = case(
+            final_state["trial_until"] = case(
                 (setup_links.c.trial_until.is_not(None), self._clock()), else_=None
             )
-        return await self._write(connection, link_id, ended)
+        return await self._write(connection, link_id, final_state)
 
     async def take_over_domains(self, link: SetupLink) -> None:
         """The tenant is made: what the link held for it is the tenant's."""
@@ -791,17 +791,17 @@ class SetupLinks:
     async def _write(
         self, connection: AsyncConnection, link_id: str, values: dict[str, Any]
     ) -> SetupLink:
-        changed = await connection.execute(
+        result = await connection.execute(
             update(setup_links)
             .where(setup_links.c.id == link_id)
             .values(**values)
             .returning(setup_links)
         )
-        return self._link(changed.mappings().one())
+        return self._link(result.mappings().one())
 
     def _is_session(self, row: RowMapping, key: str) -> bool:
-        stored = row["session_digest"]
-        if stored is None or not hmac.compare_digest(_digest("session", row["id"], key), stored):
+        digest = row["session_digest"]
+        if digest is None or not hmac.compare_digest(_digest("session", row["id"], key), digest):
             return False
         state = self._link(row).state(self._clock())
         # A lock is for those who guess; whoever is at work goes on.
@@ -809,8 +809,8 @@ class SetupLinks:
 
     def _works(self, row: RowMapping) -> bool:
         now = self._clock()
-        began, seen = row["session_began_at"], row["session_seen_at"]
-        return bool(now - began < LONGEST_S and now - seen < IDLE_S)
+        began, seen_at = row["session_began_at"], row["session_seen_at"]
+        return bool(now - began < LONGEST_S and now - seen_at < IDLE_S)
 
     def _sealed_work(self, link: SetupLink) -> str:
         content = {
@@ -826,8 +826,10 @@ class SetupLinks:
         )
 
     def _open(self, row: RowMapping, column: str) -> Any:
-        opened = self._database.crypt.open(row[column], table=_TABLE, row=row["id"], column=column)
-        return json.loads(opened.reveal())
+        plaintext = self._database.crypt.open(
+            row[column], table=_TABLE, row=row["id"], column=column
+        )
+        return json.loads(plaintext.reveal())
 
     def _link(self, row: RowMapping) -> SetupLink:
         work = self._open(row, "work")
@@ -873,8 +875,8 @@ async def _addressed(connection: AsyncConnection, link_id: str, secret: str) -> 
     is not: nothing else of it is read before its secret was right.
     """
     query = select(setup_links.c.secret_digest).where(setup_links.c.id == link_id)
-    stored = (await connection.execute(query)).scalar_one_or_none()
-    if not hmac.compare_digest(_digest("secret", link_id, secret), stored or "0" * 64):
+    digest = (await connection.execute(query)).scalar_one_or_none()
+    if not hmac.compare_digest(_digest("secret", link_id, secret), digest or "0" * 64):
         return None
     return await _row(connection, link_id)
 

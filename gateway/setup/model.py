@@ -197,8 +197,8 @@ class Work:
     @classmethod
     def of_json(cls, stored: Mapping[str, Any]) -> Work:
         """Fields that another release wrote are left out."""
-        known = {each.name for each in fields(cls)}
-        values = {name: value for name, value in stored.items() if name in known}
+        names = {each.name for each in fields(cls)}
+        values = {name: value for name, value in stored.items() if name in names}
         for name in ("groups", "claims", "chosen", "made"):
             values[name] = tuple(values.get(name, ()))
         return cls(**{**values, "phase": Phase(values.get("phase", Phase.DRAFT))})
@@ -265,16 +265,16 @@ class SetupLink:
 
     def tasks(self) -> tuple[tuple[str, bool], ...]:
         """Steps to go live and whether each is done."""
-        done = [("provider", bool(self.work.provider))]
+        steps = [("provider", bool(self.work.provider))]
         if self.offers(Part.RENEW):
-            done = [("renewal", bool(self.work.name)), ("test", self.work.tested_at is not None)]
-            return tuple(done)
+            steps = [("renewal", bool(self.work.name)), ("test", self.work.tested_at is not None)]
+            return tuple(steps)
         if self.offers(Part.SIGN_IN):
-            done.append(("connection", bool(self.work.name)))
-            done.append(("test", self.work.tested_at is not None))
+            steps.append(("connection", bool(self.work.name)))
+            steps.append(("test", self.work.tested_at is not None))
         if self.offers(Part.ACCESS):
-            done.append(("access", self.work.access_decided))
-        return tuple(done) if self.offers(Part.SIGN_IN) else ()
+            steps.append(("access", self.work.access_decided))
+        return tuple(steps) if self.offers(Part.SIGN_IN) else ()
 
     def steps(self) -> tuple[tuple[str, bool], ...]:
         """All that a time is kept of."""
@@ -288,10 +288,10 @@ class SetupLink:
 
     def timed(self, now: float) -> dict[str, float]:
         """``times`` with what is done by now; what has to be done again has none."""
-        done = {name for name, is_done in self.steps() if is_done}
+        done_steps = {name for name, is_done in self.steps() if is_done}
         undone = {name for name, is_done in self.steps() if not is_done}
-        kept = {name: at for name, at in self.times.items() if name not in undone}
-        return {**dict.fromkeys(done, now), **kept}
+        times = {name: at for name, at in self.times.items() if name not in undone}
+        return {**dict.fromkeys(done_steps, now), **times}
 
     @property
     def draft_of(self) -> str:

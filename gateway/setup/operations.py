@@ -38,7 +38,7 @@ TAKES_EFFECT: Final = frozenset({"use_domain"})
 
 def operations_of(link: SetupLink) -> frozenset[str]:
     """What a link may ask for."""
-    found = frozenset[str]().union(*(OPERATIONS[part] for part in link.request.parts))
+    operations = frozenset[str]().union(*(OPERATIONS[part] for part in link.request.parts))
     if link.parent or link.request.approval is not Approval.NONE:
-        return found - TAKES_EFFECT
-    return found
+        return operations - TAKES_EFFECT
+    return operations

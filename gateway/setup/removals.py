@@ -22,8 +22,8 @@ class RemovalTimes:
         """Of the first one after ``since`` (UTC epoch seconds) that every replica has confirmed;
         None while there is none.
         """
-        recorded = await self.revocations.of_tenant(tenant, durable_after=since, limit=_MOST)
-        for one in recorded:
+        revocations = await self.revocations.of_tenant(tenant, durable_after=since, limit=_MOST)
+        for one in revocations:
             status = one.status
             if status.request.source not in _BY_HAND and status.acknowledged_ms is not None:
                 return status.acknowledged_ms

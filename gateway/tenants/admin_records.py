@@ -54,8 +54,8 @@ class RegistryRecords:
         """By id, files and SQL together."""
         if only is not None:
             if wanted == EVERY_TENANT:
-                found = await self.get(only)
-                return Page([found] if found is not None and position is None else [])
+                record = await self.get(only)
+                return Page([record] if record is not None and position is None else [])
             wanted = replace(wanted, within=(only,))
         after = position or ""
         if wanted != EVERY_TENANT:
@@ -64,37 +64,39 @@ class RegistryRecords:
         # A page of 200 is a tenth of a second, in which nothing else may wait.
         rows = await in_background(lambda: [_stored(s) for s in stored])
         names = sorted(name for name in self._files() if name > after)[: limit + 1]
-        merged = sorted(
+        records = sorted(
             [*rows, *(_file(self._files()[name]) for name in names)], key=lambda r: r.id
         )
-        return Page(merged[:limit], merged[limit - 1].id if len(merged) > limit else None)
+        return Page(records[:limit], records[limit - 1].id if len(records) > limit else None)
 
     async def _search(self, wanted: TenantFilter, *, after: str, limit: int) -> Page[TenantRecord]:
         """What was deleted a moment ago may be missing in a page: its position still holds."""
         ids = await self._index.find(wanted, after=after, limit=limit + 1)
-        shown, files = ids[:limit], self._files()
-        records = {name: _file(files[name]) for name in shown if name in files}
-        in_sql = [name for name in shown if name not in files]
+        page_ids, files = ids[:limit], self._files()
+        records = {name: _file(files[name]) for name in page_ids if name in files}
+        in_sql = [name for name in page_ids if name not in files]
         if in_sql:
             stored = await self._database.some(in_sql)
             records |= await in_background(lambda: {s.id: _stored(s) for s in stored})
         return Page(
-            [records[name] for name in shown if name in records],
-            shown[-1] if len(ids) > limit else None,
+            [records[name] for name in page_ids if name in records],
+            page_ids[-1] if len(ids) > limit else None,
         )
 
     async def get(self, tenant: str) -> TenantRecord | None:
-        found = self._files().get(tenant)
-        if found is not None:
-            return _file(found)
-        stored = await self._database.get(tenant)
-        return _stored(stored) if stored is not None else None
+        listing = self._files().get(tenant)
+        if listing is not None:
+            return _file(listing)
+        stored_tenant = await self._database.get(tenant)
+        return _stored(stored_tenant) if stored_tenant is not None else None
 
     async def reveal(self, tenant: str) -> TenantRecord | None:
-        stored = await self._database.get(tenant)
-        if stored is None:
+        stored_tenant = await self._database.get(tenant)
+        if stored_tenant is None:
             return None
-        return TenantRecord(stored.id, reveal(stored.document), str(stored.version), "sql")
+        return TenantRecord(
+            stored_tenant.id, reveal(stored_tenant.document), str(stored_tenant.version), "sql"
+        )
 
     async def has(self, tenant: str) -> bool:
         return await self.get(tenant) is not None
@@ -105,13 +107,13 @@ class RegistryRecords:
         version = _version(etag)
         if etag is not None and version is None and document.id not in self._files():
             return Rejected("precondition_failed", "the tenant has changed since: GET it again")
-        stored = await self._database.put(
+        result = await self._database.put(
             document, version=version, by=None, files=self._files().values(), if_held=if_held
         )
-        if isinstance(stored, Rejected):
-            return stored
+        if isinstance(result, Rejected):
+            return result
         await self._in_force(document.id)
-        return _stored(stored)
+        return _stored(result)
 
     async def put_hook_secret(
         self, tenant: str, provider: str, secret: Secret | None
@@ -124,28 +126,30 @@ class RegistryRecords:
                     "(gateway hooks secret makes one)"
                 ),
             )
-        stored = await self._database.get(tenant)
-        if stored is None or provider not in {p.name for p in stored.document.providers}:
+        stored_tenant = await self._database.get(tenant)
+        if stored_tenant is None or provider not in {
+            p.name for p in stored_tenant.document.providers
+        }:
             return Rejected("not_found", f"there is no tenant {tenant} with a provider {provider}")
-        document = stored.document.model_copy(
+        document = stored_tenant.document.model_copy(
             update={
                 "providers": tuple(
                     _with_secret(p, secret) if p.name == provider else p
-                    for p in stored.document.providers
+                    for p in stored_tenant.document.providers
                 )
             }
         )
-        written = await self._database.put(
-            document, version=stored.version, by=None, files=self._files().values()
+        result = await self._database.put(
+            document, version=stored_tenant.version, by=None, files=self._files().values()
         )
-        if isinstance(written, Rejected):
+        if isinstance(result, Rejected):
             return (
                 Rejected("conflict", "the tenant was changed at the same moment: ask again")
-                if written.code == "precondition_failed"
-                else written
+                if result.code == "precondition_failed"
+                else result
             )
         await self._in_force(tenant)
-        return _stored(written)
+        return _stored(result)
 
     async def proven_domains(self, tenant: str) -> frozenset[str]:
         return await self._database.proven_domains(tenant)
@@ -155,9 +159,9 @@ class RegistryRecords:
             return Rejected(
                 "read_only", f"tenant {tenant} is a file of tenants.directory; delete it there"
             )
-        refused = await self._database.delete(tenant, version=_version(etag), by=None)
-        if refused is not None:
-            return refused
+        rejection = await self._database.delete(tenant, version=_version(etag), by=None)
+        if rejection is not None:
+            return rejection
         await self._in_force(tenant)
         return None
 

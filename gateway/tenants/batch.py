@@ -107,45 +107,45 @@ class TenantBatches:
         self, documents: Sequence[Json], *, prune: bool
     ) -> Batch | tuple[Invalid, ...] | Rejected:
         """Changes nothing. Refused as ``apply`` would be. Raises ``UnavailableError``."""
-        stored = await self._database.all()
-        if prune and stored and not documents:
+        tenants = await self._database.all()
+        if prune and tenants and not documents:
             return Rejected(
                 "invalid_body",
-                f"tenants: is empty, so prune would delete all {len(stored)} in SQL: if that is "
+                f"tenants: is empty, so prune would delete all {len(tenants)} in SQL: if that is "
                 "meant, delete them one by one",
             )
-        found = await in_background(self._documents, documents, stored)
-        if isinstance(found, tuple):
-            return found
-        plan = await in_background(_planned, found, stored, prune)
-        refused = await self._database.rehearse(plan.changes, files=self._files().values())
-        if refused is not None:
-            return Rejected(_CODES.get(refused.code, refused.code), refused.message)
-        plan = replace(plan, warnings=await in_background(self._warnings, plan, stored))
-        return Batch(plan, await in_background(_etag, plan), stored)
+        result = await in_background(self._documents, documents, tenants)
+        if isinstance(result, tuple):
+            return result
+        plan = await in_background(_planned, result, tenants, prune)
+        rejection = await self._database.rehearse(plan.changes, files=self._files().values())
+        if rejection is not None:
+            return Rejected(_CODES.get(rejection.code, rejection.code), rejection.message)
+        plan = replace(plan, warnings=await in_background(self._warnings, plan, tenants))
+        return Batch(plan, await in_background(_etag, plan), tenants)
 
     async def apply(self, batch: Batch, *, by: Actor) -> bool | Rejected:
         """Whether it is in force everywhere. Refused as a whole where a version has changed."""
         changes = batch.plan.changes
         if not changes:
             return True
-        refused = await self._database.apply(changes, by=by, files=self._files().values())
-        if refused is not None:
-            return Rejected(_CODES.get(refused.code, refused.code), refused.message)
+        rejection = await self._database.apply(changes, by=by, files=self._files().values())
+        if rejection is not None:
+            return Rejected(_CODES.get(rejection.code, rejection.code), rejection.message)
         return await self._in_force([change.tenant for change in changes])
 
     async def impact(self, batch: Batch) -> Impact:
         """Of the tenants that change or have shadow rules; at most ``MAX_LOOKED_AT`` sessions."""
-        plan, stored = batch.plan, batch.before
+        plan, tenants = batch.plan, batch.before
         pairs: dict[str, tuple[TenantDocument, TenantDocument | None]] = {
-            change.tenant: (stored[change.tenant].document, change.document)
+            change.tenant: (tenants[change.tenant].document, change.document)
             for change in plan.changes
-            if change.tenant in stored
+            if change.tenant in tenants
         }
         pairs |= {
-            tenant: (stored[tenant].document, stored[tenant].document)
+            tenant: (tenants[tenant].document, tenants[tenant].document)
             for tenant in plan.unchanged
-            if stored[tenant].document.shadow_rules
+            if tenants[tenant].document.shadow_rules
         }
         stay = {
             tenant: silenced
@@ -153,16 +153,16 @@ class TenantBatches:
             if after is not None and (silenced := await self._silenced(before, after))
         }
         people: dict[str, People] = {}
-        left = MAX_LOOKED_AT
+        budget = MAX_LOOKED_AT
         for tenant, (before, after) in sorted(pairs.items()):
-            if left <= 0:
+            if budget <= 0:
                 why = f"only the first {len(people)} of {len(pairs)} tenants were looked at"
                 return Impact(people, stay, why)
             try:
                 sessions = await sessions_of(self._directory, tenant)
             except UnavailableError as error:
                 return Impact(people, stay, str(error))
-            left -= max(len(sessions), MAX_SESSIONS // 20)
+            budget -= max(len(sessions), MAX_SESSIONS // 20)
             was = compiled(before, self._config)
             becomes = compiled(after, self._config) if after is not None else None
             now = await in_background(effects, was, becomes, sessions)
@@ -177,7 +177,7 @@ class TenantBatches:
         self, documents: Sequence[Json], stored: Mapping[str, StoredTenant]
     ) -> dict[str, TenantDocument] | tuple[Invalid, ...]:
         """By id, each ``***`` in them replaced by the stored secret; or every mistake."""
-        found: dict[str, TenantDocument] = {}
+        by_id: dict[str, TenantDocument] = {}
         wrong: list[Invalid] = []
         for number, raw in enumerate(documents):
             name = str(raw.get("id", number))[:40]
@@ -193,7 +193,7 @@ class TenantBatches:
                     )
                 ]
                 continue
-            if document.id in found:
+            if document.id in by_id:
                 wrong.append(Invalid(document.id, "id", "stands twice"))
                 continue
             before = stored.get(document.id)
@@ -206,8 +206,8 @@ class TenantBatches:
             except ValueError as error:
                 wrong += [_line(document.id, line) for line in str(error).splitlines()]
             wrong += [_line(document.id, str(one)) for one in problems(document, self._config)]
-            found[document.id] = document
-        return tuple(wrong) or found
+            by_id[document.id] = document
+        return tuple(wrong) or by_id
 
     def _warnings(self, plan: FolderPlan, stored: Mapping[str, StoredTenant]) -> tuple[str, ...]:
         after = {

@@ -136,8 +136,8 @@ def admitted_by(document: TenantDocument, domains: Collection[str]) -> frozenset
     """Active providers that would sign in whoever has an address at one of ``domains``: they belong
     to no organization of the tenant's, and name no domains themselves.
     """
-    named = {p.name: p.domains for p in document.providers}
-    everybodys = provider_domains([*document.email_domains, *domains], named)
+    by_name = {p.name: p.domains for p in document.providers}
+    everybodys = provider_domains([*document.email_domains, *domains], by_name)
     return frozenset(
         p.name
         for p in document.providers

@@ -77,43 +77,43 @@ def version_problem(tenant: str, wanted: int | None, found: int | None) -> Rejec
 
 async def rows_of(connection: AsyncConnection, changes: Sequence[Change]) -> dict[str, Row[Any]]:
     """The tenants that there are, by id."""
-    found: dict[str, Row[Any]] = {}
+    by_id: dict[str, Row[Any]] = {}
     for ids in _batches([change.tenant for change in changes]):
         rows = await connection.execute(select(tenants).where(tenants.c.id.in_(ids)))
-        found.update((row.id, row) for row in rows)
-    return found
+        by_id.update((row.id, row) for row in rows)
+    return by_id
 
 
 async def changed_since(connection: AsyncConnection, steps: Sequence[Step]) -> Rejected | None:
     """Whether another change came in between."""
-    found: dict[str, int] = {}
+    versions: dict[str, int] = {}
     for ids in _batches([step.tenant for step in steps]):
         query = select(tenants.c.id, tenants.c.version).where(tenants.c.id.in_(ids))
-        found.update((row.id, row.version) for row in await connection.execute(query))
+        versions.update((row.id, row.version) for row in await connection.execute(query))
     for step in steps:
         before = step.before.version if step.before is not None else None
-        refused = version_problem(step.tenant, before, found.get(step.tenant))
-        if refused is not None:
-            return refused
+        rejection = version_problem(step.tenant, before, versions.get(step.tenant))
+        if rejection is not None:
+            return rejection
     return None
 
 
 async def names_held(connection: AsyncConnection) -> Held:
     """All that SQL knows."""
     key = (tenant_names.c.kind, tenant_names.c.name)
-    held: list[tuple[str, Name]] = []
+    names: list[tuple[str, Name]] = []
     following = select(tenant_names.c.tenant, *key).order_by(*key).limit(PAGE)
     query = following
     while True:
         rows = (await connection.execute(query)).all()
-        held += [(row.tenant, (row.kind, row.name)) for row in rows]
+        names += [(row.tenant, (row.kind, row.name)) for row in rows]
         if len(rows) < PAGE:
             break
         query = following.where(tuple_(*key) > (rows[-1].kind, rows[-1].name))
     clients = await connection.execute(
         select(client_credentials.c.tenant, client_credentials.c.client_id)
     )
-    return Held(tuple(held), tuple((row.tenant, ("client", row.client_id)) for row in clients))
+    return Held(tuple(names), tuple((row.tenant, ("client", row.client_id)) for row in clients))
 
 
 def first_clash(
@@ -142,13 +142,13 @@ def first_clash(
 
 async def write_rows(connection: AsyncConnection, steps: Sequence[Step]) -> None:
     """What is to be deleted is deleted by now."""
-    written = [step for step in steps if step.row is not None]
-    for some in _batches(written):
+    writes = [step for step in steps if step.row is not None]
+    for some in _batches(writes):
         ids = [step.tenant for step in some]
         await connection.execute(delete(tenant_names).where(tenant_names.c.tenant.in_(ids)))
-    for some in _batches(written, DOCUMENTS):
+    for some in _batches(writes, DOCUMENTS):
         await _write(connection, some)
-    for some in _batches(written):
+    for some in _batches(writes):
         names = [
             {"kind": kind, "name": name, "tenant": step.tenant}
             for step in some
@@ -159,21 +159,21 @@ async def write_rows(connection: AsyncConnection, steps: Sequence[Step]) -> None
 
 
 async def _write(connection: AsyncConnection, steps: Sequence[Step]) -> None:
-    created = [step.row for step in steps if step.before is None and step.row is not None]
-    if created:
+    new_rows = [step.row for step in steps if step.before is None and step.row is not None]
+    if new_rows:
         last = select(tenant_removals).where(
-            tenant_removals.c.tenant.in_([row["id"] for row in created])
+            tenant_removals.c.tenant.in_([row["id"] for row in new_rows])
         )
         removals = {row.tenant: int(row.removals) for row in await connection.execute(last)}
         rows = [
             {**row, "created_at": row["updated_at"], "version": removals.get(row["id"], 0) + 1}
-            for row in created
+            for row in new_rows
         ]
         await connection.execute(insert(tenants), rows)
     for step in steps:
         if step.before is not None and step.row is not None:
-            changed = update(tenants).where(tenants.c.id == step.tenant)
-            await connection.execute(changed.values(**step.row, version=step.before.version + 1))
+            statement = update(tenants).where(tenants.c.id == step.tenant)
+            await connection.execute(statement.values(**step.row, version=step.before.version + 1))
 
 
 def _batches(items: Sequence[Any], size: int = BATCH) -> Iterator[Sequence[Any]]:

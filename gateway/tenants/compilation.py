@@ -61,13 +61,13 @@ def compile_tenant(
     rule's identity what ``speaks_for`` permits: a stored document may be older than the
     declaration.
     """
-    chosen = {folded_name(name): source for name, source in document.headers.items()}
+    header_sources = {folded_name(name): source for name, source in document.headers.items()}
     headers = tuple(
         HeaderSpec(name, *source_of(source))
         for name, source in (
             *config.headers.items(),
             *(
-                (name, chosen.get(folded_name(name), source))
+                (name, header_sources.get(folded_name(name), source))
                 for name, source in config.tenant_headers.items()
             ),
         )
@@ -189,13 +189,13 @@ def _default_label(document: ProviderDocument, tenant: TenantDocument) -> str:
 
 
 def _policy_groups(document: TenantDocument) -> frozenset[str]:
-    named = set(document.allowed_groups or ())
+    groups = set(document.allowed_groups or ())
     for provider in document.providers:
-        named |= provider.groups or set()
+        groups |= provider.groups or set()
     for rule in document.rules:
         if isinstance(rule.groups, frozenset):
-            named |= rule.groups
-    return frozenset(named)
+            groups |= rule.groups
+    return frozenset(groups)
 
 
 def speaks_for(headers: Iterable[HeaderSpec]) -> dict[str, str]:
@@ -227,9 +227,9 @@ def _rule(document: RuleDocument, own_clients: frozenset[str], spoken: Mapping[s
         hosts=document.hosts,
         identity=tuple(
             sorted(
-                (sent, text)
+                (header, text)
                 for name, text in document.identity.items()
-                if (sent := spoken.get(folded_name(name))) is not None
+                if (header := spoken.get(folded_name(name))) is not None
             )
         ),
         app_passwords=document.app_passwords,

@@ -38,17 +38,17 @@ class LoginLinks:
         """At ``login_host`` where there is one: Cognito knows no other callback then. Inactive
         tenants too: that is when one tests.
         """
-        found = self._table().by_id(tenant)
-        if found is None:
+        entry = self._table().by_id(tenant)
+        if entry is None:
             return Rejected("not_found", f"there is no tenant {tenant!r} that is served")
-        if not found.client_id:
+        if not entry.client_id:
             return Rejected(
                 "conflict", f"tenant {tenant} has no app client yet: provision it first"
             )
         hosts = (
             [self._config.login_host]
             if self._config.login_host is not None
-            else [*sorted(found.hosts), *self._config.shared_hosts]
+            else [*sorted(entry.hosts), *self._config.shared_hosts]
         )
         if not hosts:
             return Rejected(
@@ -57,7 +57,7 @@ class LoginLinks:
             )
         token = signed_link.issue(
             self._keys()[0],
-            found.id,
+            entry.id,
             chance=self._entropy(signed_link.CHANCE_BYTES),
             expires_at=int(self._clock()) + signed_link.LIFETIME_S,
         )

@@ -137,8 +137,8 @@ class TenantDatabase:
             tenant_names.c.kind == kind, tenant_names.c.name == name
         )
         async with self._database.read() as connection:
-            found: str | None = (await connection.execute(query)).scalar_one_or_none()
-        return found
+            owner: str | None = (await connection.execute(query)).scalar_one_or_none()
+        return owner
 
     async def proven_domains(self, tenant: str) -> frozenset[str]:
         """Those that the tenant holds, by a DNS record or by an operator's word."""
@@ -154,10 +154,10 @@ class TenantDatabase:
         )
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
-        found: dict[str, tuple[str, ...]] = {}
+        by_tenant: dict[str, tuple[str, ...]] = {}
         for row in rows:
-            found[row.tenant] = (*found.get(row.tenant, ()), row.client_id)
-        return found
+            by_tenant[row.tenant] = (*by_tenant.get(row.tenant, ()), row.client_id)
+        return by_tenant
 
     async def revision(self) -> tuple[int, int]:
         """The number of the last change, and of the last that was published."""
@@ -200,14 +200,14 @@ class TenantDatabase:
         caller keeps the audit record. ``if_held``: domains without which nothing is written.
         """
         async with self._database.write(LOCK) as connection:
-            lost = await refused_unless_held(connection, wanted.id, if_held)
-            if lost is not None:
-                return lost
-            stored, record = await self._put(connection, wanted, version, by, tuple(files))
+            rejection = await refused_unless_held(connection, wanted.id, if_held)
+            if rejection is not None:
+                return rejection
+            result, record = await self._put(connection, wanted, version, by, tuple(files))
             if record is not None:
                 await _conclude(connection, [record] if by is not None else [], changes=1)
         _say(record, by)
-        return stored
+        return result
 
     async def apply(
         self, changes: Sequence[Change], *, by: Actor, files: Iterable[Listing] = ()
@@ -220,14 +220,14 @@ class TenantDatabase:
         if isinstance(steps, Rejected):
             return steps
         async with self._database.write(LOCK) as connection:
-            refused = await changed_since(connection, steps)
-            if refused is None:
-                held = await names_held(connection)
-                refused = await in_background(first_clash, steps, held, others, self._config)
-            if refused is None:
-                refused = await self._refused_domain(connection, steps)
-            if refused is not None:
-                return refused
+            rejection = await changed_since(connection, steps)
+            if rejection is None:
+                names = await names_held(connection)
+                rejection = await in_background(first_clash, steps, names, others, self._config)
+            if rejection is None:
+                rejection = await self._refused_domain(connection, steps)
+            if rejection is not None:
+                return rejection
             for step in steps:
                 if step.row is None and step.before is not None:
                     await self._forget(connection, step.before)
@@ -242,13 +242,13 @@ class TenantDatabase:
         """Why ``apply`` would refuse. Only reads: nobody who writes waits for it."""
         others = tuple(files)
         async with self._database.read() as connection:
-            rows, held = await rows_of(connection, changes), await names_held(connection)
+            rows, names = await rows_of(connection, changes), await names_held(connection)
         steps = await in_background(self._steps, changes, rows, others, Actor("rehearsal"))
         if isinstance(steps, Rejected):
             return steps
-        refused = await in_background(first_clash, steps, held, others, self._config)
-        if refused is not None:
-            return refused
+        rejection = await in_background(first_clash, steps, names, others, self._config)
+        if rejection is not None:
+            return rejection
         async with self._database.read() as connection:
             return await self._refused_domain(connection, steps)
 
@@ -288,8 +288,8 @@ class TenantDatabase:
         return tuple(steps)
 
     def _deletion(self, change: Change, before: StoredTenant | None, by: Actor) -> Step | Rejected:
-        if (refused := _not_deletable(change.tenant, before, change.version)) is not None:
-            return refused
+        if (rejection := _not_deletable(change.tenant, before, change.version)) is not None:
+            return rejection
         audit = self._audit("tenant.delete", change.tenant, by, before, None)
         return Step(change.tenant, before, None, frozenset(), audit)
 
@@ -386,9 +386,9 @@ class TenantDatabase:
             await connection.execute(select(tenants).where(tenants.c.id == tenant))
         ).one_or_none()
         before = self._stored(row) if row else None
-        refused = _not_deletable(tenant, before, version)
-        if refused is not None:
-            return refused
+        rejection = _not_deletable(tenant, before, version)
+        if rejection is not None:
+            return rejection
         if before is not None:
             await self._forget(connection, before)
         return self._audit("tenant.delete", tenant, by, before, None)
@@ -518,14 +518,14 @@ class TenantDatabase:
                 .where(client_credentials.c.tenant == tenant)
                 .order_by(client_credentials.c.client_id)
             )
-            gone = (await connection.execute(query)).scalars().all()
-            if not gone:
+            client_ids = (await connection.execute(query)).scalars().all()
+            if not client_ids:
                 return
             await connection.execute(
                 delete(client_credentials).where(client_credentials.c.tenant == tenant)
             )
             record = self._audit(
-                "tenant.credentials_removed", tenant, by, None, None, target=", ".join(gone)
+                "tenant.credentials_removed", tenant, by, None, None, target=", ".join(client_ids)
             )
             await _conclude(connection, [record] if by is not None else [], changes=1)
         _say(record, by)
@@ -552,24 +552,24 @@ class TenantDatabase:
             stop = self._config.domains.on_lost == "stop"
             lost = await lost_domains(connection) if stop else {}
             there = await in_background(_there, versions, clients, removals)
-            wanted = [
+            tenant_ids = [
                 tenant for tenant, stamp in there.stamps.items() if known.get(tenant) != stamp
             ]
-            for start in range(0, len(wanted), _BATCH):
+            for start in range(0, len(tenant_ids), _BATCH):
                 rows = (
                     await connection.execute(
-                        select(tenants).where(tenants.c.id.in_(wanted[start : start + _BATCH]))
+                        select(tenants).where(tenants.c.id.in_(tenant_ids[start : start + _BATCH]))
                     )
                 ).all()
                 documents |= await in_background(self._documents, rows, known, closed)
         credentials = await in_background(self._all_credentials, there.clients, known, closed)
-        opened = {
+        open_documents = {
             tenant: document for tenant, document in documents.items() if tenant not in closed
         }
         return Changes(
             int(state or 0),
             there.stamps | {tenant: known[tenant] for tenant in closed},
-            opened,
+            open_documents,
             credentials,
             there.removals,
             closed,
@@ -594,8 +594,8 @@ class TenantDatabase:
         credentials: dict[str, Credentials] = {}
         for tenant, rows in clients.items():
             with _apart(closed, tenant, known):
-                if (found := self._credentials(rows)) is not None:
-                    credentials[tenant] = found
+                if (tenant_credentials := self._credentials(rows)) is not None:
+                    credentials[tenant] = tenant_credentials
         return credentials
 
     async def next_generation(self, *, at_least: int) -> int:
@@ -658,9 +658,9 @@ class TenantDatabase:
             return Rejected(
                 "read_only", f"tenant {tenant} is a file of tenants.directory; change it there"
             )
-        refused = version_problem(tenant, version, before.version if before else None)
-        if refused is not None:
-            return refused
+        rejection = version_problem(tenant, version, before.version if before else None)
+        if rejection is not None:
+            return rejection
         try:
             document = keep(wanted, keepable(before.document if before else None, wanted))
         except ValueError as error:
@@ -804,15 +804,15 @@ class _There:
 def _there(
     versions: Iterable[Row[Any, Any]], clients: Iterable[Row[Any]], removed: Iterable[Row[Any]]
 ) -> _There:
-    held: dict[str, list[Row[Any]]] = {}
+    by_tenant: dict[str, list[Row[Any]]] = {}
     for row in clients:
-        held.setdefault(row.tenant, []).append(row)
+        by_tenant.setdefault(row.tenant, []).append(row)
     removals = {row.tenant: int(row.removals) for row in removed}
     stamps = {
-        row.id: f"{removals.get(row.id, 0)}/{row.version}/{_stamp(held.get(row.id, ()))}"
+        row.id: f"{removals.get(row.id, 0)}/{row.version}/{_stamp(by_tenant.get(row.id, ()))}"
         for row in versions
     }
-    return _There(stamps, held, removals)
+    return _There(stamps, by_tenant, removals)
 
 
 _BATCH = 500
@@ -841,12 +841,12 @@ async def _last_version(connection: AsyncConnection, tenant: str) -> int:
     """Of the tenant that had this id before, 0 if there was none. The next one counts on: a change
     made from a predecessor's version is refused.
     """
-    found = (
+    removals = (
         await connection.execute(
             select(tenant_removals.c.removals).where(tenant_removals.c.tenant == tenant)
         )
     ).scalar_one_or_none()
-    return int(found or 0)
+    return int(removals or 0)
 
 
 async def _state(connection: AsyncConnection) -> None:

@@ -780,8 +780,8 @@ def provider_domains(
     """Which e-mail domains each provider vouches for. ``named``: by its name, what it names itself;
     None for the rest, which are the tenant's that no provider names, an inactive one either.
     """
-    taken = frozenset(domain for domains in named.values() for domain in domains or ())
-    rest = frozenset(email_domains) - taken
+    named_domains = frozenset(domain for domains in named.values() for domain in domains or ())
+    rest = frozenset(email_domains) - named_domains
     return {
         name: rest if domains is None else frozenset(domains) for name, domains in named.items()
     }
@@ -863,7 +863,7 @@ def _check_machines(document: TenantDocument) -> None:
 
 def _persons(text: str, document: TenantDocument) -> str:
     """What of a person's it could be; empty for nothing that is known here."""
-    domains = (canonical_host(found.rstrip(".-")) for found in _AT_DOMAIN.findall(text))
+    domains = (canonical_host(domain_text.rstrip(".-")) for domain_text in _AT_DOMAIN.findall(text))
     if any(domain in document.email_domains for domain in domains):
         return "an address of the tenant's own e-mail domains"
     if _UUID.search(text):

@@ -24,8 +24,8 @@ BATCH = 500
 
 def added_domains(names: Iterable[tuple[str, str]], before: StoredTenant | None) -> set[str]:
     """``names``: of the document to be written."""
-    known = frozenset[str]() if before is None else before.document.email_domains
-    return {name for kind, name in names if kind == "domain" and name not in known}
+    old_domains = frozenset[str]() if before is None else before.document.email_domains
+    return {name for kind, name in names if kind == "domain" and name not in old_domains}
 
 
 async def domains_held(connection: AsyncConnection, tenant: str) -> frozenset[str]:
@@ -40,12 +40,12 @@ async def refused_unless_held(
     connection: AsyncConnection, tenant: str, names: Collection[str]
 ) -> Rejected | None:
     """Of a change that may be made only by whoever holds these domains."""
-    missing = sorted({*names} - await domains_held(connection, tenant)) if names else []
-    if not missing:
+    missing_names = sorted({*names} - await domains_held(connection, tenant)) if names else []
+    if not missing_names:
         return None
     return Rejected(
         "conflict",
-        f"{', '.join(missing)}: not proven any more, only an operator changes it; look again",
+        f"{', '.join(missing_names)}: not proven any more, only an operator changes it; look again",
     )
 
 
@@ -56,10 +56,10 @@ async def lost_domains(connection: AsyncConnection) -> dict[str, frozenset[str]]
             domains.c.holder.is_(None), domains.c.verified_at.is_not(None)
         )
     )
-    found: dict[str, set[str]] = {}
+    by_tenant: dict[str, set[str]] = {}
     for row in rows:
-        found.setdefault(row.tenant, set()).add(row.domain)
-    return {tenant: frozenset(names) for tenant, names in found.items()}
+        by_tenant.setdefault(row.tenant, set()).add(row.domain)
+    return {tenant: frozenset(names) for tenant, names in by_tenant.items()}
 
 
 async def refused_domain(

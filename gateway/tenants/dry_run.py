@@ -57,51 +57,53 @@ class TenantRehearsals:
     async def rehearse(
         self, document: TenantDocument, *, etag: str | None
     ) -> TenantRehearsal | Rejected:
-        stored = await self._database.get(document.id)
+        tenant = await self._database.get(document.id)
         try:
-            wanted = (
+            target = (
                 complete(document)
-                if stored is None
-                else keep(document, keepable(stored.document, document))
+                if tenant is None
+                else keep(document, keepable(tenant.document, document))
             )
         except ValueError as error:
             return Rejected("invalid_body", str(error))
         version = int(etag) if etag is not None and etag.isdecimal() else None
-        changes = differences(stored.document if stored is not None else None, wanted)
+        changes = differences(tenant.document if tenant is not None else None, target)
         change = Change(
-            "update" if stored is not None else "create", wanted.id, version, wanted, changes
+            "update" if tenant is not None else "create", target.id, version, target, changes
         )
-        refused = await self._database.rehearse([change], files=self._files().values())
-        if refused is not None:
-            return refused
-        told = tuple(SettingChange(c.key, c.before, c.after) for c in changes)
-        if stored is None:
-            return TenantRehearsal(show(wanted), told, 0, ())
+        rejection = await self._database.rehearse([change], files=self._files().values())
+        if rejection is not None:
+            return rejection
+        settings = tuple(SettingChange(c.key, c.before, c.after) for c in changes)
+        if tenant is None:
+            return TenantRehearsal(show(target), settings, 0, ())
         places = (
             sum(
                 len(rule.methods or "1")
-                for rule in (*stored.document.rules, *wanted.rules, *wanted.shadow_rules)
+                for rule in (*tenant.document.rules, *target.rules, *target.shadow_rules)
             )
             + 1
         )
         try:
-            people = (await sessions_of(self._directory, wanted.id))[
+            people = (await sessions_of(self._directory, target.id))[
                 : max(1, MAX_DECISIONS // places)
             ]
         except UnavailableError as error:
-            return TenantRehearsal(show(wanted), told, 0, (), unknown=str(error))
-        held = await self._database.credentials(wanted.id)
-        made = None if held is None else held.password_client
+            return TenantRehearsal(show(target), settings, 0, (), unknown=str(error))
+        credentials = await self._database.credentials(target.id)
+        password_client = None if credentials is None else credentials.password_client
         before, after = (
-            compiled(document, self._config, password_client=made)
-            for document in (stored.document, wanted)
+            compiled(document, self._config, password_client=password_client)
+            for document in (tenant.document, target)
         )
-        found = await in_background(effects, before, after, people)
+        current_effects = await in_background(effects, before, after, people)
         later: tuple[Effect, ...] = ()
         if after.shadow_rules:
             taken_over = replace(after, rules=after.shadow_rules)
             later = await in_background(effects, after, taken_over, people)
-        return TenantRehearsal(show(wanted), told, len(people), _told(found), shadow=_told(later))
+        return TenantRehearsal(
+            show(target), settings, len(people), _told(current_effects), shadow=_told(later)
+        )
 
 
 def _told(found: Iterable[Effect]) -> tuple[PersonEffect, ...]:
@@ -131,14 +133,14 @@ def compiled(
 
 async def sessions_of(directory: SessionDirectory, tenant: str) -> list[SessionView]:
     """At most about ``MAX_SESSIONS``. Raises ``UnavailableError``."""
-    found: list[SessionView] = []
+    views: list[SessionView] = []
     position: str | None = None
-    while len(found) < MAX_SESSIONS:
+    while len(views) < MAX_SESSIONS:
         page = await directory.page(
             tenant=tenant, user=None, email=None, position=position, limit=_PAGE
         )
-        found += page.items
+        views += page.items
         position = page.position
         if position is None:
             break
-    return found
+    return views

@@ -63,7 +63,7 @@ class Explanations:
         self._console_host = None if config is None else config.console.host
 
     async def explain(self, question: Question) -> Json | None:
-        asked = Hypothesis(
+        hypothesis = Hypothesis(
             host=question.host,
             path=question.path,
             method=question.method,
@@ -88,29 +88,29 @@ class Explanations:
                 ValueError
             ):  # it claims the login host, or a shared one: it has no host to ask of
                 return None
-            found = explain(
+            explanation = explain(
                 table,
-                asked,
+                hypothesis,
                 now=self._clock(),
                 only=question.draft.id,
                 console_host=self._console_host,
             )
-            return None if found is None else as_json(found)
-        tenant = tenant_for(table, asked)
+            return None if explanation is None else as_json(explanation)
+        tenant = tenant_for(table, hypothesis)
         against = (
-            await self._restrictions(tenant, asked)
+            await self._restrictions(tenant, hypothesis)
             if question.tenant in {None, tenant}
             else NO_RESTRICTIONS
         )
-        found = explain(
+        explanation = explain(
             table,
-            asked,
+            hypothesis,
             now=self._clock(),
             only=question.tenant,
             restrictions=against,
             console_host=self._console_host,
         )
-        return None if found is None else as_json(found)
+        return None if explanation is None else as_json(explanation)
 
     async def _restrictions(self, tenant: str | None, asked: Hypothesis) -> ActiveRestrictions:
         if tenant is None or asked.email is None:
@@ -135,12 +135,12 @@ def active_restrictions(
     block, groups, by_id_only = "", [], 0
     for one in standing:
         who = one.who
-        named = (
+        is_named = (
             who.email is not None
             or who.group is not None
             or (who.user or who.idp_subject or who.oid or who.session) is None
         )
-        if not named and who not in mine:
+        if not is_named and who not in mine:
             by_id_only += 1
         elif (who.email is not None and who.email != asked.email) or (
             who.group is not None and who.group not in asked.groups
@@ -196,8 +196,8 @@ def as_json(found: Explanation) -> Json:
         if found.matched is not None and rule is not None
         else None,
         "steps": [
-            {"step": step, "passed": passed, "detail": detail}
-            for step, passed, detail in found.steps
+            {"step": step, "passed": has_passed, "detail": detail}
+            for step, has_passed, detail in found.steps
         ],
         "would_do": {"groups": denial.groups, "roles": denial.roles},
         "support": found.tenant.branding.support or None if found.tenant is not None else None,

@@ -128,21 +128,21 @@ def scan_folder(folder: Path) -> dict[Path, Stamp]:
 
 def _scan(folder: Path) -> dict[str, Stamp]:
     """By name. Some microseconds a file: this is what happens four times a second."""
-    found = {}
+    stamps = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = entry.name
                 if name.endswith(SUFFIXES) and name[0] != "." and entry.is_file():
                     stat = entry.stat()
-                    found[name] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                    stamps[name] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
     except FileNotFoundError as error:
         if folder.is_dir():
             return _scan(folder)  # a file went between listing and looking
         raise _unreadable(folder, error) from error
     except OSError as error:
         raise _unreadable(folder, error) from error
-    return found
+    return stamps
 
 
 def _unreadable(folder: Path, error: OSError) -> ConfigError:
@@ -211,15 +211,15 @@ class TenantFiles:
         """Read what changed (or all); True where ``records`` did. Complaints go to ``problems``."""
         began = time.monotonic()
         try:
-            seen = _scan(self._folder)
+            stamps = _scan(self._folder)
             self._scan_s = time.monotonic() - began
         except ConfigError as error:
             self.problems, self._seen = (str(error),), {}
             return False
-        if not everything and seen == self._seen:
+        if not everything and stamps == self._seen:
             return False
-        self._seen = seen
-        if not seen and self.records:
+        self._seen = stamps
+        if not stamps and self.records:
             self.problems = (
                 (
                     f"tenants.directory: {self._folder}: holds no tenant file any more; the "
@@ -229,7 +229,7 @@ class TenantFiles:
             return False
         loaded_now: dict[str, _Loaded] = {}
         self._parsed = 0
-        for name, stamp in sorted(seen.items()):
+        for name, stamp in sorted(stamps.items()):
             if self._abandoned:
                 return False
             before = self._loaded.get(name)
@@ -241,11 +241,9 @@ class TenantFiles:
         self._loaded = loaded_now
         if self._parsed >= MANY:
             self._remember()
-        wrong = [loaded.problem for loaded in self._loaded.values() if loaded.problem]
+        wrong = [file.problem for file in self._loaded.values() if file.problem]
         records = {
-            name: loaded.record
-            for name, loaded in self._loaded.items()
-            if loaded.record is not None
+            name: file.record for name, file in self._loaded.items() if file.record is not None
         }
         clashes = (
             []
@@ -263,9 +261,9 @@ class TenantFiles:
     def _take(self, records: Mapping[str, Record]) -> bool:
         before, self.records = self.records, {record.id: record for record in records.values()}
         self.provisioned = frozenset(
-            loaded.record.id
-            for loaded in self._loaded.values()
-            if loaded.record is not None and loaded.provisioned
+            file.record.id
+            for file in self._loaded.values()
+            if file.record is not None and file.provisioned
         )
         return before != self.records
 
@@ -275,8 +273,8 @@ class TenantFiles:
             key = key_of(raw)
             if before is not None and key and before.key == key:
                 return replace(before, stamp=stamp)
-            if (known := self._known.get(key)) is not None:
-                return _Loaded(stamp, *known, "", key)
+            if (entry := self._known.get(key)) is not None:
+                return _Loaded(stamp, *entry, "", key)
             document = _served(path, raw, self._config)
             self._parsed += 1
         except ConfigError as error:
@@ -291,9 +289,9 @@ class TenantFiles:
     def _remember(self) -> None:
         if self._remembered is not None:
             self._remembered.write(
-                (loaded.key, loaded.record, loaded.provisioned)
-                for loaded in self._loaded.values()
-                if loaded.key and loaded.record is not None
+                (file.key, file.record, file.provisioned)
+                for file in self._loaded.values()
+                if file.key and file.record is not None
             )
 
 
@@ -345,7 +343,7 @@ class FileTenants:
     async def _watch(self) -> None:
         while True:
             everything = await woken(self._wake, within_s=self._files.pause_s)
-            said = self._files.problems
+            old_problems = self._files.problems
             if await in_background(self._files.refresh, everything=everything):
                 self._table = await in_background(self._build, self._table)
                 log.info(
@@ -355,7 +353,7 @@ class FileTenants:
                     ),
                 )
                 self._changed(self._table)
-            complain("files", said, self._files.problems, again=everything)
+            complain("files", old_problems, self._files.problems, again=everything)
 
     def _build(self, before: TenantTable | None) -> TenantTable:
         records = self._files.records

@@ -71,10 +71,10 @@ def make_plan(
                     differences(before.document, document),
                 )
             )
-    touched = {change.tenant for change in changes}
+    changed_ids = {change.tenant for change in changes}
     return FolderPlan(
         tuple(changes),
-        tuple(sorted(wanted.keys() - touched)),
+        tuple(sorted(wanted.keys() - changed_ids)),
         tuple(sorted(stored.keys() - wanted.keys())),
     )
 

@@ -23,13 +23,13 @@ def groups_named(document: TenantDocument) -> frozenset[str] | None:
     """Groups that the tenant's policy mentions, in ``shadow_rules`` and of its providers too. None
     where it mentions none: then any may matter to the app.
     """
-    named = set(document.allowed_groups or ())
+    groups = set(document.allowed_groups or ())
     for provider in document.providers:
-        named |= provider.groups or set()
+        groups |= provider.groups or set()
     for rule in (*document.rules, *document.shadow_rules):
         if isinstance(rule.groups, frozenset):
-            named |= rule.groups
-    return None if document.allowed_groups is None and not named else frozenset(named)
+            groups |= rule.groups
+    return None if document.allowed_groups is None and not groups else frozenset(groups)
 
 
 def hook_targets(document: TenantDocument) -> tuple[HookTarget, ...]:
@@ -133,44 +133,46 @@ class RecordedHookTargets:
         if record is None:
             self._built.pop(tenant, None)
             return None
-        built = self._built.get(tenant)
-        if built is None or built[0] != record.digest:
+        entry = self._built.get(tenant)
+        if entry is None or entry[0] != record.digest:
             try:
                 document, _ = document_of(record)
             except ValueError as error:
                 msg = f"the record of tenant {tenant} cannot be read"
                 raise UnavailableError(msg) from error
-            built = self._built[tenant] = (
+            entry = self._built[tenant] = (
                 record.digest,
                 document.active,
                 hook_targets(document),
                 webhook_target(document),
             )
-        return built
+        return entry
 
     def find(self, tenant: str, provider: str) -> HookTarget | None:
         """Inactive tenants too: what is taken away while a tenant sleeps stays away when it
         wakes.
         """
-        built = self._of(tenant)
+        entry = self._of(tenant)
         return (
-            next((t for t in built[2] if t.provider == provider), None)
-            if built is not None
+            next((t for t in entry[2] if t.provider == provider), None)
+            if entry is not None
             else None
         )
 
     def of(self, tenant: str) -> Sequence[HookTarget]:
-        built = self._of(tenant)
-        return built[2] if built is not None else ()
+        entry = self._of(tenant)
+        return entry[2] if entry is not None else ()
 
     async def all(self) -> Sequence[HookTarget]:
         hooked = [record.id for record in self._records().values() if record.hooked]
         return await in_background(self._built_of, hooked)
 
     def _built_of(self, tenants: Sequence[str]) -> list[HookTarget]:
-        found = (self._of(tenant) for tenant in tenants)
-        return [target for built in found if built is not None and built[1] for target in built[2]]
+        entries = (self._of(tenant) for tenant in tenants)
+        return [
+            target for entry in entries if entry is not None and entry[1] for target in entry[2]
+        ]
 
     def webhook(self, tenant: str) -> WebhookTarget | None:
-        built = self._of(tenant)
-        return built[3] if built is not None else None
+        entry = self._of(tenant)
+        return entry[3] if entry is not None else None

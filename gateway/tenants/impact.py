@@ -60,61 +60,63 @@ def effects(
     places = dict.fromkeys(
         (*_places(before.rules), *(_places(after.rules) if after is not None else ()))
     )
-    told = [effect for each in people for effect in _effects(before, after, each, tuple(places))]
-    return tuple(dict.fromkeys((*_of_programs(before, after, tuple(places)), *told)))
+    person_effects = [
+        effect for each in people for effect in _effects(before, after, each, tuple(places))
+    ]
+    return tuple(dict.fromkeys((*_of_programs(before, after, tuple(places)), *person_effects)))
 
 
 def _of_programs(
     before: Tenant, after: Tenant | None, places: Sequence[_Place]
 ) -> Iterator[Effect]:
     for place in places:
-        taken = [
+        answers = [
             tenant is not None and _takes_passwords(tenant, place) for tenant in (before, after)
         ]
-        if taken[0] is taken[1]:
+        if answers[0] is answers[1]:
             continue
-        without = before if taken[1] else after
+        without = before if answers[1] else after
         reason = _GONE if without is None else _unknown_reason(without, place)
         if reason:
-            yield Effect(PROGRAMS, gains=taken[1], where=place.where, reason=reason)
+            yield Effect(PROGRAMS, gains=answers[1], where=place.where, reason=reason)
 
 
 def _takes_passwords(tenant: Tenant, place: _Place) -> bool:
     """Whether a name and a password are asked about there."""
-    matched = match(tenant, _request(tenant, place, ()))
-    return takes_pool_passwords(matched) and tenant.password_client is not None
+    rule_match = match(tenant, _request(tenant, place, ()))
+    return takes_pool_passwords(rule_match) and tenant.password_client is not None
 
 
 def _unknown_reason(tenant: Tenant, place: _Place) -> str:
     """Why nobody without a session comes in; empty where everybody does."""
     request = _request(tenant, place, ())
-    matched = match(tenant, request)
-    if takes_pool_passwords(matched):
+    rule_match = match(tenant, request)
+    if takes_pool_passwords(rule_match):
         return Reason.COGNITO_UNAVAILABLE.value
-    decision = decide(tenant, request, matched, session=None, machine=None, now=0)
+    decision = decide(tenant, request, rule_match, session=None, machine=None, now=0)
     return "" if isinstance(decision, Allow) else decision.reason.value
 
 
 def _effects(
     before: Tenant, after: Tenant | None, person: SessionView, places: Sequence[_Place]
 ) -> Iterator[Effect]:
-    left = after is None or not _owns(before, after, person)
-    tried = [
+    is_gone = after is None or not _owns(before, after, person)
+    outcomes = [
         (
             place.where,
             _reason(before, person, place),
-            _GONE if left or after is None else _reason(after, person, place),
+            _GONE if is_gone or after is None else _reason(after, person, place),
         )
         for place in places
     ]
-    changed = [(where, old, new) for where, old, new in tried if bool(old) != bool(new)]
+    changes = [(where, old, new) for where, old, new in outcomes if bool(old) != bool(new)]
     if (
-        len(changed) == len(tried)
-        and len({(bool(old), old or new) for _, old, new in changed}) == 1
+        len(changes) == len(outcomes)
+        and len({(bool(old), old or new) for _, old, new in changes}) == 1
     ):
-        _, old, new = changed[0]
-        changed = [("", old, new)]
-    for where, old, new in changed:
+        _, old, new = changes[0]
+        changes = [("", old, new)]
+    for where, old, new in changes:
         yield Effect(person.email, gains=bool(old), where=where, reason=old or new)
 
 

@@ -54,13 +54,13 @@ class TenantIndex:
     async def find(self, wanted: TenantFilter, *, after: str, limit: int) -> list[str]:
         """Ids in order, those behind ``after``; at most ``limit``."""
         records = self._records()
-        known = self._entries
-        changed = [r for r in records.values() if _is_new(known.get(r.id), r)]
-        if changed or len(known) != len(records):
-            entries = {name: known[name] for name in records if name in known}
-            entries |= await in_background(_entries_of, changed)
-            self._entries = known = entries
-        return await in_background(_matching, known, wanted, after, limit)
+        index = self._entries
+        changed_records = [r for r in records.values() if _is_new(index.get(r.id), r)]
+        if changed_records or len(index) != len(records):
+            entries = {name: index[name] for name in records if name in index}
+            entries |= await in_background(_entries_of, changed_records)
+            self._entries = index = entries
+        return await in_background(_matching, index, wanted, after, limit)
 
 
 def _is_new(entry: _Entry | None, record: Record) -> bool:

@@ -260,11 +260,11 @@ class Publisher:
                 await woken(
                     self._wake, within_s=self._files.pause_s if self._files is not None else POLL_S
                 )
-                said = self.problems
+                old_problems = self.problems
                 try:
                     with large_work():
-                        changed = await self._look()
-                        if changed or time.monotonic() - checked >= CHECK_S:
+                        is_changed = await self._look()
+                        if is_changed or time.monotonic() - checked >= CHECK_S:
                             await self._publish_quietly()
                             checked = time.monotonic()
                     self._note("fault", ())
@@ -274,10 +274,10 @@ class Publisher:
                     self._note(
                         "fault", (f"tenants cannot be read or published: {type(error).__name__}",)
                     )
-                    if self.problems != said:
+                    if self.problems != old_problems:
                         TASK_FAILURES.labels("tenants_fault").inc()
                         log.exception("tenants_fault")
-                complain("publisher", said, self.problems, again=False)
+                complain("publisher", old_problems, self.problems, again=False)
 
     async def _confirm(self) -> None:
         """Until cancelled: what was published becomes what is obeyed. Beside ``run``: one slow
@@ -290,19 +290,19 @@ class Publisher:
             while True:
                 await woken(self._to_confirm, within_s=CHECK_S)
                 generation = self.generation
-                waiting = {
+                pending = {
                     tenant: by
                     for tenant, by in self._unconfirmed.items()
                     if by <= generation and tenant not in self._being_confirmed
                 }
-                if waiting:
-                    self._being_confirmed |= waiting.keys()
-                    tasks.create_task(self._confirm_these(waiting, generation))
+                if pending:
+                    self._being_confirmed |= pending.keys()
+                    tasks.create_task(self._confirm_these(pending, generation))
                 await self._record_obeyed()
 
     async def _confirm_these(self, waiting: Mapping[str, int], generation: int) -> None:
         # As this generation has it: what goes later may still be signed in with.
-        left = {tenant: names for tenant in waiting if (names := self._left(tenant))}
+        departures = {tenant: names for tenant in waiting if (names := self._left(tenant))}
 
         def confirmed(tenants: Collection[str]) -> None:
             for tenant in tenants:
@@ -313,12 +313,12 @@ class Publisher:
             self._to_confirm.set()
 
         def obeyed(tenants: Collection[str]) -> None:
-            confirmed([tenant for tenant in tenants if tenant not in left])
+            confirmed([tenant for tenant in tenants if tenant not in departures])
 
         try:
             await self._narrow(frozenset(waiting), generation, obeyed)
             # No replica begins a session with them any more.
-            for tenant, providers in left.items():
+            for tenant, providers in departures.items():
                 await self._end_left(tenant, providers)
             confirmed(waiting)
         except UnavailableError as error:
@@ -349,7 +349,7 @@ class Publisher:
         if not self._unconfirmed and not self._unserved():
             self._obeyed_revision = self._sent_revision
         await self._tell()
-        revision, sent = (
+        revision, report = (
             self._obeyed_revision,
             (
                 self._sent_revision,
@@ -360,17 +360,17 @@ class Publisher:
             if revision > self._recorded_revision and not self._ending_awaited():
                 await self._database.published(revision)
                 self._recorded_revision = revision
-            if sent != self._recorded_sent and 0 < len(sent[1]) <= MAX_WAITING:
-                await self._database.sent(*sent)
-                self._recorded_sent = sent
+            if report != self._recorded_sent and 0 < len(report[1]) <= MAX_WAITING:
+                await self._database.sent(*report)
+                self._recorded_sent = report
         except UnavailableError as error:
             log.warning(
                 "tenants_not_confirmed", extra=fields(error=str(error), generation=self.generation)
             )
 
     def _ending_awaited(self) -> bool:
-        now, left = time.monotonic(), self._left_to_end()
-        self._gone_at = {tenant: self._gone_at.get(tenant, now) for tenant in left}
+        now, tenants = time.monotonic(), self._left_to_end()
+        self._gone_at = {tenant: self._gone_at.get(tenant, now) for tenant in tenants}
         return any(now - at < ENDING_AWAITED_S for at in self._gone_at.values())
 
     async def _end_gone(self) -> None:
@@ -437,7 +437,7 @@ class Publisher:
                 for those in (self._unconfirmed, self._unserved(), self._left_to_end())
             )
         return self._obeyed_revision >= revision and not any(
-            self._ending_since.get(gone, 0) >= revision for gone in self._left_to_end()
+            self._ending_since.get(ending_id, 0) >= revision for ending_id in self._left_to_end()
         )
 
     async def _tell(self) -> None:
@@ -463,10 +463,10 @@ class Publisher:
 
     async def _look(self) -> bool:
         """True where there may be something new to publish."""
-        changed = False
+        is_changed = False
         if self._files is not None:
             everything, self._everything = self._everything, False
-            changed = await in_background(self._files.refresh, everything=everything)
+            is_changed = await in_background(self._files.refresh, everything=everything)
             self._note("files", self._files.problems)
         try:
             revision, _ = await self._database.revision()
@@ -474,25 +474,25 @@ class Publisher:
                 self._closed and time.monotonic() >= self._open_again_at
             ):
                 await self._read_database()
-                changed = True
+                is_changed = True
             self._note("sql", ())
         except (UnavailableError, ConfigError) as error:
             self._note("sql", (str(error),))
-        if changed and self._revision >= 0:
+        if is_changed and self._revision >= 0:
             await self._merge()
-        return changed
+        return is_changed
 
     async def _read_database(self) -> None:
         changes = await self._database.changed(self._stamps)
         self._rows = await in_background(self._merged_rows, changes)
-        kept = {
+        old_credentials = {
             tenant: self._credentials[tenant]
             for tenant in changes.closed
             if tenant in self._credentials
         }
         self._stamps, self._credentials, self._removals, self._revision = (
             changes.stamps,
-            changes.credentials | kept,
+            changes.credentials | old_credentials,
             changes.removals,
             changes.revision,
         )
@@ -531,25 +531,25 @@ class Publisher:
         for tenant in self._files.provisioned if self._files is not None else ():
             if tenant in files and tenant in self._credentials:
                 files[tenant] = self._complete(files[tenant], self._credentials[tenant])
-        merged = {
+        records = {
             tenant: without_routes(record, self._lost.get(tenant, ()))
             for tenant, record in sorted({**files, **self._rows}.items())
         }
-        if self._records is not None and same_names(self._records, merged):
-            return merged, ()
-        return merged, conflicts(
-            merged.values(), self._config, named={tenant: f"{tenant} (file)" for tenant in files}
+        if self._records is not None and same_names(self._records, records):
+            return records, ()
+        return records, conflicts(
+            records.values(), self._config, named={tenant: f"{tenant} (file)" for tenant in files}
         )
 
     def _complete(self, record: Record, credentials: Credentials) -> Record:
-        known = self._completed.get(record.id)
-        if known is None or known[:2] != (record.digest, credentials):
-            known = self._completed[record.id] = (
+        entry = self._completed.get(record.id)
+        if entry is None or entry[:2] != (record.digest, credentials):
+            entry = self._completed[record.id] = (
                 record.digest,
                 credentials,
                 with_credentials(record, credentials),
             )
-        return known[2]
+        return entry[2]
 
     # --- publishing -----------------------------------------------------------------------------
 
@@ -571,30 +571,36 @@ class Publisher:
         adopted = there > self.generation
         if adopted:
             # A predecessor's, or another admin process': adopted if it says the same.
-            lost = await self._narrowed_by_another(records)
-            self._unconfirmed |= dict.fromkeys(lost, there)
-            found = await self._found()
-            self._sent = await self._found_records(found, records) if found is not None else {}
-            self._unconfirmed |= dict.fromkeys(found.left if found is not None else (), there)
-            self._manifest, self._ended, self._is_anothers = found, set(), True
+            lost_tenants = await self._narrowed_by_another(records)
+            self._unconfirmed |= dict.fromkeys(lost_tenants, there)
+            other_manifest = await self._found()
+            self._sent = (
+                await self._found_records(other_manifest, records)
+                if other_manifest is not None
+                else {}
+            )
+            self._unconfirmed |= dict.fromkeys(
+                other_manifest.left if other_manifest is not None else (), there
+            )
+            self._manifest, self._ended, self._is_anothers = other_manifest, set(), True
         else:
-            lost = frozenset()
-        served, wanted = await self._planned(records, lost)
-        ending = wanted.ending
+            lost_tenants = frozenset()
+        served_records, new_manifest = await self._planned(records, lost_tenants)
+        ending = new_manifest.ending
         self._ending_since = {tenant: self._ending_since.get(tenant, revision) for tenant in ending}
         damaged = await self._is_damaged(there)
         if (
             self._manifest is None
             or damaged
             or there < self.generation
-            or self._manifest != wanted
+            or self._manifest != new_manifest
             or self._sealer.is_retired(self._manifest.sealed_with)
         ):
             if self._is_anothers and (
                 self._closed or (await self._database.revision())[0] != revision
             ):
                 return  # read first: the next look is soon
-            await self._write(served, wanted, there, whole=damaged)
+            await self._write(served_records, new_manifest, there, whole=damaged)
         self._is_anothers = False
         if "claims" not in self._problems:
             self._sent_revision = max(self._sent_revision, revision)
@@ -618,8 +624,8 @@ class Publisher:
             or any(one is not other for one, other in zip(plan.replaced, replaced, strict=True))
             or plan.compared != compared
         ):
-            made = await in_background(self._wanted, records, lost)
-            plan = self._plan = _Plan(replaced, compared, *made)
+            result = await in_background(self._wanted, records, lost)
+            plan = self._plan = _Plan(replaced, compared, *result)
         return plan.served, plan.wanted
 
     def _wanted(
@@ -633,13 +639,15 @@ class Publisher:
             for tenant in sorted(records.keys() & self._removals.keys())
         }
         ending = self._ending(records, removals)
-        served = {tenant: record for tenant, record in records.items() if tenant not in ending}
-        return served, Manifest(
+        served_records = {
+            tenant: record for tenant, record in records.items() if tenant not in ending
+        }
+        return served_records, Manifest(
             self.generation,
-            {tenant: record.digest for tenant, record in served.items()},
+            {tenant: record.digest for tenant, record in served_records.items()},
             {tenant: count for tenant, count in removals.items() if tenant not in ending},
             ending,
-            dict(self._leaving(served, lost)),
+            dict(self._leaving(served_records, lost)),
         )
 
     def _leaving(
@@ -648,11 +656,13 @@ class Publisher:
         """As ``Manifest.left`` has it; 0 is the generation that is about to be written."""
         before = self._manifest.digests if self._manifest is not None else dict.fromkeys(lost, "")
         for tenant in served.keys() & before.keys():
-            left = self._left(tenant)
+            departures = self._left(tenant)
             if served[tenant].digest != before[tenant]:
-                left |= dict.fromkeys(left_providers(self._sent.get(tenant), served[tenant]), 0)
-            if left:
-                yield tenant, left
+                departures |= dict.fromkeys(
+                    left_providers(self._sent.get(tenant), served[tenant]), 0
+                )
+            if departures:
+                yield tenant, departures
 
     def _ending(self, records: Mapping[str, Record], removals: Mapping[str, int]) -> frozenset[str]:
         """Ids under which somebody was served who is not there any more, or another one is, until
@@ -661,12 +671,12 @@ class Publisher:
         if self._manifest is None:
             return frozenset()
         before = self._manifest.removals
-        gone = (
+        gone_ids = (
             tenant
             for tenant in self._manifest.digests
             if tenant not in records or before.get(tenant, 0) != removals.get(tenant, 0)
         )
-        return (self._manifest.ending - self._ended) | frozenset(gone)
+        return (self._manifest.ending - self._ended) | frozenset(gone_ids)
 
     async def _narrowed_by_another(self, records: dict[str, Record]) -> frozenset[str]:
         """Tenants that may have lost something in a snapshot of somebody else: who wrote it may be
@@ -698,13 +708,13 @@ class Publisher:
         """
         there = {tenant: found.digests[tenant] for tenant in found.digests.keys() & records.keys()}
         same = {t: records[t] for t, digest in there.items() if records[t].digest == digest}
-        changed = {tenant: there[tenant] for tenant in there.keys() - same.keys()}
+        changed_digests = {tenant: there[tenant] for tenant in there.keys() - same.keys()}
         try:
-            sealed = await snapshot.read_records(self._store, changed.values())
-            opened = await in_background(snapshot.open_records, self._sealer, sealed)
+            ciphertexts = await snapshot.read_records(self._store, changed_digests.values())
+            by_digest = await in_background(snapshot.open_records, self._sealer, ciphertexts)
         except SnapshotError:
             return same
-        return same | {tenant: opened[digest] for tenant, digest in changed.items()}
+        return same | {tenant: by_digest[digest] for tenant, digest in changed_digests.items()}
 
     async def _is_damaged(self, there: int) -> bool:
         """Whether somebody cannot read the snapshot ``there``. Not again and again: what does not
@@ -727,9 +737,9 @@ class Publisher:
         present = await snapshot.present(self._store)
         # Who starts later must open all of it, and the key that wrote the last one goes one day.
         again = whole or self._manifest is None or self._manifest.sealed_with != self._sealer.kid
-        missing = by_digest.keys() - (set() if again else present)
+        missing_digests = by_digest.keys() - (set() if again else present)
         await snapshot.write_records(
-            self._store, self._sealer, (by_digest[digest] for digest in missing)
+            self._store, self._sealer, (by_digest[digest] for digest in missing_digests)
         )
         # Counting from the clock, a number stays above all before it even where SQL and Redis were
         # both lost.
@@ -738,11 +748,13 @@ class Publisher:
             generation = await self._database.next_generation(at_least=at_least)
         except UnavailableError:
             generation = at_least + 1
-        left = {
+        departures = {
             tenant: {name: since or generation for name, since in providers.items()}
             for tenant, providers in wanted.left.items()
         }
-        manifest = replace(wanted, generation=generation, left=left, sealed_with=self._sealer.kid)
+        manifest = replace(
+            wanted, generation=generation, left=departures, sealed_with=self._sealer.kid
+        )
         if not await snapshot.write_manifest(self._store, self._sealer, manifest, over=there):
             msg = f"another admin process published a snapshot above {there} meanwhile"
             raise SnapshotError(msg)
@@ -753,11 +765,11 @@ class Publisher:
             for tenant, providers in manifest.left.items()
             for name, since in providers.items()
         }
-        lost = await in_background(
+        narrowed_ids = await in_background(
             narrowed, self._sent, records, unknown=before.digests if before is not None else {}
         )
-        leaving = {tenant for tenant in left if generation in left[tenant].values()}
-        self._unconfirmed |= dict.fromkeys(lost | leaving, generation)
+        leaving = {tenant for tenant in departures if generation in departures[tenant].values()}
+        self._unconfirmed |= dict.fromkeys(narrowed_ids | leaving, generation)
         self._sent = records
         keep = set(by_digest) | (set(before.digests.values()) if before is not None else set())
         await snapshot.drop_records(self._store, present - keep)
@@ -766,8 +778,8 @@ class Publisher:
             extra=fields(
                 tenants=len(records),
                 generation=generation,
-                written=len(missing),
-                narrowed=len(lost),
+                written=len(missing_digests),
+                narrowed=len(narrowed_ids),
             ),
         )
 

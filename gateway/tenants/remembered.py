@@ -91,24 +91,24 @@ class RememberedFiles:
 
 
 def _entries(plain: bytes, at: int) -> Known:
-    known: Known = {}
+    entries: Known = {}
     while at < len(plain):
         key, managed, length = _ENTRY.unpack_from(plain, at)
         at += _ENTRY.size
-        known[key] = (decode(plain[at : at + length]), managed)
+        entries[key] = (decode(plain[at : at + length]), managed)
         at += length
-    return known
+    return entries
 
 
 @cache
 def _code() -> bytes:
     """SHA-256 of what reads tenant files, in this process."""
     versions = (sys.version, pydantic.VERSION, yaml.__version__, idna.__version__)
-    found = hashlib.sha256(repr(versions).encode())
+    hasher = hashlib.sha256(repr(versions).encode())
     for room in _READERS:
         for path in sorted((Path(gateway.__file__).parent / room).rglob("*.py")):
-            found.update(f"\n{path.name}\n".encode() + path.read_bytes())
-    return found.digest()
+            hasher.update(f"\n{path.name}\n".encode() + path.read_bytes())
+    return hasher.digest()
 
 
 def _settings(config: Config) -> bytes:

@@ -139,9 +139,9 @@ def _domains_narrow(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """
     before, after = (
         provider_domains(
-            old["email_domains"], {p["name"]: p["domains"] for p in shown["providers"]}
+            old["email_domains"], {p["name"]: p["domains"] for p in document["providers"]}
         )
-        for shown in (old, new)
+        for document in (old, new)
     )
     return any(not domains <= after.get(name, frozenset()) for name, domains in before.items())
 

@@ -36,8 +36,8 @@ Shown = dict[str, Any]
 
 def show(document: TenantDocument, *, defaults: bool = True) -> Shown:
     """The half without secrets. Without ``defaults``: only what somebody wrote, as for a file."""
-    shown: Shown = _plain(document.model_dump(mode="python", exclude_defaults=not defaults))
-    return shown
+    content: Shown = _plain(document.model_dump(mode="python", exclude_defaults=not defaults))
+    return content
 
 
 def secrets_of(document: TenantDocument) -> dict[str, Secret]:
@@ -54,14 +54,14 @@ def join(shown: Mapping[str, Any], secrets: Mapping[str, Secret]) -> TenantDocum
 
 def complete(document: TenantDocument) -> TenantDocument:
     """The document itself. Raises ``ValueError`` if one of its secrets is still ``***``."""
-    left = [path for path, secret in secrets_of(document).items() if secret.reveal() == REDACTED]
-    if left:
+    paths = [path for path, secret in secrets_of(document).items() if secret.reveal() == REDACTED]
+    if paths:
         msg = "\n".join(
             (
                 f"{path}: {REDACTED} is how a secret is shown, not one: nothing is stored here "
                 "that could be kept"
             )
-            for path in left
+            for path in paths
         )
         raise ValueError(msg)
     return document
@@ -71,14 +71,14 @@ def keepable(stored: TenantDocument | None, wanted: TenantDocument) -> dict[str,
     """The stored secrets that a ``***`` in ``wanted`` may stand for."""
     if stored is None:
         return {}
-    before, moved = {p.name: _addresses(p) for p in stored.providers}, set()
+    before, moved_paths = {p.name: _addresses(p) for p in stored.providers}, set()
     for provider in wanted.providers:
         if before.get(provider.name, _addresses(provider)) != _addresses(provider):
-            moved |= {
+            moved_paths |= {
                 f"providers.{provider.name}.hooks.{name}"
                 for name in ("client_secret", "api_token", "service_account")
             }
-    return {path: secret for path, secret in secrets_of(stored).items() if path not in moved}
+    return {path: secret for path, secret in secrets_of(stored).items() if path not in moved_paths}
 
 
 def _addresses(provider: ProviderDocument) -> list[tuple[str, str]]:
@@ -90,11 +90,11 @@ def keep(document: TenantDocument, stored: Mapping[str, Secret]) -> TenantDocume
     """With each ``***`` replaced by the secret stored at its path. Raises ``ValueError`` where
     there is none.
     """
-    given = {
+    secret_by_path = {
         path: stored.get(path, secret) if secret.reveal() == REDACTED else secret
         for path, secret in secrets_of(document).items()
     }
-    return join(show(document), given)
+    return join(show(document), secret_by_path)
 
 
 def reveal(document: TenantDocument) -> Shown:

@@ -171,8 +171,8 @@ def key_id_of(sealed: bytes) -> str:
 
 async def snapshot_key_id(store: Store) -> str:
     """Id of the key that the snapshot in Redis needs; empty where there is none."""
-    sealed = await store.command("GETRANGE", MANIFEST, 0, 64)
-    return key_id_of(sealed) if sealed else ""
+    ciphertext = await store.command("GETRANGE", MANIFEST, 0, 64)
+    return key_id_of(ciphertext) if ciphertext else ""
 
 
 async def stored_generation(store: Store) -> int:
@@ -198,8 +198,8 @@ async def unreadable_generation(store: Store) -> int:
 
 async def read_manifest(store: Store, sealer: Sealer) -> Manifest | None:
     """None where there is none. Raises ``SnapshotError`` for one that cannot be used."""
-    sealed = await store.command("GET", MANIFEST)
-    return None if sealed is None else await in_background(_open_manifest, sealer, sealed)
+    ciphertext = await store.command("GET", MANIFEST)
+    return None if ciphertext is None else await in_background(_open_manifest, sealer, ciphertext)
 
 
 def _open_manifest(sealer: Sealer, sealed: bytes) -> Manifest:
@@ -230,10 +230,18 @@ async def write_manifest(store: Store, sealer: Sealer, manifest: Manifest, *, ov
     """False where Redis holds the same or a higher generation already, or a higher one than
     ``over``: written by somebody else since it was looked at.
     """
-    sealed = await in_background(_seal_manifest, sealer, manifest)
+    ciphertext = await in_background(_seal_manifest, sealer, manifest)
     return bool(
         await store.command(
-            "EVAL", _REPLACE, 2, GENERATION, MANIFEST, manifest.generation, sealed, CHANNEL, over
+            "EVAL",
+            _REPLACE,
+            2,
+            GENERATION,
+            MANIFEST,
+            manifest.generation,
+            ciphertext,
+            CHANNEL,
+            over,
         )
     )
 
@@ -285,16 +293,18 @@ async def read_records(store: Store, digests: Iterable[str]) -> dict[str, bytes]
     """Sealed, by digest. Raises ``SnapshotError`` where one is missing: the manifest has been
     replaced meanwhile.
     """
-    wanted = list(digests)
-    found: dict[str, bytes] = {}
-    for start in range(0, len(wanted), _BATCH):
-        names = wanted[start : start + _BATCH]
-        for name, sealed in zip(names, await store.command("HMGET", RECORDS, *names), strict=True):
-            if sealed is None:
+    digest_list = list(digests)
+    by_digest: dict[str, bytes] = {}
+    for start in range(0, len(digest_list), _BATCH):
+        names = digest_list[start : start + _BATCH]
+        for name, ciphertext in zip(
+            names, await store.command("HMGET", RECORDS, *names), strict=True
+        ):
+            if ciphertext is None:
                 msg = "a record that the manifest names is missing"
                 raise DamagedError(msg)
-            found[name] = sealed
-    return found
+            by_digest[name] = ciphertext
+    return by_digest
 
 
 def open_records(sealer: Sealer, sealed: Mapping[str, bytes]) -> dict[str, Record]:

@@ -244,13 +244,13 @@ def shown_of(record: Record) -> dict[str, Any]:
     itself takes. Raises ``ValueError``.
     """
     try:
-        shown: dict[str, Any] = json.loads(
+        document: dict[str, Any] = json.loads(
             zlib.decompress(record.body).decode("utf-8", "surrogatepass")
         )["document"]
     except (zlib.error, KeyError, TypeError) as error:
         msg = "not a tenant record"
         raise ValueError(msg) from error
-    return shown
+    return document
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ class SnapshotTenants:
         """Look once; True where the table was swapped. Never raises for what Redis holds or does
         not answer.
         """
-        said = self.problems
+        old_problems = self.problems
         try:
             swapped = await self._refresh()
             self.problems, self._shut = (), ""
@@ -206,13 +206,13 @@ class SnapshotTenants:
         except Exception as error:
             swapped = False
             self.problems = (f"the tenant snapshot could not be read: {type(error).__name__}",)
-            if self.problems != said:
+            if self.problems != old_problems:
                 TASK_FAILURES.labels("snapshot_fault").inc()
                 log.exception("snapshot_fault")
             if self._table is None:
                 self._shut = self.problems[0]
         if self._table is not None or self._config.tenants.directory is None:
-            complain("snapshot", said, self.problems, again=False)
+            complain("snapshot", old_problems, self.problems, again=False)
         return swapped
 
     async def _refresh(self) -> bool:
@@ -231,17 +231,20 @@ class SnapshotTenants:
                 "which is being served"
             )
             raise DamagedError(msg)
-        sealed = await read_records(
+        ciphertexts = await read_records(
             self._store,
             [digest for digest in manifest.digests.values() if digest not in self._records],
         )
-        records, builder, table = await in_background(self._build, manifest, sealed)
+        records, builder, table = await in_background(self._build, manifest, ciphertexts)
         self._records, self._builder, self._table = records, builder, table
-        settled(objects=len(sealed) * OBJECTS_OF_A_RECORD)
+        settled(objects=len(ciphertexts) * OBJECTS_OF_A_RECORD)
         log.info(
             "tenants_changed",
             extra=fields(
-                tenants=len(table), source="snapshot", generation=table.generation, read=len(sealed)
+                tenants=len(table),
+                source="snapshot",
+                generation=table.generation,
+                read=len(ciphertexts),
             ),
         )
         self._tell(table)
@@ -266,9 +269,9 @@ class SnapshotTenants:
     def _build(
         self, manifest: Manifest, sealed: dict[str, bytes]
     ) -> tuple[dict[str, Record], Builder, TenantTable]:
-        opened = open_records(self._sealer, sealed)
+        new_records = open_records(self._sealer, sealed)
         records = {
-            digest: opened.get(digest) or self._records[digest]
+            digest: new_records.get(digest) or self._records[digest]
             for digest in manifest.digests.values()
         }
         builder = self._builder.successor(records)
@@ -284,8 +287,8 @@ class SnapshotTenants:
         except ValueError as error:
             msg = f"snapshot {manifest.generation} does not fit this gateway.yaml: {error}"
             raise SnapshotError(msg) from error
-        if len(opened) <= _TRIED:
-            for record in opened.values():
+        if len(new_records) <= _TRIED:
+            for record in new_records.values():
                 _try(builder, record)
         return records, builder, table
 

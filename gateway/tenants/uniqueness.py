@@ -61,30 +61,30 @@ async def find_clash(
             )
         ).scalar_one_or_none()
         if kind == "client" and holder is None:
-            held = select(client_credentials.c.tenant).where(
+            query = select(client_credentials.c.tenant).where(
                 client_credentials.c.tenant != tenant, client_credentials.c.client_id == name
             )
-            holder = (await connection.execute(held)).scalar_one_or_none()
+            holder = (await connection.execute(query)).scalar_one_or_none()
         within = ""
         if kind in {"host", "wildcard"} and holder is None:
             labels = name.split(".")
             above = [".".join(labels[index:]) for index in range(1, len(labels))]
-            found = (
+            row = (
                 await connection.execute(
                     select(tenant_names).where(
                         other, tenant_names.c.kind == "wildcard", tenant_names.c.name.in_(above)
                     )
                 )
             ).first()
-            if found is None and kind == "wildcard":
+            if row is None and kind == "wildcard":
                 below = tenant_names.c.kind.in_(
                     ("host", "wildcard")
                 ) & tenant_names.c.name.endswith(f".{name}", autoescape=True)
-                found = (await connection.execute(select(tenant_names).where(other, below))).first()
-            if found is not None:
+                row = (await connection.execute(select(tenant_names).where(other, below))).first()
+            if row is not None:
                 holder, within = (
-                    found.tenant,
-                    f" (beside {SHOWN[found.kind].format(found.name).removeprefix('host ')})",
+                    row.tenant,
+                    f" (beside {SHOWN[row.kind].format(row.name).removeprefix('host ')})",
                 )
         if holder is not None:
             return Rejected(

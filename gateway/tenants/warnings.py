@@ -38,7 +38,7 @@ class HostFacts:
 
     @classmethod
     def of(cls, document: TenantDocument) -> HostFacts:
-        closed = tuple(
+        closed_rules = tuple(
             (number, rule.path)
             for number, rule in enumerate(document.rules)
             if rule.hosts
@@ -49,14 +49,14 @@ class HostFacts:
                 or isinstance(rule.roles, frozenset)
             )
         )
-        return cls(document.id, document.hosts, document.clear_domain_cookies, closed)
+        return cls(document.id, document.hosts, document.clear_domain_cookies, closed_rules)
 
     @classmethod
     def of_shown(cls, shown: Mapping[str, Any]) -> HostFacts:
         """Of a document as a record holds it: ten thousand documents are millions of objects, and
         the collector stops every check to look at them.
         """
-        closed = tuple(
+        closed_rules = tuple(
             (number, rule["path"])
             for number, rule in enumerate(shown["rules"])
             if rule["hosts"]
@@ -67,7 +67,7 @@ class HostFacts:
                 or isinstance(rule["roles"], list)
             )
         )
-        return cls(shown["id"], tuple(shown["hosts"]), shown["clear_domain_cookies"], closed)
+        return cls(shown["id"], tuple(shown["hosts"]), shown["clear_domain_cookies"], closed_rules)
 
 
 def host_warnings(tenants: Iterable[HostFacts], config: Config) -> tuple[str, ...]:
@@ -99,12 +99,12 @@ def _cleared(tenants: tuple[HostFacts, ...], config: Config) -> Iterator[str]:
         for domain in domains:
             others = [host for owner, host in below[domain] if owner != tenant.id]
             if others:
-                named = ", ".join(others[:MAX_NAMED]) + (
+                host_list = ", ".join(others[:MAX_NAMED]) + (
                     f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
                 )
                 yield (
                     f"{tenant.id}: clear_domain_cookies: is for a domain that is this "
-                    f"tenant's alone; if {domain} is one, it signs people out at {named}, too"
+                    f"tenant's alone; if {domain} is one, it signs people out at {host_list}, too"
                 )
 
 

@@ -86,10 +86,10 @@ _LOG = logging.getLogger(__name__)
 async def exporting(settings: Tracing, *, role: str, instance: str) -> AsyncIterator[None]:
     """Within, what this process does is traced. ``settings`` name a collector."""
     begin_at_zero(TRACE_SPANS_DROPPED, ("queue_full", "export_failed", "stopped"))
-    heard = _LibraryLog()
+    library_log = _LibraryLog()
     library = logging.getLogger(_LIBRARY)
     library.propagate = False
-    library.addHandler(heard)
+    library.addHandler(library_log)
     queue = SpanQueue(
         OTLPSpanExporter(
             endpoint=settings.url,
@@ -98,7 +98,7 @@ async def exporting(settings: Tracing, *, role: str, instance: str) -> AsyncIter
             compression=Compression.Gzip,
             session=_session(),
         ),
-        heard,
+        library_log,
     )
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
@@ -117,7 +117,7 @@ async def exporting(settings: Tracing, *, role: str, instance: str) -> AsyncIter
     finally:
         install(None)
         await asyncio.to_thread(queue.shutdown)
-        library.removeHandler(heard)
+        library.removeHandler(library_log)
         library.propagate = True
 
 
@@ -142,7 +142,7 @@ def _look_at(response: requests.Response, **_: object) -> None:
 
 def _resource(settings: Tracing, *, role: str, instance: str) -> Resource:
     """What is configured goes before OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES."""
-    named = {} if settings.service_name is None else {SERVICE_NAME: settings.service_name}
+    own_name = {} if settings.service_name is None else {SERVICE_NAME: settings.service_name}
     return (
         Resource({SERVICE_NAME: "cognito-gateway"})
         .merge(_of_environment())
@@ -153,7 +153,7 @@ def _resource(settings: Tracing, *, role: str, instance: str) -> Resource:
                     "service.instance.id": instance,
                     "gateway.role": role,
                     **settings.resource_attributes,
-                    **named,
+                    **own_name,
                 }
             )
         )
@@ -161,10 +161,10 @@ def _resource(settings: Tracing, *, role: str, instance: str) -> Resource:
 
 
 def _of_environment() -> Resource:
-    found = Resource.create()
-    if str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        return Resource({k: v for k, v in found.attributes.items() if k != SERVICE_NAME})
-    return found
+    resource = Resource.create()
+    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        return Resource({k: v for k, v in resource.attributes.items() if k != SERVICE_NAME})
+    return resource
 
 
 class _LibraryLog(logging.Handler):
@@ -235,11 +235,11 @@ class SpanQueue(SpanProcessor):
     def _send(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         try:
-            taken = self._exporter.export(batch) is SpanExportResult.SUCCESS
-            error = "" if taken or self._heard is None else self._heard.last
+            success = self._exporter.export(batch) is SpanExportResult.SUCCESS
+            error = "" if success or self._heard is None else self._heard.last
         except Exception as fault:  # noqa: BLE001 - the thread goes on; told and counted
-            taken, error = False, type(fault).__name__
-        if not taken:
+            success, error = False, type(fault).__name__
+        if not success:
             _dropped("export_failed", len(batch))
             self._not_exported(spans=len(batch), error=error or None)
 
@@ -376,15 +376,15 @@ class LibraryTracingSpan:
 
 def _remote(traceparent: str) -> LibrarySpan | None:
     """The end of a context that is elsewhere; None for what is none."""
-    parsed = parse_traceparent(traceparent)
-    if parsed is None:
+    context = parse_traceparent(traceparent)
+    if context is None:
         return None
     return NonRecordingSpan(
         SpanContext(
-            int(parsed.trace_id, 16),
-            int(parsed.span_id, 16),
+            int(context.trace_id, 16),
+            int(context.span_id, 16),
             is_remote=True,
-            trace_flags=TraceFlags(TraceFlags.SAMPLED if parsed.sampled else TraceFlags.DEFAULT),
+            trace_flags=TraceFlags(TraceFlags.SAMPLED if context.sampled else TraceFlags.DEFAULT),
         )
     )
 

@@ -144,9 +144,9 @@ def served(method: str, route: str, headers: Headers, *, trusted: bool = False) 
     if _tracer is None:
         return NOTHING
     lines = headers.getall("traceparent", ())
-    said = lines[0] if len(lines) == 1 else ""
+    traceparent = lines[0] if len(lines) == 1 else ""
     return _tracer.serves(
-        method if method in _METHODS else "_OTHER", route, said=said, trusted=trusted
+        method if method in _METHODS else "_OTHER", route, said=traceparent, trusted=trusted
     )
 
 
@@ -154,16 +154,16 @@ def called(method: str, url: str) -> Span:
     """A request to a peer. Of its address the scheme, the host and the port are told."""
     if _tracer is None:
         return NOTHING
-    made = _tracer.begin(method, Kind.CLIENT, parent=None)
+    client_span = _tracer.begin(method, Kind.CLIENT, parent=None)
     parts = urlsplit(url)
-    made.set("http.request.method", method)
-    made.set("url.scheme", parts.scheme)
-    made.set("server.address", parts.hostname)
+    client_span.set("http.request.method", method)
+    client_span.set("url.scheme", parts.scheme)
+    client_span.set("server.address", parts.hostname)
     try:
-        made.set("server.port", parts.port or {"https": 443, "http": 80}.get(parts.scheme))
+        client_span.set("server.port", parts.port or {"https": 443, "http": 80}.get(parts.scheme))
     except ValueError:  # of an address that a peer named: whoever calls it says what is wrong
-        made.set("server.port", None)
-    return made
+        client_span.set("server.port", None)
+    return client_span
 
 
 def current() -> Span:

@@ -30,18 +30,18 @@ class ConsoleRoutes:
     async def create_link(self, call: Call) -> Answer:
         if self.address is None:
             raise Problem(Code.CONFLICT, "there is no console: console.host is not set")
-        made = await self.links.create()
-        if made is None:
+        link = await self.links.create()
+        if link is None:
             raise Problem(
                 Code.CONFLICT,
                 "an operator has signed in to the console: sign in there, or use commands on this "
                 "machine",
             )
-        call.note.target = made.id
-        call.note.after = {"expires_at": made.expires_at}
-        url = f"{self.address}?code={made.code}"
+        call.note.target = link.id
+        call.note.after = {"expires_at": link.expires_at}
+        url = f"{self.address}?code={link.code}"
         return Answer(
-            ConsoleLinkAnswer(id=made.id, url=url, expires_at=made.expires_at), status=201
+            ConsoleLinkAnswer(id=link.id, url=url, expires_at=link.expires_at), status=201
         )
 
     async def end_links(self, _call: Call) -> Answer:

@@ -94,7 +94,7 @@ class DoctorRoutes:
         nonces = call.query(ProbesQuery).nonces.split(",")
         if not all(is_ours(self.keys(), nonce, now=self.clock()) for nonce in nonces):
             raise Problem(Code.NOT_FOUND)
-        found = [
+        records = [
             (await self.records.read(nonce, "check"), await self.records.read(nonce, "location"))
             for nonce in nonces
         ]
@@ -105,7 +105,7 @@ class DoctorRoutes:
                         check=dict(check) if check else None,
                         location=dict(location) if location else None,
                     )
-                    for check, location in found
+                    for check, location in records
                 ]
             )
         )

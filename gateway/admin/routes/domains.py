@@ -96,8 +96,8 @@ class DomainRoutes:
     async def list_domains(self, call: Call) -> Answer:
         tenant = call.path["tenant"]
         await self._link_or_tenant(call)
-        named = await self._named(tenant)
-        rows = [_row(each, named) for each in await self.domains.of(tenant)]
+        domains_in_use = await self._named(tenant)
+        rows = [_row(each, domains_in_use) for each in await self.domains.of(tenant)]
         return Answer(DomainList(items=rows))
 
     async def add_domain(self, call: Call) -> Answer:
@@ -137,12 +137,12 @@ class DomainRoutes:
             raise Problem(Code.CONFLICT, "the domain is not proven: add its DNS record first")
         before = frozenset(record.document["email_domains"])
         document = {**record.document, "email_domains": sorted(before | {name})}
-        wanted = TenantDocument.model_validate(document)
+        new_document = TenantDocument.model_validate(document)
         if call.key.tenant is not None:
-            _expect_no_admission(wanted, frozenset({name}) - before)
-        stored = await self.tenants.put(wanted, etag=record.etag, if_held={name})
-        if isinstance(stored, Rejected):
-            raise Problem(Code(stored.code), stored.message)
+            _expect_no_admission(new_document, frozenset({name}) - before)
+        result = await self.tenants.put(new_document, etag=record.etag, if_held={name})
+        if isinstance(result, Rejected):
+            raise Problem(Code(result.code), result.message)
         call.note.before = {"email_domains": sorted(before)}
         call.note.after = {"email_domains": document["email_domains"]}
         return Answer(_row(domain, before | {name}))
@@ -163,7 +163,7 @@ class DomainRoutes:
         tenant, name = call.path["tenant"], call.path["domain"]
         call.note.target = name
         try:
-            known = await self.domains.remove(tenant, name, bound=call.key.tenant is not None)
+            is_present = await self.domains.remove(tenant, name, bound=call.key.tenant is not None)
         except VouchedError:
             raise Problem(Code.TENANT_BOUND, "an operator vouched for this domain") from None
         except InUseError:
@@ -171,7 +171,7 @@ class DomainRoutes:
                 Code.TENANT_BOUND,
                 "only an operator gives up a domain in use: take it out of email_domains first",
             ) from None
-        if not known:
+        if not is_present:
             raise Problem(Code.NOT_FOUND)
         return Answer(status=204)
 
@@ -288,7 +288,7 @@ def _row(domain: Domain, named: Container[str]) -> DomainRow:
             "next_check_at": standing.next_at,
             "in_use": domain.domain in named,
             "detail": _detail(domain),
-            "servers": [{"server": server, "said": said} for server, said in domain.servers],
+            "servers": [{"server": server, "said": answer} for server, answer in domain.servers],
             "vouched_by": domain.vouched_by,
             "reason": domain.reason,
         }
@@ -309,6 +309,6 @@ def _detail(domain: Domain) -> str:
         return "Found. Keep the record: it is checked daily."
     if domain.checked_at is None:
         return "Not checked yet."
-    if all(said == "unknown" for _, said in domain.servers):
+    if all(answer == "unknown" for _, answer in domain.servers):
         return "DNS did not answer. Nothing has changed."
     return "Not found yet. It can take 48 hours."

@@ -116,10 +116,10 @@ class HookRoutes:
     new_secret: Callable[[], str]
 
     async def list_hooks(self, call: Call) -> Answer:
-        found = self.setup.all_instructions(call.path["tenant"])
-        if not found:
+        instructions = self.setup.all_instructions(call.path["tenant"])
+        if not instructions:
             raise Problem(Code.NOT_FOUND, f"there is no tenant {call.path['tenant']}")
-        return Answer(HookList(items=[hook_answer(s) for s in found]))
+        return Answer(HookList(items=[hook_answer(s) for s in instructions]))
 
     def found(self, call: Call) -> SetupInstructions:
         one = self.setup.instructions(call.path["tenant"], call.path["provider"])
@@ -134,18 +134,18 @@ class HookRoutes:
     async def change(self, call: Call, secret: Secret | None) -> SetupInstructions:
         before = self.found(call)
         call.note.before = {"valid": before.secrets}
-        stored = await self.records.put_hook_secret(before.tenant, before.provider, secret)
-        if isinstance(stored, Rejected):
-            raise Problem(Code(stored.code), stored.message)
+        result = await self.records.put_hook_secret(before.tenant, before.provider, secret)
+        if isinstance(result, Rejected):
+            raise Problem(Code(result.code), result.message)
         after = self.found(call)
         call.note.after = {"valid": after.secrets}
         return after
 
     async def add_hook_secret(self, call: Call) -> Answer:
-        made = self.new_secret()
-        after = await self.change(call, Secret(made))
+        secret = self.new_secret()
+        after = await self.change(call, Secret(secret))
         return Answer(
-            HookSecretAnswer(secret=made, secrets=after.secrets, hook=hook_answer(after)),
+            HookSecretAnswer(secret=secret, secrets=after.secrets, hook=hook_answer(after)),
             status=201,
         )
 

@@ -113,22 +113,22 @@ class KeyRoutes:
         expect_end(call.key, body.expires_in, now=self.clock())
         if body.tenant is not None and not await self.is_tenant(body.tenant):
             raise Problem(Code.NOT_FOUND, f"there is no tenant {body.tenant}")
-        made = await self.keys.create(
+        new_key = await self.keys.create(
             name=body.name,
             scopes=body.scopes,
             tenant=body.tenant,
             lifetime_s=body.expires_in,
             made_by=call.actor,
         )
-        if made is None:
+        if new_key is None:
             raise Problem(
                 Code.EXISTS,
                 f"there is a key named {body.name!r} already; names stay taken so that the audit "
                 "log stays readable",
             )
-        row = self._row(made.key)
+        row = self._row(new_key.key)
         call.note.after = row.model_dump(mode="json")
-        return Answer(NewKeyAnswer(presented=made.presented.reveal(), key=row), status=201)
+        return Answer(NewKeyAnswer(presented=new_key.presented.reveal(), key=row), status=201)
 
     async def revoke(self, call: Call) -> Answer:
         key = await self.keys.find(call.path["admin_key"])

@@ -62,10 +62,10 @@ class LoginTestRoutes:
 
     async def get_tenant_test(self, call: Call) -> Answer:
         tenant = call.path["tenant"]
-        found = await self.tests.result(tenant, call.query(LoginTestQuery).token)
-        if found is None:
+        test = await self.tests.result(tenant, call.query(LoginTestQuery).token)
+        if test is None:
             raise Problem(Code.NOT_FOUND, f"this is no test link of tenant {tenant}")
-        link, result = found
+        link, result = test
         return Answer(
             LoginTestAnswer.model_validate(
                 {

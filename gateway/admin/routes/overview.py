@@ -140,10 +140,10 @@ class OverviewRoutes:
     async def list_attention(self, call: Call) -> Answer:
         tenant = call.query(AttentionQuery).tenant
         kinds = {kind for kind, scope in SCOPES.items() if call.key.may(scope)}
-        found = await self.attention.list(kinds, tenant=tenant)
+        concerns = await self.attention.list(kinds, tenant=tenant)
         if Kind.SETUP_SUBMITTED in kinds:
-            found += await self._submitted(tenant)
-        return Answer(AttentionAnswer(items=[_row(one) for one in found]))
+            concerns += await self._submitted(tenant)
+        return Answer(AttentionAnswer(items=[_row(one) for one in concerns]))
 
     async def _submitted(self, tenant: str | None) -> Sequence[Concern]:
         if self.links is None:

@@ -71,20 +71,20 @@ class PeopleRoutes:
     async def list_people(self, call: Call) -> Answer:
         query, tenant = call.query(PeopleQuery), call.path["tenant"]
         await expect_tenant(self.is_tenant, tenant)
-        wanted = PeopleFilter(query.email, query.group, query.status)
+        people_filter = PeopleFilter(query.email, query.group, query.status)
         return await list_page(
             "list_people",
             query,
-            partial(self.register.page, tenant=tenant, wanted=wanted),
+            partial(self.register.page, tenant=tenant, wanted=people_filter),
             row=_person,
             model=PeopleList,
         )
 
     async def get_person(self, call: Call) -> Answer:
-        found = await self.register.find(call.path["tenant"], call.path["person"])
-        if found is None:
+        person = await self.register.find(call.path["tenant"], call.path["person"])
+        if person is None:
             raise Problem(Code.NOT_FOUND)
-        return Answer(_person(found))
+        return Answer(_person(person))
 
     def routes(self) -> tuple[Route, ...]:
         return (

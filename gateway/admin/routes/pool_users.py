@@ -141,11 +141,11 @@ class PoolUserRoutes:
         )
         with self._asking(call) as (members, tenant, _, by):
             call.note.after = body
-            changed = _found(await members.invitations.create(tenant, new, by=by))
-        sub = "" if changed.member is None else changed.member.user.sub
+            result = _found(await members.invitations.create(tenant, new, by=by))
+        sub = "" if result.member is None else result.member.user.sub
         call.note.target = f"{tenant}/{sub}"
         return Answer(
-            change(changed),
+            change(result),
             status=201,
             headers={"Location": f"/admin/v1/tenants/{tenant}/pool-users/{sub}"},
         )
@@ -198,7 +198,7 @@ class PoolUserRoutes:
         one = f"{base}/{{pool_user}}"
         reads = (Code.NOT_FOUND, Code.CONFLICT, Code.COGNITO_REFUSED)
         changes = (*reads, Code.QUOTA_REACHED)
-        changed: Mapping[int, type[BaseModel]] = {200: PoolUserChange}
+        answers: Mapping[int, type[BaseModel]] = {200: PoolUserChange}
         return (
             Route(
                 "list_pool_users",
@@ -245,7 +245,7 @@ class PoolUserRoutes:
                 one,
                 "Delete a user from the pool; their sessions end",
                 self.delete_pool_user,
-                changed,
+                answers,
                 problems=changes,
             ),
             Route(
@@ -254,7 +254,7 @@ class PoolUserRoutes:
                 f"{one}/invite",
                 "Another temporary password for who has not chosen one yet",
                 self.invite_pool_user,
-                changed,
+                answers,
                 body=InvitationBody,
                 creates=True,
                 problems=changes,
@@ -265,7 +265,7 @@ class PoolUserRoutes:
                 f"{one}/disable",
                 "Block a user and disable them in the pool",
                 self.disable_pool_user,
-                changed,
+                answers,
                 body=DisableBody,
                 problems=changes,
             ),
@@ -275,7 +275,7 @@ class PoolUserRoutes:
                 f"{one}/enable",
                 "Lift that block and enable them in the pool",
                 self.enable_pool_user,
-                changed,
+                answers,
                 problems=changes,
             ),
             Route(
@@ -284,7 +284,7 @@ class PoolUserRoutes:
                 f"{one}/reset",
                 "End a user's password and sessions; Cognito sends a code",
                 self.reset_pool_user,
-                changed,
+                answers,
                 problems=changes,
             ),
             Route(
@@ -293,7 +293,7 @@ class PoolUserRoutes:
                 f"{one}/groups",
                 "A user's groups; sessions end where one is taken away",
                 self.put_pool_user_groups,
-                changed,
+                answers,
                 body=GroupsBody,
                 problems=changes,
             ),
@@ -303,7 +303,7 @@ class PoolUserRoutes:
                 f"{one}/remove",
                 "Take a user out of the tenant; they stay in the pool",
                 self.remove_pool_user,
-                changed,
+                answers,
                 problems=changes,
             ),
         )

@@ -279,10 +279,10 @@ class ProvisioningRoutes:
         return Answer(_run(await self._own_run(call), call))
 
     async def _own_run(self, call: Call) -> Run:
-        found = await self.journal.run(call.path["run"])
-        if found is None or found.tenant != call.path["tenant"]:
+        run = await self.journal.run(call.path["run"])
+        if run is None or run.tenant != call.path["tenant"]:
             raise Problem(Code.NOT_FOUND)
-        return found
+        return run
 
     async def verify(self, call: Call) -> Answer:
         fix = call.query(VerifyQuery).fix
@@ -322,7 +322,7 @@ class ProvisioningRoutes:
         return Answer(status=204)
 
     def routes(self) -> tuple[Route, ...]:
-        failing = (
+        failures = (
             Code.PREFLIGHT_FAILED,
             Code.COGNITO_REFUSED,
             Code.QUOTA_REACHED,
@@ -343,7 +343,7 @@ class ProvisioningRoutes:
                 {200: PlanAnswer, 201: ProvisionedAnswer},
                 query=ProvisionQuery,
                 body=ProvisionBody,
-                problems=(*failing, Code.EXISTS),
+                problems=(*failures, Code.EXISTS),
                 creates=True,
             ),
             Route(
@@ -355,7 +355,7 @@ class ProvisioningRoutes:
                 {200: ReprovisionAnswer},
                 query=ProvisionQuery,
                 body=ProvisionBody,
-                problems=(*failing, Code.EXISTS),
+                problems=(*failures, Code.EXISTS),
                 creates=True,
             ),
             Route(
@@ -445,13 +445,13 @@ def done(outcome: Outcome) -> Done:
         raise Problem(
             Code.BUSY, f"run {outcome.run} of this tenant {state}", extra={"run": outcome.run}
         )
-    left = {
+    remainder = {
         "rolled_back": "nothing of it is left",
         "settling": "nothing of it is to be seen; watched for a late effect",
     }.get(str(outcome.state), "it is being rolled back")
     if outcome.refused_by == "deposed":
-        left = "another process goes on with it"
-    extra: dict[str, object] = {"run": outcome.run, "state": str(outcome.state), "left": left}
+        remainder = "another process goes on with it"
+    extra: dict[str, object] = {"run": outcome.run, "state": str(outcome.state), "left": remainder}
     if outcome.refused_by == "registry":
         raise Problem(
             _REGISTRY_CODES.get(outcome.code, Code.INVALID_BODY), outcome.message, extra=extra

@@ -136,10 +136,10 @@ class ExplainRoutes:
             depth=body.depth,
             draft=body.draft,
         )
-        found = await self.explainer.explain(question)
-        if found is None:
+        explanation = await self.explainer.explain(question)
+        if explanation is None:
             raise Problem(Code.NOT_FOUND, "not a host that this key may ask about")
-        return Answer(Explanation(found))
+        return Answer(Explanation(explanation))
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -166,16 +166,16 @@ class AuditRoutes:
     audit: AuditLog
 
     async def get_audit(self, call: Call) -> Answer:
-        found = await self.audit.entry(int(call.path["entry"]))
-        if found is None:
+        entry = await self.audit.entry(int(call.path["entry"]))
+        if entry is None:
             raise Problem(Code.NOT_FOUND)
-        if call.key.tenant is not None and found.tenant != call.key.tenant:
+        if call.key.tenant is not None and entry.tenant != call.key.tenant:
             raise Problem(Code.NOT_FOUND)
-        return Answer(_entry(found))
+        return Answer(_entry(entry))
 
     async def list_audit(self, call: Call) -> Answer:
         query = call.query(AuditQuery)
-        wanted = AuditFilter(
+        audit_filter = AuditFilter(
             tenant=query.tenant,
             actor=query.actor,
             action=query.action,
@@ -184,7 +184,7 @@ class AuditRoutes:
             reads=_READS[query.reads],
         )
         return await list_page(
-            "list_audit", query, partial(self.audit.page, wanted), row=_entry, model=AuditList
+            "list_audit", query, partial(self.audit.page, audit_filter), row=_entry, model=AuditList
         )
 
     def routes(self) -> tuple[Route, ...]:

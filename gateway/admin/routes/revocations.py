@@ -54,13 +54,13 @@ class WhoBody(ApiModel):
 
     @model_validator(mode="after")
     def _one(self) -> WhoBody:
-        named = [
+        names = [
             n
             for n in ("email", "user", "session", "idp_subject", "oid", "group")
             if getattr(self, n) is not None
         ]
-        if len(named) > 1:
-            msg = f"only one of {', '.join(named)}"
+        if len(names) > 1:
+            msg = f"only one of {', '.join(names)}"
             raise ValueError(msg)
         return self
 
@@ -309,15 +309,15 @@ async def _until_closed(
     """Events as they come, a comment when none came for a while; ends with the key, the server or
     the client.
     """
-    closed = asyncio.ensure_future(closing.wait())
+    shutdown = asyncio.ensure_future(closing.wait())
     upcoming: asyncio.Future[RevocationStatus] | None = None
     clock = asyncio.get_running_loop().time
     allowed_at = clock()
     try:
         while not closing.is_set():
             upcoming = upcoming or asyncio.ensure_future(anext(source))
-            waiting: set[asyncio.Future[Any]] = {upcoming, closed}
-            await asyncio.wait(waiting, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            futures: set[asyncio.Future[Any]] = {upcoming, shutdown}
+            await asyncio.wait(futures, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
             # A busy stream ends with its key as soon as a silent one.
             if not closing.is_set() and (
                 not upcoming.done() or clock() - allowed_at >= KEEP_ALIVE_S
@@ -337,7 +337,7 @@ async def _until_closed(
     except ConnectionResetError:
         return
     finally:
-        for task in (closed, upcoming):
+        for task in (shutdown, upcoming):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):

@@ -132,7 +132,7 @@ class RotationRoutes:
         if call.query(ProvisionQuery).dry_run:
             call.note.dry_run = True
             passwords, people = await self._app_passwords(tenant, proposal)
-            planned = MoveAnswer(
+            answer = MoveAnswer(
                 tenant=tenant,
                 pool=body.pool,
                 steps=plan_steps(proposal.plan),
@@ -141,7 +141,7 @@ class RotationRoutes:
                 waits_for=list(proposal.waits_for),
                 app_passwords=passwords,
             )
-            return Answer(planned)
+            return Answer(answer)
         if proposal.waits_for:
             raise problem(waiting(proposal))
         call.note.before = await self._named(tenant)
@@ -170,28 +170,28 @@ class RotationRoutes:
 
     async def _named(self, tenant: str) -> dict[str, list[str]]:
         """For the record."""
-        held = await self.onboarding.provisioning.registrar.credentials(tenant)
-        return {"clients": list(held.client_ids) if held is not None else []}
+        credentials = await self.onboarding.provisioning.registrar.credentials(tenant)
+        return {"clients": list(credentials.client_ids) if credentials is not None else []}
 
     async def _clients(self, tenant: str, run: Done) -> ClientsAnswer:
-        held = await self.onboarding.provisioning.registrar.credentials(tenant)
-        replaced = held.replaced if held is not None else ()
-        passwords = held.password_client if held is not None else None
+        credentials = await self.onboarding.provisioning.registrar.credentials(tenant)
+        old_clients = credentials.replaced if credentials is not None else ()
+        passwords = credentials.password_client if credentials is not None else None
         return ClientsAnswer(
             tenant=tenant,
             run=run.run,
-            client_id=held.client_id if held is not None else "",
+            client_id=credentials.client_id if credentials is not None else "",
             password_client_id=None if passwords is None else passwords.client_id,
             retired=[
                 RetiredAnswer(client_id=c.client_id, retires_at=c.retires_at or 0.0)
-                for c in replaced
+                for c in old_clients
             ],
             in_force=run.in_force,
         )
 
     def routes(self) -> tuple[Route, ...]:
         base = "/tenants/{tenant}/provision"
-        failing = (Code.COGNITO_REFUSED, Code.QUOTA_REACHED, Code.BUSY, Code.CONFLICT)
+        failures = (Code.COGNITO_REFUSED, Code.QUOTA_REACHED, Code.BUSY, Code.CONFLICT)
         return (
             Route(
                 "rotate",
@@ -204,7 +204,7 @@ class RotationRoutes:
                 self.rotate_client,
                 {201: ClientsAnswer},
                 query=RotateQuery,
-                problems=failing,
+                problems=failures,
                 creates=True,
             ),
             Route(
@@ -216,7 +216,7 @@ class RotationRoutes:
                 {200: MoveAnswer, 201: ClientsAnswer},
                 query=ProvisionQuery,
                 body=MoveBody,
-                problems=(*failing, Code.PREFLIGHT_FAILED, Code.READ_ONLY, Code.EXISTS),
+                problems=(*failures, Code.PREFLIGHT_FAILED, Code.READ_ONLY, Code.EXISTS),
                 creates=True,
             ),
             Route(
@@ -226,7 +226,7 @@ class RotationRoutes:
                 "Delete the replaced app clients now",
                 self.retire_clients,
                 {200: ClientsAnswer},
-                problems=failing,
+                problems=failures,
             ),
         )
 

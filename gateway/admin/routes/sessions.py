@@ -169,19 +169,23 @@ class SessionRoutes:
         )
 
     async def get_session(self, call: Call) -> Answer:
-        found = await self.directory.find(call.path["session"])
-        if found is None or found.app_password is not None:
+        session = await self.directory.find(call.path["session"])
+        if session is None or session.app_password is not None:
             raise Problem(Code.NOT_FOUND, f"no live session {call.path['session']}")
-        call.own(found.tenant)
-        return Answer(_session(found))
+        call.own(session.tenant)
+        return Answer(_session(session))
 
     async def end_session(self, call: Call) -> Answer:
-        found = await self.directory.find(call.path["session"])
-        if found is None or found.app_password is not None:
+        session = await self.directory.find(call.path["session"])
+        if session is None or session.app_password is not None:
             raise Problem(Code.NOT_FOUND)
-        call.own(found.tenant)
-        call.note.before = {"session": found.session, "tenant": found.tenant, "user": found.user}
-        return await self.revoked(call, found)
+        call.own(session.tenant)
+        call.note.before = {
+            "session": session.session,
+            "tenant": session.tenant,
+            "user": session.user,
+        }
+        return await self.revoked(call, session)
 
     async def list_app_passwords(self, call: Call) -> Answer:
         query = call.query(SessionsQuery)
@@ -211,17 +215,17 @@ class SessionRoutes:
         )
 
     async def revoke_app_password(self, call: Call) -> Answer:
-        found = await self.directory.find(call.path["app_password"])
-        if found is None or found.app_password is None:
+        session = await self.directory.find(call.path["app_password"])
+        if session is None or session.app_password is None:
             raise Problem(Code.NOT_FOUND)
-        call.own(found.tenant)
+        call.own(session.tenant)
         call.note.before = {
-            "app_password": found.session,
-            "name": found.app_password.name,
-            "tenant": found.tenant,
-            "user": found.user,
+            "app_password": session.session,
+            "name": session.app_password.name,
+            "tenant": session.tenant,
+            "user": session.user,
         }
-        return await self.revoked(call, found)
+        return await self.revoked(call, session)
 
     async def revoked(self, call: Call, found: SessionView) -> Answer:
         request = RevocationRequest(
@@ -296,8 +300,8 @@ class BlockRoutes:
 
     async def list_blocks(self, call: Call) -> Answer:
         query = call.query(BlocksQuery)
-        read = self.directory.remembered if query.remembered else self.directory.page
-        page = partial(read, tenant=query.tenant)
+        source = self.directory.remembered if query.remembered else self.directory.page
+        page = partial(source, tenant=query.tenant)
         return await list_page("list_blocks", query, page, row=self._row, model=BlockList)
 
     def _row(self, view: BlockView) -> BlockRow:
@@ -321,40 +325,40 @@ class BlockRoutes:
         return Answer(describe(status), status=201)
 
     async def remove_block(self, call: Call) -> Answer:
-        found = await self.directory.find(call.path["block"])
-        if found is None:
+        block = await self.directory.find(call.path["block"])
+        if block is None:
             raise Problem(Code.NOT_FOUND)
-        call.own(found.tenant)
+        call.own(block.tenant)
         call.note.before = {
-            "block": found.id,
-            "who": _who(found.who),
-            "group": found.group,
-            "reason": found.reason,
-            "source": found.source,
+            "block": block.id,
+            "who": _who(block.who),
+            "group": block.group,
+            "reason": block.reason,
+            "source": block.source,
         }
         source = call.source
         if call.key.tenant is not None:
-            if found.source in IMPOSED_BY_OPERATORS:
+            if block.source in IMPOSED_BY_OPERATORS:
                 raise Problem(
                     Code.TENANT_BOUND, "an operator set this block, and only an operator lifts it"
                 )
             # Lifted as whoever imposed it: what an operator has against the same person stands.
-            source = found.source
+            source = block.source
         elif call.query(RemoveBlockQuery).as_source:
-            if found.source in OPERATORS:
+            if block.source in OPERATORS:
                 raise Problem(Code.CONFLICT, "as_source: an operator set this block")
-            source = found.source
-        kind = RevocationKind.BLOCK if found.group is None else RevocationKind.END_SESSIONS
-        standing = "" if found.in_force else found.id
+            source = block.source
+        kind = RevocationKind.BLOCK if block.group is None else RevocationKind.END_SESSIONS
+        block_id = "" if block.in_force else block.id
         request = RevocationRequest(
-            found.tenant,
-            found.who,
+            block.tenant,
+            block.who,
             kind,
             "lifted over the admin API",
             source,
-            group_overlay=found.group,
+            group_overlay=block.group,
             by_hand=True,
-            standing=standing,
+            standing=block_id,
         )
         status = await self.revoker.lift(request)
         return Answer(describe(status))

@@ -91,8 +91,8 @@ class SetupLinkRoutes:
             confirm=self._confirm(body),
         )
         sending = await self._sending(tenant, request, send=body.send)
-        made = await self.links.create(tenant, request, by=call.actor, tell=sending)
-        return self._made(call, made, sending)
+        new_link = await self.links.create(tenant, request, by=call.actor, tell=sending)
+        return self._made(call, new_link, sending)
 
     async def _expect_tenant(self, tenant: str, body: SetupLinkBody) -> None:
         record = await self.tenants.get(tenant)
@@ -113,15 +113,15 @@ class SetupLinkRoutes:
 
     def _confirm(self, body: SetupLinkBody) -> Confirm:
         mails = self.setup.letters.configured
-        wanted = body.confirm or (Confirm.MAIL if mails else Confirm.PHRASE)
-        if (wanted is Confirm.MAIL or body.send) and not mails:
+        method = body.confirm or (Confirm.MAIL if mails else Confirm.PHRASE)
+        if (method is Confirm.MAIL or body.send) and not mails:
             raise Problem(Code.CONFLICT, "mail.host is not set: no mail is sent")
-        if wanted is Confirm.MAIL or body.send:
+        if method is Confirm.MAIL or body.send:
             problems = self.setup.letters.unsendable(body.recipients)
             if problems:
                 mistakes = [Mistake("recipients", f"{to}: {why}") for to, why in problems.items()]
                 raise Problem(Code.INVALID_BODY, mistakes=mistakes)
-        return wanted
+        return method
 
     async def _sending(self, tenant: str, request: Request, *, send: bool) -> _Sending:
         """What is mailed of a link that is made now."""
@@ -184,10 +184,10 @@ class SetupLinkRoutes:
     async def revoke(self, call: Call) -> Answer:
         link = await self._find(call)
         call.note.before = {"state": str(link.state(self.clock()))}
-        revoked = await self.links.revoke(link.tenant, link.id)
-        if revoked is None:
+        result = await self.links.revoke(link.tenant, link.id)
+        if result is None:
             raise Problem(Code.NOT_FOUND)
-        return Answer(self._row(revoked))
+        return Answer(self._row(result))
 
     async def replace(self, call: Call) -> Answer:
         link = await self._find(call)
@@ -202,13 +202,13 @@ class SetupLinkRoutes:
         # Where no mail is sent any more, a phrase opens what a code did.
         confirm = link.request.confirm if mails else Confirm.PHRASE
         sending = await self._sending(link.tenant, link.request, send=send)
-        made = await self.links.replace(
+        new_link = await self.links.replace(
             link.tenant, link.id, by=call.actor, confirm=confirm, tell=sending
         )
-        if made is None:
+        if new_link is None:
             raise Problem(Code.CONFLICT, "the link is over, or live: make a new one")
         call.note.before = {"id": link.id}
-        return self._made(call, made, sending)
+        return self._made(call, new_link, sending)
 
     async def approve(self, call: Call) -> Answer:
         link = await self._submitted(call, or_live=True)
@@ -216,13 +216,13 @@ class SetupLinkRoutes:
         held_by = {link.created_by, *link.request.replaced_by}
         if link.request.approval is Approval.OTHER_PERSON and call.actor in held_by:
             raise Problem(Code.CONFLICT, "who made or replaced the link does not approve it")
-        done = await GoLive(
+        result = await GoLive(
             self.links, self.tenants, self.setup.letters, self.setup.renewal
         ).go_live(link, actor=call.actor)
-        if isinstance(done, Rejected):
-            raise Problem(Code(done.code), done.message)
+        if isinstance(result, Rejected):
+            raise Problem(Code(result.code), result.message)
         call.note.after = {"provider": link.provider, "live": True}
-        return Answer(self._row(done))
+        return Answer(self._row(result))
 
     async def send_back(self, call: Call) -> Answer:
         link = await self._submitted(call)
@@ -232,11 +232,11 @@ class SetupLinkRoutes:
         async def tell(connection: AsyncConnection, stored: SetupLink) -> None:
             await letters.returned(connection, stored, name_of(stored, record))
 
-        returned = await self.links.decide(link, work, tell=tell)
+        result = await self.links.decide(link, work, tell=tell)
         letters.mailer.wake()
-        if returned is None:
+        if result is None:
             raise Problem(Code.CONFLICT, "the link was changed at the same moment, or is over")
-        return Answer(self._row(returned))
+        return Answer(self._row(result))
 
     async def _submitted(self, call: Call, *, or_live: bool = False) -> SetupLink:
         link = await self._find(call)
@@ -415,9 +415,9 @@ class _Sending:
 
 def _tasks(link: SetupLink) -> list[TaskRow]:
     """In the order in which they were done; then what is not."""
-    shown = [(name, done) for name, done in link.steps() if done or name in dict(link.tasks())]
+    tasks = [(name, done) for name, done in link.steps() if done or name in dict(link.tasks())]
     rows, before = list[TaskRow](), link.times.get("opened")
-    for name, done in sorted(shown, key=lambda row: link.times.get(row[0], math.inf)):
+    for name, done in sorted(tasks, key=lambda row: link.times.get(row[0], math.inf)):
         at = link.times.get(name) if done else None
         seconds = round(at - before, 1) if at is not None and before is not None else None
         before = at if at is not None else before
@@ -449,7 +449,7 @@ def _expect_scopes(call: Call, parts: Iterable[Part]) -> None:
 
 
 def _new_tenant(body: SetupLinkBody) -> NewTenant | None:
-    said = body.tenant
-    if said is None:
+    tenant = body.tenant
+    if tenant is None:
         return None
-    return NewTenant(said.name, said.hosts, said.email_domains, said.groups)
+    return NewTenant(tenant.name, tenant.hosts, tenant.email_domains, tenant.groups)

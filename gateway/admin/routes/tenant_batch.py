@@ -139,12 +139,12 @@ class TenantBatchRoutes:
         if self.onboarding is None:
             return
         for change in batch.plan.changes:
-            stored = batch.before.get(change.tenant)
-            if change.document is None and stored is not None:
-                document = stored.document.model_dump()
-                kept = await self.onboarding.keeps(change.tenant, document)
-                if kept is not None:
-                    raise reject(kept)
+            record = batch.before.get(change.tenant)
+            if change.document is None and record is not None:
+                document = record.document.model_dump()
+                rejection = await self.onboarding.keeps(change.tenant, document)
+                if rejection is not None:
+                    raise reject(rejection)
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -205,8 +205,8 @@ def _planned(batch: Batch, impact: Impact, *, emails: bool) -> BatchAnswer:
             ],
             "silenced": [
                 BatchSilenced(tenant=tenant, source=source, count=count)
-                for tenant, found in impact.stay.items()
-                for source, count in sorted(found.items())
+                for tenant, counts in impact.stay.items()
+                for source, count in sorted(counts.items())
             ],
             "unknown": impact.unknown or None,
         }

@@ -128,11 +128,11 @@ class TenantRoutes:
 
     async def list_tenants(self, call: Call) -> Answer:
         query = call.query(TenantsQuery)
-        wanted = TenantFilter(query.search or "", query.state, call.key.within)
+        tenant_filter = TenantFilter(query.search or "", query.state, call.key.within)
         return await list_page(
             "list_tenants",
             query,
-            partial(self.records.page, only=call.key.tenant, wanted=wanted),
+            partial(self.records.page, only=call.key.tenant, wanted=tenant_filter),
             row=_answer,
             model=TenantList,
         )
@@ -159,33 +159,33 @@ class TenantRoutes:
                 _rehearsed(rehearsal, document, existing, emails=call.key.may(Scope.SESSIONS_READ))
             )
         call.note.before = SecretFree(existing.document) if existing else None
-        stored = await self.records.put(
+        record = await self.records.put(
             document, etag=etag, if_held=changed_domains(call.key, document, existing)
         )
-        if isinstance(stored, Rejected):
-            raise reject(stored)
-        call.note.after = SecretFree(stored.document)
+        if isinstance(record, Rejected):
+            raise reject(record)
+        call.note.after = SecretFree(record.document)
         answer = TenantStored(
-            tenant=stored.document,
-            etag=stored.etag,
-            origin=stored.origin,
+            tenant=record.document,
+            etag=record.etag,
+            origin=record.origin,
             warnings=list(policy_warnings(document)),
         )
-        return Answer(answer, status=200 if existing else 201, etag=stored.etag)
+        return Answer(answer, status=200 if existing else 201, etag=record.etag)
 
     async def reveal_tenant(self, call: Call) -> Answer:
-        found = await self.records.reveal(call.path["tenant"])
-        if found is None:
+        record = await self.records.reveal(call.path["tenant"])
+        if record is None:
             raise Problem(Code.NOT_FOUND)
-        return Answer(_answer(found), etag=found.etag)
+        return Answer(_answer(record), etag=record.etag)
 
     async def delete_tenant(self, call: Call) -> Answer:
         existing = await _found(self.records, call.path["tenant"])
         call.note.before = SecretFree(existing.document)
         if self.onboarding is not None and existing.origin == "sql":
-            kept = await self.onboarding.keeps(existing.id, existing.document)
-            if kept is not None:
-                raise reject(kept)
+            rejection = await self.onboarding.keeps(existing.id, existing.document)
+            if rejection is not None:
+                raise reject(rejection)
         rejected = await self.records.delete(existing.id, etag=call.if_match or existing.etag)
         if rejected is not None:
             raise reject(rejected)
@@ -198,8 +198,8 @@ class TenantRoutes:
             return
         if existing is None:
             raise Problem(Code.TENANT_BOUND, "only an operator creates tenants")
-        proven = await self.records.proven_domains(document.id)
-        changes = operators_changes(existing.document, document, proven=proven)
+        domains = await self.records.proven_domains(document.id)
+        changes = operators_changes(existing.document, document, proven=domains)
         if changes:
             raise Problem(
                 Code.TENANT_BOUND,
@@ -324,17 +324,17 @@ def _effects(found: Sequence[PersonEffect]) -> list[EffectRow]:
 
 def _precondition(call: Call, existing: TenantRecord | None) -> str | None:
     """RFC 9110 §13: an update without If-Match could undo what somebody else just narrowed."""
-    wanted = call.if_match
+    etag = call.if_match
     if existing is None:
-        if wanted is not None:
+        if etag is not None:
             raise Problem(Code.PRECONDITION_FAILED, "there is no such tenant")
         return None
     if call.request.headers.get("If-None-Match", "").strip() == "*":
         raise Problem(Code.PRECONDITION_FAILED, "the tenant exists")
-    if wanted is None:
+    if etag is None:
         raise Problem(
             Code.PRECONDITION_REQUIRED, "the tenant exists: GET it, and send its ETag as If-Match"
         )
-    if wanted != existing.etag:
+    if etag != existing.etag:
         raise Problem(Code.PRECONDITION_FAILED, "the tenant has changed since: GET it again")
-    return wanted
+    return etag

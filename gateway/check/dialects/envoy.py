@@ -40,7 +40,7 @@ class Envoy:
         return passed_through(verdict, () if request is None else self.clients_own(request))
 
     def clients_own(self, request: AuthRequest) -> HeaderList:
-        gone = ",".join(
+        header_names = ",".join(
             name
             for name, text in (
                 ("cookie", request.other_cookies),
@@ -49,4 +49,4 @@ class Envoy:
             if not text
         )
         own = cookie_and_authorization(request)
-        return (*own, ("X-Envoy-Auth-Headers-To-Remove", gone)) if gone else own
+        return (*own, ("X-Envoy-Auth-Headers-To-Remove", header_names)) if header_names else own

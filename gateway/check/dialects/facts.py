@@ -112,14 +112,14 @@ class RememberedFacts:
 
     def facts(self, request: RawRequest, cookie_name: str) -> Facts:
         """Raises ``MalformedError``."""
-        known = request.known
-        if known is None:
+        head = request.known
+        if head is None:
             return self._facts(request, cookie_name)
-        noted = known.facts
-        if noted is None or noted[0] is not self or noted[1] != cookie_name:
+        entry = head.facts
+        if entry is None or entry[0] is not self or entry[1] != cookie_name:
             facts = self._read(_decoded(_that_are_read(request)), request.method, cookie_name)
-            noted = known.facts = self, cookie_name, facts
-        return noted[2]
+            entry = head.facts = self, cookie_name, facts
+        return entry[2]
 
     def _facts(self, request: RawRequest, cookie_name: str) -> Facts:
         if not request.lines:

@@ -123,19 +123,19 @@ def parse_either(request: RawRequest, *, cookie_name: str) -> AuthRequest | Malf
 
 def _agreed(headers: Headers) -> tuple[str, str, str, str]:
     """Method, scheme, host and URI. Raises ``MalformedError``."""
-    described = [
-        read(headers)
-        for read, names in (
+    descriptions = [
+        reader(headers)
+        for reader, names in (
             (_forwarded, (X_FORWARDED_URI, X_FORWARDED_METHOD)),
             (_original, (X_ORIGINAL_URL, X_ORIGINAL_METHOD)),
         )
         if any(headers.getall(name, ()) for name in names)
     ]
-    if not described:
+    if not descriptions:
         raise MalformedError("neither X-Forwarded-Uri nor X-Original-URL")
-    if any(one != described[0] for one in described):
+    if any(one != descriptions[0] for one in descriptions):
         raise MalformedError("X-Forwarded-* and X-Original-* tell two requests")
-    return described[0]
+    return descriptions[0]
 
 
 def _forwarded(headers: Headers) -> tuple[str, str, str, str]:
@@ -163,8 +163,8 @@ def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRe
         facts = _BELOW.facts(request, cookie_name)
         return _build(request, facts, path.removeprefix(prefix) if path.startswith(prefix) else "")
     except MalformedError as error:
-        shown = sees_pages(request.headers, request.method)
-        return Malformed(Reason.BAD_REQUEST, str(error), shown)
+        html = sees_pages(request.headers, request.method)
+        return Malformed(Reason.BAD_REQUEST, str(error), html)
 
 
 def _once(headers: Headers, name: str) -> str:
@@ -177,14 +177,14 @@ def _once(headers: Headers, name: str) -> str:
 
 def _build(request: RawRequest, facts: Facts, uri: str) -> AuthRequest:
     """``uri``: path and query as the wire had them. Raises ``MalformedError``."""
-    path, ambiguous, shown = (
+    path, ambiguous, original_uri = (
         _read_uri_once(uri) if len(uri) <= _MAX_REMEMBERED_URI else _read_uri(uri)
     )
     number = request.request_id
     if number is None:
         numbers = request.headers.getall(X_REQUEST_ID, ())
         number = parse_request_id(",".join(numbers)) if numbers else ""
-    return AuthRequest(path, ambiguous, shown, number, *facts)
+    return AuthRequest(path, ambiguous, original_uri, number, *facts)
 
 
 def _read_uri(uri: str) -> tuple[str, bool, str]:
@@ -279,12 +279,12 @@ def request_kind(headers: Headers, method: str) -> RequestKind:
     """Whether a person would see where a redirect leads. Fetch metadata decides where there is any;
     Accept is the fallback.
     """
-    shown = {
+    kind = {
         "GET": RequestKind.NAVIGATION,
         "HEAD": RequestKind.NAVIGATION,
         "POST": RequestKind.FORM,
     }.get(method)
-    if shown is None:
+    if kind is None:
         return RequestKind.OTHER
     mode, destination = headers.getall(SEC_FETCH_MODE, ()), headers.getall(SEC_FETCH_DEST, ())
     purposes = headers.getall(SEC_PURPOSE, ())
@@ -294,15 +294,15 @@ def request_kind(headers: Headers, method: str) -> RequestKind:
         # Android's WebView names its application there, which has a dot; scripts say XMLHttpRequest
         # and the like.
         script = any("." not in value for value in headers.getall(X_REQUESTED_WITH, ()))
-        return shown if not script and names_html(headers.getall(ACCEPT, ())) else RequestKind.OTHER
+        return kind if not script and names_html(headers.getall(ACCEPT, ())) else RequestKind.OTHER
     if list(mode) != ["navigate"] or len(destination) > 1:
         return RequestKind.OTHER
     if not destination or destination[0] == "document":
-        return shown
+        return kind
     if destination[0] == "empty":
         # Chromium, of what a service worker passes through and of <a download>. No script can ask
         # in this mode (Fetch, "Request" constructor).
-        return shown if names_html(headers.getall(ACCEPT, ())) else RequestKind.OTHER
+        return kind if names_html(headers.getall(ACCEPT, ())) else RequestKind.OTHER
     return RequestKind.FRAME if destination[0] in _FRAMES else RequestKind.OTHER
 
 

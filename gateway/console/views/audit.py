@@ -27,12 +27,12 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _filter(visit: Visit) -> dict[str, str | None]:
-    wanted: dict[str, str | None] = {name: visit.text(name) for name in FIELDS}
+    filters: dict[str, str | None] = {name: visit.text(name) for name in FIELDS}
     for name, day in (("since", visit.text("since")), ("until", visit.text("until"))):
-        wanted[name] = epoch_of(day)
+        filters[name] = epoch_of(day)
     reads = visit.text("reads")
-    wanted["reads"] = reads if reads in READS else None
-    return wanted
+    filters["reads"] = reads if reads in READS else None
+    return filters
 
 
 def _shown(visit: Visit) -> dict[str, str]:
@@ -40,11 +40,11 @@ def _shown(visit: Visit) -> dict[str, str]:
 
 
 async def list_audit(visit: Visit) -> Shown | Failed:
-    wanted, shown = _filter(visit), _shown(visit)
+    filters, form_values = _filter(visit), _shown(visit)
     answer = await visit.ask(
         "list_audit",
-        tenant=shown["tenant"] or None,
-        query={**wanted, "cursor": visit.text("after")},
+        tenant=form_values["tenant"] or None,
+        query={**filters, "cursor": visit.text("after")},
     )
     if not answer.ok:
         return failed(answer)
@@ -53,23 +53,23 @@ async def list_audit(visit: Visit) -> Shown | Failed:
         "audit",
         {
             "rows": answer.document["items"],
-            "filter": shown,
-            "again": address("/audit", **shown),
-            "next": following and address("/audit", **shown, after=str(following)),
+            "filter": form_values,
+            "again": address("/audit", **form_values),
+            "next": following and address("/audit", **form_values, after=str(following)),
             "exports": {
-                kind: address(f"/audit/export/{kind}", **shown) for kind in ("jsonl", "csv")
+                kind: address(f"/audit/export/{kind}", **form_values) for kind in ("jsonl", "csv")
             },
         },
     )
 
 
 async def export_audit(visit: Visit) -> web.StreamResponse | Failed:
-    wanted, tenant = _filter(visit), visit.text("tenant") or None
+    filters, tenant = _filter(visit), visit.text("tenant") or None
     rows: list[dict[str, Any]] = []
     cursor: str | None = None
     for _ in range(EXPORT_PAGES):
         answer = await visit.ask(
-            "list_audit", tenant=tenant, query={**wanted, "cursor": cursor, "limit": "200"}
+            "list_audit", tenant=tenant, query={**filters, "cursor": cursor, "limit": "200"}
         )
         if not answer.ok:
             return failed(answer)

@@ -42,14 +42,14 @@ async def list_deliveries(visit: Visit) -> Shown | Failed:
         return failed(answer)
     following = answer.document["next"]
     days = {name: visit.text(name) for name in ("since", "until")}
-    shown = {"direction": way, "tenant": tenant, "state": state, **days}
+    filters = {"direction": way, "tenant": tenant, "state": state, **days}
     return Shown(
         "deliveries",
         {
             "rows": answer.document["items"],
-            "filter": shown,
+            "filter": filters,
             "states": STATES[way],
-            "next": following and address("/deliveries", **shown, after=str(following)),
+            "next": following and address("/deliveries", **filters, after=str(following)),
             "may_decide": bool(tenant) and state == "held" and visit.may("decide_held"),
         },
     )
@@ -102,10 +102,10 @@ async def show_hooks(visit: Visit) -> Shown | Failed:
         return failed(answer)
     rows: list[dict[str, Any]] = []
     for hook in answer.document["items"]:
-        found = await visit.ask(
+        arrivals = await visit.ask(
             "test_hook", tenant=tenant, path={"tenant": tenant, "provider": hook["provider"]}
         )
-        rows.append({"hook": hook, "arrived": found.document if found.ok else None})
+        rows.append({"hook": hook, "arrived": arrivals.document if arrivals.ok else None})
     return Shown("hooks", {"tenant": tenant, "rows": rows})
 
 

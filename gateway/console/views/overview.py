@@ -34,14 +34,14 @@ async def show_overview(visit: Visit) -> Shown | Failed:
     activity: ApiAnswer | None = None
     if everywhere:
         activity = await visit.ask("get_activity", query={"window": window})
-    drawn = _charts(activity.document) if activity is not None and activity.ok else None
+    charts = _charts(activity.document) if activity is not None and activity.ok else None
     return Shown(
         "overview",
         {
             "concerns": [(row, _to(row)) for row in attention],
             "window": window,
             "everywhere": everywhere,
-            "activity": drawn,
+            "activity": charts,
             "width": WIDTH,
             "height": HEIGHT,
         },
@@ -99,10 +99,10 @@ def _row(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def slowest(name: str) -> float | None:
         return max((p[name] for p in points if p[name] is not None), default=None)
 
-    counted = ("sign_ins", "sign_ins_failed", "checks", "denied", "revocations")
+    names = ("sign_ins", "sign_ins_failed", "checks", "denied", "revocations")
     return {
         "at": points[0]["at"],
-        **{name: sum(point[name] for point in points) for name in counted},
+        **{name: sum(point[name] for point in points) for name in names},
         "revocation_p99_ms": slowest("revocation_p99_ms"),
         "store_p99_ms": slowest("store_p99_ms"),
     }

@@ -24,7 +24,7 @@ _NAMES: Final = ("user", "email", "idp_subject", "oid")
 async def list_people(visit: Visit) -> Shown | Failed:
     tenant, email, group = (visit.text(name) for name in ("tenant", "email", "group"))
     status = visit.text("status") if visit.text("status") in STATUSES else ""
-    wanted = {"email": email, "group": group, "status": status}
+    filters = {"email": email, "group": group, "status": status}
     rows: list[dict[str, Any]] = []
     following = None
     if tenant:
@@ -32,20 +32,21 @@ async def list_people(visit: Visit) -> Shown | Failed:
             "list_people",
             tenant=tenant,
             path={"tenant": tenant},
-            query={**wanted, "cursor": visit.text("after")},
+            query={**filters, "cursor": visit.text("after")},
         )
         if not answer.ok:
             return failed(answer)
         rows, following = answer.document["items"], answer.document["next"]
     elif "@" in email:
-        rows = await _everywhere(visit, wanted)
+        rows = await _everywhere(visit, filters)
     return Shown(
         "people",
         {
             "rows": rows,
-            "filter": {"tenant": tenant, **wanted},
+            "filter": {"tenant": tenant, **filters},
             "statuses": STATUSES,
-            "next": following and address("/people", tenant=tenant, **wanted, after=str(following)),
+            "next": following
+            and address("/people", tenant=tenant, **filters, after=str(following)),
             "asked": bool(tenant or "@" in email),
         },
     )
@@ -58,8 +59,8 @@ async def _everywhere(visit: Visit, wanted: dict[str, str]) -> list[dict[str, An
     tenants = await visit.list_tenants({"search": domain, "limit": str(MAX_TENANTS)})
     for row in tenants.document["items"] if tenants.ok else []:
         name = row["tenant"]["id"]
-        found = await visit.ask("list_people", tenant=name, path={"tenant": name}, query=wanted)
-        rows += found.document["items"] if found.ok else []
+        answer = await visit.ask("list_people", tenant=name, path={"tenant": name}, query=wanted)
+        rows += answer.document["items"] if answer.ok else []
     return rows
 
 

@@ -40,14 +40,14 @@ async def choose_kind(visit: Visit) -> Shown:
 async def ask(visit: Visit) -> Shown | Failed:
     section = section_of(visit.path["form"])
     tenant = visit.text("tenant")
-    known: dict[str, Any] = {**DEFAULTS, "tenant": tenant}
+    values: dict[str, Any] = {**DEFAULTS, "tenant": tenant}
     if _TENANT.fullmatch(tenant) and visit.may("get_tenant"):
-        loaded = await load(visit, tenant)
-        if not isinstance(loaded, Failed):
-            document = loaded.document
-            known |= {name: document[name] for name in ("name", "hosts", "email_domains")}
-            known["groups"] = document["allowed_groups"]
-    return _form(section, values_of(section.fields, known))
+        record = await load(visit, tenant)
+        if not isinstance(record, Failed):
+            document = record.document
+            values |= {name: document[name] for name in ("name", "hosts", "email_domains")}
+            values["groups"] = document["allowed_groups"]
+    return _form(section, values_of(section.fields, values))
 
 
 def _form(section: Section, values: Mapping[str, str], mistakes: Mistakes | None = None) -> Shown:
@@ -72,8 +72,8 @@ async def plan(visit: Visit) -> Shown | Failed:
     if unread:
         return _form(section, values, Mistakes(unread))
     body = request_of(kind, form)
-    known = await visit.ask("get_tenant", tenant=tenant, path={"tenant": tenant})
-    operation = "reprovision" if known.ok else "provision"
+    tenant_answer = await visit.ask("get_tenant", tenant=tenant, path={"tenant": tenant})
+    operation = "reprovision" if tenant_answer.ok else "provision"
     answer = await _request(visit, operation, tenant, body, dry_run=True)
     if is_mistake(answer):
         mistakes = placed(section.paths, answer.document.get("errors", ()), answer.detail)
@@ -86,7 +86,7 @@ async def plan(visit: Visit) -> Shown | Failed:
         {
             "tenant": tenant,
             "kind": kind,
-            "exists": known.ok,
+            "exists": tenant_answer.ok,
             "steps": answer.document["steps"],
             "notes": answer.document["notes"],
             "draft": draft,

@@ -126,40 +126,40 @@ def checked(
 
 async def edit_section(visit: Visit) -> Shown | Failed:
     tenant, section = visit.path["tenant"], SECTIONS[visit.path["section"]]
-    loaded = await load(visit, tenant)
-    if isinstance(loaded, Failed):
-        return loaded
+    record = await load(visit, tenant)
+    if isinstance(record, Failed):
+        return record
     return form_page(
         visit,
         section,
         path=f"/tenants/{tenant}/edit/{section.name}",
-        values=values_of(section.fields, loaded.document),
-        loaded=loaded,
+        values=values_of(section.fields, record.document),
+        loaded=record,
     )
 
 
 async def save_section(visit: Visit) -> Shown | Failed:
     tenant, section = visit.path["tenant"], SECTIONS[visit.path["section"]]
     path = f"/tenants/{tenant}/edit/{section.name}"
-    loaded = await load(visit, tenant)
-    if isinstance(loaded, Failed):
-        return loaded
+    record = await load(visit, tenant)
+    if isinstance(record, Failed):
+        return record
     draft = opened(visit, tenant)
     if draft is not None:
         values = values_of(section.fields, draft.document)
-        return form_page(visit, section, path=path, values=values, loaded=loaded)
-    closed = locked(visit, section.fields, "")
-    fields = tuple(one for one in section.fields if one.path not in closed)
-    document, unread = written(fields, loaded.document, visit.form)
+        return form_page(visit, section, path=path, values=values, loaded=record)
+    read_only = locked(visit, section.fields, "")
+    fields = tuple(one for one in section.fields if one.path not in read_only)
+    document, unread = written(fields, record.document, visit.form)
     document = optional_left_out(section, document)
     parts = (section.optional,) if section.optional else tuple(one.path for one in fields)
     change = Change(tenant, document, visit.form.get("etag", ""), parts, path)
     if visit.form.get(CHECK):
         return checked(visit, section, "put_tenant", document, unread)
-    shown = form_page(visit, section, path=path, values=typed(section.fields, visit), loaded=loaded)
+    page = form_page(visit, section, path=path, values=typed(section.fields, visit), loaded=record)
     if unread:
-        return with_mistakes(shown, Mistakes(unread))
-    return await previewed(visit, change, shown, section)
+        return with_mistakes(page, Mistakes(unread))
+    return await previewed(visit, change, page, section)
 
 
 async def previewed(
@@ -213,19 +213,19 @@ async def add_provider(visit: Visit) -> Shown | Failed:
 
 async def _provider_form(visit: Visit, name: str) -> Shown | Failed:
     tenant = visit.path["tenant"]
-    loaded = await load(visit, tenant)
-    if isinstance(loaded, Failed):
-        return loaded
-    at = _place_of(loaded.document, name)
+    record = await load(visit, tenant)
+    if isinstance(record, Failed):
+        return record
+    at = _place_of(record.document, name)
     if at is None:
         return Failed(404, "not_found", "")
-    provider = _provider_at(loaded.document, at)
+    provider = _provider_at(record.document, at)
     return form_page(
         visit,
         PROVIDER,
         path=_provider_path(tenant, name),
         values=values_of(PROVIDER.fields, provider),
-        loaded=loaded,
+        loaded=record,
         provider=name,
         prefix="providers[].",
     )
@@ -242,40 +242,40 @@ async def save_new_provider(visit: Visit) -> Shown | Failed:
 async def _save_provider(visit: Visit, name: str) -> Shown | Failed:
     tenant = visit.path["tenant"]
     path = _provider_path(tenant, name)
-    loaded = await load(visit, tenant)
-    if isinstance(loaded, Failed):
-        return loaded
+    record = await load(visit, tenant)
+    if isinstance(record, Failed):
+        return record
     draft = opened(visit, tenant)
-    at = _place_of(loaded.document if draft is None else draft.document, name)
+    at = _place_of(record.document if draft is None else draft.document, name)
     if at is None:
         return Failed(404, "not_found", "")
     values = typed(PROVIDER.fields, visit)
     if draft is not None:
         values = values_of(PROVIDER.fields, _provider_at(draft.document, at))
-    shown = form_page(
+    page = form_page(
         visit,
         PROVIDER,
         path=path,
         values=values,
-        loaded=loaded,
+        loaded=record,
         provider=name,
         prefix="providers[].",
     )
     if draft is not None:
-        return shown
-    closed = locked(visit, PROVIDER.fields, "providers[].")
-    fields = tuple(one for one in PROVIDER.fields if one.path not in closed)
-    provider, unread = written(fields, _provider_at(loaded.document, at), visit.form)
-    providers = list(loaded.document["providers"])
+        return page
+    read_only = locked(visit, PROVIDER.fields, "providers[].")
+    fields = tuple(one for one in PROVIDER.fields if one.path not in read_only)
+    provider, unread = written(fields, _provider_at(record.document, at), visit.form)
+    providers = list(record.document["providers"])
     providers[at : at + 1] = [] if visit.form.get("remove") else [provider]
-    document = {**loaded.document, "providers": providers}
+    document = {**record.document, "providers": providers}
     if visit.form.get(CHECK):
         return checked(visit, PROVIDER, "put_tenant", document, unread, f"providers.{at}.")
     if unread:
-        return with_mistakes(shown, Mistakes(unread))
+        return with_mistakes(page, Mistakes(unread))
     change = Change(tenant, document, visit.form.get("etag", ""), (provider_part(name),), path)
     prefixes = (f"providers.{at}.", f"providers.{provider['name']}.")
-    return await previewed(visit, change, shown, PROVIDER, *prefixes)
+    return await previewed(visit, change, page, PROVIDER, *prefixes)
 
 
 def _provider_path(tenant: str, name: str) -> str:
@@ -377,15 +377,15 @@ async def confirm_delete(visit: Visit) -> Shown | Failed:
 
 
 async def _delete_page(visit: Visit, *, wrong: bool) -> Shown | Failed:
-    loaded = await load(visit, visit.path["tenant"])
-    if isinstance(loaded, Failed):
-        return loaded
+    record = await load(visit, visit.path["tenant"])
+    if isinstance(record, Failed):
+        return record
     values = {
-        "tenant": loaded.document,
-        "origin": loaded.origin,
-        "etag": loaded.etag,
+        "tenant": record.document,
+        "origin": record.origin,
+        "etag": record.etag,
         "wrong": wrong,
-        "in_pool": loaded.document["client"] == "managed" and visit.may("destroy"),
+        "in_pool": record.document["client"] == "managed" and visit.may("destroy"),
     }
     return Shown("tenant_delete", values, status=422 if wrong else 200)
 

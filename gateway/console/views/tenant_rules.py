@@ -120,13 +120,13 @@ def _about(visit: Visit) -> str:
 
 
 async def edit_rules(visit: Visit) -> Shown | Failed:
-    loaded = await load(visit, visit.path["tenant"])
-    if isinstance(loaded, Failed):
-        return loaded
-    host = _a_host(loaded)
+    record = await load(visit, visit.path["tenant"])
+    if isinstance(record, Failed):
+        return record
+    host = _a_host(record)
     trial = {**dict.fromkeys(TRIAL, ""), "method": "GET", "url": f"https://{host}/" if host else ""}
-    part = Part.of(rows_of(loaded.document), visit.text("page"))
-    return RulesPage(loaded, part, loaded.etag, trial).shown(visit)
+    part = Part.of(rows_of(record.document), visit.text("page"))
+    return RulesPage(record, part, record.etag, trial).shown(visit)
 
 
 async def save_rules(visit: Visit) -> Shown | Failed:
@@ -134,17 +134,17 @@ async def save_rules(visit: Visit) -> Shown | Failed:
     buttons.
     """
     tenant = visit.path["tenant"]
-    loaded = await load(visit, tenant)
-    if isinstance(loaded, Failed):
-        return loaded
+    record = await load(visit, tenant)
+    if isinstance(record, Failed):
+        return record
     trial = {name: visit.form.get(f"try.{name}", "") for name in TRIAL}
     draft = opened(visit, tenant)
     if draft is not None:
         trial["method"] = trial["method"] or "GET"
-        return RulesPage(loaded, Part.of(rows_of(draft.document), ""), draft.etag, trial).shown(
+        return RulesPage(record, Part.of(rows_of(draft.document), ""), draft.etag, trial).shown(
             visit
         )
-    page = _typed(visit, loaded, trial)
+    page = _typed(visit, record, trial)
     if page is None:
         return OLD_DRAFT
     rules = rules_of(page.all_rows)

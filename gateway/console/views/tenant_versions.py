@@ -19,13 +19,13 @@ _ENTRY: Final = re.compile(r"[0-9]{1,18}")
 async def compare_versions(visit: Visit) -> Shown | Failed:
     """Of the two that the query names, the older one first; ``now`` is what is stored."""
     tenant = visit.path["tenant"]
-    named = [visit.text(name) for name in ("before", "after")]
+    names = [visit.text(name) for name in ("before", "after")]
     both: list[tuple[str, dict[str, Any]]] = []
-    for name in sorted(named, key=lambda n: int(n) if _ENTRY.fullmatch(n) else 10**18):
-        found = await _version(visit, tenant, name)
-        if isinstance(found, Failed):
-            return found
-        both.append((name, found))
+    for name in sorted(names, key=lambda n: int(n) if _ENTRY.fullmatch(n) else 10**18):
+        version = await _version(visit, tenant, name)
+        if isinstance(version, Failed):
+            return version
+        both.append((name, version))
     (older, before), (newer, after) = both
     return Shown(
         "tenant_versions",
@@ -41,30 +41,30 @@ async def compare_versions(visit: Visit) -> Shown | Failed:
 
 async def _version(visit: Visit, tenant: str, name: str) -> dict[str, Any] | Failed:
     if name == "now":
-        loaded = await load(visit, tenant)
-        return loaded if isinstance(loaded, Failed) else loaded.document
+        record = await load(visit, tenant)
+        return record if isinstance(record, Failed) else record.document
     if not _ENTRY.fullmatch(name):
         return Failed(404, "not_found", "")
     answer = await visit.ask("get_audit", tenant=tenant, path={"entry": name})
     if not answer.ok:
         return failed(answer)
-    found = version_of(answer.document["after"])
-    if found is None or answer.document["tenant"] != tenant or found["id"] != tenant:
+    version = version_of(answer.document["after"])
+    if version is None or answer.document["tenant"] != tenant or version["id"] != tenant:
         return Failed(404, "not_found", "")
-    return found
+    return version
 
 
 async def restore_version(visit: Visit) -> Shown | Failed:
     """What storing it again would do; it is applied from there, like every change."""
     tenant = visit.path["tenant"]
-    found = await _version(visit, tenant, visit.path["entry"])
-    if isinstance(found, Failed):
-        return found
+    version = await _version(visit, tenant, visit.path["entry"])
+    if isinstance(version, Failed):
+        return version
     now = await load(visit, tenant)
     if isinstance(now, Failed) and now.status != 404:
         return now
     etag = "" if isinstance(now, Failed) else now.etag
-    change = Change(tenant, found, etag, (WHOLE,), "")
+    change = Change(tenant, version, etag, (WHOLE,), "")
     answer = await store(visit, change, dry_run=True)
     return preview(visit, change, answer) if answer.ok else failed(answer)
 

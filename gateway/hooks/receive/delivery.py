@@ -116,12 +116,12 @@ class Reception:
 
     def target(self, request: web.Request, kinds: Collection[ProviderKind]) -> HookTarget:
         """Whose address this is; ``nobody`` where it is nobody's."""
-        found = self.services.targets.find(
+        target = self.services.targets.find(
             request.match_info["tenant"], request.match_info["provider"]
         )
-        if found is None or found.kind not in kinds:
+        if target is None or target.kind not in kinds:
             return nobody(min(kinds))
-        return found
+        return target
 
     def lacks(self, request: web.Request, target: HookTarget, source: Source, what: str) -> str:
         """Tell the operator what is not configured; what no proof can fit, to go on with like
@@ -212,7 +212,7 @@ class Reception:
         """
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            started = request[STARTED] = time.monotonic()
+            start = request[STARTED] = time.monotonic()
             response: web.StreamResponse
             try:
                 async with asyncio.timeout(DEADLINE_S):
@@ -246,7 +246,7 @@ class Reception:
                     else web.json_response({"error": "temporarily_unavailable"}, status=503)
                 )
                 response.headers["Retry-After"] = str(RETRY_AFTER_S)
-            HOOK_ACK_DURATION.labels(source.value).observe(time.monotonic() - started)
+            HOOK_ACK_DURATION.labels(source.value).observe(time.monotonic() - start)
             return response
 
         return handle
@@ -290,11 +290,11 @@ class Reception:
 
 def request_id(request: web.Request) -> str:
     """The ingress's, if it has the shape of one, else our own; the same for the whole request."""
-    known = request.get(REQUEST_ID)
-    if known is None:
-        given = parse_request_id(request.headers.get("X-Request-Id", ""))
-        known = request[REQUEST_ID] = given or uuid.uuid4().hex
-    return known
+    identifier = request.get(REQUEST_ID)
+    if identifier is None:
+        header = parse_request_id(request.headers.get("X-Request-Id", ""))
+        identifier = request[REQUEST_ID] = header or uuid.uuid4().hex
+    return identifier
 
 
 def said(

@@ -40,8 +40,8 @@ class GoogleRoutes:
             return web.Response(status=200)
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise DeliveryRejectedError(RejectionReason.CONTENT_TYPE, "send application/json")
-        found = google.parse_delivery(request.headers, await body(request, limit=MAX_BODY_BYTES))
-        await self.reception.accept(request, target, found)
+        delivery = google.parse_delivery(request.headers, await body(request, limit=MAX_BODY_BYTES))
+        await self.reception.accept(request, target, delivery)
         return web.Response(status=200)
 
     def _prove(self, request: web.Request, target: HookTarget) -> int:
@@ -63,7 +63,7 @@ class GoogleRoutes:
                     )
                 ),
             )
-        expected = [
+        expected_tokens = [
             Secret(
                 credential.channel_token(
                     secret, tenant=target.tenant, provider=target.provider, channel=channel
@@ -71,8 +71,8 @@ class GoogleRoutes:
             )
             for secret in secrets
         ]
-        given = tokens[0] if len(tokens) == 1 and channel else ""
-        proof = credential.matched(given, expected)
+        token = tokens[0] if len(tokens) == 1 and channel else ""
+        proof = credential.matched(token, expected_tokens)
         if proof is None:
             raise DeliveryRejectedError(
                 RejectionReason.UNAUTHENTICATED,

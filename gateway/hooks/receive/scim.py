@@ -64,8 +64,8 @@ class ScimRoutes:
     def authentic(self, request: web.Request) -> HookTarget:
         target = self.reception.target(request, _ALL)
         headers = request.headers.getall("Authorization", [])
-        given = credential.bearer(headers[0]) if len(headers) == 1 else ""
-        proof = credential.matched(given, target.secrets)
+        token = credential.bearer(headers[0]) if len(headers) == 1 else ""
+        proof = credential.matched(token, target.secrets)
         if proof is None:
             raise DeliveryRejectedError(
                 RejectionReason.UNAUTHENTICATED, "the bearer token is not this provider's secret"
@@ -92,27 +92,27 @@ class ScimRoutes:
     def resource(
         self, request: web.Request, target: HookTarget, stored: Stored, *, status: int = 200
     ) -> web.Response:
-        shown = represent(stored, self.base(request, target))
+        document = represent(stored, self.base(request, target))
         return answer(
-            Projection.of_address(request).of(shown),
+            Projection.of_address(request).of(document),
             status=status,
-            headers={"Location": shown["meta"]["location"]},
+            headers={"Location": document["meta"]["location"]},
         )
 
     async def query(self, request: web.Request, target: HookTarget, asked: Query) -> web.Response:
         kind = _KINDS[request.match_info["kind"].lower()]
-        wanted = scim_filter.parse_filter(asked.filter) if asked.filter else None
-        found = await self.store.search.find(
+        expression = scim_filter.parse_filter(asked.filter) if asked.filter else None
+        page = await self.store.search.find(
             target,
             kind,
-            wanted=wanted,
+            wanted=expression,
             start=asked.start,
             count=min(max(0, asked.count), scim_discovery.MAX_RESULTS),
         )
-        shown = [
-            asked.projection.of(represent(r, self.base(request, target))) for r in found.resources
+        documents = [
+            asked.projection.of(represent(r, self.base(request, target))) for r in page.resources
         ]
-        return answer(_page(shown, total=found.total, start=max(1, asked.start)))
+        return answer(_page(documents, total=page.total, start=max(1, asked.start)))
 
     async def listed(self, request: web.Request) -> web.Response:
         return await self.query(request, self.authentic(request), Query.of_address(request))
@@ -128,11 +128,11 @@ class ScimRoutes:
     async def create(self, request: web.Request) -> web.Response:
         target = self.authentic(request)
         kind = _KINDS[request.match_info["kind"].lower()]
-        stored = await self.store.create(
+        resource = await self.store.create(
             target, kind, await self.received(request), request_id=request_id(request)
         )
         self.wrote(request, target, kind)
-        return self.resource(request, target, stored, status=201)
+        return self.resource(request, target, resource, status=201)
 
     async def get(self, request: web.Request) -> web.Response:
         target = self.authentic(request)
@@ -149,7 +149,7 @@ class ScimRoutes:
     async def replace(self, request: web.Request) -> web.Response:
         target = self.authentic(request)
         kind = _KINDS[request.match_info["kind"].lower()]
-        stored = _there(
+        resource = _there(
             await self.store.replace(
                 target,
                 kind,
@@ -159,12 +159,12 @@ class ScimRoutes:
             )
         )
         self.wrote(request, target, kind)
-        return self.resource(request, target, stored)
+        return self.resource(request, target, resource)
 
     async def patch(self, request: web.Request) -> web.Response:
         target = self.authentic(request)
         kind = _KINDS[request.match_info["kind"].lower()]
-        stored = _there(
+        resource = _there(
             await self.store.patch(
                 target,
                 kind,
@@ -174,7 +174,7 @@ class ScimRoutes:
             )
         )
         self.wrote(request, target, kind)
-        return self.resource(request, target, stored)
+        return self.resource(request, target, resource)
 
     async def delete(self, request: web.Request) -> web.Response:
         target = self.authentic(request)
@@ -195,11 +195,11 @@ class ScimRoutes:
         documents: Callable[[str], list[dict[str, Any]]],
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def show(request: web.Request) -> web.Response:
-            found = documents(self.base(request, self.authentic(request)))
-            wanted = request.match_info.get("id")
-            if wanted is None:
-                return answer(_page(found, total=len(found), start=1))
-            return answer(_there(next((d for d in found if d["id"] == wanted), None)))
+            entries = documents(self.base(request, self.authentic(request)))
+            identifier = request.match_info.get("id")
+            if identifier is None:
+                return answer(_page(entries, total=len(entries), start=1))
+            return answer(_there(next((d for d in entries if d["id"] == identifier), None)))
 
         return show
 
@@ -309,15 +309,15 @@ class Query:
 
     @classmethod
     def of_body(cls, body: dict[str, Any]) -> Query:
-        said = {name.lower(): value for name, value in body.items()}
-        text = said.get("filter") or ""
+        members = {name.lower(): value for name, value in body.items()}
+        text = members.get("filter") or ""
         if not isinstance(text, str):
             raise scim_filter.ScimError("invalidFilter", "filter is a string")
         start, count = (
-            _number(str(said.get(name.lower(), "")), name, default)
+            _number(str(members.get(name.lower(), "")), name, default)
             for name, default in (("startIndex", 1), ("count", COUNT))
         )
-        lists = [said.get(name) or [] for name in ("attributes", "excludedattributes")]
+        lists = [members.get(name) or [] for name in ("attributes", "excludedattributes")]
         if not all(
             isinstance(one, list)
             and len(one) <= MAX_ATTRIBUTES

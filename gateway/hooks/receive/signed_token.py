@@ -136,8 +136,8 @@ class SignedTokenRoutes:
         if target.secrets and "Authorization" in request.headers:
             # RFC 8935 leaves it open whether a transmitter authenticates; if it tries, it must be
             # right.
-            given = credential.bearer(request.headers["Authorization"])
-            proof = credential.matched(given, target.secrets)
+            bearer_token = credential.bearer(request.headers["Authorization"])
+            proof = credential.matched(bearer_token, target.secrets)
             if proof is None:
                 raise DeliveryRejectedError(
                     RejectionReason.UNAUTHENTICATED,

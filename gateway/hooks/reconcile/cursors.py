@@ -80,13 +80,13 @@ class Cursors:
             directory_cursors.c.read_at,
             directory_cursors.c.wanted_at,
         )
-        found: dict[tuple[str, str], dict[str, Progress]] = {}
+        by_target: dict[tuple[str, str], dict[str, Progress]] = {}
         async with self._database.read() as connection:
             for row in await connection.execute(select(*columns)):
-                found.setdefault((row.tenant, row.provider), {})[row.resource] = Progress(
+                by_target.setdefault((row.tenant, row.provider), {})[row.resource] = Progress(
                     row.read_at, row.wanted_at is not None
                 )
-        return found
+        return by_target
 
     async def put(
         self,

@@ -86,7 +86,7 @@ class Fetch:
         """
         # Only what may be repeated: a POST that timed out may have been done.
         attempts = ATTEMPTS if method == "GET" else 1
-        waiting = AsyncRetrying(
+        retry_policy = AsyncRetrying(
             retry=retry_if_exception(
                 lambda error: (
                     isinstance(error, UnavailableError) and not isinstance(error, ThrottledError)
@@ -97,7 +97,7 @@ class Fetch:
             sleep=self._sleep,
             reraise=True,
         )
-        async for attempt in waiting:
+        async for attempt in retry_policy:
             with attempt:
                 return await self._once(method, url, headers=headers, body=body, form=form)
         raise AssertionError

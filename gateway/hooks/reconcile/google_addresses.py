@@ -66,16 +66,16 @@ class GoogleAddresses:
         """Of each user, the id and the addresses that nobody else has. Raises
         ``UnavailableError``.
         """
-        found: dict[str, list[str]] = {user: [] for user in users}
+        by_user: dict[str, list[str]] = {user: [] for user in users}
         async with self._database.read() as connection:
             for row in await self._rows_of(connection, target, users):
                 value = self._value(row)
                 (
-                    found[row.member].insert(0, value)
+                    by_user[row.member].insert(0, value)
                     if row.is_primary
-                    else found[row.member].append(value)
+                    else by_user[row.member].append(value)
                 )
-        return {user: names_of(user, tuple(addresses)) for user, addresses in found.items()}
+        return {user: names_of(user, tuple(addresses)) for user, addresses in by_user.items()}
 
     async def learn(
         self,
@@ -97,24 +97,24 @@ class GoogleAddresses:
         }
         changes = _Changes()
         before = await self._rows_of(connection, target, list(current))
-        held = {row.address: row for row in before}
-        held |= {
+        rows_by_address = {row.address: row for row in before}
+        rows_by_address |= {
             row.address: row
             for row in await self._rows(
                 connection, target, directory_addresses.c.address, list(digests)
             )
         }
-        moved: dict[str, list[str]] = {}
+        moved_addresses: dict[str, list[str]] = {}
         for key, (user, value, primary) in digests.items():
-            row = held.get(key)
+            row = rows_by_address.get(key)
             if row is None or row.member != user.id or bool(row.is_primary) != primary:
                 changes.rows.append(self._row(target, user.id, key, value, primary=primary))
             if row is not None and row.member != user.id:
-                moved.setdefault(row.member, []).append(value)
+                moved_addresses.setdefault(row.member, []).append(value)
         for row in before:
             if row.address not in digests:
                 changes.gone.append(row.address)
-        for member, values in moved.items():
+        for member, values in moved_addresses.items():
             changes.events += _given_up(target, member, values, refused=refused, at=at)
         for member, mine in _by_member(before).items():
             changes.events += self._renamed(
@@ -134,13 +134,13 @@ class GoogleAddresses:
         at: float,
     ) -> list[HookEvent]:
         mine = {key for key, (one, _, _) in digests.items() if one.id == user.id}
-        lost = [row for row in before if row.address not in digests]
+        lost_rows = [row for row in before if row.address not in digests]
         first = next((key for key in digests if digests[key][0].id == user.id), "")
         renamed = any(row.is_primary and row.address != first for row in before)
         who = Subject.of_record(user.id, user.names)
         events = []
-        if renamed or lost:
-            old = tuple(dict.fromkeys(self._value(row) for row in lost))
+        if renamed or lost_rows:
+            old = tuple(dict.fromkeys(self._value(row) for row in lost_rows))
             names = (*user.names, *names_of(user.id, old)[1:])
             events.append(
                 HookEvent(
@@ -218,13 +218,13 @@ class GoogleAddresses:
         column: ColumnElement[str],
         values: Sequence[str],
     ) -> list[Any]:
-        found: list[Any] = []
+        rows: list[Any] = []
         for start in range(0, len(values), _ROWS):
             query = select(directory_addresses).where(
                 *_of(target), column.in_(values[start : start + _ROWS])
             )
-            found += (await connection.execute(query)).all()
-        return found
+            rows += (await connection.execute(query)).all()
+        return rows
 
 
 def address_digest(value: str) -> str:
@@ -232,10 +232,10 @@ def address_digest(value: str) -> str:
 
 
 def _by_member(rows: Iterable[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+    by_member: dict[str, list[Any]] = {}
     for row in rows:
-        found.setdefault(row.member, []).append(row)
-    return found
+        by_member.setdefault(row.member, []).append(row)
+    return by_member
 
 
 def _given_up(

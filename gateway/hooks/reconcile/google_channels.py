@@ -200,7 +200,7 @@ class GoogleChannels:
 
 def _until(expiration: object, opened_at: float) -> float:
     """Google writes milliseconds since 1970, as a string."""
-    given = str(expiration)
-    if given.isascii() and given.isdigit() and len(given) < 16:
-        return min(int(given) / 1000, opened_at + LONGEST_S)
+    text = str(expiration)
+    if text.isascii() and text.isdigit() and len(text) < 16:
+        return min(int(text) / 1000, opened_at + LONGEST_S)
     return opened_at + UNTOLD_S

@@ -95,8 +95,8 @@ class GoogleUser:
             raise EntryError(msg)
         others: list[object] = []
         for name in ("aliases", "nonEditableAliases"):
-            found = document.get(name, [])
-            others += found if isinstance(found, list) else []
+            values = document.get(name, [])
+            others += values if isinstance(values, list) else []
         addresses = (address(one) for one in (document.get("primaryEmail"), *others))
         return cls(
             text(document.get("id"), "id", limit=64),
@@ -168,9 +168,9 @@ class GoogleClient:
         """
         credential = _credential(target)
         quota = self._quota(credential)
-        left = quota.quiet_until - self._clock()
-        if left > 0:
-            raise ThrottledError(left)
+        remaining_s = quota.quiet_until - self._clock()
+        if remaining_s > 0:
+            raise ThrottledError(remaining_s)
         url = f"{target.api_url or GOOGLE}{path}"
         try:
             reply = await self._once(target, method, url, body)
@@ -204,9 +204,9 @@ class GoogleClient:
         return await self._fetch.call(method, url, headers=headers, body=body)
 
     async def _token(self, target: HookTarget) -> Secret:
-        known = self._tokens.get(_credential(target))
-        if known is not None and known.until > self._clock():
-            return known.value
+        entry = self._tokens.get(_credential(target))
+        if entry is not None and entry.until > self._clock():
+            return entry.value
         asked_at = self._clock()
         reply = await self._fetch.call(
             "POST",
@@ -275,20 +275,20 @@ class GoogleClient:
             await self._can_list(target)
             return None
         try:
-            found = GoogleUser.parse(_object(reply))
+            google_user = GoogleUser.parse(_object(reply))
         except EntryError as error:
             raise PeerError("malformed_answer", f"Google answered a user whose {error}") from error
-        if found.id != user:
+        if google_user.id != user:
             # An alias or an address leads to its owner, who is another one.
             raise PeerError("malformed_answer", "Google answered another user than was asked for")
-        return found
+        return google_user
 
     async def account(self, target: HookTarget, user: str) -> Account | None:
-        found = await self.user(target, user)
-        if found is None:
+        google_user = await self.user(target, user)
+        if google_user is None:
             return None
-        primary = found.addresses[0] if found.addresses else ""
-        return Account(not found.blocked, primary, found.names)
+        primary = google_user.addresses[0] if google_user.addresses else ""
+        return Account(not google_user.blocked, primary, google_user.names)
 
     async def group_exists(self, target: HookTarget, group: str) -> bool:
         """Raises as ``user`` does."""
@@ -356,12 +356,12 @@ def _reasons(reply: Reply) -> set[str]:
     if not isinstance(error, dict):
         return set()
     entries = error.get("errors")
-    found = {
+    reasons = {
         entry["reason"]
         for entry in (entries if isinstance(entries, list) else [])
         if isinstance(entry, dict) and isinstance(entry.get("reason"), str)
     }
-    return found | ({"quotaExceeded"} if error.get("status") == "RESOURCE_EXHAUSTED" else set())
+    return reasons | ({"quotaExceeded"} if error.get("status") == "RESOURCE_EXHAUSTED" else set())
 
 
 def _token_refused(target: HookTarget, reply: Reply) -> str:

@@ -100,8 +100,8 @@ class _Place:
 
     @classmethod
     def parse(cls, written: str) -> _Place:
-        step, name, token, groups, listed = json.loads(written)
-        return cls(step, name, token, [(a, b, c) for a, b, c in groups], listed)
+        step, name, token, groups, listed_ids = json.loads(written)
+        return cls(step, name, token, [(a, b, c) for a, b, c in groups], listed_ids)
 
 
 @dataclass(slots=True)
@@ -164,27 +164,27 @@ class GoogleReading:
         After the first, no page is asked for after ``until`` (seconds of the event loop); the next
         call goes on from there. Raises ``UnavailableError``, ``PeerError``.
         """
-        found = 0
+        count = 0
         for resource in RESOURCES:
             try:
-                more, finished = await self._read(target, resource, until=until)
+                more, is_finished = await self._read(target, resource, until=until)
             except PeerError:
                 # What cannot be read is not asked for again and again: the next reading begins
                 # anew.
                 await self._cursors.forget(target, page_of(resource))
                 raise
-            found += more
-            if not finished:
-                return found, False
-        return found, True
+            count += more
+            if not is_finished:
+                return count, False
+        return count, True
 
     async def _read(self, target: HookTarget, resource: str, *, until: float) -> tuple[int, bool]:
-        kept = await self._cursors.get(target, page_of(resource))
-        place = _Place.parse(kept.text) if kept is not None else _begin(resource)
-        found, loop, anew = 0, asyncio.get_running_loop(), False
+        cursor = await self._cursors.get(target, page_of(resource))
+        place = _Place.parse(cursor.text) if cursor is not None else _begin(resource)
+        count, loop, anew = 0, asyncio.get_running_loop(), False
         for number in range(MAX_PAGES):
             if number and loop.time() > until:
-                return found, False
+                return count, False
             if resource == GROUPS and target.groups_used is None:
                 # Google's tokens name no groups; without a policy nobody asks for one.
                 following: _Place | None = None
@@ -200,11 +200,11 @@ class GoogleReading:
                     continue
                 page, following = await self._page(target, place, document, asked_at)
             self._tell_skipped(target, resource, page)
-            found += await self._write(
+            count += await self._write(
                 target, resource, page, place=place, following=following, asked_at=asked_at
             )
             if following is None:
-                return found, True
+                return count, True
             if following == place:
                 raise PeerError("malformed_answer", "a page that goes on at itself")
             place = following
@@ -303,18 +303,18 @@ class GoogleReading:
             page.users.append(user)
         if entries and place.step == "there":
             self._google.listed(target)
-        deleted = [user.id for user in page.users if user.deleted]
-        names = await self._addresses.names(target, deleted) if deleted else {}
+        deleted_ids = [user.id for user in page.users if user.deleted]
+        names = await self._addresses.names(target, deleted_ids) if deleted_ids else {}
         for user in page.users:
             # A deleted user's addresses may be somebody else's by now; those that were theirs when
             # they were last seen, and nobody has had since, are known.
             who = Subject.of_record(user.id, names.get(user.id, user.names))
             effect = Effect.BLOCK if user.blocked else Effect.LOOK_UP_ACCOUNT
-            told = "deleted" if user.deleted else "blocked" if user.blocked else "there"
+            state = "deleted" if user.deleted else "blocked" if user.blocked else "there"
             page.events.append(
                 HookEvent(
                     Source.GOOGLE,
-                    f"reading/{told}",
+                    f"reading/{state}",
                     effect,
                     who,
                     event_time=asked_at if user.blocked else None,
@@ -344,10 +344,10 @@ class GoogleReading:
                 )
             except EntryError as error:
                 page.skipped.append(str(error))
-        known = await self._names.read(target, Source.GOOGLE, said_groups)
+        names = await self._names.read(target, Source.GOOGLE, said_groups)
         counting = []
         for group in said_groups:
-            former = known[group.id].complete(group).former if group.id in known else ()
+            former = names[group.id].complete(group).former if group.id in names else ()
             whole = Group(group.id, group.name, (*group.former, *former))
             if groups_that_count(target, whole):
                 counting.append((group.id, group.name, group.former[0] if group.former else ""))
@@ -360,21 +360,21 @@ class GoogleReading:
         """Groups with known members that are not listed: asked for one by one."""
         before = await self._cursors.get(target, GROUPS)
         addresses = json.loads(before.text) if before is not None and before.text else {}
-        listed = {canonical_id(group) for group in place.listed}
-        for group in sorted(await self._members.groups(target) - listed):
+        listed_ids = {canonical_id(group) for group in place.listed}
+        for group in sorted(await self._members.groups(target) - listed_ids):
             if await self._google.group_exists(target, group):
                 # Listed or not, it is there: it does not count any more, or will be listed later.
                 continue
             # Its members stay known until the removal stands: how many they are is asked when it
             # is applied (``brake``).
-            spelled = [addresses[group]] if addresses.get(group) else []
-            for gone in (Group(group), *(Group(group, spelling=one) for one in spelled)):
+            spellings = [addresses[group]] if addresses.get(group) else []
+            for deleted_group in (Group(group), *(Group(group, spelling=one) for one in spellings)):
                 event = HookEvent(
                     Source.GOOGLE,
                     "reading/group-deleted",
                     Effect.GROUP_DELETED,
                     None,
-                    gone,
+                    deleted_group,
                     asked_at,
                 )
                 page.missing[event] = (group, "")
@@ -394,19 +394,21 @@ class GoogleReading:
         if (group, CUSTOMER) in unseen:
             # Everybody was in it: who is not named now has left it.
             page.gone.add((group, CUSTOMER))
-            named = await self._members.of(target, group) | {m for _, m in page.there}
-            unseen |= {(group, user) for user in await self._members.of(target, EVERYBODY) - named}
+            member_ids = await self._members.of(target, group) | {m for _, m in page.there}
+            unseen |= {
+                (group, user) for user in await self._members.of(target, EVERYBODY) - member_ids
+            }
         unseen.discard((group, CUSTOMER))
         names = await self._addresses.names(target, sorted(member for _, member in unseen))
-        called = _group(*place.groups[0]) if group != EVERYBODY else None
+        named_group = _group(*place.groups[0]) if group != EVERYBODY else None
         for member in sorted(unseen):
             who = Subject.of_record(member[1], names[member[1]])
             event = HookEvent(
                 Source.GOOGLE,
                 MISSING,
-                Effect.LOOK_UP_ACCOUNT if called is None else Effect.LOOK_UP_MEMBERSHIP,
+                Effect.LOOK_UP_ACCOUNT if named_group is None else Effect.LOOK_UP_MEMBERSHIP,
                 who,
-                called,
+                named_group,
             )
             page.missing[event] = member
 
@@ -432,13 +434,13 @@ class GoogleReading:
         )
 
         async def work(connection: AsyncConnection) -> int:
-            refused = await self._members.refused(connection, target, Source.GOOGLE)
-            news = _news(target, page, refused)
+            refusals = await self._members.refused(connection, target, Source.GOOGLE)
+            news = _news(target, page, refusals)
             news += await self._addresses.learn(
                 connection,
                 target,
                 page.users,
-                refused=frozenset(lane for lane, _ in refused.states),
+                refused=frozenset(lane for lane, _ in refusals.states),
                 at=asked_at,
             )
             for group in page.named:
@@ -448,13 +450,13 @@ class GoogleReading:
             if news:
                 await self._inbox.write_those(connection, target, prepared, news)
             # Of those who are refused already, nothing more is to be found out.
-            known = {m for e, m in page.missing.items() if _is_refused(target, e, refused)}
-            users = {member for member in known if member[1]}
+            known_members = {m for e, m in page.missing.items() if _is_refused(target, e, refusals)}
+            users = {member for member in known_members if member[1]}
             await self._members.remember(
                 connection, target, page.there, page.gone | users, reading=place.name
             )
-            for gone, _ in known - users:
-                await self._members.forget_group(connection, target, gone)
+            for group_id, _ in known_members - users:
+                await self._members.forget_group(connection, target, group_id)
             if following is None:
                 end = json.dumps(place.listed) if place.listed else ""
                 await self._cursors.put(connection, target, resource, end, read_at=asked_at)
@@ -465,10 +467,10 @@ class GoogleReading:
                 )
             return len(news)
 
-        found = await self._committer.run(work)
-        if found:
+        count = await self._committer.run(work)
+        if count:
             self._stored()
-        return found
+        return count
 
     @staticmethod
     def _tell_skipped(target: HookTarget, resource: str, page: _Page) -> None:
@@ -492,10 +494,10 @@ def _begin(resource: str) -> _Place:
 
 def _entries(document: Mapping[str, Any], name: str) -> list[Any]:
     """Absent where there are none."""
-    found = document.get(name, [])
-    if not isinstance(found, list):
+    entries = document.get(name, [])
+    if not isinstance(entries, list):
         raise PeerError("malformed_answer", f"{name} is not an array")
-    return found
+    return entries
 
 
 def _group(identifier: str, name: str, email: str) -> Group:
@@ -544,8 +546,8 @@ def _news(target: HookTarget, page: _Page, refused: Refused) -> list[HookEvent]:
     def is_to_be_looked_up(event: HookEvent) -> bool:
         # A blocked user's groups are asked for when the user is back: a restored one need not be
         # a member again.
-        blocked = event.group is not None and refused.holds(target, replace(event, group=None))
-        return not blocked and not _is_refused(target, event, refused)
+        is_blocked = event.group is not None and refused.holds(target, replace(event, group=None))
+        return not is_blocked and not _is_refused(target, event, refused)
 
     news = [
         event

@@ -80,9 +80,9 @@ class GraphClient:
             # A nextLink leads on within Graph; anywhere else it would carry the token away.
             raise PeerError("malformed_answer", "Graph named an address outside itself")
         credential = _credential(target)
-        left = self._quiet_until.get(credential, 0.0) - self._clock()
-        if left > 0:
-            raise ThrottledError(left)
+        remaining_s = self._quiet_until.get(credential, 0.0) - self._clock()
+        if remaining_s > 0:
+            raise ThrottledError(remaining_s)
         try:
             reply = await self._fetch.call(
                 method, url, headers=await self._headers(target), body=body
@@ -108,9 +108,9 @@ class GraphClient:
         }
 
     async def _token(self, target: HookTarget) -> Secret:
-        known = self._tokens.get(_credential(target))
-        if known is not None and known.until > self._clock():
-            return known.value
+        entry = self._tokens.get(_credential(target))
+        if entry is not None and entry.until > self._clock():
+            return entry.value
         if not self.configured(target) or target.client_secret is None or target.issuer is None:
             raise PeerError(
                 "directory_not_configured",
@@ -190,17 +190,17 @@ class GraphClient:
         )
         if reply.status == 404:
             return None
-        found = _object(reply, 200).get("value")
-        return isinstance(found, list) and canonical_id(group_id) in {
-            canonical_id(one) for one in found if isinstance(one, str)
+        group_ids = _object(reply, 200).get("value")
+        return isinstance(group_ids, list) and canonical_id(group_id) in {
+            canonical_id(one) for one in group_ids if isinstance(one, str)
         }
 
     async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
         """Empty where the group is gone. ``again``: not from memory."""
         key = (*target.key, group_id)
-        known = self._names.get(key)
-        if not again and known is not None and known[1] > self._clock():
-            return known[0]
+        entry = self._names.get(key)
+        if not again and entry is not None and entry[1] > self._clock():
+            return entry[0]
         reply = await self.call(
             target,
             "GET",
@@ -221,15 +221,15 @@ class GraphClient:
         reply = await self.call(target, "GET", self.url(target, path))
         if reply.status == 404:
             return None
-        listed = _object(reply, 200).get("passwordCredentials")
+        credentials = _object(reply, 200).get("passwordCredentials")
         ends = [
-            ending
-            for one in (listed if isinstance(listed, list) else ())
+            expiry
+            for one in (credentials if isinstance(credentials, list) else ())
             if isinstance(one, dict)
             and isinstance(hint := one.get("hint"), str)
             and hint
             and secret.reveal().startswith(hint)
-            and (ending := _moment(one.get("endDateTime"))) is not None
+            and (expiry := _moment(one.get("endDateTime"))) is not None
         ]
         return min(ends, default=None)
 
@@ -237,12 +237,12 @@ class GraphClient:
 def _moment(text: object) -> float | None:
     """UTC epoch seconds of a DateTimeOffset."""
     try:
-        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    if found is None:
+    if moment is None:
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _object(reply: Reply, status: int) -> dict[str, Any]:

@@ -147,27 +147,27 @@ class GraphDelta:
         After the first, no page is asked for after ``until`` (seconds of the event loop); the next
         call goes on from there. Raises ``UnavailableError``, ``PeerError``.
         """
-        found = 0
+        count = 0
         for resource in QUERIES:
             try:
-                more, finished = await self._read(target, resource, until=until)
+                more, is_finished = await self._read(target, resource, until=until)
             except PeerError:
                 # What cannot be read is not asked for again and again: the next reading begins
                 # anew.
                 await self._cursors.forget(target, page_of(resource))
                 raise
-            found += more
-            if not finished:
-                return found, False
-        return found, True
+            count += more
+            if not is_finished:
+                return count, False
+        return count, True
 
     async def _read(self, target: HookTarget, resource: str, *, until: float) -> tuple[int, bool]:
         start = self._graph.url(target, QUERIES[resource])
         reading = await self._reading(target, resource, start)
-        found, loop = 0, asyncio.get_running_loop()
+        count, loop = 0, asyncio.get_running_loop()
         for number in range(MAX_PAGES):
             if number and loop.time() > until:
-                return found, False
+                return count, False
             asked_at = self._clock()
             reply = await self._graph.call(target, "GET", reading.url)
             if reply.status == 410 or (reply.status == 400 and not reading.full):
@@ -207,7 +207,7 @@ class GraphDelta:
                 )
                 seen.vanished = vanished - seen.there
             following = None if last else _Reading(str(onward), reading.name)
-            found += await self._write(
+            count += await self._write(
                 target,
                 resource,
                 events,
@@ -218,7 +218,7 @@ class GraphDelta:
                 asked_at=asked_at,
             )
             if following is None:
-                return found, True
+                return count, True
             reading = following
         raise PeerError("malformed_answer", "a delta without an end")
 
@@ -226,25 +226,29 @@ class GraphDelta:
         """The page's groups by id, complete: what changed comes, and a name that did not change
         need not come with it.
         """
-        said: dict[str, Group] = {}
+        by_id: dict[str, Group] = {}
         for entry in page:
             try:
                 group = _said_group(entry)
             except EntryError:
                 continue
-            said[group.id] = group
-        known = await self._names.read(target, Source.ENTRA, said.values())
+            by_id[group.id] = group
+        known_names = await self._names.read(target, Source.ENTRA, by_id.values())
         complete = {
-            key: known[key].complete(group) if key in known else group
-            for key, group in said.items()
+            key: known_names[key].complete(group) if key in known_names else group
+            for key, group in by_id.items()
         }
-        gone = {
+        removed_ids = {
             canonical_id(str(entry.get("id")))
             for entry in page
             if isinstance(entry, dict) and removed(entry)
         }
         for key, group in complete.items():
-            if key not in gone and not said[key].name and not groups_that_count(target, group):
+            if (
+                key not in removed_ids
+                and not by_id[key].name
+                and not groups_that_count(target, group)
+            ):
                 complete[key] = replace(
                     group,
                     name=await self._graph.group_name(target, key),
@@ -280,33 +284,33 @@ class GraphDelta:
         end: str,
         asked_at: float,
     ) -> int:
-        missing = {
+        member_by_event = {
             _missing(group, member): (group, member) for group, member in sorted(seen.vanished)
         }
 
         async def news_of(connection: AsyncConnection) -> tuple[list[HookEvent], list[HookEvent]]:
-            refused = await self._members.refused(connection, target, Source.ENTRA)
+            refusals = await self._members.refused(connection, target, Source.ENTRA)
             unknown = [
                 event
-                for event in missing
-                if not (refused.holds(target, event) or refused.holds_for_all(target, event))
+                for event in member_by_event
+                if not (refusals.holds(target, event) or refusals.holds_for_all(target, event))
             ]
-            return _news(target, events, refused), unknown
+            return _news(target, events, refusals), unknown
 
         async with self._database.read() as reading_first:
-            changed, unknown = await news_of(reading_first)
+            changes, unknown = await news_of(reading_first)
         # Sealed before others have to wait for it; what is refused or given back meanwhile is
         # looked at again within the transaction.
         prepared = self._inbox.prepare(
             target,
-            Delivery(Source.ENTRA, (*changed, *unknown)),
+            Delivery(Source.ENTRA, (*changes, *unknown)),
             received_at=self._clock(),
             channel="delta",
         )
 
         async def work(connection: AsyncConnection) -> int:
-            changed, unknown = await news_of(connection)
-            news = [*changed, *unknown]
+            changes, unknown = await news_of(connection)
+            news = [*changes, *unknown]
             for group in seen.named:
                 news += await self._names.learn(
                     connection, target, Source.ENTRA, group, at=asked_at
@@ -314,8 +318,10 @@ class GraphDelta:
             if news:
                 await self._inbox.write_those(connection, target, prepared, news)
             # Of those who are refused already, nothing more is to be found out.
-            gone = seen.gone | (seen.vanished - {missing[event] for event in unknown})
-            await self._members.remember(connection, target, seen.there, gone, reading=reading.name)
+            departures = seen.gone | (seen.vanished - {member_by_event[event] for event in unknown})
+            await self._members.remember(
+                connection, target, seen.there, departures, reading=reading.name
+            )
             if following is None:
                 await self._cursors.put(connection, target, resource, end, read_at=asked_at)
                 await self._cursors.drop(connection, target, page_of(resource))
@@ -334,10 +340,10 @@ class GraphDelta:
                     )
             return len(news)
 
-        found = await self._committer.run(work)
-        if found:
+        count = await self._committer.run(work)
+        if count:
             self._stored()
-        return found
+        return count
 
 
 def _news(target: HookTarget, events: Iterable[HookEvent], refused: Refused) -> list[HookEvent]:

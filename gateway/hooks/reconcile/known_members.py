@@ -88,7 +88,7 @@ class KnownMembers:
                 hook_standing.c.refused == 1,
             )
         )
-        taken = await connection.execute(
+        result = await connection.execute(
             select(overlays.c.group_name).where(
                 overlays.c.tenant == target.tenant,
                 overlays.c.source == source.value,
@@ -98,7 +98,7 @@ class KnownMembers:
             )
         )
         return Refused(
-            frozenset((row.lane, row.about) for row in states), frozenset(taken.scalars())
+            frozenset((row.lane, row.about) for row in states), frozenset(result.scalars())
         )
 
     async def unseen(

@@ -120,19 +120,19 @@ class OktaBackfill:
                 if cursor is not None and cursor.text
                 else up_to - FIRST_S
             )
-            wanted = " or ".join(f'eventType eq "{kind}"' for kind in sorted(okta.EFFECTS))
+            condition = " or ".join(f'eventType eq "{kind}"' for kind in sorted(okta.EFFECTS))
             query = {
                 "since": _time(since),
                 "until": _time(up_to),
-                "filter": wanted,
+                "filter": condition,
                 "sortOrder": "ASCENDING",
                 "limit": str(PAGE),
             }
             url = f"{origin}/api/v1/logs?{urlencode(query)}"
-        found, loop = 0, asyncio.get_running_loop()
+        count, loop = 0, asyncio.get_running_loop()
         for number in range(MAX_PAGES):
             if number and loop.time() > until:
-                return found, False
+                return count, False
             if _origin_of(url) != origin:
                 raise PeerError("malformed_answer", "Okta named a page outside itself")
             reply = await self._get(target, url)
@@ -143,11 +143,11 @@ class OktaBackfill:
             if reply.status != 200 or not isinstance(reply.document, list):
                 raise PeerError("malformed_answer", f"Okta answered {reply.status}: {said(reply)}")
             following = reply.next_url if reply.document else None
-            found += await self._write(target, reply.document, following=following, up_to=up_to)
+            count += await self._write(target, reply.document, following=following, up_to=up_to)
             if following is None:
-                return found, True
+                return count, True
             url = following
-        return found, False
+        return count, False
 
     def rest(self, target: HookTarget, *, until: float) -> None:
         """What another process was told."""
@@ -156,9 +156,9 @@ class OktaBackfill:
     async def _get(self, target: HookTarget, url: str) -> Reply:
         """Raises ``ThrottledError`` without asking while the token is to be left alone."""
         credential = _credential(target, _origin_of(url))
-        left = self._quiet_until.get(credential, 0.0) - self._clock()
-        if left > 0:
-            raise ThrottledError(left)
+        remaining_s = self._quiet_until.get(credential, 0.0) - self._clock()
+        if remaining_s > 0:
+            raise ThrottledError(remaining_s)
         try:
             return await self._fetch.call("GET", url, headers=_headers(target.api_token))
         except ThrottledError as error:
@@ -169,11 +169,11 @@ class OktaBackfill:
         """Ids of the groups that the policy names, before one of them is renamed: its events then
         say only what it is called by now.
         """
-        wanted = await self._names.unknown(target, Source.OKTA, target.groups_used or ())
-        for start in range(0, min(len(wanted), MAX_NAMES), NAMES_AT_ONCE):
+        unknown_names = await self._names.unknown(target, Source.OKTA, target.groups_used or ())
+        for start in range(0, min(len(unknown_names), MAX_NAMES), NAMES_AT_ONCE):
             search = " or ".join(
                 f"profile.name eq {json.dumps(name, ensure_ascii=False)}"
-                for name in wanted[start : start + NAMES_AT_ONCE]
+                for name in unknown_names[start : start + NAMES_AT_ONCE]
             )
             asked_at = self._clock()
             reply = await self._get(
@@ -194,7 +194,7 @@ class OktaBackfill:
             found = [
                 group
                 for group in map(_group, reply.document[:200])
-                if group.id and group.name in wanted
+                if group.id and group.name in unknown_names
             ]
 
             async def work(
@@ -234,7 +234,7 @@ class OktaBackfill:
         )
 
         async def work(connection: AsyncConnection) -> int:
-            stored = (
+            count = (
                 0 if prepared is None else (await self._inbox.write(connection, prepared)).stored
             )
             if following is None:
@@ -248,12 +248,12 @@ class OktaBackfill:
                     json.dumps([following, up_to]),
                     read_at=None,
                 )
-            return stored
+            return count
 
-        stored = await self._committer.run(work, high_priority=False)
-        if stored:
+        count = await self._committer.run(work, high_priority=False)
+        if count:
             self._stored()
-        return stored
+        return count
 
     @staticmethod
     def _origin(target: HookTarget) -> str:

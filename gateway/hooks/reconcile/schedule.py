@@ -221,17 +221,17 @@ class Reconciliation:
                 self._rest(schedule, progress.get(key, {}).get(REST), now)
         self._measure(progress)
         busy = {schedule.target.tenant for schedule in self._active.values()}
-        taken = Counter(schedule.troubled for schedule in self._active.values())
+        counts = Counter(schedule.troubled for schedule in self._active.values())
         for schedule in sorted(self._schedules.values(), key=lambda one: one.began_at):
             room = self._places.troubled if schedule.troubled else self._places.ready
             if (
                 schedule.target.tenant in busy
-                or taken[schedule.troubled] >= room
+                or counts[schedule.troubled] >= room
                 or not self._is_due(schedule, progress, now)
             ):
                 continue
             busy.add(schedule.target.tenant)
-            taken[schedule.troubled] += 1
+            counts[schedule.troubled] += 1
             self._active[task := asyncio.create_task(self._turn(schedule))] = schedule
             schedule.began_at = now
             task.add_done_callback(self._ended)
@@ -262,14 +262,15 @@ class Reconciliation:
             return False
         if not schedule.began_at or schedule.unfinished:
             return True
-        known = progress.get(schedule.target.key, {})
+        by_resource = progress.get(schedule.target.key, {})
         resources = self._resources(schedule.target)
         read_at = min(
-            (known[r].read_at if r in known else 0.0 for r in resources), default=schedule.began_at
+            (by_resource[r].read_at if r in by_resource else 0.0 for r in resources),
+            default=schedule.began_at,
         )
-        wanted = any(r not in known or known[r].wanted for r in resources)
+        is_wanted = any(r not in by_resource or by_resource[r].wanted for r in resources)
         return now - read_at >= self._interval_s or (
-            wanted and now - schedule.began_at >= min(TICK_S, self._interval_s)
+            is_wanted and now - schedule.began_at >= min(TICK_S, self._interval_s)
         )
 
     def _reader(self, target: HookTarget) -> Reader | None:
@@ -288,9 +289,9 @@ class Reconciliation:
         )
         failed_for: float | None = None
         try:
-            with span("directory.read", parent="") as made:
-                made.set("gateway.tenant", target.tenant)
-                made.set("gateway.provider", target.provider)
+            with span("directory.read", parent="") as trace_span:
+                trace_span.set("gateway.tenant", target.tenant)
+                trace_span.set("gateway.provider", target.provider)
                 async with asyncio.timeout(self._places.limit_s):
                     await self._applier.apply_overdue(target)
                     reader = self._reader(target)
@@ -339,14 +340,14 @@ class Reconciliation:
             )
             if isinstance(error, ThrottledError):
                 raise
-        found, finished = await reader.read(target, until=until)
-        if found:
-            RECONCILE_MISSED_EVENTS.labels(reader.source.value).inc(found)
+        count, is_finished = await reader.read(target, until=until)
+        if count:
+            RECONCILE_MISSED_EVENTS.labels(reader.source.value).inc(count)
             log.info(
                 "reconcile_found",
-                extra=fields(tenant=target.tenant, provider=target.provider, events=found),
+                extra=fields(tenant=target.tenant, provider=target.provider, events=count),
             )
-        return finished
+        return is_finished
 
     def _measure(self, progress: Mapping[tuple[str, str], Mapping[str, Progress]]) -> None:
         """When each provider was last read to its end: when this process heard of it, where it
@@ -354,10 +355,10 @@ class Reconciliation:
         """
         read_at: dict[tuple[str, str], float] = {}
         for key, schedule in self._schedules.items():
-            known, resources = progress.get(key, {}), self._resources(schedule.target)
+            by_resource, resources = progress.get(key, {}), self._resources(schedule.target)
             if resources:
                 capped = provider_labels(schedule.target.tenant, schedule.target.provider)
-                at = min(known[r].read_at if r in known else 0.0 for r in resources)
+                at = min(by_resource[r].read_at if r in by_resource else 0.0 for r in resources)
                 read_at[capped] = min(at or schedule.since, read_at.get(capped, math.inf))
         for capped in self._measured - read_at.keys():
             # Of a provider that is gone, or another process' to read: time must not count against

@@ -102,8 +102,8 @@ class Subscriptions:
         )
 
     async def _make(self, target: HookTarget, resource: str, *, old: str | None) -> None:
-        known = {row.id for row in await self._rows(target)}
-        await self._remove_strays(target, known)
+        known_ids = {row.id for row in await self._rows(target)}
+        await self._remove_strays(target, known_ids)
         expires = self._clock() + LIFETIME_S
         body = {
             "changeType": "updated,deleted",
@@ -119,10 +119,10 @@ class Subscriptions:
         reply = await self._graph.call(
             target, "POST", self._graph.url(target, "/subscriptions"), body=body
         )
-        found = reply.document if isinstance(reply.document, dict) else {}
-        if reply.status != 201 or not isinstance(found.get("id"), str) or len(found["id"]) > 128:
+        answer = reply.document if isinstance(reply.document, dict) else {}
+        if reply.status != 201 or not isinstance(answer.get("id"), str) or len(answer["id"]) > 128:
             raise PeerError("subscription_refused", f"Graph answered {reply.status}: {said(reply)}")
-        expires = _until(found, expires)
+        expires = _until(answer, expires)
 
         async def work(connection: AsyncConnection) -> None:
             now = self._clock()
@@ -134,7 +134,7 @@ class Subscriptions:
             await connection.execute(delete(graph_subscriptions).where(*where))
             await connection.execute(
                 insert(graph_subscriptions).values(
-                    id=found["id"],
+                    id=answer["id"],
                     tenant=target.tenant,
                     provider=target.provider,
                     resource=resource,
@@ -164,8 +164,8 @@ class Subscriptions:
 
     async def _remove_strays(self, target: HookTarget, known: set[str]) -> None:
         reply = await self._graph.call(target, "GET", self._graph.url(target, "/subscriptions"))
-        found = reply.document.get("value") if isinstance(reply.document, dict) else None
-        for one in found if isinstance(found, list) else []:
+        entries = reply.document.get("value") if isinstance(reply.document, dict) else None
+        for one in entries if isinstance(entries, list) else []:
             if (
                 isinstance(one, dict)
                 and one.get("notificationUrl") == self._address(target)

@@ -63,7 +63,7 @@ def _attribute(
     unique: str = "none",
     sub: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    attribute: dict[str, Any] = {
         "name": name,
         "type": kind,
         "multiValued": many,
@@ -73,10 +73,10 @@ def _attribute(
         "description": name,
     }
     if kind in {"string", "reference"}:
-        found |= {"caseExact": False, "uniqueness": unique}
+        attribute |= {"caseExact": False, "uniqueness": unique}
     if sub is not None:
-        found["subAttributes"] = sub
-    return found
+        attribute["subAttributes"] = sub
+    return attribute
 
 
 def schemas(base: str) -> list[dict[str, Any]]:

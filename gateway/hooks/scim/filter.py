@@ -128,14 +128,14 @@ class Filter:
         nothing else; () elsewhere.
         """
         terms = self.expression.of if isinstance(self.expression, AnyOf) else (self.expression,)
-        found = tuple(
+        values = tuple(
             t.value
             for t in terms
             if isinstance(t, Term)
             and (t.attribute, t.operator) == (("value",), "eq")
             and isinstance(t.value, str)
         )
-        return found if len(found) == len(terms) else ()
+        return values if len(values) == len(terms) else ()
 
     @property
     def equalities(self) -> dict[str, Value]:
@@ -143,7 +143,7 @@ class Filter:
         ``and``; else empty.
         """
         terms = self.expression.of if isinstance(self.expression, AllOf) else (self.expression,)
-        found = {
+        pairs = {
             t.attribute[0]: t.value
             for t in terms
             if isinstance(t, Term)
@@ -151,7 +151,7 @@ class Filter:
             and len(t.attribute) == 1
             and t.value is not None
         }
-        return dict(found) if len(found) == len(terms) else {}
+        return dict(pairs) if len(pairs) == len(terms) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +166,10 @@ class Path:
 def parse_filter(expression: str) -> Filter:
     """Raises ``ScimError`` (``invalidFilter``) for what is not understood."""
     reader = _Reader(_tokens(expression, "invalidFilter"))
-    found = reader.expression(MAX_DEPTH)
+    tree = reader.expression(MAX_DEPTH)
     if reader.token is not None:
         raise _invalid(reader.token)
-    return Filter(found, reader.terms)
+    return Filter(tree, reader.terms)
 
 
 def parse_path(text: str) -> Path:
@@ -178,33 +178,33 @@ def parse_path(text: str) -> Path:
     """
     reader = _Reader(_tokens(text, "invalidPath"))
     name, _, sub = _without_schema(reader.take() or "").partition(".")
-    wanted = None
+    value_filter = None
     if not sub and reader.token == "[":
         reader.take()
-        wanted = Filter(reader.expression(MAX_DEPTH), reader.terms)
+        value_filter = Filter(reader.expression(MAX_DEPTH), reader.terms)
         reader.expect("]")
         rest = reader.take()
         sub = "" if rest is None else rest[1:] if rest[0] == "." else "?"
     if reader.token is not None or not _NAME.fullmatch(name) or (sub and not _NAME.fullmatch(sub)):
         msg = "invalidPath"
         raise ScimError(msg, "path is not attribute[filter].sub")
-    return Path(name, wanted, sub or None)
+    return Path(name, value_filter, sub or None)
 
 
 def _tokens(text: str, scim_type: str) -> list[str]:
     """Quoted texts, brackets and words; every character but blanks is part of one."""
     if len(text) > MAX_EXPRESSION:
         raise ScimError(scim_type, f"a filter or path has at most {MAX_EXPRESSION} characters")
-    found: list[str] = []
+    tokens: list[str] = []
     at = 0
     for match in _TOKEN.finditer(text):
         if text[at : match.start()].strip():
             break
-        found.append(match[0])
+        tokens.append(match[0])
         at = match.end()
     if text[at:].strip():
         raise ScimError(scim_type, "a filter or path cannot be read")
-    return found
+    return tokens
 
 
 def _invalid(what: object) -> ScimError:
@@ -229,8 +229,8 @@ class _Reader:
         return token
 
     def expect(self, token: str) -> None:
-        if (found := self.take()) != token:
-            raise _invalid(found)
+        if (next_token := self.take()) != token:
+            raise _invalid(next_token)
 
     def _word(self, word: str) -> bool:
         if self.token is None or self.token.lower() != word:
@@ -252,10 +252,10 @@ class _Reader:
     def _joined(
         self, word: str, read: Callable[[], Expression], kind: type[AllOf | AnyOf]
     ) -> Expression:
-        found = [read()]
+        expressions = [read()]
         while self._word(word):
-            found.append(read())
-        return found[0] if len(found) == 1 else kind(tuple(found))
+            expressions.append(read())
+        return expressions[0] if len(expressions) == 1 else kind(tuple(expressions))
 
     def _one(self, depth: int) -> Expression:
         negated = self._word("not")
@@ -312,10 +312,10 @@ def _value(token: str | None) -> Value:
             return {"true": True, "false": False}.get(word)
         return token
     try:
-        found = json.loads(token)
+        value = json.loads(token)
     except ValueError as error:
         raise _invalid("a value that is not a JSON string") from error
-    return str(found)
+    return str(value)
 
 
 def _without_schema(text: str) -> str:
@@ -344,52 +344,56 @@ def _holds(expression: Expression, value: dict[str, Any], budget: Budget) -> boo
 
 
 def _compares(term: Term, value: dict[str, Any], budget: Budget) -> bool:
-    found = [
+    values = [
         one for entry in _found(value, term.attribute, budget) if (one := _plain(entry)) is not None
     ]
     exact = term.attribute[-1] in _EXACT
     match term.operator:
         case "pr":
-            return any(one not in ("", [], {}) for one in found)
+            return any(one not in ("", [], {}) for one in values)
         case "eq":
             return (
-                not found
+                not values
                 if term.value is None
-                else any(_equal(one, term.value, exact=exact) for one in found)
+                else any(_equal(one, term.value, exact=exact) for one in values)
             )
         case "ne":
             return (
-                bool(found)
+                bool(values)
                 if term.value is None
-                else not any(_equal(one, term.value, exact=exact) for one in found)
+                else not any(_equal(one, term.value, exact=exact) for one in values)
             )
         case "co" | "sw" | "ew":
-            wanted = str(term.value) if exact else str(term.value).casefold()
-            texts = (one if exact else one.casefold() for one in found if isinstance(one, str))
+            operand = str(term.value) if exact else str(term.value).casefold()
+            texts = (one if exact else one.casefold() for one in values if isinstance(one, str))
             return any(
-                {"co": wanted in one, "sw": one.startswith(wanted), "ew": one.endswith(wanted)}[
+                {"co": operand in one, "sw": one.startswith(operand), "ew": one.endswith(operand)}[
                     term.operator
                 ]
                 for one in texts
             )
         case _:
-            return any(_ordered(term.operator, one, term.value) for one in found)
+            return any(_ordered(term.operator, one, term.value) for one in values)
 
 
 def _found(value: dict[str, Any], attribute: Attribute, budget: Budget) -> list[object]:
     """What an attribute names: the entries of multi-valued ones one by one."""
-    found: list[object] = [
+    entries: list[object] = [
         value,
         *(one for name, one in value.items() if name[:4].lower() == "urn:"),
     ]
     for name in attribute:
-        budget.look(sum(len(one) for one in found if isinstance(one, dict)))
+        budget.look(sum(len(one) for one in entries if isinstance(one, dict)))
         parts = [
-            one[key] for one in found if isinstance(one, dict) for key in one if key.lower() == name
+            one[key]
+            for one in entries
+            if isinstance(one, dict)
+            for key in one
+            if key.lower() == name
         ]
-        found = [one for part in parts for one in (part if isinstance(part, list) else [part])]
-    budget.look(len(found))
-    return found
+        entries = [one for part in parts for one in (part if isinstance(part, list) else [part])]
+    budget.look(len(entries))
+    return entries
 
 
 def _plain(entry: object) -> object:

@@ -76,22 +76,22 @@ class ScimNames:
             }
             for kind, value in _remembered(gone.document)
         ]
-        made = (
+        statement = (
             insert_new(self._rows.database, scim_former_names)
             .values(rows)
             .on_conflict_do_nothing()
             .returning(scim_former_names.c.name)
         )
-        return len((await connection.execute(made)).all())
+        return len((await connection.execute(statement)).all())
 
     async def forget(
         self, connection: AsyncConnection, target: HookTarget, *which: ColumnElement[bool]
     ) -> None:
-        gone = (
+        count = (
             await connection.execute(delete(scim_former_names).where(*formerly(target), *which))
         ).rowcount
-        if gone:
-            await self._usage.count(connection, target, USER, Growth(-gone * FORMER_NAME_BYTES))
+        if count:
+            await self._usage.count(connection, target, USER, Growth(-count * FORMER_NAME_BYTES))
 
     async def former(
         self, connection: AsyncConnection, target: HookTarget, document: dict[str, Any]
@@ -108,28 +108,28 @@ class ScimNames:
         ).all()
         if not rows:
             return ()
-        shared: dict[str, list[tuple[str, str]]] = {}
+        by_person: dict[str, list[tuple[str, str]]] = {}
         for row in rows:
-            shared.setdefault(row.person, []).append(digests[row.name])
+            by_person.setdefault(row.person, []).append(digests[row.name])
         query = select(table.person, table.name).where(
-            *formerly(target), table.person.in_(shared), table.external == 1
+            *formerly(target), table.person.in_(by_person), table.external == 1
         )
         external = {(row.person, row.name) for row in await connection.execute(query)}
-        known = {person for person, _ in external}
+        people = {person for person, _ in external}
         own = digest("idp_subject", canonical_id(str(document.get("externalId") or "")))
 
         def same(person: str) -> bool:
-            if document.get("externalId") and person in known:
+            if document.get("externalId") and person in people:
                 return (person, own) in external
-            return any(kind == _LOGIN for kind, _ in shared[person])
+            return any(kind == _LOGIN for kind, _ in by_person[person])
 
-        found = [
+        records = [
             Former(person, tuple(sorted(names)), same(person))
-            for person, names in sorted(shared.items())
+            for person, names in sorted(by_person.items())
         ]
         return tuple(
             sorted(
-                found,
+                records,
                 key=lambda one: (not one.same, (one.person, own) not in external, -len(one.names)),
             )
         )

@@ -68,7 +68,7 @@ class Patch:
         """Ids in ``remove`` operations, members or not: beside the path (Entra), or in its filter
         (RFC 7644 §3.5.2.2).
         """
-        found: set[str] = set()
+        ids: set[str] = set()
         for one in self.operations:
             if (
                 one.op != "remove"
@@ -78,12 +78,12 @@ class Patch:
             ):
                 continue
             if one.path.filter is not None:
-                found.update(one.path.filter.values)
+                ids.update(one.path.filter.values)
             else:
                 entries = one.value if isinstance(one.value, list) else [one.value]
                 values = (m.get(_name(m, "value")) if isinstance(m, dict) else m for m in entries)
-                found |= {value for value in values if isinstance(value, str)}
-        return frozenset(found)
+                ids |= {value for value in values if isinstance(value, str)}
+        return frozenset(ids)
 
     def speaks_of(self, attribute: str) -> bool:
         """Whether an operation names this attribute."""
@@ -130,13 +130,15 @@ def _operation(one: dict[str, Any]) -> Operation:
     if len(value) > MAX_ATTRIBUTES:
         msg = "invalidValue"
         raise ScimError(msg, f"a value has at most {MAX_ATTRIBUTES} attributes")
-    named = [(name, entry) for name, entry in value.items() if name.lower() != "schemas"]
+    attributes = [(name, entry) for name, entry in value.items() if name.lower() != "schemas"]
     whole = [
         (name, entry)
-        for name, entry in named
+        for name, entry in attributes
         if name[:4].lower() == "urn:" and isinstance(entry, dict) and len(name) <= MAX_EXPRESSION
     ]
-    parts = tuple((parse_path(name), entry) for name, entry in named if (name, entry) not in whole)
+    parts = tuple(
+        (parse_path(name), entry) for name, entry in attributes if (name, entry) not in whole
+    )
     return Operation(op, None, value, parts, tuple(whole))
 
 
@@ -172,24 +174,26 @@ class _Resource:
 
     def _values(self, name: str) -> dict[str, Any]:
         """The entries of a multi-valued attribute by what makes them the same, in order."""
-        found = self._by_value.get(name)
-        if found is None:
+        entries = self._by_value.get(name)
+        if entries is None:
             present = self._document.get(name)
             present = present if isinstance(present, list) else []
             self._budget.look(len(present))
-            found = self._by_value[name] = {_identity(value): value for value in present}
+            entries = self._by_value[name] = {_identity(value): value for value in present}
             self._document.setdefault(name, [])
-        return found
+        return entries
 
     def _list(self, name: str) -> list[Any]:
         """The entries as a list of our own, to be compared with a filter and changed one by one."""
-        held = self._by_value.pop(name, None)
-        present = list(held.values()) if held is not None else self._document.get(name)
+        by_identity = self._by_value.pop(name, None)
+        present = (
+            list(by_identity.values()) if by_identity is not None else self._document.get(name)
+        )
         present = present if isinstance(present, list) else []
         self._budget.look(len(present))
-        found = [dict(v) if isinstance(v, dict) else v for v in present]
-        self._document[name] = found
-        return found
+        entries = [dict(v) if isinstance(v, dict) else v for v in present]
+        self._document[name] = entries
+        return entries
 
     def at(self, op: str, path: Path, value: object) -> None:
         name = self._named(path.attribute)
@@ -206,9 +210,9 @@ class _Resource:
         elif op == "remove":
             self._remove(name, value)
         elif op == "add" and isinstance(self._document.get(name), list):
-            held = self._values(name)
+            entries = self._values(name)
             for one in value if isinstance(value, list) else [value]:
-                held.setdefault(_identity(one), copy.deepcopy(one))
+                entries.setdefault(_identity(one), copy.deepcopy(one))
         else:
             self.put(name, value)
 
@@ -220,9 +224,9 @@ class _Resource:
             self._by_value.pop(name, None)
             self._document.pop(name, None)
             return
-        held = self._values(name)
+        entries = self._values(name)
         for one in value if isinstance(value, list) else [value]:
-            held.pop(_identity(one), None)
+            entries.pop(_identity(one), None)
 
     def _filtered(
         self, name: str, *, op: str, wanted: Filter, sub: str | None, value: object

@@ -38,11 +38,11 @@ class ScimPeople:
                     select(scim_resources).where(scim_resources.c.id.in_(records), *mine)
                 )
             ).all()
-            found = {
+            subjects = {
                 row.id: scim.subject(self._rows.stored(row).document, row.person) for row in rows
             }
-            missing = [record for record in records if record not in found]
-            if missing:
+            missing_ids = [record for record in records if record not in subjects]
+            if missing_ids:
                 former = scim_former_names.c
                 query = (
                     select(former.person)
@@ -50,14 +50,14 @@ class ScimPeople:
                     .where(
                         former.tenant == target.tenant,
                         former.provider == target.provider,
-                        former.person.in_(missing),
+                        former.person.in_(missing_ids),
                     )
                 )
-                found |= {
+                subjects |= {
                     person: Subject(record=person)
                     for person in (await connection.execute(query)).scalars()
                 }
-        return found
+        return subjects
 
     async def namesakes(self, target: HookTarget, records: Sequence[str]) -> Sequence[Subject]:
         """Other records with the ``externalId`` of one of these, each with the names that both
@@ -95,7 +95,7 @@ class ScimPeople:
         it has one; else the address is all there is of it.
         """
         table, former = scim_resources.c, scim_former_names.c
-        wanted = (
+        conditions = (
             table.external_digest.in_(
                 [digest(target.tenant, target.provider, canonical_id(one)) for one in ids]
             ),
@@ -106,20 +106,20 @@ class ScimPeople:
             .where(*of_kind(target, USER), table.person == record, table.external_digest != "")
             .limit(1)
         )
-        gone = (
+        former_query = (
             select(former.name)
             .where(*formerly(target), former.person == record, former.external == 1)
             .limit(1)
         )
         async with self._rows.database.read() as connection:
             if (await connection.execute(own)).first() is None and (
-                await connection.execute(gone)
+                await connection.execute(former_query)
             ).first() is None:
                 return False
             rows = (
                 await connection.execute(
                     select(scim_resources)
-                    .where(*of_kind(target, USER), *wanted)
+                    .where(*of_kind(target, USER), *conditions)
                     .limit(MAX_NAMESAKES)
                 )
             ).all()

@@ -117,12 +117,12 @@ def replaced(kind: str, body: Mapping[str, Any], before: Mapping[str, Any]) -> d
 
     ``active`` is ``user_document``'s, for a PATCH may leave it out too.
     """
-    said = {name.lower() for name in body}
+    body_names = {name.lower() for name in body}
     return {
         **{
             name: before[name]
             for name in _KEPT[kind]
-            if name in before and name.lower() not in said
+            if name in before and name.lower() not in body_names
         },
         **body,
     }
@@ -186,7 +186,7 @@ def group_document(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _writable(body: Mapping[str, Any]) -> dict[str, Any]:
-    known = {
+    canonical_names = {
         "username": "userName",
         "externalid": "externalId",
         "active": "active",
@@ -194,7 +194,9 @@ def _writable(body: Mapping[str, Any]) -> dict[str, Any]:
         "members": "members",
         "emails": "emails",
     }
-    document = {known.get(k.lower(), k): v for k, v in body.items() if k.lower() not in _READ_ONLY}
+    document = {
+        canonical_names.get(k.lower(), k): v for k, v in body.items() if k.lower() not in _READ_ONLY
+    }
     if len({k.lower() for k in body}) < len(body):
         # Names compare without case (RFC 7643 §2.1): two readers may take different ones.
         msg = "invalidSyntax"
@@ -233,12 +235,12 @@ def names(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     external = external if isinstance(external, str) else ""
     ids = [value for value in (external, str(document.get("userName") or "")) if value]
     mails = [one for value in (*reversed(ids), *addresses(document)) if (one := address(value))]
-    found = [
+    pairs = [
         *(("idp_subject", value) for value in ids),
         *(("oid", value) for value in ids if _GUID.fullmatch(value)),
         *(("email", value) for value in mails),
     ]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(pairs))
 
 
 def addresses(document: Mapping[str, Any]) -> list[str]:
@@ -304,10 +306,12 @@ def user_events(
         return tuple(events)
     if before is not None and not before["active"]:
         events.append(event("User.active=true", Effect.LIFT, person))
-    gone = [name for name in was.names if name not in person.names]
-    if gone:
+    lost_names = [name for name in was.names if name not in person.names]
+    if lost_names:
         # Another id or login from now on: what was open under the old one ends.
-        events.append(event("User.renamed", Effect.END_SESSIONS, Subject.of_record(record, gone)))
+        events.append(
+            event("User.renamed", Effect.END_SESSIONS, Subject.of_record(record, lost_names))
+        )
     return tuple(events)
 
 
@@ -340,18 +344,18 @@ def told(
         )
     if after is None:
         return None
-    changed = sorted(
+    changed_names = sorted(
         name
         for name in {*(before or {}), *after} - {"active"}
         if (before or {}).get(name) != after.get(name)
     )
-    if before is not None and not changed:
+    if before is not None and not changed_names:
         return None
     reference = json.dumps(
         {
             "name": _display_name(after),
             "username": str(after["userName"]),
-            "changed": changed[:MAX_CHANGED] if before is not None else [],
+            "changed": changed_names[:MAX_CHANGED] if before is not None else [],
         }
     )
     return HookEvent(
@@ -368,9 +372,9 @@ def told(
 
 def _display_name(document: Mapping[str, Any]) -> str:
     """``displayName``, else the parts of ``name``; "" where the record has neither."""
-    shown = document.get("displayName")
-    if isinstance(shown, str) and shown:
-        return shown[:MAX_NAME]
+    display_name = document.get("displayName")
+    if isinstance(display_name, str) and display_name:
+        return display_name[:MAX_NAME]
     parts = document.get("name")
     parts = parts if isinstance(parts, dict) else {}
     whole = parts.get("formatted") or " ".join(
@@ -413,19 +417,21 @@ def group_events(
     old, new = _group(before), _group(after)
     events: list[HookEvent] = []
     for spelling in old.spellings:
-        lost = (
+        lost_members = (
             was - now_in
             if spelling in new.spellings
             else was.difference(elsewhere)
             if spelling == old.name
             else was
         )
-        lost = lost.union(said_removed) - (now_in if spelling in new.spellings else set())
+        lost_members = lost_members.union(said_removed) - (
+            now_in if spelling in new.spellings else set()
+        )
         events += _named(
             record,
             "Group.members-",
             Effect.MEMBERS_REMOVED,
-            lost,
+            lost_members,
             Group(old.id, old.name, spelling=spelling),
             now,
         )

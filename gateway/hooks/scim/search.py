@@ -105,10 +105,10 @@ class ScimSearch:
                 (row.id, row.bytes)
                 for row in await connection.execute(page.offset(max(0, start - 1)).limit(count))
             ]
-            found = [
+            resources = [
                 one for batch in _batches(sizes) for one in await self._opened(connection, batch)
             ]
-        return Found(total, tuple(found))
+        return Found(total, tuple(resources))
 
     async def _scanned(
         self, page: Select[Any], wanted: scim_filter.Filter, *, start: int, count: int
@@ -127,7 +127,13 @@ class ScimSearch:
                         "userName, displayName of a group, externalId, id or emails.value"
                     ),
                 )
-            total, held, found, full, budget = 0, 0, list[Stored](), False, Budget(MAX_LOOKS)
+            total, page_bytes, resources, full, budget = (
+                0,
+                0,
+                list[Stored](),
+                False,
+                Budget(MAX_LOOKS),
+            )
             for batch in _batches(sizes, at_most=MAX_SCANNED_BYTES):
                 rows = (
                     await connection.execute(
@@ -136,20 +142,20 @@ class ScimSearch:
                 ).all()
                 for one in await asyncio.to_thread(self._matching, rows, wanted, batch, budget):
                     total += 1
-                    full = full or (bool(found) and held + one.bytes > PAGE_BYTES)
-                    if total >= start and len(found) < count and not full:
-                        found.append(one)
-                        held += one.bytes
-        return Found(total, tuple(found))
+                    full = full or (bool(resources) and page_bytes + one.bytes > PAGE_BYTES)
+                    if total >= start and len(resources) < count and not full:
+                        resources.append(one)
+                        page_bytes += one.bytes
+        return Found(total, tuple(resources))
 
     def _matching(
         self, rows: Iterable[Any], wanted: scim_filter.Filter, order: Sequence[str], budget: Budget
     ) -> list[Stored]:
-        opened = {row.id: self._rows.stored(row) for row in rows}
+        by_id = {row.id: self._rows.stored(row) for row in rows}
         return [
             one
             for id_ in order
-            if (one := opened.get(id_)) is not None and wanted.holds(_whole(one), budget)
+            if (one := by_id.get(id_)) is not None and wanted.holds(_whole(one), budget)
         ]
 
     async def _opened(self, connection: AsyncConnection, ids: Sequence[str]) -> list[Stored]:
@@ -286,15 +292,15 @@ def _batches(
     one whatever its size.
     """
     batch: list[str] = []
-    held = total = 0
+    batch_bytes = total = 0
     for resource, size in sizes:
         total += size
         if total > (at_most or PAGE_BYTES) and total > size:
             break
-        if batch and (held + size > BATCH_BYTES or len(batch) == BATCH):
+        if batch and (batch_bytes + size > BATCH_BYTES or len(batch) == BATCH):
             yield batch
-            batch, held = [], 0
+            batch, batch_bytes = [], 0
         batch.append(resource)
-        held += size
+        batch_bytes += size
     if batch:
         yield batch

@@ -166,26 +166,28 @@ class ScimStore:
         document = scim.user_document(body) if kind == USER else scim.group_document(body)
         record = str(uuid.uuid4())
         now = self._clock()
-        made = sized(Stored(record, kind, record, document, 0, 1, now, now))
-        said = scim.says_active(body)
+        resource = sized(Stored(record, kind, record, document, 0, 1, now, now))
+        says_active = scim.says_active(body)
 
         async def work(connection: AsyncConnection) -> Stored | _Lost:
-            if not await self._free(connection, target, made):
+            if not await self._free(connection, target, resource):
                 return _Lost.NAME
-            growth = Growth.between(None, made)
+            growth = Growth.between(None, resource)
             if not await self._usage.count(connection, target, kind, growth):
                 return _Lost.FULL
             former = (
-                await self._names.former(connection, target, made.document) if kind == USER else ()
+                await self._names.former(connection, target, resource.document)
+                if kind == USER
+                else ()
             )
             successor = next((one for one in former if one.same), None)
-            after = made
+            after = resource
             if successor is not None:
                 former = tuple(one for one in former if one is not successor)
                 after = replace(
-                    made,
+                    resource,
                     person=successor.person,
-                    document={**document, "active": document["active"] and said},
+                    document={**document, "active": document["active"] and says_active},
                 )
                 await self._names.forget(
                     connection, target, scim_former_names.c.person == successor.person
@@ -204,25 +206,31 @@ class ScimStore:
             events = self._events(
                 target.tenant, after, None, after.document, succeeds=successor is not None
             )
-            freed = [
+            release_events = [
                 *await self._names.released(connection, target, after, former),
-                *(await self._names.contradicted(connection, target, after) if said else ()),
+                *(await self._names.contradicted(connection, target, after) if says_active else ()),
             ]
-            await self._tell(connection, target, [*events, *freed], now=now, request_id=request_id)
+            await self._tell(
+                connection, target, [*events, *release_events], now=now, request_id=request_id
+            )
             return after
 
-        outcome = await self._answered(target, made, work, said_active=said)
+        outcome = await self._answered(target, resource, work, said_active=says_active)
         if (
             outcome is _Lost.NAME
             and kind == USER
-            and said
+            and says_active
             and document["active"]
-            and (kept := await self._inactive(target, document)) is not None
+            and (old_record := await self._inactive(target, document)) is not None
         ):
-            if _may_be_one_person(document, kept.document):
-                restored = await self.replace(target, kind, kept.id, body, request_id=request_id)
+            if _may_be_one_person(document, old_record.document):
+                restored = await self.replace(
+                    target, kind, old_record.id, body, request_id=request_id
+                )
                 return _settled(restored if restored is not None else outcome)
-            await self._delete(target, kind, kept.id, request_id=request_id, inactive_only=True)
+            await self._delete(
+                target, kind, old_record.id, request_id=request_id, inactive_only=True
+            )
             outcome = await self._run(work)
         return _settled(outcome)
 
@@ -240,18 +248,18 @@ class ScimStore:
         key = digest(
             target.tenant, target.provider, made.kind, str(said_active), compact_json(made.document)
         )
-        begun, at = self._unanswered.pop(key, ((), 0.0))
-        begun = begun[-MAX_ATTEMPTS:] if at > made.created_at - UNANSWERED_S else ()
-        self._unanswered[key] = ((*begun, made.id), made.created_at)
+        attempt_ids, at = self._unanswered.pop(key, ((), 0.0))
+        attempt_ids = attempt_ids[-MAX_ATTEMPTS:] if at > made.created_at - UNANSWERED_S else ()
+        self._unanswered[key] = ((*attempt_ids, made.id), made.created_at)
         while len(self._unanswered) > MAX_UNANSWERED:
             del self._unanswered[next(iter(self._unanswered))]
         outcome = await self._run(work)
         self._unanswered.pop(key, None)
-        for one in begun if outcome is _Lost.NAME else ():
+        for one in attempt_ids if outcome is _Lost.NAME else ():
             if (
-                kept := await self.rows.get(target, made.kind, one)
-            ) is not None and kept.version == made.version:
-                return kept
+                old_record := await self.rows.get(target, made.kind, one)
+            ) is not None and old_record.version == made.version:
+                return old_record
         return outcome
 
     async def _inactive(self, target: HookTarget, document: dict[str, Any]) -> Stored | None:
@@ -261,8 +269,8 @@ class ScimStore:
             row = (
                 await connection.execute(select(scim_resources).where(*of_kind(target, USER), same))
             ).first()
-        found = self.rows.stored(row) if row is not None else None
-        return found if found is not None and not found.document["active"] else None
+        resource = self.rows.stored(row) if row is not None else None
+        return resource if resource is not None and not resource.document["active"] else None
 
     async def replace(
         self,
@@ -277,9 +285,11 @@ class ScimStore:
         scim.bounded(body)
 
         def change(before: dict[str, Any]) -> dict[str, Any]:
-            merged = scim.replaced(kind, body, before)
+            document = scim.replaced(kind, body, before)
             return (
-                scim.user_document(merged, before) if kind == USER else scim.group_document(merged)
+                scim.user_document(document, before)
+                if kind == USER
+                else scim.group_document(document)
             )
 
         return await self._write(
@@ -302,20 +312,20 @@ class ScimStore:
     ) -> Stored | None:
         """PATCH. None: there is no such resource."""
         scim.bounded(body)
-        wanted = scim_patch.parse_patch(body)
+        patch = scim_patch.parse_patch(body)
 
         def change(before: dict[str, Any]) -> dict[str, Any]:
-            after = wanted.apply(before)
+            after = patch.apply(before)
             return scim.user_document(after, before) if kind == USER else scim.group_document(after)
 
-        removed = wanted.members_removed if kind == GROUP else frozenset[str]()
+        removed_ids = patch.members_removed if kind == GROUP else frozenset[str]()
         return await self._write(
             target,
             kind,
             resource,
             change,
-            said_active=wanted.speaks_of("active"),
-            said_removed=removed,
+            said_active=patch.speaks_of("active"),
+            said_removed=removed_ids,
             request_id=request_id,
         )
 
@@ -331,7 +341,7 @@ class ScimStore:
         said_removed: frozenset[str] = frozenset(),
     ) -> Stored | None:
         async def attempt(before: Stored) -> Stored | _Lost:
-            planned = await self._prepare(
+            update_plan = await self._prepare(
                 target,
                 before,
                 change(before.document),
@@ -339,16 +349,19 @@ class ScimStore:
                 said_removed=said_removed,
                 request_id=request_id,
             )
-            work = partial(self._update, target=target, planned=planned)
+            work = partial(self._update, target=target, planned=update_plan)
             outcome = await self._run(work)
             if (
                 outcome is _Lost.NAME
-                and planned.is_active
-                and (kept := await self._inactive(target, planned.after.document)) is not None
-                and kept.id != before.id
+                and update_plan.is_active
+                and (old_record := await self._inactive(target, update_plan.after.document))
+                is not None
+                and old_record.id != before.id
             ):
                 # Nobody who is out holds a login against somebody who is in.
-                await self._delete(target, kind, kept.id, request_id=request_id, inactive_only=True)
+                await self._delete(
+                    target, kind, old_record.id, request_id=request_id, inactive_only=True
+                )
                 outcome = await self._run(work)
             return outcome
 
@@ -430,10 +443,12 @@ class ScimStore:
             await self._inbox.write(connection, planned.prepared)
         if planned.is_active:
             former = await self._names.former(connection, target, after.document)
-            freed = await self._names.released(connection, target, after, former)
+            release_events = await self._names.released(connection, target, after, former)
             if planned.said_active:
-                freed += await self._names.contradicted(connection, target, after)
-            await self._tell(connection, target, freed, now=now, request_id=planned.request_id)
+                release_events += await self._names.contradicted(connection, target, after)
+            await self._tell(
+                connection, target, release_events, now=now, request_id=planned.request_id
+            )
         return after
 
     async def delete(
@@ -467,29 +482,33 @@ class ScimStore:
             )
 
             async def work(connection: AsyncConnection) -> bool | _Lost:
-                gone = delete(scim_resources).where(
+                statement = delete(scim_resources).where(
                     scim_resources.c.id == before.id, scim_resources.c.version == before.version
                 )
-                if not (await connection.execute(gone)).rowcount:
+                if not (await connection.execute(statement)).rowcount:
                     return _Lost.RACE
                 await connection.execute(
                     delete(scim_addresses).where(scim_addresses.c.resource == before.id)
                 )
-                kept = await self._names.remember(connection, target, before) if kind == USER else 0
+                name_count = (
+                    await self._names.remember(connection, target, before) if kind == USER else 0
+                )
                 growth = Growth.between(before, None)
-                less = replace(growth, bytes=growth.bytes + kept * FORMER_NAME_BYTES)
+                less = replace(growth, bytes=growth.bytes + name_count * FORMER_NAME_BYTES)
                 await self._usage.count(connection, target, kind, less, always=True)
                 if prepared is not None:
                     await self._inbox.write(connection, prepared)
                 if kind == USER:
                     for other in await self._names.named_alike(connection, target, before):
-                        freed = await self._names.released(
+                        release_events = await self._names.released(
                             connection,
                             target,
                             other,
                             await self._names.former(connection, target, other.document),
                         )
-                        await self._tell(connection, target, freed, now=now, request_id=request_id)
+                        await self._tell(
+                            connection, target, release_events, now=now, request_id=request_id
+                        )
                 return True
 
             return await self._run(work)
@@ -538,8 +557,12 @@ class ScimStore:
         """``succeeds``: a new record that takes the place of a deleted one."""
         now = self._clock()
         about = resource.id if resource.kind == GROUP else resource.person
-        told = scim.told(resource.kind, about, before, after, now=now)
-        tell = (told,) if told is not None and self._wants(tenant, scim.TOLD[told.type]) else ()
+        app_event = scim.told(resource.kind, about, before, after, now=now)
+        tell = (
+            (app_event,)
+            if app_event is not None and self._wants(tenant, scim.TOLD[app_event.type])
+            else ()
+        )
         if resource.kind == GROUP:
             return *tell, *scim.group_events(
                 resource.id, before, after, now=now, said_removed=said_removed, elsewhere=elsewhere
@@ -620,8 +643,8 @@ class ScimStore:
                 .order_by(table.created_at.desc())
                 .limit(MAX_SAME_NAME)
             )
-            found = [self.rows.stored(row) for row in await connection.execute(query)]
-        return frozenset(member["value"] for one in found for member in one.document["members"])
+            groups = [self.rows.stored(row) for row in await connection.execute(query)]
+        return frozenset(member["value"] for one in groups for member in one.document["members"])
 
 
 def _may_be_one_person(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

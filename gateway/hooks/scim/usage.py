@@ -84,8 +84,8 @@ class ScimUsage:
             (usage.users, limits.users) if kind == USER else (usage.groups, limits.groups)
         )
         grows = [
-            (counted, by, most)
-            for counted, by, most in (
+            (counter, by, most)
+            for counter, by, most in (
                 (column, growth.resources, limit),
                 (usage.members, growth.members, limits.members),
                 (usage.bytes, growth.bytes, limits.bytes),
@@ -104,7 +104,7 @@ class ScimUsage:
         statement = update(scim_usage).where(
             usage.tenant == target.tenant,
             usage.provider == target.provider,
-            *(_of_all(target, counted) + by <= most for counted, by, most in grows),
+            *(_of_all(target, counter) + by <= most for counter, by, most in grows),
         )
         members = usage.members + growth.members
         return (

@@ -85,13 +85,13 @@ def parse_delivery(
 def logout_token(body: bytes) -> str:
     """Exactly one ``logout_token`` of an application/x-www-form-urlencoded body."""
     try:
-        found = parse_qs(
+        tokens = parse_qs(
             body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=16
         ).get("logout_token", [])
     except ValueError as error:
         raise DeliveryRejectedError(RejectionReason.MALFORMED, "the body is not a form") from error
-    if len(found) != 1:
+    if len(tokens) != 1:
         raise DeliveryRejectedError(
             RejectionReason.MALFORMED, "logout_token is missing or repeated"
         )
-    return found[0]
+    return tokens[0]

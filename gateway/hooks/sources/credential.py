@@ -17,12 +17,12 @@ def matched(presented: str, secrets: Iterable[Secret]) -> int | None:
     """Which of ``secrets`` equals ``presented``, by its place. All are compared, so the time does
     not tell which one matched; no secrets: none.
     """
-    found = None
-    given = presented.encode("utf-8", "surrogatepass")
+    index = None
+    candidate = presented.encode("utf-8", "surrogatepass")
     for place, secret in enumerate(secrets):
-        if hmac.compare_digest(given, secret.reveal().encode()) and secret:
-            found = place
-    return found
+        if hmac.compare_digest(candidate, secret.reveal().encode()) and secret:
+            index = place
+    return index
 
 
 def fingerprint(secret: Secret, *, tenant: str, provider: str) -> str:

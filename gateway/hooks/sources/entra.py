@@ -102,24 +102,24 @@ def _parse(
             continue
         malformed: list[str] = []
         try:
-            found = read(entry, malformed)
+            result = read(entry, malformed)
         except EntryError as error:
             skipped.append(Skipped(index, kind, SkipReason.MALFORMED, str(error)))
             continue
         skipped += [Skipped(index, kind, SkipReason.MALFORMED, error) for error in malformed]
-        if isinstance(found, SkipReason):
-            skipped.append(Skipped(index, kind, found))
+        if isinstance(result, SkipReason):
+            skipped.append(Skipped(index, kind, result))
         else:
-            events.extend(found)
+            events.extend(result)
     return Delivery(Source.ENTRA, tuple(events), tuple(skipped), proven_by=frozenset(proven_by))
 
 
 def _same_directory(entry: dict[str, Any], directory_id: str | None) -> bool:
-    named = entry.get("tenantId")
+    tenant_id = entry.get("tenantId")
     return (
         directory_id is not None
-        and isinstance(named, str)
-        and named.lower() == directory_id.lower()
+        and isinstance(tenant_id, str)
+        and tenant_id.lower() == directory_id.lower()
     )
 
 
@@ -134,9 +134,9 @@ def _change(entry: dict[str, Any], malformed: list[str]) -> tuple[HookEvent, ...
     kind, identifier = match[1].lower(), text(match[2], "resource")
     data = entry.get("resourceData")
     data = mapping(data, "resourceData") if data is not None else {}
-    named = data.get("id")
-    if named is not None and not (
-        isinstance(named, str) and canonical_id(named) == canonical_id(identifier)
+    resource_id = data.get("id")
+    if resource_id is not None and not (
+        isinstance(resource_id, str) and canonical_id(resource_id) == canonical_id(identifier)
     ):
         msg = "resource and resourceData.id differ"
         raise EntryError(msg)

@@ -106,14 +106,14 @@ def log_entries(entries: Iterable[object], *, delivery_id: str | None = None) ->
     for index, entry in enumerate(entries):
         kind = shown(entry.get("eventType")) if isinstance(entry, dict) else ""
         try:
-            found = _entry(mapping(entry, "event"))
+            result = _entry(mapping(entry, "event"))
         except EntryError as error:
             skipped.append(Skipped(index, kind, SkipReason.MALFORMED, str(error)))
             continue
-        if isinstance(found, SkipReason):
-            skipped.append(Skipped(index, kind, found))
+        if isinstance(result, SkipReason):
+            skipped.append(Skipped(index, kind, result))
         else:
-            events.extend(found)
+            events.extend(result)
     return Delivery(Source.OKTA, tuple(events), tuple(skipped), delivery_id)
 
 

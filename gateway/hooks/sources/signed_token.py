@@ -140,14 +140,14 @@ def _check(
     if not isinstance(claims.get("iss"), str) or claims["iss"] not in expected.issuers:
         raise DeliveryRejectedError(RejectionReason.ISSUER, "iss is not this provider's issuer")
     audience = claims.get("aud")
-    named = (
+    audiences = (
         {audience}
         if isinstance(audience, str)
         else {a for a in audience if isinstance(a, str)}
         if isinstance(audience, list)
         else set()
     )
-    if not named & expected.audiences:
+    if not audiences & expected.audiences:
         raise DeliveryRejectedError(RejectionReason.AUDIENCE, "aud does not name this receiver")
     try:
         times = {

@@ -121,12 +121,12 @@ def parse_delivery(
     )
     claims = verify(token, keys, expected, now=now)
     token_id = identifier(claims)
-    found = claims.get("events")
-    if not isinstance(found, dict) or not 0 < len(found) <= _MAX_EVENTS:
+    event_claims = claims.get("events")
+    if not isinstance(event_claims, dict) or not 0 < len(event_claims) <= _MAX_EVENTS:
         raise DeliveryRejectedError(RejectionReason.MALFORMED, "events is missing")
     events: list[HookEvent] = []
     skipped: list[Skipped] = []
-    for index, (kind, payload) in enumerate(found.items()):
+    for index, (kind, payload) in enumerate(event_claims.items()):
         effect = EFFECTS.get(kind)
         if effect is None:
             skipped.append(Skipped(index, shown(kind), SkipReason.UNKNOWN_TYPE))
@@ -141,13 +141,13 @@ def parse_delivery(
                     issuers=issuers,
                     entra=entra,
                     token_id=token_id,
-                    alone=len(found) == 1,
+                    alone=len(event_claims) == 1,
                 )
             )
         except EntryError as error:
             # Claims of one token, which may name nobody but the token, are no mistake of its
             # sender's.
-            if len(found) == 1 and kind != TOKEN_CLAIMS:
+            if len(event_claims) == 1 and kind != TOKEN_CLAIMS:
                 raise DeliveryRejectedError(RejectionReason.MALFORMED, str(error)) from error
             skipped.append(Skipped(index, shown(kind), SkipReason.MALFORMED, str(error)))
     return Delivery(Source.SSF, tuple(events), tuple(skipped), token_id)

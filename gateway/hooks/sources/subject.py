@@ -41,23 +41,23 @@ def _subject(
     if form == "opaque":
         return _by_id(value.get("id"), "subject.id", entra=entra)
     if form == "email":
-        found = address(value.get("email"))
-        if not found:
+        email = address(value.get("email"))
+        if not email:
             msg = "subject.email is not an address"
             raise EntryError(msg)
-        return Subject(email=found)
+        return Subject(email=email)
     if form == "aliases" and not nested:
-        known = Subject()
+        subject = Subject()
         for alias in items(value.get("identifiers"), "subject.identifiers")[:16]:
             one = _subject(mapping(alias, "subject.identifiers"), issuers, entra=entra, nested=True)
-            known = replace(
-                known,
-                idp_subject=known.idp_subject or one.idp_subject,
-                oid=known.oid or one.oid,
-                email=known.email or one.email,
+            subject = replace(
+                subject,
+                idp_subject=subject.idp_subject or one.idp_subject,
+                oid=subject.oid or one.oid,
+                email=subject.email or one.email,
             )
-        if known:
-            return known
+        if subject:
+            return subject
     msg = "subject has a format that names no person"
     raise EntryError(msg)
 

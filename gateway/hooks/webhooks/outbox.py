@@ -113,10 +113,10 @@ def signing_key(secret: Secret) -> bytes:
 
 def signature(secrets: tuple[Secret, ...], *, message_id: str, timestamp: int, body: str) -> str:
     """Value of ``webhook-signature``: space-separated, one for each secret."""
-    signed = f"{message_id}.{timestamp}.{body}".encode()
+    content = f"{message_id}.{timestamp}.{body}".encode()
     return " ".join(
         "v1,"
-        + base64.b64encode(hmac.digest(signing_key(s), signed, hashlib.sha256)).decode("ascii")
+        + base64.b64encode(hmac.digest(signing_key(s), content, hashlib.sha256)).decode("ascii")
         for s in secrets
     )
 
@@ -192,17 +192,17 @@ def identifiers(notice: Notice) -> dict[str, list[str]]:
     """Every name that is known of the person, by kind; what a SCIM record is called (login,
     external id) is among ``idp_subject``.
     """
-    found: dict[str, dict[str, None]] = {
+    by_kind: dict[str, dict[str, None]] = {
         kind: {} for kind in ("user", "idp_subject", "oid", "email")
     }
     for kind, value in notice.subject.names:
-        found[kind][value] = None
+        by_kind[kind][value] = None
     for person in notice.people:
         for kind, value in asdict(person).items():
-            found[kind] |= {value: None} if value else {}
+            by_kind[kind] |= {value: None} if value else {}
     if notice.user:
-        found["user"][notice.user] = None
-    return {kind: list(values) for kind, values in found.items()}
+        by_kind["user"][notice.user] = None
+    return {kind: list(values) for kind, values in by_kind.items()}
 
 
 class Register(Protocol):
@@ -318,8 +318,8 @@ class Outbox:
     async def _claim(self, limit: int, busy: Mapping[str, int]) -> list[Message]:
         now = self._clock()
         async with self._database.read() as connection:
-            waiting = (await connection.execute(_due(now, limit, busy))).all()
-        if not waiting:
+            due_rows = (await connection.execute(_due(now, limit, busy))).all()
+        if not due_rows:
             return []
 
         async def work(connection: AsyncConnection) -> list[Message]:
@@ -328,10 +328,10 @@ class Outbox:
             # passed over.
             unlocked = await connection.execute(
                 select(message.number, message.state, message.held_until, message.attempts)
-                .where(message.number.in_([row.number for row in waiting]))
+                .where(message.number.in_([row.number for row in due_rows]))
                 .with_for_update(skip_locked=True)
             )
-            as_it_was = {("new", row.number, row.held_until, row.attempts): row for row in waiting}
+            as_it_was = {("new", row.number, row.held_until, row.attempts): row for row in due_rows}
             there = {(row.state, row.number, row.held_until, row.attempts) for row in unlocked}
             rows = [row for was, row in as_it_was.items() if was in there]
             if not rows:
@@ -341,8 +341,8 @@ class Outbox:
                 .where(message.number.in_([row.number for row in rows]))
                 .values(held_until=now + LEASE_S)
             )
-            opened = [self._opened(row) for row in rows]
-            return [one for one in opened if one is not None]
+            messages = [self._opened(row) for row in rows]
+            return [one for one in messages if one is not None]
 
         return await self._committer.run(work)
 
@@ -461,16 +461,16 @@ class Outbox:
                 target.secrets, message_id=message.id, timestamp=timestamp, body=message.body
             ),
         }
-        with span("webhook.send", Kind.CLIENT, parent="") as made:
-            made.set("gateway.tenant", message.tenant)
-            made.set("gateway.webhook.id", message.id)
-            made.set("http.request.method", "POST")
-            made.set("http.request.resend_count", message.attempts or None)
-            if made.traceparent:
-                headers["traceparent"] = made.traceparent
-            error = await self._answer(target, message, headers, made)
+        with span("webhook.send", Kind.CLIENT, parent="") as trace_span:
+            trace_span.set("gateway.tenant", message.tenant)
+            trace_span.set("gateway.webhook.id", message.id)
+            trace_span.set("http.request.method", "POST")
+            trace_span.set("http.request.resend_count", message.attempts or None)
+            if trace_span.traceparent:
+                headers["traceparent"] = trace_span.traceparent
+            error = await self._answer(target, message, headers, trace_span)
             if error:
-                made.failed("not_taken")
+                trace_span.failed("not_taken")
         return error
 
     async def _answer(

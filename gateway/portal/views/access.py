@@ -28,8 +28,8 @@ async def _page(visit: Visit, problem: str) -> Shown | Moved:
         return Moved(PREFIX)
     guide = guide_of(work.provider, work.protocol)
     new = visit.link.request.new_tenant
-    found = await visit.reach.ask("get_tenant")
-    domains = found.document["tenant"]["email_domains"] if found.ok else ()
+    answer = await visit.reach.ask("get_tenant")
+    domains = answer.document["tenant"]["email_domains"] if answer.ok else ()
     return Shown(
         "access",
         {
@@ -53,27 +53,27 @@ async def save_access(visit: Visit) -> Shown | Moved | Failed:
     everyone = visit.text("who") == "everyone"
     typed = [line.strip() for line in visit.form.get("others", "").splitlines()]
     names = dict.fromkeys([*visit.chosen.get("group", ()), *typed])
-    chosen = tuple(name for name in names if name)
+    selection = tuple(name for name in names if name)
     if everyone:
         if not visit.text("confirmed"):
             return await _page(visit, "confirm")
-        chosen = ()
-    elif not chosen:
+        selection = ()
+    elif not selection:
         return await _page(visit, "choose")
-    elif len(chosen) > MAX_GROUPS or any(
-        len(name) > 256 or not name.isprintable() for name in chosen
+    elif len(selection) > MAX_GROUPS or any(
+        len(name) > 256 or not name.isprintable() for name in selection
     ):
         return await _page(visit, "too_many")
-    changed = replace(
+    new_work = replace(
         work,
         everyone=everyone,
-        chosen=chosen,
+        chosen=selection,
         # What was submitted was something else.
         phase=Phase.TESTED if work.phase is Phase.SUBMITTED else work.phase,
     )
-    what = {"everyone": everyone, "groups": list(chosen)}
-    saved = await visit.save(changed, "setup.access.changed", what)
-    return saved if isinstance(saved, Failed) else Moved(f"{PREFIX}/access", "saved")
+    what = {"everyone": everyone, "groups": list(selection)}
+    outcome = await visit.save(new_work, "setup.access.changed", what)
+    return outcome if isinstance(outcome, Failed) else Moved(f"{PREFIX}/access", "saved")
 
 
 _PARTS: Final = frozenset({Part.ACCESS})

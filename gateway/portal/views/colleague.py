@@ -34,26 +34,26 @@ async def _page(
     visit: Visit, problem: str = "", *, typed: str = "", made: NewLink | None = None
 ) -> Shown | Failed:
     link = visit.link
-    offered = [part for part in Part if part in link.request.parts & HANDED_ON]
-    if link.parent or not offered:
+    parts = [part for part in Part if part in link.request.parts & HANDED_ON]
+    if link.parent or not parts:
         return Failed(404, "not_found")
     letters = visit.rooms.letters
     rows = [
         {"link": each, "state": LINK_STATES[each.state(visit.now)], "open": each.is_open(visit.now)}
         for each in await visit.rooms.links.of_parent(link)
     ]
-    shown = made is not None and made.phrase is not None
+    has_phrase = made is not None and made.phrase is not None
     return Shown(
         "colleague",
         {
             "rows": rows,
-            "offered": [(str(part), PARTS[part]) for part in offered],
+            "offered": [(str(part), PARTS[part]) for part in parts],
             "asked": visit.chosen.get("part", ()),
             "mails": letters.configured,
             "typed": typed,
             "problem": FIELD_PROBLEMS[problem] if problem else "",
             "problem_title": bool(problem),
-            "address": address_of(letters.origin, made) if made is not None and shown else "",
+            "address": address_of(letters.origin, made) if made is not None and has_phrase else "",
             "phrase": made.phrase.reveal() if made is not None and made.phrase else "",
             "sent_to": typed if made is not None else "",
         },
@@ -76,9 +76,9 @@ async def ask_colleague(visit: Visit) -> Shown | Failed:
         return await _page(visit, "email", typed=email)
     if not parts:
         return await _page(visit, "parts", typed=email)
-    found = await visit.reach.ask("get_tenant")
+    answer = await visit.reach.ask("get_tenant")
     new = link.request.new_tenant
-    name = found.document["tenant"]["name"] if found.ok else new.name if new else link.tenant
+    name = answer.document["tenant"]["name"] if answer.ok else new.name if new else link.tenant
 
     if letters.configured and not await visit.rooms.attempts.hit(
         email, at_most=LETTERS, window_s=LETTERS_WINDOW_S, kind="setup_letters"
@@ -90,21 +90,21 @@ async def ask_colleague(visit: Visit) -> Shown | Failed:
             connection, made, name=link.claimed_by, tenant_name=str(name)
         )
 
-    made = await visit.rooms.links.delegate(
+    new_link = await visit.rooms.links.delegate(
         link, parts, email, cookie=visit.cookie, by_mail=letters.configured, tell=tell
     )
-    if isinstance(made, Refusal):
-        problem = _REFUSED.get(made)
+    if isinstance(new_link, Refusal):
+        problem = _REFUSED.get(new_link)
         return await _page(visit, problem, typed=email) if problem else Failed(409, "changed")
     letters.mailer.wake()
-    return await _page(visit, typed=email, made=made)
+    return await _page(visit, typed=email, made=new_link)
 
 
 async def end_colleague(visit: Visit) -> Moved | Failed:
-    ended = await visit.rooms.links.end_colleague(
+    success = await visit.rooms.links.end_colleague(
         visit.link, visit.text("link"), cookie=visit.cookie
     )
-    return Moved(HERE, "ended") if ended else Failed(409, "changed")
+    return Moved(HERE, "ended") if success else Failed(409, "changed")
 
 
 PAGES: Final = (

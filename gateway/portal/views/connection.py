@@ -105,16 +105,16 @@ async def save_values(visit: Visit) -> Shown | Moved | Failed:
     guide, work = _guide(visit), visit.link.work
     if guide is None:
         return CHOOSE_FIRST
-    read = read_values(
+    values = read_values(
         visit.form,
         provider=SetupProvider(work.provider),
         protocol=Protocol(work.protocol),
         guide=guide,
         today=datetime.fromtimestamp(visit.now, UTC).date(),
     )
-    if read.problems:
-        return _form(visit, guide, read.shown, read.problems)
-    operation = await _operation(visit, ProviderKind(read.provider["kind"]))
+    if values.problems:
+        return _form(visit, guide, values.shown, values.problems)
+    operation = await _operation(visit, ProviderKind(values.provider["kind"]))
     if isinstance(operation, Failed):
         return operation
     rows = await domain_rows(visit) if visit.link.offers(Part.DOMAINS) else None
@@ -122,34 +122,34 @@ async def save_values(visit: Visit) -> Shown | Moved | Failed:
         return rows
     missing = unproven(visit, rows)
     if operation == "provision" and missing:
-        return _form(visit, guide, read.shown, unproven=missing)
-    marked = await visit.rooms.links.save(visit.link, edited(work), cookie=visit.cookie)
-    if marked is None:
+        return _form(visit, guide, values.shown, unproven=missing)
+    link = await visit.rooms.links.save(visit.link, edited(work), cookie=visit.cookie)
+    if link is None:
         return Failed(409, "changed")
     answer = await visit.reach.ask(
-        operation, body=_request(visit, operation, {**read.provider, "active": False})
+        operation, body=_request(visit, operation, {**values.provider, "active": False})
     )
     if not answer.ok:
         if answer.status >= 500:
             return Failed(503, "unavailable")
-        return _form(visit, guide, read.shown, refused=_reasons(answer))
+        return _form(visit, guide, values.shown, refused=_reasons(answer))
     if operation == "provision":
-        await visit.rooms.links.take_over_domains(marked)
+        await visit.rooms.links.take_over_domains(link)
     name = str(answer.document["providers"][0])
     record = await visit.rooms.tenants.get(visit.link.tenant)
-    stored = {
+    changes = {
         "name": name,
-        "values": dict(read.shown),
+        "values": dict(values.shown),
         "made": tuple(dict.fromkeys((*work.made, name))),
         "run": str(answer.document["run"]),
         "entry": entry_digest(record.document, name) if record is not None else "",
     }
-    saved = await replace(visit, link=marked).save(
-        edited(marked.work, **stored),
+    outcome = await replace(visit, link=link).save(
+        edited(link.work, **changes),
         "setup.connection.saved",
-        {"provider": name, **read.shown},
+        {"provider": name, **values.shown},
     )
-    return saved if isinstance(saved, Failed) else Moved(f"{PREFIX}/test", "connected")
+    return outcome if isinstance(outcome, Failed) else Moved(f"{PREFIX}/test", "connected")
 
 
 async def _operation(visit: Visit, kind: ProviderKind) -> str | Failed:
@@ -157,14 +157,16 @@ async def _operation(visit: Visit, kind: ProviderKind) -> str | Failed:
     A tenant is made once: where it is gone, an operator took it away.
     """
     link = visit.link
-    found = await visit.reach.ask("get_tenant")
-    if found.status == 404:
+    answer = await visit.reach.ask("get_tenant")
+    if answer.status == 404:
         makes = link.request.new_tenant is not None and not link.work.made
         return "provision" if makes else Failed(409, "gone")
-    if not found.ok:
+    if not answer.ok:
         return Failed(503, "unavailable")
     ours = {*link.work.made, derived_name(link.tenant, kind, set())}
-    free = all(p["name"] in ours and not p["active"] for p in found.document["tenant"]["providers"])
+    free = all(
+        p["name"] in ours and not p["active"] for p in answer.document["tenant"]["providers"]
+    )
     return "reprovision" if free else Failed(409, "occupied")
 
 

@@ -83,8 +83,8 @@ async def add_domain(visit: Visit) -> Shown | Moved | Failed:
         return await _page(visit, "domain_taken", typed=typed)
     if answer.status in {400, 409, 422}:
         mistakes = answer.document.get("errors") or []
-        said = str(mistakes[0]["problem"]) if mistakes else answer.detail
-        return await _page(visit, detail=said, typed=typed)
+        message = str(mistakes[0]["problem"]) if mistakes else answer.detail
+        return await _page(visit, detail=message, typed=typed)
     return _failed(answer)
 
 

@@ -64,9 +64,9 @@ async def make_secret(visit: Visit) -> Shown | Failed:
         # one in use.
         return Failed(409, "secret_is_new")
     work = replace(visit.link.work, hook_since=visit.now)
-    saved = await visit.save(work, "setup.secret.shown", {"provider": hooks[0]["provider"]})
-    if isinstance(saved, Failed):
-        return saved
+    outcome = await visit.save(work, "setup.secret.shown", {"provider": hooks[0]["provider"]})
+    if isinstance(outcome, Failed):
+        return outcome
     answer = await visit.reach.ask("add_hook_secret", path={"provider": hooks[0]["provider"]})
     if not answer.ok:
         return Failed(answer.status, answer.code, answer.detail)
@@ -83,9 +83,9 @@ async def wait_for_removal(visit: Visit) -> Shown | Moved | Failed:
     ms = await visit.rooms.denied_after_ms(visit.link.tenant, work.hook_since)
     if ms is None:
         return Shown("waiting", {"seconds": AGAIN_S}, again_s=AGAIN_S)
-    passed = replace(work, denied_after_ms=ms)
-    saved = await visit.save(passed, "setup.offboarding.passed", {"denied_after_ms": ms})
-    return saved if isinstance(saved, Failed) else Moved(HERE, "saved")
+    new_work = replace(work, denied_after_ms=ms)
+    outcome = await visit.save(new_work, "setup.offboarding.passed", {"denied_after_ms": ms})
+    return outcome if isinstance(outcome, Failed) else Moved(HERE, "saved")
 
 
 async def _hooks(visit: Visit) -> list[dict[str, Any]] | Failed:

@@ -34,19 +34,19 @@ def tasks_of(
     """
     rows: list[tuple[str, str, bool]] = []
     if link.offers(Part.SIGN_IN):
-        done = dict(link.tasks())
+        progress = dict(link.tasks())
         addresses = {"connection": "/connection/1"}
-        rows += [(name, addresses.get(name, f"/{name}"), done[name]) for name in done]
+        rows += [(name, addresses.get(name, f"/{name}"), progress[name]) for name in progress]
         rows.append(("review", "/review", link.work.phase in {Phase.SUBMITTED, Phase.LIVE}))
     if link.offers(Part.RENEW):
-        done = dict(link.tasks())
+        progress = dict(link.tasks())
         addresses = {"renewal": "/renew", "test": "/test"}
-        rows = [(name, addresses[name], done[name]) for name in done]
+        rows = [(name, addresses[name], progress[name]) for name in progress]
         rows.append(("renewed", "/renew/review", link.work.phase in {Phase.SUBMITTED, Phase.LIVE}))
-    tasks, blocked = [], False
+    tasks, is_blocked = [], False
     for name, to, done_already in rows:
-        state = "done" if done_already else "waiting" if blocked else "next"
-        blocked = blocked or not done_already
+        state = "done" if done_already else "waiting" if is_blocked else "next"
+        is_blocked = is_blocked or not done_already
         tasks.append(Task(name, PREFIX + to, state))
     if link.offers(Part.DOMAINS):
         task = Task(
@@ -86,27 +86,29 @@ async def show_tasks(visit: Visit) -> Shown | Failed:
 
 
 async def show_providers(visit: Visit) -> Shown:
-    offered = visit.link.request.providers or tuple(SetupProvider)
+    providers = visit.link.request.providers or tuple(SetupProvider)
     rows = [
         (str(name), NAMES[name], [str(protocol) for protocol in protocols_of(name)])
-        for name in offered
+        for name in providers
     ]
     return Shown("provider", {"rows": rows, "work": visit.link.work})
 
 
 async def choose_provider(visit: Visit) -> Moved | Failed:
     provider, _, protocol = visit.text("choice").partition("/")
-    offered = visit.link.request.providers or tuple(SetupProvider)
-    if guide_of(provider, protocol) is None or provider not in offered:
+    providers = visit.link.request.providers or tuple(SetupProvider)
+    if guide_of(provider, protocol) is None or provider not in providers:
         return Failed(400, "bad_form")
     work = visit.link.work
     if (work.provider, work.protocol) != (provider, protocol):
         # Another provider: nothing of the one before is kept but its name, to take it away.
-        chosen = Work(provider=provider, protocol=protocol, returned=work.returned, made=work.made)
+        new_work = Work(
+            provider=provider, protocol=protocol, returned=work.returned, made=work.made
+        )
         what = {"provider": provider, "protocol": protocol}
-        saved = await visit.save(chosen, "setup.provider.chosen", what)
-        if isinstance(saved, Failed):
-            return saved
+        outcome = await visit.save(new_work, "setup.provider.chosen", what)
+        if isinstance(outcome, Failed):
+            return outcome
     return Moved(f"{PREFIX}/connection/1")
 
 

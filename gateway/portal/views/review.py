@@ -27,8 +27,8 @@ async def show_review(visit: Visit) -> Shown | Moved:
     if not link.ready:
         return Moved(PREFIX)
     new = link.request.new_tenant
-    found = await visit.reach.ask("get_tenant")
-    tenant = found.document["tenant"] if found.ok else {}
+    answer = await visit.reach.ask("get_tenant")
+    tenant = answer.document["tenant"] if answer.ok else {}
     return Shown(
         "review",
         {
@@ -40,7 +40,7 @@ async def show_review(visit: Visit) -> Shown | Moved:
             "domains": tenant.get("email_domains", ()),
             "groups": link.work.chosen or (tenant.get("allowed_groups") or ()),
             # A process ended half way: the provider is off still.
-            "unfinished": link.work.phase is Phase.LIVE and found.etag == link.work.basis,
+            "unfinished": link.work.phase is Phase.LIVE and answer.etag == link.work.basis,
             "needs_approval": link.request.approval is not Approval.NONE,
         },
     )
@@ -62,14 +62,18 @@ async def finish(visit: Visit) -> Moved | Failed:
         async def tell(connection: AsyncConnection, stored: SetupLink) -> None:
             await letters.submitted(connection, stored, name_of(stored, record), domains)
 
-        saved = await visit.save(submitted, "setup.submitted", what, tell=tell)
+        outcome = await visit.save(submitted, "setup.submitted", what, tell=tell)
         letters.mailer.wake()
-        return saved if isinstance(saved, Failed) else Moved(HERE, "submitted")
+        return outcome if isinstance(outcome, Failed) else Moved(HERE, "submitted")
     # Approved beforehand, by whoever made the link.
-    going = GoLive(visit.rooms.links, visit.rooms.tenants, visit.rooms.letters, visit.rooms.renewal)
-    done = await going.go_live(link, action="setup.live")
+    launch = GoLive(
+        visit.rooms.links, visit.rooms.tenants, visit.rooms.letters, visit.rooms.renewal
+    )
+    result = await launch.go_live(link, action="setup.live")
     return (
-        Failed(409, "changed", done.message) if isinstance(done, Rejected) else Moved(HERE, "live")
+        Failed(409, "changed", result.message)
+        if isinstance(result, Rejected)
+        else Moved(HERE, "live")
     )
 
 

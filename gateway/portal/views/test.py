@@ -78,8 +78,8 @@ async def start_test(visit: Visit) -> Moved | Failed:
     if not answer.ok:
         return Failed(answer.status, answer.code, answer.detail)
     token = parse_qs(urlsplit(answer.document["url"]).query)["token"][0]
-    saved = await visit.save(replace(work, test=token), "setup.test.started")
-    return saved if isinstance(saved, Failed) else Moved(HERE, "test_ready")
+    outcome = await visit.save(replace(work, test=token), "setup.test.started")
+    return outcome if isinstance(outcome, Failed) else Moved(HERE, "test_ready")
 
 
 async def check_test(visit: Visit) -> Moved | Failed:
@@ -91,7 +91,7 @@ async def check_test(visit: Visit) -> Moved | Failed:
     if not passes(result, work.name):
         await visit.note("setup.test.failed", {"detail": result["detail"]})
         return Moved(HERE)
-    tested = replace(
+    new_work = replace(
         work,
         phase=Phase.TESTED if work.phase is Phase.SAVED else work.phase,
         tested_at=result["at"],
@@ -99,8 +99,8 @@ async def check_test(visit: Visit) -> Moved | Failed:
         groups=tuple(result["groups"]),
         claims=tuple(result["claims"]),
     )
-    saved = await visit.save(tested, "setup.test.passed", {"groups": list(result["groups"])})
-    return saved if isinstance(saved, Failed) else Moved(HERE, "passed")
+    outcome = await visit.save(new_work, "setup.test.passed", {"groups": list(result["groups"])})
+    return outcome if isinstance(outcome, Failed) else Moved(HERE, "passed")
 
 
 def passes(result: dict[str, Any], provider: str) -> bool:
