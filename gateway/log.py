@@ -349,11 +349,11 @@ class JsonEvent:
         begins = self._beginning(created)
         plain = request_id.isalnum() and request_id.isascii() and len(request_id) <= MAX_TEXT
         text = f'"{request_id}"' if plain else _json_text(request_id)
-        if bare is None:
+        if len(pieces) == 3:  # the line like it has none
             before, between, after = pieces
             return f"{begins}{before}{text}{between}{_number(number)}{after}"
         before, between, after, end = pieces
-        return f"{begins}{before}{text}{between}{_number(number)}{after}{bare}{end}"
+        return f"{begins}{before}{text}{between}{_number(number)}{after}{bare or ''}{end}"
 
     def _beginning(self, created: float) -> str:
         """Up to the time."""

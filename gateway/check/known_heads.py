@@ -52,9 +52,10 @@ _SPELLINGS: Final = (
 _TRACE: Final = b"raceparent: "
 _TRACE_STARTS: Final = (b"\r\nt", b"\r\nT")
 _SOME_TRACE: Final = b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-00"
-"""Stands for each trace. No line holds it: it is none."""
+"""Stands for each trace; as a trace it is none, but a client may write it all the same."""
 
-_Key = tuple[bytes, bytes] | tuple[bytes, bytes, bytes]
+_Key = tuple[bytes, ...]
+"""No part of a head is empty; an empty one at the end says that a trace was left out."""
 
 
 class KnownHeads:
@@ -77,7 +78,7 @@ class KnownHeads:
         if parts is None:
             return None
         key, uri, number = parts
-        head = self._known.get(key)
+        head = self._known.get((*key, b"") if trace else key)
         if head is None or not is_plain(uri):
             return None
         if number and not parse_request_id(number):
@@ -97,6 +98,8 @@ class KnownHeads:
         key, uri, number = parts
         headers = head.headers
         numbers = [number] if len(key) == 3 else []
+        if trace:
+            key = *key, b""
         if (
             head.should_close
             or headers.getall(X_FORWARDED_URI, []) != [uri]

@@ -19,7 +19,7 @@ from gateway.check.http_parser import (
     NotHttpError,
     RequestParser,
 )
-from gateway.check.known_heads import MAX_FOUND_BYTES, MAX_KNOWN_BYTES, KnownHeads
+from gateway.check.known_heads import _SOME_TRACE, MAX_FOUND_BYTES, MAX_KNOWN_BYTES, KnownHeads
 from gateway.check.response import CheckResponse
 from gateway.check.server import CheckConnection, CheckServer
 from gateway.check.trusted_peer import Trust
@@ -94,6 +94,7 @@ def test_a_head_is_known_whatever_trace_it_names(name: bytes) -> None:
         assert found is not None and found.traceparent == trace(2).decode()
         assert found.headers.getall("Traceparent", ()) == [trace(2).decode()]
     for odd in (
+        _SOME_TRACE,
         *(trace(2).upper(), trace(2)[:-1], trace(2) + b"0", trace(2).replace(b"-", b"0")),
         *(b"01" + trace(2)[2:], trace(0), b"", trace(2)[:-1] + b"\xff", trace(2)[:-1] + b"\r"),
     ):

@@ -96,7 +96,9 @@ def test_the_fields_have_their_documented_order() -> None:
 
 
 @pytest.fixture
-def background(tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
+def background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], list[str]]]:
     """The root logger writes JSON to a file, in the background: the lines that are there."""
     root, gateway = logging.getLogger(), logging.getLogger("gateway")
     before = root.handlers[:], root.level, gateway.level
@@ -109,6 +111,8 @@ def background(tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
     )
     root.handlers[:] = [handler]
     configure("json", "info")
+    # While a test runs, pytest's own handlers are the root's, too.
+    monkeypatch.setattr("gateway.check.records.background_json_writer", lambda: handler.writer)
 
     def written() -> list[str]:
         handler.flush()
@@ -141,12 +145,17 @@ async def test_a_record_that_comes_again_is_written_among_the_others(
     records.add_again(repeated, "r-2", 0.5, None)
     records.add(RECORD)
     records.add_again(repeated, "r-3", 0.75, None)
+    traced = RepeatedRecord(RECORD._replace(trace_id="a" * 32))
+    records.add_again(traced, "r-4", 1.0, None)  # none of them has what those like it have
+    records.add_again(repeated, "r-5", 1.25, "b" * 32)
     await asyncio.sleep(0)
     told = [json.loads(line) for line in background()]
     assert [(line["request_id"], line["duration_ms"]) for line in told] == [
         ("r-2", 0.5),
         ("r-1", 0.25),
         ("r-3", 0.75),
+        ("r-4", 1.0),
+        ("r-5", 1.25),
     ]
     assert {line["path"] for line in told} == {"/reports/ü"}
 
