@@ -53,18 +53,25 @@ class Row:
 
 
 def rows_of(document: Mapping[str, Any]) -> list[Row]:
-    """The rules, then the shadow rules."""
+    """The rules, then the shadow rules. The numbers go on from one list to the other: a row that is
+    added, or moved to the other list, stands where it is shown.
+    """
+    rules = [(name, rule) for name in LISTS for rule in document.get(name) or ()]
     return [
-        _row(rule, str((number + 1) * STEP), shadow=name == "shadow_rules")
-        for name in LISTS
-        for number, rule in enumerate(document.get(name) or ())
+        _row(rule, str((n + 1) * STEP), shadow=name == "shadow_rules")
+        for n, (name, rule) in enumerate(rules)
     ]
 
 
-def blank_rows(rows: Iterable[Row], count: int, *, step: int = STEP) -> list[Row]:
-    """Behind the last of ``rows``. With a ``step`` of 1, before the first row of the next page."""
+def blank_rows(rows: Iterable[Row], count: int, *, following: Row | None = None) -> list[Row]:
+    """Behind the last of ``rows``, and before ``following``. Where no number is free between them,
+    the last one comes again: rows of one number keep their places.
+    """
     last = max((_number(row.order) for row in rows), default=0)
-    return [Row(str(last // step * step + (n + 1) * step)) for n in range(count)]
+    if following is None:
+        return [Row(str(last // STEP * STEP + (n + 1) * STEP)) for n in range(count)]
+    end = _number(following.order) - 1
+    return [Row(str(min(last + n + 1, end))) for n in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,9 @@ class Part:
         return [*own, *self.blank(own, BLANK)]
 
     def blank(self, rows: Iterable[Row], count: int) -> list[Row]:
-        return blank_rows(rows, count, step=STEP if self.number == self.pages else 1)
+        """Before the next page's first row, where there is one."""
+        following = next(iter(self.rows[self.first + PAGE :]), None)
+        return blank_rows(rows, count, following=following)
 
     def with_typed(self, typed: Sequence[Row]) -> list[Row]:
         """All rows, with ``typed`` in the place of those that the page showed."""

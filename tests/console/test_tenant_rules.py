@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.console.rules_form import Row, mistakes_of_rows, rows_of, rules_of, typed_rows
+from gateway.console.rules_form import Part, Row, mistakes_of_rows, rows_of, rules_of, typed_rows
 from gateway.core.tenants import TenantTable
 from gateway.tenants.explanations import Explanations
 from tests.console.conftest import EVIL, HEADER, ORIGIN, Desk, Forms, console_of, inputs_of
@@ -73,6 +73,24 @@ def test_rows_are_tried_in_the_order_of_their_numbers() -> None:
     found = rules_of(rows)
     assert [rule["path"] for rule in found.lists["rules"]] == ["/a", "/b", "/c"]
     assert found.places == {"rules.0": 1, "rules.1": 0, "rules.2": 2}
+
+
+@pytest.mark.parametrize("number", ["1", "2", "3"])
+@pytest.mark.parametrize("shadow", [False, True])
+def test_added_rows_stand_where_they_are_shown(number: str, *, shadow: bool) -> None:
+    some = [{"path": f"/{n}", "allow": "public"} for n in range(30)]
+    part = Part.of(rows_of({"rules": some, "shadow_rules": some}), number)
+    typed = part.shown
+    for _ in range(10):
+        typed += part.blank(typed, 2)
+    typed = [
+        row if row.path else replace(row, path=f"/new/{n}", shadow=shadow)
+        for n, row in enumerate(typed)
+    ]
+    every = part.with_typed(typed)
+    for name, rules in rules_of(every).lists.items():
+        shown = [row.path for row in every if row.shadow == (name == "shadow_rules")]
+        assert [rule["path"] for rule in rules] == shown
 
 
 @pytest.mark.parametrize(
