@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 LIFETIME_S: Final = 3600
 """Long enough to ask a colleague; shorter than the secret in it is worth."""
-_PURPOSE: Final = b"console draft"
+_PURPOSE: Final = b"compressed console draft"
+"""Names the form of what is sealed: a release with another one has another purpose."""
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""Of JSON: a form and a stored document, with each of their characters escaped."""
 _NONCE_BYTES: Final = 12
 _KNOWN_BYTES: Final = 8
 
@@ -47,7 +50,9 @@ class Drafts:
         return base64.urlsafe_b64encode(nonce + ciphertext).decode("ascii")
 
     def open(self, person: Person, about: str, draft: str) -> Any:
-        """The content; None for what is no draft of theirs, or an old one."""
+        """The content; None for what is no draft of theirs, an old one, or one of more than
+        ``MAX_BYTES``.
+        """
         try:
             raw = base64.b64decode(draft, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
@@ -61,7 +66,11 @@ class Drafts:
                 )
             except InvalidTag:
                 continue
-            until, content = json.loads(zlib.decompress(plain))
+            decompressor = zlib.decompressobj()
+            text = decompressor.decompress(plain, MAX_BYTES)
+            if not decompressor.eof:
+                return None
+            until, content = json.loads(text)
             return content if self._clock() < until else None
         return None
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import html
 import json
 import re
 from typing import TYPE_CHECKING, Any, get_origin
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel
 
 from gateway.admin.parsing import secret_fields
-from gateway.console.draft import LIFETIME_S, Drafts
+from gateway.console.draft import LIFETIME_S, MAX_BYTES, Drafts
 from gateway.console.fields import Kind, placed, values_of, written
 from gateway.console.sign_in import Person
 from gateway.console.tenant_fields import CREATE, PROVIDER, SECTIONS
@@ -215,6 +219,15 @@ def test_nobody_else_opens_a_draft(person: Person, about: str, later: float) -> 
     assert drafts.open(PERSON, "a", sealed[:-4] + "AAAA") is None
     assert drafts.open(PERSON, "a", "ü") is None
     assert drafts.open(PERSON, "a", "") is None
+
+
+def test_a_draft_of_another_form_and_one_of_any_length_open_as_none() -> None:
+    drafts = Drafts(lambda: (b"k",), lambda: 1000.0)
+    assert drafts.open(PERSON, "a", drafts.seal(PERSON, "a", "x" * MAX_BYTES)) is None
+    key = hmac.digest(b"k", b"console draft", hashlib.sha256)
+    plain, bound = json.dumps([2000, {"x": 1}]).encode(), b"ops\nsub\n1000\na"
+    uncompressed = b"n" * 12 + AESGCM(key).encrypt(b"n" * 12, plain, bound)
+    assert drafts.open(PERSON, "a", base64.urlsafe_b64encode(uncompressed).decode()) is None
 
 
 async def test_whoever_is_limited_to_a_tenant_changes_what_its_own_key_could(forms: Forms) -> None:
