@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.console.draft import LIFETIME_S
 from gateway.console.rules_form import Part, Row, mistakes_of_rows, rows_of, rules_of, typed_rows
 from gateway.core.tenants import TenantTable
 from gateway.tenants.explanations import Explanations
@@ -271,8 +272,29 @@ async def test_a_rule_between_two_pages_stands_between_them(many: Forms) -> None
     assert paths[23:26] == ["/part/23/**", "/new", "/part/25/**"]
 
 
+async def test_what_was_typed_is_kept_after_an_hour_over_the_same_rules_alone(many: Forms) -> None:
+    signed_in = int(many.desk.clock()) - 60
+
+    async def send(page: str, typed: dict[str, str], status: int) -> str:
+        headers = {HEADER: many.desk.assertion("admins", auth_time=signed_in)}
+        form = {**inputs_of(page, PATH), **typed}
+        response = await many.desk.post(PATH, form, "admins", **headers)
+        assert response.status == status
+        return await response.text()
+
+    page = await many.desk.text(f"{PATH}?page=2", "admins")
+    many.desk.clock.now += LIFETIME_S + 1
+    page = await send(page, {"rule.0.needs": "deny", "action": "next"}, 200)
+    page = await send(page, {"action": "previous"}, 200)
+    shown = inputs_of(page, PATH)
+    assert (shown["rule.0.path"], shown["rule.0.needs"]) == ("/part/25/**", "deny")
+    many.desk.clock.now += LIFETIME_S + 1
+    await send(page, {"action": "save"}, 409)
+
+
 async def test_somebody_elses_pages_are_not_taken(many: Forms) -> None:
     page = await many.desk.text(PATH, "admins")
+    page = await many.send(page, PATH, {"rule.0.needs": "deny", "action": "next"}, "admins")
     form = {**inputs_of(page, PATH), "action": "save"}
     for base in ("x", form["base"][:-8] + "AAAAAAA="):
         answer = await many.desk.post(PATH, {**form, "base": base}, "admins")

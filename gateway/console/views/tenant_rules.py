@@ -66,6 +66,11 @@ class RulesPage:
     def all_rows(self) -> Sequence[Row]:
         return self.part.rows if self.typed is None else self.part.with_typed(self.typed)
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether the rows of all pages are those that are stored, but for what was typed here."""
+        return self.etag == self.loaded.etag and [*self.part.rows] == rows_of(self.loaded.document)
+
     def wrong(self, of_row: Mapping[int, Sequence[str]], rest: Mistakes | None = None) -> RulesPage:
         return replace(self, of_row=of_row, mistakes=rest or Mistakes())
 
@@ -94,6 +99,7 @@ class RulesPage:
                 ],
                 "page_rows": PAGE,
                 "base": _sealed(visit, part.rows, self.etag) if part.pages > 1 else "",
+                "base_is_stored": self.is_stored,
                 "needs": NEEDS,
                 "methods": METHODS,
                 "trial": self.trial,
@@ -169,15 +175,20 @@ async def save_rules(visit: Visit) -> Shown | Failed:
 
 
 def _typed(visit: Visit, loaded: Loaded, trial: Mapping[str, str]) -> RulesPage | None:
-    """What came with the form; None where what is on its other pages cannot be read any more."""
+    """What came with the form. Where its base is too old to open, what is stored stands in, if that
+    is the same; None if it is not: over other rows, what was typed would take wrong places.
+    """
     typed, etag, base = typed_rows(visit.form), visit.form.get("etag", ""), visit.form.get("base")
     if not base:
         return RulesPage(loaded, Part((), 1), etag, trial, typed=typed)
     content = visit.drafts.open(visit.operator.person, _about(visit), base)
-    if content is None:
+    if content is not None:
+        etag, *lists = content
+        rows = rows_of(dict(zip(LISTS, lists, strict=True)))
+    elif visit.form.get("base_is_stored") and etag == loaded.etag:
+        rows = rows_of(loaded.document)
+    else:
         return None
-    etag, *lists = content
-    rows = rows_of(dict(zip(LISTS, lists, strict=True)))
     part = Part.of(rows, visit.form.get("page", ""))
     return RulesPage(loaded, part, str(etag), trial, typed=typed)
 
