@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.cognito.desired import OidcConnection, SamlConnection, marker
 from gateway.core.model import POOLS_OWN, ProviderKind, Secret
 from gateway.errors import PeerError
+from gateway.provisioning.credentials import RegistryRejectedError
 from gateway.provisioning.desired import (
     derived_name,
     describe,
@@ -201,7 +202,8 @@ class Renewal:
             live, tried = await steps.pool.provider(name), await steps.pool.provider(trial.name)
             if live is None or tried is None or not _same_connection(live, tried):
                 fits = False
-                return
+                msg = f"{name} and {trial.name} are not the same connection in the pool any more"
+                raise RegistryRejectedError("conflict", msg)
             yield steps.take_credentials(live, of=tried)
             yield steps.take_credentials(tried, of=live)
             yield steps.put_tenant(tenant, changed, standing.basis.before)

@@ -142,8 +142,9 @@ class Provisioning:
         stands: Callable[[], Awaitable[bool]] | None = None,
         follow_up: Json | None = None,
     ) -> Outcome:
-        """Every work in order, in ``pool``. Raises ``UnavailableError`` where that takes no
-        changes, or the journal itself is lost; recovery then undoes the run.
+        """Every work in order, in ``pool``. ``works`` refuses by ``RegistryRejectedError``. Raises
+        ``UnavailableError`` where that takes no changes, or the journal itself is lost; recovery
+        then undoes the run.
 
         ``stands`` is asked once no other run of the tenant can begin: whether what the works were
         planned from is still so. ``follow_up``: of the ``RETIRE`` run that deletes what is left.
@@ -164,7 +165,7 @@ class Provisioning:
             async with self._held(run):
                 if stands is not None and not await stands():
                     return await self._outdated(run, tenant)
-                failure = await self._forward(run, tenant, works, pool=pool)
+                failure = await self._attempted(run, tenant, works, pool=pool)
                 if failure is not None:
                     return await self._failed(run, tenant, kind, failure)
                 following = await self._concluded(run, follow_up)
@@ -234,6 +235,21 @@ class Provisioning:
             await self.journal.release(run)
         PROVISIONING_RUNS.labels(str(state)).inc()
         return Failed(run, code, message, state, by)
+
+    async def _attempted(
+        self,
+        run: str,
+        tenant: str,
+        works: Callable[[Steps], AsyncIterator[Work]],
+        pool: str,
+    ) -> _Failure | None:
+        """As ``_forward``; what the works find between two calls may refuse the run too."""
+        try:
+            return await self._forward(run, tenant, works, pool)
+        except RegistryRejectedError as refused:
+            return _Failure(refused.code, str(refused), "registry")
+        except CognitoRejectedError as refused:
+            return _Failure(refused.code, str(refused), "cognito")
 
     async def _forward(
         self,

@@ -154,6 +154,20 @@ async def test_of_two_at_once_the_second_is_not_what_it_was_tested_against(bench
     assert details(bench, LIVE)["client_secret"] == "the-other-secret"
 
 
+async def test_what_is_gone_from_the_pool_is_exchanged_by_no_call(bench: Bench) -> None:
+    await bench.apply()
+    trial, journal = await begun(bench), bench.service.provisioning.journal
+    before = dict(details(bench, LIVE))
+    bench.cloud.cognito.pool.providers.pop(TRIAL)
+    for _ in range(2):
+        refused = await renewal(bench).exchange("initech", LIVE, trial, expires=None, actor="test")
+        assert isinstance(refused, PreflightProblem) and refused.kind == "conflict"
+        latest = await journal.latest("initech")
+        assert latest is not None and latest.id == trial.run
+    assert await journal.busy("initech") is None
+    assert details(bench, LIVE) == before
+
+
 async def test_where_the_pool_takes_no_second_one_nothing_has_changed(bench: Bench) -> None:
     await bench.apply()
     bench.cloud.cognito.control.faults.plan(
