@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gateway.core.model import Secret
 from gateway.provisioning.credentials import app_client
 from gateway.provisioning.plan_rows import Difference, Resource, Step, Verb
 from gateway.provisioning.preflight import invalid
@@ -43,6 +44,14 @@ def with_client_secrets(plan: Plan, held: ClientCredentials | None, actual: Actu
     )
     unreadable = (invalid("client", found.unreadable) for _, found in pairs if found.unreadable)
     return replace(plan, steps=(*plan.steps, *steps), problems=(*plan.problems, *unreadable))
+
+
+def differing(held: ClientCredentials, actual: Actual) -> Iterator[str]:
+    """Ids of clients whose secret Cognito keeps, and has another one than is known."""
+    for client, found in _pairs(held, actual):
+        is_in_cognito = not (found.secret_arn or client.rotated or found.unreadable)
+        if is_in_cognito and (found.secret or Secret("")) != client.client_secret:
+            yield client.client_id
 
 
 def with_kept_secrets(held: ClientCredentials | None, actual: Actual) -> ClientCredentials | None:

@@ -4,23 +4,34 @@ clients and providers there are as they should be, and what makes them so.
 Rules:
 - What is wanted there is what is wanted in the tenant's pool, as far as the other pool can have it:
   providers that came later, and attributes that it does not declare, are no difference.
+- Where the secret of a client there is kept is followed, as in the tenant's pool.
 - A client that is gone is not made again: nothing that was made with it could use another one.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gateway.cognito.desired import OidcConnection, marker
 from gateway.cognito.shapes import provider_type
 from gateway.core.model import POOLS_OWN, Secret
+from gateway.errors import GatewayError
+from gateway.log import fields
 from gateway.provisioning.client_rows import client_differences
+from gateway.provisioning.client_secret_rows import (
+    differing,
+    with_client_secrets,
+    with_kept_secrets,
+)
 from gateway.provisioning.desired import describe, required_attributes, wanted
 from gateway.provisioning.plan import provider_differences
-from gateway.provisioning.plan_rows import Resource, Step, Verb
+from gateway.provisioning.plan_rows import Plan, Resource, Step, Verb
 from gateway.provisioning.preflight import PreflightProblem, invalid
-from gateway.provisioning.runs import RunKind, carried
+from gateway.provisioning.runner import Done, Failed
+from gateway.provisioning.runs import Busy, RunKind, carried
+from gateway.provisioning.standing import read_standing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -34,9 +45,13 @@ if TYPE_CHECKING:
         WantedProvider,
     )
     from gateway.config.model import Config
+    from gateway.provisioning.credentials import ClientCredentials
     from gateway.provisioning.proposal import Basis, BasisReader
     from gateway.provisioning.runner import Outcome, Provisioning
+    from gateway.provisioning.standing import Standing
     from gateway.provisioning.steps import Steps, Work
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,8 @@ class FormerPool:
     problems: tuple[PreflightProblem, ...]
     providers: tuple[tuple[WantedProvider, ActualProvider | None], ...] = field(repr=False)
     clients: tuple[tuple[WantedClient, ActualClient], ...] = field(repr=False)
+    credentials: ClientCredentials | None = field(default=None, repr=False)
+    """The tenant's, with each secret of a client there as it is kept now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +91,8 @@ class FormerPools:
                 actual = await self.provisioning.pools.named(name).actual(
                     providers=names, clients=clients
                 )
-                former_pools.append(
-                    self._compared(name, names, clients, actual, basis, target, here)
-                )
+                former = self._compared(name, names, clients, actual, basis, target, here)
+                former_pools.append(_with_secrets(former, credentials, actual))
         return tuple(former_pools)
 
     def _compared(
@@ -118,13 +134,7 @@ class FormerPools:
         for client_id in client_ids:
             there_is = by_id.get(client_id)
             if there_is is None:
-                problems.append(
-                    invalid(
-                        "client",
-                        f"{client_id}, which is accepted until its last session has ended, was "
-                        f"deleted from pool {pool}: retire it",
-                    )
-                )
+                problems.append(_retired_client(client_id, f"was deleted from pool {pool}"))
                 continue
             fitting = replace(client, providers=_usable(client, there_is, present))
             differences = client_differences(fitting, there_is)
@@ -137,6 +147,43 @@ class FormerPools:
             target.tenant, pool, tuple(steps), tuple(problems), tuple(providers), tuple(clients)
         )
 
+    async def follow(self, tenant: str, pools: Sequence[str], *, actor: str) -> None:
+        """These pools, left by the tenant, after a run in its own: what fails is logged, and found
+        again by whoever looks.
+        """
+        detail: str | None = None
+        try:
+            basis = await self.bases.read(tenant)
+            standing = await read_standing(basis, self.config, self.provisioning.pools)
+            if standing is None:
+                return
+            outcome = await self.mend_all(pools, basis, standing, actor=actor)
+            if isinstance(outcome, Failed):
+                detail = outcome.message
+            elif isinstance(outcome, Busy):
+                detail = f"run {outcome.run} of the tenant is in progress"
+        except GatewayError as error:
+            detail = str(error)
+        if detail is not None:
+            _log.warning("provision_former_pool_later", extra=fields(tenant=tenant, detail=detail))
+
+    async def mend_all(
+        self, pools: Sequence[str], basis: Basis, standing: Standing, *, actor: str
+    ) -> Outcome | None:
+        """A run in each of these pools that differs, until one is not done: its outcome, or the
+        last.
+        """
+        outcome: Outcome | None = None
+        for name in pools:
+            now = await self.bases.read(standing.wanted.tenant)
+            if now.document != basis.document or not isinstance(outcome, Done | None):
+                break
+            # The run before this one is the latest now, and may have made the tenant's client anew.
+            for former in await self.look(now, standing.wanted, standing.actual):
+                if former.pool == name and former.steps:
+                    outcome = await self.mend(former, now, actor=actor)
+        return outcome
+
     async def mend(self, former: FormerPool, basis: Basis, *, actor: str) -> Outcome:
         """One run in that pool; nothing where ``basis`` does not stand any more."""
         run, request = self.provisioning.new_run(), carried(basis.latest)
@@ -147,7 +194,7 @@ class FormerPools:
         ]
         return await self.provisioning.run(
             former.tenant,
-            lambda steps: _works(steps, former),
+            lambda steps: _works(steps, former, basis.credentials),
             run=run,
             kind=RunKind.APPLY,
             actor=actor,
@@ -158,7 +205,21 @@ class FormerPools:
         )
 
 
-async def _works(steps: Steps, former: FormerPool) -> AsyncIterator[Work]:
+def _with_secrets(former: FormerPool, held: ClientCredentials, actual: Actual) -> FormerPool:
+    """With what differs in where the secrets of its clients are kept, and in the secrets."""
+    other_secrets = (
+        _retired_client(client_id, f"has another secret in pool {former.pool} than is known")
+        for client_id in differing(held, actual)
+    )
+    problems = (*former.problems, *other_secrets)
+    plan = with_client_secrets(Plan(former.steps, problems), held, actual)
+    credentials = with_kept_secrets(held, actual)
+    return replace(former, steps=plan.steps, problems=plan.problems, credentials=credentials)
+
+
+async def _works(
+    steps: Steps, former: FormerPool, held: ClientCredentials | None
+) -> AsyncIterator[Work]:
     for provider, there in former.providers:
         yield (
             steps.create_provider(provider)
@@ -167,6 +228,9 @@ async def _works(steps: Steps, former: FormerPool) -> AsyncIterator[Work]:
         )
     for client, there_is in former.clients:
         yield steps.update_client(client, there_is)
+    credentials = former.credentials
+    if credentials is not None and credentials != held:
+        yield steps.put_credentials(former.tenant, lambda: credentials, held)
 
 
 def _for_pool(
@@ -206,14 +270,20 @@ def _declared(mapping: Mapping[str, str], actual: Actual) -> dict[str, str]:
 
 
 def _usable(client: WantedClient, there: ActualClient, present: set[str]) -> tuple[str, ...]:
-    """Of the tenant's providers those that the pool has; of the pool's own, as the client has
-    them.
+    """Of the tenant's providers those that the pool has; of the pool's own, those that the client
+    has.
     """
     own = {*POOLS_OWN.values()}
     provider_names = there.strings("SupportedIdentityProviders")
-    return (
-        *(name for name in client.providers if name in present and name not in own),
-        *(name for name in provider_names if name in own),
+    return tuple(
+        name for name in client.providers if name in (provider_names if name in own else present)
+    )
+
+
+def _retired_client(client_id: str, what: str) -> PreflightProblem:
+    return invalid(
+        "client",
+        f"{client_id}, which is accepted until its last session has ended, {what}: retire it",
     )
 
 

@@ -14,11 +14,6 @@ from gateway.provisioning.credentials import retired_ids
 from gateway.provisioning.deletion import destroying
 from gateway.provisioning.desired import (
     describe,
-    has_password_client,
-    recalled,
-    required_attributes,
-    shared_providers,
-    wanted,
 )
 from gateway.provisioning.former_pools import FormerPools, all_steps
 from gateway.provisioning.move import PoolMove
@@ -31,6 +26,7 @@ from gateway.provisioning.renewal import Renewal
 from gateway.provisioning.rotation import Rotation
 from gateway.provisioning.runner import Done
 from gateway.provisioning.runs import FINISHED, RunKind, RunState, carried
+from gateway.provisioning.standing import read_standing
 from gateway.provisioning.works import works
 from gateway.tenants.api import Rejected
 
@@ -42,7 +38,6 @@ if TYPE_CHECKING:
     from gateway.provisioning.creations import Creation
     from gateway.provisioning.credentials import ClientCredentials
     from gateway.provisioning.discovery import DiscoveryFetcher
-    from gateway.provisioning.former_pools import FormerPool
     from gateway.provisioning.move import StandingRestrictions
     from gateway.provisioning.request import ProvisionBody
     from gateway.provisioning.runner import Outcome, Provisioning
@@ -121,8 +116,16 @@ class Onboarding:
         actor: str,
     ) -> Outcome:
         """Everything of the proposal, or nothing; nothing too where its basis has changed. The
-        proposal must have no problems.
+        proposal must have no problems. What follows from it in pools that the tenant has left is
+        done after it: what fails there is in the log, and ``verify`` shows it.
         """
+        outcome = await self._apply(proposal, actor=actor)
+        held = None if proposal.basis is None else proposal.basis.credentials
+        if isinstance(outcome, Done) and held is not None and len(held.pools) > 1:
+            await self.former_pools.follow(proposal.tenant, held.pools[1:], actor=actor)
+        return outcome
+
+    async def _apply(self, proposal: Proposal, *, actor: str) -> Outcome:
         basis = proposal.basis
         if proposal.problems or proposal.wanted is None or proposal.actual is None or basis is None:
             msg = "a proposal with problems is not applied"
@@ -167,45 +170,23 @@ class Onboarding:
         provisioned.
         """
         basis = await self.bases.read(tenant)
-        latest, document, credentials = basis.latest, basis.document, basis.credentials
-        if latest is None or document is None:
+        standing = await read_standing(basis, self.config, self.provisioning.pools)
+        if standing is None:
             return None
+        latest, credentials = standing.latest, basis.credentials
+        target, actual, lives_in = standing.wanted, standing.actual, standing.pool
         entries = latest.request.get("providers", ())
-        providers, users = recalled(entries), recalled_users(entries)
-        lives_in = credentials.pool if credentials is not None else latest.pool
-        pool = self.provisioning.pools.named(lives_in)
-        pool_providers = shared_providers(document, required=frozenset())
-        passwords = None if credentials is None else credentials.password_client_id
-        actual = await pool.actual(
-            providers=[p.name for p in (*providers, *pool_providers)],
-            clients=credentials.ids_in(lives_in) if credentials else (),
-            group=None if users is None else users.group,
-            pages=has_pool_users(document),
-            sessions=True,
-            password_client=passwords,
-            counted=passwords is None and has_password_client(document),
-        )
-        target = wanted(
-            tenant,
-            document,
-            providers,
-            self.config,
-            required=required_attributes(actual.attributes.values()),
-            users=users,
-            custom_attributes=latest.request.get("custom_attributes", ()),
-            shared=pool_providers,
-        )
         repair_plan = plan(
             target,
             actual,
-            quotas=pool.quotas,
+            quotas=self.provisioning.pools.named(lives_in).quotas,
             pool=lives_in,
             known=frozenset(e["name"] for e in entries),
             retired=retired_ids(credentials),
-            password_client=passwords,
+            password_client=None if credentials is None else credentials.password_client_id,
         )
         repair_plan = with_client_secrets(repair_plan, credentials, actual)
-        drift = (*repair_plan.problems, *_irreparable(providers, actual, credentials))
+        drift = (*repair_plan.problems, *_irreparable(target.providers, actual, credentials))
         formers = await self.former_pools.look(basis, target, actual)
         report = Drift(
             tenant,
@@ -220,29 +201,15 @@ class Onboarding:
             return report
         aim = (None, None, target, actual, credentials, latest.request)
         proposal = Proposal(tenant, repair_plan, *aim, basis=basis, pool=lives_in)
-        return replace(report, fixed=await self._fix(proposal, formers, actor))
-
-    async def _fix(
-        self, proposal: Proposal, formers: Sequence[FormerPool], actor: str
-    ) -> Outcome | None:
-        """A run in each pool that differs, until one is not done: its outcome, or the last."""
-        basis, target, actual = proposal.basis, proposal.wanted, proposal.actual
-        if basis is None or target is None or actual is None:
-            return None
         outcome: Outcome | None = None
-        if proposal.plan.changes:
-            outcome = await self.apply(proposal, actor=actor)
-            if not isinstance(outcome, Done):
-                return outcome
-        for name in [former.pool for former in formers if former.steps]:
-            now = await self.bases.read(target.tenant)
-            if now.document != basis.document or not isinstance(outcome, Done | None):
-                break
-            # The run before this one is the latest now, and may have made the tenant's client anew.
-            for former in await self.former_pools.look(now, target, actual):
-                if former.pool == name and former.steps:
-                    outcome = await self.former_pools.mend(former, now, actor=actor)
-        return outcome
+        if repair_plan.changes:
+            outcome = await self._apply(proposal, actor=actor)
+        if isinstance(outcome, Done | None):
+            names = [former.pool for former in formers if former.steps]
+            outcome = (
+                await self.former_pools.mend_all(names, basis, standing, actor=actor) or outcome
+            )
+        return replace(report, fixed=outcome)
 
     async def rotate(
         self,

@@ -350,7 +350,8 @@ class Steps:
             if before is not None and before.client_id != new_credentials.client_id:
                 await self._until_seen(new_credentials.client_id)
             passwords = new_credentials.password_client
-            if passwords is not None and before is not None and before.password_client is not None:
+            earlier = None if before is None else before.password_client_id
+            if passwords is not None and earlier not in {None, passwords.client_id}:
                 await self._until_seen(passwords.client_id)
             await self._registrar.put_credentials(tenant, new_credentials)
             return {"client_id": new_credentials.client_id}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo.cognito.control import faults
+from demo.cognito.control.clients import publish_secret
 from demo.cognito.control.errors import ApiError
 from gateway.core.model import DEFAULT_POOL
 from gateway.errors import UnavailableError
@@ -226,6 +227,32 @@ async def test_what_somebody_changed_in_the_former_pool_is_mended(bench: Bench) 
     assert there(bench)[:2] == (set(), set())
 
 
+async def test_a_secret_that_moves_in_the_former_pool_is_read_in_its_new_place(
+    bench: Bench,
+) -> None:
+    asked = await bench.body(password_client={})
+    assert isinstance(await bench.apply("initech", asked, update=True), Done)
+    former, pool = await held(bench), bench.cloud.cognito.pool
+    await move(bench)
+    publish_secret(pool, pool.clients[former.client_id])
+    (step,) = [step for step in (await verified(bench)).steps if step.does]
+    assert (str(step.resource), step.name) == ("client_secret", former.client_id)
+    fixed = (await verified(bench, fix=True)).fixed
+    assert isinstance(fixed, Done)
+    (retired,) = (await held(bench)).retired
+    assert retired.client_secret.reveal() == pool.clients[former.client_id].secret
+    assert (retired.pool, retired.rotated is not None) == (DEFAULT_POOL, True)
+    assert retired.retires_at is not None
+    assert (await verified(bench)).clean
+    # Kept by Cognito again, and another one than before.
+    client = pool.clients[former.client_id]
+    pool.clients[former.client_id] = replace(client, secret_arn="", secret_before=None)
+    assert isinstance((await verified(bench, fix=True)).fixed, Done)
+    pool.clients[former.client_id] = replace(pool.clients[former.client_id], secret="another")
+    (problem,) = (await verified(bench)).problems
+    assert "has another secret in pool default than is known: retire it" in problem.message
+
+
 async def test_a_provider_that_is_gone_from_the_former_pool_is_made_again_and_ends_with_it(
     bench: Bench,
 ) -> None:
@@ -249,10 +276,41 @@ async def test_what_came_after_the_move_is_no_drift_of_the_former_pool(bench: Be
     body = await bench.body()
     more = (await bench.body(idp="initech-two", kind="entra")).all_providers[0]
     both = body.model_copy(update={"provider": None, "providers": (*body.all_providers, more)})
-    both = both.model_copy(update={"custom_attributes": ("custom:team",)})
+    more_hosts = (*(both.hosts or ()), "two.localhost")
+    both = both.model_copy(update={"custom_attributes": ("custom:team",), "hosts": more_hosts})
     assert isinstance(await bench.apply("initech", both, update=True), Done)
     drift = await verified(bench)
     assert drift.clean, [str(step) for step in drift.steps if step.does]
+    for pool in (bench.cloud.cognito.pool, second(bench).pool):
+        (client,) = pool.clients.values()
+        assert any("two.localhost" in url for url in client.settings["CallbackURLs"])
+
+
+async def test_a_change_is_done_where_the_former_pool_does_not_answer(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await move(bench)
+    bench.cloud.cognito.control.faults.plan(
+        "DescribeUserPool", faults.fail(ApiError("AccessDeniedException", "no"))
+    )
+    body = await bench.body(hosts=["initech.localhost", "two.localhost"])
+    assert isinstance(await bench.apply("initech", body, update=True), Done)
+    assert "provision_former_pool_later" in caplog.messages
+    assert isinstance((await verified(bench, fix=True)).fixed, Done)
+    assert (await verified(bench)).clean
+
+
+async def test_a_provider_that_somebody_added_to_a_former_client_is_taken_off(
+    bench: Bench,
+) -> None:
+    await move(bench)
+    (client,) = bench.cloud.cognito.pool.clients.values()
+    settings: Any = client.settings
+    settings["SupportedIdentityProviders"] = ["initech-okta", "COGNITO"]
+    (step,) = [step for step in (await verified(bench)).steps if step.does]
+    assert (str(step.resource), step.name) == ("client", client.client_id)
+    assert isinstance((await verified(bench, fix=True)).fixed, Done)
+    assert (await verified(bench)).clean
 
 
 async def test_what_somebody_else_has_in_the_other_pool_is_not_taken(bench: Bench) -> None:
