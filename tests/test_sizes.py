@@ -56,6 +56,7 @@ LONG_MODULES: Final = {
     "login/callback.py": "the ways in which a callback can end, one beside the other",
     "metrics.py": "a table of every metric, and how workers' counts become one",
     "pages/texts.py": "a table of words, one entry for each reason and error",
+    "provisioning/move.py": "a move from its proposal to its end, with one set of rules",
     "provisioning/runner.py": "a run forward, back, and recovered, by one journal",
     "provisioning/desired.py": "a request and what stands become one document and its resources",
     "provisioning/journal.py": "the statements of one table",

@@ -36,6 +36,7 @@ from gateway.provisioning.former_pools import with_secret
 from gateway.provisioning.plan import plan
 from gateway.provisioning.plan_rows import Plan, Resource, Verb
 from gateway.provisioning.preflight import PreflightProblem, invalid
+from gateway.provisioning.renewal import trials
 from gateway.provisioning.rotation import (
     LOOK_EVERY_S,
     longest_session_s,
@@ -198,6 +199,13 @@ class PoolMove:
         full = without_place(tenant, held)
         if full is not None:
             yield full
+        for name in trials(basis.known):
+            yield PreflightProblem(
+                "conflict",
+                f"providers.{name}",
+                "a renewal is tested with it, or can be put back: revoke its setup link first, or "
+                "provision the tenant again",
+            )
         names = {entry["name"] for entry in basis.known}
         for provider in document["providers"]:
             where = f"providers.{provider['name']}"

@@ -383,6 +383,11 @@ async def _beginning(
         yield steps.put_tenant(target.tenant, document, standing.basis.before)
 
 
+def trials(known: Sequence[Json]) -> tuple[str, ...]:
+    """Names of the providers for tests among those that were provisioned."""
+    return tuple(str(entry["name"]) for entry in known if _TRIED in entry)
+
+
 def _of(owner: str, known: Mapping[str, Json]) -> str:
     """Name of the provider for tests that was made for ``owner``; "" where there is none."""
     owners = {name: (entry.get(_TRIED) or {}).get("owner") for name, entry in known.items()}

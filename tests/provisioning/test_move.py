@@ -12,10 +12,11 @@ import pytest
 from demo.cognito.control import faults
 from demo.cognito.control.clients import publish_secret
 from demo.cognito.control.errors import ApiError
-from gateway.core.model import DEFAULT_POOL
+from gateway.core.model import DEFAULT_POOL, Secret
 from gateway.errors import UnavailableError
 from gateway.provisioning.credentials import SPARE_S
 from gateway.provisioning.move import JournaledPools, waiting
+from gateway.provisioning.renewal import NewSecret, Trial
 from gateway.provisioning.rotation import MAX_RETIRED
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import Action, RunKind, RunState
@@ -340,6 +341,18 @@ async def test_why_a_tenant_is_not_moved(bench: Bench) -> None:
         assert isinstance(await bench.service.rotate("initech", actor="test"), Done)
     (told,) = await problems(bench)
     assert "retire them first" in told
+
+
+async def test_a_tenant_whose_connection_is_being_renewed_stays_until_that_has_ended(
+    bench: Bench,
+) -> None:
+    renewal, new = bench.service.renewal, NewSecret(Secret("another"))
+    trial = await renewal.begin("initech", "initech-okta", new, owner="one", actor="test")
+    assert isinstance(trial, Trial)
+    (told,) = await problems(bench)
+    assert told.startswith(f"conflict providers.{trial.name}: a renewal is tested with it")
+    assert isinstance(await renewal.end("initech", "one", actor="test"), Done)
+    assert await problems(bench) == []
 
 
 async def test_a_saml_provider_is_waited_for_until_it_knows_the_other_pool(tmp_path: Path) -> None:
