@@ -112,7 +112,7 @@ class Renewal:
         self, tenant: str, name: str, new: NewSecret | NewMetadata, *, owner: str, actor: str
     ) -> Trial | PreflightProblem | Outcome:
         """Makes the provider for tests, or gives the one of ``owner``, whose work it is, the new
-        values. Raises ``UnavailableError``.
+        values; one of another kind makes room. Raises ``UnavailableError``.
         """
         standing = await self._standing(tenant)
         if isinstance(standing, PreflightProblem):
@@ -123,19 +123,18 @@ class Renewal:
         live, connection = found
         document, known = standing.document, standing.known
         taken = {*known, *(entry["name"] for entry in document["providers"])}
-        trial = _of(owner, known) or derived_name(tenant, live.kind, taken)
+        trial = _of(owner, known)
+        if trial and known[trial]["kind"] != live.kind:
+            # A pool changes no provider into one of another type.
+            outcome = await self.end(tenant, owner, actor=actor)
+            if not isinstance(outcome, Done):
+                return outcome
+            return await self.begin(tenant, name, new, owner=owner, actor=actor)
+        trial = trial or derived_name(tenant, live.kind, taken)
         tried = replace(live, name=trial, connection=connection, identifiers=())
         entries = [each for each in document["providers"] if each["name"] != trial]
         (entry,) = [each for each in entries if each["name"] == name]
-        expires = new.expires if isinstance(new, NewSecret) else None
-        beside = {
-            **{key: value for key, value in entry.items() if key != "hooks"},
-            "name": trial,
-            "active": False,
-            "hidden": True,
-            "secret_expires": None if expires is None else expires.isoformat(),
-        }
-        changed = {**document, "providers": [*entries, beside]}
+        changed = {**document, "providers": [*entries, _beside(entry, trial, new)]}
         others = [each for each in recalled(list(known.values())) if each.name != trial]
         actual, target = await self._target(standing, changed, [*others, tried])
         if actual.client is None:
@@ -386,6 +385,18 @@ async def _beginning(
 def trials(known: Sequence[Json]) -> tuple[str, ...]:
     """Names of the providers for tests among those that were provisioned."""
     return tuple(str(entry["name"]) for entry in known if _TRIED in entry)
+
+
+def _beside(entry: Json, trial: str, new: NewSecret | NewMetadata) -> Json:
+    """The provider for tests in the tenant's document, by the connection's ``entry``."""
+    expires = new.expires if isinstance(new, NewSecret) else None
+    return {
+        **{key: value for key, value in entry.items() if key != "hooks"},
+        "name": trial,
+        "active": False,
+        "hidden": True,
+        "secret_expires": None if expires is None else expires.isoformat(),
+    }
 
 
 def _of(owner: str, known: Mapping[str, Json]) -> str:

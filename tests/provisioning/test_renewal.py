@@ -14,6 +14,7 @@ from demo.cognito.control.errors import ApiError
 from gateway.core.model import Secret
 from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.renewal import NewMetadata, NewSecret, Trial, can_renew
+from gateway.provisioning.request import ProvisionBody
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind, RunState
 from tests.provisioning.bench import Bench
@@ -194,6 +195,22 @@ async def test_what_fails_half_way_is_taken_back(bench: Bench, number: int) -> N
     assert isinstance(failed, Failed)
     assert failed.state is RunState.ROLLED_BACK
     assert {name: details(bench, name) for name in (LIVE, TRIAL)} == before
+
+
+async def test_one_link_tries_a_provider_of_another_kind_after_the_first(bench: Bench) -> None:
+    face = await saml_idp(bench)
+    saml = await saml_body(bench)
+    both = ProvisionBody.model_validate(
+        {
+            **saml.model_dump(exclude={"provider"}),
+            "providers": [(await bench.body()).provider, saml.provider],
+        }
+    )
+    await bench.apply("initech", both)
+    await begun(bench)
+    trial = await begun(bench, NewMetadata(text=face.metadata()), live="initech-saml")
+    assert trial.name == "initech-saml-2"
+    assert bench.providers == {LIVE, "initech-saml", "initech-saml-2"}
 
 
 async def test_metadata_with_both_certificates_say_so(bench: Bench) -> None:
