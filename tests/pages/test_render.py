@@ -17,7 +17,7 @@ from jinja2 import Environment
 from gateway.core.reason import Reason
 from gateway.login.my_app_passwords import Offer
 from gateway.pages.language import LANGUAGES
-from gateway.pages.render import PAGES, SHORT_ID_CHARACTERS, Pages, _Compiled
+from gateway.pages.render import PAGES, SHORT_ID_CHARACTERS, Pages, _Compiled, environment_of
 from gateway.pages.texts import LOGIN_ERRORS, REASONS, TrialLack, TrialStep
 from gateway.sessions.api import AppPasswordView, SessionView
 from tests.pages.samples import ACME, NOW, REQUEST_ID, SESSION, VALUES
@@ -542,3 +542,10 @@ def test_ending_all_sessions_is_asked_once_more_and_says_what_ends() -> None:
     assert "3 sessions" in html
     assert "2 app passwords" in html
     assert "app password" not in draw("end_all", app_passwords=0)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_text_that_is_none_of_ours_becomes_no_markup(language: str) -> None:
+    template = environment_of(language).from_string('<i title="{{ _(text) }}">{{ _(text) }}</i>')
+    shown = "&lt;b&gt; &amp; &quot;"
+    assert template.render(text='<b> & "') == f'<i title="{shown}">{shown}</i>'

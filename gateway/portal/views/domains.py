@@ -63,7 +63,8 @@ async def _page(
                 {**row, "text": DOMAIN_STATES[row["state"]], "proven": row["state"] in PROVEN}
                 for row in rows or ()
             ],
-            "problem": FIELD_PROBLEMS[problem] if problem else detail,
+            "problem": FIELD_PROBLEMS[problem] if problem else "",
+            "detail": detail,
             "problem_title": bool(problem or detail),
             "typed": typed,
             "uses": visit.reach.may("use_domain"),
