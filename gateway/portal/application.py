@@ -45,6 +45,7 @@ from gateway.setup.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -261,21 +262,27 @@ class Portal:
         mails = link.request.confirm is Confirm.MAIL
         if mails and "code" not in form:
             return await self._send_code(request, email)
+        letters = self._rooms.letters
+        recipients = {link.claimed_by, email.strip().casefold()} - {""}
+        enough = {each for each in recipients if not await self._rooms.takes_letter(each)}
         result = await self._rooms.links.claim(
             link_id,
             secret,
             email=email,
             answer=form.get("code" if mails else "phrase", ""),
             browser=_browser(request),
-            tell=self._tell_moved(request, await self._rooms.tenants.get(link.tenant)),
+            tell=self._tell_moved(request, await self._rooms.tenants.get(link.tenant), enough),
         )
-        self._rooms.letters.mailer.wake()
+        letters.mailer.wake()
         if isinstance(result, Refusal):
             if result is Refusal.REVOKED:
                 log.error("setup_link_guessed", extra=fields(tenant=link.tenant, link=link.id))
             now = await self._rooms.links.open(link_id, secret)
             wrong = result is Refusal.WRONG
             return self._landing_page(request, now, wrong=wrong, email=email, asked=mails)
+        if result.moved:
+            for recipient in recipients - enough:
+                await self._rooms.count_letter(recipient)
         response = _moved(PREFIX)
         if BROWSER in request.cookies:
             response.del_cookie(BROWSER, path="/", secure=True, httponly=True, samesite="Lax")
@@ -361,8 +368,12 @@ class Portal:
 
     # --- from a letter to the end ---------------------------------------------------------------
 
-    def _tell_moved(self, request: web.Request, record: TenantRecord | None) -> TellMoved:
-        """Both are told: whoever had the work, and whoever has it."""
+    def _tell_moved(
+        self, request: web.Request, record: TenantRecord | None, enough: AbstractSet[str]
+    ) -> TellMoved:
+        """Both are told: whoever had the work, and whoever has it; but who had ``enough`` letters
+        of the hour.
+        """
 
         async def tell(connection: AsyncConnection, link: SetupLink, before: str) -> None:
             address = f"{self._origin}{PREFIX}/l/{link.id}/stop/{self._stops.issue(link.id, '')}"
@@ -373,7 +384,7 @@ class Portal:
                 request.headers.get("User-Agent", ""),
                 self._rooms.clock(),
             )
-            recipients = [each for each in (before, link.claimed_by) if each]
+            recipients = [each for each in (before, link.claimed_by) if each and each not in enough]
             await self._rooms.letters.moved(connection, moved, recipients)
 
         return tell

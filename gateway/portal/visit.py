@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from gateway.setup.model import LETTERS, LETTERS_WINDOW_S
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.tenants.api import TenantRecords
 
 PREFIX: Final = "/setup"
+_LETTERS: Final = "setup_letters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,10 @@ class Attempts(Protocol):
         self, client: str, *, at_most: int, window_s: int = 60, kind: str = ""
     ) -> bool: ...
 
+    async def is_exhausted(
+        self, client: str, *, at_most: int, window_s: int = 60, kind: str
+    ) -> bool: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
@@ -76,6 +83,18 @@ class Rooms:
     clock: Callable[[], float]
     attempts: Attempts
     renewal: Renewal | None = None
+
+    async def takes_letter(self, recipient: str) -> bool:
+        """Whether one more goes there because somebody with a link asked for it. Counts nothing."""
+        return not await self.attempts.is_exhausted(
+            recipient, at_most=LETTERS, window_s=LETTERS_WINDOW_S, kind=_LETTERS
+        )
+
+    async def count_letter(self, recipient: str) -> None:
+        """One was sent."""
+        await self.attempts.hit(
+            recipient, at_most=LETTERS, window_s=LETTERS_WINDOW_S, kind=_LETTERS
+        )
 
 
 @dataclass(frozen=True, slots=True)

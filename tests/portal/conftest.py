@@ -215,6 +215,11 @@ class Counter:
         self.counted[name] = self.counted.get(name, 0) + 1
         return self.counted[name] <= at_most
 
+    async def is_exhausted(
+        self, client: str, *, at_most: int, window_s: int = 60, kind: str
+    ) -> bool:
+        return self.counted.get((client, kind, int(self.clock() // window_s)), 0) >= at_most
+
 
 def token_for(page: str, action: str) -> str:
     form = re.search(

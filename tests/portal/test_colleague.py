@@ -191,6 +191,15 @@ async def test_one_address_gets_five_letters_an_hour_whoever_asks(desk: Desk) ->
     assert len(desk.letters.sent) == LETTERS + 1
 
 
+async def test_what_is_refused_uses_up_nobodys_letters(desk: Desk) -> None:
+    desk.letters.configured = desk.letters.full = True
+    browser = await desk.claimed()
+    for _ in range(LETTERS):
+        assert (await ask(browser)).status == 422
+    desk.letters.full = False
+    assert (await ask(await desk.claimed())).status == 200
+
+
 async def test_where_the_letter_is_not_taken_there_is_no_link(desk: Desk) -> None:
     desk.letters.configured = desk.letters.full = True
     browser = await desk.claimed()

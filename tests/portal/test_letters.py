@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.setup.model import Approval, Confirm, LinkState, Part, Phase
+from gateway.setup.model import LETTERS, Approval, Confirm, LinkState, Part, Phase
 from tests.portal.conftest import ALL_PARTS, EVIL, IT, Browser, Desk, address_of, phrase_of
 from tests.portal.test_walk import VALUES, run_test
 
@@ -93,6 +93,19 @@ async def test_nobody_is_told_where_nobody_had_it(desk: Desk) -> None:
     await browser.send("/setup", "/setup/leave")
     await browser.claim(made)
     assert letters(desk, "moved") == {}
+
+
+async def test_who_had_many_letters_is_told_of_no_further_move_which_is_on_record(
+    desk: Desk,
+) -> None:
+    made = await desk.make()
+    browser = desk.browser()
+    await browser.claim(made)
+    for _ in range(LETTERS + 1):
+        assert (await browser.claim(made)).status == 303
+    assert [what for what, _, _ in desk.letters.sent] == ["moved"] * LETTERS
+    actions = [entry.rpartition(" ")[2] for entry in await desk.audit()]
+    assert actions.count("setup.link.moved") == LETTERS + 1
 
 
 async def submitted(desk: Desk, **changes: Any) -> Browser:

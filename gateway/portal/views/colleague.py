@@ -9,7 +9,7 @@ from gateway.portal.texts import FIELD_PROBLEMS, LINK_STATES, PARTS
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
 from gateway.setup.letters import address_of
 from gateway.setup.links import Refusal
-from gateway.setup.model import HANDED_ON, LETTERS, LETTERS_WINDOW_S, Part
+from gateway.setup.model import HANDED_ON, Part
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -80,9 +80,7 @@ async def ask_colleague(visit: Visit) -> Shown | Failed:
     new = link.request.new_tenant
     name = answer.document["tenant"]["name"] if answer.ok else new.name if new else link.tenant
 
-    if letters.configured and not await visit.rooms.attempts.hit(
-        email, at_most=LETTERS, window_s=LETTERS_WINDOW_S, kind="setup_letters"
-    ):
+    if letters.configured and not await visit.rooms.takes_letter(email):
         return await _page(visit, "letters", typed=email)
 
     async def tell(connection: AsyncConnection, made: NewLink) -> bool:
@@ -97,6 +95,8 @@ async def ask_colleague(visit: Visit) -> Shown | Failed:
         problem = _REFUSED.get(new_link)
         return await _page(visit, problem, typed=email) if problem else Failed(409, "changed")
     letters.mailer.wake()
+    if letters.configured:
+        await visit.rooms.count_letter(email)
     return await _page(visit, typed=email, made=new_link)
 
 
