@@ -411,7 +411,13 @@ class Portal:
             return self._page(request, "dead", {"state": str(state or "")}, status=404)
         if email is not None and await self._rooms.links.stop(link_id, email=email) is not None:
             return self._page(request, "stopped", {}, link_language=link)
-        values = {"action": request.path, "wrong": email is not None, "email": email or ""}
+        work = link.work
+        values = {
+            "action": request.path,
+            "wrong": email is not None,
+            "email": email or "",
+            "former_of": work.renews if (work.put_back_until or 0.0) > self._rooms.clock() else "",
+        }
         status = 200 if email is None else 403
         return self._page(request, "stop", values, status=status, link_language=link)
 

@@ -679,7 +679,11 @@ class SetupLinks:
                 records.append(self._record(link, action))
             await self._store(connection, link, work)
             if row["state"] == LinkState.COMPLETED:
-                await self._write(connection, link.id, {"state": str(LinkState.CLAIMED)})
+                values = {
+                    "state": str(LinkState.CLAIMED),
+                    "expires_at": link.created_at + link.request.lifetime_s,
+                }
+                await self._write(connection, link.id, values)
 
     async def _store(self, connection: AsyncConnection, link: SetupLink, work: Work) -> SetupLink:
         result = replace(link, work=work)
@@ -695,6 +699,8 @@ class SetupLinks:
             values["submitted_at"] = self._clock()
         if work.phase is Phase.LIVE:
             values["state"] = str(LinkState.COMPLETED)
+            # Else nobody could put back what is kept.
+            values["expires_at"] = max(link.expires_at, work.put_back_until or 0.0)
         return await self._write(connection, link.id, values)
 
     # --- rows -----------------------------------------------------------------------------------

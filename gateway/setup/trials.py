@@ -8,7 +8,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.background import background_task, in_rounds
+from gateway.background import background_task, fault, in_rounds
+from gateway.errors import GatewayError
 from gateway.log import fields
 from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.runner import Done
@@ -62,13 +63,21 @@ class Trials:
         return sum([await self._end(link) for link in due])
 
     async def _end(self, link: SetupLink) -> bool:
-        outcome = await self.renewal.end(link.tenant, link.work.owner, actor=ACTOR)
-        is_over = isinstance(outcome, PreflightProblem) and outcome.kind in _OVER
-        if isinstance(outcome, Done) or is_over:
-            await self.links.put_off_trial(link, until=None)
-            return True
+        try:
+            outcome = await self.renewal.end(link.tenant, link.work.owner, actor=ACTOR)
+            is_over = isinstance(outcome, PreflightProblem) and outcome.kind in _OVER
+            if isinstance(outcome, Done) or is_over:
+                await self.links.put_off_trial(link, until=None)
+                return True
+            detail = str(outcome)
+        except GatewayError as error:
+            # Such as a pool that is failed over: of the others, that says nothing.
+            detail = str(error)
+        except Exception as error:  # noqa: BLE001 - logged, and the others go on
+            fault("setup_trials_fault", error, tenant=link.tenant, link=link.id)
+            return False
         log.warning(
             "setup_trial_not_deleted",
-            extra=fields(tenant=link.tenant, link=link.id, detail=str(outcome)[:400]),
+            extra=fields(tenant=link.tenant, link=link.id, detail=detail[:400]),
         )
         return False

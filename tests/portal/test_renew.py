@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.errors import UnavailableError
 from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.renewal import NewMetadata, NewSecret
 from gateway.provisioning.runner import Failed
@@ -125,6 +126,37 @@ async def test_after_a_day_the_former_values_are_gone(desk: Desk) -> None:
     assert "Put the former values back" not in await browser.page(REVIEW)
     assert (await browser.send_without_form(f"{HERE}/put-back")).status == 409
     assert len(desk.renewals.exchanged) == 1
+
+
+async def test_the_link_holds_for_as_long_as_the_former_values_are_kept(desk: Desk) -> None:
+    made = await desk.make("acme", parts=RENEW, new_tenant=None, lifetime_s=3600.0)
+    browser = desk.browser()
+    await browser.claim(made)
+    await run_test(desk, browser)
+    # What came to nothing makes it hold no longer.
+    desk.renewals.answer = PreflightProblem("conflict", "provider", "renewed since")
+    assert (await browser.send(REVIEW, f"{HERE}/finish")).status == 409
+    assert (await desk.link_of(browser)).expires_at == made.link.expires_at
+    desk.renewals.answer = None
+    await browser.send(REVIEW, f"{HERE}/finish")
+    desk.clock.now += PUT_BACK_S - 60
+    await browser.claim(made)
+    moved(await browser.send(REVIEW, f"{HERE}/put-back"), f"{REVIEW}?notice=put_back")
+    assert len(desk.renewals.exchanged) == 2
+
+
+async def test_whoever_stops_a_renewal_reads_that_the_former_values_go_with_it(
+    desk: Desk,
+) -> None:
+    made = await desk.make("acme", parts=RENEW, new_tenant=None)
+    browser = desk.browser()
+    await browser.claim(made)
+    await run_test(desk, browser)
+    await browser.claim(made)
+    stop = str(desk.letters.sent[-1][2]["link"]).removeprefix("https://login.example.com")
+    assert "former ones are deleted" not in await browser.page(stop)
+    await browser.send(REVIEW, f"{HERE}/finish")
+    assert "former ones are deleted" in await browser.page(stop)
 
 
 async def test_an_operator_approves_as_for_going_live(desk: Desk) -> None:
@@ -288,6 +320,30 @@ async def test_one_that_cannot_be_deleted_is_tried_again_and_holds_up_no_other(
     desk.clock.now += AGAIN_S
     assert await trials(desk).round() == 1
     assert desk.renewals.ended == [("acme", link.id)]
+
+
+@pytest.mark.parametrize("error", [UnavailableError("failed over"), KeyError("a mistake")])
+async def test_one_whose_pool_does_not_answer_holds_up_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    owners = []
+    for _ in range(2):
+        browser = await claimed(desk)
+        await enter(browser)
+        owners.append((await desk.link_of(browser)).id)
+    for owner in owners:
+        desk.clock.now += 1
+        await desk.links.revoke("acme", owner)
+    end = desk.renewals.end
+
+    async def end_but_the_first(tenant: str, owner: str, *, actor: str) -> Any:
+        if owner == owners[0]:
+            raise error
+        return await end(tenant, owner, actor=actor)
+
+    monkeypatch.setattr(type(desk.renewals), "end", staticmethod(end_but_the_first))
+    assert await trials(desk).round() == 1
+    assert desk.renewals.ended == [("acme", owners[1])]
 
 
 @pytest.mark.parametrize("language", ["en", "de", "fr", "es"])
