@@ -225,6 +225,7 @@ class CognitoApi:
             HTTPClientError,
             ParamValidationError,
         )
+        from botocore.exceptions import ConnectionError as NotReached  # noqa: PLC0415 - as above
 
         if operation not in OPERATIONS:
             msg = f"{operation} is not one of the operations that the gateway may use"
@@ -247,7 +248,8 @@ class CognitoApi:
                 "InvalidParameterException",
                 f"{operation}: the request is not valid under AWS's model",
             ) from error
-        except (HTTPClientError, OSError, TimeoutError) as error:
+        except (HTTPClientError, NotReached, OSError, TimeoutError) as error:
+            # A connection that breaks while it answers has the name of one that is refused.
             outcome = label = "unanswered"
             raise UnansweredError(
                 f"Cognito did not answer {operation}: {_host(error)}{_unsent(error)}"

@@ -82,8 +82,12 @@ class ClientSecrets:
         from botocore.exceptions import (  # noqa: PLC0415 - loaded where the admin role reads, nowhere else
             BotoCoreError,
             ClientError,
+            CredentialRetrievalError,
             HTTPClientError,
+            MetadataRetrievalError,
+            NoCredentialsError,
         )
+        from botocore.exceptions import ConnectionError as NotReached  # noqa: PLC0415 - as above
 
         region = region_of(arn)
         where = f"the secret of {client_id} in Secrets Manager ({arn})"
@@ -99,8 +103,11 @@ class ClientSecrets:
                 raise UnavailableError(msg) from None
             msg = f"{where}: {_WRONG.get(code, 'Secrets Manager refused')} ({code})"
             raise PeerError(code, msg) from None
-        except (HTTPClientError, OSError, TimeoutError) as error:
+        except (HTTPClientError, NotReached, OSError, TimeoutError) as error:
             msg = f"{where}: Secrets Manager is not reached ({type(error).__name__})"
+            raise UnavailableError(msg) from None
+        except (CredentialRetrievalError, MetadataRetrievalError, NoCredentialsError) as error:
+            msg = f"{where}: no AWS credentials now ({type(error).__name__})"
             raise UnavailableError(msg) from None
         except BotoCoreError as error:
             msg = f"{where}: {type(error).__name__}"

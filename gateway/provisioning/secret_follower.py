@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from gateway.errors import PeerError, UnavailableError
+from gateway.errors import GatewayError, PeerError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import CLIENT_SECRET_READS, begin_at_zero
 
@@ -130,6 +130,10 @@ class SecretFollower:
             return
         except UnavailableError as outage:
             self._failed(followed, "unanswered", "unavailable", str(outage))
+            return
+        except GatewayError as error:
+            # A stored row that does not open, say: of this client alone.
+            self._failed(followed, "refused", "not_stored", str(error))
             return
         self._failing.pop(name, None)
         self._due[name] = self.monotonic() + EVERY_S

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import socket
 import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore import exceptions
 
 from demo.cognito.control import faults, secrets_manager
 from demo.cognito.control.clients import publish_secret
 from demo.cognito.control.errors import ApiError
 from gateway.cognito.api import OPERATIONS
-from gateway.cognito.client_secrets import region_of
+from gateway.cognito.client_secrets import ClientSecrets, region_of
 from gateway.core.model import AppClient, RotatedSecret, Secret
-from gateway.errors import PeerError, UnavailableError
+from gateway.errors import ConfigError, PeerError, UnavailableError
 from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunState
@@ -300,6 +302,33 @@ async def test_each_secret_is_read_now_and_then_and_at_once_when_it_is_stale(
     assert await following.look() == 0
 
 
+async def test_a_secret_that_cannot_be_stored_keeps_no_other_from_being_exchanged() -> None:
+    held = {"t": kept("a", "a1"), "u": kept("b", "b1")}
+    written = list[str]()
+
+    async def none() -> frozenset[str]:
+        return frozenset()
+
+    async def exchange(_tenant: str, client_id: str, _arn: str, _secret: Secret) -> bool:
+        if client_id == "a":
+            msg = "its row does not open"
+            raise ConfigError(msg)
+        written.append(client_id)
+        return True
+
+    following = SecretFollower(
+        credentials=lambda: held,
+        pool_ids={"default": "p"},
+        secrets=Vault(a="a2", b="b2"),
+        exchange=exchange,
+        stale=none,
+        exchanged=lambda: None,
+        monotonic=lambda: 0.0,
+    )
+    assert await following.look() == 2
+    assert written == ["b"]
+
+
 async def test_what_two_processes_read_is_written_once(bench: Bench, pool: Pool) -> None:
     made_by_hand(bench)
     await bench.apply("initech", body(adopt_client=MADE))
@@ -404,3 +433,33 @@ def test_a_record_carries_both_secrets_and_others_stay_as_they_were(bench: Bench
     assert tenant.password_client == AppClient("c", Secret("c1"), rotated=RotatedSecret(ARN))
     without = record_of(document, replace(credentials, rotated=None, password_clients=()))
     assert b"rotated" not in zlib.decompress(without.body)
+
+
+async def test_a_secrets_manager_that_takes_no_connection_is_an_outage() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+    async with ClientSecrets(endpoint_url=f"http://127.0.0.1:{port}") as secrets:
+        with pytest.raises(UnavailableError, match="EndpointConnectionError"):
+            await secrets.read(ARN, pool_id="p", client_id="c")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.NoCredentialsError(),
+        exceptions.CredentialRetrievalError(provider="p", error_msg="m"),
+        exceptions.MetadataRetrievalError(error_msg="m"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_credentials_that_cannot_be_fetched_are_an_outage(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def raises(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ClientSecrets, "_client", raises)
+    async with ClientSecrets() as secrets:
+        with pytest.raises(UnavailableError, match="no AWS credentials now"):
+            await secrets.read(ARN, pool_id="p", client_id="c")
