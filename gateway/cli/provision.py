@@ -230,13 +230,14 @@ def _put(tenant: str, path: str, *, dry_run: bool) -> Json:
     return document
 
 
-def say_steps(steps: Iterable[Json]) -> None:
+def say_steps(steps: Iterable[Json], *, err: bool = False) -> None:
     for step in steps:
-        say(f"  {step['verb']:7} {step['resource']} {step['name']}: {step['why']}")
+        say(f"  {step['verb']:7} {step['resource']} {step['name']}: {step['why']}", err=err)
         for change in step["changes"]:
             say(
                 f"            {change['setting']}: {_shown(change['now'])} → "
-                f"{_shown(change['wanted'])}"
+                f"{_shown(change['wanted'])}",
+                err=err,
             )
 
 

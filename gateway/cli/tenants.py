@@ -211,12 +211,12 @@ def move(
     if dry_run and as_json:
         say_json(proposal)
         return
-    if not as_json:
-        say_steps(proposal["steps"])
-        for note in proposal["notes"]:
-            say(f"  note: {note}")
-        for line in proposal["at_provider"]:
-            say(f"  at the identity provider first: {line}")
+    # Also where the answer is JSON: a question is asked about them.
+    say_steps(proposal["steps"], err=as_json)
+    for note in proposal["notes"]:
+        say(f"  note: {note}", err=as_json)
+    for line in proposal["at_provider"]:
+        say(f"  at the identity provider first: {line}", err=as_json)
     if dry_run:
         return
     confirm(f"Is that done at the identity provider, and is {tenant} to move now?", yes=yes)

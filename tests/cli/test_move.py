@@ -65,3 +65,18 @@ def test_a_saml_provider_is_registered_by_whoever_says_so(
     shown = capsys.readouterr().out
     assert "app passwords that end: 5" in shown
     assert "entity ID urn:amazon:cognito:sp:b" in shown
+
+
+def test_whoever_is_asked_has_read_what_is_to_be_done_where_the_answer_is_json_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(tenants, "api", Api)
+    monkeypatch.setattr(tenants, "followed", lambda _api, _tenant, call: call().document)
+    monkeypatch.setattr(tenants, "say_clients", lambda *_: None)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: shown.extend(capsys.readouterr()))
+    assert run(("tenants", "move", "acme", "--pool", "b", "--json")) == 0
+    out, err = shown
+    assert "entity ID urn:amazon:cognito:sp:b" in err
+    assert out == "", "it is for JSON alone"
