@@ -142,6 +142,8 @@ def refused_secret(found: ActualClient, refusal: PasswordRefused | str) -> PoolF
         return unchecked(name, refusal)
     if refusal.reason is Reason.COGNITO_UNAVAILABLE and refusal.setting:
         return verified(name, f"is told from a wrong password ({refusal.code})")
+    if refusal.reason is Reason.COGNITO_UNAVAILABLE:
+        return unchecked(name, f"InitiateAuth gave no answer now ({refusal.code})")
     return unexpected(
         name,
         f"looks like {refusal.reason} ({refusal.code}): while the client secret is wrong, users "

@@ -17,8 +17,12 @@ from demo.cognito.control.errors import ApiError
 from gateway.cli import run
 from gateway.cognito.api import OPERATIONS, UnansweredError, open_cognito
 from gateway.cognito.client_secrets import ClientSecrets
-from gateway.cognito.desired import WantedPasswordClient
+from gateway.cognito.desired import ActualClient, WantedPasswordClient
+from gateway.cognito.password_login import PasswordRefused
 from gateway.cognito.shapes import client_settings
+from gateway.core.model import Secret
+from gateway.core.reason import Reason
+from gateway.doctor.client_findings import refused_secret
 from gateway.doctor.cognito_findings import TRIAL_PREFIX, Verdict
 from gateway.doctor.cognito_login import PATH, LoginTrial
 from gateway.doctor.cognito_pool import PoolDoctor
@@ -346,6 +350,15 @@ async def test_what_is_not_as_it_should_be_is_told_with_what_to_do(
     found = await read(config)
     assert name in found, found
     assert found[name][0] is verdict and said in found[name][1], found[name]
+
+
+@pytest.mark.parametrize("code", ["timeout", "TooManyRequestsException"])
+def test_an_answer_that_is_about_no_secret_leaves_the_question_open(code: str) -> None:
+    client = ActualClient("c", "gateway-acme-passwords", Secret("s"), {})
+    outage = PasswordRefused(Reason.COGNITO_UNAVAILABLE, code, "no answer")
+    finding = refused_secret(client, outage)
+    assert finding.verdict is Verdict.UNCHECKED
+    assert code in finding.detail
 
 
 async def sign_in(
