@@ -224,6 +224,22 @@ class Registrar(Protocol):
     ) -> None:
         """Back to ``before``; None deletes the tenant, unless it is no longer what was ``written``
         (None: whatever it is).
+
+        What the registry refuses for good does not come back, so that undoing ends: domains that
+        the tenant may not name any more are left out; where that is not enough, the document stays
+        as it is.
+        """
+
+    async def refused_restore(
+        self,
+        tenant: str,
+        before: Json | None,
+        *,
+        written: Mapping[str, object] | None,
+        bound: bool,
+    ) -> RegistryRejectedError | None:
+        """Why ``restore`` would not bring back all of ``before`` now. ``bound``: for a key of the
+        tenant's own, also where it changes a domain that the tenant does not hold.
         """
 
     async def credentials(self, tenant: str) -> ClientCredentials | None: ...

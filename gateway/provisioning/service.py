@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cognito.desired import OidcConnection, marker
 from gateway.core.model import DEFAULT_POOL, Secret
 from gateway.provisioning.client_secret_rows import with_client_secrets
-from gateway.provisioning.credentials import retired_ids
+from gateway.provisioning.credentials import RegistryRejectedError, retired_ids
 from gateway.provisioning.deletion import destroying
 from gateway.provisioning.desired import (
     describe,
@@ -23,9 +23,10 @@ from gateway.provisioning.pool_users import has_pool_users, recalled_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.proposal import BasisReader, Proposal, Proposer
 from gateway.provisioning.renewal import Renewal
+from gateway.provisioning.rollback import refused_rollback
 from gateway.provisioning.rotation import Rotation
 from gateway.provisioning.runner import Done
-from gateway.provisioning.runs import FINISHED, RunKind, RunState, carried
+from gateway.provisioning.runs import RunKind, RunState, carried
 from gateway.provisioning.standing import read_standing
 from gateway.provisioning.works import works
 from gateway.tenants.api import Rejected
@@ -231,8 +232,12 @@ class Onboarding:
         """The end of the clients that were replaced, now."""
         return await self.rotation.retire(tenant, actor=actor)
 
-    async def roll_back(self, tenant: str, run: str) -> RunState | PreflightProblem:
-        """Undo the latest finished run, as if it had failed."""
+    async def roll_back(
+        self, tenant: str, run: str, *, bound: bool = False
+    ) -> RunState | PreflightProblem:
+        """Undo the latest finished run, as if it had failed. ``bound``: for a key of the tenant's
+        own, which changes no domain that the tenant does not hold.
+        """
         journal = self.provisioning.journal
         record = await journal.run(run)
         if record is None or record.tenant != tenant:
@@ -244,25 +249,17 @@ class Onboarding:
                 "run",
                 f"run {run} is {record.state}; only the latest run that is done can be rolled back",
             )
-        if record.kind is RunKind.RENEW:
-            return PreflightProblem(
-                "conflict",
-                "run",
-                f"run {run} renewed a secret or metadata, and the former are not kept with it: its "
-                "setup link puts them back, or provision the provider again",
-            )
-        if record.kind in FINISHED:
-            return PreflightProblem(
-                "conflict",
-                "run",
-                (
-                    f"run {run} deleted what was not used any more, and what was before it "
-                    "cannot be brought back"
-                ),
-            )
+        refusal = await refused_rollback(self.provisioning.registrar, record, bound=bound)
+        if refusal is not None:
+            return refusal
         if not await journal.reopen(run):
             return PreflightProblem("busy", "run", "another run of this tenant is in progress")
-        return await self.provisioning.undo(run)
+        try:
+            return await self.provisioning.undo(run)
+        except RegistryRejectedError:
+            # Changed at this very moment: recovery goes on with it.
+            await journal.release(run)
+            return RunState.UNDOING
 
     async def destroy(
         self,

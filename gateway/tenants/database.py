@@ -51,6 +51,7 @@ from gateway.tenants.domain_proof import (
     domains_held,
     lost_domains,
     refused_domain,
+    refused_domains,
     refused_unless_held,
 )
 from gateway.tenants.hook_targets import webhook_target
@@ -181,6 +182,32 @@ class TenantDatabase:
             return Rejected("taken", "\n".join(clashes))
         async with self._database.read() as connection:
             return await find_clash(connection, wanted.id, names_of(wanted))
+
+    async def refused_domains(
+        self, wanted: TenantDocument, *, files: Iterable[Listing] = ()
+    ) -> frozenset[str]:
+        """Those that are new in the document and that ``put`` would refuse it for now."""
+        of_files = {
+            domain
+            for listing in files
+            if listing.id != wanted.id
+            for domain in listing.email_domains
+        }
+        query = select(tenants).where(tenants.c.id == wanted.id)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+            added = added_domains(names_of(wanted), self._stored(row) if row else None)
+            named = {
+                domain
+                for domain in added
+                if await find_clash(connection, wanted.id, {("domain", domain)}) is not None
+            }
+            refusals = await refused_domains(
+                connection,
+                dict.fromkeys(added, wanted.id),
+                required=self._config.domains.proof == "required",
+            )
+        return frozenset((added & of_files) | named | refusals.keys())
 
     # --- writing --------------------------------------------------------------------------------
 

@@ -62,13 +62,14 @@ async def lost_domains(connection: AsyncConnection) -> dict[str, frozenset[str]]
     return {tenant: frozenset(names) for tenant, names in by_tenant.items()}
 
 
-async def refused_domain(
+async def refused_domains(
     connection: AsyncConnection, added: Mapping[str, str], *, required: bool
-) -> Rejected | None:
+) -> dict[str, Rejected]:
     """``added``: domain → the tenant whose document is to name it. Says nothing of whose a domain
     is that another tenant has proven.
     """
     ordered = sorted(added)
+    refusals: dict[str, Rejected] = {}
     holders: dict[str, str] = {}
     for first in range(0, len(ordered), BATCH):
         rows = await connection.execute(
@@ -80,11 +81,19 @@ async def refused_domain(
     for domain in ordered:
         holder = holders.get(domain)
         if holder is not None and holder != added[domain]:
-            return Rejected("taken", f"domain {domain}: another tenant has proven it")
-        if required and holder is None:
-            return Rejected(
+            refusals[domain] = Rejected("taken", f"domain {domain}: another tenant has proven it")
+        elif required and holder is None:
+            refusals[domain] = Rejected(
                 "conflict",
                 f"domain {domain}: not proven (domains.proof: required); add its DNS record, or "
                 f"vouch for it: gateway domains add {added[domain]} {domain}",
             )
-    return None
+    return refusals
+
+
+async def refused_domain(
+    connection: AsyncConnection, added: Mapping[str, str], *, required: bool
+) -> Rejected | None:
+    """The first of ``refused_domains``."""
+    refusals = await refused_domains(connection, added, required=required)
+    return next(iter(refusals.values()), None)

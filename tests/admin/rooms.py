@@ -783,6 +783,7 @@ class Onboardings:
 
     records: Tenants
     provisioning: Provisionings = field(default_factory=Provisionings)
+    rolled_back_bound: bool | None = None
 
     async def propose(
         self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool
@@ -808,7 +809,8 @@ class Onboardings:
     def pool_move(self) -> PoolMoves:
         return PoolMoves()
 
-    async def roll_back(self, tenant: str, run: str) -> RunState:
+    async def roll_back(self, tenant: str, run: str, *, bound: bool) -> RunState:
+        self.rolled_back_bound = bound
         return RunState.ROLLED_BACK
 
     async def destroy(self, tenant: str, *, actor: str) -> Done:

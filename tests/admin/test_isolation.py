@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -37,7 +38,7 @@ from gateway.tenants.api import TenantRecord
 from gateway.tenants.bound_keys import FIELDS, Authority, authority_of
 from gateway.tenants.document import ProviderDocument, RuleDocument, TenantDocument
 from gateway.tenants.secrets import show
-from tests.admin.rooms import Runs, Tenants
+from tests.admin.rooms import Onboardings, Runs, Tenants
 from tests.admin.test_authorization import TABLE
 from tests.admin.test_dispatch import problem
 from tests.provisioning.test_social import p8
@@ -792,6 +793,20 @@ async def test_a_bound_key_does_not_hear_who_holds_a_name(
     )
     assert answer.status == 503
     assert "globex" not in await answer.text()
+
+
+async def test_a_bound_key_takes_a_run_back_as_its_tenants(api: Api) -> None:
+    onboarding = cast("Onboardings", api.services.onboarding)
+    runs = onboarding.provisioning.journal
+    path = "/tenants/acme/provision/abcdef012346/rollback"
+    own = await api.key(Scope.PROVISION, tenant="acme")
+    (made,) = [key for key in await api.keys.list() if key.tenant == "acme"]
+    run = runs.stored["abcdef012345"]
+    runs.stored["abcdef012346"] = replace(run, id="abcdef012346", actor=f"key:{made.id}")
+    for key, is_bound in ((own, True), (None, False)):
+        answer = await api.call("POST", path, key=key)
+        assert answer.status == 200, await answer.text()
+        assert onboarding.rolled_back_bound is is_bound
 
 
 async def test_nor_does_it_in_the_journal_of_a_run(api: Api) -> None:

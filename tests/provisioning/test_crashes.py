@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from gateway.core.json_types import Json
-    from gateway.provisioning.credentials import ClientCredentials, Registrar
+    from gateway.provisioning.credentials import (
+        ClientCredentials,
+        Registrar,
+        RegistryRejectedError,
+    )
     from gateway.provisioning.request import ProvisionBody
     from gateway.provisioning.runner import Outcome
     from gateway.provisioning.runs import Journal
@@ -269,6 +273,16 @@ class FaultyRegistrar:
     ) -> None:
         await self._fault("restore", after=False)
         await self.inner.restore(tenant, before, written=written)
+
+    async def refused_restore(
+        self,
+        tenant: str,
+        before: Json | None,
+        *,
+        written: Mapping[str, object] | None,
+        bound: bool,
+    ) -> RegistryRejectedError | None:
+        return await self.inner.refused_restore(tenant, before, written=written, bound=bound)
 
     async def credentials(self, tenant: str) -> ClientCredentials | None:
         return await self.inner.credentials(tenant)

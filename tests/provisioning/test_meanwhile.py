@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, select
 
 from gateway.cognito.pools import Pools
 from gateway.core.model import Secret
-from gateway.database.schema import domains
+from gateway.database.schema import audit, domains
+from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind, RunState
 from gateway.tenants.api import Rejected
@@ -202,17 +203,7 @@ async def test_a_domain_that_is_not_proven_any_more_is_not_provisioned_by_a_tena
             "email_domains": frozenset({"initech.test", "other.test"}),
         }
     )
-    claim = {
-        "tenant": "initech",
-        "domain": "other.test",
-        "holder": "other.test",
-        "value": "v",
-        "state": "verified",
-        "added_at": 1.0,
-        "result": [],
-    }
-    async with bench.database.write() as connection:
-        await connection.execute(insert(domains).values(claim))
+    await proven(bench, "initech")
     proposal = await bench.service.propose("initech", body, update=True, bound=True)
     assert proposal.problems == ()
     assert proposal.if_held == {"other.test"}
@@ -222,3 +213,104 @@ async def test_a_domain_that_is_not_proven_any_more_is_not_provisioned_by_a_tena
     assert isinstance(outcome, Failed) and "other.test: not proven any more" in str(outcome)
     stored = await bench.tenants.get("initech")
     assert stored is not None and stored.document.email_domains == {"initech.test"}
+
+
+async def proven(bench: Bench, tenant: str) -> None:
+    claim = {
+        "tenant": tenant,
+        "domain": "other.test",
+        "holder": "other.test",
+        "value": "v",
+        "state": "verified",
+        "added_at": 1.0,
+        "result": [],
+    }
+    async with bench.database.write() as connection:
+        await connection.execute(insert(domains).values(claim))
+
+
+async def gives_up(bench: Bench, **more: Any) -> str:
+    """A run that takes a domain out of the document; its id."""
+    both = {"allowed_domain": None, "email_domains": frozenset({"initech.test", "other.test"})}
+    await bench.apply(body=(await bench.body()).model_copy(update=both))
+    outcome = await bench.apply(
+        body=(await bench.body()).model_copy(update=more),
+        update=True,
+    )
+    assert isinstance(outcome, Done)
+    return outcome.run
+
+
+async def domains_of(bench: Bench) -> frozenset[str]:
+    stored = await bench.tenants.get("initech")
+    assert stored is not None
+    return stored.document.email_domains
+
+
+async def test_a_run_whose_domain_is_another_tenants_by_now_is_not_taken_back(
+    bench: Bench,
+) -> None:
+    run = await gives_up(bench)
+    await proven(bench, "hooli")
+    refused = await bench.service.roll_back("initech", run)
+    assert isinstance(refused, PreflightProblem)
+    assert (refused.kind, refused.message) == (
+        "taken",
+        "domain other.test: another tenant has proven it",
+    )
+    latest = await bench.service.provisioning.journal.latest("initech")
+    assert latest is not None and (latest.id, latest.state) == (run, RunState.DONE)
+    assert await bench.service.provisioning.journal.busy("initech") is None
+
+
+async def test_undoing_ends_without_a_domain_that_is_another_tenants_by_now(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a run that failed nobody was asked."""
+    provisioning, run = bench.service.provisioning, await gives_up(bench, name="Initech Ltd.")
+    await proven(bench, "hooli")
+    assert await provisioning.journal.reopen(run)
+    assert await provisioning.undo(run) is RunState.ROLLED_BACK
+    stored = await bench.tenants.get("initech")
+    assert stored is not None and stored.document.name != "Initech Ltd."
+    assert stored.document.email_domains == {"initech.test"}
+    (line,) = [r for r in caplog.records if r.message == "provision_tenant_not_restored"]
+    assert "other.test" in str(vars(line))
+    async with bench.database.read() as connection:
+        actors = (await connection.execute(select(audit.c.actor))).scalars().all()
+    assert "provisioning" in actors
+
+
+async def test_undoing_ends_where_a_host_is_another_tenants_by_now(bench: Bench) -> None:
+    await bench.apply(body=await bench.body(hosts=["initech.localhost", "other.localhost"]))
+    outcome = await bench.apply(update=True)
+    assert isinstance(outcome, Done)
+    stored = await bench.tenants.get("initech")
+    assert stored is not None
+    (provider,) = stored.document.providers
+    hooli = stored.document.model_copy(
+        update={
+            "id": "hooli",
+            "hosts": ("other.localhost",),
+            "email_domains": frozenset(),
+            "providers": (provider.model_copy(update={"name": "hooli-okta"}),),
+        }
+    )
+    assert not isinstance(
+        await bench.tenants.put(hooli, version=None, by=Actor("operator")), Rejected
+    )
+    refused = await bench.service.roll_back("initech", outcome.run)
+    assert isinstance(refused, PreflightProblem) and "other.localhost" in refused.message
+    assert await bench.service.provisioning.journal.reopen(outcome.run)
+    assert await bench.service.provisioning.undo(outcome.run) is RunState.ROLLED_BACK
+    assert await bench.tenants.get("initech") == stored
+
+
+async def test_a_tenants_own_key_brings_back_only_a_domain_that_is_proven(bench: Bench) -> None:
+    run = await gives_up(bench)
+    refused = await bench.service.roll_back("initech", run, bound=True)
+    assert isinstance(refused, PreflightProblem)
+    assert refused.message == "other.test: not proven, only an operator changes it"
+    await proven(bench, "initech")
+    assert await bench.service.roll_back("initech", run, bound=True) is RunState.ROLLED_BACK
+    assert await domains_of(bench) == {"initech.test", "other.test"}

@@ -272,7 +272,9 @@ class ProvisioningRoutes:
             # It could bring back hosts and domains that an operator has taken away.
             raise Problem(Code.TENANT_BOUND, "a tenant's own key takes back its own runs only")
         call.note.before = {"run": run.id, "state": str(run.state)}
-        state = await self.onboarding.roll_back(run.tenant, run.id)
+        state = await self.onboarding.roll_back(
+            run.tenant, run.id, bound=call.key.tenant is not None
+        )
         if not isinstance(state, RunState):
             raise problem([state])
         call.note.after = {"run": run.id, "state": str(state)}
@@ -410,7 +412,13 @@ class ProvisioningRoutes:
                 "Take back the latest finished run",
                 self.rollback_run,
                 {200: RunAnswer},
-                problems=(Code.CONFLICT, Code.BUSY, Code.TENANT_BOUND),
+                problems=(
+                    Code.CONFLICT,
+                    Code.TAKEN,
+                    Code.READ_ONLY,
+                    Code.BUSY,
+                    Code.TENANT_BOUND,
+                ),
             ),
         )
 
