@@ -10,7 +10,7 @@ import email.policy
 import html
 import socket
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,9 @@ class Mailbox:
             # Who was left speaking, or had not yet read that nobody is: the loop may end now.
             for each in spoken:
                 if isinstance(each.transport, asyncio.WriteTransport):
-                    each.transport.abort()
+                    # Python before 3.11.4 cannot abort TLS that has ended.
+                    with suppress(AttributeError):
+                        each.transport.abort()
             await asyncio.sleep(0)
 
     def page(self) -> web.Application:
