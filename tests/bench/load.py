@@ -28,13 +28,9 @@ LOAD_CPUS = set(CPUS[1:]) or SERVER_CPUS
 _IDLE_S = 2.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SCRIPT = """
-local headers, n, requests = %(headers)s, 0, {}
+local text, n, requests = %(text)s, 0, {}
 function init(args)
-  for i = 1, %(paths)d do
-    local own = {}
-    for name, value in pairs(headers) do own[name] = string.gsub(value, "@NUMBER@", i) end
-    requests[i] = wrk.format("GET", string.gsub(%(path)s, "@NUMBER@", i), own)
-  end
+  for i = 1, %(paths)d do requests[i] = (string.gsub(text, "@NUMBER@", i)) end
 end
 function request() n = n %% #requests + 1; return requests[n] end
 %(delay)s
@@ -152,9 +148,8 @@ def load(
         mean = max(connections / per_second * 1000, 2)
         delay = f"function delay() return math.random(1, {round(2 * mean)}) end"
     script = _SCRIPT % {
-        "headers": _lua({"Host": base, **target.headers}),
+        "text": json.dumps(_request(f"/{path}", {"Host": base, **target.headers})),
         "paths": PATHS,
-        "path": json.dumps(f"/{path}"),
         "delay": delay,
     }
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
@@ -185,8 +180,10 @@ def load(
     )
 
 
-def _lua(table: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f"[{json.dumps(k)}] = {json.dumps(v)}" for k, v in table.items()) + "}"
+def _request(path: str, headers: Mapping[str, str]) -> str:
+    """In this order, as a proxy sends it: a table of Lua has none."""
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""])
 
 
 def family(pid: int) -> Iterator[int]:
