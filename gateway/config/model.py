@@ -34,7 +34,7 @@ from gateway.config.console import Console
 from gateway.config.environment import ENV_PREFIX, Environment, check_names, origin, variable
 from gateway.config.renamed import GATEWAY_KEYS
 from gateway.config.setup import Setup
-from gateway.config.tracing import TracingBase, export_url, parse_export_headers
+from gateway.config.tracing import TracingBase, export_url, headers_variable, parse_export_headers
 from gateway.config.types import (
     DEFAULT_HEADERS,
     VISIBLE,
@@ -470,10 +470,11 @@ class Tracing(TracingBase):
             except ValueError as error:
                 msg = f"export_headers: {error}"
                 raise ValueError(msg) from None
-            parts = urlsplit(url or "")
-            if parts.scheme == "http" and not is_loopback_name(parts.hostname or ""):
-                msg = "endpoint: http would send export_headers in clear: an https address"
-                raise ValueError(msg)
+        parts = urlsplit(url or "")
+        headers = "export_headers" if self.export_headers is not None else headers_variable()
+        if headers and parts.scheme == "http" and not is_loopback_name(parts.hostname or ""):
+            msg = f"endpoint: http would send {headers} in clear: an https address"
+            raise ValueError(msg)
         return self
 
 

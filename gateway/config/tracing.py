@@ -24,6 +24,7 @@ MAX_TIMEOUT_S: Final = 30.0
 _ATTRIBUTE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,99}", re.ASCII)
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,100}", re.ASCII)
 _OF_TRACES, _OF_ALL = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+_HEADERS: Final = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 _PATH: Final = "/v1/traces"
 
 
@@ -84,6 +85,11 @@ def export_url(endpoint: str | None, environment: Mapping[str, str] = os.environ
     return endpoint.rstrip("/") + _PATH if parts.path in {"", "/"} else endpoint
 
 
+def headers_variable(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The variable whose headers the library sends; None where none is set."""
+    return next((name for name in _HEADERS if environment.get(name)), None)
+
+
 def parse_export_headers(text: str) -> dict[str, str]:
     """``name=value,name=value``, values percent-encoded, as in OTEL_EXPORTER_OTLP_HEADERS. Raises
     ``ValueError`` without the value.
@@ -104,4 +110,10 @@ def parse_export_headers(text: str) -> dict[str, str]:
     return headers
 
 
-__all__ = ["FROM_ENVIRONMENT", "TracingBase", "export_url", "parse_export_headers"]
+__all__ = [
+    "FROM_ENVIRONMENT",
+    "TracingBase",
+    "export_url",
+    "headers_variable",
+    "parse_export_headers",
+]

@@ -357,6 +357,25 @@ def test_what_cannot_work_is_refused_without_a_secret(
     assert "hush" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "variable", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"]
+)
+def test_headers_of_the_environment_are_not_sent_in_clear_either(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "authorization=hush")
+    with pytest.raises(ValueError, match=f"would send {variable} in clear") as refused:
+        Tracing(endpoint="http://otel:4318")
+    assert "hush" not in str(refused.value)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel:4318")
+    with pytest.raises(ValueError, match=f"would send {variable} in clear"):
+        Tracing(endpoint="environment")
+    for kept in ("https://otel", "http://127.0.0.1:4318", "http://localhost:4318"):
+        assert Tracing(endpoint=kept).url
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert Tracing(endpoint="http://otel:4318").url is None
+
+
 async def test_config_check_asks_the_collector_and_warns(collector: Collector) -> None:
     async with aiohttp.ClientSession() as http:
         told = await probe_collector(settings(collector), http)
