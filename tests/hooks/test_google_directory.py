@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from sqlalchemy import select
 
 from demo import faults
+from demo.jose import SigningKey
 from gateway.core.hook_target import HookTarget, WebhookTarget
 from gateway.core.model import ProviderKind, Secret
 from gateway.core.person import Person
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from demo.idp.directory import Person as Account
     from demo.idp.google_directory import GoogleDirectory, ServiceAccount
-    from demo.jose import SigningKey
     from gateway.database.engine import Database
     from tests.hooks.living import Living
 
@@ -448,6 +449,27 @@ async def test_a_token_that_was_withdrawn_is_asked_for_again(hooli: Workspace) -
     await hooli.read()
     hooli.google._tokens.clear()
     assert (await hooli.living.google.read(hooli.target))[1] is True
+
+
+async def test_a_key_is_parsed_once_for_all_tokens_and_anew_where_it_is_another(
+    hooli: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+    load = serialization.load_pem_private_key
+
+    def counted(data: bytes, password: bytes | None) -> Any:
+        parsed.append(data)
+        return load(data, password)
+
+    monkeypatch.setattr(serialization, "load_pem_private_key", counted)
+    for _ in range(3):
+        hooli.google._tokens.clear()
+        await hooli.read()
+    assert len(parsed) == 1
+    hooli.change(service_account=Secret(hooli.google.add_account(SigningKey.generate()).key_file()))
+    await hooli.read()
+    assert len(parsed) == 2
+    assert hooli.refused() == set()
 
 
 async def test_a_user_who_cannot_be_read_is_skipped_alone(
