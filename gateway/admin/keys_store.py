@@ -13,13 +13,13 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.admin.keys import AdminKey, KeyRejection, Scope
 from gateway.core.model import Secret
 from gateway.core.paging import Page
-from gateway.database.schema import admin_keys
+from gateway.database.schema import admin_keys, tenant_removals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -117,11 +117,19 @@ class AdminKeys:
         return tuple(_key(row) for row in rows)
 
     async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[AdminKey]:
-        """Newest first; with ``tenant``, those that are bound to it."""
+        """Newest first; with ``tenant``, those that are bound to it, and not to one before that had
+        its id.
+        """
         order = (admin_keys.c.created_at.desc(), admin_keys.c.id.desc())
         rows_of = select(admin_keys).order_by(*order).limit(limit + 1)
         if tenant is not None:
-            rows_of = rows_of.where(admin_keys.c.tenant == tenant)
+            removed_at = select(tenant_removals.c.removed_at).where(
+                tenant_removals.c.tenant == tenant
+            )
+            rows_of = rows_of.where(
+                admin_keys.c.tenant == tenant,
+                admin_keys.c.created_at > func.coalesce(removed_at.scalar_subquery(), 0.0),
+            )
         if position is not None:
             at, _, last = position.partition("/")
             same = (admin_keys.c.created_at == float(at)) & (admin_keys.c.id < last)

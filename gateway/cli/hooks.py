@@ -11,7 +11,7 @@ import click
 
 from gateway.cli import Group, api, api_options, json_option
 from gateway.cli.client import PAGE, ProblemError, url_path
-from gateway.cli.output import failed, say, say_json
+from gateway.cli.output import confirm, failed, say, say_json, yes_option
 
 if TYPE_CHECKING:
     from gateway.cli.client import Api, Json
@@ -92,20 +92,39 @@ def test_hooks(*, tenant: str, provider: str | None, hours: float, as_json: bool
 @api_options
 @click.argument("tenant", required=False)
 @click.argument("provider", required=False)
-def secret(*, tenant: str | None, provider: str | None) -> None:
+@click.option(
+    "--delete-previous",
+    is_flag=True,
+    help="Make none: show who used each secret last, and stop accepting all but the newest.",
+)
+@yes_option
+def secret(*, tenant: str | None, provider: str | None, delete_previous: bool, yes: bool) -> None:
     """A new hook secret, shown once. With TENANT and PROVIDER it is stored too, and the one that
     was stays valid beside it.
     """
-    if (tenant is None) != (provider is None):
-        msg = "name TENANT and PROVIDER, or neither"
-        raise click.UsageError(msg)
+    if (tenant is None) != (provider is None) or (delete_previous and tenant is None):
+        msg = "name TENANT and PROVIDER"
+        raise click.UsageError(msg if delete_previous else f"{msg}, or neither")
     if tenant is None or provider is None:
         say(secrets.token_urlsafe(32))
         return
-    document = (
-        api().call("POST", url_path("tenants", tenant, "hooks", provider, "secrets")).document
-    )
-    say(document["secret"])
+    client, where = api(), url_path("tenants", tenant, "hooks", provider)
+    if delete_previous:
+        _delete_previous(client, where, yes=yes)
+        return
+    say(client.call("POST", f"{where}/secrets").document["secret"])
+
+
+def _delete_previous(client: Api, where: str, *, yes: bool) -> None:
+    uses = client.get(f"{where}/test")["secrets"]
+    for number, use in enumerate(uses):
+        say(_secret_use(number, use))
+    if len(uses) < 2:
+        say("there is no previous secret")
+        return
+    confirm("Stop accepting the previous secret?", yes=yes)
+    client.call("DELETE", f"{where}/secrets/previous")
+    say("only the newest secret is accepted")
 
 
 # --- what the tenants' applications were told ----------------------------------------------------

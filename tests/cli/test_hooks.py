@@ -77,6 +77,25 @@ def test_a_stored_secret_is_shown_once_and_the_one_before_stays_valid(
     served.forget()
 
 
+def test_the_previous_secret_is_deleted_after_it_is_said_who_used_it(
+    tmp_path: Path, served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "folder", with_okta("umbrella"))
+    assert served.run("tenants", "apply", tmp_path / "folder") == 0
+    where = ("hooks", "secret", "umbrella", "umbrella-okta")
+    assert served.run(*where) == 0
+    code, out, err = served(capsys, *where, "--delete-previous")
+    assert (code, err) == (0, "")
+    assert "secret, previous  not used yet" in out
+    assert out.endswith("only the newest secret is accepted\n")
+    _, text, _ = served(capsys, "hooks", "setup", "umbrella", "--json")
+    assert json.loads(text)["items"][0]["secrets"] == 1
+    code, out, _ = served(capsys, *where, "--delete-previous")
+    assert (code, "there is no previous secret" in out) == (0, True)
+    assert served.run("hooks", "secret", "--delete-previous") == 2
+    served.forget()
+
+
 def test_a_file_keeps_its_secrets_where_it_says(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from gateway.admin.keys import AdminKey, KeyRejection, Scope
 from gateway.admin.keys_store import LAST_USED_RESOLUTION_S, AdminKeys
 from gateway.database.schema import admin_keys
+from gateway.database.tenant_deletion import forget_tenant
 
 if TYPE_CHECKING:
     from gateway.database.engine import Database
@@ -95,6 +96,30 @@ async def test_a_name_is_one_keys_of_its_tenant_and_one_of_none(database: Databa
     assert await keys.revoke(str(ids["acme"]))
     assert {key.tenant for key in await keys.named("ci")} == {None, "globex"}
     assert await make("acme") is None, "it stays taken"
+
+
+async def test_keys_of_a_tenant_that_is_gone_are_not_its_successors(database: Database) -> None:
+    now = 1_800_000_000.0
+    keys = AdminKeys(database, clock=lambda: now)
+
+    async def make(name: str) -> None:
+        assert await keys.create(
+            name=name, scopes=[Scope.HOOKS], tenant="acme", lifetime_s=None, made_by="test"
+        )
+
+    async def listed(tenant: str | None) -> list[str]:
+        return [key.name for key in (await keys.page(tenant=tenant, position=None, limit=9)).items]
+
+    await make("former")
+    assert await listed("acme") == ["former"]
+    now += 60
+    async with database.write() as connection:
+        await forget_tenant(connection, "acme", version=3, at=now)
+    assert await listed("acme") == []
+    now += 60
+    await make("successor")
+    assert await listed("acme") == ["successor"]
+    assert await listed(None) == ["successor", "former"], "an operator's list is the history"
 
 
 async def test_use_is_noted_now_and_then(database: Database) -> None:
