@@ -15,9 +15,11 @@ import click
 from gateway.cli import Group, config_option, json_option
 from gateway.cli.local import configured_database
 from gateway.cli.local_stores import configured_stores
+from gateway.cli.output import confirm, yes_option
 from gateway.cognito.kms import AsItSays, key_wrapping
 from gateway.config.model import load_config
 from gateway.config.types import parse_duration
+from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.database.engine import COMMANDS, open_database
 from gateway.database.migrate import Age, problem
 from gateway.database.reencrypt import kids_in_use, reencrypt
@@ -26,12 +28,12 @@ from gateway.keys import file
 from gateway.keys import ring as keys
 from gateway.sessions.connection import connect
 from gateway.sessions.embedded import EmbeddedValkey
-from gateway.sessions.key_adoption import KeyAdoption
+from gateway.sessions.key_adoption import KeyAdoption, written_with
 from gateway.sessions.watermarks import WATERMARK_LIFE_S
 from gateway.tenants.snapshot import Sealer, SnapshotError, read_manifest, snapshot_key_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from gateway.config.model import Config
     from gateway.keys.ring import KeyRing
@@ -47,6 +49,7 @@ wrote with it has read the new ring long since.
 """
 _LIFE_S = {"sealing": WATERMARK_LIFE_S, "assertion": ASSERTION_LIFE_S}
 _POLL_S = 0.2
+_COMPROMISED = "the key ring is compromised"
 _REFUSED = (
     "{file}: the key ring is missing, and none was made, because something may have been written "
     "with it:\n  {what}\n"
@@ -102,6 +105,8 @@ def _row(ring: KeyRing, kind: str, number: int) -> dict[str, object]:
         state = "writes"
     else:
         state = "retired, still reads" if key.retired_at else "staged, reads"
+    if key.compromised:
+        state = "compromised, still reads"
     return {"kind": kind, "kid": key.kid, "state": state, "retired_at": key.retired_at or None}
 
 
@@ -118,16 +123,31 @@ def _row(ring: KeyRing, kind: str, number: int) -> dict[str, object]:
     show_default=True,
     help="How long to wait for every process to know the new key.",
 )
+@click.option(
+    "--compromised",
+    is_flag=True,
+    help="Somebody else has the key ring: drop the former sealing and assertion keys at once. "
+    "Everybody signs in again, app passwords and test links end, and applications refuse "
+    "assertions until they have fetched the new key.",
+)
+@yes_option
 @json_option
 def rotate(
-    *, config_path: str, kinds: tuple[str, ...], create: bool, patience: str, as_json: bool
+    *,
+    config_path: str,
+    kinds: tuple[str, ...],
+    create: bool,
+    patience: str,
+    compromised: bool,
+    yes: bool,
+    as_json: bool,
 ) -> int:
     """Let a new key write, and drop retired ones that nothing needs any more. Without KINDS:
     sealing and assertion.
 
-    Nobody is signed out. Where the key ring is distributed by other means than a shared file, run
-    it again after the new file has arrived everywhere: the first run stages the key, the second
-    lets it write.
+    Nobody is signed out, but with --compromised. Where the key ring is distributed by other means
+    than a shared file, run it again after the new file has arrived everywhere: the first run stages
+    the key, the second lets it write.
     """
     config = load_config(Path(config_path))
     if create:
@@ -144,8 +164,15 @@ def rotate(
         patience_s = parse_duration(patience).total_seconds()
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--wait") from error
+    if compromised and "database" in kinds:
+        msg = "database: rotate it without --compromised: every value is encrypted again"
+        raise click.UsageError(msg)
+    if compromised:
+        confirm("Drop the former keys, and have everybody sign in again?", yes=yes)
     results = [
-        asyncio.run(_rotate(config, config_path, kind, patience_s=patience_s))
+        asyncio.run(
+            _rotate(config, config_path, kind, patience_s=patience_s, compromised=compromised)
+        )
         for kind in kinds or ("sealing", "assertion")
     ]
     if as_json:
@@ -153,7 +180,7 @@ def rotate(
     else:
         for result in results:
             click.echo(_told(result))
-    return 0 if all(result["promoted"] for result in results) else 1
+    return 0 if not any(result["waiting_for"] for result in results) else 1
 
 
 _force = click.option(
@@ -288,6 +315,11 @@ def _names(kids: Iterable[str]) -> str:
 
 def _told(result: dict[str, object]) -> str:
     processes = result["waiting_for"]
+    if processes and result["promoted"]:
+        return (
+            f"{result['kind']}: {result['kid']} writes now, and the former keys are still there: "
+            f"{processes} need them. Run it again."
+        )
     if processes:
         return (
             f"{result['kind']}: {result['kid']} is staged; "
@@ -305,11 +337,15 @@ def _told(result: dict[str, object]) -> str:
 
 
 async def _rotate(
-    config: Config, config_path: str, kind: str, *, patience_s: float
+    config: Config, config_path: str, kind: str, *, patience_s: float, compromised: bool
 ) -> dict[str, object]:
     path = config.key_file
     with file.editing(path, key_wrapping(config)) as save:
-        ring = file.stage(keys.load(path, create=False, wrapping=key_wrapping(config)), kind)
+        ring = keys.load(path, create=False, wrapping=key_wrapping(config))
+        if compromised and file.has_compromised(ring, kind):
+            # A run before could not end: the first key is the new one.
+            return await _dropped(config_path, kind, ring, ring, save, patience_s=patience_s)
+        ring = file.stage(ring, kind)
         fresh = file.staged(ring, kind)
         if fresh is None:
             msg = "staging leaves a staged key"
@@ -337,24 +373,80 @@ async def _rotate(
                     await stores.revoker.reapply_standing(tenant)
             snapshot_kid = await snapshot_key_id(stores.redis)
         now = int(time.time())
-        promoted = file.promote(ring, kind, now=now)
+        promoted = file.promote(ring, kind, now=now, compromised=compromised)
         save(promoted)
+        if compromised:
+            return await _dropped(config_path, kind, ring, promoted, save, patience_s=patience_s)
         pruned = (
             await _pruned_database(config_path, promoted, now=now)
             if kind == "database"
             else file.prune(promoted, kind, before=now - _LIFE_S[kind], needed={snapshot_kid})
         )
         save(pruned)
-        ring_kids = {key.kid for key in getattr(pruned, kind)}
-        begins = getattr(getattr(promoted, kind)[0], "writes_from", 0) or now
-        return {
-            "kind": kind,
-            "kid": fresh.kid,
-            "promoted": True,
-            "writes_from": begins,
-            "waiting_for": [],
-            "dropped": [key.kid for key in getattr(ring, kind) if key.kid not in ring_kids],
-        }
+        return _result(kind, ring, pruned, now=now)
+
+
+def _result(
+    kind: str,
+    before: KeyRing,
+    after: KeyRing,
+    *,
+    now: int,
+    waiting_for: Sequence[str] = (),
+) -> dict[str, object]:
+    first, after_kids = getattr(after, kind)[0], {key.kid for key in getattr(after, kind)}
+    return {
+        "kind": kind,
+        "kid": first.kid,
+        "promoted": True,
+        "writes_from": getattr(first, "writes_from", 0) or now,
+        "waiting_for": list(waiting_for),
+        "dropped": [key.kid for key in getattr(before, kind) if key.kid not in after_kids],
+    }
+
+
+async def _dropped(
+    config_path: str,
+    kind: str,
+    before: KeyRing,
+    ring: KeyRing,
+    save: Callable[[KeyRing], None],
+    *,
+    patience_s: float,
+) -> dict[str, object]:
+    """Without the compromised keys, unless somebody still needs them."""
+    waiting_for = await _succeeded(config_path, kind, ring, patience_s=patience_s)
+    after = ring if waiting_for else file.drop_compromised(ring, kind)
+    if not waiting_for:
+        save(after)
+    return _result(kind, before, after, now=int(time.time()), waiting_for=waiting_for)
+
+
+async def _succeeded(config_path: str, kind: str, ring: KeyRing, *, patience_s: float) -> list[str]:
+    """Who still needs the keys before the first one; nobody does when everybody's sessions have
+    ended under that one: what the others wrote of who was signed out goes with them.
+    """
+    kid = getattr(ring, kind)[0].kid
+    async with configured_stores(config_path) as stores:
+        adoption = KeyAdoption(stores.redis, lambda: ring)
+        deadline = time.monotonic() + patience_s
+        while True:
+            _count, waiting_for = await adoption.lagging(written_with(kid))
+            if kind == "sealing" and await snapshot_key_id(stores.redis) not in {"", kid}:
+                waiting_for.append("an admin role that publishes the tenants")
+            if not waiting_for or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(_POLL_S)
+        if kind == "sealing" and not waiting_for:
+            manifest = await read_manifest(stores.redis, Sealer(lambda: ring))
+            served = () if manifest is None else manifest.digests
+            for tenant in sorted({*served, *await stores.record.tenants()}):
+                await stores.revoker.revoke(
+                    RevocationRequest(
+                        tenant, Who(), RevocationKind.END_SESSIONS, _COMPROMISED, "cli"
+                    )
+                )
+    return waiting_for
 
 
 async def _pruned_database(config_path: str, ring: KeyRing, *, now: int) -> KeyRing:

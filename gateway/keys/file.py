@@ -4,7 +4,8 @@ stage     a new key is added last: every process reads with it, none writes prom
 first, once every process has said that it reads with it; the former first is retired. A key that
           signs assertions begins later: applications have its public half from a cache, and must
           have seen it before
-prune     a retired key goes when nothing that it wrote can still be alive
+prune     a retired key goes when nothing that it wrote can still be alive; of a ring that was
+          stolen, at once
 
 Between stage and promote a process that does not know the key yet would take a valid session for
 none: hence the confirmations.
@@ -165,9 +166,9 @@ def stage(ring: KeyRing, kind: str) -> KeyRing:
     return _with(ring, kind, (*getattr(ring, kind), fresh))
 
 
-def promote(ring: KeyRing, kind: str, *, now: int) -> KeyRing:
-    """The staged key writes from now on, or signs once it was published for long enough. Raises
-    ``ValueError`` where none is staged.
+def promote(ring: KeyRing, kind: str, *, now: int, compromised: bool = False) -> KeyRing:
+    """The staged key writes from now on, or signs once it was published for long enough. Where
+    somebody else has the others, it signs at once. Raises ``ValueError`` where none is staged.
     """
     fresh = staged(ring, kind)
     if fresh is None:
@@ -176,17 +177,15 @@ def promote(ring: KeyRing, kind: str, *, now: int) -> KeyRing:
     first, *others = getattr(ring, kind)
     begins = now
     if isinstance(fresh, SigningKey):
-        begins = now + PUBLISHED_BEFORE_S
+        begins = now + (0 if compromised else PUBLISHED_BEFORE_S)
         fresh = replace(fresh, writes_from=begins)
-    return _with(
-        ring,
-        kind,
-        (
-            fresh,
-            replace(first, retired_at=begins),
-            *(key for key in others if key.kid != fresh.kid),
-        ),
+    former = (
+        replace(first, retired_at=begins),
+        *(key for key in others if key.kid != fresh.kid),
     )
+    if compromised:
+        former = tuple(replace(key, compromised=True) for key in former)
+    return _with(ring, kind, (fresh, *former))
 
 
 def prune(
@@ -202,6 +201,15 @@ def prune(
             if key.kid in needed or not 0 < key.retired_at < before
         ),
     )
+
+
+def has_compromised(ring: KeyRing, kind: str) -> bool:
+    return any(key.compromised for key in getattr(ring, kind))
+
+
+def drop_compromised(ring: KeyRing, kind: str) -> KeyRing:
+    """Without them, whatever still needs them."""
+    return _with(ring, kind, tuple(key for key in getattr(ring, kind) if not key.compromised))
 
 
 def _with(ring: KeyRing, kind: str, entries: tuple[Any, ...]) -> KeyRing:

@@ -42,6 +42,8 @@ class Key:
     material: bytes = field(repr=False)
     retired_at: int = 0
     """UTC epoch seconds when it stopped writing; 0 while it writes or has yet to begin."""
+    compromised: bool = False
+    """Retired, and to be dropped as soon as no process writes with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class SigningKey:
     """UTC epoch seconds: published since before then, it signs from then on; 0 for the first key of
     a ring.
     """
+    compromised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ def dump(ring: KeyRing) -> str:
         times = {
             "retired_at": key.retired_at,
             "writes_from": key.writes_from if isinstance(key, SigningKey) else 0,
+            "compromised": key.compromised,
         }
         return {name: at for name, at in times.items() if at}
 
@@ -130,6 +134,7 @@ def parse_key_ring(text: str, *, source: str) -> KeyRing:
                     str(e["kid"]),
                     base64.b64decode(e["key"], validate=True),
                     int(e.get("retired_at", 0)),
+                    bool(e.get("compromised")),
                 )
                 for e in document[name]
             )
@@ -154,6 +159,7 @@ def parse_key_ring(text: str, *, source: str) -> KeyRing:
                     private,
                     int(entry.get("retired_at", 0)),
                     int(entry.get("writes_from", 0)),
+                    bool(entry.get("compromised")),
                 )
             )
         if not signing:

@@ -32,6 +32,11 @@ REPORT = Script.load("key_adoption")
 _log = logging.getLogger(__name__)
 
 
+def written_with(kid: str) -> str:
+    """The word of a process for which this key is the first of its kind."""
+    return f"writes:{kid}"
+
+
 class KeyAdoption:
     """One process's word, and everybody's."""
 
@@ -41,10 +46,10 @@ class KeyAdoption:
 
     async def report(self, process: str) -> None:
         ring = self._ring()
-        kids = " ".join(
-            key.kid for keys in (ring.sealing, ring.assertion, ring.database) for key in keys
-        )
-        await self._redis.run(REPORT, [TABLE], [process, kids, COUNTS_S, ""])
+        kinds = (ring.sealing, ring.assertion, ring.database)
+        words = [key.kid for keys in kinds for key in keys]
+        words += [written_with(keys[0].kid) for keys in kinds]
+        await self._redis.run(REPORT, [TABLE], [process, " ".join(words), COUNTS_S, ""])
 
     async def keep_reporting(self, process: str) -> None:
         """Until cancelled."""
@@ -56,7 +61,9 @@ class KeyAdoption:
             await asyncio.sleep(EVERY_S)
 
     async def lagging(self, kid: str) -> tuple[int, list[str]]:
-        """How many processes spoke lately, and which of them do not read with this key."""
+        """How many processes spoke lately, and which of them do not read with this key, or do not
+        write with it (``written_with``).
+        """
         count, *names = await self._redis.run(REPORT, [TABLE], ["", "", COUNTS_S, kid])
         return int(count), sorted(name.decode() for name in names)
 

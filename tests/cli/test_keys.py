@@ -185,6 +185,83 @@ def test_a_retired_key_is_dropped_when_nothing_it_wrote_can_be_alive(
     assert len(keys.load(path, create=False).sealing) == 2
 
 
+def test_compromised_keys_are_dropped_at_once_and_no_block_with_them(
+    beside: Beside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = beside.with_sessions(lambda login: login.finish())
+    beside.block(Who(email="carol@acme.test"))
+    assert beside.gateway("keys", "rotate", "--compromised", "--json") == 0
+    former, results = beside.ring, answer(capsys)
+    assert [(r["kind"], r["dropped"]) for r in results] == [
+        ("sealing", [former.sealing[0].kid]),
+        ("assertion", [former.assertion[0].kid]),
+    ]
+    beside.ring = keys.load(beside.state / "keys.json", create=False)
+    assert [len(getattr(beside.ring, kind)) for kind in file.KINDS] == [1, 1, 1]
+    assert beside.ring.assertion[0].writes_from <= time.time(), "it signs"
+    assert not beside.alive(before)
+    assert beside.alive(beside.with_sessions(lambda login: login.finish()))
+
+    async def carol(login: Login) -> object:
+        return await login.sessions.finish_login(
+            login.new(await login.begin(), identity=identity("carol"))
+        )
+
+    assert beside.with_sessions(carol) == SessionRefused(Reason.USER_BLOCKED)
+    assert beside.gateway("keys", "rotate", "database", "--compromised") == 2
+
+
+def test_a_login_that_began_before_a_key_was_dropped_makes_no_session(
+    beside: Beside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def login_begun(login: Login) -> int:
+        return await login.begin()
+
+    begun = beside.with_sessions(login_begun)
+    beside.block(Who(email="x@acme.test"))  # a tenant that the record knows
+    assert beside.gateway("keys", "rotate", "sealing", "--compromised") == 0
+    beside.ring = keys.load(beside.state / "keys.json", create=False)
+
+    async def finished(login: Login) -> object:
+        return await login.sessions.finish_login(login.new(begun))
+
+    assert isinstance(beside.with_sessions(finished), SessionRefused)
+
+
+def test_a_compromised_key_stays_until_nothing_needs_it_and_the_next_run_drops_it(
+    beside: Beside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, stolen = beside.state / "keys.json", beside.ring
+    rotate = ("keys", "rotate", "sealing", "--compromised", "--wait", "1ms", "--json")
+
+    async def speak(login: Login) -> None:
+        ring = beside.ring
+        await KeyAdoption(login.sessions.redis, lambda: ring).report("replica-1")
+
+    async def publish(login: Login) -> None:
+        ring, over = beside.ring, 0 if beside.ring is stolen else 1
+        link, manifest = login.sessions.redis, Manifest(over + 1, {})
+        assert await write_manifest(link, Sealer(lambda: ring), manifest, over=over)
+
+    beside.with_sessions(publish)
+    with file.editing(path) as save:
+        save(file.stage(beside.ring, "sealing"))
+    beside.ring = keys.load(path, create=False)
+    beside.with_sessions(speak)
+    assert beside.gateway(*rotate) == 1
+    (result,) = answer(capsys)
+    assert (result["promoted"], result["dropped"]) == (True, [])
+    assert result["waiting_for"] == ["replica-1", "an admin role that publishes the tenants"]
+    beside.ring = keys.load(path, create=False)
+    assert [key.compromised for key in beside.ring.sealing] == [False, True]
+    beside.with_sessions(speak)
+    beside.with_sessions(publish)
+    assert beside.gateway(*rotate) == 0
+    (result,) = answer(capsys)
+    assert result["dropped"] == [stolen.sealing[0].kid]
+    assert [key.kid for key in keys.load(path, create=False).sealing] == [result["kid"]]
+
+
 def test_a_list_never_shows_a_key(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
     assert beside.gateway("keys", "list") == 0
     shown = capsys.readouterr().out
