@@ -1,7 +1,6 @@
 """Google's Directory API with a customer's own service account: what a directory says now.
 
 Rules:
-- A key is parsed once for as long as a provider has it.
 - The token is asked for with a signed assertion (domain-wide delegation: for an administrator) and
   kept until five minutes before it ends. Neither it nor the key is ever logged.
 - A quota that is used up comes as 403 as well as 429. Both end the call with a pause that doubles,
@@ -17,21 +16,16 @@ Source: https://developers.google.com/workspace/admin/directory/reference/rest/v
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
-import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
 from gateway.core.model import Secret
 from gateway.core.person import Account
-from gateway.core.service_account import ServiceAccountKey
 from gateway.errors import PeerError
 from gateway.hooks.event import EntryError, address, text
 from gateway.hooks.reconcile.fetch import MAX_AFTER_S, Reply, ThrottledError, said
+from gateway.hooks.reconcile.google_signer import Signers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +52,6 @@ LISTED_S: Final = 60.0
 USER_FIELDS: Final = "id,primaryEmail,aliases,nonEditableAliases,suspended,archived,deletionTime"
 MAX_ALIASES: Final = 40
 """Google allows 30 for a user, and adds its own for a domain's second name."""
-_NO_RSA_KEY: Final = "the private key in hooks.service_account is no RSA key"
 _QUOTA: Final = frozenset(
     {
         "userRateLimitExceeded",
@@ -129,33 +122,6 @@ class _Token:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Signer:
-    """A service account's key, parsed: that takes tens of milliseconds, and is not done for each
-    token.
-    """
-
-    email: str
-    key_id: str
-    private_key: RSAPrivateKey = field(repr=False)
-
-    @classmethod
-    def of(cls, text: Secret) -> _Signer | None:
-        """None: no key of a service account, or none for RSA."""
-        key = ServiceAccountKey.parse(text)
-        if key is None:
-            return None
-        try:
-            pem = key.private_key.reveal().encode("utf-8")
-            private = serialization.load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            # What it says of a key may be part of one.
-            return None
-        if not isinstance(private, RSAPrivateKey):
-            return None
-        return cls(key.email, key.key_id, private)
-
-
 @dataclass(slots=True)
 class _Quota:
     failures: int = 0
@@ -176,7 +142,7 @@ class GoogleClient:
         self._clock = clock
         self._jitter = jitter
         self._tokens: dict[tuple[str, ...], _Token] = {}
-        self._signers: dict[tuple[str, str], tuple[Secret, _Signer]] = {}
+        self._signers = Signers()
         self._quotas: dict[tuple[str, ...], _Quota] = {}
         self._listed_at: dict[tuple[str, ...], float] = {}
 
@@ -264,9 +230,7 @@ class GoogleClient:
         return token.value
 
     def _assertion(self, target: HookTarget, now: int) -> str:
-        signer = self._signer(target)
         claims = {
-            "iss": signer.email,
             "scope": " ".join(SCOPES),
             "aud": AUDIENCE,
             "iat": now,
@@ -274,28 +238,7 @@ class GoogleClient:
         }
         if target.admin_email is not None:
             claims["sub"] = target.admin_email
-        try:
-            return jwt.encode(
-                claims, signer.private_key, algorithm="RS256", headers={"kid": signer.key_id}
-            )
-        except (ValueError, TypeError, jwt.PyJWTError):
-            raise PeerError("directory_not_configured", _NO_RSA_KEY) from None
-
-    def _signer(self, target: HookTarget) -> _Signer:
-        if target.service_account is None:
-            raise PeerError(
-                "directory_not_configured",
-                "hooks.service_account is needed to ask Google's directory",
-            )
-        text = target.service_account
-        kept = self._signers.get(target.key)
-        if kept is not None and kept[0] == text:
-            return kept[1]
-        signer = _Signer.of(text)
-        if signer is None:
-            raise PeerError("directory_not_configured", _NO_RSA_KEY)
-        self._signers[target.key] = text, signer
-        return signer
+        return self._signers.of(target).sign(claims)
 
     # --- what is asked about one user or group ---
 
