@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 import random
 import re
 import sys
@@ -36,8 +37,17 @@ KNOWN = (
     b"POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX-Forwarded-Uri: %b\r\nX-B: %b\r\n\r\n",
     b"PUT /z HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nX-Forwarded-Uri: %b\r\nX-B: %b\r\n\r\n",
     b"GET /u HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nX-Forwarded-Uri: %b\r\nConnection: %b\r\n\r\n",
+    b"GET /auth/envoy%b HTTP/1.1\r\nhost: a\r\nx-request-id: %b\r\n\r\n",
+    b"POST /auth/envoy%b HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nX-Request-ID: %b\r\n\r\n",
+    b"GET /auth/envoy%b HTTP/1.1\r\nhost: a\r\nX-Forwarded-Uri: %b\r\n\r\n",
 )
-"""Heads that come again and again, with another URI and another ID."""
+LAST_FIRST = (
+    b"GET /auth/haproxy HTTP/1.1\r\nhost: a\r\nx-request-id: %b\r\nx-forwarded-uri: %b\r\n\r\n",
+    b"GET /w HTTP/1.1\r\nX-Request-ID: %b\r\nHost: a\r\nX-Forwarded-Uri: %b\r\nCookie: b\r\n\r\n",
+)
+"""Heads that come again and again, with another URI and another ID, in this order and in the
+other.
+"""
 SEEDS = (
     b"GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Uri: /p?q=1\r\nCookie: a=1\r\n\r\n",
     b"POST /auth/envoy/a/../b HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n",
@@ -163,7 +173,7 @@ class Oracle:
             uris = list(request.headers.getall("X-Forwarded-Uri", ()))
             traces = list(request.headers.getall("traceparent", ()))
             if (uris, number, traces) != (
-                [request.uri],
+                [] if request.known.is_below else [request.uri],
                 request.request_id,
                 [request.traceparent] if request.traceparent else [],
             ):
@@ -246,7 +256,14 @@ def again(chance: random.Random) -> list[bytes]:
         if not chance.randrange(6):
             pieces += mutated(chance)
             continue
-        data = chance.choice(KNOWN) % (_value(chance, b"/a?"), _value(chance, b"id-"))
+        template, values = (
+            chance.choice(KNOWN + LAST_FIRST),
+            (
+                _value(chance, b"/a?"),
+                _value(chance, b"id-"),
+            ),
+        )
+        data = template % (values[::-1] if template in LAST_FIRST else values)
         if not chance.randrange(3):
             data = _with_trace(chance, data)
         at = chance.randrange(len(data)) if not chance.randrange(4) else 0
@@ -323,14 +340,16 @@ def be_quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-async def fuzz(seconds: float, *, seed: int) -> tuple[int, int, list[tuple[str, list[bytes]]]]:
-    """How many inputs were tried, how many requests had a known head, and the first ten inputs that
-    show a difference.
+async def fuzz(
+    seconds: float = math.inf, *, seed: int, most: float = math.inf
+) -> tuple[int, int, list[tuple[str, list[bytes]]]]:
+    """For so long, or with ``most`` inputs: how many were tried, how many requests had a known
+    head, and the first ten inputs that show a difference.
     """
     oracle, chance, count = Oracle(), random.Random(seed), 0
     found: list[tuple[str, list[bytes]]] = []
     ends_at = time.monotonic() + seconds
-    while time.monotonic() < ends_at and len(found) < 10:
+    while time.monotonic() < ends_at and count < most and len(found) < 10:
         pieces = chance.choice((again, mutated))(chance)
         count += 1
         if (difference := await oracle.difference(pieces)) is not None:

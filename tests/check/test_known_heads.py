@@ -83,6 +83,58 @@ def test_a_head_is_known_by_all_of_it_but_the_values_of_uri_and_id() -> None:
         assert known.find(other, "") is None, other
 
 
+@pytest.mark.parametrize("uri_line", [b"X-Forwarded-Uri: ", b"x-forwarded-uri: "])
+@pytest.mark.parametrize("id_line", [b"X-Request-Id: ", b"X-Request-ID: ", b"x-request-id: "])
+@pytest.mark.parametrize("id_first", [False, True])
+def test_uri_and_id_stand_in_any_order_as_proxies_write_them(
+    uri_line: bytes, id_line: bytes, *, id_first: bool
+) -> None:
+    def data(uri: bytes, number: bytes, *more: bytes) -> bytes:
+        two = [uri_line + uri, id_line + number]
+        lines = two[::-1] if id_first else two
+        return b"\r\n".join([b"GET /auth/haproxy HTTP/1.1", b"Host: a", *lines, *more, b"", b""])
+
+    known = noted(data(b"/a", b"id-1", b"Cookie: c"))
+    found = known.find(data(b"/longer?than=before", b"id-234", b"Cookie: c"), "")
+    assert found is not None
+    assert (found.uri, found.request_id) == ("/longer?than=before", "id-234")
+    assert known.find(data(b"/a", b"id-1", b"Cookie: d"), "") is None
+    assert known.find(data(b"/a", b"id/1", b"Cookie: c"), "") is None, "no ID has a slash"
+    for more in (b"X-Request-Id: 2", b"X-Forwarded-Uri: /2"):
+        assert noted(data(b"/a", b"1", more)).find(data(b"/a", b"1", more), "") is None, "two"
+
+
+def test_at_envoy_the_uri_is_what_follows_in_the_request_line() -> None:
+    def data(target: bytes, *lines: bytes, method: bytes = b"GET") -> bytes:
+        line = method + b" /auth/envoy" + target + b" HTTP/1.1"
+        return b"\r\n".join([line, b"host: a", *lines, b"", b""])
+
+    known = noted(data(b"/a", b"x-request-id: 1", b"cookie: c"))
+    found = known.find(data(b"/b?c=%20", b"x-request-id: 2", b"cookie: c"), "")
+    assert found is not None
+    assert (found.uri, found.request_id, found.raw_path) == (
+        *("/b?c=%20", "2"),
+        "/auth/envoy/b?c=%20",
+    )
+    ((read, _),) = RequestParser(NO_LOOP).feed(data(b"/b?c=%20", b"x-request-id: 2", b"cookie: c"))
+    assert (read.path, read.method) == (found.raw_path, found.method)
+    for other in (
+        *(data(b"/b", b"x-request-id: 2"), data(b"", b"x-request-id: 2", b"cookie: c")),
+        *(data(b"?/b", b"x-request-id: 2", b"cookie: c"), data(b"x/", b"x-request-id: 2")),
+        *(data(odd, b"x-request-id: 2", b"cookie: c") for odd in (b"/#", b"/\x80", b"/\t", b"/ b")),
+        data(b"/b", b"x-request-id: 2", b"cookie: c", method=b"HEAD"),
+        data(b"/b", b"x-request-id: 2", b"cookie: c").replace(b" /auth", b" //auth"),
+        data(b"/b", b"x-request-id: 2", b"cookie: c").replace(b"/auth/envoy", b"/auth/caddy"),
+    ):
+        assert known.find(other, "") is None, other
+    without = noted(data(b"/a")).find(data(b"/b"), "")
+    assert without is not None and (without.uri, without.request_id) == ("/b", "")
+    for spelling in (b"X-Forwarded-Uri: /z", b"X-forwarded-uri: /z"):
+        clients = noted(data(b"/a", spelling))
+        found = clients.find(data(b"/b", spelling), "")
+        assert found is None, "a client's own word is no URI; the target stays part of the head"
+
+
 @pytest.mark.parametrize("name", [b"traceparent", b"Traceparent"])
 def test_a_head_is_known_whatever_trace_it_names(name: bytes) -> None:
     known = noted(head(b"/a", b"id-1", name + b": " + trace(1)))

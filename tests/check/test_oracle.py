@@ -22,9 +22,9 @@ def quiet() -> Iterator[None]:
 
 
 async def test_whatever_was_changed_no_request_is_answered_that_aiohttp_would_not_see() -> None:
-    count, known, found = await fuzz(2.5, seed=20261129)
+    count, known, found = await fuzz(most=1500, seed=20261129)
     assert found == []
-    assert count > 100 and known > 20
+    assert count == 1500 and known > 40
 
 
 async def test_wherever_two_requests_are_cut_both_servers_say_the_same() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.check.dialects import DIALECTS, RawRequest
+from gateway.check.dialects.envoy import PREFIX as ENVOY
 from gateway.check.http_parser import NotHttpError, RequestParser
 from gateway.check.known_heads import KnownHeads
 
@@ -55,8 +56,9 @@ def known_request(
     known by such a head.
     """
     pairs = list(pairs)
+    is_below = raw_path.startswith(ENVOY)
     if not any(name.lower() == "host" for name, _ in pairs):
-        if raw_path.startswith("/auth/envoy"):
+        if is_below:
             return None
         pairs = [("Host", "gateway"), *pairs]
     before = [
@@ -66,7 +68,11 @@ def known_request(
     known = KnownHeads(NO_LOOP)
     try:
         first, data = (
-            on_wire(headers, method=method, raw_path=raw_path) for headers in (before, pairs)
+            on_wire(headers, method=method, raw_path=path)
+            for headers, path in (
+                (before, ENVOY + "/before" if is_below else raw_path),
+                (pairs, raw_path),
+            )
         )
         ((head, _),) = RequestParser(NO_LOOP).feed(first)
         known.note(first, head)

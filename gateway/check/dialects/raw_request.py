@@ -45,7 +45,7 @@ class RawRequest:
     peer: str
     """Address of the TCP peer; "" at a Unix socket."""
     uri: str | None
-    """Of its one ``X-Forwarded-Uri``, where that is known to be visible ASCII; else None."""
+    """Path and query that are asked about, where they are known to be visible ASCII; else None."""
     request_id: str | None
     """Where ``uri`` is known: valid, and "" without one."""
     traceparent: str | None
@@ -78,12 +78,13 @@ class KnownHead:
     request notes here what follows from these bytes alone.
     """
 
-    __slots__ = ("allowed", "facts", "key_of", "method", "path")
+    __slots__ = ("allowed", "facts", "is_below", "key_of", "method", "path")
     version: Final = (1, 1)
     should_close: Final = False
 
-    def __init__(self, method: str, path: str) -> None:
-        self.method, self.path = method, path
+    def __init__(self, method: str, path: str, *, is_below: bool = False) -> None:
+        """``is_below``: the URI stands behind ``path``, in the request line."""
+        self.method, self.path, self.is_below = method, path, is_below
         self.facts: tuple[object, str, Any] | None = None
         """Who read them, by which name of the session cookie, and what they are."""
         self.key_of: object = None
@@ -115,7 +116,8 @@ class KnownRequest(RawRequest):
         """
         self.known, self.uri, self.request_id = known, uri, request_id
         self.traceparent, self.of_somebody = traceparent, False
-        self.method, self.raw_path, self.peer = known.method, known.path, peer
+        self.method, self.peer = known.method, peer
+        self.raw_path = known.path + uri if known.is_below else known.path
         self._data, self._read, self._is_read = data, read, False
 
     def _read_once(self) -> None:
