@@ -306,6 +306,7 @@ class JsonEvent:
         self._vary = _picker([names.index(name) for name in varying])
         self._templates: OrderedDict[tuple[object, ...], str] = OrderedDict()
         self._second, self._millisecond, self._stamp, self._begins = -1, -1, "", ""
+        self._created = -1.0
 
     def line(self, created: float, values: _Values) -> str:
         """With its line end. ``created``: UTC epoch seconds. ``values``: of all fields; None is
@@ -357,6 +358,9 @@ class JsonEvent:
 
     def _beginning(self, created: float) -> str:
         """Up to the time."""
+        if created == self._created:
+            return self._begins
+        self._created = created
         second = int(created)
         microseconds = round((created - second) * 1_000_000)
         if microseconds == 1_000_000:

@@ -35,10 +35,8 @@ class CheckCounts:
     def __init__(self) -> None:
         self._checks: defaultdict[CheckLabels, int] = defaultdict(int)
         """As many as there are label sets, which are capped."""
-        self._buckets: defaultdict[str, list[int]] = defaultdict(
-            lambda: [0] * (len(CHECK_BOUNDS) + 1)
-        )
-        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._durations: defaultdict[str, list[float]] = defaultdict(_no_durations)
+        """By dialect: how many in each bucket, and at the end the sum in seconds."""
         self._timer: asyncio.TimerHandle | None = None
         dialects = {dialect.name for dialect in (*ENDPOINTS.values(), *PATHS.values())}
         begin_at_zero(CHECK_DURATION, dialects)
@@ -49,10 +47,10 @@ class CheckCounts:
         HANDED_OVER.add(self)
 
     def count(self, labels: CheckLabels, *, seconds: float) -> None:
-        dialect = labels[1]
         self._checks[labels] += 1
-        self._buckets[dialect][bisect_left(CHECK_BOUNDS, seconds)] += 1
-        self._seconds[dialect] += seconds
+        durations = self._durations[labels[1]]
+        durations[bisect_left(CHECK_BOUNDS, seconds)] += 1
+        durations[-1] += seconds
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(HAND_OVER_S, self.hand_over)
 
@@ -67,10 +65,14 @@ class CheckCounts:
                 self._known.add(pair)
                 begin_at_zero(CHECKS, *([one] for one in pair), ["deny"], [_STORE_AWAY])
             CHECKS.labels(*labels).inc(number)
-        for dialect, buckets in self._buckets.items():
-            observe_all(CHECK_DURATION.labels(dialect), buckets, self._seconds[dialect])
-        for counter in (self._checks, self._buckets, self._seconds):
-            counter.clear()
+        for dialect, (*buckets, seconds) in self._durations.items():
+            observe_all(CHECK_DURATION.labels(dialect), [int(n) for n in buckets], seconds)
+        self._checks.clear()
+        self._durations.clear()
+
+
+def _no_durations() -> list[float]:
+    return [0] * (len(CHECK_BOUNDS) + 1) + [0.0]
 
 
 __all__ = ["CheckCounts", "CheckLabels"]

@@ -230,11 +230,12 @@ class Checks:
 
     def __call__(self, request: RawRequest) -> CheckResponse | Awaitable[CheckResponse]:
         """The answer, or what gives it once something was waited for."""
-        start_time, path = perf_counter(), request.raw_path
+        start_time = perf_counter()
         if request.known is not None:
             answer = self._known_request(request, request.known, start_time)
             if answer is not None:
                 return answer
+        path = request.raw_path
         dialect = _BY_PATH.get(path) or _dialect_below(path)
         if dialect is None:
             return _NOT_FOUND
@@ -387,8 +388,8 @@ class Checks:
         the same rule at the same tenant. None, too, where a store is away.
         """
         uri = raw.uri or ""
-        entry = self._known.find(head, uri)
-        if entry is None or not self._services.trust.believes(raw):
+        services, entry = self._services, self._known.find(head, uri)
+        if entry is None or not services.trust.believes(raw):
             return None
         allowed = entry.allowed
         try:
@@ -398,7 +399,7 @@ class Checks:
         if not holds:
             self._known.forget(head, uri)
             return None
-        self._services.sessions.used(allowed.session, active_s=entry.active_s)
+        services.sessions.used(allowed.session, active_s=entry.active_s)
         seconds = perf_counter() - start_time
         self._counts.count(entry.labels, seconds=seconds)
         if _LOG.isEnabledFor(logging.INFO):
@@ -416,12 +417,13 @@ class Checks:
         suspended. Raises ``UnavailableError``.
         """
         services = self._services
+        sessions, host, tenant = services.sessions, allowed.host, allowed.tenant
         return (
-            services.tenants.table.by_host(allowed.host) is allowed.tenant
-            and services.sessions.cached(allowed.cookie, host=allowed.host) is allowed.session
+            services.tenants.table.by_host(host) is tenant
+            and sessions.cached(allowed.cookie, host=host) is allowed.session
             and services.clock() < allowed.until
             and services.assertions.ring_number == allowed.signed_with
-            and not services.sessions.is_suspended(allowed.tenant.id)
+            and not sessions.is_suspended(tenant.id)
         )
 
     def _malformed(

@@ -80,7 +80,9 @@ class CheckRecords:
     def __init__(self, log: Log, *, traced: bool = False) -> None:
         """``traced``: most have a ``trace_id``."""
         self._event = _TRACED_EVENT if traced else _EVENT
-        self._waiting: list[tuple[float, CheckRecord | Again]] = []
+        self._waiting: list[CheckRecord | Again] = []
+        self._created_at = 0.0
+        """Of what waits; UTC epoch seconds."""
         self.follow(log)
 
     def follow(self, log: Log) -> None:
@@ -96,22 +98,29 @@ class CheckRecords:
         return random() < self._rate if ordinary else self._refusals  # noqa: S311 - no secret
 
     def add(self, record: CheckRecord) -> None:
-        """To be written at the end of this turn of the loop."""
+        """To be written at the end of this turn of the loop. Records of one turn have the time of
+        the first.
+        """
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._waiting.append((time.time(), record))
+            self._begin()
+        self._waiting.append(record)
 
     def add_again(
         self, record: RepeatedRecord, request_id: str, duration_ms: float, trace_id: str | None
     ) -> None:
         """As ``add``."""
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._waiting.append((time.time(), (record, request_id, duration_ms, trace_id)))
+            self._begin()
+        self._waiting.append((record, request_id, duration_ms, trace_id))
+
+    def _begin(self) -> None:
+        asyncio.get_running_loop().call_soon(self.flush)
+        self._created_at = time.time()
 
     def flush(self) -> None:
         """Hands over what waits: to be called once more before the process ends."""
         queue, self._waiting = self._waiting, []
+        created_at = self._created_at
         writer = background_json_writer()
         if writer is not None:
             writer.put_lines(
@@ -121,11 +130,11 @@ class CheckRecords:
                     else _REPEATED_EVENT.again(
                         what[0].pieces, created_at, what[1], what[2], what[3]
                     )
-                    for created_at, what in queue
+                    for what in queue
                 ]
             )
             return
-        for _, what in queue:
+        for what in queue:
             record = what if isinstance(what, CheckRecord) else record_of(what)
             _LOG.info("check", extra=fields(**record._asdict()))
 

@@ -122,12 +122,8 @@ class CheckServer:
         first_line = self._status_lines.get(status)
         if first_line is None:
             first_line = self._status_lines[status] = status_line(status)
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            date = formatdate(second, usegmt=True)
-            self._stamp = f"Date: {date}\r\nServer: {NAME}\r\n".encode("ascii")
-            self._empty_end = _EMPTY + self._stamp + b"\r\n"
+        if not self._collects:
+            self._set_date()
         if close:
             connection = _CLOSE
         elif head is not None and is_http_1_0(head):
@@ -141,6 +137,15 @@ class CheckServer:
             body = b""
         return b"".join((first_line, lines, length, self._stamp, connection, b"\r\n", body))
 
+    def _set_date(self) -> None:
+        """Of the answers that are made now: those of one turn have the same."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            date = formatdate(second, usegmt=True)
+            self._stamp = f"Date: {date}\r\nServer: {NAME}\r\n".encode("ascii")
+            self._empty_end = _EMPTY + self._stamp + b"\r\n"
+
     def answer_soon(self, connection: CheckConnection) -> None:
         """In this turn of the loop, once every connection was read that has something to read."""
         if not self._asking:
@@ -149,6 +154,7 @@ class CheckServer:
 
     def _answer_all(self) -> None:
         connections, self._asking = self._asking, []
+        self._set_date()
         self._collects = True
         try:
             for connection in connections:
@@ -502,11 +508,11 @@ class CheckConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._ends:
             return
-        self._listener.answered += 1
-        at_end = self._eof and not self._queue and not self._unparsed
-        close = last or self._listener.ending or head is None or head.should_close
+        listener = self._listener
+        listener.answered += 1
+        close = last or listener.ending or head is None or head.should_close
         answer = self._server.response_bytes(response, head, close=close)
-        if close or at_end:
+        if close or (self._eof and not self._queue and not self._unparsed):
             transport.write(self._unwritten + answer)
             self._unwritten = b""
             self._end(transport, linger=last)
