@@ -166,11 +166,24 @@ def _flat(value: Any, key: str) -> list[tuple[str, Any]]:
             for name, item in value.items()
             for pair in _flat(item, f"{key}.{name}" if key else str(name))
         ]
-    if key == "providers" and isinstance(value, list):
+    is_of_objects = isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    if key == "providers" and is_of_objects:
         return [pair for item in value for pair in _flat(item, f"{key}.{item.get('name', '')}")]
-    if isinstance(value, list) and value and isinstance(value[0], dict):
+    if is_of_objects and value:
         return [pair for i, item in enumerate(value) for pair in _flat(item, f"{key}.{i}")]
     return [(key, value)] if value not in (None, [], {}) else []
+
+
+def changes_of(before: Any, after: Any) -> list[Row]:
+    """Of what an audit record holds: a tenant's document, or any other JSON value."""
+    if (version_of(before) or version_of(after)) is not None:
+        return differences(version_of(before) or {}, version_of(after) or {})
+    old, new = dict(_flat(before, "")), dict(_flat(after, ""))
+    return [
+        _row(key, old.get(key), new.get(key))
+        for key in dict.fromkeys((*old, *new))
+        if old.get(key) != new.get(key)
+    ]
 
 
 def preview(visit: Visit, change: Change, answer: ApiAnswer) -> Shown:

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import case, insert, null, select, type_coerce, update
 
 from gateway.core.paging import Page
 from gateway.database.audit_entries import AuditEntry, AuditFilter
@@ -124,7 +124,8 @@ class AuditLog:
         self, wanted: AuditFilter, *, position: str | None, limit: int
     ) -> Page[AuditEntry]:
         """Newest first; ``position`` is the id of the last row seen."""
-        query = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
+        columns = (audit,) if wanted.documents else _BRIEF
+        query = select(*columns).order_by(audit.c.id.desc()).limit(limit + 1)
         if wanted.tenant is not None:
             query = query.where(audit.c.tenant == wanted.tenant)
         if wanted.actor is not None:
@@ -145,6 +146,15 @@ class AuditLog:
             [entry_of(row) for row in rows[:limit]],
             str(rows[limit - 1]["id"]) if len(rows) > limit else None,
         )
+
+
+_READ_COUNTS: Final = type_coerce(case((AUDIT_READS, audit.c.after)), audit.c.after.type)
+_BRIEF: Final = (
+    *(column for column in audit.c if column.name not in {"before", "after"}),
+    null().label("before"),
+    _READ_COUNTS.label("after"),
+)
+"""Without the documents of changes: of a long list, they are nearly all of the bytes."""
 
 
 def entry_of(row: RowMapping) -> AuditEntry:

@@ -25,7 +25,9 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """None matches all. ``reads``: only reads, or none."""
+    """None matches all. ``reads``: only reads, or none. ``documents``: whether entries of changes
+    come with ``before`` and ``after``.
+    """
 
     tenant: str | None = None
     actor: str | None = None
@@ -33,3 +35,4 @@ class AuditFilter:
     since: float | None = None
     until: float | None = None
     reads: bool | None = None
+    documents: bool = True

@@ -110,3 +110,23 @@ async def test_all_records_what_holds_nobodys_data_too(api: Api) -> None:
     assert [(entry.action, entry.after) for entry in await recorded(api)] == [
         ("list_pools", {"requests": 1, "rows": 2})
     ]
+
+
+async def test_a_brief_list_has_no_documents_but_the_counts_of_reads(api: Api) -> None:
+    audit = api.services.audit
+    change = await audit.begin(
+        actor="key:k", action="put_tenant", tenant="acme", target="acme", request_id="r"
+    )
+    await audit.finish(change, outcome="done", before={"name": "a"}, after={"name": "b"})
+    await api.call("GET", "/sessions?tenant=acme")
+    await recorded(api)
+
+    async def rows(query: str) -> dict[str, tuple[object, object]]:
+        answer = await (await api.call("GET", f"/audit?reads=include{query}")).json()
+        return {row["action"]: (row["before"], row["after"]) for row in answer["items"]}
+
+    whole, brief = await rows(""), await rows("&documents=false")
+    assert whole["put_tenant"] == ({"name": "a"}, {"name": "b"})
+    assert brief["put_tenant"] == (None, None)
+    assert brief["list_sessions"] == whole["list_sessions"]
+    assert brief["list_sessions"][1] == {"requests": 1, "rows": 5}

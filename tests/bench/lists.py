@@ -93,6 +93,7 @@ def lists_of(cursor: str) -> tuple[List, ...]:
         List("tenants, search", "/tenants?search=t000", "/tenants?search=t000"),
         List("sessions of a tenant", f"/sessions?tenant={BUSY}", f"/sessions?tenant={BUSY}"),
         List("audit log", "/audit", "/audit"),
+        List("audit log, no documents", "/audit", "/audit?documents=false"),
     )
 
 

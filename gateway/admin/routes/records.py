@@ -71,7 +71,8 @@ class Explanation(RootModel[dict[str, Any]]):
 
 class AuditQuery(PageQuery):
     """``since`` and ``until`` are UTC epoch seconds. ``reads``: records of who saw what, which are
-    left out unless ``include`` or ``only`` asks for them.
+    left out unless ``include`` or ``only`` asks for them. With ``documents=false``, ``before`` and
+    ``after`` of changes are null: ``GET /audit/{entry}`` has them.
     """
 
     tenant: Tenant | None = None
@@ -80,6 +81,7 @@ class AuditQuery(PageQuery):
     since: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
     until: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
     reads: Literal["exclude", "include", "only"] = "exclude"
+    documents: bool = True
 
 
 class AuditRow(AnswerModel):
@@ -182,6 +184,7 @@ class AuditRoutes:
             since=query.since,
             until=query.until,
             reads=_READS[query.reads],
+            documents=query.documents,
         )
         return await list_page(
             "list_audit", query, partial(self.audit.page, audit_filter), row=_entry, model=AuditList

@@ -1,4 +1,4 @@
-"""The audit log: filter, and export."""
+"""The audit log: filter, one record with what it changed, and export."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from gateway.console.change import changes_of
 from gateway.console.outcome import FILE_HEADERS, Failed, Shown
 from gateway.console.page import Page
 from gateway.console.visit import address, epoch_of, failed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.admin.in_process import ApiAnswer
+    from gateway.console.change import Row
     from gateway.console.visit import Visit
 
 FIELDS: Final = ("tenant", "actor", "action")
 READS: Final = ("include", "only")
 EXPORT_PAGES: Final = 50
 """Of 200 records each: what is exported is a page of work, and not the whole log."""
+SHOWN_BYTES: Final = 30_000
+"""Of a record's keys and values on its page: the rest is in its JSON."""
+ROW_BYTES: Final = 200
+"""Of markup around each of them."""
 _COLUMNS: Final = ("id", "at", "actor", "action", "tenant", "target", "outcome", "request_id")
 _DOCUMENTS: Final = ("before", "after")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -44,7 +53,7 @@ async def list_audit(visit: Visit) -> Shown | Failed:
     answer = await visit.ask(
         "list_audit",
         tenant=form_values["tenant"] or None,
-        query={**filters, "cursor": visit.text("after")},
+        query={**filters, "documents": "false", "cursor": visit.text("after")},
     )
     if not answer.ok:
         return failed(answer)
@@ -61,6 +70,43 @@ async def list_audit(visit: Visit) -> Shown | Failed:
             },
         },
     )
+
+
+async def show_record(visit: Visit) -> Shown | Failed:
+    """Key by key, before and after."""
+    answer = await _record(visit)
+    if not answer.ok:
+        return failed(answer)
+    entry = answer.document
+    rows = changes_of(entry["before"], entry["after"])
+    shown = rows[: _shown_rows(rows)]
+    return Shown("audit_record", {"entry": entry, "rows": shown, "rest": len(rows) - len(shown)})
+
+
+def _shown_rows(rows: Sequence[Row]) -> int:
+    """How many fit into a page: a document may have 256 kB."""
+    total = 0
+    for number, row in enumerate(rows):
+        total += sum(len(str(part)) for part in (row.key, row.before, row.after)) + ROW_BYTES
+        if total > SHOWN_BYTES:
+            return number
+    return len(rows)
+
+
+async def show_record_document(visit: Visit) -> web.Response | Failed:
+    """The whole record, as JSON to be read."""
+    answer = await _record(visit)
+    if not answer.ok:
+        return failed(answer)
+    text = json.dumps(answer.document, indent=2, ensure_ascii=False)
+    return web.Response(
+        body=text.encode(), headers={"Content-Type": "application/json", **FILE_HEADERS}
+    )
+
+
+async def _record(visit: Visit) -> ApiAnswer:
+    tenant = visit.text("tenant") or None
+    return await visit.ask("get_audit", tenant=tenant, path={"entry": visit.path["entry"]})
 
 
 async def export_audit(visit: Visit) -> web.StreamResponse | Failed:
@@ -115,6 +161,8 @@ def _as_text(cell: object) -> object:
 
 PAGES: Final = (
     Page("/audit", "list_audit", "audit", list_audit),
+    Page("/audit/{entry}", "get_audit", "audit", show_record),
+    Page("/audit/{entry}/document", "get_audit", "audit", show_record_document),
     Page(
         "/audit/export/{kind}",
         "list_audit",
