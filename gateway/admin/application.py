@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from gateway.admin.routes.revocations import IsTenant
     from gateway.core.hook_target import HookTarget
     from gateway.database.audit import AuditLog
+    from gateway.database.tenant_states import TenantStates
     from gateway.domains.service import Domains
     from gateway.expiry.watch import ConnectionWatch
     from gateway.hooks.coverage_records import CoverageRecords
@@ -95,6 +96,7 @@ class AdminServices:
     idempotency: IdempotencyRecords
     reads: Reads | None = None
     tenants: TenantRecords | None = None
+    tenant_states: TenantStates | None = None
     rehearsals: TenantRehearsals | None = None
     tenant_batches: TenantBatches | None = None
     login_tests: LoginTests | None = None
@@ -147,7 +149,9 @@ def admin_routes(
         *KeyRoutes(services.keys, services.is_tenant, services.clock).routes(),
     ]
     if services.tenants is not None:
-        routes += TenantRoutes(services.tenants, services.rehearsals, onboarding).routes()
+        routes += TenantRoutes(
+            services.tenants, services.rehearsals, onboarding, services.tenant_states
+        ).routes()
         if services.login_tests is not None:
             routes += LoginTestRoutes(services.login_tests).routes()
     if services.tenant_batches is not None:

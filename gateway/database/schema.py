@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0017"
+REVISION = "0018"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -376,6 +376,7 @@ people = Table(
     Index(None, "tenant", "id"),
     Index(None, "tenant", "status", "id"),
     Index(None, "last_sign_in_at"),
+    Index(None, "tenant", "last_sign_in_at"),
 )
 
 people_names = Table(

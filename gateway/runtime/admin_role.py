@@ -32,6 +32,7 @@ from gateway.console.application import console_address
 from gateway.database.attention import AttentionRecords
 from gateway.database.audit import AuditLog
 from gateway.database.audit_reads import ReadLog
+from gateway.database.tenant_states import TenantStates
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.people import SignedIn
 from gateway.provisioning.wiring import revoker_over
@@ -188,6 +189,7 @@ async def admin_role(
         reads=await _reads(config, database, stack),
         idempotency=IdempotencyRecords(database, clock=clock),
         tenants=records,
+        tenant_states=TenantStates(database, clock=clock),
         rehearsals=TenantRehearsals(
             stores.tenants, config, directory, files=lambda: stores.publisher.file_records
         ),

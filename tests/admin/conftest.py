@@ -21,6 +21,7 @@ from gateway.database.attention import AttentionRecords
 from gateway.database.audit import AuditLog
 from gateway.database.audit_reads import ReadLog
 from gateway.database.engine import Database, open_database
+from gateway.database.tenant_states import TenantStates
 from gateway.setup.letters import SetupLetters
 from gateway.setup.links import SetupLinks
 from gateway.setup.services import SetupServices
@@ -168,6 +169,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
         reads=Reads(ReadLog(database, clock=clock)),
         idempotency=IdempotencyRecords(database, clock=clock),
         tenants=tenants,
+        tenant_states=TenantStates(database, clock=clock),
         onboarding=cast("Onboarding", Onboardings(tenants)),
         tenant_batches=cast("TenantBatches", Batches()),
         login_tests=Links(),

@@ -41,6 +41,7 @@ from gateway.core.model import Identity, Session
 from gateway.database.audit import AuditLog
 from gateway.database.audit_reads import ReadLog
 from gateway.database.engine import open_database
+from gateway.database.tenant_states import TenantStates
 from gateway.keys import ring as keys
 from gateway.keys.assertion import Assertions
 from gateway.sessions.connection import Target, client_to
@@ -88,9 +89,13 @@ class List:
 def lists_of(cursor: str) -> tuple[List, ...]:
     """``cursor``: into the middle of the tenants."""
     return (
-        List("tenants, first page", "/tenants", "/tenants?limit=50"),
-        List("tenants, in the middle", f"/tenants?after={cursor}", f"/tenants?cursor={cursor}"),
-        List("tenants, search", "/tenants?search=t000", "/tenants?search=t000"),
+        List("tenants, first page", "/tenants", "/tenants?health=true"),
+        List(
+            "tenants, in the middle",
+            f"/tenants?after={cursor}",
+            f"/tenants?health=true&cursor={cursor}",
+        ),
+        List("tenants, search", "/tenants?search=t000", "/tenants?health=true&search=t000"),
         List("sessions of a tenant", f"/sessions?tenant={BUSY}", f"/sessions?tenant={BUSY}"),
         List("audit log", "/audit", "/audit"),
         List("audit log, no documents", "/audit", "/audit?documents=false"),
@@ -163,6 +168,7 @@ class Bench:
             idempotency=IdempotencyRecords(database, clock=time.time),
             reads=Reads(ReadLog(database, clock=time.time)),
             tenants=records,
+            tenant_states=TenantStates(database, clock=time.time),
             is_tenant=records.has,
             revoker=Revocations(),
             sessions=StoreDirectory(redis, lambda: ring),

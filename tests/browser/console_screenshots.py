@@ -5,22 +5,70 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
-from demo.world import CONSOLE_HOST, OPERATOR, World
+from demo.world import CONSOLE_HOST, World
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, HEADLESS_SHELL
-from tests.browser.test_walk import sign_in
+from tests.browser.test_console_changes import walk
+from tests.pages.pictures import IMAGES, record
 from tests.support.world import RunningWorld
 
-IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ON_THE_WALK: Final = {
+    "provision-plan": "console-plan",
+    "preview": "console-preview",
+    "rules-tried": "console-rules",
+}
+"""A page of an operator's work → file."""
 SHOWN: Final = {
     "console-overview": "/console/overview",
     "console-tenants": "/console/tenants",
     "console-access": "/console/tenants/acme/access",
 }
 """File → address."""
+
+
+def take(product: RunningWorld, browser: Browser) -> list[str]:
+    names: list[str] = []
+    contexts = [
+        browser.new_context(
+            viewport={"width": 1100, "height": 400}, locale="en-GB", color_scheme="light"
+        )
+        for _ in range(2)
+    ]
+    page, peter = (context.new_page() for context in contexts)
+
+    def picture(name: str) -> None:
+        page.screenshot(path=IMAGES / f"{name}.png", full_page=True)
+        names.append(name)
+
+    def look(name: str) -> None:
+        if name in ON_THE_WALK:
+            picture(ON_THE_WALK[name])
+
+    walk(product, page, peter, look)
+    origin = product.world.url(CONSOLE_HOST)
+    for name, path in SHOWN.items():
+        page.goto(origin + path)
+        picture(name)
+    page.goto(f"{origin}/console/audit?tenant=initech&action=put_tenant")
+    page.locator("tbody a").first.click()
+    picture("console-record")
+    end_a_session(page, origin)
+    picture("console-revocation")
+    for context in contexts:
+        context.close()
+    return names
+
+
+def end_a_session(page: Page, origin: str) -> None:
+    page.goto(f"{origin}/console/sessions?tenant=initech")
+    page.get_by_role("button", name="End this session").first.click()
+    expect(page.locator("h1")).to_have_text("Revocation")
 
 
 def main() -> None:
@@ -31,16 +79,9 @@ def main() -> None:
         world = World(Path(folder), ingress="nginx", console=True)
         with RunningWorld(world) as running, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-            page = browser.new_context(
-                viewport={"width": 1100, "height": 400}, locale="en-GB", color_scheme="light"
-            ).new_page()
-            origin = running.world.url(CONSOLE_HOST)
-            page.goto(origin + "/")
-            sign_in(page, OPERATOR)
-            for name, path in SHOWN.items():
-                page.goto(origin + path)
-                page.screenshot(path=IMAGES / f"{name}.png", full_page=True)
+            names = take(running, browser)
             browser.close()
+    record(names)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import urllib.request
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,12 @@ from playwright.sync_api import expect
 
 from demo.world import INITECH_HOST, World
 from tests.browser.test_console import STYLE, drawn_alone
+from tests.browser.test_console_changes import Pages, broken_rules, too_wide
 from tests.browser.test_onboarding import call, until_known
 from tests.browser.test_pages import axe
+from tests.browser.test_roll_over import saml
 from tests.browser.test_walk import sign_in
+from tests.support.spare_keys import spare_keys
 from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
@@ -30,6 +34,10 @@ CHOICES = {
     "entra": "Microsoft Entra ID: OpenID Connect",
     "saml": "Okta: SAML",
 }
+
+
+RENEWED = ("okta", "saml")
+"""Whose walk goes on to another secret, or other metadata."""
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +103,10 @@ def try_as(page: Page, email: str) -> None:
     page.get_by_role("button", name="Check the result").click()
 
 
-def renew(product: RunningWorld, page: Page, shown: Callable[[str], object] = str) -> None:
-    """The secret at the identity provider has changed: another link brings the new one. ``shown``:
-    called at each page, with a name for it.
+def renew(product: RunningWorld, page: Page, kind: str, shown: Callable[[str], object]) -> None:
+    """With another link: another secret, or other metadata. ``shown``: called at each page, with a
+    name for it.
     """
-    idp = product.world.cloud.customers["initech-okta"].server
-    (former,) = idp.apps.values()
-    app = replace(former, client_secret="another-secret-of-the-same-app")
-    idp.apps[app.client_id] = app
     url = product.world.onboarding["url"].replace("/provision", "/setup-links")
     body = {"parts": ["renew"], "recipients": ["it@initech.test"], "confirm": "phrase"}
     status, made = call(product, "POST", url, body)
@@ -110,6 +114,28 @@ def renew(product: RunningWorld, page: Page, shown: Callable[[str], object] = st
     claim(page, {**made, "recipient": "it@initech.test"})
     shown("tasks")
     page.get_by_role("link", name="Enter the new secret or metadata").click()
+    if kind == "saml":
+        enter_metadata(product, page, shown)
+    else:
+        enter_secret(product, page, shown)
+    expect(page.get_by_role("status")).to_have_text("The test sign-in worked.")
+    shown("tested")
+    page.get_by_role("link", name="Continue").click()
+    page.get_by_role("link", name="Review and replace").click()
+    caution = page.get_by_text("The present certificate is not in the new metadata.")
+    expect(caution).to_have_count(1 if kind == "saml" else 0)
+    shown("review")
+    page.get_by_role("button", name="Replace now").click()
+    expect(page.get_by_role("status")).to_contain_text("Replaced.")
+    shown("replaced")
+
+
+def enter_secret(product: RunningWorld, page: Page, shown: Callable[[str], object]) -> None:
+    """The secret at the identity provider has changed; a wrong one is tried first."""
+    idp = product.world.cloud.customers["initech-okta"].server
+    (former,) = idp.apps.values()
+    app = replace(former, client_secret="another-secret-of-the-same-app")
+    idp.apps[app.client_id] = app
     page.get_by_label("New client secret").fill("not the secret")
     page.get_by_label("Secret expires on").fill("2099-01-31")
     shown("values")
@@ -122,13 +148,23 @@ def renew(product: RunningWorld, page: Page, shown: Callable[[str], object] = st
     page.get_by_label("New client secret").fill(app.client_secret)
     page.get_by_role("button", name="Check and save").click()
     try_as(page, "")
-    expect(page.get_by_role("status")).to_have_text("The test sign-in worked.")
-    page.get_by_role("link", name="Continue").click()
-    page.get_by_role("link", name="Review and replace").click()
-    shown("review")
-    page.get_by_role("button", name="Replace now").click()
-    expect(page.get_by_role("status")).to_contain_text("Replaced.")
-    shown("replaced")
+
+
+def enter_metadata(product: RunningWorld, page: Page, shown: Callable[[str], object]) -> None:
+    """The identity provider signs with another key, and publishes its certificate alone."""
+    face = saml(product)
+    face.exchange_key(spare_keys()().private, publish_first=False)
+    with urllib.request.urlopen(face.metadata_url, timeout=10) as answer:
+        metadata = answer.read().decode()
+    text = page.get_by_label("Or the text of the metadata file")
+    text.fill("<html>a web page</html>")
+    page.get_by_role("button", name="Check and save").click()
+    expect(page.get_by_role("alert")).to_contain_text("This was not saved:")
+    shown("problem")
+    text.fill(metadata)
+    shown("values")
+    page.get_by_role("button", name="Check and save").click()
+    try_as(page, "")
 
 
 def signed_in_again(product: RunningWorld, chromium: Browser) -> None:
@@ -149,7 +185,7 @@ def forget_initech(product: RunningWorld) -> None:
 
 @pytest.mark.parametrize("kind", list(CHOICES))
 def test_initech_from_nothing_to_a_first_login(
-    product: RunningWorld, page: Page, chromium: Browser, kind: str
+    product: RunningWorld, page: Page, chromium: Browser, axe: str, kind: str
 ) -> None:
     open_link(page, product)
     follow_guide(page, CHOICES[kind])
@@ -180,12 +216,19 @@ def test_initech_from_nothing_to_a_first_login(
             other.goto(product.world.url(INITECH_HOST) + "/")
         sign_in(other, PETER)
         expect(other.locator("#person")).to_contain_text(PETER)
-        if kind == "okta":
-            renew(product, page)
+        if kind in RENEWED:
+            pages: Pages = {}
+
+            def look(name: str) -> None:
+                pages[name] = (page.content(), page.evaluate(STYLE))
+
+            renew(product, page, kind, look)
             # Nobody was signed out, and a new login works.
             other.reload()
             expect(other.locator("#person")).to_contain_text(PETER)
             signed_in_again(product, chromium)
+            assert broken_rules(chromium, pages, axe) == {}
+            assert too_wide(chromium, pages) == {}
     finally:
         other.context.close()
         forget_initech(product)

@@ -4,11 +4,15 @@ import html
 import re
 from typing import TYPE_CHECKING
 
+import lxml.html
 import pytest
 
+from gateway.database.schema import connections, credential_expiries, hook_inbox, people
 from tests.console.conftest import EVIL, document
+from tests.database.test_attention import put
 
 if TYPE_CHECKING:
+    from gateway.database.engine import Database
     from tests.console.conftest import Desk
 
 
@@ -130,3 +134,43 @@ async def test_history_needs_its_scope(desk: Desk) -> None:
     assert "/acme/history" not in text
     assert "/acme/history" in await desk.text("/console/tenants/acme", "auditors")
     await desk.text("/console/tenants/acme/history", "support", status=403)
+
+
+async def test_the_list_says_what_was_last_seen_of_each(desk: Desk, database: Database) -> None:
+    now = desk.clock()
+    await put(database, connections, tenant="acme", state="failing")
+    await put(database, people, tenant="acme", last_sign_in_at=now - 7200)
+    await put(database, hook_inbox, tenant="acme", state="failed", received_at=now)
+    for tenant, days in (("acme", 12), ("globex", -1)):
+        at = now + days * 86_400 + 60
+        await put(database, credential_expiries, tenant=tenant, expires_at=at)
+
+    async def row(tenant: str, *groups: str) -> list[str]:
+        page = lxml.html.document_fromstring(await desk.text("/console/tenants", *groups))
+        (found,) = page.xpath(f"//tr[th/code='{tenant}']")
+        return [" ".join(cell.text_content().split()) for cell in found.xpath("td")][2:]
+
+    assert await row("acme", "admins") == [
+        "acme-okta ✕ failing",
+        "! failing",
+        "2 hours ago",
+        "! in 12 days",
+    ]
+    assert await row("globex", "admins") == ["acme-okta", "–", "–", "✕ expired"]
+    assert await row("acme", "writers") == ["acme-okta ✕ failing", "–", "–", "! in 12 days"]
+    assert await row("acme", "support") == [
+        "acme-okta ✕ failing",
+        "–",
+        "2 hours ago",
+        "! in 12 days",
+    ]
+
+
+async def test_an_address_finds_the_tenants_of_its_domain_and_leads_to_the_person(
+    desk: Desk,
+) -> None:
+    page = await desk.text("/console/tenants?search=alice@acme", "support")
+    assert "/console/tenants/acme" in page
+    assert "/console/tenants/globex" not in page
+    assert 'href="/console/people?email=alice%40acme"' in page
+    assert "/console/people?email" not in await desk.text("/console/tenants?search=a@b", "writers")

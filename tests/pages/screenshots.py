@@ -16,6 +16,7 @@ from playwright.sync_api import sync_playwright
 from gateway.pages import standalone
 from gateway.pages.language import LANGUAGES
 from gateway.pages.render import PAGES, Pages
+from tests.pages.pictures import IMAGES, record
 from tests.pages.samples import (
     ACME,
     LOGO,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Tenant
 
-IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
 README: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "login": ("email", {"email": "", "problem": ""}),
     "denied": ("denied", {"no_groups": False, "roles": (), "change": None}),
@@ -118,6 +118,7 @@ def main() -> None:
                 file: sheet(pages, name, **changes) for file, (name, changes) in README.items()
             }
             take(browser, shown, IMAGES, scheme="light", width=560)
+            record(shown)
         browser.close()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.admin.keys import AdminKey
+    from gateway.core.paging import Page
+    from gateway.database.tenant_states import TenantState, TenantStates
     from gateway.provisioning.service import Onboarding
     from gateway.tenants.api import (
         PersonEffect,
@@ -47,10 +48,37 @@ class TenantAnswer(AnswerModel):
 
 
 class TenantsQuery(PageQuery):
-    """``search``: part of an id, a name, a host or an e-mail domain."""
+    """``search``: part of an id, a name, a host or an e-mail domain. ``health``: each with what was
+    last seen of it.
+    """
 
     search: Annotated[str, Field(max_length=253), VISIBLE] | None = None
     state: Literal["active", "inactive"] | None = None
+    health: bool = False
+
+
+class TenantHealth(AnswerModel):
+    """Times are UTC epoch seconds; null: not known, or not for this key."""
+
+    connection: Literal["unchecked", "active", "failing"] | None = Field(
+        description="of the identity provider that is worst off; null before the first look"
+    )
+    expires_at: float | None = Field(
+        description="the first known end of a client secret or a certificate"
+    )
+    hooks: Literal["silent", "arriving", "failing"] | None = Field(
+        description=(
+            "`silent`: no event has come; `failing`: events could not be applied or wait for a "
+            "decision, or requests of the last day were refused; null without the scope `hooks`"
+        )
+    )
+    last_sign_in_at: float | None = Field(description="null without the scope `sessions:read`")
+
+
+class TenantRow(TenantAnswer):
+    """``health``: where the query asks for it."""
+
+    health: TenantHealth | None = None
 
 
 class PutQuery(ApiModel):
@@ -110,7 +138,7 @@ class TenantStored(TenantAnswer):
 class TenantList(AnswerModel):
     """``next`` is the cursor of the next page, or null."""
 
-    items: list[TenantAnswer]
+    items: list[TenantRow]
     next: str | None
 
 
@@ -120,20 +148,39 @@ def reject(rejected: Rejected) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class TenantRoutes:
-    """Tenants as documents. Without ``rehearsals`` there is no dry run."""
+    """Tenants as documents. Without ``rehearsals`` there is no dry run, without ``states`` nothing
+    is known of their health.
+    """
 
     records: TenantRecords
     rehearsals: TenantRehearsals | None
     onboarding: Onboarding | None = None
+    states: TenantStates | None = None
 
     async def list_tenants(self, call: Call) -> Answer:
         query = call.query(TenantsQuery)
         tenant_filter = TenantFilter(query.search or "", query.state, call.key.within)
+        health: dict[str, TenantHealth] = {}
+
+        async def read(*, position: str | None, limit: int) -> Page[TenantRecord]:
+            page = await self.records.page(
+                only=call.key.tenant, position=position, limit=limit, wanted=tenant_filter
+            )
+            if query.health and self.states is not None:
+                states = await self.states.of([record.id for record in page.items])
+                health.update({name: _health(call.key, one) for name, one in states.items()})
+            return page
+
         return await list_page(
             "list_tenants",
             query,
-            partial(self.records.page, only=call.key.tenant, wanted=tenant_filter),
-            row=_answer,
+            read,
+            row=lambda record: TenantRow(
+                tenant=record.document,
+                etag=record.etag,
+                origin=record.origin,
+                health=health.get(record.id),
+            ),
             model=TenantList,
         )
 
@@ -285,6 +332,17 @@ async def _found(records: TenantRecords, tenant: str) -> TenantRecord:
     if record is None:
         raise Problem(Code.NOT_FOUND, f"there is no tenant {tenant}")
     return record
+
+
+def _health(key: AdminKey, state: TenantState) -> TenantHealth:
+    return TenantHealth.model_validate(
+        {
+            "connection": state.connection,
+            "expires_at": state.expires_at,
+            "hooks": state.hooks if key.may(Scope.HOOKS) else None,
+            "last_sign_in_at": state.last_sign_in_at if key.may(Scope.SESSIONS_READ) else None,
+        }
+    )
 
 
 def _answer(record: TenantRecord) -> TenantAnswer:

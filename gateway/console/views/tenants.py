@@ -27,6 +27,8 @@ _NEEDS: Final = {
 }
 """Operations that a tab asks beside the tenant: it is absent for whoever may not."""
 _OWN: Final = "|".join(TABS[1:3])
+EXPIRES_WITHIN_S: Final = 30 * 86_400.0
+"""How long before its end a secret or a certificate is warned of, as on the overview."""
 RULES_SHOWN: Final = 100
 """Of each kind on one page of the tab *Access*: 40 kB."""
 
@@ -36,7 +38,13 @@ async def list_tenants(visit: Visit) -> Shown | Failed:
     if state not in _STATES:
         state = ""
     answer = await visit.list_tenants(
-        {"search": search, "state": state, "cursor": visit.text("after")}
+        {
+            # Of an address its domain: the tenants at which this person may sign in.
+            "search": search.rpartition("@")[2],
+            "state": state,
+            "health": "true",
+            "cursor": visit.text("after"),
+        }
     )
     if not answer.ok:
         return failed(answer)
@@ -50,6 +58,8 @@ async def list_tenants(visit: Visit) -> Shown | Failed:
             "next": following
             and address("/tenants", search=search, state=state, after=str(following)),
             "first": not visit.text("after"),
+            "person": search if "@" in search and visit.may("list_people") else "",
+            "warns_at": visit.now + EXPIRES_WITHIN_S,
             "may_create": visit.operator.may_everywhere(visit.scope_of("put_tenant")),
         },
     )
