@@ -73,7 +73,12 @@ def walk(product: RunningWorld, page: Page, kind: str, names: list[str]) -> None
     if kind in RENEWED:
         shown = OF_RENEWALS[kind]
         finish(camera if kind == WHOLE else None, page)
-        renew(product, page, kind, lambda name: name in shown and camera.take(shown[name]))
+
+        def look(name: str) -> None:
+            if name in shown:
+                camera.take(shown[name])
+
+        renew(product, page, kind, look)
     forget_initech(product)
 
 

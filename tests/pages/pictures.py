@@ -102,8 +102,9 @@ class Parts:
             return
         tree = self._tree(template)
         self._seen[template, ""] = repr(tree)
-        for other in (*tree.find_all(nodes.Extends), *tree.find_all(nodes.Include)):
-            self._whole(_constant(other.template))
+        for kind in (nodes.Extends, nodes.Include):
+            for other in tree.find_all(kind):
+                self._whole(_constant(other.template))
         for library, name, _ in _imports(tree):
             self._macro(library, name)
 
