@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from tests.pages.pictures import IMAGES, record
 from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 ON_THE_WALK: Final = {
     "provision-plan": "console-plan",
@@ -25,20 +26,22 @@ ON_THE_WALK: Final = {
 }
 """A page of an operator's work → file."""
 SHOWN: Final = {
-    "console-overview": "/console/overview",
     "console-tenants": "/console/tenants",
     "console-access": "/console/tenants/acme/access",
 }
 """File → address."""
+NARROW: Final[ViewportSize] = {"width": 1100, "height": 400}
+WIDE: Final[ViewportSize] = {"width": 1280, "height": 400}
+BESIDE: Final = {"rules-tried"}
+"""Pages with something beside the form, where there is room."""
+COUNTED_S: Final = 90
+"""Counters of all processes meet once a minute."""
 
 
 def take(product: RunningWorld, browser: Browser) -> list[str]:
     names: list[str] = []
     contexts = [
-        browser.new_context(
-            viewport={"width": 1100, "height": 400}, locale="en-GB", color_scheme="light"
-        )
-        for _ in range(2)
+        browser.new_context(viewport=NARROW, locale="en-GB", color_scheme="light") for _ in range(2)
     ]
     page, peter = (context.new_page() for context in contexts)
 
@@ -48,6 +51,7 @@ def take(product: RunningWorld, browser: Browser) -> list[str]:
 
     def look(name: str) -> None:
         if name in ON_THE_WALK:
+            page.set_viewport_size(WIDE if name in BESIDE else NARROW)
             picture(ON_THE_WALK[name])
 
     walk(product, page, peter, look)
@@ -55,11 +59,15 @@ def take(product: RunningWorld, browser: Browser) -> list[str]:
     for name, path in SHOWN.items():
         page.goto(origin + path)
         picture(name)
+    page.set_viewport_size(NARROW)
     page.goto(f"{origin}/console/audit?tenant=initech&action=put_tenant")
     page.locator("tbody a").first.click()
     picture("console-record")
     end_a_session(page, origin)
     picture("console-revocation")
+    page.goto(f"{origin}/console/overview")
+    until_counted(page)
+    picture("console-overview")
     for context in contexts:
         context.close()
     return names
@@ -69,6 +77,13 @@ def end_a_session(page: Page, origin: str) -> None:
     page.goto(f"{origin}/console/sessions?tenant=initech")
     page.get_by_role("button", name="End this session").first.click()
     expect(page.locator("h1")).to_have_text("Revocation")
+
+
+def until_counted(page: Page) -> None:
+    until = time.monotonic() + COUNTED_S
+    while page.locator("#chart-checks + svg").count() == 0 and time.monotonic() < until:
+        page.wait_for_timeout(1000)
+        page.reload()
 
 
 def main() -> None:

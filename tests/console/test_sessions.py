@@ -31,8 +31,16 @@ async def test_a_session_is_ended_by_its_form_and_the_person_is_on_record(desk: 
     assert response.headers["Location"] == "/console/revocations/acme/r0001?notice=ended"
     shown = await desk.text(response.headers["Location"], "support")
     assert 'role="status"' in shown
-    assert "replica-1" in shown
-    assert 'class="silent"' in shown  # replica-2 has not confirmed
+    drawn = re.findall(
+        r'<th scope="row"[^>]*>(.*?)</th>.*?<rect class="(\w+)" width="(\d+)"', shown
+    )
+    assert drawn == [
+        ("stored", "bar", "320"),
+        ("replica-1", "bar", "427"),
+        ("replica-2", "silent", "640"),
+        ("acknowledged", "bar", "640"),
+    ]
+    assert "not confirmed" in shown
     assert await changes(desk) == [("person:dana-sub", "end_session", "done")]
 
 

@@ -13,16 +13,15 @@ if TYPE_CHECKING:
     from gateway.console.visit import Visit
 
 WIDTH: Final = 640
-ROW: Final = 24
+HEIGHT: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row of the drawing. ``width`` in pixels; ``ms`` None: it has not confirmed."""
+    """A row with its bar. ``width`` in pixels; ``ms`` None: it has not confirmed."""
 
     name: str
     ms: float | None
-    top: int
     width: int
 
 
@@ -35,8 +34,8 @@ def lines_of(document: dict[str, Any]) -> list[Line]:
     ]
     longest = max((ms for _, ms in rows if ms is not None), default=0.0) or 1.0
     return [
-        Line(name, ms, number * ROW, WIDTH if ms is None else max(2, round(WIDTH * ms / longest)))
-        for number, (name, ms) in enumerate(rows)
+        Line(name, ms, WIDTH if ms is None else max(2, round(WIDTH * ms / longest)))
+        for name, ms in rows
     ]
 
 
@@ -48,9 +47,8 @@ async def show_revocation(visit: Visit) -> Shown | Failed:
     )
     if not answer.ok:
         return failed(answer)
-    lines = lines_of(answer.document)
-    values = {"revocation": answer.document, "lines": lines, "height": ROW * len(lines)}
-    return Shown("revocation", {**values, "width": WIDTH})
+    values = {"revocation": answer.document, "lines": lines_of(answer.document)}
+    return Shown("revocation", {**values, "width": WIDTH, "height": HEIGHT})
 
 
 PAGES: Final = (
