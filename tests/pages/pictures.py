@@ -102,9 +102,10 @@ class Parts:
             return
         tree = self._tree(template)
         self._seen[template, ""] = repr(tree)
-        for kind in (nodes.Extends, nodes.Include):
-            for other in tree.find_all(kind):
-                self._whole(_constant(other.template))
+        others: list[nodes.Extends | nodes.Include] = [*tree.find_all(nodes.Extends)]
+        others += tree.find_all(nodes.Include)
+        for other in others:
+            self._whole(_constant(other.template))
         for library, name, _ in _imports(tree):
             self._macro(library, name)
 
