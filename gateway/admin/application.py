@@ -149,11 +149,7 @@ def admin_routes(
         *KeyRoutes(services.keys, services.is_tenant, services.clock).routes(),
     ]
     if services.tenants is not None:
-        routes += TenantRoutes(
-            services.tenants, services.rehearsals, onboarding, services.tenant_states
-        ).routes()
-        if services.login_tests is not None:
-            routes += LoginTestRoutes(services.login_tests).routes()
+        routes += _tenant_routes(services, services.tenants)
     if services.tenant_batches is not None:
         batches, operators = services.tenant_batches, services.operators_tenant
         routes += TenantBatchRoutes(batches, operators, onboarding).routes()
@@ -196,6 +192,14 @@ def admin_routes(
     if services.setup is not None and services.tenants is not None:
         routes += SetupLinkRoutes(services.setup, services.tenants, services.clock).routes()
     return (*routes, *services.more)
+
+
+def _tenant_routes(services: AdminServices, tenants: TenantRecords) -> Sequence[Route]:
+    routes = TenantRoutes(
+        tenants, services.rehearsals, services.onboarding, services.tenant_states
+    ).routes()
+    tests = services.login_tests
+    return routes if tests is None else (*routes, *LoginTestRoutes(tests).routes())
 
 
 def key_callers(services: AdminServices) -> Callers:
