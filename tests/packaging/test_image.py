@@ -15,6 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from gateway import __version__
 from gateway.cli import COMMANDS, cli
 from gateway.config.model import Config, load_config
 from tests.docs.reference import keys, variable
@@ -104,8 +105,13 @@ def prefix(
             # The same files into the same folder, in a tenth of the time; test_locks.py holds that
             # pip installs these locks.
             command = re.sub(
-                r"(\S+)/bin/pip install (--require-hashes -r requirements/(?!installer\.)\S+)",
+                r"(\S+)/bin/pip install (--require-hashes -r requirements/build\.txt)",
                 rf"{UV} pip install --quiet --python \1/bin/python \2",
+                command,
+            )
+            command = re.sub(
+                r"\S+/bin/pip (--python \S+) install (--require-hashes)",
+                rf"{UV} pip install --quiet \1 \2",
                 command,
             )
             assert "uv pip" in command or "${LOCK}.txt" not in line, "pip is asked otherwise now"
@@ -166,14 +172,31 @@ def test_nothing_in_the_image_is_there_for_tests_or_the_demo(prefix: Path) -> No
     assert tried.returncode == 2 and "is not part of this installation" in tried.stderr
 
 
-def test_dependencies_in_the_image_agree(prefix: Path) -> None:
-    done = subprocess.run(
-        [str(prefix / "bin" / "python"), "-m", "pip", "check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_dependencies_in_the_image_agree(prefix: Path, build_tools: Path) -> None:
+    pip = [str(build_tools / "build" / "bin" / "pip"), "--python", str(prefix / "bin" / "python")]
+    done = subprocess.run([*pip, "check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_nothing_in_the_image_installs_packages(prefix: Path) -> None:
+    packages = {path.name for path in prefix.glob("lib/python3*/site-packages/*")}
+    assert packages.isdisjoint({"pip", "setuptools", "wheel", "pkg_resources"})
+    assert not list(prefix.glob("bin/pip*"))
+    (removed,) = (rest for word, rest in stage(1) if word == "RUN" and "uninstall" in rest)
+    assert "import ensurepip, shutil; shutil.rmtree" in removed
+    assert {"pip", "setuptools", "wheel"} <= {*removed.partition("uninstall")[2].split()}
+
+
+def test_labels_name_the_release_and_its_base() -> None:
+    given = dict(re.findall(r"org\.opencontainers\.image\.(\S+?)=(\S+)", dict(stage(1))["LABEL"]))
+    assert given["title"] == "cognito-gateway" and given["licenses"] == "Apache-2.0"
+    arguments = {rest for word, rest in stage(1) if word == "ARG"}
+    assert arguments == {"PYTHON", f"VERSION={__version__}", "REVISION=unknown"}
+    assert given["base.name"] == "docker.io/library/python:${PYTHON}"
+    assert (given["version"], given["revision"]) == ("${VERSION}", "${REVISION}")
+    assert {rest.partition(" ")[0] for word, rest in instructions() if word == "FROM"} == {
+        "python:${PYTHON}"
+    }
 
 
 def test_the_image_of_the_auth_role_holds_nothing_that_only_the_admin_role_runs(
@@ -282,7 +305,7 @@ def test_the_compose_file_adds_nothing_that_a_plain_gateway_yaml_lacks(
 
 def test_everything_installed_is_hashed_or_ours() -> None:
     for _, rest in (item for item in stage(0) if item[0] == "RUN"):
-        for install in re.findall(r"pip install[^&]*", rest):
+        for install in re.findall(r"bin/pip (?:--python \S+ )?install[^&]*", rest):
             assert (
                 "--require-hashes" in install
                 or "--no-index --no-deps" in install

@@ -155,6 +155,25 @@ def test_a_tag_of_another_version_is_no_release() -> None:
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
 
 
+def test_a_release_names_the_digest_of_its_base(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    digest = "sha256:" + "0a" * 32
+    for answer, said in ((digest, f"python=3.11-slim-bookworm@{digest}\n"), ("no such tag", "")):
+        docker.write_text(f'#!/bin/sh\necho "$*" >"$0.asked"\necho "{answer}"\n', "utf-8")
+        docker.chmod(0o755)
+        done = subprocess.run(
+            ["scripts/release", "base"],
+            cwd=ROOT,
+            env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout, done.returncode == 0) == (said, bool(said)), done.stderr
+        asked = Path(f"{docker}.asked").read_text("utf-8").split()
+        assert "python:3.11-slim-bookworm" in asked and "imagetools" in asked
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=str)
 def test_a_workflow_runs_scripts_of_this_repository(path: Path) -> None:
     jobs = yaml.safe_load(path.read_text("utf-8"))["jobs"]
