@@ -50,7 +50,7 @@ class Secret:
 
 
 class ProviderKind(StrEnum):
-    """What stands behind a Cognito identity provider; ``cognito`` is the pool's own users."""
+    """Kinds of what a Cognito identity provider leads to; ``cognito`` is the pool's own users."""
 
     OKTA = "okta"
     ENTRA = "entra"

@@ -263,7 +263,7 @@ ServiceAccountSecret = Annotated[
 
 
 class HookDocument(Model):
-    """How this provider's events are recognised. ``secrets``: two during rotation; ``api_token``:
+    """How this provider's events are recognized. ``secrets``: two during rotation; ``api_token``:
     reads Okta's System Log; ``service_account``: reads a Google Workspace directory, for the
     administrator ``admin_email`` where it has no admin role of its own. ``secrets_expire`` and
     ``client_secret_expires``: when they end or are to be exchanged; the gateway tells of it before.

@@ -16,7 +16,7 @@ import yaml
 from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
-from gateway import login, metrics
+from gateway import __version__, login, metrics
 from gateway.cli import COMMANDS, cli
 from gateway.cognito.error_diagnosis import SYMPTOMS, UNKNOWN
 from gateway.config.model import Config, load_config
@@ -28,7 +28,7 @@ from gateway.runtime import health
 from gateway.tenants.document import TenantDocument
 from tests.apps.applications import APPLICATIONS
 from tests.apps.more import LARGE, Large
-from tests.docs import cli_reference, reference, rooms
+from tests.docs import api_reference, cli_reference, reference, rooms
 from tests.runtime.test_scaling import patterns
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +58,12 @@ def test_the_reference_of_the_commands_is_the_one_that_the_commands_write() -> N
     )
 
 
+def test_the_reference_of_the_api_is_the_one_that_its_description_writes() -> None:
+    assert api_reference.TARGET.read_text(encoding="utf-8") == api_reference.render(), (
+        "run scripts/reference"
+    )
+
+
 def test_the_configuration_reference_is_the_one_that_the_code_writes() -> None:
     assert reference.TARGET.read_text(encoding="utf-8") == reference.render(), (
         "run scripts/reference"
@@ -70,6 +76,13 @@ def test_every_key_is_described_and_every_description_has_its_key(
 ) -> None:
     words = yaml.safe_load(reference.WORDS.read_text(encoding="utf-8"))[section]
     assert list(words) == [key.path for key in reference.keys(model)]
+
+
+def test_every_release_has_a_row_of_what_an_upgrade_to_it_asks_for() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## (\d+\.\d+\.\d+)\b", changelog, re.MULTILINE)
+    listed = [row[0] for row in rows("upgrade.md") if re.fullmatch(r"\d+\.\d+\.\d+", row[0])]
+    assert listed == list(dict.fromkeys([__version__, *released]))
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in OPERATOR.glob("migrate-from-*.md")))

@@ -110,7 +110,7 @@ class PlanAnswer(AnswerModel):
 
 
 class ProvisionedAnswer(AnswerModel):
-    """What was done. ``in_force``: published, and what it takes away ends everywhere; what it adds,
+    """What was done. ``in_force``: published, and what it removes ends everywhere; what it adds,
     replicas hear of within milliseconds. The client's secret is not shown: the gateway keeps it.
     """
 
@@ -136,7 +136,7 @@ class ReprovisionAnswer(RootModel[ProvisionedAnswer | PlanAnswer]):
 
 
 class DriftAnswer(AnswerModel):
-    """``clean``: the pool is as it was provisioned. ``run``: the run that mended it, if asked
+    """``clean``: the pool is as it was provisioned. ``run``: the run that repaired it, if asked
     to.
     """
 
