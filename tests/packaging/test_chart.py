@@ -1,5 +1,5 @@
 """The Helm chart and the Kustomize base: rendered, held to Kubernetes' schemas, and read as the
-gateway reads them. Nothing here needs Helm or a cluster.
+gateway reads them. Nothing here needs Helm or a cluster; ``test_helm.py`` has Helm's own word.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.ingress_config.test_render import strict
 from tests.support.helm import CHART, ROOT, RefusedError, render, resources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
@@ -281,41 +281,42 @@ def test_a_port_is_reached_by_whom_the_table_names(
     assert reached == CLOSED_TO_OTHERS[name]
 
 
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({"config": {"cognito": COGNITO}}, "networkPolicy/ingressController"),
-        (over(MINIMAL, networkPolicy={"ingressController": [{}]}), "ingressController/0"),
-        (
-            over(MINIMAL, networkPolicy={"ingressController": [{"namespaceSelector": {}}]}),
-            "namespaceSelector",
-        ),
-        (
-            over(MINIMAL, networkPolicy={"operators": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}),
-            "operators/0/ipBlock/cidr",
-        ),
-        (over(MINIMAL, networkpolicy={"enabled": False}), "networkpolicy"),
-        (over(MINIMAL, auth={"replica": 3}), "auth"),
-        (over(MINIMAL, config={"redis": {"url": "redis://redis"}}), "config"),
-        (over(MINIMAL, config={"listen": {"check": "0.0.0.0:1"}}), "config"),
-        (over(MINIMAL, config={"key_ring": {"file": "/tmp/keys.json"}}), "config"),
-        ({"networkPolicy": MINIMAL["networkPolicy"]}, "config"),
-        (over(MINIMAL, config={"ingress": {"keys": ["k" * 32]}}), "config/ingress"),
-        (over(MINIMAL, config={"mail": {"password": "hush"}}), "config/mail/password"),
-        (over(MINIMAL, tenants={"acme": {"client_secret": "hush"}}), "tenants/acme/client_secret"),
-        (
-            over(MINIMAL, tenants={"acme": {"webhook": {"secret": "hush"}}}),
-            "tenants/acme/webhook/secret",
-        ),
-        (
-            over(MINIMAL, tenants={"acme": {"providers": [{"hooks": {"secrets": ["hush"]}}]}}),
-            "tenants/acme/providers/0/hooks/secrets/0",
-        ),
-        (over(MINIMAL, secrets={"ingressKeys": []}), "secrets/ingressKeys"),
-        (over(MINIMAL, tenants={"Acme": {}}), "tenants"),
-        (over(MINIMAL, image={"tag": "latest of all"}), "image/tag"),
-    ],
-)
+WRONG: Sequence[tuple[dict[str, Any], str]] = [
+    ({"config": {"cognito": COGNITO}}, "networkPolicy/ingressController"),
+    (over(MINIMAL, networkPolicy={"ingressController": [{}]}), "ingressController/0"),
+    (
+        over(MINIMAL, networkPolicy={"ingressController": [{"namespaceSelector": {}}]}),
+        "namespaceSelector",
+    ),
+    (
+        over(MINIMAL, networkPolicy={"operators": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}),
+        "operators/0/ipBlock/cidr",
+    ),
+    (over(MINIMAL, networkpolicy={"enabled": False}), "networkpolicy"),
+    (over(MINIMAL, auth={"replica": 3}), "auth"),
+    (over(MINIMAL, config={"redis": {"url": "redis://redis"}}), "config"),
+    (over(MINIMAL, config={"listen": {"check": "0.0.0.0:1"}}), "config"),
+    (over(MINIMAL, config={"key_ring": {"file": "/tmp/keys.json"}}), "config"),
+    ({"networkPolicy": MINIMAL["networkPolicy"]}, "config"),
+    (over(MINIMAL, config={"ingress": {"keys": ["k" * 32]}}), "config/ingress"),
+    (over(MINIMAL, config={"mail": {"password": "hush"}}), "config/mail/password"),
+    (over(MINIMAL, tenants={"acme": {"client_secret": "hush"}}), "tenants/acme/client_secret"),
+    (
+        over(MINIMAL, tenants={"acme": {"webhook": {"secret": "hush"}}}),
+        "tenants/acme/webhook/secret",
+    ),
+    (
+        over(MINIMAL, tenants={"acme": {"providers": [{"hooks": {"secrets": ["hush"]}}]}}),
+        "tenants/acme/providers/0/hooks/secrets/0",
+    ),
+    (over(MINIMAL, secrets={"ingressKeys": []}), "secrets/ingressKeys"),
+    (over(MINIMAL, tenants={"Acme": {}}), "Acme"),
+    (over(MINIMAL, image={"tag": "latest of all"}), "image/tag"),
+]
+"""Values, and what the refusal names."""
+
+
+@pytest.mark.parametrize(("values", "said"), WRONG)
 def test_values_that_are_wrong_are_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(RefusedError, match=said):
         render(values)

@@ -243,6 +243,15 @@ def test_the_image_of_the_auth_role_holds_nothing_that_only_the_admin_role_runs(
         assert {"key_ring", "listen"} <= names and names.isdisjoint({"database", "aws", "mail"})
 
 
+def test_a_release_builds_it_with_arguments_that_it_has() -> None:
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
+    steps = yaml.safe_load(text)["jobs"]["image"]["steps"]
+    (arguments,) = (s["with"]["build-args"] for s in steps if "build-args" in s.get("with", {}))
+    given = {line.partition("=")[0] for line in arguments.splitlines() if "=" in line}
+    known = {rest.partition("=")[0] for word, rest in instructions() if word == "ARG"}
+    assert given == known
+
+
 def test_it_runs_as_nobody_in_particular_and_writes_to_its_volume_only() -> None:
     lines = dict(stage(1))
     assert int(lines["USER"]) >= 10000

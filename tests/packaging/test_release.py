@@ -66,6 +66,14 @@ def test_a_release_has_what_it_says_and_takes_its_times_from_the_commit(
     assert times == {(*moment.timetuple()[:5], second)}, "zip knows even seconds"
     with tarfile.open(sdist) as source:
         assert {member.mtime for member in source} == {committed}
+        unpacked = {name.partition("/")[2] for name in source.getnames()}
+    # deploy/install runs in it as in a checkout.
+    units = (clone / "deploy" / "systemd").iterdir()
+    assert {
+        *("deploy/install", *(f"deploy/systemd/{unit.name}" for unit in units)),
+        *(f"requirements/{lock}.txt" for lock in ("installer", "build", "runtime", "auth")),
+        *("pyproject.toml", "README.md", "LICENSE", "gateway/__init__.py", "Dockerfile"),
+    } <= unpacked
     (chart,) = (path for name, path in files.items() if name.endswith(".tgz"))
     with tarfile.open(chart) as packed:
         members = packed.getmembers()
