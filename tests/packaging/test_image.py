@@ -21,7 +21,7 @@ from gateway.config.model import Config, load_config
 from tests.docs.reference import keys, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 ROOMS_OF_THE_ADMIN_ROLE = frozenset(
@@ -176,6 +176,21 @@ def test_dependencies_in_the_image_agree(prefix: Path, build_tools: Path) -> Non
     pip = [str(build_tools / "build" / "bin" / "pip"), "--python", str(prefix / "bin" / "python")]
     done = subprocess.run([*pip, "check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_page_says_how_much_is_in_it(
+    prefix: Path, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> None:
+    """The page counts bytecode too, a quarter of it."""
+    lock = request.node.callspec.params["prefix"]
+    page = (ROOT / "docs" / "operator" / "containers.md").read_text("utf-8")
+    column = ("runtime", "auth").index(lock)
+    packages = re.findall(r"^\| packages \| (\d+) \| (\d+) \|$", page, re.MULTILINE)[0][column]
+    assert len(list(prefix.glob("lib/python3*/site-packages/*.dist-info"))) == int(packages)
+    size = sum(path.lstat().st_size for path in prefix.rglob("*") if path.suffix != ".pyc")
+    record_property("megabytes", round(size / 1e6, 1))
+    documented = re.findall(r"^\| size, .* \| (\d+) MB \| (\d+) MB \|$", page, re.MULTILINE)
+    assert 0.5 < size / 1e6 / int(documented[0][column]) < 1, size
 
 
 def test_nothing_in_the_image_installs_packages(prefix: Path) -> None:
