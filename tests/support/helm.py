@@ -1,9 +1,9 @@
 """The Helm chart, rendered by Go's ``text/template`` without Helm.
 
 The chart uses what this engine has by itself (``templates/_helpers.tpl`` says why), so the text is
-the one that ``helm template`` prints; ``tests/packaging/test_helm.py`` compares. What Helm does beyond it is repeated here: values are merged
-over ``values.yaml`` and held to ``values.schema.json``, and each template is rendered with the
-names that all files define.
+the one that ``helm template`` prints; ``tests/packaging/test_helm.py`` compares. What Helm does
+beyond it is repeated here: values are merged over ``values.yaml`` and held to
+``values.schema.json``, and each template is rendered with the names that all files define.
 """
 
 from __future__ import annotations
