@@ -269,6 +269,8 @@ class Wanted:
     else.
     """
     password_client: WantedPasswordClient | None = None
+    left: tuple[WantedProvider, ...] = ()
+    """The tenant's, too, and left as they are: only the client is made for them."""
 
 
 @dataclass(frozen=True, slots=True)

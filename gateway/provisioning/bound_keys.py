@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 _OPERATOR, _TENANT, _PROVEN = Authority.OPERATOR, Authority.TENANT, Authority.PROVEN
 BODY_FIELDS: Mapping[str, Authority] = {
+    "prune": _TENANT,  # false takes less away
     "provider": _TENANT,  # by PROVIDER_FIELDS
     "providers": _TENANT,
     "group": _TENANT,
@@ -114,10 +115,10 @@ def _operators_words(
 ) -> Iterator[str]:
     document_domains = frozenset(document.get("email_domains", ()))
     body_domains = frozenset(body.domains or ())
-    domains = {
-        document_domains,
-        *([body_domains] if body_domains ^ document_domains <= {*proven} else []),
-    }
+    changed_domains = body_domains - document_domains
+    if body.prune:
+        changed_domains = body_domains ^ document_domains
+    domains = {document_domains, *([body_domains] if changed_domains <= {*proven} else [])}
     stands: Mapping[str, Any] = {
         "hosts": {frozenset(document.get("hosts", ()))},
         "email_domains": domains,
@@ -130,8 +131,10 @@ def _operators_words(
         {p["name"]: p for p in document.get("providers", ())},
     )
     for number, provider in enumerate(body.all_providers):
-        # Without a name it is derived, and may be the one that is there.
-        names = {provider.name} if provider.name is not None else set(providers)
+        names = {provider.name} if provider.name is not None else set()
+        if provider.name is None and body.prune:
+            # It is derived, and may be the one that is there.
+            names = set(providers)
         theirs: Mapping[str, Any] = {
             "name": set(providers),
             "domains": {

@@ -32,6 +32,7 @@ from gateway.cognito.social import POOL_SOCIAL, SocialConnection
 from gateway.config.types import parse_duration
 from gateway.core.model import POOLS_OWN, ProviderKind, Secret
 from gateway.core.pool_groups import members_group
+from gateway.provisioning.addition import beside, said_access
 from gateway.provisioning.discovery import looks_like
 from gateway.provisioning.plan_rows import Difference, Resource, Step, Verb
 from gateway.provisioning.pool_users import remembered_users
@@ -77,34 +78,36 @@ def recognise(
     published: Sequence[Mapping[str, object] | SamlMetadata | None],
     *,
     taken: frozenset[str] = frozenset(),
+    held: frozenset[str] = frozenset(),
 ) -> tuple[Recognised, ...]:
     """``published``: discovery documents and SAML metadata in the body's order, or None.
-    ``taken``: names that the pool's own users do not get.
+    ``taken``: names that the pool's own users do not get. ``held``: names that no provider without
+    one gets.
     """
     providers: list[Recognised] = []
+
+    def names() -> set[str]:
+        return {*held, *(p.name for p in providers)}
+
     for provider, publication in zip(body.all_providers, published, strict=True):
         if isinstance(provider, PoolUsersBody):
-            name = provider.name or derived_name(
-                tenant, ProviderKind.COGNITO, {*taken, *(r.name for r in providers)}
-            )
+            name = provider.name or derived_name(tenant, ProviderKind.COGNITO, {*taken, *names()})
             own = PoolUsers(name, members_group(tenant))
             providers.append(Recognised(name, ProviderKind.COGNITO, None, provider, own))
             continue
         if isinstance(provider, SocialProviderBody):
             kind = ProviderKind(provider.kind)
-            name = provider.name or derived_name(tenant, kind, {r.name for r in providers})
+            name = provider.name or derived_name(tenant, kind, names())
             social = SocialConnection(kind, provider.settings)
             providers.append(Recognised(name, kind, None, provider, social))
             continue
         if isinstance(provider, SamlProviderBody):
-            name = provider.name or derived_name(
-                tenant, ProviderKind.SAML, {r.name for r in providers}
-            )
+            name = provider.name or derived_name(tenant, ProviderKind.SAML, names())
             saml = _saml(provider, publication if isinstance(publication, SamlMetadata) else None)
             providers.append(Recognised(name, ProviderKind.SAML, None, provider, saml))
             continue
         document = None if isinstance(publication, SamlMetadata) else publication
-        providers.append(_oidc(tenant, provider, document or {}, {r.name for r in providers}))
+        providers.append(_oidc(tenant, provider, document or {}, names()))
     return tuple(providers)
 
 
@@ -172,9 +175,10 @@ def tenant_document(
     known: Sequence[Json] = (),
 ) -> tuple[Json, tuple[PreflightProblem, ...]]:
     """What the registry shall hold. The body wins over what exists, and its providers are all there
-    are; other things that it leaves out stay, and so do the pool's own users where they were not
-    provisioned (``known``: what was).
+    are, unless it adds; other things that it leaves out stay, and so do the pool's own users where
+    they were not provisioned (``known``: what was).
     """
+    adds = existing is not None and not body.prune
     document: Json = dict(
         existing or {"id": tenant, "name": tenant, "hosts": [], "allowed_roles": "any"}
     )
@@ -188,10 +192,11 @@ def tenant_document(
         settings = {"client": "managed", "client_id": None, "client_secret": None}
         document["password_client"] = {**settings, "secret": body.password_client.secret}
     if body.hosts is not None:
-        document["hosts"] = list(body.hosts)
-    if body.domains is not None:
+        before = document["hosts"] if adds else ()
+        document["hosts"] = list(dict.fromkeys((*before, *body.hosts)))
+    if body.domains is not None and not adds:
         document["email_domains"] = sorted(body.domains)
-    if body.allowed_groups is not None:
+    if body.allowed_groups is not None and not adds:
         document["allowed_groups"] = body.allowed_groups
     if body.default_provider is not None:
         document["default_provider"] = body.default_provider
@@ -209,8 +214,12 @@ def tenant_document(
         )
     if not document.get("hosts") and not shared_hosts:
         findings.append(invalid("hosts", "needed: this gateway has no shared hosts"))
-    before = {p["name"]: p for p in document.get("providers", ())}
-    entries = [{**before.get(provider.name, {}), **_entry(provider)} for provider in providers]
+    entries_before = {p["name"]: p for p in document.get("providers", ())}
+    entries = [{**entries_before.get(p.name, {}), **_entry(p)} for p in providers]
+    if adds:
+        access = zip((p.name for p in providers), said_access(body), strict=True)
+        document, problems = beside(document, entries, dict(access))
+        return document, (*findings, *problems)
     own = unprovisioned_users(existing, known)
     if any(provider.kind is ProviderKind.COGNITO for provider in providers):
         own = []
@@ -350,15 +359,18 @@ def wanted(
     users: PoolUsers | None,
     custom_attributes: Sequence[str] = (),
     shared: Sequence[WantedProvider] = (),
+    left: Sequence[WantedProvider] = (),
 ) -> Wanted:
-    """The providers to look after, and the client that uses them and all others of the document."""
+    """The providers to look after, and the client that uses them and all others of the document.
+    ``left``: of these, whose attributes the client reads and writes.
+    """
     origins = (
         [config.origin(config.login_host)]
         if config.login_host
         else [config.origin(h) for h in (*document.get("hosts", ()), *config.shared_hosts)]
     )
     names = tuple(POOLS_OWN.get(ProviderKind(p["kind"]), p["name"]) for p in document["providers"])
-    mapped = frozenset(name for p in providers for name in p.mapping)
+    mapped = frozenset(name for p in (*providers, *left) for name in p.mapping)
     read_attributes = tuple(
         dict.fromkeys(
             [
@@ -392,6 +404,7 @@ def wanted(
         )
         if has_password_client(document)
         else None,
+        tuple(left),
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.cognito.desired import OidcConnection, SamlConnection
+from gateway.cognito.desired import OidcConnection, SamlConnection, same_issuer
 from gateway.cognito.shapes import (
     provider_details,
     provider_type,
@@ -29,7 +29,7 @@ from gateway.provisioning.client_rows import (
 )
 from gateway.provisioning.plan_rows import Difference, Plan, Resource, Step, Verb
 from gateway.provisioning.pool_users import users_notes, users_steps
-from gateway.provisioning.preflight import PreflightProblem, check_pool, check_quotas
+from gateway.provisioning.preflight import PreflightProblem, check_pool, check_quotas, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,6 +80,9 @@ def plan(
             problems.append(_other_type(provider, actual_provider, actual.pool_id))
             continue
         steps.append(_provider(provider, actual_provider, adopted=provider.name not in known))
+    left_steps, against_left = left_rows(wanted, actual)
+    steps += left_steps
+    problems += against_left
     own_steps, against_shared = shared_steps(wanted, actual)
     steps += own_steps
     problems += against_shared
@@ -114,6 +117,45 @@ def _taken(name: str, pool_id: str) -> PreflightProblem:
         f"{name} already exists in user pool {pool_id}; choose another name, or adopt it (only "
         "with a key that is bound to no tenant)",
     )
+
+
+def left_rows(wanted: Wanted, actual: Actual) -> tuple[list[Step], list[PreflightProblem]]:
+    """Providers of the tenant that the request does not name: none is changed, and none is
+    connected once more under another name.
+    """
+    steps: list[Step] = []
+    problems: list[PreflightProblem] = []
+    for provider in wanted.left:
+        where = f"providers.{provider.name}"
+        if provider.name not in actual.providers:
+            message = (
+                f"is not in user pool {actual.pool_id} any more, and the tenant has it: provision "
+                "it again, or take it out of the tenant's document"
+            )
+            problems.append(invalid(where, message))
+            continue
+        why = "the request does not name it: it stays as it is"
+        steps.append(Step(Verb.KEEP, Resource.PROVIDER, provider.name, why))
+        problems += [
+            PreflightProblem(
+                "exists",
+                f"providers.{new.name}",
+                f"{provider.name} is connected to the same application of the same identity "
+                f"provider: say name: {provider.name} to change it",
+            )
+            for new in wanted.providers
+            if new.name not in actual.providers and _same_application(new, provider)
+        ]
+    return steps, problems
+
+
+def _same_application(one: WantedProvider, other: WantedProvider) -> bool:
+    a, b = one.connection, other.connection
+    if isinstance(a, OidcConnection) and isinstance(b, OidcConnection):
+        return same_issuer(a.issuer, b.issuer) and a.client_id == b.client_id
+    if isinstance(a, SamlConnection) and isinstance(b, SamlConnection):
+        return a.entity_id == b.entity_id
+    return False
 
 
 def shared_steps(wanted: Wanted, actual: Actual) -> tuple[list[Step], list[PreflightProblem]]:

@@ -267,12 +267,13 @@ def _check_mapping(
 
 def _check_idp_initiated(wanted: Wanted) -> Iterator[PreflightProblem]:
     """A client of such a provider may have SAML providers only (Cognito developer guide)."""
+    providers = (*wanted.providers, *wanted.left)
     names = [
         p.name
-        for p in wanted.providers
+        for p in providers
         if isinstance(p.connection, SamlConnection) and p.connection.idp_initiated
     ]
-    saml = {p.name for p in wanted.providers if isinstance(p.connection, SamlConnection)}
+    saml = {p.name for p in providers if isinstance(p.connection, SamlConnection)}
     others = sorted(set(wanted.client.providers) - saml)
     if names and others:
         yield invalid(

@@ -19,12 +19,14 @@ from gateway.cognito.desired import kind_of_issuer
 from gateway.config.yaml import explain_validation
 from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.errors import PeerError
+from gateway.provisioning.addition import addition_notes, unprovisioned
 from gateway.provisioning.bound_keys import bound_changes, bound_findings
 from gateway.provisioning.client_secret_rows import with_client_secrets
 from gateway.provisioning.credentials import retired_ids, same_clients
 from gateway.provisioning.desired import (
     has_password_client,
     leaving,
+    recalled,
     recognise,
     remembered,
     required_attributes,
@@ -40,7 +42,7 @@ from gateway.provisioning.discovery import Discovered
 from gateway.provisioning.plan import plan
 from gateway.provisioning.plan_rows import Plan
 from gateway.provisioning.pool_choice import choose_pool
-from gateway.provisioning.pool_users import has_pool_users
+from gateway.provisioning.pool_users import has_pool_users, recalled_users
 from gateway.provisioning.preflight import (
     PreflightProblem,
     check_discovery,
@@ -114,6 +116,10 @@ class Basis:
             for e in self.known
             if self.document is not None or e["kind"] != ProviderKind.COGNITO
         )
+
+    def adds(self, body: ProvisionBody) -> bool:
+        """Whether what the tenant has and the request does not name stays."""
+        return not body.prune and self.document is not None
 
     @property
     def custom_attributes(self) -> Sequence[str]:
@@ -199,6 +205,8 @@ class _Desired:
     recognised: tuple[Recognised, ...]
     providers: Sequence[WantedProvider]
     document: Json
+    left: Sequence[Json]
+    """Of what was provisioned, whatever stays as it is."""
 
 
 def _changed_domains(basis: Basis, desired: _Desired) -> frozenset[str]:
@@ -247,12 +255,14 @@ class Proposer:
         self, tenant: str, body: ProvisionBody, basis: Basis, *, bound: bool
     ) -> tuple[_Desired, tuple[PreflightProblem, ...]]:
         discovered, unreachable = await self._discover(body)
+        adds = basis.adds(body)
         recognised = recognise(
             body,
             tenant,
             [d.document if isinstance(d, Discovered) else d for d in discovered],
             # With another name, nobody whom it let in before stays signed in.
             taken=frozenset(p["name"] for p in unprovisioned_users(basis.document, basis.known)),
+            held=_names(basis) if adds else frozenset(),
         )
         findings = [
             *unreachable,
@@ -277,6 +287,12 @@ class Proposer:
             known=basis.known,
         )
         findings += document_findings
+        left: Sequence[Json] = ()
+        if adds:
+            names = {p.name for p in recognised}
+            left = [entry for entry in basis.known if entry["name"] not in names]
+            provisioned = frozenset({*names, *(entry["name"] for entry in left)})
+            findings += unprovisioned(document, provisioned)
         # A message about a field that is wrong in itself says more than the registry's about the
         # whole document.
         if not findings:
@@ -296,14 +312,16 @@ class Proposer:
             findings += await self._admissible(
                 tenant, {**document, "password_client": {"client_id": passwords}}, None
             )
-        return _Desired(recognised, providers, document), tuple(findings)
+        return _Desired(recognised, providers, document, left), tuple(findings)
 
     async def _plan(
         self, tenant: str, body: ProvisionBody, basis: Basis, desired: _Desired
     ) -> Proposal:
         credentials, adopted = basis.credentials, _adopted(body, basis)
-        users = wanted_users(desired.recognised)
-        names = [p.name for p in desired.providers]
+        users = wanted_users(desired.recognised) or recalled_users(desired.left)
+        served_names = {p["name"] for p in desired.document["providers"]}
+        left = [p for p in recalled(desired.left) if p.name in served_names]
+        names = [p.name for p in (*desired.providers, *left)]
         choice = await choose_pool(
             self.pools,
             said=body.pool or (basis.document or {}).get("pool"),
@@ -352,8 +370,10 @@ class Proposer:
             users=users,
             custom_attributes=custom,
             shared=shared_providers(desired.document, desired.recognised, required=required),
+            left=left,
         )
-        leave = leaving(desired.recognised, basis.document, basis.known)
+        adds = basis.adds(body)
+        leave = {} if adds else leaving(desired.recognised, basis.document, basis.known)
         proposed = plan(
             target,
             actual,
@@ -368,14 +388,22 @@ class Proposer:
             adopt_password_client=passwords is not None and password_client_id is None,
         )
         proposed = with_client_secrets(proposed, credentials, actual)
+        if adds and basis.document is not None:
+            notes = addition_notes(basis.document, desired.document)
+            proposed = replace(proposed, notes=(*proposed.notes, *notes))
         if not basis.filed:
             step = tenant_step(tenant, basis.document, desired.document)
             proposed = replace(proposed, steps=(*proposed.steps, step))
         marks = {e["name"]: e.get("marker") for e in basis.known}
+        left_names = {entry["name"] for entry in desired.left}
         request: Json = {
             "providers": [
-                {"marker": marks.get(e["name"]), **e}
-                for e in remembered(target, keep_secrets=body.keep_secrets)
+                *desired.left,
+                *(
+                    {"marker": marks.get(e["name"]), **e}
+                    for e in remembered(target, keep_secrets=body.keep_secrets)
+                    if e["name"] not in left_names
+                ),
             ],
             "custom_attributes": list(custom),
         }
@@ -464,6 +492,12 @@ class Proposer:
         if (conflict := await self.name_conflict(new_document)) is not None:
             findings.append(PreflightProblem("taken", "tenant", conflict))
         return findings
+
+
+def _names(basis: Basis) -> frozenset[str]:
+    """Of providers that the tenant has, or that were provisioned for it."""
+    served = (basis.document or {}).get("providers", ())
+    return frozenset(str(entry["name"]) for entry in (*served, *basis.known))
 
 
 def _adopted(body: ProvisionBody, basis: Basis) -> str | None:

@@ -288,8 +288,13 @@ class ProvisionBody(_Body):
     ``custom_attributes`` are added to the pool where they are missing, and cannot be removed again.
     ``pool`` is one of ``cognito.pools``, or ``default``; without it the first that has room.
     ``password_client`` makes the document's ``password_client`` a managed one.
+
+    ``prune: false`` adds: providers, domains and hosts that the tenant has and the request does not
+    name stay, and so does who gets in with them. Groups and domains of the request are then those
+    of the providers that it names; one without a ``name`` is a new one.
     """
 
+    prune: bool = True
     provider: ProviderBody | None = None
     providers: Annotated[tuple[ListedProvider, ...], Field(min_length=1, max_length=20)] | None = (
         None
@@ -325,7 +330,22 @@ class ProvisionBody(_Body):
         if sum(isinstance(each, PoolUsersBody) for each in self.all_providers) > 1:
             msg = "a pool has its own users once: one provider of kind cognito"
             raise ValueError(msg)
+        if not self.prune:
+            self._expect_said_once()
         return self
+
+    def _expect_said_once(self) -> None:
+        for name, said, of_a_provider in (
+            ("groups", self.group or self.groups, [p.groups for p in self.all_providers]),
+            (
+                "email_domains",
+                self.allowed_domain or self.email_domains,
+                [p.domains for p in self.all_providers],
+            ),
+        ):
+            if said is not None and any(each is not None for each in of_a_provider):
+                msg = f"{name}: with prune: false they are the providers'; one says its own too"
+                raise ValueError(msg)
 
     @property
     def all_providers(self) -> tuple[AnyProviderBody, ...]:

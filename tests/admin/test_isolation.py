@@ -198,6 +198,7 @@ TENANTS_OWN_BODY = {
     "groups",
     "name",
     "keep_secrets",
+    "prune",
 }
 TENANTS_OWN_PROVIDER = {
     "kind",
@@ -520,6 +521,7 @@ WISHES: dict[str, Any] = {
     "custom_attributes": ["custom:plan"],
     "pool": "other",
     "password_client": {"secret": False},
+    "prune": False,
 }
 PROVIDER_WISHES: dict[str, Any] = {
     "name": "globex-okta",
@@ -642,6 +644,16 @@ def test_what_stands_already_may_be_said_again() -> None:
         }
     )
     assert bound_findings(body, show(TenantDocument.model_validate(STORED)), KNOWN) == ()
+
+
+def test_a_provider_that_is_added_is_none_that_stands_already() -> None:
+    """With ``prune: false`` one without a name is new: what stands is another one's."""
+    words = {**PROVIDER, "domains": ["acme.test"]}
+    stored = {**STORED, "providers": [{**STORED["providers"][0], "domains": ["acme.test"]}]}
+    for prune, found in ((True, []), (False, ["providers.0.domains"])):
+        body = ProvisionBody.model_validate({"provider": words, "prune": prune})
+        document = show(TenantDocument.model_validate(stored))
+        assert [f.where for f in bound_findings(body, document, KNOWN)] == found
 
 
 def test_a_bound_key_provisions_no_tenant_that_is_not_there() -> None:
