@@ -132,8 +132,35 @@ ID: Final = Field(
 DEFAULTS: Final[Mapping[str, Any]] = {"provider": {"sign_requests": True, "preset": "other"}}
 
 
+_OWN: Final = (
+    Field(
+        "groups",
+        N_("Groups"),
+        Kind.LINES,
+        N_("Who gets in with this provider, one a line. Empty: the tenant's groups count."),
+    ),
+    Field(
+        "email_domains",
+        N_("E-mail domains"),
+        Kind.LINES,
+        N_("Of those who sign in with this provider, one a line. Empty: as the other providers."),
+    ),
+)
+_POOL: Final = frozenset({"custom_attributes", "adopt", "keep_secrets"})
+
+
 def section_of(kind: str) -> Section:
     """The form for one kind."""
+    return Section(kind, KINDS[kind], (ID, *_of_kind(kind), *_TENANT))
+
+
+def addition_of(kind: str) -> Section:
+    """The form for one kind that a tenant gets beside those that it has."""
+    of_pool = (field for field in _TENANT if field.path in _POOL)
+    return Section(kind, KINDS[kind], (*_of_kind(kind), *_OWN, *of_pool))
+
+
+def _of_kind(kind: str) -> tuple[Field, ...]:
     of_kind: tuple[Field, ...]
     if kind in OPENID:
         of_kind = _OPENID + ((_PRESET,) if kind == "oidc" else ())
@@ -146,7 +173,7 @@ def section_of(kind: str) -> Section:
     else:
         settings = _APPLE if kind == "apple" else _CLIENT
         of_kind = (*settings, _of_provider("accounts"))
-    return Section(kind, KINDS[kind], (ID, *of_kind, _of_provider("label"), *_TENANT))
+    return (*of_kind, _of_provider("label"))
 
 
 def request_of(kind: str, form: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,6 +183,11 @@ def request_of(kind: str, form: Mapping[str, Any]) -> dict[str, Any]:
         provider["metadata"] = file
     body = _said({name: form[name] for name in form if name not in {"tenant", "provider"}})
     return {**body, "groups": form.get("groups"), "provider": provider}
+
+
+def addition_request_of(kind: str, form: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a provider that is added: nothing of the others is said."""
+    return {**_said(request_of(kind, form)), "prune": False}
 
 
 def _said(values: Mapping[str, Any]) -> dict[str, Any]:

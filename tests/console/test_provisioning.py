@@ -182,6 +182,53 @@ async def test_a_draft_of_a_plan_is_of_its_tenant(desk: Desk) -> None:
     assert response.status == 409
 
 
+CONNECT = "/console/tenants/acme/connect"
+
+
+async def test_a_provider_is_added_and_the_page_says_what_stays(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies: list[ProvisionBody] = []
+    propose = Onboardings.propose
+
+    async def noting(self: Onboardings, tenant: str, body: ProvisionBody, **how: bool) -> Proposal:
+        bodies.append(body)
+        return await propose(self, tenant, body, **how)
+
+    monkeypatch.setattr(Onboardings, "propose", noting)
+    assert f'href="{CONNECT}"' in await desk.text("/console/tenants/acme/providers", "onboarding")
+    kinds = await desk.text(CONNECT, "onboarding")
+    assert f'href="{CONNECT}/okta"' in kinds
+    page = await desk.text(f"{CONNECT}/okta", "onboarding")
+    form = inputs_of(page, f"{CONNECT}/okta")
+    assert not {"hosts", "name", "pool", "adopt_client"} & form.keys()
+    typed = {k: v for k, v in TYPED.items() if k.startswith("provider.")} | {"groups": "beta"}
+    response = await upload(desk, f"{CONNECT}/okta", {**form, **typed}, "onboarding")
+    plan = await response.text()
+    assert response.status == 200, plan
+    stays = "These stay as they are, and so does who gets in with them: <code>acme-okta</code>"
+    assert all(stays in text for text in (kinds, page, plan))
+    assert "The tenant exists." not in plan
+    assert TYPED["provider.client_secret"] not in plan
+    done = await send(desk, plan, "/console/tenants/acme/provision")
+    assert done.status == 303
+    planned_body, run_body = bodies
+    assert planned_body == run_body
+    assert (run_body.prune, run_body.groups, run_body.domains) == (False, ("beta",), None)
+
+
+async def test_the_name_of_another_provider_is_none_for_a_new_one(desk: Desk) -> None:
+    path = f"{CONNECT}/okta"
+    form = inputs_of(await desk.text(path, "onboarding"), path)
+    typed = {k: v for k, v in TYPED.items() if k.startswith("provider.")}
+    typed["provider.name"] = "acme-okta"
+    response = await upload(desk, path, {**form, **typed}, "onboarding")
+    assert response.status == 422
+    assert '<a href="#field-provider-name">' in await response.text()
+    missing = await desk.get("/console/tenants/nobody/connect/okta", "onboarding")
+    assert missing.status == 404
+
+
 class Slow(Onboardings):
     """Runs that end when told."""
 
