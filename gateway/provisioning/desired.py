@@ -184,24 +184,7 @@ def tenant_document(
     )
     document |= {"client": "managed", "client_id": None, "client_secret": None}
     findings = []
-    if body.name is not None:
-        document["name"] = body.name
-    if body.pool is not None:
-        document["pool"] = body.pool
-    if body.password_client is not None:
-        settings = {"client": "managed", "client_id": None, "client_secret": None}
-        document["password_client"] = {**settings, "secret": body.password_client.secret}
-    if body.hosts is not None:
-        before = document["hosts"] if adds else ()
-        document["hosts"] = list(dict.fromkeys((*before, *body.hosts)))
-    if body.domains is not None and not adds:
-        document["email_domains"] = sorted(body.domains)
-    if body.allowed_groups is not None and not adds:
-        document["allowed_groups"] = body.allowed_groups
-    if body.default_provider is not None:
-        document["default_provider"] = body.default_provider
-    if body.fallback_providers is not None:
-        document["fallback_providers"] = list(body.fallback_providers)
+    _write_words(document, body, adds=adds)
     if not document.get("email_domains"):
         findings.append(
             invalid(
@@ -226,6 +209,28 @@ def tenant_document(
     document["providers"] = entries + own
     _forget_leaving(document, body)
     return document, tuple(findings)
+
+
+def _write_words(document: Json, body: ProvisionBody, *, adds: bool) -> None:
+    """What the body says of the tenant itself. ``adds``: nothing that it has goes."""
+    if body.name is not None:
+        document["name"] = body.name
+    if body.pool is not None:
+        document["pool"] = body.pool
+    if body.password_client is not None:
+        settings = {"client": "managed", "client_id": None, "client_secret": None}
+        document["password_client"] = {**settings, "secret": body.password_client.secret}
+    if body.hosts is not None:
+        before = document["hosts"] if adds else ()
+        document["hosts"] = list(dict.fromkeys((*before, *body.hosts)))
+    if body.domains is not None and not adds:
+        document["email_domains"] = sorted(body.domains)
+    if body.allowed_groups is not None and not adds:
+        document["allowed_groups"] = body.allowed_groups
+    if body.default_provider is not None:
+        document["default_provider"] = body.default_provider
+    if body.fallback_providers is not None:
+        document["fallback_providers"] = list(body.fallback_providers)
 
 
 def unprovisioned_users(existing: Mapping[str, Any] | None, known: Sequence[Json]) -> list[Json]:

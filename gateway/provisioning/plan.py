@@ -71,15 +71,9 @@ def plan(
     """
     problems: list[PreflightProblem] = list(check_pool(wanted, actual))
     steps: list[Step] = [_attributes(wanted.custom_attributes, actual)]
-    for provider in wanted.providers:
-        actual_provider = actual.providers.get(provider.name)
-        if actual_provider is not None and provider.name not in known and not adopt:
-            problems.append(_taken(provider.name, actual.pool_id))
-            continue
-        if actual_provider is not None and actual_provider.type != provider_type(provider):
-            problems.append(_other_type(provider, actual_provider, actual.pool_id))
-            continue
-        steps.append(_provider(provider, actual_provider, adopted=provider.name not in known))
+    named_steps, against_named = _named_rows(wanted, actual, known=known, adopt=adopt)
+    steps += named_steps
+    problems += against_named
     left_steps, against_left = left_rows(wanted, actual)
     steps += left_steps
     problems += against_left
@@ -108,6 +102,23 @@ def plan(
     return Plan(
         tuple(steps), tuple(problems), (*_notes(wanted, actual), *users_notes(wanted, actual))
     )
+
+
+def _named_rows(
+    wanted: Wanted, actual: Actual, *, known: frozenset[str], adopt: bool
+) -> tuple[list[Step], list[PreflightProblem]]:
+    steps: list[Step] = []
+    problems: list[PreflightProblem] = []
+    for provider in wanted.providers:
+        actual_provider = actual.providers.get(provider.name)
+        if actual_provider is not None and provider.name not in known and not adopt:
+            problems.append(_taken(provider.name, actual.pool_id))
+            continue
+        if actual_provider is not None and actual_provider.type != provider_type(provider):
+            problems.append(_other_type(provider, actual_provider, actual.pool_id))
+            continue
+        steps.append(_provider(provider, actual_provider, adopted=provider.name not in known))
+    return steps, problems
 
 
 def _taken(name: str, pool_id: str) -> PreflightProblem:

@@ -256,12 +256,13 @@ class Proposer:
     ) -> tuple[_Desired, tuple[PreflightProblem, ...]]:
         discovered, unreachable = await self._discover(body)
         adds = basis.adds(body)
+        taken = frozenset(p["name"] for p in unprovisioned_users(basis.document, basis.known))
         recognised = recognise(
             body,
             tenant,
             [d.document if isinstance(d, Discovered) else d for d in discovered],
             # With another name, nobody whom it let in before stays signed in.
-            taken=frozenset(p["name"] for p in unprovisioned_users(basis.document, basis.known)),
+            taken=taken,
             held=_names(basis) if adds else frozenset(),
         )
         findings = [
@@ -287,12 +288,8 @@ class Proposer:
             known=basis.known,
         )
         findings += document_findings
-        left: Sequence[Json] = ()
-        if adds:
-            names = {p.name for p in recognised}
-            left = [entry for entry in basis.known if entry["name"] not in names]
-            provisioned = frozenset({*names, *(entry["name"] for entry in left)})
-            findings += unprovisioned(document, provisioned)
+        left, left_findings = _left(basis, recognised, document) if adds else ((), ())
+        findings += left_findings
         # A message about a field that is wrong in itself says more than the registry's about the
         # whole document.
         if not findings:
@@ -498,6 +495,16 @@ def _names(basis: Basis) -> frozenset[str]:
     """Of providers that the tenant has, or that were provisioned for it."""
     served = (basis.document or {}).get("providers", ())
     return frozenset(str(entry["name"]) for entry in (*served, *basis.known))
+
+
+def _left(
+    basis: Basis, recognised: Sequence[Recognised], document: Json
+) -> tuple[Sequence[Json], tuple[PreflightProblem, ...]]:
+    """What was provisioned, and the request does not name."""
+    names = frozenset(p.name for p in recognised)
+    left = tuple(entry for entry in basis.known if entry["name"] not in names)
+    known = names.union(str(entry["name"]) for entry in left)
+    return left, tuple(unprovisioned(document, known))
 
 
 def _adopted(body: ProvisionBody, basis: Basis) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.console.views import (
+    added_provider,
     audit,
     blocks,
     deliveries,
@@ -33,6 +34,7 @@ PAGES: Final = (
     *people.PAGES,
     *blocks.PAGES,
     *provisioning.PAGES,
+    *added_provider.PAGES,
     *sessions.PAGES,
     *deliveries.PAGES,
     *revocations.PAGES,

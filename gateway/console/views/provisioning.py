@@ -11,14 +11,7 @@ from gateway.console.change import OLD_DRAFT, load
 from gateway.console.fields import Mistakes, placed, values_of, written
 from gateway.console.outcome import PREFIX, Failed, Followed, Moved, Shown
 from gateway.console.page import Page
-from gateway.console.provision_fields import (
-    DEFAULTS,
-    KINDS,
-    addition_of,
-    addition_request_of,
-    request_of,
-    section_of,
-)
+from gateway.console.provision_fields import DEFAULTS, KINDS, request_of, section_of
 from gateway.console.views.tenant_forms import CHECK, checked, is_mistake, typed
 from gateway.console.visit import address, failed
 
@@ -81,13 +74,13 @@ async def plan(visit: Visit) -> Shown | Failed:
     body = request_of(kind, form)
     tenant_answer = await visit.ask("get_tenant", tenant=tenant, path={"tenant": tenant})
     operation = "reprovision" if tenant_answer.ok else "provision"
-    answer = await _request(visit, operation, tenant, body, dry_run=True)
+    answer = await provision_request(visit, operation, tenant, body, dry_run=True)
     if is_mistake(answer):
         mistakes = placed(section.paths, answer.document.get("errors", ()), answer.detail)
         return _form(section, values, mistakes)
     if not answer.ok:
         return failed(answer)
-    draft = visit.drafts.seal(visit.operator.person, _about(tenant), [operation, body])
+    draft = plan_draft(visit, tenant, operation, body)
     return Shown(
         "provision_plan",
         {
@@ -102,95 +95,16 @@ async def plan(visit: Visit) -> Shown | Failed:
     )
 
 
-# --- one more provider of a tenant --------------------------------------------------------------
-
-
-async def choose_added_kind(visit: Visit) -> Shown | Failed:
-    tenant = visit.path["tenant"]
-    stay = await _stay(visit)
-    if isinstance(stay, Failed):
-        return stay
-    return Shown("provision_kinds", {"kinds": KINDS, "tenant": tenant, "stay": stay})
-
-
-async def _stay(visit: Visit) -> list[str] | Failed:
-    """Names of the providers that the tenant has."""
-    record = await load(visit, visit.path["tenant"])
-    if isinstance(record, Failed):
-        return record
-    return [str(provider["name"]) for provider in record.document["providers"]]
-
-
-async def ask_added(visit: Visit) -> Shown | Failed:
-    section = addition_of(visit.path["form"])
-    stay = await _stay(visit)
-    if isinstance(stay, Failed):
-        return stay
-    return _added_form(visit, section, values_of(section.fields, DEFAULTS), stay)
-
-
-def _added_form(
-    visit: Visit,
-    section: Section,
-    values: Mapping[str, str],
-    stay: list[str],
-    mistakes: Mistakes | None = None,
-) -> Shown:
-    return Shown(
-        "provider_new",
-        {
-            "tenant": visit.path["tenant"],
-            "section_form": section,
-            "values": values,
-            "stay": stay,
-            "mistakes": mistakes or Mistakes(),
-        },
-        status=422 if mistakes else 200,
-    )
-
-
-async def plan_added(visit: Visit) -> Shown | Failed:
-    """As ``plan``; the name of another provider of the tenant would change that one."""
-    kind, tenant = visit.path["form"], visit.path["tenant"]
-    section = addition_of(kind)
-    form, unread = written(section.fields, {}, visit.form)
-    body = addition_request_of(kind, form)
-    if visit.form.get(CHECK):
-        return checked(visit, section, "reprovision", body, unread)
-    stay = await _stay(visit)
-    if isinstance(stay, Failed):
-        return stay
-    values = typed(section.fields, visit)
-    if body["provider"].get("name") in stay:
-        unread["provider.name"] = ["the tenant has a provider of this name"]
-    if unread:
-        return _added_form(visit, section, values, stay, Mistakes(unread))
-    answer = await _request(visit, "reprovision", tenant, body, dry_run=True)
-    if is_mistake(answer):
-        mistakes = placed(section.paths, answer.document.get("errors", ()), answer.detail)
-        return _added_form(visit, section, values, stay, mistakes)
-    if not answer.ok:
-        return failed(answer)
-    draft = visit.drafts.seal(visit.operator.person, _about(tenant), ["reprovision", body])
-    return Shown(
-        "provision_plan",
-        {
-            "tenant": tenant,
-            "kind": kind,
-            "exists": True,
-            "stay": stay,
-            "steps": answer.document["steps"],
-            "notes": answer.document["notes"],
-            "draft": draft,
-        },
-    )
-
-
 def _about(tenant: str) -> str:
     return f"provision {tenant}"
 
 
-async def _request(
+def plan_draft(visit: Visit, tenant: str, operation: str, body: object) -> str:
+    """What the page with the plan carries, for ``run_plan``."""
+    return visit.drafts.seal(visit.operator.person, _about(tenant), [operation, body])
+
+
+async def provision_request(
     visit: Visit, operation: str, tenant: str, body: object, *, dry_run: bool
 ) -> ApiAnswer:
     return await visit.ask(
@@ -208,7 +122,7 @@ async def run_plan(visit: Visit) -> Moved | Failed:
     if content is None:
         return OLD_DRAFT
     operation, body = content
-    return await _started(visit, _request(visit, operation, tenant, body, dry_run=False))
+    return await _started(visit, provision_request(visit, operation, tenant, body, dry_run=False))
 
 
 async def _started(visit: Visit, operation: Any) -> Moved | Failed:
@@ -369,23 +283,12 @@ async def test_link(visit: Visit) -> Shown | Failed:
 
 def _pages() -> tuple[Page, ...]:
     base, kind = "/tenants/{tenant}", {"form": _KIND}
-    here, added = "runs", f"{base}/connect/{{form}}"
+    here = "runs"
     return (
         Page("/runs", "list_all_runs", here, list_runs),
         Page("/provision", "provision", here, choose_kind),
         Page("/provision/{form}", "provision", here, ask, parameters=kind),
         Page("/provision/{form}", "provision", here, plan, form=True, upload=True, parameters=kind),
-        Page(f"{base}/connect", "reprovision", "tenants", choose_added_kind),
-        Page(added, "reprovision", "tenants", ask_added, parameters=kind),
-        Page(
-            added,
-            "reprovision",
-            "tenants",
-            plan_added,
-            form=True,
-            upload=True,
-            parameters=kind,
-        ),
         Page(f"{base}/provision", "provision", here, run_plan, form=True),
         Page(f"{base}/runs/{{run}}", "get_run", here, show_run),
         Page(f"{base}/runs/{{run}}/events", "get_run", here, follow_run),
