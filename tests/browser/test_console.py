@@ -240,6 +240,45 @@ def test_a_narrow_screen_needs_no_scrolling_sideways(
         context.close()
 
 
+FOCUSED = """() => {
+  const one = document.activeElement, style = getComputedStyle(one);
+  return [one.textContent.trim() || one.id, style.outlineStyle !== "none"];
+}"""
+
+
+def tab_to(page: Page, name: str) -> None:
+    """By its text or id; wherever the focus is on the way, it is seen."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focused, is_seen = page.evaluate(FOCUSED)
+        assert is_seen, focused
+        if focused == name:
+            return
+    pytest.fail(f"no key leads to {name}")
+
+
+def test_the_keyboard_alone_finds_and_opens_a_tenant(product: RunningWorld, page: Page) -> None:
+    origin = open_console(page, product)
+    page.goto(f"{origin}/console/tenants")
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUSED) == ["Skip to content", True]
+    page.keyboard.press("Enter")
+    tab_to(page, "search")
+    page.keyboard.type("globex")
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    tab_to(page, "Globex")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Globex")
+    page.set_viewport_size({"width": 375, "height": 640})
+    page.goto(f"{origin}/console/revocations/acme/none")
+    tab_to(page, "Menu")
+    page.keyboard.press("Enter")
+    tab_to(page, "Audit log")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Audit log")
+
+
 def test_without_scripts_everything_is_there(product: RunningWorld, chromium: Browser) -> None:
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -133,12 +133,33 @@ def walk(product: RunningWorld, page: Page, peter: Page, look: Callable[[str], N
     for path in VISITED:
         page.goto(origin + path)
         look(path)
+    watch(page, origin, look)
 
 
-def test_an_operator_changes_a_tenant_and_every_page_is_accessible(
+def watch(page: Page, origin: str, look: Callable[[str], None]) -> None:
+    """What was done is on record; what somebody may open and why; their sessions end."""
+    page.goto(f"{origin}/console/audit?tenant=initech&action=put_tenant")
+    page.locator("tbody a").first.click()
+    expect(page.locator(".diff")).to_contain_text("app-users")
+    look("record")
+    page.goto(f"{origin}/console/people?tenant=initech")
+    page.get_by_role("link", name="peter@initech.test").click()
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_role("status")).to_contain_text("allowed")
+    look("person")
+    page.get_by_role("button", name="End all sessions of this person").click()
+    expect(page.locator("h1")).to_have_text("Revocation")
+    expect(page.locator("td .bar").last).to_be_visible()
+    look("revocation")
+
+
+def test_an_operator_works_without_scripts_and_every_page_is_accessible(
     product: RunningWorld, chromium: Browser, axe: str
 ) -> None:
-    contexts = [chromium.new_context(locale="en-GB") for _ in range(2)]
+    # An operator's browser runs no script: everything is done all the same.
+    contexts = [
+        chromium.new_context(locale="en-GB", java_script_enabled=script) for script in (False, True)
+    ]
     page, peter = (context.new_page() for context in contexts)
     stopped: list[str] = []
     page.on("console", lambda message: stopped.append(message.text))
