@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.async_api import async_playwright, expect
@@ -15,6 +15,7 @@ from gateway.console import application
 from gateway.console.views import provisioning
 from gateway.provisioning.runs import RunState, StepState
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, HEADLESS_SHELL
+from tests.browser.test_pages import OPENED, RULES, axe
 from tests.console.conftest import (
     HEADER,
     api,
@@ -24,18 +25,23 @@ from tests.console.conftest import (
     document,
     links,
     redis,
+    token_for,
 )
 from tests.console.test_moving import step_of
+from tests.console.test_overview import arrange
 from tests.console.test_provisioning import RUN, journal
+from tests.console.test_sessions import ONE
+from tests.database.test_attention import one_of_each
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from playwright.async_api import Page
 
+    from gateway.database.engine import Database
     from tests.console.conftest import Desk
 
-__all__ = ["api", "clock", "database", "desk", "links", "redis"]
+__all__ = ["api", "axe", "clock", "database", "desk", "links", "redis"]
 
 INJECTED = """async ([attribute, nonce]) => {
   const element = document.createElement("button");
@@ -61,7 +67,7 @@ ADDS_SCRIPT = """() => {
 
 
 @asynccontextmanager
-async def opened(desk: Desk, *, script: bool = True) -> AsyncIterator[Page]:
+async def opened(desk: Desk, *, script: bool = True, **options: Any) -> AsyncIterator[Page]:
     """A page of somebody who is signed in."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
@@ -74,6 +80,7 @@ async def opened(desk: Desk, *, script: bool = True) -> AsyncIterator[Page]:
             locale="en-GB",
             java_script_enabled=script,
             extra_http_headers={HEADER: desk.assertion("admins")},
+            **options,
         )
         context.set_default_timeout(15_000)
         yield await context.new_page()
@@ -150,3 +157,38 @@ async def test_without_scripts_the_same_pages_are_complete(desk: Desk) -> None:
         await page.locator("#search").fill("glob")
         await page.get_by_role("button", name="Search").click()
         await expect(page.locator("#found tbody tr")).to_have_count(1)
+
+
+FULL = (
+    "/console/overview",
+    "/console/overview?window=day",
+    "/console/tenants",
+    "/console/deliveries?tenant=acme",
+    "/console/deliveries?direction=out",
+    "/console/health",
+)
+"""Pages of which the demo shows little."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_full_pages_break_no_rule_of_accessibility_and_need_no_wide_screen(
+    desk: Desk, database: Database, axe: str, scheme: Any
+) -> None:
+    await arrange(database, desk)
+    await one_of_each(database)
+    sessions = await desk.text("/console/sessions?tenant=acme", "admins")
+    ended = await desk.post(ONE, {"token": token_for(sessions, ONE)}, "admins")
+    screen: Any = {"width": 320, "height": 640}
+    async with opened(desk, color_scheme=scheme, bypass_csp=True, viewport=screen) as page:
+        for path in (*FULL, ended.headers["Location"]):
+            answer = await page.goto(path)
+            assert answer is not None
+            assert answer.status == 200
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 320, path
+            await page.evaluate(axe)
+            await page.evaluate(OPENED)
+            found = await page.evaluate(RULES)
+            broken = [(one["id"], [n["html"] for n in one["nodes"]]) for one in found["violations"]]
+            assert broken == [], path
+        # A replica that has not confirmed.
+        await expect(page.locator(".silent")).to_be_visible()
