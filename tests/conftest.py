@@ -7,6 +7,7 @@ import functools
 import gc
 import ipaddress
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import botocore.session
@@ -27,11 +28,11 @@ from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
-    from pathlib import Path
-
 
 # AWS's library would ask the machine for the credentials of its role.
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+# And read some hundred authorities for each client, also of the stand-in, which has no TLS.
+os.environ["AWS_CA_BUNDLE"] = str(Path(__file__).with_name("data") / "authority.pem")
 # It reads its description of Cognito (a megabyte of JSON) for each session anew; a process of the
 # gateway has one session, and one that runs tests has hundreds.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
