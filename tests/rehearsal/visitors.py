@@ -6,6 +6,7 @@ whose failures are counted.
 from __future__ import annotations
 
 import base64
+import functools
 import http.client
 import json
 import ssl
@@ -99,9 +100,15 @@ def browse_in(host: str, email: str) -> str:
             browser.close()
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Of the machine's authorities; to read them costs more than a connection."""
+    return ssl.create_default_context()
+
+
 def ask(host: str, cookie: str = "", extra: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """One request over TLS through the proxy, on a connection of its own."""
-    connection = http.client.HTTPSConnection(host, timeout=10, context=ssl.create_default_context())
+    connection = http.client.HTTPSConnection(host, timeout=10, context=_tls())
     headers = {"Cookie": f"{COOKIE}={cookie}"} if cookie else {}
     try:
         connection.request("GET", "/", headers=headers | dict(extra or {}))
@@ -125,7 +132,6 @@ class Visitor:
     def __init__(self, host: str, cookie: str) -> None:
         self._host, self._cookie = host, cookie
         self._now: Visits | None = None
-        self._tls = ssl.create_default_context()
         threading.Thread(target=self._run, daemon=True).start()
 
     @contextmanager
