@@ -105,7 +105,12 @@ def prefix(
             # The same files into the same folder, in a tenth of the time; test_locks.py holds that
             # pip installs these locks.
             command = re.sub(
-                r"(\S+)/bin/pip install (--require-hashes -r requirements/build\.txt)",
+                r"python -m venv (?!--)(\S+)",
+                rf"{UV} venv --quiet --python {build_tools}/bin/python \1",
+                command,
+            )
+            command = re.sub(
+                r"(\S+)/bin/pip install (--require-hashes -r requirements/(installer|build)\.txt)",
                 rf"{UV} pip install --quiet --python \1/bin/python \2",
                 command,
             )
