@@ -22,7 +22,7 @@ from demo.world import World
 from gateway.sessions.embedded import EmbeddedValkey
 from tests.database.postgres import postgres
 from tests.support.browserless import Person
-from tests.support.fork_server import close_fork_server
+from tests.support.fork_server import close_fork_servers
 from tests.support.policy import PolicyWorld
 from tests.support.world import RunningWorld
 
@@ -60,7 +60,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_sessionfinish() -> None:
-    close_fork_server()
+    close_fork_servers()
 
 
 @pytest.fixture(scope="session")

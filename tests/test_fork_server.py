@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.processes import launch
-from tests.support.fork_server import ROOT, ForkServer, fork_server, own_environment
+from demo.processes import launch as execute
+from tests.support.fork_server import ROOT, ForkServer, fork_server, launch, own_environment
 from tests.support.gateway_process import until
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def executed(folder: Path, *words: str) -> tuple[int, str, str]:
     return code, (folder / "out").read_text(), (folder / "err").read_text()
 
 
-def forked(folder: Path, *words: str) -> tuple[int, str, str]:
+def forked(folder: Path, *words: str, workers: bool = False) -> tuple[int, str, str]:
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        process = fork_server().start(
+        process = fork_server(workers=workers).start(
             *words,
             cwd=folder,
             environment=ENVIRONMENT,
@@ -61,10 +61,11 @@ def forked(folder: Path, *words: str) -> tuple[int, str, str]:
     return code, (folder / "out").read_text(), (folder / "err").read_text()
 
 
-def test_a_forked_process_sees_what_an_executed_one_sees(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [False, True])
+def test_a_forked_process_sees_what_an_executed_one_sees(tmp_path: Path, *, workers: bool) -> None:
     words = ("say", "ä", "two words")
     code, said, complained = executed(tmp_path, *words)
-    again, said_by_fork, complained_by_fork = forked(tmp_path, *words)
+    again, said_by_fork, complained_by_fork = forked(tmp_path, *words, workers=workers)
     assert (code, complained) == (again, complained_by_fork) == (0, "")
     assert said.splitlines()[1:] == said_by_fork.splitlines()[1:] == ["ended"]
     by_start, by_fork = json.loads(said.splitlines()[0]), json.loads(said_by_fork.splitlines()[0])
@@ -124,7 +125,7 @@ def test_what_a_server_has_forked_ends_with_it(tmp_path: Path) -> None:
 
 async def test_many_wait_for_the_same_process(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as out:
-        process = await fork_server().launch(
+        process = await launch(
             "--version",
             cwd=tmp_path,
             environment=ENVIRONMENT,
@@ -143,14 +144,16 @@ def test_what_only_a_new_interpreter_would_obey_is_executed(name: str) -> None:
     assert not fork_server().fits(serve, {**ENVIRONMENT, name: "1"})
 
 
-def test_workers_are_executed() -> None:
-    """Their metrics are made otherwise as the process imports them."""
-    assert not fork_server().fits(("serve", "--workers", "2"), ENVIRONMENT)
+def test_workers_are_forked_from_a_server_without_metrics() -> None:
+    """Theirs are made otherwise as the process imports them."""
+    serve = ("serve", "--workers", "2")
+    assert not fork_server().fits(serve, ENVIRONMENT)
+    assert fork_server(workers=True).fits(serve, ENVIRONMENT)
 
 
 async def test_both_ways_to_start_a_gateway_say_the_same(tmp_path: Path) -> None:
     said = []
-    for start in (launch, fork_server().launch):
+    for start in (execute, launch):
         with (tmp_path / "out").open("w+b") as out:
             process = await start(
                 *("serve", "-c", "missing.yaml"),

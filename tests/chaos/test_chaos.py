@@ -53,7 +53,9 @@ def _mentions(process: Path, folder: Path) -> bool:
 
 def test_a_deployment_under_faults_keeps_what_it_promises(tmp_path: Path) -> None:
     status, printed, history = chaos(
-        tmp_path, "--minutes", "0.75", "--seed", "1", "--bound", "90", "--faults", *FAULTS
+        tmp_path,
+        *("--minutes", "0.75", "--seed", "1", "--bound", "90", "--loops", "2"),
+        *("--faults", *FAULTS),
     )
     assert status == 0, printed[-6000:]
     assert "violations: none" in printed

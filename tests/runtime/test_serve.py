@@ -234,14 +234,8 @@ def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(
     assert "the key ring is missing" in str(log.events("config_invalid")[0]["error"])
 
 
-IMPATIENT = (
-    "from gateway.__main__ import main; from gateway.runtime import supervisor; "
-    "supervisor.STUCK_S = 5; main()"
-)
-
-
 def test_a_worker_that_stands_still_is_replaced_and_no_other_one(tmp_path: Path) -> None:
-    with serving(tmp_path, workers=2, program=("-c", IMPATIENT)) as gateway:
+    with serving(tmp_path, workers=2, module="tests.support.impatient") as gateway:
         before = gateway.workers()
         assert len(before) == 3
         victim = before[0]

@@ -35,10 +35,13 @@ from gateway.sessions.connection import connect
 from gateway.sessions.keyspace import bucket_of
 from gateway.sessions.store import RedisSessions
 from tests.sessions.conftest import HOST, Login, identity, tenant
+from tests.support.fork_server import start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from types import TracebackType
+
+    from tests.support.fork_server import Forked
 
 ROOT = Path(__file__).parents[2]
 HOOK_SECRET = "soak-hook-secret-0123456789-0123456789"
@@ -184,7 +187,7 @@ class Fleet:
         self.public_ports: list[int | str] = []
         """Of each replica: a loopback port, or the path of a Unix socket."""
         self.admin_port, self.hooks_port = free_port(), free_port()
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes] | Forked] = []
         self.admin_key = ""
         self._random = random.Random(1)
         self._load: list[asyncio.Task[None]] = []
@@ -255,26 +258,24 @@ class Fleet:
         if redis_url:
             environment["GATEWAY_REDIS__URL"] = redis_url
         workers = ["--workers", str(self.workers)] if role == "auth" else []
+        command = ["serve", "-c", str(self.config), "--role", role, *workers]
         with (self.folder / f"{role}-{len(self.processes)}.log").open("wb") as log:
             self.processes.append(
                 subprocess.Popen(
-                    [
-                        *within,
-                        sys.executable,
-                        "-m",
-                        "gateway",
-                        "serve",
-                        "-c",
-                        str(self.config),
-                        "--role",
-                        role,
-                        *workers,
-                    ],
+                    [*within, sys.executable, "-m", "gateway", *command],
                     cwd=ROOT,
                     env=environment,
                     stdout=log,
                     stderr=log,
                     preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls the kernel and nothing else
+                )
+                if within
+                else start(
+                    *command,
+                    cwd=ROOT,
+                    environment=environment,
+                    stdout=log.fileno(),
+                    stderr=log.fileno(),
                 )
             )
 
@@ -317,7 +318,7 @@ class Fleet:
                 process.kill()
                 process.wait()
 
-    def worker_pids(self, process: subprocess.Popen[bytes]) -> list[int]:
+    def worker_pids(self, process: subprocess.Popen[bytes] | Forked) -> list[int]:
         """Forked workers of one ``gateway serve``; the process itself where it forked none."""
         try:
             children = [

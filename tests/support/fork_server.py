@@ -3,10 +3,10 @@ a start costs is mostly its imports, and the suite starts hundreds.
 
 One server for each process that runs tests, started when first needed and gone with it. It has one
 thread and has run nothing but imports, so what it forks differs from an executed process in that
-alone; ``tests/test_fork_server.py`` compares the two. A start whose environment is the
-interpreter's or the loader's own business is executed, and one of workers, before whose imports
-their metrics have a folder. So are those of tests that are about the start:
-``tests/runtime/test_serve.py``, ``test_roles.py``, the demo, the rehearsal, the packages.
+alone; ``tests/test_fork_server.py`` compares the two. Workers, before whose imports their metrics
+have a folder, come from a second server, which has imported libraries only. A start whose
+environment is the interpreter's or the loader's own business is executed. So are those of tests
+that are about the start: ``tests/runtime/test_roles.py``, the demo, the rehearsal, the packages.
 
 The command line of the server has room for that of what it forks, which is written over it.
 """
@@ -17,7 +17,6 @@ import array
 import asyncio
 import contextlib
 import ctypes
-import functools
 import gc
 import importlib
 import json
@@ -37,7 +36,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from demo.processes import launch
+from demo.processes import die_with_parent
+from demo.processes import launch as executed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +55,32 @@ _READ_ONCE: Final = (
 """How the names of variables begin that are read as a process starts, and never again."""
 _NOT_IMPORTED: Final = ("gateway.__main__", "gateway.database.migrations.")
 """They are run: the latter by Alembic."""
+_LIBRARIES: Final = (
+    *(
+        "aioboto3",
+        "aiobotocore.session",
+        "aiohttp.web",
+        "aiosmtplib",
+        "aiosqlite",
+        "alembic.command",
+    ),
+    *(
+        "asyncpg",
+        "cryptography.x509",
+        "dns.asyncresolver",
+        "gateway.cli.serve",
+        "jinja2",
+        "lxml.etree",
+    ),
+    *(
+        "pydantic_settings",
+        "redis.asyncio.cluster",
+        "redis.asyncio.sentinel",
+        "sqlalchemy.ext.asyncio",
+    ),
+    *("uvloop", "yaml"),
+)
+"""Most of what a start costs. None of them imports the library of the metrics."""
 _INHERITED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 """Whether they are ignored is handed on; what else is has been set by the interpreter."""
 _PR_SET_PDEATHSIG: Final = 1
@@ -151,14 +177,19 @@ class ForkedTask:
 
 
 class ForkServer:
-    """The caller's end."""
+    """The caller's end. ``workers``: for a supervisor and its workers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, workers: bool = False) -> None:
+        self._workers = workers
         self._asked, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._environment = own_environment(os.environ)
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno()), "-" * ROOM_BYTES],
+                [
+                    *(sys.executable, "-m", __name__, str(theirs.fileno())),
+                    "libraries" if workers else "everything",
+                    "-" * ROOM_BYTES,
+                ],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -167,8 +198,8 @@ class ForkServer:
 
     def fits(self, arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
         """Whether such a process may be forked."""
-        workers = dict(pairwise(arguments)).get("--workers", "1")
-        return workers == "1" and own_environment(environment) == self._environment
+        suits = self._workers or not has_workers(arguments)
+        return suits and own_environment(environment) == self._environment
 
     def start(
         self,
@@ -193,44 +224,80 @@ class ForkServer:
         assert pid, "the fork server has ended"
         return Forked(ours, int.from_bytes(pid, "big"))
 
-    async def launch(
-        self,
-        *arguments: str,
-        cwd: Path,
-        environment: Mapping[str, str],
-        stdout: int,
-        stderr: int,
-    ) -> Process:
-        """For ``demo.world.World.launch``."""
-        if not self.fits(arguments, environment):
-            return await launch(
-                *arguments, cwd=cwd, environment=environment, stdout=stdout, stderr=stderr
-            )
-        started = await asyncio.to_thread(
-            self.start, *arguments, cwd=cwd, environment=environment, stdout=stdout, stderr=stderr
-        )
-        return ForkedTask(started)
-
     def close(self) -> None:
         """It ends its children."""
         self._asked.close()
         self.process.wait(30)
 
 
-@functools.cache
-def fork_server() -> ForkServer:
+_started: Final[dict[bool, ForkServer]] = {}
+
+
+def fork_server(*, workers: bool = False) -> ForkServer:
     """This process's."""
-    return ForkServer()
+    if workers not in _started:
+        _started[workers] = ForkServer(workers=workers)
+    return _started[workers]
+
+
+def close_fork_servers() -> None:
+    """As the last thing."""
+    while _started:
+        _started.popitem()[1].close()
+
+
+def start(
+    *arguments: str,
+    cwd: Path,
+    environment: Mapping[str, str],
+    stdout: int,
+    stderr: int,
+    module: str = "gateway",
+) -> Forked | subprocess.Popen[bytes]:
+    """``python -m MODULE ARGUMENTS…``, which ends with us; forked where it may be."""
+    server = fork_server(workers=has_workers(arguments))
+    if server.fits(arguments, environment):
+        return server.start(
+            *arguments,
+            cwd=cwd,
+            environment=environment,
+            stdout=stdout,
+            stderr=stderr,
+            module=module,
+        )
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls the kernel and nothing else
+    )
+
+
+async def launch(
+    *arguments: str, cwd: Path, environment: Mapping[str, str], stdout: int, stderr: int
+) -> Process:
+    """The same for ``demo.world.World.launch``."""
+    server = fork_server(workers=has_workers(arguments))
+    if not server.fits(arguments, environment):
+        return await executed(
+            *arguments, cwd=cwd, environment=environment, stdout=stdout, stderr=stderr
+        )
+    return ForkedTask(
+        await asyncio.to_thread(
+            server.start, *arguments, cwd=cwd, environment=environment, stdout=stdout, stderr=stderr
+        )
+    )
+
+
+def has_workers(arguments: Sequence[str]) -> bool:
+    return dict(pairwise(arguments)).get("--workers", "1") != "1"
 
 
 def _ignored() -> list[int]:
     return [each for each in _INHERITED if signal.getsignal(each) is signal.SIG_IGN]
-
-
-def close_fork_server() -> None:
-    """As the last thing: if there is one."""
-    if fork_server.cache_info().currsize:
-        fork_server().close()
 
 
 def own_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -254,6 +321,12 @@ def import_everything() -> None:
             importlib.import_module(found.name)
     for name in ("aioboto3", "uvloop"):  # imported where they are needed
         importlib.import_module(name)
+
+
+def import_libraries() -> None:
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    assert "prometheus_client" not in sys.modules, "it has chosen where metrics are"
 
 
 def serve(asked: socket.socket) -> Start:
@@ -351,7 +424,7 @@ def _write_command_line(command: Sequence[str]) -> None:
 
 def main() -> Any:
     asked = socket.socket(fileno=int(sys.argv[1]))
-    import_everything()
+    import_everything() if sys.argv[2] == "everything" else import_libraries()
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would not be forked"  # noqa: PTH208
     gc.collect()
     gc.freeze()

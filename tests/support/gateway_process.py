@@ -25,9 +25,13 @@ from gateway.keys import ring as keys
 from gateway.sessions.connection import connect
 from gateway.sessions.store import RedisSessions
 from tests.sessions.conftest import HOST, Login, tenant
+from tests.support.fork_server import start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import BinaryIO
+
+    from tests.support.fork_server import Forked
 
 ROOT = Path(__file__).parents[2]
 LISTENERS = ("check", "public", "admin", "hooks")
@@ -60,7 +64,7 @@ class GatewayProcess:
     """
 
     folder: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     ports: dict[str, int]
 
     @property
@@ -177,39 +181,32 @@ def serving(
     open_files: int | None = None,
     environment: dict[str, str] | None = None,
     tenants: str = TENANT,
-    program: Sequence[str] = ("-m", "gateway"),
+    module: str = "gateway",
 ) -> Iterator[GatewayProcess]:
-    """Both roles. ``open_files``: hard limit of descriptors. Leaving kills what is left."""
+    """Both roles. ``open_files``: hard limit of descriptors, of a new interpreter. Leaving kills
+    what is left.
+    """
     (folder / "state").mkdir(parents=True, mode=0o700, exist_ok=True)
     (folder / "tenants").mkdir(exist_ok=True)
     (folder / "tenants" / "acme.yaml").write_text(tenants)
     ports = {name: free_port() for name in LISTENERS}
     (folder / "gateway.yaml").write_text(CONFIG.format(folder=folder, **ports))
 
-    def limited() -> None:
-        die_with_parent()
-        if open_files is not None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(open_files, 256), open_files))
-
-    command = [
-        sys.executable,
-        *program,
-        "serve",
-        "-c",
-        str(folder / "gateway.yaml"),
-        "--workers",
-        str(workers),
-    ]
+    command = ["serve", "-c", str(folder / "gateway.yaml"), "--workers", str(workers)]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
+    given = inherited | (environment or {})
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=inherited | (environment or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log if stderr is None else stderr,
-            preexec_fn=limited,  # noqa: PLW1509 - it calls the kernel and nothing else
+        process = (
+            start(
+                *command,
+                cwd=ROOT,
+                environment=given,
+                stdout=log.fileno(),
+                stderr=log.fileno() if stderr is None else stderr,
+                module=module,
+            )
+            if open_files is None
+            else _limited(command, given, log, open_files)
         )
     running = GatewayProcess(folder, process, ports)
     try:
@@ -231,3 +228,21 @@ def serving(
             except subprocess.TimeoutExpired:
                 process.kill()
         process.wait()
+
+
+def _limited(
+    command: Sequence[str], environment: Mapping[str, str], log: BinaryIO, open_files: int
+) -> subprocess.Popen[bytes]:
+    def limited() -> None:
+        die_with_parent()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(open_files, 256), open_files))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "gateway", *command],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        preexec_fn=limited,  # noqa: PLW1509 - it calls the kernel and nothing else
+    )

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from gateway.hooks.reconcile.subscriptions import RESOURCES
 from tests.database.template import embedded_database
-from tests.support.fork_server import fork_server
+from tests.support.fork_server import launch
 from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RunningWorld:
         self.world = world
         world.new_key = spare_keys()
         if not executed:
-            world.launch = fork_server().launch
+            world.launch = launch
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="world", daemon=True)
 

@@ -27,6 +27,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--seed", type=int, help="without one: another one each time, printed")
     parser.add_argument("--bound", type=float, default=45.0, help="of a recovery, in seconds")
+    parser.add_argument("--loops", type=int, help="of clients that come and go; without: four")
     parser.add_argument(
         "--faults",
         nargs="*",
@@ -63,6 +64,7 @@ def main() -> int:
         bound_s=arguments.bound,
         kinds=tuple(arguments.faults),
         mutant=arguments.mutant,
+        loops=arguments.loops or run.LOOPS,
     )
     certificates = Certificates(there / "ca.pem", there / "valid.pem", there / "expired.pem")
     report = asyncio.run(run.run(there, certificates, options))

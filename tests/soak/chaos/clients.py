@@ -132,8 +132,10 @@ def _request(asked: Asked) -> bytes:
 class Clients:
     """All of them. ``work`` goes on until ``stopping``."""
 
-    def __init__(self, deployment: Deployment, history: History, seed: int) -> None:
+    def __init__(self, deployment: Deployment, history: History, seed: int, *, loops: int) -> None:
+        """``loops``: how many log in and end it again at a time; half as many again check."""
         self.deployment, self.history, self._seed = deployment, history, seed
+        self._loops = loops
         self.users = [
             User(
                 email,
@@ -161,9 +163,9 @@ class Clients:
 
     async def work(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for number in range(6):
+            for number in range(self._loops + self._loops // 2):
                 group.create_task(self._check_for_ever(number))
-            for number in range(4):
+            for number in range(self._loops):
                 group.create_task(self._come_and_go(number))
             group.create_task(self._onboard())
 

@@ -36,6 +36,7 @@ from tests.soak.chaos.history import History, Webhook, now
 from tests.soak.chaos.host import DOMAIN, Machine
 from tests.soak.chaos.links import Network, descendants
 from tests.soak.chaos.stores import Postgres, Valkey
+from tests.support.fork_server import close_fork_servers, fork_server
 from tests.support.small_disk import may_mount
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tests.soak.chaos.certificates import Certificates
+    from tests.support.fork_server import Forked
 
 ROOT: Final = Path(__file__).parents[3]
 AUTHS: Final = ("auth-0", "auth-1", "auth-2")
@@ -91,7 +93,7 @@ class Gateway:
         self.machine = Machine(self.folder / "machine")
         self.ring = self.folder / "keys.json"
         self.ports = {listener: free_port() for listener in ("check", "public", "admin", "hooks")}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | None = None
         self.wanted = False
         """Whether a supervisor would start it again."""
         self.restarts = 0
@@ -110,17 +112,16 @@ class Gateway:
     def start(self) -> None:
         self.wanted = True
         workers = ["--workers", "2"] if self.role == "auth" else []
-        command = ["-m", "tests.soak.chaos.host", str(self.machine.path), *self._mutant]
-        command += ["gateway", "serve", "-c", str(self._config), "--role", self.role, *workers]
+        command = ["serve", "-c", str(self._config), "--role", self.role, *workers]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *command],
+            # What it has imported has no clock and no resolver of its own.
+            self.process = fork_server(workers=True).start(
+                *(str(self.machine.path), *self._mutant, "gateway", *command),
                 cwd=ROOT,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls the kernel and nothing else
+                environment=self._environment,
+                stdout=log.fileno(),
+                stderr=log.fileno(),
+                module="tests.soak.chaos.host",
             )
 
     def pids(self) -> list[int]:
@@ -243,6 +244,7 @@ class Deployment:
         await self.postgres.start()
         self._webhooks = await self._start_webhooks()
         await self._configure()
+        stack.callback(close_fork_servers)
         stack.push_async_callback(self._stop_gateways)
         for name in (*ADMINS, *AUTHS):
             self._add_gateway(name)
@@ -483,7 +485,7 @@ async def _cancel(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _end(process: subprocess.Popen[bytes]) -> None:
+async def _end(process: subprocess.Popen[bytes] | Forked) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:

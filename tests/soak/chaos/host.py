@@ -3,8 +3,8 @@ turns while the process runs.
 
 ``python -m tests.soak.chaos.host FILE [--address IP] [--mutant NAME] MODULE [ARGUMENTS…]`` runs a
 module on the machine that ``FILE`` describes (``Machine``). Only the soak starts processes so:
-nothing of it is in the product. ``time.time`` is moved before anything else is imported; the
-monotonic clock runs on, as it does when somebody sets a machine's clock. Names below ``DOMAIN``
+nothing of it is in the product. ``time.time`` is moved before anything of the gateway is imported;
+the monotonic clock runs on, as it does when somebody sets a machine's clock. Names below ``DOMAIN``
 lead to this machine, unless DNS is away.
 """
 

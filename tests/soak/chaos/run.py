@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tests.soak.chaos.faults import Planned
     from tests.soak.chaos.history import Line
 
+LOOPS: Final = 4
+"""Of clients that log in and end it again."""
 FIRST_LOGINS_S: Final = 120.0
 QUIET_S: Final = 1.0
 """Between a recovery and the next fault."""
@@ -58,6 +60,7 @@ class Options:
     bound_s: float
     kinds: tuple[str, ...] = ()
     mutant: str = ""
+    loops: int = LOOPS
 
 
 @dataclass(slots=True)
@@ -117,7 +120,7 @@ class Run:
     ) -> None:
         self.deployment, self.history, self.options = deployment, history, options
         self.report = report
-        self.clients = Clients(deployment, history, options.seed)
+        self.clients = Clients(deployment, history, options.seed, loops=options.loops)
         self._numbers = 0
 
     def plan(self) -> list[Planned]:
