@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import aiohttp
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 LEEWAY_S = 30
 """Clock difference to AWS that is forgiven."""
@@ -78,19 +79,43 @@ class PoolEndpoint:
         of this pool's), aud, exp, iat and nbf hold; None otherwise. ``claimed``: what this token
         says, where the caller has read it.
         """
+        judged = ""
         if claimed is None:
+            issuer, key = self._known_key(token)
+            if key is not None:
+                claims = self._decode(token, key, issuer=issuer, audience=audience)
+                if claims is not None:
+                    return claims
+                judged = issuer
             claimed = read_claimed(token)
         issuer, header = claimed.issuer, claimed.header
         keys = self._keys.get(issuer)
-        if keys is None:
+        if keys is None or issuer == judged:
             return None
+        kid = header.get("kid")
+        if header.get("alg") != "RS256" or not isinstance(kid, str):
+            return None
+        key = await keys.get(kid)
+        return None if key is None else self._decode(token, key, issuer=issuer, audience=audience)
+
+    def _known_key(self, token: str) -> tuple[str, RSAPublicKey | None]:
+        """The one issuer of this pool whose keys in memory hold the key that the token's header
+        names: then its claims need not be read to find out whose keys to ask for. Whether it is
+        the issuer that the token names is verified with the rest.
+        """
+        kid = _read_key_id(token)
+        known = [
+            (issuer, key)
+            for issuer, keys in self._keys.items()
+            if (key := keys.known(kid)) is not None
+        ]
+        return known[0] if len(known) == 1 else ("", None)
+
+    def _decode(
+        self, token: str, key: RSAPublicKey, *, issuer: str, audience: str | None
+    ) -> dict[str, Any] | None:
+        """Claims, if this key has signed them, and all else holds."""
         try:
-            kid = header.get("kid")
-            if header.get("alg") != "RS256" or not isinstance(kid, str):
-                return None
-            key = await keys.get(kid)
-            if key is None:
-                return None
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
@@ -111,7 +136,7 @@ class PoolEndpoint:
                     "strict_aud": audience is not None,
                 },
             )
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None
         now = self._clock()
         exp, iat = claims["exp"], claims["iat"]
@@ -121,6 +146,19 @@ class PoolEndpoint:
             if numbers and now - LEEWAY_S < exp <= now + MAX_TOKEN_LIFE_S and iat <= now + LEEWAY_S
             else None
         )
+
+
+def _read_key_id(token: str) -> str:
+    """``kid`` of the header, which is not verified; "" where it cannot be read. The library reads
+    that part alone: of the others each character would cost a step in Python.
+    """
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        return ""
+    try:
+        kid = jwt.get_unverified_header(f"{token.partition('.')[0]}..").get("kid")
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        return ""
+    return kid if isinstance(kid, str) else ""
 
 
 def read_claimed(token: str) -> Claimed:

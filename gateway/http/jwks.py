@@ -48,13 +48,17 @@ class KeySet:
         self._tried_at = float("-inf")
         self._lock = asyncio.Lock()
 
+    def known(self, kid: str) -> RSAPublicKey | None:
+        """The key, where it is in memory and needs no new fetch."""
+        fresh = self._monotonic() - self._fetched_at < MAX_AGE_S
+        return self._keys.get(kid) if fresh else None
+
     async def get(self, kid: str) -> RSAPublicKey | None:
         """The key, or None if the issuer does not publish it. ``UnavailableError`` only when no key
         was ever fetched.
         """
-        now = self._monotonic()
-        if kid in self._keys and now - self._fetched_at < MAX_AGE_S:
-            return self._keys[kid]
+        if (key := self.known(kid)) is not None:
+            return key
         async with self._lock:
             now = self._monotonic()
             fresh = now - self._fetched_at < MAX_AGE_S

@@ -14,7 +14,7 @@ import pytest
 
 from demo.cloud import DemoCloud
 from demo.jose import SigningKey, TokenDraft
-from gateway.cognito.endpoint import PoolAddress, read_claimed
+from gateway.cognito.endpoint import PoolAddress, PoolEndpoint, read_claimed
 from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.core.model import DEFAULT_POOL, AppClient, PendingLogin, Secret
 from gateway.errors import PeerError, UnavailableError
@@ -130,10 +130,12 @@ async def test_a_token_counts_for_tenants_of_its_own_pool_alone(pools: TwoPools)
         assert await pools.party.verify_access_token(mine, forged) is None
 
 
-async def test_a_token_is_read_once_to_choose_a_key_and_once_to_verify_it(
+async def test_the_claims_of_an_id_token_are_read_once_where_its_key_is_in_memory(
     pools: TwoPools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading is what a token costs beside its signature."""
+    """Reading is what a token costs beside its signature. An access token is read before, to choose
+    the pool.
+    """
     read: list[object] = []
     load = jwt.api_jws.PyJWS._load
 
@@ -144,13 +146,37 @@ async def test_a_token_is_read_once_to_choose_a_key_and_once_to_verify_it(
     monkeypatch.setattr(jwt.api_jws.PyJWS, "_load", counted)
     access = pools.token(pools.one)
     assert await pools.party.verify_access_token(lives_in(DEFAULT_POOL), access) is not None
-    assert len(read) == 2
+    assert read == [access, access]
     token = pools.id_token(pools.one)
     claims = await pools.party.validate_id_token(
         token, access_token="", client_id=CLIENT, nonce="n", pool=DEFAULT_POOL
     )
     assert claims["sub"] == SUB
-    assert len(read) == 4
+    assert read[2:] == [f"{token.split('.')[0]}..", token]
+
+
+async def test_a_key_in_memory_speaks_for_its_own_issuer_alone(pools: TwoPools) -> None:
+    """A pool with two issuers whose keys have the same ids."""
+    one, other = pools.one, pools.other
+    async with client_session(development=True) as http:
+        endpoint = PoolEndpoint(
+            http,
+            PoolAddress(one.url, (one.issuer, other.issuer)),
+            clock=time.time,
+            monotonic=time.monotonic,
+        )
+
+        async def valid(token: str) -> bool:
+            return await endpoint.verify(token, audience=CLIENT) is not None
+
+        # First nothing is in memory, then one's keys, then the keys of both.
+        for issuer in (one, one, other, one, other):
+            assert await valid(pools.id_token(issuer))
+            assert not await valid(pools.id_token(issuer, aud="somebody else"))
+            assert not await valid(pools.id_token(issuer, exp=int(time.time()) - 600))
+            assert not await valid(pools.id_token(one, iss=other.issuer))
+            assert not await valid(pools.id_token(other, iss=one.issuer))
+            assert not await valid(pools.id_token(one, iss="https://stranger.test"))
 
 
 async def test_while_a_tenant_moves_each_client_counts_in_its_own_pool(pools: TwoPools) -> None:
