@@ -64,7 +64,7 @@ COOKIE: Final = "__Host-gw=" + "c" * 54
 FOLDER: Final = Path(__file__).parents[2] / "config" / "tenants"
 
 
-class _Transport(asyncio.Transport):
+class Transport(asyncio.Transport):
     """Takes answers, and counts them."""
 
     def __init__(self) -> None:
@@ -205,7 +205,11 @@ def _served(handler: Any) -> Callable[[], asyncio.Protocol]:
 
 
 def _checks(*, traced: bool = False) -> Callable[[], asyncio.Protocol]:
-    made = services(traced=traced)
+    return protocols(services(traced=traced))
+
+
+def protocols(made: Services) -> Callable[[], asyncio.Protocol]:
+    """Of the check listener's connections."""
     return _served(
         ProbedChecks(
             Checks(made),
@@ -247,7 +251,7 @@ async def run(stage: str, checks: int, ready: Callable[[], None] = lambda: None)
     configure("json", level)
     write_in_background(dropped=lambda _: None)
     factory = make()
-    transports = [_Transport() for _ in range(CONNECTIONS)]
+    transports = [Transport() for _ in range(CONNECTIONS)]
     connections = [factory() for _ in transports]
     for connection, transport in zip(connections, transports, strict=True):
         connection.connection_made(transport)
@@ -263,11 +267,13 @@ async def run(stage: str, checks: int, ready: Callable[[], None] = lambda: None)
     assert written == (WARM + turns) * CONNECTIONS, f"{written} answers"
 
 
-def count(stage: str, checks: int) -> int:
-    """Instructions of one check, without what comes before the first."""
+def count(stage: str, number: int, *, module: str = "") -> int:
+    """Instructions of one check, or of what else ``module`` runs, without what comes before the
+    first.
+    """
     command = [
         *("valgrind", "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=/dev/null"),
-        *(sys.executable, "-m", __spec__.name, "--run", stage, str(checks)),
+        *(sys.executable, "-m", module or __spec__.name, "--run", stage, str(number)),
     ]
     with subprocess.Popen(
         command,
@@ -285,10 +291,10 @@ def count(stage: str, checks: int) -> int:
         _, said = process.communicate("go\n")
     found = re.search(r"Collected : (\d+)", said)
     assert found, said[-2000:]
-    return int(found[1]) // checks
+    return int(found[1]) // number
 
 
-def _wait() -> None:
+def wait() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
 
@@ -301,7 +307,7 @@ def main() -> None:
     parser.add_argument("--checks", type=int, default=6400)
     arguments = parser.parse_args()
     if arguments.run:
-        uvloop.run(run(arguments.run[0], int(arguments.run[1]), _wait))
+        uvloop.run(run(arguments.run[0], int(arguments.run[1]), wait))
         os._exit(0)
     before = 0
     for stage in arguments.only:

@@ -105,17 +105,18 @@ class Clocks:
         }
 
     async def settle(self) -> None:
-        """What everybody uses while nobody asks, once nothing is left of what was asked."""
-        least: dict[str, float] | None = None
+        """What everybody uses while nobody asks, once nothing is left of what was asked: the mean
+        of two windows, since a tick of the kernel is as much as the gateway uses in one.
+        """
+        former: dict[str, float] | None = None
         for _ in range(SETTLE_WINDOWS):
             before = self.read()
             await asyncio.sleep(SETTLE_WINDOW_S)
             now = {who: (s - before[who]) / SETTLE_WINDOW_S for who, s in self.read().items()}
-            if least is not None and now["gateway"] >= least["gateway"]:
-                break
-            least = now
-        assert least is not None
-        self._idle = least
+            self._idle = now if former is None else {w: (s + former[w]) / 2 for w, s in now.items()}
+            if former is not None and now["gateway"] >= former["gateway"]:
+                return
+            former = now
 
     async def _finished(self) -> None:
         """Until the gateway has done what it does behind the answers (users are recorded, say)."""
