@@ -31,9 +31,17 @@ def seal_refresh(
         _key(family_key),
         "deflated refresh",
         _name(session),
-        zlib.compress(token.reveal().encode(), 9),
+        _deflated(token.reveal().encode()),
         entropy=entropy,
     )
+
+
+def _deflated(text: bytes) -> bytes:
+    """In random text nothing comes twice: without looking for that, and with room for no more than
+    a token, it is as short and takes a quarter of the time.
+    """
+    deflate = zlib.compressobj(9, zlib.DEFLATED, 12, 6, zlib.Z_HUFFMAN_ONLY)
+    return deflate.compress(text) + deflate.flush()
 
 
 def unseal_refresh(record: Record, sealed: bytes) -> Secret | None:
