@@ -20,7 +20,7 @@ from gateway.core.hosts import client_key
 from gateway.core.login import Refusal, accept, directory_oid, idp_subject
 from gateway.core.reason import Reason
 from gateway.errors import PeerError, UnavailableError
-from gateway.log import fields
+from gateway.log import JsonEvent, fields, write_event
 from gateway.login import connection_test, email_prompt, person_change
 from gateway.login.authorize import Destination, fallback, is_prefetch
 from gateway.login.former_sessions import (
@@ -49,6 +49,11 @@ if TYPE_CHECKING:
     from gateway.sessions.api import LoginConsumed, SessionCreated
 
 _LOG = logging.getLogger(__name__)
+_SUCCEEDED = JsonEvent(
+    "login_succeeded",
+    ("request_id", "tenant", "host", "user", "provider", "trace_id", "span_id"),
+    varying=("request_id", "user", "trace_id", "span_id"),
+)
 MAX_CODE = 2048
 MAX_STATE = 128
 MAX_TOLD = 512
@@ -284,15 +289,19 @@ async def _finish(attempt: _Attempt, tokens: Tokens, *, started: float) -> web.S
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
     observe(LOGIN_DURATION, monotonic() - started, exemplar())
     browser.record.user, browser.record.reason = accepted.identity.sub, Reason.OK
-    _LOG.info(
-        "login_succeeded",
-        extra=fields(
-            request_id=browser.request_id,
-            tenant=tenant.id,
-            host=pending.for_host or browser.host,
-            user=accepted.identity.sub,
-            provider=provider.name,
-        ),
+    traced = current()
+    write_event(
+        _LOG,
+        _SUCCEEDED,
+        {
+            "request_id": browser.request_id,
+            "tenant": tenant.id,
+            "host": pending.for_host or browser.host,
+            "user": accepted.identity.sub,
+            "provider": provider.name,
+            "trace_id": traced.trace_id or None,
+            "span_id": traced.span_id or None,
+        },
     )
     return await _arrive(attempt, accepted, new_session, replaces_other=replaces_other)
 

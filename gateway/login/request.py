@@ -22,7 +22,7 @@ from gateway.core.reason import Reason
 from gateway.core.request_id import parse_request_id
 from gateway.core.tenants import HostKind
 from gateway.http.listener import UNREADABLE
-from gateway.pages.language import negotiate
+from gateway.pages.language import MAX_LANGUAGES, negotiate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -306,7 +306,10 @@ def request_id_of(request: web.Request) -> str:
 
 
 def language_of(request: web.Request) -> str:
-    return negotiate(",".join(request.headers.getall("Accept-Language", ())))
+    return _negotiated(",".join(request.headers.getall("Accept-Language", ()))[:MAX_LANGUAGES])
+
+
+_negotiated = lru_cache(maxsize=512)(negotiate)
 
 
 def client_of(request: web.Request, services: Services) -> str:

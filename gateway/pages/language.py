@@ -14,6 +14,8 @@ _RANGE = re.compile(
     r"\s*([A-Za-z]{1,8}|\*)((?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*[qQ]\s*=\s*(0(?:\.[0-9]{0,"
     r"3})?|1(?:\.0{0,3})?)\s*)?"
 )
+MAX_LANGUAGES = 1024
+"""Characters of the header that are read."""
 _MOST = 32
 """Ranges that are read; browsers send a handful."""
 
@@ -25,7 +27,7 @@ def negotiate(accept_language: str, languages: Sequence[str] = LANGUAGES) -> str
     best, best_quality = languages[0], 0.0
     exclusions = set[str]()
     wildcard = 0.0
-    for item in accept_language[:1024].split(",")[:_MOST]:
+    for item in accept_language[:MAX_LANGUAGES].split(",")[:_MOST]:
         match = _RANGE.fullmatch(item)
         if match is None:
             continue

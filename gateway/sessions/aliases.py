@@ -8,20 +8,28 @@ its provider, and marks (watermarks, blocks) and overlays are looked up both wit
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 from gateway.core.canonical import canonical_address, canonical_id
-from gateway.sessions.seal import aliases_under
+from gateway.sessions.seal import Aliases, aliases_under
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from gateway.core.model import Identity
     from gateway.keys.ring import Key
 
 SubjectHash = str
 """22 characters: the HMAC of one name."""
+IDENTITIES_KEPT: Final = 256
+"""Whose names are remembered, by what they were last asked for: logins that are under way."""
+MAX_GROUPS_KEPT: Final = 50
+"""Of such an identity. The names of one with more are made anew: a hundred bytes each, and four for
+a group.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +79,9 @@ class AliasIndex:
         self.tenant = tenant
         self._rings = tuple(map(aliases_under, keys))
 
-    def _names(self, identity: Identity) -> Iterator[tuple[str, str]]:
-        yield "user", identity.sub
-        for kind, value in (
-            ("idp_subject", identity.idp_subject),
-            ("oid", identity.oid),
-            ("email", identity.email),
-        ):
-            if value:
-                yield kind, value
-
     def index(self, identity: Identity) -> list[SubjectHash]:
         """Where a session of this person is entered; the user first, the tenant last."""
-        ring = self._rings[0]
-        return [
-            *(
-                ring.of(self.tenant, kind, normal(kind, value))
-                for kind, value in self._names(identity)
-            ),
-            *(ring.of(self.tenant, "group", normal("group", group)) for group in identity.groups),
-            ring.of(self.tenant, "tenant", ""),
-        ]
+        return list(_remembered(identity, _index)(self.tenant, self._rings, identity))
 
     def users(self, identity: Identity) -> list[SubjectHash]:
         """The person's user alias under each key, the writing one first."""
@@ -116,12 +106,7 @@ class AliasIndex:
 
     def mark(self, kind: str, value: str, provider: str | None) -> list[SubjectHash]:
         """Where a revocation of one name is written, under every key."""
-        return [
-            ring.of(self.tenant, f"{kind} at", provider, normal(kind, value))
-            if provider
-            else ring.of(self.tenant, kind, normal(kind, value))
-            for ring in self._rings
-        ]
+        return _mark(self.tenant, self._rings, kind, normal(kind, value), provider)
 
     def marks(self, identity: Identity, *, family: str) -> list[SubjectHash]:
         """Every place where a revocation of this person, session, group or tenant may stand."""
@@ -129,11 +114,7 @@ class AliasIndex:
 
     def standing(self, identity: Identity) -> list[SubjectHash]:
         """As above, less what is said of one session only."""
-        names = [*self._names(identity), *(("group", group) for group in identity.groups)]
-        marks = self.everybody() + self.mark("tenant", "", identity.provider)
-        for kind, value in names:
-            marks += self.mark(kind, value, None) + self.mark(kind, value, identity.provider)
-        return marks
+        return list(_remembered(identity, _standing)(self.tenant, self._rings, identity))
 
     def overlays(self, identity: Identity) -> list[OverlayKey]:
         """Every place where a group may be taken away from this person."""
@@ -143,7 +124,7 @@ class AliasIndex:
                 ring.of(self.tenant, "overlay", normal("group", group)): group
                 for group in identity.groups
             }
-            for kind, value in (*self._names(identity), ("tenant", "")):
+            for kind, value in (*_names(identity), ("tenant", "")):
                 text = normal(kind, value)
                 everybodys = OverlayKey(
                     ring.of(self.tenant, f"{kind} at", identity.provider, text),
@@ -156,6 +137,61 @@ class AliasIndex:
     def overlay_fields(self, group: str) -> list[SubjectHash]:
         """The field of one group in the overlays that ``mark`` names, key by key."""
         return [ring.of(self.tenant, "overlay", normal("group", group)) for ring in self._rings]
+
+
+def _names(identity: Identity) -> Iterator[tuple[str, str]]:
+    yield "user", identity.sub
+    for kind, value in (
+        ("idp_subject", identity.idp_subject),
+        ("oid", identity.oid),
+        ("email", identity.email),
+    ):
+        if value:
+            yield kind, value
+
+
+def _mark(
+    tenant: str, rings: tuple[Aliases, ...], kind: str, text: str, provider: str | None
+) -> list[SubjectHash]:
+    """``text``: as ``normal`` writes it."""
+    if provider:
+        return [ring.of(tenant, f"{kind} at", provider, text) for ring in rings]
+    return [ring.of(tenant, kind, text) for ring in rings]
+
+
+def _index(tenant: str, rings: tuple[Aliases, ...], identity: Identity) -> tuple[SubjectHash, ...]:
+    ring = rings[0]
+    return (
+        *(ring.of(tenant, kind, normal(kind, value)) for kind, value in _names(identity)),
+        *(ring.of(tenant, "group", normal("group", group)) for group in identity.groups),
+        ring.of(tenant, "tenant", ""),
+    )
+
+
+def _standing(
+    tenant: str, rings: tuple[Aliases, ...], identity: Identity
+) -> tuple[SubjectHash, ...]:
+    marks = []
+    for kind, value in (
+        ("tenant", ""),
+        *_names(identity),
+        *(("group", group) for group in identity.groups),
+    ):
+        text = normal(kind, value)
+        marks += _mark(tenant, rings, kind, text, None)
+        marks += _mark(tenant, rings, kind, text, identity.provider)
+    return tuple(marks)
+
+
+_Of = Callable[[str, tuple[Aliases, ...], "Identity"], tuple[SubjectHash, ...]]
+_CACHED: Final[Mapping[_Of, _Of]] = {
+    function: lru_cache(maxsize=IDENTITIES_KEPT)(function) for function in (_index, _standing)
+}
+
+
+def _remembered(identity: Identity, function: _Of) -> _Of:
+    """A login asks twice for each, and its hand-over to another host again."""
+    return _CACHED[function] if len(identity.groups) <= MAX_GROUPS_KEPT else function
 
 
 def exempt_field(field: SubjectHash) -> str:

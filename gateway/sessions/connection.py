@@ -12,6 +12,8 @@ import importlib.resources
 import re
 import ssl
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from operator import attrgetter
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -32,10 +34,12 @@ from gateway.sessions.redis_error import ENCODED, reason
 from gateway.sessions.sentinels import Sentinels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from types import TracebackType
 
     from _typeshed import DataclassInstance
+    from prometheus_client import Histogram
 
     from gateway.config.model import Redis as RedisSettings
 
@@ -97,7 +101,13 @@ class Script:
 
 
 def in_order(arguments: DataclassInstance) -> list[str | bytes | int]:
-    return [getattr(arguments, each.name) for each in fields(arguments)]
+    return list(_values_of(type(arguments))(arguments))
+
+
+@lru_cache(maxsize=16)
+def _values_of(kind: type[DataclassInstance]) -> Callable[[object], tuple[str | bytes | int, ...]]:
+    """``kind``: of a script's arguments, which are two or more."""
+    return attrgetter(*(each.name for each in fields(kind)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,18 +215,24 @@ def unavailable(what: str, target: Target | None = None) -> Iterator[None]:
     try:
         yield
     except (RedisError, *NO_ANSWER) as error:
-        if _is_ours(error):
-            raise
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # Its connection did not close well, but what ended the command is that somebody ended
-            # us: a loop that took this for trouble would go on.
-            raise asyncio.CancelledError from error
-        where, tls = (f"{target.address}: ", target.tls) if target is not None else ("", None)
-        if target is not None and target.kind == "unix":
-            tls = None
-        msg = f"Redis: {what}: {where}{reason(error, tls=tls)}"
-        raise UnavailableError(msg) from error
+        _raise_unavailable(error, what, target)
+        raise
+
+
+def _raise_unavailable(error: BaseException, what: str, target: Target | None) -> None:
+    """Returns where ``error`` is a mistake in our own code."""
+    if _is_ours(error):
+        return
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        # Its connection did not close well, but what ended the command is that somebody ended us: a
+        # loop that took this for trouble would go on.
+        raise asyncio.CancelledError from error
+    where, tls = (f"{target.address}: ", target.tls) if target is not None else ("", None)
+    if target is not None and target.kind == "unix":
+        tls = None
+    msg = f"Redis: {what}: {where}{reason(error, tls=tls)}"
+    raise UnavailableError(msg) from error
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -233,15 +249,34 @@ def _is_ours(error: BaseException) -> bool:
     )
 
 
-@contextlib.contextmanager
-def timed(what: str, target: Target | None = None) -> Iterator[None]:
-    """A question to the store: its faults as above, and its time, answered or not."""
-    start = perf_counter()
-    try:
-        with unavailable(what, target):
-            yield
-    finally:
-        STORE_REQUEST_DURATION.labels("redis", what).observe(perf_counter() - start)
+class _Timed:
+    """A question to the store: its faults as above, and its time, answered or not. A class, since
+    generators cost three times as much, and each command is one.
+    """
+
+    __slots__ = ("_start", "_target", "_what")
+
+    def __init__(self, what: str, target: Target | None = None) -> None:
+        self._what, self._target = what, target
+
+    def __enter__(self) -> None:
+        self._start = perf_counter()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _duration(self._what).observe(perf_counter() - self._start)
+        if isinstance(error, (RedisError, *NO_ANSWER)):
+            _raise_unavailable(error, self._what, self._target)
+
+
+@lru_cache(maxsize=256)
+def _duration(what: str) -> Histogram:
+    """``what``: a command or script of ours."""
+    return STORE_REQUEST_DURATION.labels("redis", what)
 
 
 class RedisClient:
@@ -299,7 +334,7 @@ class RedisClient:
 
     async def command(self, *words: str | bytes | int) -> Any:
         """Any command whose first argument is its key."""
-        with timed(str(words[0]), self.target):
+        with _Timed(str(words[0]), self.target):
             async with asyncio.timeout(self.deadline_s):
                 if self._topology is not None:
                     (answer,) = await self._send(str(words[1]), (words,), asking=True)
@@ -311,7 +346,7 @@ class RedisClient:
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]
     ) -> Any:
         """One script; its keys are all of one bucket."""
-        with timed(script.name, self.target):
+        with _Timed(script.name, self.target):
             async with asyncio.timeout(self.deadline_s):
                 evaluate = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
                 try:
@@ -334,7 +369,7 @@ class RedisClient:
         """
         if not self.replicas:
             return await self.run(script, keys, arguments)
-        with timed(script.name, self.target):
+        with _Timed(script.name, self.target):
             async with asyncio.timeout(self.deadline_s):
                 # WAIT speaks for the connection it is sent on, so both travel as one batch.
                 wait = ("WAIT", self.replicas, WAIT_MS)
@@ -439,7 +474,7 @@ class RedisClient:
     ) -> list[Any]:
         topology = self._topology
         assert topology is not None  # noqa: S101 - elsewhere one command names the keys of all
-        with timed(script.name, self.target):
+        with _Timed(script.name, self.target):
             async with asyncio.timeout(self.deadline_s):
                 runs = [
                     ("EVALSHA", script.sha, len(keys), *keys, *arguments)

@@ -65,6 +65,7 @@ def bucket_of(tenant: str) -> int:
     return int.from_bytes(hashlib.sha256(tenant.encode()).digest()[:2], "big") % BUCKETS
 
 
+@lru_cache(maxsize=BUCKETS)
 def prefix(bucket: int) -> str:
     """What every key of a bucket starts with; the braces are Redis Cluster's hash tag."""
     return f"gw:{{{bucket:03x}}}:"

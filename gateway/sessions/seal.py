@@ -59,11 +59,12 @@ class Token:
 
     bucket: int
     random: bytes = field(repr=False)
+    digest: str = field(init=False, compare=False)
+    """The first 128 bits of the SHA-256 of the random part, in hex."""
 
-    @property
-    def digest(self) -> str:
-        """The first 128 bits of the SHA-256 of the random part, in hex."""
-        return hashlib.sha256(self.random).hexdigest()[:DIGEST_CHARACTERS]
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(self.random).hexdigest()[:DIGEST_CHARACTERS]
+        object.__setattr__(self, "digest", digest)
 
     @property
     def text(self) -> str:

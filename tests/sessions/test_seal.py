@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from gateway.core.model import Identity, PendingLogin, Session
 from gateway.keys import ring as keys
 from gateway.sessions import codec, seal
+from gateway.sessions.aliases import MAX_GROUPS_KEPT, AliasIndex
 from gateway.sessions.keyspace import BUCKETS, bucket_of, prefix
 from tests.sessions.conftest import identity
 
@@ -285,3 +286,40 @@ def test_every_field_of_an_identity_comes_back_from_the_store() -> None:
     values |= {"groups": ("a", "b"), "roles": ("c",), "claims": (("department", "R&D"),)}
     whole = Identity(**values)  # type: ignore[arg-type]  # each by its name
     assert codec._parse_identity(codec._identity(whole)) == whole
+
+
+def test_names_that_are_remembered_are_those_of_one_tenant_identity_and_ring() -> None:
+    first, second = keys.generate().sealing, keys.generate().sealing
+    many = tuple(f"group-{number}" for number in range(MAX_GROUPS_KEPT + 1))
+    answers = {}
+    for who in (identity(), identity("bob"), identity(groups=("admins",)), identity(groups=many)):
+        for tenant in ("acme", "globex"):
+            for ring in (first, second, first + second):
+                people = AliasIndex(tenant, ring)
+                places = (*people.index(who), *people.marks(who, family="f"))
+                assert places == (
+                    *AliasIndex(tenant, ring).index(who),
+                    *AliasIndex(tenant, ring).marks(who, family="f"),
+                )
+                # By hand, one name after another.
+                names = [
+                    *(("user", who.sub), ("idp_subject", who.idp_subject), ("oid", who.oid)),
+                    *(("email", who.email), *(("group", group) for group in who.groups)),
+                ]
+                assert people.index(who) == [
+                    *(people.named(kind, value)[0] for kind, value in names),
+                    people.everybody()[0],
+                ]
+                assert people.marks(who, family="f") == [
+                    *(people.everybody() + people.mark("tenant", "", who.provider)),
+                    *(
+                        place
+                        for kind, value in names
+                        for provider in (None, who.provider)
+                        for place in people.mark(kind, value, provider)
+                    ),
+                    *people.mark("session", "f", None),
+                ]
+                people.index(who).clear()  # the caller's own list
+                answers[places] = who
+    assert len(answers) == 4 * 2 * 3
