@@ -247,6 +247,9 @@ class Registrar(Protocol):
     async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
         """All of them, retired ones too; None removes them. Raises ``RegistryRejectedError``."""
 
+    async def taken_clients(self, tenant: str, client_ids: Collection[str]) -> frozenset[str]:
+        """Those of these clients that another tenant has by now."""
+
     async def owner_of(self, provider: str) -> str | None:
         """The tenant whose document names the provider."""
 

@@ -207,14 +207,22 @@ class FormerPools:
 
 def _with_secrets(former: FormerPool, held: ClientCredentials, actual: Actual) -> FormerPool:
     """With what differs in where the secrets of its clients are kept, and in the secrets."""
-    other_secrets = (
-        _retired_client(client_id, f"has another secret in pool {former.pool} than is known")
-        for client_id in differing(held, actual)
-    )
-    problems = (*former.problems, *other_secrets)
+    problems = (*former.problems, *other_secrets(former.pool, held, actual))
     plan = with_client_secrets(Plan(former.steps, problems), held, actual)
     credentials = with_kept_secrets(held, actual)
     return replace(former, steps=plan.steps, problems=plan.problems, credentials=credentials)
+
+
+def other_secrets(
+    pool: str, held: ClientCredentials | None, actual: Actual
+) -> Iterator[PreflightProblem]:
+    """Of replaced clients whose secret Cognito has changed: what was made with them ends."""
+    if held is None:
+        return
+    retired_ids = {client.client_id for client in held.retired}
+    for client_id in differing(held, actual):
+        if client_id in retired_ids:
+            yield _retired_client(client_id, f"has another secret in pool {pool} than is known")
 
 
 async def _works(

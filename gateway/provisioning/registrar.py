@@ -176,6 +176,9 @@ class RegistryOfProvisioning:
         if rejection is not None:
             raise _error(rejection)
 
+    async def taken_clients(self, tenant: str, client_ids: Collection[str]) -> frozenset[str]:
+        return await self._database.taken_clients(tenant, client_ids)
+
     async def owner_of(self, provider: str) -> str | None:
         filed = (
             record.id for record in self._files().values() if provider in record.provider_names

@@ -28,6 +28,7 @@ from gateway.provisioning.desired import (
     shared_providers,
     wanted,
 )
+from gateway.provisioning.former_pools import FormerPools
 from gateway.provisioning.plan_rows import Resource, Step, Verb
 from gateway.provisioning.pool_users import recalled_users
 from gateway.provisioning.preflight import PreflightProblem, check_quotas, invalid
@@ -211,7 +212,13 @@ class Renewal:
         outcome = await self._run(standing, works, run=run, actor=actor, rows=known, plan=[step])
         if not fits:
             return _MEANWHILE
-        return replace(trial, since=run) if isinstance(outcome, Done) else outcome
+        if not isinstance(outcome, Done):
+            return outcome
+        if former := standing.credentials.pools[1:]:
+            # Logins that began there are completed there.
+            formers = FormerPools(self.config, self.provisioning, self.bases)
+            await formers.follow(tenant, former, actor=actor)
+        return replace(trial, since=run)
 
     async def end(self, tenant: str, owner: str, *, actor: str) -> PreflightProblem | Outcome:
         """Deletes the provider for tests of ``owner``. ``not_found``: there is none any more."""

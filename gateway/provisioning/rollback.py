@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.provisioning.credentials import ClientCredentials
 from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.runs import FINISHED, Action, RunKind, StepState
 
@@ -35,6 +36,13 @@ async def refused_rollback(
             "brought back",
         )
     for step in run.steps:
+        if step.action is Action.PUT_CREDENTIALS and step.before is not None:
+            before = ClientCredentials.unsealed(step.before)
+            taken = sorted(await registrar.taken_clients(run.tenant, before.client_ids))
+            if taken:
+                return PreflightProblem(
+                    "taken", "client", f"{', '.join(taken)}: another tenant has it by now"
+                )
         if step.action is not Action.PUT_TENANT or step.state is not StepState.DONE:
             continue
         refusal = await registrar.refused_restore(

@@ -15,7 +15,7 @@ from gateway.provisioning.deletion import destroying
 from gateway.provisioning.desired import (
     describe,
 )
-from gateway.provisioning.former_pools import FormerPools, all_steps
+from gateway.provisioning.former_pools import FormerPools, all_steps, other_secrets
 from gateway.provisioning.move import PoolMove
 from gateway.provisioning.plan import plan
 from gateway.provisioning.plan_rows import Resource, Step, Verb
@@ -193,7 +193,11 @@ class Onboarding:
             tenant,
             latest.id,
             (*repair_plan.steps, *all_steps(formers)),
-            (*drift, *(problem for former in formers for problem in former.problems)),
+            (
+                *drift,
+                *other_secrets(lives_in, credentials, actual),
+                *(problem for former in formers for problem in former.problems),
+            ),
             None,
             repair_plan.notes,
             tuple(await self.interrupted(tenant)),

@@ -7,6 +7,8 @@ Rules:
   ``visible_s`` has passed since nobody makes that call any more: it may have waited long for its
   turn.
 - Everything repeats harmlessly: undoing may itself be interrupted.
+- A client that another tenant has claimed meanwhile does not come back: without one to begin logins
+  with, the tenant has none, rather than one that is deleted next.
 """
 
 from __future__ import annotations
@@ -147,8 +149,20 @@ class Undoing:
     async def _credentials(self, tenant: str, step: JournalStep) -> None:
         client_id, now = step.undo.get("client_id"), await self._registrar.credentials(tenant)
         if step.before is not None:
-            await self._registrar.put_credentials(tenant, ClientCredentials.unsealed(step.before))
+            await self._registrar.put_credentials(
+                tenant, await self._own(tenant, ClientCredentials.unsealed(step.before))
+            )
             # The next step back deletes the client that logins may begin with at this moment.
             await self._registrar.in_force(tenant)
         elif now is not None and client_id in (None, now.client_id):
             await self._registrar.put_credentials(tenant, None)
+
+    async def _own(self, tenant: str, before: ClientCredentials) -> ClientCredentials | None:
+        """Without the clients that are another tenant's now."""
+        taken = await self._registrar.taken_clients(tenant, before.client_ids)
+        if not taken:
+            return before
+        log.warning(
+            "provision_clients_not_restored", extra=fields(tenant=tenant, clients=sorted(taken))
+        )
+        return None if before.client_id in taken else before.without(taken)

@@ -183,6 +183,15 @@ class TenantDatabase:
         async with self._database.read() as connection:
             return await find_clash(connection, wanted.id, names_of(wanted))
 
+    async def taken_clients(self, tenant: str, client_ids: Iterable[str]) -> frozenset[str]:
+        """Those that another tenant in SQL has."""
+        async with self._database.read() as connection:
+            clashes = {
+                client_id: await find_clash(connection, tenant, [("client", client_id)])
+                for client_id in client_ids
+            }
+        return frozenset(client_id for client_id, clash in clashes.items() if clash is not None)
+
     async def refused_domains(
         self, wanted: TenantDocument, *, files: Iterable[Listing] = ()
     ) -> frozenset[str]:

@@ -294,6 +294,9 @@ class FaultyRegistrar:
         if credentials is not None:
             await self._fault("put_credentials", after=True)
 
+    async def taken_clients(self, tenant: str, client_ids: Collection[str]) -> frozenset[str]:
+        return await self.inner.taken_clients(tenant, client_ids)
+
     async def owner_of(self, provider: str) -> str | None:
         return await self.inner.owner_of(provider)
 

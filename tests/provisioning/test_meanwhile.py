@@ -18,8 +18,10 @@ from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind, RunState
 from gateway.tenants.api import Rejected
+from gateway.tenants.document import TenantDocument
 from gateway.tenants.stored import Actor
 from tests.provisioning.bench import Bench
+from tests.tenants.samples import sample
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -106,6 +108,35 @@ async def other_clients(bench: Bench) -> None:
 
 def replace_secret(held: Any) -> Any:
     return replace(held, client_secret=Secret("another"))
+
+
+async def test_a_client_that_another_tenant_has_claimed_does_not_come_back(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.apply()
+    first = await bench.tenants.credentials("initech")
+    assert first is not None
+    rotated = await bench.service.rotate("initech", actor="operator")
+    assert isinstance(rotated, Done)
+    now = await bench.tenants.credentials("initech")
+    assert now is not None
+    await bench.tenants.put_credentials("initech", replace(now, retired=()), by=Actor("operator"))
+    document = TenantDocument.model_validate(
+        sample("globex", client_id=first.client_id, hosts=["globex.localhost"])
+    )
+    answer = await bench.tenants.put(document, version=None, by=Actor("operator"))
+    assert not isinstance(answer, Rejected), answer
+
+    refusal = await bench.service.roll_back("initech", rotated.run)
+    assert isinstance(refusal, PreflightProblem)
+    assert (refusal.kind, first.client_id in str(refusal)) == ("taken", True)
+    journal = bench.service.provisioning.journal
+    assert await journal.reopen(rotated.run)
+    assert await bench.service.provisioning.undo(rotated.run) is RunState.ROLLED_BACK
+    assert await bench.tenants.credentials("initech") is None
+    assert bench.clients == {first.client_id}, "globex's; the one of the run is gone"
+    assert "provision_clients_not_restored" in caplog.text
+    assert await journal.busy("initech") is None
 
 
 MEANWHILE: dict[str, Callable[[Bench], Awaitable[None]]] = {

@@ -228,6 +228,34 @@ async def test_what_somebody_changed_in_the_former_pool_is_mended(bench: Bench) 
     assert there(bench)[:2] == (set(), set())
 
 
+async def test_a_renewal_after_the_move_renews_the_former_pools_secret_too(bench: Bench) -> None:
+    await move(bench)
+    other = NewSecret(Secret("the-other-secret"), None)
+    trial = await bench.service.renewal.begin(
+        "initech", "initech-okta", other, owner="one", actor="test"
+    )
+    assert isinstance(trial, Trial), trial
+    done = await bench.service.renewal.exchange(
+        "initech", "initech-okta", trial, expires=None, actor="test"
+    )
+    assert isinstance(done, Trial), done
+
+    def secrets() -> list[str]:
+        pools = (bench.cloud.cognito.pool, second(bench).pool)
+        return [
+            pool.providers["initech-okta"].settings["ProviderDetails"]["client_secret"]
+            for pool in pools
+        ]
+
+    assert secrets() == ["the-other-secret"] * 2
+    assert (await verified(bench)).clean
+    back = await bench.service.renewal.exchange(
+        "initech", "initech-okta", done, expires=None, actor="test"
+    )
+    assert isinstance(back, Trial), back
+    assert secrets()[0] == secrets()[1] != "the-other-secret"
+
+
 async def test_a_secret_that_moves_in_the_former_pool_is_read_in_its_new_place(
     bench: Bench,
 ) -> None:

@@ -218,6 +218,27 @@ async def test_a_replaced_client_deleted_in_the_console_is_drift_that_is_mended(
     assert (await held(bench)).retired == ()
 
 
+async def test_a_replaced_client_with_another_secret_is_told_and_hinders_no_repair(
+    bench: Bench,
+) -> None:
+    """What somebody did in the console: the refresh tokens of its sessions are of no use."""
+    await bench.service.rotate("initech", actor="test")
+    now = await held(bench)
+    (old,) = now.retired
+    clients = bench.cloud.cognito.pool.clients
+    clients[old.client_id] = replace(clients[old.client_id], secret="another")
+    settings = {**clients[now.client_id].settings, "LogoutURLs": ["https://elsewhere.example/"]}
+    clients[now.client_id] = replace(clients[now.client_id], settings=settings)
+    drift = await bench.service.verify("initech", fix=True, actor="test")
+    assert drift is not None and isinstance(drift.fixed, Done)
+    (problem,) = drift.problems
+    assert f"{old.client_id}, which is accepted until its last session has ended" in str(problem)
+    assert "has another secret in pool default than is known: retire it" in str(problem)
+    assert isinstance(await bench.service.retire("initech", actor="test"), Done)
+    drift = await bench.service.verify("initech", fix=False, actor="test")
+    assert drift is not None and drift.clean
+
+
 async def test_retiring_that_is_interrupted_is_finished(bench: Bench) -> None:
     await bench.service.rotate("initech", actor="test")
     bench.cloud.cognito.control.faults.plan("DeleteUserPoolClient", faults.internal_error, times=3)
