@@ -127,6 +127,7 @@ VALUES: Final[dict[str, dict[str, Any]]] = {
             replace(SESSION, session="p2", app_password=AppPasswordView("phone", (), ("/",), None)),
         ),
         "offer": Offer(("acme.example.com",), 30, everywhere=True),
+        "moved": True,
         "problem": "fields",
         "reauthenticate": "",
     },

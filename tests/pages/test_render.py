@@ -534,6 +534,13 @@ def test_a_browser_is_named_and_what_it_said_itself_is_among_the_details() -> No
     assert f"<code>{SESSION.user_agent}</code>" in html
 
 
+def test_whoever_made_app_passwords_before_a_move_is_told_that_they_end() -> None:
+    said = "App passwords from before end at your first sign-in"
+    assert said in draw("sessions", moved=True)
+    assert said not in draw("sessions", moved=False)
+    assert said not in draw("sessions", moved=True, offer=None, app_passwords=())
+
+
 def test_ending_all_sessions_is_asked_once_more_and_says_what_ends() -> None:
     assert 'value="all"' not in draw("sessions")
     assert 'href="/_auth/sessions?all=1"' in draw("sessions")
