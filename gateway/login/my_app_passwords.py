@@ -49,12 +49,13 @@ MADE_WINDOW_S: Final = 3600
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What the form offers. ``days``: the longest lifetime. ``everywhere``: whether all hosts of
-    the tenant at once.
+    the tenant at once. ``moved``: those from before end, since the tenant is in another user pool.
     """
 
     hosts: tuple[str, ...]
     days: int
     everywhere: bool
+    moved: bool = False
 
 
 def offer(browser: Browser, tenant: Tenant | None) -> Offer | None:
@@ -76,7 +77,8 @@ def offer(browser: Browser, tenant: Tenant | None) -> Offer | None:
     )
     if not hosts and not at_login:
         return None
-    return Offer(hosts, max(1, tenant.app_passwords.lifetime_s // DAY_S), everywhere=at_login)
+    days = max(1, tenant.app_passwords.lifetime_s // DAY_S)
+    return Offer(hosts, days, everywhere=at_login, moved=len(tenant.pools) > 1)
 
 
 def _known(tenant: Tenant, rules: Sequence[Rule]) -> list[str]:

@@ -89,7 +89,6 @@ async def _shown(
         sessions=await sessions.list_user(session, cookie=cookie),
         app_passwords=await sessions.list_app_passwords(session),
         offer=my_app_passwords.offer(browser, tenant),
-        moved=tenant is not None and len(tenant.pools) > 1,
         problem=problem,
         now=int(browser.services.clock()),
         reauthenticate=""

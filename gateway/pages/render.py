@@ -140,21 +140,11 @@ PAGES: Final[Mapping[str, Page]] = {
     "retry": Page(frozenset({"login"})),
     # now: UTC epoch seconds; sessions, app_passwords: SessionView of the person; posts ``session``
     # (a family, or "all") or ``app_password`` (one's id, or "new" with what is wanted) to
-    # /_auth/sessions. offer: what the form for a new one offers, or None; moved: whether app
-    # passwords end since the tenant is in another user pool now; problem: why none was made, or "";
-    # reauthenticate: address of the login that must come first, or "".
+    # /_auth/sessions. offer: what the form for a new one offers, or None; problem: why none was
+    # made, or ""; reauthenticate: address of the login that must come first, or "".
     "sessions": Page(
         frozenset(
-            {
-                "sessions",
-                "app_passwords",
-                "offer",
-                "moved",
-                "problem",
-                "reauthenticate",
-                "email",
-                "now",
-            }
+            {"sessions", "app_passwords", "offer", "problem", "reauthenticate", "email", "now"}
         ),
         Form.LOGOUT,
         script=True,

@@ -536,9 +536,10 @@ def test_a_browser_is_named_and_what_it_said_itself_is_among_the_details() -> No
 
 def test_whoever_made_app_passwords_before_a_move_is_told_that_they_end() -> None:
     said = "App passwords from before end at your first sign-in"
-    assert said in draw("sessions", moved=True)
-    assert said not in draw("sessions", moved=False)
-    assert said not in draw("sessions", moved=True, offer=None, app_passwords=())
+    for moved in (True, False):
+        offer = Offer(("acme.example.com",), 30, everywhere=False, moved=moved)
+        assert (said in draw("sessions", offer=offer)) is moved
+    assert said not in draw("sessions", offer=None)
 
 
 def test_ending_all_sessions_is_asked_once_more_and_says_what_ends() -> None:
