@@ -155,7 +155,7 @@ def admin_routes(
         routes += TenantBatchRoutes(batches, operators, onboarding).routes()
     if onboarding is not None:
         routes += ProvisioningRoutes(onboarding).routes()
-        routes += RotationRoutes(onboarding, services.sessions).routes()
+        routes += RotationRoutes(onboarding, services.sessions, services.login_tests).routes()
     if services.revoker is not None:
         routes += RevocationRoutes(
             services.revoker, services.is_tenant, still_allowed=still_allowed, closing=closing

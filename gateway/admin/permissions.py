@@ -50,6 +50,7 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "rotate": (Scope.PROVISION, Binding.PATH),
     "retire": (Scope.PROVISION, Binding.PATH),
     "move": (Scope.PROVISION, Binding.UNBOUND),
+    "test_move": (Scope.PROVISION, Binding.UNBOUND),
     "destroy": (Scope.PROVISION, Binding.UNBOUND),
     "list_pools": (Scope.OPERATOR, Binding.UNBOUND),
     "fail_over_pool": (Scope.OPERATOR, Binding.UNBOUND),

@@ -191,6 +191,12 @@ def export(
     help="A SAML provider whose identity provider accepts that pool already; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option(
+    "--test",
+    "test_first",
+    is_flag=True,
+    help="Move nothing: a one-time link that walks a login through that pool.",
+)
 @yes_option
 @json_option
 def move(
@@ -199,6 +205,7 @@ def move(
     pool: str,
     registered: tuple[str, ...],
     dry_run: bool,
+    test_first: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -206,6 +213,12 @@ def move(
     they began, and the next logins go to the other one.
     """
     client, where = api(), url_path("tenants", tenant, "provision", "move")
+    if test_first:
+        trial = client.call("POST", f"{where}/test", body={"pool": pool}).document
+        for line in trial["at_provider"] if not as_json else ():
+            say(f"  at the identity provider first: {line}", err=True)
+        say_json(trial) if as_json else say(trial["url"])
+        return
     body: Json = {"pool": pool, "registered": sorted({*registered})}
     proposal = client.call("POST", where, query={"dry_run": True}, body=body).document
     if dry_run and as_json:

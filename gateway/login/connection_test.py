@@ -7,13 +7,14 @@ Rules:
 - No session, no cookie but the one that binds the login to this browser, nobody counted as signed
   in. The tokens are thrown away, the refresh token at Cognito too.
 - It works for a tenant that is not active yet, and then says that nobody would be let in.
+- The client of a move that is tried counts for the link that it was lent to, and for nothing else.
 - What is shown is this login's own claims, this tenant's settings, and no token.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -71,6 +72,7 @@ async def start(request: web.Request) -> web.StreamResponse:
             cause="no test link of ours for this host, or it was used, or it is too old",
         )
     browser.record.tenant = tenant.id
+    tenant = await _with_lent(browser, tenant, trial[1])
     provider = _tested(tenant, browser.parameter("provider"))
     if provider is None:
         choices = [
@@ -86,6 +88,21 @@ async def start(request: web.Request) -> web.StreamResponse:
         browser, tenant, provider, Destination(f"{browser.origin}/"), prompt="login", test=trial[1]
     )
     return await _looked_ahead(browser, tenant, provider, trial[1], response)
+
+
+async def _with_lent(browser: Browser, tenant: Tenant, name: str) -> Tenant:
+    """As it would be after a move that the link tries."""
+    client = await browser.services.trials.lent(name)
+    if client is None:
+        return tenant
+    return replace(
+        tenant,
+        client_id=client.client_id,
+        client_secret=client.client_secret,
+        pool=client.pool,
+        rotated=None,
+        retired=(),
+    )
 
 
 def _tested(tenant: Tenant, wanted: str) -> Provider | None:
@@ -175,6 +192,7 @@ async def finish(
             tenant=tenant,
         )
     browser.record.tenant, browser.record.provider = tenant.id, provider.name
+    tenant = await _with_lent(browser, tenant, pending.test)
     result = _Result()
     there_ms = max(0.0, services.clock() - taken.began / 1_000_000) * 1000
     if error or not code:
@@ -196,6 +214,7 @@ async def finish(
                 cause="tenant or provider changed during the test",
                 tenant=tenant,
             )
+        tenant = await _with_lent(browser, tenant, pending.test)
         if tokens is not None:
             _judge(browser, tenant, provider, tokens, result, pool=pending.pool)
             await _throw_away(browser, tenant, pending, tokens, result)

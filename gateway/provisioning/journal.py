@@ -13,6 +13,7 @@ from gateway.core.paging import Page
 from gateway.database.schema import provision_runs, provision_steps
 from gateway.provisioning.runs import (
     ACTIVE,
+    ASIDE,
     Action,
     Busy,
     DeposedError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 HOLD_S = 30.0
 """A process that has not written for this long is taken for dead. Its own calls time out sooner."""
 _UNFINISHED = (RunState.RUNNING, RunState.UNDOING, RunState.SETTLING)
+_ASIDE = tuple(str(kind) for kind in ASIDE)
 _runs, _steps = provision_runs.c, provision_steps.c
 
 
@@ -273,9 +275,11 @@ class SqlJournal:
         """
         now = self._clock()
         async with self._database.read() as connection:
-            tenant = (
-                await connection.execute(select(_runs.tenant).where(_runs.id == run))
-            ).scalar_one_or_none()
+            query = select(_runs.tenant, _runs.kind).where(_runs.id == run)
+            row = (await connection.execute(query)).first()
+        if row is None:
+            return False
+        tenant = row.tenant
         async with self._database.write(f"provision:{tenant}") as connection:
             busy = select(_runs.id).where(
                 _runs.tenant == tenant, _runs.state.in_([str(s) for s in ACTIVE])
@@ -287,12 +291,13 @@ class SqlJournal:
                 .where(
                     _runs.tenant == tenant,
                     _runs.state == str(RunState.DONE),
-                    _runs.kind != str(RunKind.RELOAD),
+                    _runs.kind.not_in(_ASIDE),
                 )
                 .order_by(desc(_runs.finished_at), desc(_runs.started_at))
                 .limit(1)
             )
-            if (await connection.execute(latest)).scalar_one_or_none() != run:
+            is_trial = row.kind == str(RunKind.TRIAL)
+            if not is_trial and (await connection.execute(latest)).scalar_one_or_none() != run:
                 return False
             result = await connection.execute(
                 update(provision_runs)
@@ -345,7 +350,7 @@ class SqlJournal:
             .where(
                 _runs.tenant == tenant,
                 _runs.state == str(RunState.DONE),
-                _runs.kind != str(RunKind.RELOAD),
+                _runs.kind.not_in(_ASIDE),
             )
             .order_by(desc(_runs.finished_at), desc(_runs.started_at))
             .limit(1)
@@ -364,6 +369,16 @@ class SqlJournal:
         )
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
+        return [self._run(row, ()) for row in rows]
+
+    async def trials(self, tenant: str | None = None) -> Sequence[Run]:
+        query = select(provision_runs).where(
+            _runs.kind == str(RunKind.TRIAL), _runs.state == str(RunState.DONE)
+        )
+        if tenant is not None:
+            query = query.where(_runs.tenant == tenant)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.order_by(_runs.started_at))).mappings().all()
         return [self._run(row, ()) for row in rows]
 
     async def page(

@@ -169,6 +169,12 @@ class PoolMove:
             shared=shared_providers(document, required=required),
         )
         marks = {e["name"]: e["marker"] for e in carried(basis.latest)["former"].get(to, ())}
+        for trial in await self.provisioning.journal.trials(tenant):
+            marks |= {
+                name: marker(trial.id, name)
+                for name, found in actual.providers.items()
+                if marker(trial.id, name) in found.identifiers
+            }
         proposed = plan(goal, actual, quotas=target.quotas, pool=to, known=frozenset(marks))
         aim = MoveGoal(goal, actual, held, document, basis, marks)
         if aim.puts_document:
@@ -255,6 +261,13 @@ class PoolMove:
             self.provisioning.clock() + longest_session_s(goal.document, self.config) + SPARE_S
         )
         run = self.provisioning.new_run()
+
+        async def stands() -> bool:
+            # What a trial has made is deleted with it.
+            return await self.bases.unchanged(tenant, goal.basis) and not (
+                await self.provisioning.journal.trials(tenant)
+            )
+
         outcome = await self.provisioning.run(
             tenant,
             lambda steps: self._works(steps, proposal, goal, retires_at),
@@ -264,7 +277,7 @@ class PoolMove:
             request=_request(proposal, goal, run),
             plan=[describe(step) for step in proposal.plan.steps],
             pool=proposal.to,
-            stands=lambda: self.bases.unchanged(tenant, goal.basis),
+            stands=stands,
         )
         await self._carry_quietly(tenant)
         return outcome
@@ -272,20 +285,9 @@ class PoolMove:
     async def _works(
         self, steps: Steps, proposal: MoveProposal, goal: MoveGoal, retires_at: float
     ) -> AsyncIterator[Work]:
-        tenant, target, actual = proposal.tenant, goal.wanted, goal.actual
-        missing = tuple(name for name in target.custom_attributes if name not in actual.attributes)
-        if missing:
-            yield steps.add_attributes(missing)
-        differing = {step.name for step in proposal.plan.steps if step.differences}
-        for provider in target.providers:
-            actual_provider = actual.providers.get(provider.name)
-            if actual_provider is None:
-                yield steps.create_provider(provider)
-            elif provider.name in differing:
-                yield steps.update_provider(provider, actual_provider)
-        yield steps.create_client(target.client, tenant=tenant)
-        if actual.login_reuse is not None and actual.login_reuse.tracked:
-            yield steps.end_login_reuse(steps.credentials_made().client_id, before=None)
+        tenant, target = proposal.tenant, goal.wanted
+        for work in making(steps, proposal, goal):
+            yield work
         if target.password_client is not None:
             yield steps.create_password_client(target.password_client, tenant=tenant)
         yield self._carry(tenant)
@@ -326,6 +328,24 @@ class PoolMove:
             await self.restrictions.carry(tenant, moved=True)
         except UnavailableError as error:
             _log.warning("provision_carry_later", extra=fields(tenant=tenant, detail=str(error)))
+
+
+def making(steps: Steps, proposal: MoveProposal, goal: MoveGoal) -> Iterator[Work]:
+    """What logins need in the target pool, and nothing by which one would go there."""
+    target, actual = goal.wanted, goal.actual
+    missing = tuple(name for name in target.custom_attributes if name not in actual.attributes)
+    if missing:
+        yield steps.add_attributes(missing)
+    differing = {step.name for step in proposal.plan.steps if step.differences}
+    for provider in target.providers:
+        actual_provider = actual.providers.get(provider.name)
+        if actual_provider is None:
+            yield steps.create_provider(provider)
+        elif provider.name in differing:
+            yield steps.update_provider(provider, actual_provider)
+    yield steps.create_client(target.client, tenant=proposal.tenant)
+    if actual.login_reuse is not None and actual.login_reuse.tracked:
+        yield steps.end_login_reuse(steps.credentials_made().client_id, before=None)
 
 
 def _differences(

@@ -56,8 +56,12 @@ class RunKind(StrEnum):
     """A provider for tests of another secret or other metadata, their exchange, and its end."""
     RELOAD = "reload"
     """Has Cognito read a SAML provider's metadata again, and changes nothing else."""
+    TRIAL = "trial"
+    """What a move would make in the other pool, for a test sign-in. It is undone."""
 
 
+ASIDE = frozenset({RunKind.RELOAD, RunKind.TRIAL})
+"""What changes nothing of a tenant: no other run is mistaken for one, or builds on it."""
 FINISHED = frozenset({RunKind.RETIRE, RunKind.DESTROY})
 """What only deletes: half of it is finished by recovery and never undone. Other kinds are
 undone.
@@ -214,7 +218,7 @@ class Journal(Protocol):
 
     async def reopen(self, run: str) -> bool:
         """Hold a finished run again, to undo it; False unless it is ``done``, no later one is, and
-        its tenant is free.
+        its tenant is free. A trial may be followed by others.
         """
 
     async def abandoned(self) -> Sequence[str]:
@@ -229,6 +233,9 @@ class Journal(Protocol):
 
     async def moves(self, tenant: str) -> Sequence[Run]:
         """Every run, whatever became of it, that moves the tenant or moved it."""
+
+    async def trials(self, tenant: str | None = None) -> Sequence[Run]:
+        """Those that are done and not undone, of one tenant or of all."""
 
     async def page(
         self,

@@ -17,6 +17,7 @@ from gateway.provisioning.desired import (
 )
 from gateway.provisioning.former_pools import FormerPools, all_steps, other_secrets
 from gateway.provisioning.move import PoolMove
+from gateway.provisioning.move_trial import MoveTrials
 from gateway.provisioning.plan import plan
 from gateway.provisioning.plan_rows import Resource, Step, Verb
 from gateway.provisioning.pool_users import has_pool_users, recalled_users
@@ -100,6 +101,10 @@ class Onboarding:
     @property
     def pool_move(self) -> PoolMove:
         return PoolMove(self.config, self.provisioning, self.bases, self.restrictions)
+
+    @property
+    def move_trials(self) -> MoveTrials:
+        return MoveTrials(self.provisioning, self.pool_move)
 
     async def propose(
         self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool = False
@@ -247,7 +252,8 @@ class Onboarding:
         if record is None or record.tenant != tenant:
             return PreflightProblem("not_found", "run", f"tenant {tenant} has no run {run}")
         latest = await journal.latest(tenant)
-        if record.state is not RunState.DONE or latest is None or latest.id != run:
+        is_last = latest is not None and latest.id == run
+        if record.state is not RunState.DONE or not (is_last or record.kind is RunKind.TRIAL):
             return PreflightProblem(
                 "conflict",
                 "run",
@@ -272,6 +278,8 @@ class Onboarding:
         actor: str,
     ) -> Outcome | PreflightProblem:
         """The tenant, its client and the providers that the gateway made; adopted ones stay."""
+        if not await self.move_trials.end(tenant):
+            return PreflightProblem("busy", "tenant", "another run of this tenant is in progress")
         basis = await self.bases.read(tenant)
         latest, credentials = basis.latest, basis.credentials
         if latest is None and credentials is None:

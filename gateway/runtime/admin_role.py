@@ -207,7 +207,7 @@ async def admin_role(
             config,
             table=lambda: tenants.table,
             keys=sealing,
-            results=TestedConnections(redis, sealing, clock=clock).result,
+            tested=TestedConnections(redis, ring, clock=clock),
             clock=clock,
             entropy=secrets.token_bytes,
         ),

@@ -472,7 +472,7 @@ async def _services(
         machines=Machines(relying_party, sessions),
         pool_passwords=pool_passwords,
         attempts=attempts,
-        trials=TestedConnections(redis, _sealing(ring), clock=time.time),
+        trials=TestedConnections(redis, ring, clock=time.time),
         token_revocation=revocation,
         assertions=assertions,
         pages=_pages(config),

@@ -76,6 +76,9 @@ async def over_cognito(
         await stack.enter_async_context(
             background_task(forever(onboarding.pool_move.carry_forever))
         )
+        await stack.enter_async_context(
+            background_task(forever(onboarding.move_trials.end_forever))
+        )
     await stack.enter_async_context(background_task(forever(onboarding.rotation.retire_forever)))
     record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
     people = PoolPeople(

@@ -30,7 +30,8 @@ nonce
 ``gw:{2a7}:h``            written to see whether replicas confirm it; means nothing
 
 ``gw:code:<digest>``      an authorization code was shown where no login is open; of no tenant's
-slot ``gw:test:<name>``        a link that tests a connection was used; of no tenant's slot
+slot ``gw:test:<name>``        a link that tests a connection was used; of no tenant's slot.
+                            ``gw:test:client:<name>``: the app client that it is tested with, sealed
 ``gw:console:link:<digest>``, ``…:open:<digest>`` a one-time link into the console, and what one
 opened; ``…:ended``, ``…:closed`` since when all of them have; ``…:seen:<digest>`` a
 sign-in is on record; of no tenant's slot

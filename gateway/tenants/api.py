@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from gateway.core.json_types import Json
-    from gateway.core.model import Secret
+    from gateway.core.model import AppClient, Secret
     from gateway.core.paging import Page
     from gateway.core.signed_link import Result, TestLink
     from gateway.tenants.document import TenantDocument
@@ -131,7 +131,8 @@ class TenantRehearsals(Protocol):
 class LoginTests(Protocol):
     """One-time links that walk a whole login without creating a session."""
 
-    async def link(self, tenant: str) -> str | Rejected: ...
+    async def link(self, tenant: str, *, client: AppClient | None = None) -> str | Rejected:
+        """``client``: the test is made with this one, and not with the tenant's own."""
 
     async def result(self, tenant: str, token: str) -> tuple[TestLink, Result | None] | None:
         """Of a link of the tenant's, an expired one too; no result where nobody has opened it."""

@@ -10,15 +10,24 @@ from gateway.core import signed_link
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Protocol
 
     from gateway.config.model import Config
+    from gateway.core.model import AppClient
     from gateway.core.tenants import TenantTable
+
+    class Tested(Protocol):
+        """See ``sessions.tested_connections``. Raises ``UnavailableError``."""
+
+        async def lend(self, name: str, client: AppClient) -> None: ...
+
+        async def result(self, name: str) -> signed_link.Result | None: ...
 
 
 class LoginLinks:
     """Implements ``tenants.api.LoginTests``. ``keys`` are the ring's; the first one writes.
-    ``results``: what became of the link of a name.
+    ``tested``: what became of links, by name, and with which client each is tested.
     """
 
     def __init__(
@@ -27,14 +36,14 @@ class LoginLinks:
         *,
         table: Callable[[], TenantTable],
         keys: Callable[[], Sequence[bytes]],
-        results: Callable[[str], Awaitable[signed_link.Result | None]],
+        tested: Tested,
         clock: Callable[[], float],
         entropy: Callable[[int], bytes],
     ) -> None:
         self._config, self._table, self._keys = config, table, keys
-        self._results, self._clock, self._entropy = results, clock, entropy
+        self._tested, self._clock, self._entropy = tested, clock, entropy
 
-    async def link(self, tenant: str) -> str | Rejected:
+    async def link(self, tenant: str, *, client: AppClient | None = None) -> str | Rejected:
         """At ``login_host`` where there is one: Cognito knows no other callback then. Inactive
         tenants too: that is when one tests.
         """
@@ -61,6 +70,9 @@ class LoginLinks:
             chance=self._entropy(signed_link.CHANCE_BYTES),
             expires_at=int(self._clock()) + signed_link.LIFETIME_S,
         )
+        link = signed_link.parse(self._keys(), token, now=0)
+        if client is not None and link is not None:
+            await self._tested.lend(link.name, client)
         return f"{self._config.origin(hosts[0])}{signed_link.PATH}?token={token}"
 
     async def result(
@@ -70,4 +82,4 @@ class LoginLinks:
         link = signed_link.parse(self._keys(), token, now=0)
         if link is None or link.tenant != tenant:
             return None
-        return link, await self._results(link.name)
+        return link, await self._tested.result(link.name)

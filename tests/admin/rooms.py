@@ -36,6 +36,7 @@ from gateway.mail.smtp import MailError
 from gateway.provisioning.credentials import ClientCredentials
 from gateway.provisioning.members import Changed, Member, MemberPage
 from gateway.provisioning.move import MoveProposal
+from gateway.provisioning.move_trial import Tried
 from gateway.provisioning.plan_rows import Plan, Resource, Step, Verb
 from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.proposal import Proposal
@@ -133,7 +134,7 @@ class Tenants:
 
 
 class Links:
-    async def link(self, tenant: str) -> str | Rejected:
+    async def link(self, tenant: str, *, client: AppClient | None = None) -> str | Rejected:
         return f"https://login.example.com/_auth/test/{tenant}"
 
     async def result(
@@ -777,6 +778,21 @@ class PoolMoves:
         return Done("abcdef012345")
 
 
+class MoveTrials:
+    """Every trial succeeds that a move would, and ends when it is asked to."""
+
+    async def begin(
+        self, tenant: str, to: str, *, actor: str
+    ) -> Tried | Sequence[PreflightProblem]:
+        proposal = await PoolMoves().propose(tenant, to)
+        if proposal.plan.problems:
+            return proposal.plan.problems
+        return Tried(AppClient("6t9new", Secret("s3cr3t-of-the-trial")), proposal, "abcdef012345")
+
+    async def end(self, tenant: str) -> bool:
+        return True
+
+
 @dataclass(slots=True)
 class Onboardings:
     """Every proposal is good and every run succeeds."""
@@ -808,6 +824,10 @@ class Onboardings:
     @property
     def pool_move(self) -> PoolMoves:
         return PoolMoves()
+
+    @property
+    def move_trials(self) -> MoveTrials:
+        return MoveTrials()
 
     async def roll_back(self, tenant: str, run: str, *, bound: bool) -> RunState:
         self.rolled_back_bound = bound

@@ -34,3 +34,14 @@ async def test_a_move_waits_until_a_saml_provider_is_said_to_know_the_other_pool
     assert "entity ID urn:" in refused["detail"] and "registered: acme-saml" in refused["detail"]
     both = {**half, "registered": ["acme-okta", "acme-saml"]}
     assert (await api.call("POST", MOVE, json=both)).status == 201
+
+
+async def test_a_link_tests_the_other_pool_before_the_move(api: Api) -> None:
+    answer = await api.call("POST", f"{MOVE}/test", json={"pool": "second"})
+    text = await answer.text()
+    assert (answer.status, "s3cr3t" in text) == (201, False)
+    trial = await answer.json()
+    assert trial["url"].startswith("https://login.example.com/_auth/test/")
+    assert (trial["run"], trial["at_provider"]) == ("abcdef012345", ["acme-saml: entity ID urn:…"])
+    refused = await problem(await api.call("POST", f"{MOVE}/test", json={"pool": "third"}))
+    assert refused["code"] == "preflight_failed"

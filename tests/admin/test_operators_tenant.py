@@ -32,6 +32,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "rotate": {"path": {"tenant": "ops"}},
     "retire": {"path": {"tenant": "ops"}},
     "move": {"path": {"tenant": "ops"}, "body": {"pool": "second"}},
+    "test_move": {"path": {"tenant": "ops"}, "body": {"pool": "second"}},
     "destroy": {"path": {"tenant": "ops"}},
     "add_hook_secret": {"path": {"tenant": "ops", "provider": "ops-okta"}},
     "end_hook_rotation": {"path": {"tenant": "ops", "provider": "ops-okta"}},

@@ -80,3 +80,21 @@ def test_whoever_is_asked_has_read_what_is_to_be_done_where_the_answer_is_json_t
     out, err = shown
     assert "entity ID urn:amazon:cognito:sp:b" in err
     assert out == "", "it is for JSON alone"
+
+
+def test_a_test_moves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths: list[str] = []
+
+    class Tests:
+        def call(self, _method: str, path: str, *, body: Any) -> Document:
+            paths.append(path)
+            return Document({"url": "https://login/_auth/test?token=x", "at_provider": ["a: b"]})
+
+    monkeypatch.setattr(tenants, "api", Tests)
+    assert run(("tenants", "move", "acme", "--pool", "b", "--test")) == 0
+    assert paths == ["/tenants/acme/provision/move/test"]
+    shown = capsys.readouterr()
+    assert shown.out == "https://login/_auth/test?token=x\n"
+    assert "at the identity provider first: a: b" in shown.err

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -118,6 +118,31 @@ async def refused(world: RunningWorld, person: Person, name: str) -> bool:
     """Whether a new login of this person ends without a session."""
     await person.log_in(login(world), email(name))
     return user(world, person) is None
+
+
+async def test_a_move_is_tried_by_a_link_before_it_is_made(
+    two_pools: RunningWorld, initech: str
+) -> None:
+    """A whole login through the other pool, while everybody else signs in as before."""
+    where = "/tenants/initech/provision/move/test"
+    link = await api(two_pools, "POST", where, {"pool": SECOND})
+    async with Person() as it, Person() as milton:
+        page = await it.open(link["url"])
+        page = await it.submit(page, {"email": email("peter"), "password": "demo"})
+        assert "would be allowed" in page.text, page.text[:2000]
+        assert second(two_pools).pool.pool_id in page.text, "iss"
+        assert cookie(it) == ""
+        token = urlsplit(link["url"]).query.removeprefix("token=")
+        told = await api(two_pools, "GET", f"/tenants/initech/test?{urlencode({'token': token})}")
+        assert (told["state"], told["allowed"]) == ("done", True)
+        sub = await signed_in(two_pools, milton, "milton")
+        users = two_pools.world.cloud.cognito.pool.users.values()
+        assert sub in {user.sub for user in users}, "logins go where they went"
+        await move(two_pools)
+        assert user(two_pools, milton) == sub
+    runs = (await api(two_pools, "GET", "/tenants/initech/provision"))["items"]
+    states = {run["id"]: (run["kind"], run["state"]) for run in runs}
+    assert states[link["run"]] == ("trial", "rolled_back")
 
 
 async def test_a_move_signs_nobody_out_and_the_next_logins_go_to_the_other_pool(

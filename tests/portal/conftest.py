@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_aiohttp.plugin import AiohttpClient
 
     from gateway.config.model import Config
+    from gateway.core.model import AppClient
     from gateway.provisioning.request import ProvisionBody
     from gateway.provisioning.service import Onboarding
     from gateway.setup.links import NewLink, SetupLinks
@@ -109,7 +110,7 @@ class Tests:
 
     result_of_all: signed_link.Result | None = None
 
-    async def link(self, tenant: str) -> str:
+    async def link(self, tenant: str, *, client: AppClient | None = None) -> str:
         return f"{ORIGIN}/_auth/test?token=t-{tenant}"
 
     async def result(

@@ -165,7 +165,7 @@ class RunAnswer(AnswerModel):
 
     id: str
     tenant: str
-    kind: Literal["apply", "rotate", "move", "retire", "destroy", "renew", "reload"]
+    kind: Literal["apply", "rotate", "move", "retire", "destroy", "renew", "reload", "trial"]
     actor: str
     state: Literal["running", "undoing", "settling", "done", "rolled_back"]
     started_at: float

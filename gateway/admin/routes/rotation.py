@@ -21,15 +21,20 @@ from gateway.admin.routes.provisioning import (
 from gateway.cognito.api import CognitoRejectedError
 from gateway.config.user_pools import POOL_NAME
 from gateway.provisioning.move import waiting
+from gateway.provisioning.move_trial import Tried
 from gateway.provisioning.preflight import PreflightProblem
+from gateway.provisioning.runner import Done, Failed
+from gateway.provisioning.runs import Busy
+from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.provisioning.move import MoveProposal
-    from gateway.provisioning.runner import Done, Outcome
+    from gateway.provisioning.runner import Outcome
     from gateway.provisioning.service import Onboarding
     from gateway.sessions.api import SessionDirectory
+    from gateway.tenants.api import LoginTests
 
 COUNTED_AT_ONCE: Final = 200
 
@@ -69,6 +74,25 @@ class MoveAnswer(AnswerModel):
     app_passwords: int
 
 
+class MoveTestBody(ApiModel):
+    """``pool``: the name of a configured user pool."""
+
+    pool: Annotated[str, Field(pattern=POOL_NAME)]
+
+
+class MoveTestAnswer(AnswerModel):
+    """``url``: a one-time link that walks a login through the pool before the tenant moves there;
+    good for an hour, and creates no session. ``run`` made what it needs, which is deleted before
+    the move, and when the link has expired. ``at_provider`` as for a move.
+    """
+
+    tenant: str
+    pool: str
+    url: str
+    run: str
+    at_provider: list[str]
+
+
 class RetiredAnswer(AnswerModel):
     """A replaced client, accepted until ``retires_at`` (UTC epoch seconds) and then deleted."""
 
@@ -96,6 +120,7 @@ class RotationRoutes:
 
     onboarding: Onboarding
     sessions: SessionDirectory | None = None
+    tests: LoginTests | None = None
 
     async def rotate_client(self, call: Call) -> Answer:
         tenant = call.path["tenant"]
@@ -121,6 +146,9 @@ class RotationRoutes:
     async def move(self, call: Call) -> Answer:
         tenant, body = call.path["tenant"], call.body(MoveBody)
         move = self.onboarding.pool_move
+        dry_run = call.query(ProvisionQuery).dry_run
+        if not dry_run and not await self.onboarding.move_trials.end(tenant):
+            raise Problem(Code.BUSY, "another run of this tenant is in progress")
         try:
             proposal = await move.propose(tenant, body.pool, registered=body.registered)
         except CognitoRejectedError as refused:
@@ -129,7 +157,7 @@ class RotationRoutes:
             ) from refused
         if proposal.plan.problems:
             raise problem(proposal.plan.problems)
-        if call.query(ProvisionQuery).dry_run:
+        if dry_run:
             call.note.dry_run = True
             passwords, people = await self._app_passwords(tenant, proposal)
             answer = MoveAnswer(
@@ -151,6 +179,36 @@ class RotationRoutes:
             await self._clients(tenant, run),
             status=201,
             headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"},
+        )
+
+    async def test_move(self, call: Call) -> Answer:
+        tenant, body = call.path["tenant"], call.body(MoveTestBody)
+        if self.tests is None:
+            raise Problem(Code.NOT_FOUND)
+        try:
+            tried = await self.onboarding.move_trials.begin(tenant, body.pool, actor=call.actor)
+        except CognitoRejectedError as refused:
+            raise Problem(
+                Code.COGNITO_REFUSED, str(refused), extra={"cognito_error": refused.code}
+            ) from refused
+        if not isinstance(tried, Tried):
+            if isinstance(tried, Done | Failed | Busy):
+                done(tried)
+                raise Problem(Code.CONFLICT, "no app client was made")
+            raise problem(tried)
+        call.note.after = {"run": tried.run, "pool": body.pool}
+        link = await self.tests.link(tenant, client=tried.client)
+        if isinstance(link, Rejected):
+            raise Problem(Code(link.code), link.message)
+        return Answer(
+            MoveTestAnswer(
+                tenant=tenant,
+                pool=body.pool,
+                url=link,
+                run=tried.run,
+                at_provider=list(tried.proposal.register),
+            ),
+            status=201,
         )
 
     async def _app_passwords(self, tenant: str, proposal: MoveProposal) -> tuple[int, int]:
@@ -218,6 +276,16 @@ class RotationRoutes:
                 body=MoveBody,
                 problems=(*failures, Code.PREFLIGHT_FAILED, Code.READ_ONLY, Code.EXISTS),
                 creates=True,
+            ),
+            Route(
+                "test_move",
+                "POST",
+                f"{base}/move/test",
+                "A one-time link that walks a login through the pool that the tenant is to move to",
+                self.test_move,
+                {201: MoveTestAnswer},
+                body=MoveTestBody,
+                problems=(*failures, Code.PREFLIGHT_FAILED, Code.READ_ONLY, Code.EXISTS),
             ),
             Route(
                 "retire",

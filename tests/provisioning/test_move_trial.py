@@ -1,0 +1,117 @@
+"""A move that is tried before it is made: a client in the other pool for one test link, of which
+nothing is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.cognito.control import faults
+from gateway.core.model import DEFAULT_POOL
+from gateway.provisioning.move_trial import ENDS_S, Tried
+from gateway.provisioning.runner import Done, Failed
+from gateway.provisioning.runs import RunKind, RunState
+from tests.provisioning.bench import Bench
+from tests.provisioning.test_move import held, move, pools_of, problems, second, there
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with Bench(tmp_path, second="b") as started:
+        assert isinstance(await started.apply(), Done)
+        yield started
+
+
+async def tried(bench: Bench, to: str = "b") -> Tried:
+    trial = await bench.service.move_trials.begin("initech", to, actor="test")
+    assert isinstance(trial, Tried), trial
+    return trial
+
+
+async def test_a_trial_makes_what_the_move_would_and_changes_nothing_of_the_tenant(
+    bench: Bench,
+) -> None:
+    before, document = await held(bench), await bench.tenants.get("initech")
+    latest = await bench.service.provisioning.journal.latest("initech")
+    trial = await tried(bench)
+    pool = second(bench).pool
+    assert (trial.client.pool, set(pool.clients)) == ("b", {trial.client.client_id})
+    assert trial.client.client_secret.reveal() == pool.clients[trial.client.client_id].secret
+    original = bench.cloud.cognito.pool.providers["initech-okta"].settings
+    copied = pool.providers["initech-okta"].settings
+    assert copied["ProviderDetails"] == original["ProviderDetails"]
+    assert await held(bench) == before
+    assert await bench.tenants.get("initech") == document
+    assert await pools_of(bench) == (DEFAULT_POOL,)
+    assert await bench.service.provisioning.journal.latest("initech") == latest
+    assert await problems(bench) == [], "a plan can be looked at meanwhile"
+    assert await bench.service.move_trials.end("initech")
+    assert there(bench)[2:] == (set(), set())
+
+
+async def test_no_move_is_made_beside_a_trial_and_after_it_the_move_is_the_moves_own(
+    bench: Bench,
+) -> None:
+    trial, before = await tried(bench), await held(bench)
+    outcome = await move(bench)
+    assert isinstance(outcome, Failed) and outcome.code == "conflict"
+    assert await held(bench) == before
+    assert set(second(bench).pool.clients) == {trial.client.client_id}
+    assert await bench.service.move_trials.end("initech")
+    assert isinstance(await move(bench), Done)
+    assert await bench.service.move_trials.end_due() == 0
+    assert there(bench)[2] == {"initech-okta"}
+    drift = await bench.service.verify("initech", fix=False, actor="test")
+    assert drift is not None and drift.clean
+
+
+async def test_a_trial_ends_when_its_link_can_be_of_no_use_any_more(bench: Bench) -> None:
+    trial, now = await tried(bench), bench.service.provisioning.clock()
+    trials = bench.service.move_trials
+    assert await trials.end_due() == 0
+    later = replace(bench.service.provisioning, clock=lambda: now + ENDS_S + 60)
+    assert await replace(bench.service, provisioning=later).move_trials.end_due() == 1
+    assert there(bench)[2:] == (set(), set())
+    run = await bench.service.provisioning.journal.run(trial.run)
+    assert run is not None and (run.kind, run.state) == (RunKind.TRIAL, RunState.ROLLED_BACK)
+
+
+async def test_another_trial_a_rollback_and_the_end_of_the_tenant_end_it_too(bench: Bench) -> None:
+    first = await tried(bench)
+    again = await tried(bench)
+    assert set(second(bench).pool.clients) == {again.client.client_id} != {first.client.client_id}
+    # What is provisioned meanwhile is the latest run; the trial is still its own.
+    assert isinstance(await bench.service.rotate("initech", actor="test"), Done)
+    assert await bench.service.roll_back("initech", again.run) is RunState.ROLLED_BACK
+    assert there(bench)[2:] == (set(), set())
+    await tried(bench)
+    assert isinstance(await bench.service.destroy("initech", actor="test"), Done)
+    assert there(bench) == (set(), set(), set(), set())
+
+
+async def test_what_cannot_be_deleted_now_is_deleted_later(bench: Bench) -> None:
+    await tried(bench)
+    second(bench).control.faults.plan("DeleteUserPoolClient", faults.internal_error, times=3)
+    assert not await bench.service.move_trials.end("initech")
+    assert await bench.service.provisioning.recover() == 1
+    assert there(bench)[2:] == (set(), set())
+
+
+async def test_a_trial_that_fails_leaves_nothing_and_what_is_no_move_is_no_trial(
+    bench: Bench,
+) -> None:
+    second(bench).control.faults.plan("CreateUserPoolClient", faults.internal_error, times=9)
+    outcome = await bench.service.move_trials.begin("initech", "b", actor="test")
+    assert isinstance(outcome, Failed)
+    second(bench).control.faults.clear()
+    await bench.service.provisioning.recover()
+    assert there(bench)[2:] == (set(), set())
+    refused = await bench.service.move_trials.begin("initech", DEFAULT_POOL, actor="test")
+    assert isinstance(refused, tuple) and "lives in pool default already" in str(refused[0])
