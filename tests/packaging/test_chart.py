@@ -7,14 +7,17 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from typing import TYPE_CHECKING, Any, get_args
 
 import jsonschema_rs
 import pytest
 import yaml
+from click.testing import CliRunner
 from pydantic import BaseModel
 
 from gateway import __version__
+from gateway.cli import cli
 from gateway.config.model import Config, load_config
 from gateway.core.model import Secret
 from gateway.keys.ring import dump, generate
@@ -88,6 +91,7 @@ SETS: Mapping[str, Mapping[str, Any]] = {
     ),
     "aws": over(
         MINIMAL,
+        config={"setup": {"enabled": True}},
         fullnameOverride="door",
         admin={
             "replicas": 3,
@@ -480,12 +484,57 @@ def test_each_pod_gets_a_configuration_that_is_valid(
 
 def test_the_notes_name_services_that_exist(rendered: dict[str, dict[str, str]]) -> None:
     for name, files in rendered.items():
+        with_pages = name == "aws"
         for listener in ("check", "public", "pages"):
             service = f"{SETS[name].get('fullnameOverride', 'gateway')}-{listener}"
-            assert f"--{listener} {service}.gateway:" in files["NOTES.txt"]
+            assert (f"--{listener} {service}.gateway:" in files["NOTES.txt"]) is (
+                listener != "pages" or with_pages
+            )
             assert f"Service/{service}" in resources(files)
     assert "every pod of the cluster" in rendered["tenants"]["NOTES.txt"]
     assert "every pod of the cluster" not in rendered["minimal"]["NOTES.txt"]
+    assert "get secret door-shared -o 'jsonpath={.data.new}'" in rendered["aws"]["NOTES.txt"]
+
+
+def renders(command: str, config: Mapping[str, Any], folder: Path) -> None:
+    """``gateway ingress render …`` of a page or of the notes, with the configuration beside it."""
+    (folder / "gateway.yaml").write_text(yaml.safe_dump({**config}), "utf-8")
+    words = command.replace("APP.NAMESPACE:PORT", "app.default:8080").split()
+    words[words.index("gateway.yaml")] = str(folder / "gateway.yaml")
+    done = CliRunner().invoke(cli, words[1:], env={"GATEWAY_INGRESS__KEYS": "k" * 32})
+    assert done.exit_code == 0, done.output
+    assert "k" * 32 in done.output
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_command_of_the_notes_renders(
+    name: str, rendered: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    (command,) = re.findall(r"^  (gateway ingress .*)$", rendered[name]["NOTES.txt"], re.MULTILINE)
+    renders(command, SETS[name]["config"], tmp_path)
+
+
+def test_the_command_of_the_page_renders(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operator" / "kubernetes.md").read_text("utf-8")
+    (values,) = re.findall(r"```yaml\n# values\.yaml\n(.*?)```", page, re.DOTALL)
+    (command,) = re.findall(r"^(gateway ingress render (?:.*\\\n)*.*)$", page, re.MULTILINE)
+    renders(command.replace("\\\n", " "), yaml.safe_load(values)["config"], tmp_path)
+    (pages,) = re.findall(r"`(--pages [^`]*)`", page)
+    config = {**yaml.safe_load(values)["config"], "setup": {"enabled": True}}
+    renders(f"{command} {pages}".replace("\\\n", " "), config, tmp_path)
+
+
+def test_the_ingress_of_hooks_on_the_page_leads_to_the_hooks_listener(
+    found: dict[str, dict[str, Any]],
+) -> None:
+    page = (ROOT / "docs" / "operator" / "kubernetes.md").read_text("utf-8")
+    (block,) = re.findall(r"```yaml\n(apiVersion: networking.*?)```", page, re.DOTALL)
+    (rule,) = yaml.safe_load(block)["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    service = path["backend"]["service"]
+    (port,) = found["minimal"][f"Service/{service['name']}"]["spec"]["ports"]
+    assert (path["path"], service["port"]["number"]) == ("/", port["port"])
+    assert port["targetPort"] == "hooks"
 
 
 def test_the_chart_is_of_this_release() -> None:

@@ -78,9 +78,10 @@ def test_helm_installs_with_the_values_of_the_page(tmp_path: Path) -> None:
     done = run(tmp_path, "helm", *words, "--dry-run=client", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     manifest, _, notes = done.stdout.partition("\nNOTES:\n")
-    for listener in ("check", "public", "pages"):
+    for listener in ("check", "public"):
         assert f"name: gateway-{listener}" in manifest
         assert f"--{listener} gateway-{listener}.gateway:" in notes
+    assert "--pages" not in notes, "neither console nor setup links"
     assert "registry.example.com/cognito-gateway:0.9.0" in manifest
 
 
