@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from demo.world import World
 from gateway.sessions.embedded import EmbeddedValkey
+from tests.database.compiled import compile_once
 from tests.database.postgres import postgres
 from tests.support.browserless import Person
 from tests.support.fork_server import close_fork_servers
@@ -36,6 +37,8 @@ os.environ["AWS_CA_BUNDLE"] = str(Path(__file__).with_name("data") / "authority.
 # It reads its description of Cognito (a megabyte of JSON) for each session anew; a process of the
 # gateway has one session, and one that runs tests has hundreds.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
+compile_once()
 
 # A busy machine takes longer; a property is about what comes out.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -269,7 +269,7 @@ class Fleet:
                     stderr=log,
                     preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls the kernel and nothing else
                 )
-                if within
+                if any(self._within)  # a fork server costs more than one start
                 else start(
                     *command,
                     cwd=ROOT,
