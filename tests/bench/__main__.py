@@ -6,6 +6,7 @@
     scripts/bench proxies                                each proxy, to itself without the gateway
     scripts/bench sessions                               a million sessions in the store, to one
     scripts/bench lists                                  the console's lists, to the admin API's
+    scripts/bench pages [--visits 5]                     every page in Chromium: bytes, first paint
     scripts/bench profile check|login [--seconds 10]     where the time goes, by py-spy
     scripts/bench --compare URL --header 'Cookie: …'     another server beside the gateway
     scripts/bench --compare 'COMMAND …' --url URL        the same; starts it, and ends it

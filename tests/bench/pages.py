@@ -53,7 +53,10 @@ class Visited:
         low, high = min(self.painted), max(self.painted)
         ms = statistics.median(self.painted)
         missed = " !" if self.sent > BYTES or ms > PAINT_MS else ""
-        print(f"{self.path:55} {self.sent:>7,} B {ms:6.0f} ms ({low:.0f}–{high:.0f}){missed}")
+        print(
+            f"{self.path:55} {self.sent:>7,} B {ms:6.0f} ms ({low:.0f}–{high:.0f}){missed}",
+            flush=True,
+        )
 
 
 def visit(browser: Browser, state: Any, url: str) -> tuple[int, float]:
@@ -61,7 +64,11 @@ def visit(browser: Browser, state: Any, url: str) -> tuple[int, float]:
     context = browser.new_context(storage_state=state, locale="en-GB")
     page = context.new_page()
     sent: list[Request] = []
-    page.on("requestfinished", sent.append)
+
+    def finished(request: Request) -> None:
+        sent.append(request)
+
+    page.on("requestfinished", finished)
     page.goto(url)
     painted = float(page.evaluate(PAINTED))
     page.wait_for_load_state("networkidle")
