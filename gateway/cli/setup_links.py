@@ -53,8 +53,10 @@ def command() -> None:
 @click.option("--note", default="", help="For operators.")
 @click.option("--name", help="Of a tenant that does not exist yet.")
 @click.option("--host", "hosts", multiple=True, help="Of a new tenant; may be repeated.")
-@click.option("--email-domain", "domains", multiple=True, help="Of a new tenant.")
-@click.option("--group", "groups", multiple=True, help="Of a new tenant, without part access.")
+@click.option(
+    "--email-domain", "domains", multiple=True, help="Of a new tenant, or of one more provider."
+)
+@click.option("--group", "groups", multiple=True, help="As --email-domain, without part access.")
 @json_option
 def create(
     *,
@@ -74,9 +76,16 @@ def create(
     groups: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Make a link; its address and its phrase are shown this once."""
-    if name is None and (hosts or domains or groups):
-        msg = "--host, --email-domain and --group are of a new tenant: give it a --name"
+    """Make a link; its address and its phrase are shown this once.
+
+    With --email-domain and without --name it connects one more identity provider of a tenant that
+    people sign in to: the domains, and the groups, are that provider's.
+    """
+    if name is None and hosts:
+        msg = "--host is of a new tenant: give it a --name"
+        raise click.UsageError(msg)
+    if name is None and groups and not domains:
+        msg = "--group is of a new tenant (--name), or of one more provider (--email-domain)"
         raise click.UsageError(msg)
     body: Json = {
         "parts": parts or PARTS[:3],
@@ -95,6 +104,10 @@ def create(
         body["tenant"] = {"name": name, "hosts": hosts, "email_domains": domains}
         if groups:
             body["tenant"]["groups"] = groups
+    elif domains:
+        body["connection"] = {"email_domains": domains}
+        if groups:
+            body["connection"]["groups"] = groups
     _say_new(api().call("POST", _path(tenant), body=body).document, as_json=as_json)
 
 

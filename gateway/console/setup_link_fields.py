@@ -88,3 +88,19 @@ NEW_TENANT: Final = (
     ),
 )
 """Of a tenant that does not exist yet."""
+CONNECTION: Final = (
+    Field(
+        "connection.email_domains",
+        N_("E-mail domains"),
+        Kind.LINES,
+        N_("Of those who sign in with the new provider, one a line."),
+        empty=(),
+    ),
+    Field(
+        "connection.groups",
+        N_("Groups"),
+        Kind.LINES,
+        N_("Who gets in with it. Empty: the recipient chooses, or the tenant's groups count."),
+    ),
+)
+"""Of a provider that a tenant gets beside those that it has."""

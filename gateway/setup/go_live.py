@@ -4,6 +4,7 @@ Rules:
 - Only the provider is switched on, for the groups that were chosen, in one change. A tenant that an
   operator suspended stays suspended.
 - Where people sign in with another provider already, nothing is switched on: the groups are theirs.
+  A link that connects one more says nothing of the others, and its groups are its own provider's.
 - A provider that was provisioned or edited after its values were saved is not what was tested.
 - What would be refused is refused before anything is done. The link is completed first, so that
   nobody changes afterwards what was tested; where the provider cannot be switched on then, the link
@@ -18,9 +19,10 @@ import json
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gateway.errors import GatewayError, UnavailableError
+from gateway.provisioning.addition import Access, beside
 from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.renewal import Trial
 from gateway.provisioning.runner import Failed
@@ -30,7 +32,7 @@ from gateway.tenants.api import Rejected
 from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gateway.provisioning.renewal import Renewal
     from gateway.provisioning.runner import Outcome
@@ -201,11 +203,12 @@ class GoLive:
     async def _document(self, link: SetupLink, record: TenantRecord) -> dict[str, Any] | Rejected:
         """The tenant's, with its provider switched on."""
         document = deepcopy(dict(record.document))
+        connection = link.request.connection
         matches = [p for p in document["providers"] if p["name"] == link.work.name]
         if not matches:
             return Rejected("conflict", f"{link.work.name} is no provider of the tenant any more")
         others = [p["name"] for p in document["providers"] if p["active"] and p is not matches[0]]
-        if others:
+        if others and connection is None:
             return Rejected(
                 "conflict",
                 f"people sign in to tenant {link.tenant} with {', '.join(others)} already",
@@ -217,6 +220,21 @@ class GoLive:
         }:
             return EDITED
         matches[0]["active"] = True
+        if connection is not None:
+            return _beside(link, document, matches[0])
         if link.offers(Part.ACCESS):
             document["allowed_groups"] = "any" if link.work.everyone else list(link.work.chosen)
         return document
+
+
+def _beside(
+    link: SetupLink, document: dict[str, Any], entry: dict[str, Any]
+) -> dict[str, Any] | Rejected:
+    """Whoever signs in with another provider has the access that they had."""
+    groups: Sequence[str] | Literal["any"] | None = None
+    if link.offers(Part.ACCESS):
+        groups = "any" if link.work.everyone else link.work.chosen
+    live, problems = beside(document, [entry], {link.work.name: Access(groups)})
+    if problems:
+        return Rejected("conflict", "; ".join(map(str, problems)))
+    return live

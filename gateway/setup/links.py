@@ -39,7 +39,6 @@ from gateway.setup.model import (
     COLLEAGUES_ASKED,
     COLLEAGUES_WINDOW_S,
     ENDED,
-    HANDED_ON,
     IDLE_S,
     LOCK_S,
     LOCKS,
@@ -49,6 +48,7 @@ from gateway.setup.model import (
     Approval,
     Confirm,
     LinkState,
+    NewConnection,
     NewTenant,
     Part,
     Phase,
@@ -57,6 +57,7 @@ from gateway.setup.model import (
     SetupProvider,
     Stage,
     Work,
+    handed_on,
 )
 from gateway.setup.phrase import canonical_phrase, make_phrase
 
@@ -549,7 +550,7 @@ class SetupLinks:
         ``COLLEAGUES`` already; ``WAIT``: ``COLLEAGUES_ASKED`` were asked within an hour; ``DEAD``:
         this browser has it no longer, or it cannot be handed on; ``FULL``: nothing was made.
         """
-        if link.parent or not parts or not parts <= link.request.parts & HANDED_ON:
+        if link.parent or not parts or not parts <= handed_on(link.request):
             return Refusal.DEAD
         try:
             async with self._changing(link.id) as (connection, records):
@@ -938,7 +939,15 @@ def _request_of(stored: dict[str, Any]) -> Request:
         new_tenant=tenant,
         confirm=Confirm(stored.get("confirm", Confirm.PHRASE)),
         replaced_by=tuple(stored.get("replaced_by", ())),
+        connection=_connection_of(stored.get("connection")),
     )
+
+
+def _connection_of(stored: dict[str, Any] | None) -> NewConnection | None:
+    if stored is None:
+        return None
+    groups = stored["groups"]
+    return NewConnection(tuple(stored["email_domains"]), None if groups is None else tuple(groups))
 
 
 def edited(work: Work, **changes: Any) -> Work:

@@ -141,6 +141,17 @@ class NewTenant:
 
 
 @dataclass(frozen=True, slots=True)
+class NewConnection:
+    """The operator's words about an identity provider that is connected beside those of the tenant.
+    ``email_domains``: that it vouches for. ``groups``: who gets in with it; None: the recipient
+    chooses, or the tenant's count.
+    """
+
+    email_domains: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """What the recipients did so far. Times are UTC epoch seconds.
 
@@ -220,6 +231,17 @@ class Request:
     new_tenant: NewTenant | None = None
     confirm: Confirm = Confirm.PHRASE
     replaced_by: tuple[str, ...] = ()
+    connection: NewConnection | None = None
+    """Of a tenant that people sign in to already."""
+
+
+def handed_on(request: Request) -> frozenset[Part]:
+    """What a colleague may be asked for. Hooks and health are of all connections of a tenant, and a
+    colleague's link has none of its own.
+    """
+    if request.connection is not None:
+        return request.parts & {Part.DOMAINS}
+    return request.parts & HANDED_ON
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,11 +34,17 @@ OPERATIONS: Final[Mapping[Part, frozenset[str]]] = {
 }
 TAKES_EFFECT: Final = frozenset({"use_domain"})
 """At once, and with it who signs in: of no colleague's link, nor of one whose work is approved."""
+OF_THE_OTHERS: Final = frozenset({"provision", "remove_domain"})
+"""Of no link that connects one more provider: the tenant is there, and its claims are not its
+own.
+"""
 
 
 def operations_of(link: SetupLink) -> frozenset[str]:
     """What a link may ask for."""
     operations = frozenset[str]().union(*(OPERATIONS[part] for part in link.request.parts))
+    if link.request.connection is not None:
+        return operations - TAKES_EFFECT - OF_THE_OTHERS
     if link.parent or link.request.approval is not Approval.NONE:
         return operations - TAKES_EFFECT
     return operations

@@ -12,7 +12,11 @@ from gateway.admin.problem import Code
 from gateway.admin.routes.keys import NewKeyBody
 from gateway.admin.routes.pool_user_models import DisableBody, InvitationBody, PoolUserBody
 from gateway.admin.routes.rotation import MoveBody
-from gateway.admin.routes.setup_link_models import NewTenantBody, SetupLinkBody
+from gateway.admin.routes.setup_link_models import (
+    NewConnectionBody,
+    NewTenantBody,
+    SetupLinkBody,
+)
 from gateway.config.types import HeaderSetting
 from gateway.provisioning.request import (
     OidcProviderBody,
@@ -131,6 +135,7 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
         SetupLinkBody,
         {"parts": ["offboarding"], "recipients": ["it@acme.test"]},
     ),
+    "NewConnectionBody": (NewConnectionBody, {"email_domains": ["beta.test"]}),
     "NewTenantBody": (NewTenantBody, {"name": "Acme", "email_domains": ["acme.test"]}),
     "AccountDocument": (AccountDocument, {"id": "1", "email": "a@acme.com"}),
 }

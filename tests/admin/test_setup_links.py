@@ -55,6 +55,47 @@ def is_active(api: Api) -> bool:
     return bool(tenants.stored["acme"].document["providers"][0]["active"])
 
 
+BESIDE = {
+    "parts": ["sign_in", "access"],
+    "recipients": ["it@beta.test"],
+    "connection": {"email_domains": ["beta.test"]},
+}
+
+
+async def test_a_link_for_a_live_tenant_says_the_domains_of_what_it_connects(api: Api) -> None:
+    await api.call("PUT", "/tenants/acme", json=TENANT)
+    path = "/tenants/acme/setup-links"
+    without = {name: BESIDE[name] for name in ("parts", "recipients")}
+    refused = await api.call("POST", path, json=without)
+    assert (refused.status, (await problem(refused))["code"]) == (409, "conflict")
+    made = await make(api, BESIDE, path)
+    assert made["link"]["connection"] == {"email_domains": ["beta.test"], "groups": None}
+    shown = await (await api.call("GET", f"{path}/{made['link']['id']}")).json()
+    assert shown["connection"] == made["link"]["connection"]
+    scopes = (Scope.SETUP_WRITE, Scope.PROVISION, Scope.TENANTS_READ, Scope.TENANTS_WRITE)
+    own = await api.key(*scopes, tenant="acme")
+    bound = await api.call("POST", path, key=own, json=BESIDE)
+    assert (bound.status, (await problem(bound))["code"]) == (403, "tenant_bound")
+    nobody = await api.call("POST", INITECH, json=BESIDE)
+    assert nobody.status == 404
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"parts": ["domains"]},
+        {"parts": ["sign_in", "maintain"]},
+        {"tenant": NEW["tenant"]},
+        {"connection": {"email_domains": ["beta.test"], "groups": ["beta"]}},
+        {"connection": {"email_domains": []}},
+    ],
+)
+async def test_what_one_more_connection_cannot_be_with(api: Api, words: dict[str, Any]) -> None:
+    await api.call("PUT", "/tenants/acme", json=TENANT)
+    response = await api.call("POST", "/tenants/acme/setup-links", json={**BESIDE, **words})
+    assert response.status == 400
+
+
 async def test_address_and_phrase_are_shown_once_and_stored_nowhere(api: Api) -> None:
     made = await make(api)
     link = made["link"]

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.console.draft import LIFETIME_S
 from gateway.console.rules_form import Part, Row, mistakes_of_rows, rows_of, rules_of, typed_rows
+from gateway.console.views.tenant_rules import TYPED_S
 from gateway.core.tenants import TenantTable
 from gateway.tenants.explanations import Explanations
 from tests.console.conftest import EVIL, HEADER, ORIGIN, Desk, Forms, console_of, inputs_of
@@ -272,7 +273,9 @@ async def test_a_rule_between_two_pages_stands_between_them(many: Forms) -> None
     assert paths[23:26] == ["/part/23/**", "/new", "/part/25/**"]
 
 
-async def test_what_was_typed_is_kept_after_an_hour_over_the_same_rules_alone(many: Forms) -> None:
+async def test_what_was_typed_is_kept_after_a_working_day_over_the_same_rules_alone(
+    many: Forms,
+) -> None:
     signed_in = int(many.desk.clock()) - 60
 
     async def send(page: str, typed: dict[str, str], status: int) -> str:
@@ -283,12 +286,14 @@ async def test_what_was_typed_is_kept_after_an_hour_over_the_same_rules_alone(ma
         return await response.text()
 
     page = await many.desk.text(f"{PATH}?page=2", "admins")
-    many.desk.clock.now += LIFETIME_S + 1
+    many.desk.clock.now += TYPED_S + 1
     page = await send(page, {"rule.0.needs": "deny", "action": "next"}, 200)
     page = await send(page, {"action": "previous"}, 200)
     shown = inputs_of(page, PATH)
     assert (shown["rule.0.path"], shown["rule.0.needs"]) == ("/part/25/**", "deny")
     many.desk.clock.now += LIFETIME_S + 1
+    page = await send(page, {"rule.1.needs": "deny", "action": "next"}, 200)
+    many.desk.clock.now += TYPED_S + 1
     await send(page, {"action": "save"}, 409)
 
 

@@ -13,9 +13,12 @@ from aiohttp import web
 
 from gateway.admin.application import in_process_api
 from gateway.core import signed_link
+from gateway.core.model import ProviderKind
 from gateway.pages.forms import FormTokens
 from gateway.portal.application import BROWSER, COOKIE, Portal, PortalServices
 from gateway.portal.visit import Rooms
+from gateway.provisioning.addition import beside, said_access
+from gateway.provisioning.desired import derived_name
 from gateway.provisioning.plan_rows import Plan
 from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.proposal import Proposal
@@ -23,6 +26,7 @@ from gateway.provisioning.runner import Done
 from gateway.setup.model import Approval, NewTenant, Part, Request, SetupLink, Work
 from gateway.tenants.api import TenantRecord
 from gateway.tenants.document import TenantDocument
+from gateway.tenants.secrets import show
 from tests.admin.conftest import Api, Clock, api, clock, database
 from tests.admin.rooms import Claims, Letters, Onboardings, Renewals, Tenants
 from tests.console.conftest import document
@@ -82,12 +86,29 @@ class Provisioned(Onboardings):
                 "email_domains": sorted(body.domains or ()),
                 "allowed_groups": body.allowed_groups,
             }
+        if not body.prune:
+            return self._beside(tenant, body)
         name = f"{tenant}-{provider.kind}"
         document["providers"] = [
             {"name": name, "kind": provider.kind, "issuer": issuer, "active": provider.active}
         ]
         wanted = SimpleNamespace(providers=[SimpleNamespace(name=name)])
         return Proposal(tenant, Plan(()), document=document, wanted=cast("Any", wanted))
+
+    def _beside(self, tenant: str, body: ProvisionBody) -> Proposal:
+        """As provisioning does it: without a name, it is a new one."""
+        before = show(TenantDocument.model_validate(self.records.stored[tenant].document))
+        entries = {p["name"]: p for p in before["providers"]}
+        (provider,), (access,) = body.all_providers, said_access(body)
+        kind = ProviderKind(str(provider.kind))
+        name = provider.name or derived_name(tenant, kind, {*entries})
+        entry = {"name": name, "kind": kind, "active": provider.active}
+        place = "entity_id" if kind is ProviderKind.SAML else "issuer"
+        entry[place] = getattr(provider, "oidc_issuer", "https://idp.example/metadata")
+        document, problems = beside(before, [{**entries.get(name, {}), **entry}], {name: access})
+        wanted = SimpleNamespace(providers=[SimpleNamespace(name=name)])
+        plan = Plan((), problems=problems)
+        return Proposal(tenant, plan, document=document, wanted=cast("Any", wanted))
 
     async def apply(self, proposal: Proposal, *, actor: str) -> Done:
         assert proposal.document is not None

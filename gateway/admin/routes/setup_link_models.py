@@ -51,6 +51,16 @@ class NewTenantBody(ApiModel):
     groups: Annotated[tuple[GroupName, ...], Field(min_length=1, max_length=500)] | None = None
 
 
+class NewConnectionBody(ApiModel):
+    """Of an identity provider that is connected beside those of the tenant. ``email_domains``: that
+    it vouches for, and nobody else by it. ``groups``: who gets in with it; left out, the recipient
+    chooses (``access``), or the tenant's groups count.
+    """
+
+    email_domains: Annotated[tuple[EmailDomain, ...], Field(min_length=1, max_length=500)]
+    groups: Annotated[tuple[GroupName, ...], Field(min_length=1, max_length=500)] | None = None
+
+
 class SetupLinkBody(ApiModel):
     """``expires_in``: seconds, an hour to thirty days. ``providers``: whose guides are offered;
     left out, all. ``approval``: left out, as ``setup.approval`` says. ``note``: for operators.
@@ -68,6 +78,7 @@ class SetupLinkBody(ApiModel):
     send: bool = False
     note: Annotated[str, Field(max_length=500), VISIBLE] = ""
     tenant: NewTenantBody | None = None
+    connection: NewConnectionBody | None = None
 
     @model_validator(mode="after")
     def _coherent(self) -> SetupLinkBody:
@@ -83,7 +94,20 @@ class SetupLinkBody(ApiModel):
         if self.tenant is not None and (self.tenant.groups is None) != (Part.ACCESS in self.parts):
             msg = "tenant.groups: who gets in, or the part access: one of the two"
             raise ValueError(msg)
+        if self.connection is not None:
+            self._expect_of_one_connection(self.connection)
         return self
+
+    def _expect_of_one_connection(self, connection: NewConnectionBody) -> None:
+        if Part.SIGN_IN not in self.parts or self.tenant is not None:
+            msg = "connection: of a tenant that exists, with the part sign_in and without tenant"
+            raise ValueError(msg)
+        if Part.MAINTAIN in self.parts:
+            msg = "maintain: of all connections of the tenant, so without connection"
+            raise ValueError(msg)
+        if connection.groups is not None and Part.ACCESS in self.parts:
+            msg = "connection.groups: who gets in, or the part access: one of the two"
+            raise ValueError(msg)
 
 
 class ReplaceQuery(ApiModel):
@@ -103,6 +127,11 @@ class TaskRow(AnswerModel):
     done: bool
     done_at: float | None
     seconds: float | None
+
+
+class NewConnectionAnswer(AnswerModel):
+    email_domains: list[str]
+    groups: list[str] | None
 
 
 class SetupLinkAnswer(AnswerModel):
@@ -133,6 +162,10 @@ class SetupLinkAnswer(AnswerModel):
     groups: Annotated[list[str], Field(description="who gets in; empty with `everyone`")]
     everyone: bool
     returned: Annotated[str, Field(description="what was asked to be changed")]
+    connection: Annotated[
+        NewConnectionAnswer | None,
+        Field(description="of a provider that is connected beside those of the tenant"),
+    ]
 
 
 class SetupLinksQuery(PageQuery):

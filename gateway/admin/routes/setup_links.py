@@ -15,6 +15,7 @@ from gateway.admin.permissions import PERMISSIONS
 from gateway.admin.problem import Code, Mistake, Problem
 from gateway.admin.route import Answer, Call, PageQuery, Route
 from gateway.admin.routes.setup_link_models import (
+    NewConnectionAnswer,
     NewSetupLinkAnswer,
     ReplaceQuery,
     ReturnBody,
@@ -32,6 +33,7 @@ from gateway.setup.model import (
     Approval,
     Confirm,
     LinkState,
+    NewConnection,
     NewTenant,
     Part,
     Phase,
@@ -41,7 +43,7 @@ from gateway.setup.operations import OPERATIONS
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from gateway.setup.links import NewLink, SetupLinks
     from gateway.setup.model import SetupLink
     from gateway.setup.services import SetupServices
-    from gateway.tenants.api import TenantRecords
+    from gateway.tenants.api import TenantRecord, TenantRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class SetupLinkRoutes:
             note=body.note,
             lifetime_s=float(body.expires_in),
             new_tenant=_new_tenant(body),
+            connection=_new_connection(body),
             confirm=self._confirm(body),
         )
         sending = await self._sending(tenant, request, send=body.send)
@@ -135,7 +138,7 @@ class SetupLinkRoutes:
     async def _expect_connectable(self, call: Call, tenant: str, body: SetupLinkBody) -> None:
         record = await self.tenants.get(tenant)
         if record is None:
-            if body.tenant is None:
+            if body.tenant is None or body.connection is not None:
                 raise Problem(
                     Code.NOT_FOUND,
                     f"there is no tenant {tenant}: say in tenant what it will be called, its "
@@ -152,11 +155,29 @@ class SetupLinkRoutes:
             return
         if body.tenant is not None:
             raise Problem(Code.EXISTS, f"tenant {tenant} exists: leave tenant out")
-        if any(p["active"] for p in record.document["providers"]):
+        if body.connection is not None:
+            self._expect_addition(call, record, body.connection.email_domains, body.parts)
+        elif any(p["active"] for p in record.document["providers"]):
             raise Problem(
                 Code.CONFLICT,
-                f"people sign in to tenant {tenant} already: sign_in is for a tenant without an "
-                "active identity provider",
+                f"people sign in to tenant {tenant} already: to connect one more identity "
+                "provider, say its e-mail domains in connection",
+            )
+
+    def _expect_addition(
+        self, call: Call, record: TenantRecord, domains: Iterable[str], parts: Container[Part]
+    ) -> None:
+        """A domain says whose addresses a provider may assert: an operator's word."""
+        if call.key.tenant is not None:
+            raise Problem(Code.TENANT_BOUND, "connection: only an operator says its domains")
+        if record.origin == "file":
+            raise Problem(Code.READ_ONLY, f"connection: {record.id} is a file of tenants.directory")
+        new = {*domains} - {*record.document["email_domains"]}
+        if self.setup.proof_required and new and Part.DOMAINS not in parts:
+            raise Problem(
+                Code.CONFLICT,
+                f"domains.proof: required: {', '.join(sorted(new))} are proven with the link, so "
+                "parts needs domains",
             )
 
     async def list(self, call: Call) -> Answer:
@@ -300,6 +321,12 @@ class SetupLinkRoutes:
             groups=list(work.chosen),
             everyone=work.everyone,
             returned=work.returned,
+            connection=None
+            if request.connection is None
+            else NewConnectionAnswer(
+                email_domains=list(request.connection.email_domains),
+                groups=request.connection.groups and list(request.connection.groups),
+            ),
         )
 
     def routes(self) -> tuple[Route, ...]:
@@ -446,6 +473,13 @@ def _expect_scopes(call: Call, parts: Iterable[Part]) -> None:
                     f"{part}: this needs {scope} too",
                     extra={"scope": str(scope)},
                 )
+
+
+def _new_connection(body: SetupLinkBody) -> NewConnection | None:
+    connection = body.connection
+    if connection is None:
+        return None
+    return NewConnection(connection.email_domains, connection.groups)
 
 
 def _new_tenant(body: SetupLinkBody) -> NewTenant | None:

@@ -9,7 +9,7 @@ from gateway.admin.route import PARAMETERS
 from gateway.console.fields import Mistakes, placed, values_of, written
 from gateway.console.outcome import Failed, Moved, Shown
 from gateway.console.page import Page
-from gateway.console.setup_link_fields import DEFAULTS, FIELDS, NEW_TENANT, TENANT
+from gateway.console.setup_link_fields import CONNECTION, DEFAULTS, FIELDS, NEW_TENANT, TENANT
 from gateway.console.views.tenant_forms import is_mistake, typed
 from gateway.console.visit import address, failed
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STAGES: Final = ("open", "completed", "ended")
 _TENANT_ID: Final = re.compile(PARAMETERS["tenant"])
 _TO_THE_FORM: Final = frozenset({"scope_missing", "wrong_tenant", "tenant_bound", "not_found"})
-_ALL: Final = (*FIELDS, *NEW_TENANT)
+_ALL: Final = (*FIELDS, *NEW_TENANT, *CONNECTION)
 
 
 async def list_links(visit: Visit) -> Shown | Failed:
@@ -73,6 +73,7 @@ def _form(values: Mapping[str, str], mistakes: Mistakes | None = None) -> Shown:
             "first": TENANT,
             "fields": FIELDS,
             "new_tenant": NEW_TENANT,
+            "connection": CONNECTION,
             "values": values,
             "mistakes": mistakes or Mistakes(),
         },
@@ -101,9 +102,10 @@ def _body(visit: Visit) -> dict[str, Any]:
     body = {name: value for name, value in body.items() if value is not None}
     lifetime = str(body.get("expires_in", ""))
     body["expires_in"] = int(lifetime) if lifetime.isdecimal() else lifetime
-    new = body.pop("tenant")
-    if any(new.values()):
-        body["tenant"] = new
+    for name in ("tenant", "connection"):
+        new = body.pop(name)
+        if any(new.values()):
+            body[name] = new
     return body
 
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from gateway.console.visit import Visit
 
 TRIAL: Final = ("url", "method", "email", "groups", "provider")
+TYPED_S: Final = 12 * 3600
+"""A working day: what was typed on other pages holds no secret."""
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -118,7 +120,7 @@ def _sealed(visit: Visit, rows: Sequence[Row], etag: str) -> str:
     """What the other pages hold."""
     lists = rules_of(rows).lists
     content = [etag, *(lists[name] for name in LISTS)]
-    return visit.drafts.seal(visit.operator.person, _about(visit), content)
+    return visit.drafts.seal(visit.operator.person, _about(visit), content, lifetime_s=TYPED_S)
 
 
 def _about(visit: Visit) -> str:

@@ -12,6 +12,7 @@ from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
 from gateway.setup.model import Part, Phase
 
 if TYPE_CHECKING:
+    from gateway.admin.in_process import ApiAnswer
     from gateway.portal.visit import Visit
 
 _GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -28,14 +29,18 @@ async def _page(visit: Visit, problem: str) -> Shown | Moved:
         return Moved(PREFIX)
     guide = guide_of(work.provider, work.protocol)
     new = visit.link.request.new_tenant
+    connection = visit.link.request.connection
     answer = await visit.reach.ask("get_tenant")
     domains = answer.document["tenant"]["email_domains"] if answer.ok else ()
+    if connection is not None:
+        domains = connection.email_domains
     return Shown(
         "access",
         {
             "work": work,
             "others": [name for name in work.chosen if name not in work.groups],
             "domains": list(domains or (new.email_domains if new is not None else ())),
+            "offers_everyone": _offers_everyone(visit, answer),
             "by_id": any(_GUID.fullmatch(name) for name in work.groups),
             "no_groups": guide.no_groups if guide is not None else "",
             "problem": FIELD_PROBLEMS[problem] if problem else "",
@@ -44,6 +49,13 @@ async def _page(visit: Visit, problem: str) -> Shown | Moved:
         },
         status=422 if problem else 200,
     )
+
+
+def _offers_everyone(visit: Visit, answer: ApiAnswer) -> bool:
+    """Beside other providers, only where the tenant asks nobody for groups."""
+    if visit.link.request.connection is None:
+        return True
+    return answer.ok and answer.document["tenant"]["allowed_groups"] == "any"
 
 
 async def save_access(visit: Visit) -> Shown | Moved | Failed:
@@ -55,6 +67,8 @@ async def save_access(visit: Visit) -> Shown | Moved | Failed:
     names = dict.fromkeys([*visit.chosen.get("group", ()), *typed])
     selection = tuple(name for name in names if name)
     if everyone:
+        if not _offers_everyone(visit, await visit.reach.ask("get_tenant")):
+            return await _page(visit, "choose")
         if not visit.text("confirmed"):
             return await _page(visit, "confirm")
         selection = ()

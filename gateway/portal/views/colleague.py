@@ -9,7 +9,7 @@ from gateway.portal.texts import FIELD_PROBLEMS, LINK_STATES, PARTS
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
 from gateway.setup.letters import address_of
 from gateway.setup.links import Refusal
-from gateway.setup.model import HANDED_ON, Part
+from gateway.setup.model import Part, handed_on
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,7 +34,7 @@ async def _page(
     visit: Visit, problem: str = "", *, typed: str = "", made: NewLink | None = None
 ) -> Shown | Failed:
     link = visit.link
-    parts = [part for part in Part if part in link.request.parts & HANDED_ON]
+    parts = [part for part in Part if part in handed_on(link.request)]
     if link.parent or not parts:
         return Failed(404, "not_found")
     letters = visit.rooms.letters
@@ -66,7 +66,7 @@ async def ask_colleague(visit: Visit) -> Shown | Failed:
     link, letters = visit.link, visit.rooms.letters
     email = visit.text("email").casefold()[:254]
     parts = frozenset(
-        part for part in link.request.parts & HANDED_ON if part in visit.chosen.get("part", ())
+        part for part in handed_on(link.request) if part in visit.chosen.get("part", ())
     )
     if link.parent:
         return Failed(404, "not_found")

@@ -18,7 +18,7 @@ from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
 from gateway.provisioning.desired import derived_name
 from gateway.setup.go_live import entry_digest
 from gateway.setup.links import edited
-from gateway.setup.model import Part, Protocol, SetupProvider
+from gateway.setup.model import Part, Protocol, SetupProvider, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,20 +114,21 @@ async def save_values(visit: Visit) -> Shown | Moved | Failed:
     )
     if values.problems:
         return _form(visit, guide, values.shown, values.problems)
-    operation = await _operation(visit, ProviderKind(values.provider["kind"]))
-    if isinstance(operation, Failed):
-        return operation
+    target = await _target(visit, ProviderKind(values.provider["kind"]))
+    if isinstance(target, Failed):
+        return target
+    operation, own_name = target
     rows = await domain_rows(visit) if visit.link.offers(Part.DOMAINS) else None
     if isinstance(rows, Failed):
         return rows
-    missing = unproven(visit, rows)
-    if operation == "provision" and missing:
+    missing = await unproven(visit, rows)
+    if missing:
         return _form(visit, guide, values.shown, unproven=missing)
     link = await visit.rooms.links.save(visit.link, edited(work), cookie=visit.cookie)
     if link is None:
         return Failed(409, "changed")
     answer = await visit.reach.ask(
-        operation, body=_request(visit, operation, {**values.provider, "active": False})
+        operation, body=_request(visit, operation, {**values.provider, **own_name, "active": False})
     )
     if not answer.ok:
         if answer.status >= 500:
@@ -152,28 +153,45 @@ async def save_values(visit: Visit) -> Shown | Moved | Failed:
     return outcome if isinstance(outcome, Failed) else Moved(f"{PREFIX}/test", "connected")
 
 
-async def _operation(visit: Visit, kind: ProviderKind) -> str | Failed:
-    """Only what nobody signs in with is made or changed, and no provider of others is taken away.
-    A tenant is made once: where it is gone, an operator took it away.
+async def _target(visit: Visit, kind: ProviderKind) -> tuple[str, dict[str, str]] | Failed:
+    """The operation, and the name of the link's own provider where it is changed. Only what nobody
+    signs in with is made or changed, and no provider of others is taken away. A tenant is made
+    once: where it is gone, an operator took it away.
     """
     link = visit.link
     answer = await visit.reach.ask("get_tenant")
     if answer.status == 404:
         makes = link.request.new_tenant is not None and not link.work.made
-        return "provision" if makes else Failed(409, "gone")
+        return ("provision", {}) if makes else Failed(409, "gone")
     if not answer.ok:
         return Failed(503, "unavailable")
+    providers = answer.document["tenant"]["providers"]
+    if link.request.connection is not None:
+        return _own(link.work, providers, kind)
     ours = {*link.work.made, derived_name(link.tenant, kind, set())}
-    free = all(
-        p["name"] in ours and not p["active"] for p in answer.document["tenant"]["providers"]
-    )
-    return "reprovision" if free else Failed(409, "occupied")
+    free = all(p["name"] in ours and not p["active"] for p in providers)
+    return ("reprovision", {}) if free else Failed(409, "occupied")
+
+
+def _own(
+    work: Work, providers: Sequence[dict[str, Any]], kind: ProviderKind
+) -> tuple[str, dict[str, str]] | Failed:
+    """Of a link that connects one more provider: without a name it is a new one."""
+    own = [p for p in providers if p["name"] in work.made]
+    if any(p["active"] for p in own):
+        return Failed(409, "occupied")
+    names = [str(p["name"]) for p in own if p["kind"] == kind]
+    return "reprovision", {"name": names[-1]} if names else {}
 
 
 def _request(visit: Visit, operation: str, provider: dict[str, Any]) -> dict[str, Any]:
     """With the operator's words about a tenant that is made now."""
     body: dict[str, Any] = {"provider": provider}
-    new = visit.link.request.new_tenant
+    new, connection = visit.link.request.new_tenant, visit.link.request.connection
+    if connection is not None:
+        body |= {"prune": False, "email_domains": list(connection.email_domains)}
+        if connection.groups is not None:
+            body["groups"] = list(connection.groups)
     if operation == "provision" and new is not None:
         body |= {
             "name": new.name,

@@ -22,22 +22,35 @@ async def domain_rows(visit: Visit) -> list[dict[str, Any]] | Failed | None:
     if answer.status == 404:
         return None
     rows: list[dict[str, Any]] = answer.document.get("items", [])
+    rows = [row for row in rows if is_of_link(visit, row["domain"])]
     return rows if answer.ok else Failed(503, "unavailable")
 
 
-def asked_domains(visit: Visit) -> tuple[str, ...]:
-    """Those of a tenant that is made by the link, in the operator's words."""
+def is_of_link(visit: Visit, domain: str) -> bool:
+    """Whether it is the recipient's to see: of a link that connects one more provider, those that
+    the operator named.
+    """
+    connection = visit.link.request.connection
+    return connection is None or domain in connection.email_domains
+
+
+async def asked_domains(visit: Visit) -> tuple[str, ...]:
+    """Those of what the link makes, a tenant or one more connection, in the operator's words."""
     link = visit.link
-    new = link.request.new_tenant
+    new, connection = link.request.new_tenant, link.request.connection
+    if connection is not None:
+        record = await visit.rooms.tenants.get(link.tenant)
+        named = () if record is None else record.document["email_domains"]
+        return tuple(name for name in connection.email_domains if name not in named)
     return new.email_domains if new is not None and link.draft_of else ()
 
 
-def unproven(visit: Visit, rows: list[dict[str, Any]] | None) -> list[str]:
-    """Those without which the tenant is not made."""
+async def unproven(visit: Visit, rows: list[dict[str, Any]] | None) -> list[str]:
+    """Those without which nothing is saved."""
     if visit.rooms.config.domains.proof != "required":
         return []
     proven = {row["domain"] for row in rows or () if row["state"] in PROVEN}
-    return [name for name in asked_domains(visit) if name not in proven]
+    return [name for name in await asked_domains(visit) if name not in proven]
 
 
 async def show_domains(visit: Visit) -> Shown | Failed:
@@ -56,7 +69,7 @@ async def _page(
             "made": rows is not None,
             "asked": [
                 name
-                for name in asked_domains(visit)
+                for name in await asked_domains(visit)
                 if name not in {r["domain"] for r in rows or ()}
             ],
             "rows": [
@@ -68,6 +81,7 @@ async def _page(
             "problem_title": bool(problem or detail),
             "typed": typed,
             "uses": visit.reach.may("use_domain"),
+            "removes": visit.reach.may("remove_domain"),
         },
         status=422 if problem or detail else 200,
     )
@@ -77,6 +91,8 @@ async def add_domain(visit: Visit) -> Shown | Moved | Failed:
     typed = visit.text("domain")[:260]
     if not typed:
         return await _page(visit, "required")
+    if not is_of_link(visit, typed.lower()):
+        return await _page(visit, "domain_taken", typed=typed)
     answer = await visit.reach.ask("add_domain", body={"domain": typed})
     if answer.ok:
         return Moved(HERE, "domain_added")
@@ -100,10 +116,14 @@ async def use_domain(visit: Visit) -> Moved | Failed:
 
 
 async def remove_domain(visit: Visit) -> Moved | Failed:
+    if not visit.reach.may("remove_domain"):
+        return Failed(404, "not_found")
     return await _changed(visit, "remove_domain", "saved")
 
 
 async def _changed(visit: Visit, operation: str, notice: str) -> Moved | Failed:
+    if not is_of_link(visit, visit.text("domain")):
+        return Failed(404, "not_found")
     answer = await visit.reach.ask(operation, path={"domain": visit.text("domain")})
     return Moved(HERE, notice) if answer.ok else _failed(answer)
 

@@ -91,7 +91,8 @@ async def wait_for_removal(visit: Visit) -> Shown | Moved | Failed:
 async def _hooks(visit: Visit) -> list[dict[str, Any]] | Failed:
     """Of the link's own provider; of a link without sign-in, all of the tenant."""
     link = visit.link
-    if link.offers(Part.SIGN_IN) and not link.work.name:
+    is_of_one = link.offers(Part.SIGN_IN) or link.request.connection is not None
+    if is_of_one and not link.work.name:
         return []
     answer = await visit.reach.ask("list_hooks")
     if not answer.ok:

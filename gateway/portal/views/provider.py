@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.portal.guides import NAMES, guide_of, protocols_of
 from gateway.portal.views.domains import PROVEN, domain_rows
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
-from gateway.setup.model import HANDED_ON, Part, Phase, SetupProvider, Work
+from gateway.setup.model import Part, Phase, SetupProvider, Work, handed_on
 
 if TYPE_CHECKING:
     from gateway.portal.visit import Visit
@@ -50,7 +50,7 @@ def tasks_of(
         tasks.append(Task(name, PREFIX + to, state))
     if link.offers(Part.DOMAINS):
         task = Task(
-            "domains", f"{PREFIX}/domains", _domains_state(domains, draft=bool(link.draft_of))
+            "domains", f"{PREFIX}/domains", _domains_state(domains, draft=_asks_domains(link))
         )
         # Without them nothing is saved.
         tasks.insert(0 if domains_first else len(tasks), task)
@@ -62,6 +62,11 @@ def tasks_of(
     if link.offers(Part.MAINTAIN):
         tasks.append(Task("health", f"{PREFIX}/health", ""))
     return tasks
+
+
+def _asks_domains(link: SetupLink) -> bool:
+    """Whether its domains come into use with what is connected."""
+    return bool(link.draft_of) or (link.request.connection is not None and not link.work.name)
 
 
 def _domains_state(domains: list[dict[str, Any]] | None, *, draft: bool) -> str:
@@ -79,8 +84,8 @@ async def show_tasks(visit: Visit) -> Shown | Failed:
     rows = await domain_rows(visit) if visit.link.offers(Part.DOMAINS) else None
     if isinstance(rows, Failed):
         return rows
-    asks = not visit.link.parent and bool(visit.link.request.parts & HANDED_ON)
-    first = visit.rooms.config.domains.proof == "required" and bool(visit.link.draft_of)
+    asks = not visit.link.parent and bool(handed_on(visit.link.request))
+    first = visit.rooms.config.domains.proof == "required" and _asks_domains(visit.link)
     tasks = tasks_of(visit.link, rows, domains_first=first)
     return Shown("tasks", {"tasks": tasks, "asks_colleague": asks})
 

@@ -29,6 +29,7 @@ async def show_review(visit: Visit) -> Shown | Moved:
     new = link.request.new_tenant
     answer = await visit.reach.ask("get_tenant")
     tenant = answer.document["tenant"] if answer.ok else {}
+    connection = link.request.connection
     return Shown(
         "review",
         {
@@ -37,8 +38,12 @@ async def show_review(visit: Visit) -> Shown | Moved:
             "provider": NAMES[SetupProvider(link.work.provider)],
             "tenant_name": tenant.get("name") or (new.name if new is not None else link.tenant),
             "hosts": tenant.get("hosts", ()),
-            "domains": tenant.get("email_domains", ()),
-            "groups": link.work.chosen or (tenant.get("allowed_groups") or ()),
+            "domains": tenant.get("email_domains", ())
+            if connection is None
+            else connection.email_domains,
+            "groups": link.work.chosen
+            or (connection is not None and connection.groups)
+            or (tenant.get("allowed_groups") or ()),
             # A process ended half way: the provider is off still.
             "unfinished": link.work.phase is Phase.LIVE and answer.etag == link.work.basis,
             "needs_approval": link.request.approval is not Approval.NONE,
@@ -58,6 +63,8 @@ async def finish(visit: Visit) -> Moved | Failed:
         what = {"provider": link.work.name}
         letters, record = visit.rooms.letters, await visit.rooms.tenants.get(link.tenant)
         domains = record.document["email_domains"] if record is not None else ()
+        if link.request.connection is not None:
+            domains = link.request.connection.email_domains
 
         async def tell(connection: AsyncConnection, stored: SetupLink) -> None:
             await letters.submitted(connection, stored, name_of(stored, record), domains)
