@@ -143,6 +143,8 @@ async def provision(cell: dict[str, Any]) -> None:
                 move = onboarding.pool_move
                 moving = await move.propose(cell["tenant"], "b")
                 await move.apply(moving, actor="crash")
+            case "trial":
+                await onboarding.move_trials.begin(cell["tenant"], "b", actor="crash")
             case "rotate":
                 await onboarding.rotate(cell["tenant"], actor="crash")
             case "retire":

@@ -15,6 +15,7 @@ from gateway.provisioning.move_trial import ENDS_S, Tried
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind, RunState
 from tests.provisioning.bench import Bench
+from tests.provisioning.test_crashes import HOLD_S, crash_server, run_cell, until_settled
 from tests.provisioning.test_move import held, move, pools_of, problems, second, there
 
 if TYPE_CHECKING:
@@ -115,3 +116,21 @@ async def test_a_trial_that_fails_leaves_nothing_and_what_is_no_move_is_no_trial
     assert there(bench)[2:] == (set(), set())
     refused = await bench.service.move_trials.begin("initech", DEFAULT_POOL, actor="test")
     assert isinstance(refused, tuple) and "lives in pool default already" in str(refused[0])
+
+
+async def test_a_trial_that_is_killed_leaves_nothing_and_one_that_is_done_ends(
+    tmp_path: Path,
+) -> None:
+    async with Bench(tmp_path, hold_s=HOLD_S, second="b") as bench, crash_server() as process:
+        assert isinstance(await bench.apply(), Done)
+        before = await held(bench)
+        points = [f"{write}:{n}:after" for n in (1, 2) for write in ("intend", "settle")]
+        for point in (*points, "move:done:before", "move:done:after"):
+            killed = await run_cell(process, bench, "initech", point, kind="trial")
+            assert killed["killed"], point
+            await until_settled(bench)
+            is_done = bool(await bench.service.provisioning.journal.trials("initech"))
+            assert is_done is (point == "move:done:after")
+            assert await bench.service.move_trials.end("initech")
+            assert there(bench)[2:] == (set(), set()), point
+            assert await held(bench) == before
