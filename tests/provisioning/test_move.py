@@ -304,12 +304,18 @@ async def test_what_came_after_the_move_is_no_drift_of_the_former_pool(bench: Be
     await move(bench)
     body = await bench.body()
     more = (await bench.body(idp="initech-two", kind="entra")).all_providers[0]
+    more = more.model_copy(update={"attributes": {"custom:team": "team"}})
     both = body.model_copy(update={"provider": None, "providers": (*body.all_providers, more)})
     more_hosts = (*(both.hosts or ()), "two.localhost")
     both = both.model_copy(update={"custom_attributes": ("custom:team",), "hosts": more_hosts})
     assert isinstance(await bench.apply("initech", both, update=True), Done)
     drift = await verified(bench)
     assert drift.clean, [str(step) for step in drift.steps if step.does]
+    own = body.all_providers[0].model_copy(update={"attributes": {"custom:team": "team"}})
+    mapped = both.model_copy(update={"providers": (own, more)})
+    assert isinstance(await bench.apply("initech", mapped, update=True), Done)
+    assert (await verified(bench)).clean
+    assert "custom:team" not in bench.cloud.cognito.pool.providers["initech-okta"].mapping
     for pool in (bench.cloud.cognito.pool, second(bench).pool):
         (client,) = pool.clients.values()
         assert any("two.localhost" in url for url in client.settings["CallbackURLs"])

@@ -17,6 +17,7 @@ from gateway.provisioning.renewal import NewMetadata, NewSecret, Trial, can_rene
 from gateway.provisioning.request import ProvisionBody
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind, RunState
+from gateway.tenants.api import Rejected
 from tests.provisioning.bench import Bench
 from tests.provisioning.test_saml import body as saml_body
 from tests.provisioning.test_saml import saml_idp
@@ -169,6 +170,19 @@ async def test_what_is_gone_from_the_pool_is_exchanged_by_no_call(bench: Bench) 
     assert details(bench, LIVE) == before
 
 
+@pytest.mark.parametrize("setting", ["client_id", "oidc_issuer"])
+async def test_what_is_another_connection_in_the_pool_is_not_exchanged(
+    bench: Bench, setting: str
+) -> None:
+    await bench.apply()
+    trial = await begun(bench)
+    details(bench, TRIAL)[setting] = details(bench, TRIAL)[setting] + "0"
+    before = dict(details(bench, LIVE))
+    refused = await renewal(bench).exchange("initech", LIVE, trial, expires=None, actor="test")
+    assert isinstance(refused, PreflightProblem) and refused.kind == "conflict"
+    assert details(bench, LIVE) == before
+
+
 async def test_where_the_pool_takes_no_second_one_nothing_has_changed(bench: Bench) -> None:
     await bench.apply()
     bench.cloud.cognito.control.faults.plan(
@@ -263,7 +277,18 @@ async def test_only_an_active_provider_that_was_provisioned_is_renewed(bench: Be
         "initech", LIVE, NewMetadata(text="<x/>"), owner="one", actor="test"
     )
     assert isinstance(refused, PreflightProblem)
-    assert can_renew((await bench.service.records.get("initech")).document) == (LIVE,)  # type: ignore[union-attr]  # it is there
+    record = await bench.service.records.get("initech")
+    assert record is not None and can_renew(record.document) == (LIVE,)
+    stored = await bench.tenants.get("initech")
+    assert stored is not None
+    (provider,) = stored.document.providers
+    off = stored.document.model_copy(
+        update={"providers": (provider.model_copy(update={"active": False}),)}
+    )
+    put = await bench.tenants.put(off, version=stored.version, by=None)
+    assert not isinstance(put, Rejected), put.message
+    refused = await renewal(bench).begin("initech", LIVE, OTHER, owner="one", actor="test")
+    assert isinstance(refused, PreflightProblem) and refused.kind == "conflict"
 
 
 async def test_the_run_is_not_taken_back_by_itself(bench: Bench) -> None:
