@@ -24,7 +24,9 @@ CONFIG: Final = (
     '"noSwap": [204, 304, "3xx", "4xx", "5xx"]}'
 )
 """An answer that is no page leaves the page as it is: its links and buttons still work."""
-MOVING: Final = frozenset({"provision_form", "run", "tenant_form", "tenant_new", "tenants"})
+MOVING: Final = frozenset(
+    {"provider_new", "provision_form", "run", "tenant_form", "tenant_new", "tenants"}
+)
 """Templates of the pages that have it. Lists of people have not: each look at them is on record,
 and half an address finds nobody.
 """

@@ -45,6 +45,7 @@ MOVING_PAGES = (
     "/console/tenants",
     "/console/new-tenant",
     "/console/provision/okta",
+    "/console/tenants/acme/connect/okta",
     "/console/tenants/acme/add-provider",
     "/console/tenants/acme/edit/general",
     "/console/tenants/acme/providers/acme-okta/edit",
