@@ -17,7 +17,7 @@ ADDRESSES = {
     # Paths that the template or the console writes itself.
     *("action", "again", "back", "exports.csv", "exports.jsonl", "here", "next", "path", "start"),
     *("script_path", "style_path", "test", "to", "url", "begin", "login", "go_on", "ask"),
-    *("return_to", "change", "reauthenticate", "compare", "apply", "task.to", "address"),
+    *("return_to", "change", "reauthenticate", "compare", "apply", "task.to", "address", "base"),
     # Of the operator's configuration, or read by a function that takes http and mailto only.
     *("logo", "support.link", "contact.link", "link", "provider_sign_out"),
 }
