@@ -52,10 +52,18 @@ def open_link(page: Page, product: RunningWorld) -> None:
 
 
 def claim(page: Page, setup: Mapping[str, str]) -> None:
-    page.goto(setup["address"])
-    page.get_by_label("Your e-mail address").fill(setup["recipient"])
-    page.get_by_label("The phrase of four words").fill(setup["phrase"])
-    page.get_by_role("button", name="Start").click()
+    """All tests come from one address, which opens ten pages of links a minute."""
+    until, often = time.monotonic() + 90, page.get_by_text("That was too often")
+    while time.monotonic() < until:
+        page.goto(setup["address"])
+        if often.count():
+            continue
+        page.get_by_label("Your e-mail address").fill(setup["recipient"])
+        page.get_by_label("The phrase of four words").fill(setup["phrase"])
+        with page.expect_navigation():
+            page.get_by_role("button", name="Start").click()
+        if not often.count():
+            break
     expect(page).to_have_url(re.compile("/setup$"))
 
 

@@ -186,12 +186,15 @@ def test_dependencies_in_the_image_agree(prefix: Path, build_tools: Path) -> Non
 def test_the_page_says_how_much_is_in_it(
     prefix: Path, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
-    """The page counts bytecode too, a quarter of it."""
+    """The page counts bytecode too, a quarter of it; and what the image's own Python needs."""
     lock = request.node.callspec.params["prefix"]
     page = (ROOT / "docs" / "operator" / "containers.md").read_text("utf-8")
     column = ("runtime", "auth").index(lock)
     packages = re.findall(r"^\| packages \| (\d+) \| (\d+) \|$", page, re.MULTILINE)[0][column]
-    assert len(list(prefix.glob("lib/python3*/site-packages/*.dist-info"))) == int(packages)
+    installed = {path.name for path in prefix.glob("lib/python3*/site-packages/*.dist-info")}
+    if sys.version_info < (3, 11, 3):
+        installed = {name for name in installed if not name.startswith("async_timeout-")}
+    assert len(installed) == int(packages)
     size = sum(path.lstat().st_size for path in prefix.rglob("*") if path.suffix != ".pyc")
     record_property("megabytes", round(size / 1e6, 1))
     documented = re.findall(r"^\| size, .* \| (\d+) MB \| (\d+) MB \|$", page, re.MULTILINE)
