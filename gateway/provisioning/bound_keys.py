@@ -103,11 +103,19 @@ def bound_changes(
     into it.
     """
     changes = operators_changes(before, TenantDocument.model_validate(after), proven=proven)
+    paths = [path for path in changes if path not in PROVISIONED]
     return tuple(
         PreflightProblem("bound", path, "only an operator changes this")
-        for path in changes
-        if path not in PROVISIONED
+        for path in (*paths, *_domains_of_new(before, after, frozenset(proven)))
     )
+
+
+def _domains_of_new(before: Json, after: Json, proven: frozenset[str]) -> Iterator[str]:
+    """Of providers that were not there: what an operator gave to another one is not theirs."""
+    names = {provider["name"] for provider in before.get("providers", ())}
+    for provider in after.get("providers", ()):
+        if provider["name"] not in names and not proven.issuperset(provider.get("domains") or ()):
+            yield f"providers.{provider['name']}.domains"
 
 
 def _operators_words(
@@ -115,10 +123,11 @@ def _operators_words(
 ) -> Iterator[str]:
     document_domains = frozenset(document.get("email_domains", ()))
     body_domains = frozenset(body.domains or ())
-    changed_domains = body_domains - document_domains
-    if body.prune:
-        changed_domains = body_domains ^ document_domains
-    domains = {document_domains, *([body_domains] if changed_domains <= {*proven} else [])}
+    # Beside other providers they are the new one's: one that the tenant has may be another's.
+    changed_domains = body_domains ^ document_domains if body.prune else body_domains
+    domains = {document_domains} if body.prune else set()
+    if changed_domains <= {*proven}:
+        domains.add(body_domains)
     stands: Mapping[str, Any] = {
         "hosts": {frozenset(document.get("hosts", ()))},
         "email_domains": domains,

@@ -656,6 +656,21 @@ def test_a_provider_that_is_added_is_none_that_stands_already() -> None:
         assert [f.where for f in bound_findings(body, document, KNOWN)] == found
 
 
+@pytest.mark.parametrize("field", ["email_domains", "allowed_domain"])
+def test_a_provider_that_is_added_vouches_for_no_domain_of_another(field: str) -> None:
+    """The tenant has it, and an operator gave it to the other one."""
+    stored = {**STORED, "providers": [{**STORED["providers"][0], "domains": ["acme.test"]}]}
+    value = "acme.test" if field == "allowed_domain" else ["acme.test"]
+    body = ProvisionBody.model_validate({"provider": PROVIDER, "prune": False, field: value})
+    document = show(TenantDocument.model_validate(stored))
+    assert [f.where for f in bound_findings(body, document, KNOWN)] == [field]
+    assert bound_findings(body, document, KNOWN, proven={"acme.test"}) == ()
+    new = {**document["providers"][0], "name": "another"}
+    after = {**document, "providers": [*document["providers"], new]}
+    assert [f.where for f in bound_changes(document, after)] == ["providers.another.domains"]
+    assert bound_changes(document, after, proven={"acme.test"}) == ()
+
+
 def test_a_bound_key_provisions_no_tenant_that_is_not_there() -> None:
     (finding,) = bound_findings(ProvisionBody.model_validate(BODY), None, ())
     assert finding.kind == "bound"
