@@ -1,4 +1,4 @@
-"""A rotation of one kind of keys, step by step: see ``keys.file``."""
+"""A rotation of one kind of keys, step by step: see ``gateway/keys/file.py``."""
 
 from __future__ import annotations
 
@@ -43,10 +43,12 @@ async def rotate_kind(
     path = config.key_file
     with file.editing(path, key_wrapping(config)) as save:
         ring = keys.load(path, create=False, wrapping=key_wrapping(config))
-        if compromised and file.has_compromised(ring, kind):
+        is_begun = getattr(ring, kind)[0].compromised
+        if compromised and file.has_compromised(ring, kind) and not is_begun:
             # A run before could not end: the first key is the new one.
             return await _dropped(config_path, kind, ring, ring, save, patience_s=patience_s)
-        ring = file.stage(ring, kind)
+        compromised = compromised or is_begun
+        ring = file.stage_apart(ring, kind) if compromised else file.stage(ring, kind)
         fresh = file.staged(ring, kind)
         if fresh is None:
             msg = "staging leaves a staged key"

@@ -91,7 +91,7 @@ def _row(ring: KeyRing, kind: str, number: int) -> dict[str, object]:
     else:
         state = "retired, still reads" if key.retired_at else "staged, reads"
     if key.compromised:
-        state = "compromised, still reads"
+        state = f"compromised, still {'writes' if number == 0 else 'reads'}"
     return {"kind": kind, "kid": key.kid, "state": state, "retired_at": key.retired_at or None}
 
 

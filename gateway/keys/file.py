@@ -155,7 +155,8 @@ def is_in_memory(path: Path, *, mounts: Path = Path("/proc/self/mounts")) -> boo
 
 def staged(ring: KeyRing, kind: str) -> Key | SigningKey | None:
     """The key that has yet to begin writing."""
-    return next((key for key in getattr(ring, kind)[1:] if not key.retired_at), None)
+    waiting = (key for key in getattr(ring, kind)[1:] if not key.retired_at and not key.compromised)
+    return next(waiting, None)
 
 
 def stage(ring: KeyRing, kind: str) -> KeyRing:
@@ -164,6 +165,18 @@ def stage(ring: KeyRing, kind: str) -> KeyRing:
         return ring
     fresh: Any = keys.new_signing_key() if kind == "assertion" else keys.new_key()
     return _with(ring, kind, (*getattr(ring, kind), fresh))
+
+
+def stage_apart(ring: KeyRing, kind: str) -> KeyRing:
+    """With a new key, where somebody else has all that are there, staged ones too: those are
+    marked. Unchanged where that was done already.
+    """
+    if has_compromised(ring, kind):
+        return ring
+    return stage(
+        _with(ring, kind, tuple(replace(key, compromised=True) for key in getattr(ring, kind))),
+        kind,
+    )
 
 
 def promote(ring: KeyRing, kind: str, *, now: int, compromised: bool = False) -> KeyRing:
