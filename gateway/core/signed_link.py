@@ -7,6 +7,8 @@ Rules:
 - It opens nothing but a test: a whole login that creates no session.
 - What is stored, logged or sent through Cognito is its name, a digest, from which nobody makes the
   link.
+- A link that is made with another client than the tenant's says so, in its name too: without that
+  client it tests nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ LIFETIME_S = 3600
 one is found in an inbox.
 """
 CHANCE_BYTES = 16
+LENT = "lent-"
+"""Begins the name of a link that is made with a client that the tenant does not have."""
 MAX_CHARACTERS = 200
 _MAC_BYTES = 32
 
@@ -56,10 +60,13 @@ class Result:
     claims: tuple[str, ...] = ()
 
 
-def issue(key: bytes, tenant: str, *, chance: bytes, expires_at: int) -> str:
-    """The token. ``expires_at`` in UTC epoch seconds."""
+def issue(key: bytes, tenant: str, *, chance: bytes, expires_at: int, lent: bool = False) -> str:
+    """The token. ``expires_at`` in UTC epoch seconds. ``lent``: it is made with another client than
+    the tenant's.
+    """
     text = expires_at.to_bytes(5, "big") + chance + tenant.encode("ascii")
-    return base64.urlsafe_b64encode(_mac(key, text) + text).rstrip(b"=").decode("ascii")
+    mac = _mac(key, text, lent=lent)
+    return base64.urlsafe_b64encode(mac + text).rstrip(b"=").decode("ascii")
 
 
 def parse(keys: Iterable[bytes], token: str, *, now: float) -> TestLink | None:
@@ -73,18 +80,20 @@ def parse(keys: Iterable[bytes], token: str, *, now: float) -> TestLink | None:
     except ValueError:
         return None
     mac, text = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-    made_here = any([hmac.compare_digest(mac, _mac(key, text)) for key in keys])  # noqa: C419 - every key is compared
-    if not made_here or len(text) <= 5 + CHANCE_BYTES:
+    made_as = [
+        lent
+        for key in keys
+        for lent in (False, True)
+        if hmac.compare_digest(mac, _mac(key, text, lent=lent))
+    ]
+    if not made_as or len(text) <= 5 + CHANCE_BYTES:
         return None
     expires_at = int.from_bytes(text[:5], "big")
-    return (
-        TestLink(
-            text[5 + CHANCE_BYTES :].decode("ascii"), hashlib.sha256(text).hexdigest(), expires_at
-        )
-        if expires_at > now
-        else None
-    )
+    name = (LENT if made_as[0] else "") + hashlib.sha256(text).hexdigest()
+    tenant = text[5 + CHANCE_BYTES :].decode("ascii")
+    return TestLink(tenant, name, expires_at) if expires_at > now else None
 
 
-def _mac(key: bytes, text: bytes) -> bytes:
-    return hmac.digest(key, b"gateway test connection v1\x00" + text, "sha256")
+def _mac(key: bytes, text: bytes, *, lent: bool) -> bytes:
+    purpose = b"gateway test of another client v1" if lent else b"gateway test connection v1"
+    return hmac.digest(key, purpose + b"\x00" + text, "sha256")

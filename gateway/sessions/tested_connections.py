@@ -60,7 +60,7 @@ class TestedConnections:
         await self._redis.command("SET", CLIENTS + name, ciphertext, "EX", _KEPT_S)
 
     async def lent(self, name: str) -> AppClient | None:
-        """None: the test is made with the tenant's own client."""
+        """None: there is none, or none any more."""
         ciphertext = await self._redis.command("GET", CLIENTS + name)
         if ciphertext is None:
             return None

@@ -69,6 +69,7 @@ class LoginLinks:
             entry.id,
             chance=self._entropy(signed_link.CHANCE_BYTES),
             expires_at=int(self._clock()) + signed_link.LIFETIME_S,
+            lent=client is not None,
         )
         link = signed_link.parse(self._keys(), token, now=0)
         if client is not None and link is not None:

@@ -31,6 +31,13 @@ def test_a_link_that_was_made_under_any_key_of_the_ring_is_ours() -> None:
     assert signed_link.parse([], token(), now=NOW) is None
 
 
+def test_a_link_with_another_client_says_so_in_its_name_and_is_no_other() -> None:
+    made = signed_link.issue(KEY, "acme", chance=b"c" * 16, expires_at=NOW + 60, lent=True)
+    found, own = (signed_link.parse([OLD, KEY], text, now=NOW) for text in (made, token()))
+    assert found is not None and own is not None
+    assert found.name == signed_link.LENT + own.name and made != token()
+
+
 def test_its_name_is_no_link() -> None:
     found = signed_link.parse([KEY], token(), now=NOW)
     assert found is not None
