@@ -109,8 +109,8 @@ def _with_groups(
                 yield invalid(
                     "groups",
                     f"{', '.join(sorted(added))} would let in people of {name} too, and rules with "
-                    "override_tenant_groups stand against asking these for the groups of before: "
-                    f"say {where} in the tenant's document first",
+                    "override_tenant_groups, or with bearer and groups: any, stand against asking "
+                    f"these for the groups of before: say {where} in the tenant's document first",
                 )
         elif not {*groups} <= {*allowed}:
             yield invalid(
@@ -123,6 +123,8 @@ def _with_groups(
 
 def _replaces_groups(rule: Mapping[str, Any]) -> bool:
     """Whether people come in by it without the tenant's groups, but not without a provider's."""
+    if rule.get("bearer") and rule.get("groups") == _ANY:
+        return True  # with a token, which carries no groups
     return bool(rule.get("override_tenant_groups")) and rule.get("groups", "unset") != "unset"
 
 

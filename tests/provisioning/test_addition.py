@@ -57,6 +57,14 @@ def document(**more: Any) -> Json:
     return show(TenantDocument.model_validate(given))
 
 
+def test_a_group_is_not_added_where_tokens_of_people_would_be_refused_for_it() -> None:
+    """A person's token carries no groups: a provider that asks for some keeps it out."""
+    programs: Json = {"path": "/api/**", "groups": "any", "bearer": {"clients": ["cli"]}}
+    for rules, refused in (([ADMINS], []), ([programs], ["groups"])):
+        _, problems = beside(document(rules=rules), [SAML], {"acme-saml": Access(["beta"])})
+        assert [problem.where for problem in problems] == refused
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Any:
     return config_with(tmp_path)
