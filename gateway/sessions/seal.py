@@ -59,7 +59,7 @@ class Token:
 
     bucket: int
     random: bytes = field(repr=False)
-    digest: str = field(init=False, compare=False)
+    digest: str = field(init=False, compare=False, repr=False)
     """The first 128 bits of the SHA-256 of the random part, in hex."""
 
     def __post_init__(self) -> None:

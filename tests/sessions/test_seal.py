@@ -61,6 +61,11 @@ def test_what_nearly_is_a_token_is_one_or_none(text: str) -> None:
     assert token is None or (token.text == text and 0 <= token.bucket < BUCKETS)
 
 
+def test_what_is_shown_of_a_token_names_no_key_of_the_store() -> None:
+    token = seal.Token(1, b"r" * 32)
+    assert token.digest not in repr(token) and token.text not in repr(token)
+
+
 def test_the_derivation_is_the_librarys_hkdf() -> None:
     secret, salt, info = secrets.token_bytes(32), secrets.token_bytes(32), b"info"
     assert seal.derive(secret, salt=salt, info=info) == HKDF(SHA256(), 32, salt, info).derive(
