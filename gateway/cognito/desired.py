@@ -429,3 +429,8 @@ def marker(run: str, provider: str) -> str:
     IdpIdentifiers demands.
     """
     return f"{MARKER_PREFIX}{run}-{hashlib.sha256(provider.encode()).hexdigest()[:8]}"
+
+
+def run_of(marker: str) -> str:
+    """The run whose marker it is."""
+    return marker.removeprefix(MARKER_PREFIX).rpartition("-")[0]

@@ -72,7 +72,7 @@ class Attempts(Protocol):
 class Rooms:
     """What pages stand on. ``denied_after_ms``: of the first removal in a tenant that an identity
     provider told after a moment (UTC epoch seconds), how long it took until every replica denied;
-    None while there is none. ``clock``: UTC epoch seconds.
+    None while there is none. ``clock``: UTC epoch seconds. ``makers``: see ``Onboarding.makers``.
     """
 
     config: Config
@@ -82,6 +82,7 @@ class Rooms:
     denied_after_ms: Callable[[str, float], Awaitable[float | None]]
     clock: Callable[[], float]
     attempts: Attempts
+    makers: Callable[[str], Awaitable[Mapping[str, str]]]
     renewal: Renewal | None = None
 
     async def takes_letter(self, recipient: str) -> bool:

@@ -25,7 +25,7 @@ from gateway.provisioning.runs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -362,6 +362,12 @@ class SqlJournal:
             if row is None or row["kind"] == str(RunKind.DESTROY)
             else await self.run(row["id"])
         )
+
+    async def actors(self, runs: Collection[str]) -> Mapping[str, str]:
+        query = select(_runs.id, _runs.actor).where(_runs.id.in_(runs))
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return {row.id: row.actor for row in rows}
 
     async def moves(self, tenant: str) -> Sequence[Run]:
         query = select(provision_runs).where(

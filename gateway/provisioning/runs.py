@@ -10,7 +10,7 @@ from gateway.core.model import DEFAULT_POOL
 from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from gateway.core.json_types import Json
     from gateway.core.paging import Page
@@ -230,6 +230,9 @@ class Journal(Protocol):
         """The last run of the tenant that is in force: its state is ``done`` and no later one
         destroyed it.
         """
+
+    async def actors(self, runs: Collection[str]) -> Mapping[str, str]:
+        """By run, of those that there are."""
 
     async def moves(self, tenant: str) -> Sequence[Run]:
         """Every run, whatever became of it, that moves the tenant or moved it."""

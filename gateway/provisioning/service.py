@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gateway.cognito.desired import OidcConnection, marker
+from gateway.cognito.desired import OidcConnection, marker, run_of
 from gateway.core.model import DEFAULT_POOL, Secret
 from gateway.provisioning.client_secret_rows import with_client_secrets
 from gateway.provisioning.credentials import RegistryRejectedError, retired_ids
@@ -33,7 +33,7 @@ from gateway.provisioning.works import works
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from gateway.cognito.desired import Actual, WantedProvider
     from gateway.config.model import Config
@@ -327,6 +327,16 @@ class Onboarding:
             f"tenant {tenant} has users of the pool, and its group {users.group} would stay there "
             f"with them: gateway provision destroy {tenant} ends both",
         )
+
+    async def makers(self, tenant: str) -> Mapping[str, str]:
+        """By the name of each provider that the gateway made for the tenant: the actor of the run
+        that did. Another one of the same name is another run's.
+        """
+        latest = await self.provisioning.journal.latest(tenant)
+        entries = latest.request.get("providers", ()) if latest is not None else ()
+        runs = {e["name"]: run_of(e["marker"]) for e in entries if e.get("marker")}
+        actors = await self.provisioning.journal.actors({*runs.values()})
+        return {name: actors[run] for name, run in runs.items() if run in actors}
 
     async def runs(self, tenant: str, *, position: str | None, limit: int) -> Sequence[Run]:
         return (await self.provisioning.journal.page(tenant, position=position, limit=limit)).items

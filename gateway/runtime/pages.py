@@ -15,7 +15,7 @@ from gateway.revocation.records import SqlRevocations
 from gateway.setup.removals import RemovalTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aiohttp.typedefs import Handler, Middleware
 
@@ -55,6 +55,7 @@ def pages_application(
                     RemovalTimes(SqlRevocations(database)).denied_after_ms,
                     clock,
                     attempts,
+                    _nobody if services.onboarding is None else services.onboarding.makers,
                     services.setup.renewal,
                 ),
                 api,
@@ -65,6 +66,11 @@ def pages_application(
         application.router.add_routes(portal.routes())
     application.middlewares.insert(0, _traced(trust))
     return application
+
+
+async def _nobody(_tenant: str) -> Mapping[str, str]:
+    """Where no pool is administered, nothing was made in one."""
+    return {}
 
 
 def _traced(trust: Trust) -> Middleware:

@@ -300,12 +300,13 @@ class SetupLinks:
             await self._end(connection, link_id, LinkState.REPLACED)
             holders = dict.fromkeys((*link.request.replaced_by, by))
             request = replace(link.request, confirm=confirm, replaced_by=tuple(holders))
+            work = replace(link.work, replaces=(*link.work.replaces, link_id))
             new_link = await self._insert(
                 connection,
                 tenant,
                 request,
                 link.created_by,
-                link.work,
+                work,
                 parent=link.parent or None,
             )
             await connection.execute(

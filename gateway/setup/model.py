@@ -159,10 +159,10 @@ class Work:
     of the tenant's provider, once saved. ``test``: the last test link's token. ``groups``,
     ``claims``: names that arrived at the test. ``everyone`` and ``chosen``: who gets in.
     ``hook_since``: when the hook secret was shown. ``returned``: what an operator asks to change.
-    ``made``: names of all providers that were stored with the link. ``run`` and ``entry``: what was
-    stored with ``name``, so that a later change of it is seen: the run of provisioning, and a
-    digest of the provider in the tenant's document. ``basis``: version of the tenant when it went
-    live.
+    ``made``: names of all providers that were stored with the link. ``replaces``: links that it
+    took the place of, whose work it goes on with. ``run`` and ``entry``: what was stored with
+    ``name``, so that a later change of it is seen: the run of provisioning, and a digest of the
+    provider in the tenant's document. ``basis``: version of the tenant when it went live.
 
     Of a renewal, ``name`` is the provider that the new values are tested with. ``renews``: the
     connection; ``owner``: the link whose the provider for tests is; ``since``, ``run``: see
@@ -186,6 +186,7 @@ class Work:
     denied_after_ms: float | None = None
     returned: str = ""
     made: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
     run: str = ""
     entry: str = ""
     basis: str = ""
@@ -210,7 +211,7 @@ class Work:
         """Fields that another release wrote are left out."""
         names = {each.name for each in fields(cls)}
         values = {name: value for name, value in stored.items() if name in names}
-        for name in ("groups", "claims", "chosen", "made"):
+        for name in ("groups", "claims", "chosen", "made", "replaces"):
             values[name] = tuple(values.get(name, ()))
         return cls(**{**values, "phase": Phase(values.get("phase", Phase.DRAFT))})
 
@@ -269,6 +270,11 @@ class SetupLink:
     def actor(self) -> str:
         """Who works with it, in audit records."""
         return f"{self.id}/{self.claimed_by}" if self.claimed_by else self.id
+
+    def is_by_it(self, actor: str) -> bool:
+        """Whether what ``actor`` did was done with this link, or with one that it replaces."""
+        kind, _, holder = actor.partition(":")
+        return kind == "setup" and holder.partition("/")[0] in {self.id, *self.work.replaces}
 
     def state(self, now: float) -> LinkState:
         if self.stored_state in ENDED:

@@ -33,7 +33,7 @@ from tests.console.conftest import document
 from tests.database.template import config_with
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from aiohttp import ClientResponse, FormData
@@ -66,6 +66,11 @@ class Provisioned(Onboardings):
     bodies: list[ProvisionBody] = field(default_factory=list)
     applied: Callable[[], Awaitable[None]] | None = None
     """Happens when it is stored, before anybody hears of it."""
+    made_by: dict[str, str] = field(default_factory=dict)
+    """Actor by provider."""
+
+    async def makers(self, tenant: str) -> Mapping[str, str]:
+        return self.made_by
 
     async def propose(
         self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool
@@ -113,6 +118,9 @@ class Provisioned(Onboardings):
     async def apply(self, proposal: Proposal, *, actor: str) -> Done:
         assert proposal.document is not None
         whole = TenantDocument.model_validate(proposal.document)
+        for provider in whole.providers:
+            if proposal.wanted is not None and provider.name == proposal.wanted.providers[0].name:
+                self.made_by.setdefault(provider.name, actor)
         version = self.records.stored.get(proposal.tenant)
         self.records.stored[proposal.tenant] = TenantRecord(
             proposal.tenant,
@@ -354,6 +362,7 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
                 denied_after_ms,
                 clock,
                 Counter(clock),
+                onboarding.makers,
                 setup.renewal,
             ),
             in_process_api(services),

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.portal.reach import OutOfReachError, Reach
-from gateway.setup.model import Approval, NewConnection, Part, Phase
+from gateway.setup.model import Approval, NewConnection, Part, Phase, Work
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.secrets import show
+from tests.portal.conftest import Browser
 from tests.portal.test_walk import choose, connect, moved, result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.portal.conftest import Browser, Desk
+    from tests.portal.conftest import Desk
 
 PARTS = frozenset({Part.SIGN_IN, Part.ACCESS})
 BETA = NewConnection(("beta.test",))
@@ -85,6 +86,56 @@ async def test_saved_again_it_changes_its_own_provider_and_no_other(desk: Desk) 
     assert other == {**before, "groups": ["app-users"]}
     own["active"] = True
     assert (await connect(browser, client_id="0oa3")).status == 409
+
+
+async def test_a_save_that_ended_half_way_leaves_the_link_its_own_provider(desk: Desk) -> None:
+    browser = await claimed(desk)
+    await choose(browser)
+    page_sent_twice = Browser(browser.client, cookie=browser.cookie)
+
+    async def twice() -> None:
+        """The same form once more, while the first answer is on its way."""
+        desk.onboarding.applied = None
+        moved(await connect(page_sent_twice), "/setup/test?notice=connected")
+
+    desk.onboarding.applied = twice
+    assert (await connect(browser)).status == 409
+    assert [p["name"] for p in acme(desk)["providers"]] == ["acme-okta", "acme-okta-2"]
+    assert [body.all_providers[0].name for body in desk.onboarding.bodies] == [None, "acme-okta-2"]
+    assert (await desk.link_of(browser)).work.name == "acme-okta-2"
+
+
+async def test_a_provider_made_anew_under_its_name_is_not_the_links(desk: Desk) -> None:
+    browser = await claimed(desk)
+    await walk_to_test(desk, browser)
+    desk.onboarding.made_by["acme-okta-2"] = "key:7"
+    before = acme(desk)["providers"][1]
+    moved(await connect(browser, client_id="0oa2"), "/setup/test?notice=connected")
+    _, remade, own = acme(desk)["providers"]
+    assert (remade, own["name"]) == (before, "acme-okta-3")
+
+
+@pytest.mark.parametrize("is_its_own", [True, False])
+async def test_it_makes_a_hook_secret_of_what_it_made_and_not_of_the_name(
+    desk: Desk, is_its_own: bool
+) -> None:
+    browser = await claimed(desk, parts=PARTS | {Part.OFFBOARDING})
+    link = await desk.put_work(browser, Work(name="acme-okta"))
+    desk.onboarding.made_by["acme-okta"] = f"setup:{link.actor}" if is_its_own else "key:7"
+    page = await browser.page("/setup/offboarding")
+    assert ("/setup/offboarding/secret" in page) is is_its_own
+
+
+async def test_what_was_made_with_the_address_before_is_the_links_still(desk: Desk) -> None:
+    browser = await claimed(desk)
+    await walk_to_test(desk, browser)
+    link = await desk.link_of(browser)
+    other = await desk.links.replace("acme", link.id, by="key:1", confirm=link.request.confirm)
+    assert other is not None
+    again = desk.browser()
+    await again.claim(other)
+    moved(await connect(again, client_id="0oa2"), "/setup/test?notice=connected")
+    assert desk.onboarding.bodies[-1].all_providers[0].name == "acme-okta-2"
 
 
 async def test_everyone_is_no_answer_beside_a_provider_of_which_groups_are_asked(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from gateway.provisioning.request import ProvisionBody
+
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
@@ -166,3 +168,22 @@ async def test_the_pools_own_users_stay_though_a_request_cannot_name_them(bench:
     assert await names(bench) == ["initech-okta", "staff"]
     (client,) = bench.cloud.cognito.pool.clients.values()
     assert client.providers == ("initech-okta", "COGNITO")
+
+
+async def test_who_made_a_provider_is_who_made_it_last(bench: Bench) -> None:
+    """Whoever changes it did not make it; whoever makes it anew did."""
+
+    async def apply(body: ProvisionBody, actor: str) -> None:
+        proposal = await bench.service.propose("initech", body, update=True)
+        assert isinstance(await bench.service.apply(proposal, actor=actor), Done)
+
+    made = {"initech-okta": "test", "initech-entra": "test"}
+    await apply(await both(bench), "key:1")
+    assert await bench.service.makers("initech") == made
+    await apply(await bench.body(), "key:2")
+    await apply(await both(bench), "setup:1/it@initech.test")
+    assert await bench.service.makers("initech") == {
+        **made,
+        "initech-entra": "setup:1/it@initech.test",
+    }
+    assert await bench.service.makers("hooli") == {}

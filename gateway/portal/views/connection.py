@@ -18,7 +18,7 @@ from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
 from gateway.provisioning.desired import derived_name
 from gateway.setup.go_live import entry_digest
 from gateway.setup.links import edited
-from gateway.setup.model import Part, Protocol, SetupProvider, Work
+from gateway.setup.model import Part, Protocol, SetupProvider
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,17 +167,18 @@ async def _target(visit: Visit, kind: ProviderKind) -> tuple[str, dict[str, str]
         return Failed(503, "unavailable")
     providers = answer.document["tenant"]["providers"]
     if link.request.connection is not None:
-        return _own(link.work, providers, kind)
+        makers = await visit.rooms.makers(link.tenant)
+        own = [p for p in providers if link.is_by_it(makers.get(p["name"], ""))]
+        return _own(own, kind)
     ours = {*link.work.made, derived_name(link.tenant, kind, set())}
     free = all(p["name"] in ours and not p["active"] for p in providers)
     return ("reprovision", {}) if free else Failed(409, "occupied")
 
 
-def _own(
-    work: Work, providers: Sequence[dict[str, Any]], kind: ProviderKind
-) -> tuple[str, dict[str, str]] | Failed:
-    """Of a link that connects one more provider: without a name it is a new one."""
-    own = [p for p in providers if p["name"] in work.made]
+def _own(own: Sequence[dict[str, Any]], kind: ProviderKind) -> tuple[str, dict[str, str]] | Failed:
+    """Of a link that connects one more provider: without a name it is a new one. ``own``: that the
+    journal says were made with it, whether or not the link was saved since.
+    """
     if any(p["active"] for p in own):
         return Failed(409, "occupied")
     names = [str(p["name"]) for p in own if p["kind"] == kind]

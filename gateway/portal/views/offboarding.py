@@ -98,6 +98,9 @@ async def _hooks(visit: Visit) -> list[dict[str, Any]] | Failed:
     if not answer.ok:
         return [] if answer.status == 404 else Failed(503, "unavailable")
     rows: list[dict[str, Any]] = answer.document["items"]
+    if link.request.connection is not None:
+        makers = await visit.rooms.makers(link.tenant)
+        rows = [row for row in rows if link.is_by_it(makers.get(row["provider"], ""))]
     return [row for row in rows if not link.provider or row["provider"] == link.provider]
 
 

@@ -108,7 +108,11 @@ async def choose_provider(visit: Visit) -> Moved | Failed:
     if (work.provider, work.protocol) != (provider, protocol):
         # Another provider: nothing of the one before is kept but its name, to take it away.
         new_work = Work(
-            provider=provider, protocol=protocol, returned=work.returned, made=work.made
+            provider=provider,
+            protocol=protocol,
+            returned=work.returned,
+            made=work.made,
+            replaces=work.replaces,
         )
         what = {"provider": provider, "protocol": protocol}
         outcome = await visit.save(new_work, "setup.provider.chosen", what)
