@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import func, literal, select, union_all
+from sqlalchemy import String, column, func, select, values
 
 from gateway.database.attention import COUNTED_ONLY, DAY_S
 from gateway.database.schema import (
@@ -127,7 +127,7 @@ async def _latest(
     connection: AsyncConnection, tenants: Sequence[str]
 ) -> dict[str, tuple[float | None, float | None]]:
     """Of each: the last event, and the last sign-in. Each is one look into an index."""
-    named = union_all(*(select(literal(name).label("id")) for name in tenants)).subquery()
+    named = values(column("id", String), name="named").data([(name,) for name in tenants]).cte()
     event = (
         select(func.max(hook_inbox.c.received_at))
         .where(hook_inbox.c.tenant == named.c.id)

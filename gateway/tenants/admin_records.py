@@ -99,7 +99,7 @@ class RegistryRecords:
         )
 
     async def has(self, tenant: str) -> bool:
-        return await self.get(tenant) is not None
+        return tenant in self._files() or await self._database.has(tenant)
 
     async def put(
         self, document: TenantDocument, *, etag: str | None, if_held: Collection[str] = ()

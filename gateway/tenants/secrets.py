@@ -14,6 +14,7 @@ it.
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
@@ -36,7 +37,9 @@ Shown = dict[str, Any]
 
 def show(document: TenantDocument, *, defaults: bool = True) -> Shown:
     """The half without secrets. Without ``defaults``: only what somebody wrote, as for a file."""
-    content: Shown = _plain(document.model_dump(mode="python", exclude_defaults=not defaults))
+    dump = document.model_dump(mode="python", exclude_defaults=not defaults)
+    # A third of the time of a walk in Python.
+    content: Shown = json.loads(json.dumps(dump, default=plainly))
     return content
 
 

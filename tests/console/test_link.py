@@ -156,20 +156,23 @@ async def test_a_name_of_a_tenant_is_no_address_that_moves(desk: Desk) -> None:
 
 async def test_a_form_of_the_holder_is_theirs_alone(desk: Desk) -> None:
     cookie = await opened(desk)
-    path = f"{PREFIX}/sessions/acme/acme-1/end"
+    path = f"{PREFIX}/sessions/acme/end-one"
     page = await (await get(desk, f"{PREFIX}/sessions?tenant=acme", cookie)).text()
     headers = {**FROM_HERE, "Cookie": f"{COOKIE}={cookie}"}
     operators = FormTokens("console form", lambda: (b"form key of this ring",)).issue(
         Person("dana-sub", "", "", "ops", "", frozenset(), 0).sign_in,
-        "/console/sessions/acme/acme-1/end",
+        "/console/sessions/acme/end-one",
     )
-    for token in ("", operators, token_for(page, f"{PREFIX}/sessions/acme/acme-2/end")):
+    for token in ("", operators, token_for(page, f"{PREFIX}/sign-out")):
         refused = await desk.client.post(
-            path, data={"token": token}, headers=headers, allow_redirects=False
+            path, data={"token": token, "session": "acme-1"}, headers=headers, allow_redirects=False
         )
         assert refused.status == 403
     response = await desk.client.post(
-        path, data={"token": token_for(page, path)}, headers=headers, allow_redirects=False
+        path,
+        data={"token": token_for(page, path), "session": "acme-1"},
+        headers=headers,
+        allow_redirects=False,
     )
     assert response.headers["Location"] == f"{PREFIX}/revocations/acme/r0001?notice=ended"
     name = cookie.partition(".")[0]

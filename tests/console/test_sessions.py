@@ -13,7 +13,7 @@ from tests.console.conftest import EVIL, HEADER, ORIGIN, changes, token_for
 if TYPE_CHECKING:
     from tests.console.conftest import Desk
 
-ONE = "/console/sessions/acme/acme-1/end"
+ONE = "/console/sessions/acme/end-one"
 ALL = "/console/sessions/acme/end"
 
 
@@ -26,7 +26,7 @@ async def test_sessions_are_listed_for_a_tenant_alone(desk: Desk) -> None:
 
 async def test_a_session_is_ended_by_its_form_and_the_person_is_on_record(desk: Desk) -> None:
     page = await desk.text("/console/sessions?tenant=acme", "support")
-    response = await desk.post(ONE, {"token": token_for(page, ONE)}, "support")
+    response = await desk.post(ONE, {"token": token_for(page, ONE), "session": "acme-1"}, "support")
     assert response.status == 303
     assert response.headers["Location"] == "/console/revocations/acme/r0001?notice=ended"
     shown = await desk.text(response.headers["Location"], "support")
@@ -47,7 +47,7 @@ async def test_a_session_is_ended_by_its_form_and_the_person_is_on_record(desk: 
 async def test_a_form_from_elsewhere_ends_nothing(desk: Desk) -> None:
     page = await desk.text("/console/sessions?tenant=acme", "support")
     token = token_for(page, ONE)
-    other = token_for(page, "/console/sessions/acme/acme-2/end")
+    other = token_for(page, "/console/sign-out")
     sent = {HEADER: desk.assertion("support"), "Origin": ORIGIN}
     for form, headers in (
         ({}, sent),
@@ -63,10 +63,11 @@ async def test_a_form_from_elsewhere_ends_nothing(desk: Desk) -> None:
             {**sent, HEADER: desk.assertion("support", auth_time=int(desk.clock()))},
         ),
     ):
-        response = await desk.client.post(ONE, data=form, headers=headers, allow_redirects=False)
+        data = {**form, "session": "acme-1"}
+        response = await desk.client.post(ONE, data=data, headers=headers, allow_redirects=False)
         assert response.status == 403, (form, headers)
     text = await desk.client.post(
-        ONE, data=f"token={token}", headers={**sent, "Content-Type": "text/plain"}
+        ONE, data=f"token={token}&session=acme-1", headers={**sent, "Content-Type": "text/plain"}
     )
     assert text.status == 403
     assert (await desk.get(ONE, "support")).status == 405
@@ -105,13 +106,12 @@ async def test_to_end_all_needs_a_fresh_sign_in(desk: Desk) -> None:
 async def test_whoever_is_limited_to_a_tenant_ends_no_session_of_another(desk: Desk) -> None:
     page = await desk.text("/console/sessions?tenant=acme", "acme-team")
     token = token_for(page, ONE)
-    response = await desk.post(ONE, {"token": token}, "acme-team")
+    response = await desk.post(ONE, {"token": token, "session": "acme-1"}, "acme-team")
     await desk.text(response.headers["Location"], "acme-team")
-    # Named with their own tenant, the session of another one is not found.
-    foreign = "/console/sessions/acme/globex-1/end"
-    page = page.replace(ONE, foreign)
-    answer = await desk.post(foreign, {"token": token_for(page, foreign)}, "acme-team")
-    assert answer.status == 403
+    # Named with their own tenant, the session of another one is not found; nor is what is none.
+    for session in ("globex-1", "", "../x"):
+        form = {"token": token, "session": session}
+        assert (await desk.post(ONE, form, "acme-team")).status == 404, session
 
 
 @pytest.mark.parametrize("path", ["/console/sessions", ALL, "/console/audit"])

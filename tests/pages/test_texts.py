@@ -25,13 +25,16 @@ def messages() -> set[str | tuple[str, ...]]:
     found: set[str | tuple[str, ...]] = set()
     for words in (
         *(room / "texts.py" for room in (HERE, CONSOLE, MAIL, PORTAL)),
+        HERE / "phrases.py",
         PORTAL / "guides.py",
         *CONSOLE.glob("*_fields.py"),
     ):
         with words.open("rb") as file:
             found |= {
-                message
-                for _, message, _, _ in extract.extract("python", file, keywords={"N_": None})
+                message[:2] if isinstance(message, tuple) else message
+                for _, message, _, _ in extract.extract(
+                    "python", file, keywords={"N_": None, "_": None, "ngettext": (1, 2)}
+                )
             }
     for template in sorted(
         template

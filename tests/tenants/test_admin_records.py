@@ -4,6 +4,7 @@ answered.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,21 @@ def records(database: Database, tmp_path: Path, waits: Waits) -> RegistryRecords
     return RegistryRecords(
         TenantDatabase(database, config_with(tmp_path)), files=lambda: files, in_force=waits
     )
+
+
+async def test_a_tenant_is_there_by_file_or_by_sql(records: RegistryRecords) -> None:
+    assert isinstance(await records.put(document("acme"), etag=None), TenantRecord)
+    there = {name: await records.has(name) for name in ("acme", "filed", "acme2", "")}
+    assert there == {"acme": True, "filed": True, "acme2": False, "": False}
+
+
+async def test_a_row_of_the_list_is_the_tenant_as_it_is_shown_alone(
+    records: RegistryRecords,
+) -> None:
+    assert isinstance(await records.put(document("acme"), etag=None), TenantRecord)
+    page = await records.page(only=None, position=None, limit=1)
+    assert page.items == [await records.get("acme")]
+    assert "***" in json.dumps(page.items[0].document)
 
 
 async def test_files_and_sql_are_one_list_in_pages(records: RegistryRecords) -> None:

@@ -36,7 +36,7 @@ async def list_sessions(visit: Visit) -> Shown | Failed:
 
 
 async def end_session(visit: Visit) -> Moved | Failed:
-    session, tenant = visit.path["session"], visit.path["tenant"]
+    session, tenant = visit.form.get("session", ""), visit.path["tenant"]
     answer = await visit.ask(
         "end_session",
         tenant=tenant,
@@ -86,7 +86,7 @@ def _moved(tenant: str, revocation: str) -> Moved:
 
 PAGES: Final = (
     Page("/sessions", "list_sessions", "sessions", list_sessions),
-    Page("/sessions/{tenant}/{session}/end", "end_session", "sessions", end_session, form=True),
+    Page("/sessions/{tenant}/end-one", "end_session", "sessions", end_session, form=True),
     Page("/sessions/{tenant}/end", "revoke", "sessions", confirm_end),
     Page("/sessions/{tenant}/end", "revoke", "sessions", end_sessions, form=True, fresh=True),
 )
