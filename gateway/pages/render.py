@@ -14,10 +14,8 @@ Rules:
 from __future__ import annotations
 
 import base64
-import functools
 import gettext
 import hashlib
-import html
 import json
 import re
 from dataclasses import dataclass
@@ -35,18 +33,17 @@ from jinja2 import (
     PrefixLoader,
     StrictUndefined,
 )
-from markupsafe import Markup
 
 from gateway.core.model import Branding
 from gateway.pages.language import LANGUAGES
-from gateway.pages.phrases import phrases_of
+from gateway.pages.phrases import phrases_of, remembering
 from gateway.pages.support import group_words, place_of, support_of
 from gateway.pages.texts import MONTHS, explain
 from gateway.pages.theme import palette
 from gateway.pages.user_agent import parse_user_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from types import CodeType
 
     from jinja2.bccache import Bucket
@@ -347,7 +344,7 @@ def environment_of(language: str, rooms: Mapping[str, Path] | None = None) -> En
     )
     phrases = phrases_of(translations)
     environment.globals.update(
-        _=_remembering(translations),
+        _=remembering(translations),
         agent=phrases.agent,
         explain=explain,
         months=MONTHS,
@@ -357,28 +354,6 @@ def environment_of(language: str, rooms: Mapping[str, Path] | None = None) -> En
     for name in environment.list_templates():
         environment.get_template(name)
     return environment
-
-
-def _remembering(translations: gettext.NullTranslations) -> Callable[..., Markup]:
-    """``_`` as the extension has it (a format string, values are escaped), which remembers texts
-    without values: a list of 50 rows has 400 of them, half of the time that it took to draw. Texts
-    have no markup: one that is none of ours becomes none.
-    """
-
-    def escaped(message: str) -> Markup:
-        text = html.escape(translations.gettext(message), quote=False)
-        return Markup(text.replace('"', "&quot;"))  # noqa: S704 - just escaped
-
-    @functools.lru_cache(maxsize=4096)
-    def plain(message: str) -> Markup:
-        return escaped(message) % {}
-
-    def text(message: str, /, **values: object) -> Markup:
-        if not values:
-            return plain(message)
-        return escaped(message) % values
-
-    return text
 
 
 def _plain_json(value: object) -> str:
