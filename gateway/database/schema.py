@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-REVISION = "0018"
+REVISION = "0019"
 """Alembic's newest revision. A database at another one is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -822,12 +822,11 @@ setup_links = Table(
     Column("created_at", Float, nullable=False),
     Column("created_by", String(200), nullable=False),
     Column("expires_at", Float, nullable=False),
-    Column("attempts", Integer, nullable=False),  # wrong phrases or codes since the last lock
+    Column("attempts", Integer, nullable=False),  # wrong phrases since the last lock; wrong codes
     Column("locks", Integer, nullable=False),
     Column("locked_until", Float, nullable=True),
-    Column("code_digest", String(64), nullable=True),  # of the last code that was mailed
-    Column("code_until", Float, nullable=True),
-    Column("codes", Integer, nullable=True),  # asked for since ``codes_since``
+    Column("open_codes", Json, nullable=True),  # digests of browsers and of their mailed codes
+    Column("codes", Integer, nullable=True),  # mailed since ``codes_since``
     Column("codes_since", Float, nullable=True),
     Column("parent", String(16), nullable=True),  # whose holder made it for a colleague
     Column("submitted_at", Float, nullable=True),  # since when its work may wait for approval

@@ -36,7 +36,10 @@ from gateway.setup.links import ID, Refusal
 from gateway.setup.model import (
     CODE_DIGITS,
     CODE_S,
+    CODES_OF_CLIENT,
+    CODES_WINDOW_S,
     ENDED,
+    LONG_CODE_DIGITS,
     LONGEST_S,
     OPEN,
     Confirm,
@@ -275,10 +278,10 @@ class Portal:
         )
         letters.mailer.wake()
         if isinstance(result, Refusal):
-            if result is Refusal.REVOKED:
+            if result in {Refusal.REVOKED, Refusal.GUESSED}:
                 log.error("setup_link_guessed", extra=fields(tenant=link.tenant, link=link.id))
             now = await self._rooms.links.open(link_id, secret)
-            wrong = result is Refusal.WRONG
+            wrong = result in {Refusal.WRONG, Refusal.GUESSED}
             return self._landing_page(request, now, wrong=wrong, email=email, asked=mails)
         if result.moved:
             for recipient in recipients - enough:
@@ -302,10 +305,17 @@ class Portal:
         link_id, secret = _address(request)
         browser = _browser(request) or secrets.token_urlsafe(32)
         letters = self._rooms.letters
-        refusal = await self._rooms.links.send_code(
-            link_id, secret, email=email, browser=browser, letters=letters
-        )
-        letters.mailer.wake()
+        refusal: Refusal | None = Refusal.WAIT
+        if await self._rooms.attempts.hit(
+            f"{link_id} {self._client(request)}",
+            at_most=CODES_OF_CLIENT,
+            window_s=CODES_WINDOW_S,
+            kind="setup_codes",
+        ):
+            refusal = await self._rooms.links.send_code(
+                link_id, secret, email=email, browser=browser, letters=letters
+            )
+            letters.mailer.wake()
         link = await self._rooms.links.open(link_id, secret)
         response = self._landing_page(
             request, link, email=email, asked=refusal is None, refusal=refusal
@@ -360,7 +370,7 @@ class Portal:
             "asked": asked,
             "wait": refusal is Refusal.WAIT,
             "full": refusal is Refusal.FULL,
-            "digits": CODE_DIGITS,
+            "digits": f"{CODE_DIGITS}–{LONG_CODE_DIGITS}",
         }
         status = 429 if state is LinkState.LOCKED else 403 if wrong else 200
         status = {Refusal.WAIT: 429, Refusal.FULL: 503}.get(refusal, status) if refusal else status
@@ -422,10 +432,12 @@ class Portal:
         return self._page(request, "stop", values, status=status, link_language=link)
 
     async def _too_often(self, request: web.Request) -> bool:
-        client = client_key(client_behind(request, self._services.is_proxy))
         return not await self._rooms.attempts.hit(
-            client, at_most=LANDINGS, window_s=LANDINGS_S, kind="setup_landings"
+            self._client(request), at_most=LANDINGS, window_s=LANDINGS_S, kind="setup_landings"
         )
+
+    def _client(self, request: web.Request) -> str:
+        return client_key(client_behind(request, self._services.is_proxy))
 
     # --- what is no page of its own -------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Rules:
 - Opening a link changes nothing: mail scanners open links. Claiming needs the recipient's address
   and the phrase, and gives the work to one browser: the one before has it no longer.
 - A code by mail opens for the browser that asked for it, the recipient it was sent to, and once.
+  Each browser has its own: what others ask for or get wrong takes away nobody's.
 - Every change is decided in the transaction that makes it, and is on record in the same one: two
   browsers, two processes and an operator who revokes at the same moment have an order.
 """
@@ -42,8 +43,10 @@ from gateway.setup.model import (
     IDLE_S,
     LOCK_S,
     LOCKS,
+    LONG_CODE_DIGITS,
     LONGEST_S,
     OPEN,
+    SHORT_TRIES,
     TRIES,
     Approval,
     Confirm,
@@ -86,10 +89,12 @@ _TOUCH_S: Final = 60.0
 
 class Refusal(StrEnum):
     """Why a claim was refused. ``DEAD``: there is no such link, or it is over. ``WAIT``: too many
-    codes or colleagues were asked for. ``FULL``: too many letters wait to be sent.
+    codes or colleagues were asked for. ``FULL``: too many letters wait to be sent. ``GUESSED``:
+    wrong, as so many codes were before it that somebody guesses.
     """
 
     WRONG = "wrong"
+    GUESSED = "guessed"
     LOCKED = "locked"
     REVOKED = "revoked"
     DEAD = "dead"
@@ -137,6 +142,21 @@ class CodeLetters(Protocol):
     async def code(
         self, connection: AsyncConnection, link: SetupLink, to: str, code: Secret
     ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenCode:
+    """A code that was mailed and opens until then. ``browser``, ``digest``: of whoever asked, and
+    of the code; ``tries``: wrong ones.
+    """
+
+    browser: str
+    digest: str
+    until: float
+    tries: int = 0
+
+    def is_of(self, link_id: str, browser: str) -> bool:
+        return hmac.compare_digest(self.browser, _digest("browser", link_id, browser))
 
 
 class _FullError(Exception):
@@ -339,11 +359,11 @@ class SetupLinks:
     async def send_code(
         self, link_id: str, secret: str, *, email: str, browser: str, letters: CodeLetters
     ) -> Refusal | None:
-        """Another code, which ends the one before; ``letters`` puts it into the mail. Whether
-        ``email`` is a recipient, and a code was made, is not said: nor by ``FULL``, which is the
-        same for whomever. ``browser``: what the browser that asks for it carries.
+        """Another code, which ends the one before of this browser; ``letters`` puts it into the
+        mail. Whether ``email`` is a recipient, and a code was made, is not said: nor by ``FULL``
+        and ``WAIT``, which are the same for whomever. ``browser``: what the browser that asks for
+        it carries.
         """
-        code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
         async with self._changing(link_id) as (connection, records):
             row = await _addressed(connection, link_id, secret)
             if row is None:
@@ -364,14 +384,14 @@ class SetupLinks:
                 return Refusal.FULL
             recipient = email.strip().casefold()
             is_recipient = recipient in link.request.recipients
-            values: dict[str, Any] = {"codes": count + 1, "codes_since": since}
             if is_recipient:
-                values |= {
-                    "code_digest": _code_digest(link_id, secret, browser, recipient, code),
-                    "code_until": now + CODE_S,
-                }
+                codes = [each for each in self._open_codes(row) if not each.is_of(link_id, browser)]
+                code = _make_code(row["attempts"], codes)
+                digest = _code_digest(link_id, secret, recipient, code)
+                mine = _OpenCode(_digest("browser", link_id, browser), digest, now + CODE_S)
+                values = {"codes": count + 1, "codes_since": since}
                 await letters.code(connection, link, recipient, Secret(code))
-            await self._write(connection, link_id, values)
+                await self._write(connection, link_id, {**values, **_codes([*codes, mine])})
             action = "setup.link.code_sent" if is_recipient else _CODE_NOT_SENT
             records.append(self._record(link, action, actor=link_id))
         return None
@@ -401,23 +421,29 @@ class SetupLinks:
             if await _is_orphan(connection, row):
                 return Refusal.DEAD
             recipient = email.strip().casefold()
+            values: dict[str, Any]
             if link.request.confirm is Confirm.PHRASE:
                 typed = _digest("phrase", link_id, secret + canonical_phrase(answer))
-                digest = row["phrase_digest"]
+                right = hmac.compare_digest(typed, row["phrase_digest"] or "0" * 64)
+                if not right or recipient not in link.request.recipients:
+                    return await self._wrong(connection, row, records)
+                values = {"attempts": 0, "locked_until": None}
             else:
-                typed = _code_digest(link_id, secret, browser, recipient, answer)
-                digest = row["code_digest"] if now < (row["code_until"] or 0.0) else None
-            right = hmac.compare_digest(typed, digest or "0" * 64)
-            if not right or recipient not in link.request.recipients:
-                return await self._wrong(connection, row, records)
+                codes = self._open_codes(row)
+                mine = next((each for each in codes if each.is_of(link_id, browser)), None)
+                typed = _code_digest(link_id, secret, recipient, answer)
+                right = hmac.compare_digest(typed, mine.digest if mine is not None else "0" * 64)
+                if mine is None:
+                    # Of a browser that has no code, none is right: nobody is kept from theirs.
+                    return Refusal.WRONG
+                if not right:
+                    return await self._wrong_code(connection, row, codes, mine, records)
+                values = _codes([each for each in codes if each is not mine])
             key = secrets.token_urlsafe(32)
             before = link.claimed_by
             claimed = replace(link, claimed_by=recipient, times={"opened": now, **link.times})
-            values = {
+            values |= {
                 "state": str(_claimed(link.stored_state)),
-                "attempts": 0,
-                "locked_until": None,
-                "code_digest": None,
                 "session_digest": _digest("session", link_id, key),
                 "session_began_at": now,
                 "session_seen_at": now,
@@ -445,7 +471,6 @@ class SetupLinks:
                 "attempts": 0,
                 "locks": locks,
                 "locked_until": now + LOCK_S,
-                "code_digest": None,
             }
             if locks >= LOCKS:
                 refusal = Refusal.REVOKED
@@ -454,6 +479,28 @@ class SetupLinks:
         action = {Refusal.WRONG: "code_failed", Refusal.LOCKED: "locked"}.get(refusal, "revoked")
         records.append(self._record(link, f"setup.link.{action}", actor=link.id))
         return refusal
+
+    async def _wrong_code(
+        self,
+        connection: AsyncConnection,
+        row: RowMapping,
+        codes: Sequence[_OpenCode],
+        mine: _OpenCode,
+        records: list[AuditRecord],
+    ) -> Refusal:
+        """Counts for the code of this browser, which ends with the last try."""
+        others = [each for each in codes if each is not mine]
+        rest = [replace(mine, tries=mine.tries + 1)] if mine.tries + 1 < TRIES else []
+        attempts = row["attempts"] + 1
+        values = {"attempts": attempts, **_codes([*others, *rest])}
+        link = await self._write(connection, row["id"], values)
+        records.append(self._record(link, "setup.link.code_failed", actor=link.id))
+        return Refusal.GUESSED if attempts == SHORT_TRIES else Refusal.WRONG
+
+    def _open_codes(self, row: RowMapping) -> list[_OpenCode]:
+        """As many at most as are mailed within an hour."""
+        codes = [_OpenCode(**each) for each in row["open_codes"] or ()]
+        return [each for each in codes if self._clock() < each.until]
 
     async def visit(self, cookie: str) -> SetupLink | None:
         """The link that this browser works with."""
@@ -911,10 +958,23 @@ def _digest(purpose: str, link_id: str, secret: str) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def _code_digest(link_id: str, secret: str, browser: str, recipient: str, code: str) -> str:
-    """Whoever reads the table has neither the secret nor what the browser carries."""
+def _codes(codes: Sequence[_OpenCode]) -> dict[str, Any]:
+    return {"open_codes": [asdict(each) for each in codes]}
+
+
+def _make_code(attempts: int, codes: Sequence[_OpenCode]) -> str:
+    """A long one where the tries so far, and those at the codes of other browsers, leave too few
+    for a short one.
+    """
+    possible = attempts + sum(TRIES - each.tries for each in codes) + TRIES
+    digits = CODE_DIGITS if possible <= SHORT_TRIES else LONG_CODE_DIGITS
+    return f"{secrets.randbelow(10**digits):0{digits}}"
+
+
+def _code_digest(link_id: str, secret: str, recipient: str, code: str) -> str:
+    """Whoever reads the table does not have the secret."""
     digits = re.sub(r"[^0-9]", "", code[:40])
-    return _digest("code", link_id, f"{secret}\n{browser}\n{recipient}\n{digits}")
+    return _digest("code", link_id, f"{secret}\n{recipient}\n{digits}")
 
 
 def _request_json(request: Request) -> dict[str, Any]:

@@ -15,15 +15,24 @@ LONGEST_S: Final = 8 * 3600
 TRIES: Final = 5
 LOCK_S: Final = 900
 LOCKS: Final = 3
-"""Five wrong phrases or codes lock a link for a quarter of an hour; the third lock revokes it.
-Fifteen tries at the 32 bits of a phrase: one in 286 million; at a code: one in 6.7 million.
+"""Five wrong phrases lock a link for a quarter of an hour; the third lock revokes it. Fifteen tries
+at the 32 bits of a phrase: one in 286 million. Five wrong codes end the code of that browser, and
+nothing else.
 """
 CODE_DIGITS: Final = 8
+SHORT_TRIES: Final = 15
+LONG_CODE_DIGITS: Final = 12
+"""So many tries at codes of ``CODE_DIGITS`` are one in 6.7 million. Where more are possible, codes
+have ``LONG_CODE_DIGITS``: all tries of thirty days are one in 13 million.
+"""
 CODE_S: Final = 600.0
 """How long a code by mail is valid. The letter says it."""
-CODES: Final = 5
-CODES_WINDOW_S: Final = 3600.0
-"""So many codes of one link are asked for within so long, whoever asks: a mailbox is not filled."""
+CODES_OF_CLIENT: Final = 5
+CODES: Final = 20
+CODES_WINDOW_S: Final = 3600
+"""So many codes of one link one client asks for within so long, and so many are mailed to whomever:
+a mailbox is not filled, and one client does not use up what is another one's.
+"""
 
 
 class Part(StrEnum):

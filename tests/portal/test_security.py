@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,10 +11,12 @@ from gateway.portal.application import COOKIE, LANDINGS, SAVES
 from gateway.portal.reach import OutOfReachError, Reach
 from gateway.portal.views import PAGES
 from gateway.setup.model import (
+    CODE_DIGITS,
     CODES,
+    CODES_OF_CLIENT,
     IDLE_S,
-    LOCK_S,
     LOCKS,
+    LONG_CODE_DIGITS,
     TRIES,
     Confirm,
     NewTenant,
@@ -34,6 +37,9 @@ from tests.portal.conftest import (
     token_for,
 )
 from tests.portal.test_walk import VALUES, choose, connect, result, run_test
+
+if TYPE_CHECKING:
+    from gateway.setup.links import NewLink
 
 
 async def test_a_mail_scanner_that_opens_the_link_changes_nothing(desk: Desk) -> None:
@@ -65,6 +71,7 @@ async def test_a_code_by_mail_opens_for_the_browser_that_asked_and_once(desk: De
     assert (await browser.claim_with(made, code)).status == 403
     sent = [entry.partition(" ")[2] for entry in await desk.audit()][::-1]
     assert sent[:2] == ["setup.link.code_sent", "setup.link.code_failed"]
+    assert sent.count("setup.link.code_failed") == 1, "of a browser without a code none is"
 
 
 async def test_a_code_ends_with_the_next_one_and_with_its_ten_minutes(desk: Desk) -> None:
@@ -86,25 +93,61 @@ async def test_who_is_a_recipient_is_not_said_and_no_mailbox_is_filled(desk: Des
     assert [answer.status for answer in answers] == [200, 200]
     assert known.last.replace(IT, "X") == unknown.last.replace("eve@evil.test", "X")
     assert len(desk.codes()) == 1
-    for _ in range(CODES - 2):
+    for _ in range(CODES_OF_CLIENT - 2):
         await known.ask_code(made)
     refused = await known.ask_code(made)
-    assert (refused.status, len(desk.codes())) == (429, CODES - 1)
+    assert (refused.status, len(desk.codes())) == (429, CODES_OF_CLIENT - 1)
     assert "in an hour" in known.last
+    # Whoever is elsewhere has their own, up to what one mailbox is sent.
+    for number in range(CODES // CODES_OF_CLIENT):
+        for _ in range(CODES_OF_CLIENT):
+            last = await elsewhere(known, made, f"203.0.113.{number}")
+    assert (last.status, len(desk.codes())) == (429, CODES)
     desk.clock.now += 3600
     assert (await known.ask_code(made)).status == 200
 
 
-async def test_guessed_codes_lock_the_link_and_end_the_code(desk: Desk) -> None:
+async def elsewhere(browser: Browser, made: NewLink, client: str, email: str = IT) -> Any:
+    """Asks for a code from another address."""
+    form = {"email": email}
+    return await browser.post(address_of(made), form, **{"X-Forwarded-For": client})
+
+
+async def test_a_stranger_takes_nobodys_code_and_locks_nobody_out(desk: Desk) -> None:
     made = await desk.make(confirm=Confirm.MAIL)
-    browser = desk.browser()
-    await browser.ask_code(made)
-    (code,) = desk.codes()
-    for _ in range(TRIES):
-        last = await browser.claim_with(made, "00000000" if code != "00000000" else "1")
+    recipient, stranger = desk.browser(), desk.browser()
+    for _ in range(CODES_OF_CLIENT + 1):
+        last = await elsewhere(stranger, made, "203.0.113.1", "eve@evil.test")
     assert last.status == 429
-    desk.clock.now += LOCK_S
-    assert (await browser.claim_with(made, code)).status == 403
+    for _ in range(CODES_OF_CLIENT + 1):
+        await elsewhere(stranger, made, "203.0.113.2")
+    assert (await recipient.ask_code(made)).status == 200
+    code = desk.codes()[-1]
+    await elsewhere(stranger, made, "203.0.113.3")
+    stranger.carried = "x" * 43
+    for _ in range(LOCKS * TRIES):
+        desk.clock.now += 10  # within what one address may ask
+        assert (await stranger.claim_with(made, "00000000")).status == 403
+    assert (await recipient.claim_with(made, code)).status == 303
+
+
+async def test_guessed_codes_end_the_code_of_that_browser_alone(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = await desk.make(confirm=Confirm.MAIL)
+    recipient, thief = desk.browser(), desk.browser()
+    await recipient.ask_code(made)
+    lengths = []
+    for _ in range(LOCKS):
+        await thief.ask_code(made)
+        lengths.append(len(desk.codes()[-1]))
+        for _ in range(TRIES):
+            desk.clock.now += 12  # within what one address may ask
+            assert (await thief.claim_with(made, "1")).status == 403
+        assert (await thief.claim_with(made, desk.codes()[-1])).status == 403
+    assert lengths == [CODE_DIGITS, CODE_DIGITS, LONG_CODE_DIGITS], "fifteen tries at short codes"
+    assert [record.message for record in caplog.records].count("setup_link_guessed") == 1
+    assert (await recipient.claim_with(made, desk.codes()[0])).status == 303
 
 
 async def test_forwarded_it_opens_nothing_without_the_phrase(desk: Desk) -> None:
