@@ -421,24 +421,13 @@ class SetupLinks:
             if await _is_orphan(connection, row):
                 return Refusal.DEAD
             recipient = email.strip().casefold()
-            values: dict[str, Any]
             if link.request.confirm is Confirm.PHRASE:
-                typed = _digest("phrase", link_id, secret + canonical_phrase(answer))
-                right = hmac.compare_digest(typed, row["phrase_digest"] or "0" * 64)
-                if not right or recipient not in link.request.recipients:
-                    return await self._wrong(connection, row, records)
-                values = {"attempts": 0, "locked_until": None}
+                values = await self._phrase(connection, row, secret, recipient, answer, records)
             else:
-                codes = self._open_codes(row)
-                mine = next((each for each in codes if each.is_of(link_id, browser)), None)
                 typed = _code_digest(link_id, secret, recipient, answer)
-                right = hmac.compare_digest(typed, mine.digest if mine is not None else "0" * 64)
-                if mine is None:
-                    # Of a browser that has no code, none is right: nobody is kept from theirs.
-                    return Refusal.WRONG
-                if not right:
-                    return await self._wrong_code(connection, row, codes, mine, records)
-                values = _codes([each for each in codes if each is not mine])
+                values = await self._code(connection, row, browser, typed, records)
+            if isinstance(values, Refusal):
+                return values
             key = secrets.token_urlsafe(32)
             before = link.claimed_by
             claimed = replace(link, claimed_by=recipient, times={"opened": now, **link.times})
@@ -457,6 +446,41 @@ class SetupLinks:
                 if tell is not None:
                     await tell(connection, link, before)
             return Claimed(link, Secret(f"{link_id}.{key}"), is_move)
+
+    async def _phrase(
+        self,
+        connection: AsyncConnection,
+        row: RowMapping,
+        secret: str,
+        recipient: str,
+        answer: str,
+        records: list[AuditRecord],
+    ) -> dict[str, Any] | Refusal:
+        """What a right one writes."""
+        typed = _digest("phrase", row["id"], secret + canonical_phrase(answer))
+        right = hmac.compare_digest(typed, row["phrase_digest"] or "0" * 64)
+        if not right or recipient not in self._link(row).request.recipients:
+            return await self._wrong(connection, row, records)
+        return {"attempts": 0, "locked_until": None}
+
+    async def _code(
+        self,
+        connection: AsyncConnection,
+        row: RowMapping,
+        browser: str,
+        typed: str,
+        records: list[AuditRecord],
+    ) -> dict[str, Any] | Refusal:
+        """As ``_phrase``. Of a browser that has no code none is right, and nothing is counted:
+        nobody is kept from theirs.
+        """
+        codes = self._open_codes(row)
+        mine = next((each for each in codes if each.is_of(row["id"], browser)), None)
+        if mine is None:
+            return Refusal.WRONG
+        if not hmac.compare_digest(typed, mine.digest):
+            return await self._wrong_code(connection, row, codes, mine, records)
+        return _codes([each for each in codes if each is not mine])
 
     async def _wrong(
         self, connection: AsyncConnection, row: RowMapping, records: list[AuditRecord]
