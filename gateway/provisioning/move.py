@@ -264,9 +264,10 @@ class PoolMove:
 
         async def stands() -> bool:
             # What a trial has made is deleted with it.
-            return await self.bases.unchanged(tenant, goal.basis) and not (
-                await self.provisioning.journal.trials(tenant)
-            )
+            trials = await self.provisioning.journal.trials(tenant)
+            return await self.bases.unchanged(tenant, goal.basis) and proposal.to not in {
+                trial.pool for trial in trials
+            }
 
         outcome = await self.provisioning.run(
             tenant,

@@ -5,7 +5,9 @@ Rules:
   document stay, so no login but the test's goes to the other pool.
 - It is undone by its journal, as a run that failed: before the move, with another trial, when the
   tenant is destroyed, or when its link can be of no use any more.
-- No move is made beside one: what it deletes at its end would be the move's.
+- No move goes to the pool of one: what it deletes at its end would be the move's.
+- One in a pool that takes no changes now, or that is not configured any more, waits for it. It is
+  in the way of what goes to that pool, and of nothing else.
 """
 
 from __future__ import annotations
@@ -63,8 +65,9 @@ class MoveTrials:
         """In place of another trial of the tenant. Raises ``UnavailableError`` and
         ``CognitoRejectedError``.
         """
-        if not await self.end(tenant):
-            return (_BUSY,)
+        remaining = await self.end(tenant, to=to)
+        if remaining:
+            return remaining
         proposal = await self.moves.propose(tenant, to)
         goal = proposal.goal
         if proposal.plan.problems or goal is None:
@@ -92,18 +95,24 @@ class MoveTrials:
             return outcome
         return Tried(client, proposal, outcome.run)
 
-    async def end(self, tenant: str) -> bool:
-        """Whether there is none any more, or what is left of it is being deleted. False: another
-        run of the tenant is in progress.
+    async def end(self, tenant: str, *, to: str | None = None) -> tuple[PreflightProblem, ...]:
+        """Every one that can be ended. Why one that cannot keeps the tenant from going to the pool
+        ``to``, or from ending.
         """
         trials = await self.provisioning.journal.trials(tenant)
-        return all([await self._undone(trial) for trial in trials])
+        problems = [(trial.pool, await self._undone(trial)) for trial in trials]
+        return tuple(
+            problem
+            for pool, problem in problems
+            if problem is not None and (problem is _BUSY or pool == to)
+        )
 
     async def end_due(self) -> int:
         """Once: how many were ended whose link can be of no use any more."""
         due = self.provisioning.clock() - ENDS_S
         trials = await self.provisioning.journal.trials()
-        return sum([await self._undone(t) for t in trials if (t.finished_at or 0.0) <= due])
+        ended = [await self._undone(t) for t in trials if (t.finished_at or 0.0) <= due]
+        return ended.count(None)
 
     async def end_forever(self) -> None:
         """Until cancelled."""
@@ -114,16 +123,20 @@ class MoveTrials:
                 _log.warning("provision_trial_later", extra=fields(detail=str(error)))
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _undone(self, trial: Run) -> bool:
-        journal = self.provisioning.journal
+    async def _undone(self, trial: Run) -> PreflightProblem | None:
+        """Why it is not. What is reopened keeps the tenant for itself until it is undone, so the
+        pool is asked for first.
+        """
+        journal, pools = self.provisioning.journal, self.provisioning.pools
         try:
-            self.provisioning.pools.expect_changes(trial.pool)
+            pools.named(trial.pool)
+            pools.expect_changes(trial.pool)
         except UnavailableError as error:
             detail = str(error)
             _log.warning("provision_trial_later", extra=fields(tenant=trial.tenant, detail=detail))
-            return False
+            return PreflightProblem("conflict", "pool", f"{detail}; a move there was tested")
         if not await journal.reopen(trial.id):
-            return False
+            return _BUSY
         try:
             await self.provisioning.undo(trial.id)
         except GatewayError as error:
@@ -131,5 +144,5 @@ class MoveTrials:
             detail = str(error)
             _log.warning("provision_undo_later", extra=fields(run=trial.id, detail=detail))
             await journal.release(trial.id)
-            return False
-        return True
+            return _BUSY
+        return None

@@ -278,8 +278,8 @@ class Onboarding:
         actor: str,
     ) -> Outcome | PreflightProblem:
         """The tenant, its client and the providers that the gateway made; adopted ones stay."""
-        if not await self.move_trials.end(tenant):
-            return PreflightProblem("busy", "tenant", "another run of this tenant is in progress")
+        for problem in await self.move_trials.end(tenant):
+            return problem
         basis = await self.bases.read(tenant)
         latest, credentials = basis.latest, basis.credentials
         if latest is None and credentials is None:

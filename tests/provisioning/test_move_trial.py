@@ -53,7 +53,7 @@ async def test_a_trial_makes_what_the_move_would_and_changes_nothing_of_the_tena
     assert await pools_of(bench) == (DEFAULT_POOL,)
     assert await bench.service.provisioning.journal.latest("initech") == latest
     assert await problems(bench) == [], "a plan can be looked at meanwhile"
-    assert await bench.service.move_trials.end("initech")
+    assert await bench.service.move_trials.end("initech") == ()
     assert there(bench)[2:] == (set(), set())
 
 
@@ -65,7 +65,7 @@ async def test_no_move_is_made_beside_a_trial_and_after_it_the_move_is_the_moves
     assert isinstance(outcome, Failed) and outcome.code == "conflict"
     assert await held(bench) == before
     assert set(second(bench).pool.clients) == {trial.client.client_id}
-    assert await bench.service.move_trials.end("initech")
+    assert await bench.service.move_trials.end("initech") == ()
     assert isinstance(await move(bench), Done)
     assert await bench.service.move_trials.end_due() == 0
     assert there(bench)[2] == {"initech-okta"}
@@ -100,9 +100,56 @@ async def test_another_trial_a_rollback_and_the_end_of_the_tenant_end_it_too(ben
 async def test_what_cannot_be_deleted_now_is_deleted_later(bench: Bench) -> None:
     await tried(bench)
     second(bench).control.faults.plan("DeleteUserPoolClient", faults.internal_error, times=3)
-    assert not await bench.service.move_trials.end("initech")
+    (problem,) = await bench.service.move_trials.end("initech")
+    assert problem.kind == "busy"
     assert await bench.service.provisioning.recover() == 1
     assert there(bench)[2:] == (set(), set())
+
+
+@pytest.mark.parametrize("is_configured", [True, False])
+async def test_one_in_a_pool_that_takes_no_changes_waits_for_it_and_keeps_nothing_else(
+    bench: Bench, is_configured: bool
+) -> None:
+    trial, provisioning = await tried(bench), bench.service.provisioning
+    pools = (
+        replace(provisioning.pools, failed_over=lambda pool: pool == "b")
+        if is_configured
+        else replace(provisioning.pools, by_name={"default": provisioning.pools.named("default")})
+    )
+    without = replace(bench.service, provisioning=replace(provisioning, pools=pools))
+    assert await without.move_trials.end("initech") == ()
+    (problem,) = await without.move_trials.end("initech", to="b")
+    assert problem.kind == "conflict" and "user pool b is " in problem.message
+    assert await without.move_trials.end_due() == 0
+    assert isinstance(await without.rotate("initech", actor="test"), Done)
+    assert isinstance(await without.destroy("initech", actor="test"), Done)
+    assert set(second(bench).pool.clients) == {trial.client.client_id}
+    assert await bench.service.move_trials.end("initech") == ()
+    assert there(bench) == (set(), set(), set(), set())
+
+
+@pytest.mark.parametrize("changed_since", [None, "openid email"])
+async def test_a_provider_that_was_changed_beside_a_trial_stays_so(
+    bench: Bench, changed_since: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert isinstance(await move(bench), Done)
+    details_of(bench)["authorize_scopes"] = "openid"
+    await tried(bench, DEFAULT_POOL)
+    assert details_of(bench)["authorize_scopes"] not in {"openid", changed_since}
+    secret = details_of(bench)["client_secret"]
+    if changed_since is not None:
+        details_of(bench)["authorize_scopes"] = changed_since
+    assert await bench.service.move_trials.end("initech") == ()
+    assert details_of(bench)["authorize_scopes"] == (changed_since or "openid")
+    assert details_of(bench)["client_secret"] == secret
+    is_in_log = "provision_provider_not_restored" in caplog.text
+    assert is_in_log is (changed_since is not None)
+
+
+def details_of(bench: Bench) -> dict[str, str]:
+    settings = bench.cloud.cognito.pool.providers["initech-okta"].settings
+    details: dict[str, str] = settings["ProviderDetails"]
+    return details
 
 
 async def test_a_trial_that_fails_leaves_nothing_and_what_is_no_move_is_no_trial(
@@ -131,6 +178,6 @@ async def test_a_trial_that_is_killed_leaves_nothing_and_one_that_is_done_ends(
             await until_settled(bench)
             is_done = bool(await bench.service.provisioning.journal.trials("initech"))
             assert is_done is (point == "move:done:after")
-            assert await bench.service.move_trials.end("initech")
+            assert await bench.service.move_trials.end("initech") == ()
             assert there(bench)[2:] == (set(), set()), point
             assert await held(bench) == before

@@ -147,8 +147,10 @@ class RotationRoutes:
         tenant, body = call.path["tenant"], call.body(MoveBody)
         move = self.onboarding.pool_move
         dry_run = call.query(ProvisionQuery).dry_run
-        if not dry_run and not await self.onboarding.move_trials.end(tenant):
-            raise Problem(Code.BUSY, "another run of this tenant is in progress")
+        if not dry_run and (
+            remaining := await self.onboarding.move_trials.end(tenant, to=body.pool)
+        ):
+            raise problem(remaining)
         try:
             proposal = await move.propose(tenant, body.pool, registered=body.registered)
         except CognitoRejectedError as refused:
