@@ -242,6 +242,18 @@ def update_provider(wanted: WantedProvider, found: ActualProvider) -> Request:
     }
 
 
+def shows(found: ActualProvider, request: Request) -> bool:
+    """Whether it is as ``request`` made it, which has no client secret. Cognito adds details and
+    the attribute ``username`` by itself.
+    """
+    details, mapping = request["ProviderDetails"], request["AttributeMapping"]
+    return (
+        all(found.details.get(name) == value for name, value in details.items())
+        and {**found.mapping, "username": ""} == {**mapping, "username": ""}
+        and {*found.identifiers} == {*request["IdpIdentifiers"]}
+    )
+
+
 def restore_provider(found: ActualProvider) -> Request:
     """Exactly what was there."""
     details = {n: v for n, v in found.details.items() if n not in _READ_ONLY_DETAILS}

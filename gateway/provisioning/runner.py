@@ -31,6 +31,7 @@ from gateway.provisioning.deletion import deleting
 from gateway.provisioning.failure_setting import setting_of
 from gateway.provisioning.runs import (
     ACTIVE,
+    ASIDE,
     FINISHED,
     Busy,
     DeposedError,
@@ -358,7 +359,7 @@ class Provisioning:
                 # Whoever was making this call is gone, or has given up.
                 step = replace(step, finished_at=self.clock())  # noqa: PLW2901 - the same step, better known
                 await self.journal.settle(run, step.number, step.state)
-            if await undoing.undo(record.tenant, step):
+            if await undoing.undo(record.tenant, step, aside=record.kind in ASIDE):
                 await self.journal.settle(run, step.number, StepState.UNDONE)
             else:
                 is_settled = False

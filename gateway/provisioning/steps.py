@@ -151,29 +151,26 @@ class Steps:
         return provider is not None and mark in provider.identifiers
 
     def update_provider(self, wanted: WantedProvider, found: ActualProvider) -> Work:
+        return self._replacing(found, shapes.update_provider(wanted, found))
+
+    def _replacing(self, found: ActualProvider, new: Json) -> Work:
         async def perform() -> Json:
-            await self.pool.api.call(
-                "UpdateIdentityProvider", idempotent=True, **shapes.update_provider(wanted, found)
-            )
+            await self.pool.api.call("UpdateIdentityProvider", idempotent=True, **new)
             return {}
 
-        return self._replacing(found, perform)
-
-    def _replacing(self, found: ActualProvider, perform: Callable[[], Awaitable[Json]]) -> Work:
         request = shapes.restore_provider(found)
         secret = request["ProviderDetails"].pop("client_secret", None)
-        before = {"request": request, "idp_secret": secret}
+        details = {n: v for n, v in new["ProviderDetails"].items() if n != "client_secret"}
+        before = {
+            "request": request,
+            "idp_secret": secret,
+            "written": {**new, "ProviderDetails": details},
+        }
         return Work(Action.UPDATE_PROVIDER, found.name, perform, before=before)
 
     def take_credentials(self, found: ActualProvider, *, of: ActualProvider) -> Work:
         """The secret or the metadata of another provider, and nothing else of it."""
-        request = shapes.with_credentials_of(found, of)
-
-        async def perform() -> Json:
-            await self.pool.api.call("UpdateIdentityProvider", idempotent=True, **request)
-            return {}
-
-        return self._replacing(found, perform)
+        return self._replacing(found, shapes.with_credentials_of(found, of))
 
     def reload_provider(self, found: ActualProvider) -> Work:
         """Its own settings once more: Cognito reads metadata when a provider is saved."""

@@ -7,6 +7,10 @@ Rules:
   ``visible_s`` has passed since nobody makes that call any more: it may have waited long for its
   turn.
 - Everything repeats harmlessly: undoing may itself be interrupted.
+- Beside a trial, other runs go on. A provider that one of them has changed since stays as it is:
+  what it has is neither what the trial wrote nor what it replaced. Client secrets and metadata that
+  Cognito reads from an address are not compared: the journal has forgotten the one, and does not
+  know the other. The secret in force stays in any case.
 - A client that another tenant has claimed meanwhile does not come back: without one to begin logins
   with, the tenant has none, rather than one that is deleted next.
 """
@@ -18,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cognito.api import CognitoRejectedError
 from gateway.cognito.pool import NOT_FOUND
+from gateway.cognito.shapes import shows
 from gateway.log import fields
 from gateway.provisioning.credentials import ClientCredentials
 from gateway.provisioning.pool_user_steps import undo_group, undo_style
@@ -47,7 +52,8 @@ class Undoing:
             visible_s,
         )
 
-    async def undo(self, tenant: str, step: JournalStep) -> bool:
+    async def undo(self, tenant: str, step: JournalStep, *, aside: bool = False) -> bool:
+        """``aside``: other runs of the tenant may have followed."""
         # Taken before looking: what a slow look does not see may be there by its end.
         has_waited = (
             step.finished_at is not None and self._clock() >= step.finished_at + self._visible_s
@@ -62,7 +68,8 @@ class Undoing:
             case Action.CREATE_STYLE:
                 return await undo_style(self._pool, step, waited=has_waited)
             case Action.UPDATE_PROVIDER | Action.UPDATE_CLIENT:
-                if not step.undo.get("reloaded"):  # else it changed nothing
+                changed_since = aside and await self._is_changed_since(step)
+                if not step.undo.get("reloaded") and not changed_since:  # else it changed nothing
                     await self._restore(step)
             case Action.SET_LOGIN_REUSE:
                 await self._login_reuse(step)
@@ -105,6 +112,20 @@ class Undoing:
         for client_id in client_ids:
             await self._pool.delete_client(client_id)
         return bool(client_ids) or waited
+
+    async def _is_changed_since(self, step: JournalStep) -> bool:
+        """A provider, by others."""
+        before = step.before or {}
+        found = await self._pool.provider(step.resource)
+        if found is None or "written" not in before:
+            return False
+        if any(shows(found, before[each]) for each in ("written", "request")):
+            return False
+        log.warning(
+            "provision_provider_not_restored",
+            extra=fields(provider=step.resource, detail="another run has changed it since"),
+        )
+        return True
 
     async def _restore(self, step: JournalStep) -> None:
         before = step.before or {}
