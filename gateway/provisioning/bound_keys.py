@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.provisioning.addition import vouched_domains
 from gateway.provisioning.pool_users import recalled_users
 from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.request import PoolUsersBody, SocialProviderBody
@@ -106,16 +107,23 @@ def bound_changes(
     paths = [path for path in changes if path not in PROVISIONED]
     return tuple(
         PreflightProblem("bound", path, "only an operator changes this")
-        for path in (*paths, *_domains_of_new(before, after, frozenset(proven)))
+        for path in (*paths, *_domains_of_others(before, after, frozenset(proven)))
     )
 
 
-def _domains_of_new(before: Json, after: Json, proven: frozenset[str]) -> Iterator[str]:
-    """Of providers that were not there: what an operator gave to another one is not theirs."""
-    names = {provider["name"] for provider in before.get("providers", ())}
-    for provider in after.get("providers", ()):
-        if provider["name"] not in names and not proven.issuperset(provider.get("domains") or ()):
-            yield f"providers.{provider['name']}.domains"
+def _domains_of_others(before: Json, after: Json, proven: frozenset[str]) -> Iterator[str]:
+    """Where a provider would vouch for what an operator gave to another one: because it says so, or
+    because the other one is left out and nobody names its domains any more.
+    """
+    held, now = vouched_domains(before), vouched_domains(after)
+    given = {d for provider in before["providers"] for d in provider.get("domains") or ()}
+    for provider in after["providers"]:
+        name = provider["name"]
+        gained = (now[name] - held.get(name, frozenset())) & given
+        if name not in held:
+            gained |= {*(provider.get("domains") or ())}
+        if not gained <= proven:
+            yield f"providers.{name}.domains"
 
 
 def _operators_words(

@@ -14,6 +14,7 @@ from demo.cognito.control import faults
 from demo.cognito.control.errors import ApiError
 from gateway.core.model import Secret
 from gateway.provisioning.addition import Access, beside
+from gateway.provisioning.bound_keys import bound_changes
 from gateway.provisioning.request import ProvisionBody
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunState
@@ -410,3 +411,40 @@ async def test_a_key_of_the_tenants_own_adds_what_it_has_proven_and_no_other_dom
         body = await saml(bench, **words)
         proposal = await bench.service.propose("initech", body, update=True, bound=True)
         assert [p.where for p in proposal.problems] == refused, words
+
+
+async def test_a_key_of_the_tenants_own_takes_no_domain_by_leaving_its_provider_out(
+    bench: Bench,
+) -> None:
+    """A provider without domains has those that no other names: also of one that is left out."""
+    assert isinstance(await bench.apply(body=await saml(bench, **BETA), update=True), Done)
+    okta, entra = await bench.body(), await bench.body(kind="entra", idp="initech-second")
+    (same,), (new,) = okta.all_providers, entra.all_providers
+    domains = {"allowed_domain": None, "email_domains": frozenset({"initech.test", "beta.test"})}
+    for providers, refused in (
+        ((same, new), ["providers.initech-okta.domains", "providers.initech-entra.domains"]),
+        ((same,), ["providers.initech-okta.domains"]),
+    ):
+        words = {"provider": None, "providers": providers, "group": None, **domains}
+        body = okta.model_copy(update=words)
+        proposal = await bench.service.propose("initech", body, update=True, bound=True)
+        assert [p.where for p in proposal.problems] == refused
+        proposal = await bench.service.propose("initech", body, update=True)
+        assert proposal.problems == (), "an operator may"
+
+
+def test_what_a_key_may_take_of_a_provider_that_it_leaves_out() -> None:
+    """What is proven, and what the operator gave to the tenant as a whole."""
+    domains, saml_of_beta = ["acme.test", "beta.test"], {**SAML, "domains": ["beta.test"]}
+    before = document(email_domains=domains, providers=[OKTA, saml_of_beta])
+    proven = frozenset({"beta.test"})
+    for providers, said, refused in (
+        ([OKTA], (), ["acme-okta"]),
+        ([OKTA], proven, []),
+        ([ENTRA, saml_of_beta], (), []),
+        ([OKTA, {**saml_of_beta, "entity_id": "https://other.test"}], (), []),
+        ([OKTA, {**ENTRA, "domains": ["beta.test"]}], (), ["acme-entra"]),
+    ):
+        after = document(email_domains=domains, providers=providers)
+        where = [p.where for p in bound_changes(before, after, proven=said)]
+        assert where == [f"providers.{name}.domains" for name in refused], providers
