@@ -46,3 +46,19 @@ EXTRA_SCOPES: Mapping[OidcPreset, tuple[str, ...]] = {
 """Beyond ``openid profile email``. Never guessed from discovery: a scope that is offered to some
 clients and not to this one fails every login (Keycloak).
 """
+
+ISSUERS: Mapping[OidcPreset, str] = {
+    OidcPreset.AUTH0: "https://acme.eu.auth0.com/",
+    OidcPreset.AUTHENTIK: "https://sso.acme.com/application/o/gateway/",
+    OidcPreset.DUO: "https://sso-abcd1234.sso.duosecurity.com/oidc/DIXXXXXXXXXXXXXXXXXX",
+    OidcPreset.IBM_VERIFY: "https://acme.verify.ibm.com/oidc/endpoint/default",
+    OidcPreset.JUMPCLOUD: "https://oauth.id.jumpcloud.com",
+    OidcPreset.KEYCLOAK: "https://sso.acme.com/realms/acme",
+    OidcPreset.ONELOGIN: "https://acme.onelogin.com/oidc/2",
+    OidcPreset.PINGONE: "https://auth.pingone.com/00000000-0000-0000-0000-000000000000/as",
+    OidcPreset.ZITADEL: "https://acme.zitadel.cloud",
+    OidcPreset.OTHER: "https://login.acme.com",
+}
+"""An example of each, with the slash at its end where the vendor has one: what administrators are
+shown.
+"""

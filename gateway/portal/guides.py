@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
+from gateway.cognito.oidc_presets import ISSUERS, OidcPreset
 from gateway.portal.texts import N_
 from gateway.setup.model import Protocol, SetupProvider
 
@@ -389,7 +390,7 @@ GUIDES: Final[Mapping[tuple[SetupProvider, Protocol], Guide]] = {
             ),
         ),
         preset="onelogin",
-        issuer="https://acme.onelogin.com/oidc/2",
+        issuer=ISSUERS[OidcPreset.ONELOGIN],
         no_groups=N_("OneLogin: Parameters › Groups. Groups are the names of your roles."),
     ),
     (SetupProvider.ONELOGIN, Protocol.SAML): Guide(
@@ -466,7 +467,7 @@ GUIDES: Final[Mapping[tuple[SetupProvider, Protocol], Guide]] = {
             ),
         ),
         preset="pingone",
-        issuer="https://auth.pingone.com/00000000-0000-0000-0000-000000000000/as",
+        issuer=ISSUERS[OidcPreset.PINGONE],
     ),
     (SetupProvider.PINGONE, Protocol.SAML): Guide(
         date(2026, 7, 27),
@@ -535,7 +536,7 @@ GUIDES: Final[Mapping[tuple[SetupProvider, Protocol], Guide]] = {
             ),
         ),
         preset="jumpcloud",
-        issuer="https://oauth.id.jumpcloud.com",
+        issuer=ISSUERS[OidcPreset.JUMPCLOUD],
     ),
     (SetupProvider.JUMPCLOUD, Protocol.SAML): Guide(
         date(2026, 7, 27),
@@ -593,7 +594,7 @@ GUIDES: Final[Mapping[tuple[SetupProvider, Protocol], Guide]] = {
             (_THEIRS, (Step(OPEN, "Credentials"), Step(COPY, "Client Secret"), _NEXT)),
         ),
         preset="keycloak",
-        issuer="https://sso.acme.com/realms/acme",
+        issuer=ISSUERS[OidcPreset.KEYCLOAK],
     ),
     (SetupProvider.KEYCLOAK, Protocol.SAML): Guide(
         date(2026, 8, 1),
@@ -665,7 +666,7 @@ GUIDES: Final[Mapping[tuple[SetupProvider, Protocol], Guide]] = {
             ),
         ),
         preset="auth0",
-        issuer="https://acme.eu.auth0.com/",
+        issuer=ISSUERS[OidcPreset.AUTH0],
         no_groups=N_("Auth0: a Login Action that sets a claim for groups. Ask us for its name."),
     ),
     (SetupProvider.ADFS, Protocol.SAML): Guide(
@@ -734,7 +735,7 @@ GUIDES: Final[Mapping[tuple[SetupProvider, Protocol], Guide]] = {
                 ),
             ),
         ),
-        issuer="https://login.acme.com",
+        issuer=ISSUERS[OidcPreset.OTHER],
     ),
     (SetupProvider.OTHER, Protocol.SAML): Guide(
         date(2026, 11, 29),
