@@ -27,6 +27,7 @@ LONG_MODULES: Final = {
     "cli/client.py": "the one HTTP client of all commands: transport, problems, paging, streams",
     "cli/ingress.py": "one command with an option for each thing an ingress differs in",
     "cognito/desired.py": "what a tenant shall have in the pool and what it has, side by side",
+    "config/types.py": "one type for each kind of value in gateway.yaml, and what it refuses",
     "config/model.py": "one model for each section of gateway.yaml",
     "core/client_header_names.py": "a table of names",
     "core/decide.py": "one decision for every credential, and what the trace says of each step",

@@ -63,13 +63,15 @@ def show(*, session: str, as_json: bool) -> None:
         return
     for name, value in row.items():
         text = (
-            when(value)
+            "not known"
+            if value is None
+            else when(value)
             if name.endswith("_at")
             else ", ".join(value)
             if isinstance(value, list)
             else value
         )
-        say(f"{name:12} {text}")
+        say(f"{name:14} {text}")
 
 
 @command.command()

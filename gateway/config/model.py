@@ -48,6 +48,7 @@ from gateway.config.types import (
     MailAddress,
     Model,
     Url,
+    check_client_header_names,
     check_client_headers,
     check_header_map,
     check_open_header_map,
@@ -177,6 +178,15 @@ class Ingress(Model):
     """What rendered ingresses pass from clients to applications besides the names that are known to
     be harmless.
     """
+
+    place_headers: Annotated[tuple[str, ...], Field(max_length=3)] = ()
+    """What a CDN in front names the place of a client in."""
+
+    @field_validator("place_headers")
+    @classmethod
+    def _readable(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_client_header_names(names)
+        return names
 
     @field_validator("client_headers")
     @classmethod

@@ -330,14 +330,20 @@ def check_header_names(headers: Iterable[str]) -> None:
         names.add(folded_name(name))
 
 
-def check_client_headers(names: Iterable[str]) -> None:
-    """Names that an operator may let through from clients to applications. Raises
-    ``ValueError``.
-    """
+def check_client_header_names(names: Iterable[str]) -> None:
+    """Raises ``ValueError``."""
     for name in names:
         if not _HEADER_NAME.fullmatch(name) or len(name) > 64 or name.lower() in _FORBIDDEN_HEADERS:
             msg = f"{name!r}: letters, digits and single dashes, and not a header of HTTP itself"
             raise ValueError(msg)
+
+
+def check_client_headers(names: Iterable[str]) -> None:
+    """Names that an operator may let through from clients to applications. Raises
+    ``ValueError``.
+    """
+    check_client_header_names(names)
+    for name in names:
         if is_never_passed(name) or name.lower().startswith("x-forwarded-"):
             msg = (
                 f"{name}: applications take an identity, an address or another request from "

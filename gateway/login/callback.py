@@ -33,7 +33,8 @@ from gateway.login.login_host import hand_over
 from gateway.login.loop_guard import count_return
 from gateway.login.middleware import page, redirect, set_cookie
 from gateway.login.page_links import is_named, login_link
-from gateway.login.request import BrowserError, parse_any
+from gateway.login.place import place_of
+from gateway.login.request import BrowserError, is_own, parse_any
 from gateway.login.resume import Resume, remember
 from gateway.login.retry import begin_again, give_up
 from gateway.login.signed_values import sign
@@ -308,6 +309,7 @@ async def _finish(attempt: _Attempt, tokens: Tokens, *, started: float) -> web.S
 
 def _new_session(attempt: _Attempt, tokens: Tokens, accepted: Accepted) -> NewSession:
     browser, pending = attempt.browser, attempt.pending
+    proxy = browser.services.trust.proxy
     return NewSession(
         tenant=attempt.tenant,
         host=browser.host,
@@ -320,6 +322,12 @@ def _new_session(attempt: _Attempt, tokens: Tokens, accepted: Accepted) -> NewSe
         client_id=pending.client_id,
         refresh_token=tokens.refresh_token,
         user_agent=browser.request.headers.get("User-Agent", "")[:200],
+        client="" if is_own(browser.client, proxy) else browser.client,
+        place=place_of(
+            browser.request,
+            browser.services.config.ingress.place_headers,
+            proxy,
+        ),
         server=attempt.login.server,
         prompted_for=(pending.for_host or pending.host) if pending.prompted else "",
     )

@@ -322,7 +322,7 @@ def client_of(request: web.Request, services: Services) -> str:
 def client_behind(request: web.Request, is_proxy: Callable[[str], bool]) -> str:
     """The same, for a listener that has no ``Services``."""
     peer = _plain(request.remote or "127.0.0.1")
-    if not _own(peer, is_proxy):
+    if not is_own(peer, is_proxy):
         return peer
     for entry in reversed(
         ",".join(request.headers.getall("X-Forwarded-For", ())).rsplit(",", MAX_HOPS)[-MAX_HOPS:]
@@ -331,7 +331,7 @@ def client_behind(request: web.Request, is_proxy: Callable[[str], bool]) -> str:
         if not _is_address(candidate):
             break
         candidate = _plain(candidate)
-        if not _own(candidate, is_proxy):
+        if not is_own(candidate, is_proxy):
             return candidate
         peer = candidate
     return peer
@@ -376,9 +376,11 @@ def _loopback(address: str) -> bool | None:
 
 
 def _ours(address: str, services: Services) -> bool:
-    return _own(address, services.trust.proxy)
+    return is_own(address, services.trust.proxy)
 
 
-def _own(address: str, is_proxy: Callable[[str], bool]) -> bool:
+def is_own(address: str, is_proxy: Callable[[str], bool]) -> bool:
+    """Whether it is one of our proxies, or this machine."""
+    address = _plain(address)
     loopback = _loopback(address)
     return loopback is not None and (loopback or is_proxy(address))

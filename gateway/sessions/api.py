@@ -91,6 +91,10 @@ class NewSession:
     """
     user_agent: str = ""
     """For the list of one's own sessions; at most 200 characters."""
+    client: str = ""
+    """Likewise: the address that the login came from."""
+    place: str = ""
+    """Likewise: where that is, as the operator's CDN says; at most 60 characters."""
     server: str = ""
     """``LoginConsumed.server``."""
     prompted_for: str = ""
@@ -156,6 +160,12 @@ class SessionView:
     """Both as the identity provider said at the login; "" where it did not."""
     app_password: AppPasswordView | None = None
     """It is no session of a browser, but a password for programs: what it is good for."""
+    client: str = ""
+    """The address that the login came from; "" where it is not known."""
+    place: str = ""
+    """Where that is, as the operator's CDN said; "" where none is asked."""
+    last_seen_at: int | None = None
+    """When the idle time last began anew, an eighth of it early at most; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

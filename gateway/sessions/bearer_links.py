@@ -78,7 +78,8 @@ def last_login_args(
         key,
         "last",
         f"{aliases.tenant} {aliases.user(identity)}",
-        codec.dump_display(display),
+        # Kept for a month after the session: without where it came from.
+        codec.dump_display(replace(display, client="", place="")),
         entropy=entropy,
     )
     names = (alias for kind, value in identifiers if value for alias in aliases.named(kind, value))

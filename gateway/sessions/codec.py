@@ -59,6 +59,11 @@ class Display:
     roles: tuple[str, ...] = ()
     idp_subject: str = ""
     oid: str = ""
+    client: str = ""
+    """The address that the login came from, and where that is as the operator's CDN says."""
+    place: str = ""
+    idle_s: int = 0
+    """From the last request that counts to the end of the idle time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,15 +324,30 @@ def dump_display(display: Display) -> bytes:
             d.roles,
             d.idp_subject,
             d.oid,
+            d.client,
+            d.place,
+            d.idle_s,
         ]
     )
 
 
 def load_display(raw: bytes) -> Display | None:
     def build(rest: list[Any]) -> Display:
-        user, email, username, provider, created_at, user_agent, groups, roles, idp_subject, oid = (
-            rest
-        )
+        (
+            user,
+            email,
+            username,
+            provider,
+            created_at,
+            user_agent,
+            groups,
+            roles,
+            idp_subject,
+            oid,
+            client,
+            place,
+            idle_s,
+        ) = rest
         return Display(
             user,
             email,
@@ -339,6 +359,9 @@ def load_display(raw: bytes) -> Display | None:
             tuple(roles),
             idp_subject,
             oid,
+            client,
+            place,
+            idle_s,
         )
 
     return _load(raw, build)

@@ -161,7 +161,7 @@ class StoreDirectory:
         """None where the display record does not open: not written by us, or under a key that is
         gone.
         """
-        expires, ciphertext, scope, used_at, *hosts = row
+        expires, ciphertext, scope, used_at, now, idles_at, *hosts = row
         raw = (
             seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", ciphertext)
             if ciphertext
@@ -195,4 +195,17 @@ class StoreDirectory:
             idp_subject=display.idp_subject,
             oid=display.oid,
             app_password=password,
+            client="" if scope else display.client,
+            place="" if scope else display.place,
+            last_seen_at=None
+            if scope
+            else _last_seen(display, int(now), idles_at=int(idles_at), expires_at=int(expires)),
         )
+
+
+def _last_seen(display: Display, now: int, *, idles_at: int, expires_at: int) -> int | None:
+    """What the idle time says. None where its end is the session's own, which tells nothing."""
+    if idles_at >= expires_at:
+        return None
+    # A connection that is open lets the idle time begin in the future.
+    return min(max(idles_at - display.idle_s, display.created_at), now)

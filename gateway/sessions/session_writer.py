@@ -345,4 +345,7 @@ def _display(new: NewSession, now: int) -> Display:
         who.roles,
         who.idp_subject or "",
         who.oid or "",
+        new.client,
+        new.place,
+        new.tenant.session.idle_s,
     )

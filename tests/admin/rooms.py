@@ -371,6 +371,8 @@ def _view(session: str, tenant: str) -> SessionView:
         1,
         2,
         "Firefox",
+        client="203.0.113.7",
+        place="Leipzig, DE",
     )
 
 

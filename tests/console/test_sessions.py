@@ -21,6 +21,7 @@ async def test_sessions_are_listed_for_a_tenant_alone(desk: Desk) -> None:
     assert "acme-1" not in await desk.text("/console/sessions", "support")
     text = await desk.text("/console/sessions?tenant=acme", "support")
     assert "bob@acme.test" in text
+    assert "Leipzig, DE <code>203.0.113.7</code>" in text
     await desk.text("/console/sessions?tenant=globex", "acme-team", status=403)
 
 

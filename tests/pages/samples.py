@@ -46,6 +46,9 @@ SESSION: Final = SessionView(
     expires_at=1_790_040_000,
     user_agent=FIREFOX,
     current=True,
+    client="203.0.113.7",
+    place="Leipzig, DE",
+    last_seen_at=1_790_003_600,
 )
 VALUES: Final[dict[str, dict[str, Any]]] = {
     "error": {

@@ -246,6 +246,8 @@ class Login:
             "client_id": "client",
             "refresh_token": Secret("refresh"),
             "user_agent": "Browser/1",
+            "client": "2001:db8:85a3::8a2e:370:7334",
+            "place": "Frankfurt am Main, DE",
             "prompted_for": HOST,
         }
         return NewSession(**(values | changes))  # type: ignore[arg-type]  # the table above has every field

@@ -14,6 +14,7 @@ from gateway.sessions.store import RedisSessions
 from tests.sessions.conftest import HOST, Login, identity, tenant
 
 if TYPE_CHECKING:
+    from gateway.sessions.api import SessionCreated
     from gateway.sessions.connection import RedisClient
 
 
@@ -63,9 +64,49 @@ async def test_a_row_says_who_and_where(login: Login, directory: StoreDirectory)
         "acme-okta",
         (HOST,),
     )
-    assert (
-        await directory.page(tenant="acme", user=None, email=None, position=None, limit=5)
-    ).items == [view]
+    page = await directory.page(tenant="acme", user=None, email=None, position=None, limit=5)
+    # Between two reads of a time to live a second may end.
+    assert [replace(one, last_seen_at=view.last_seen_at) for one in page.items] == [view]
+
+
+async def seen_at(directory: StoreDirectory, stored: SessionCreated) -> int | None:
+    view = await directory.find(stored.session.family)
+    assert view is not None
+    return view.last_seen_at
+
+
+async def test_a_row_says_where_the_login_came_from_and_the_last_login_does_not(
+    login: Login, directory: StoreDirectory
+) -> None:
+    stored = await login.finish(client="192.0.2.7", place="Leipzig, DE")
+    view = await directory.find(stored.session.family)
+    assert view is not None
+    assert (view.client, view.place) == ("192.0.2.7", "Leipzig, DE")
+    last = await directory.last_login("acme", "email", "alice@acme.test")
+    assert last is not None, "kept for a month after the session"
+    assert (last.client, last.place) == ("", "")
+
+
+async def test_a_session_was_last_seen_when_its_idle_time_began(
+    login: Login, directory: StoreDirectory, redis: RedisClient
+) -> None:
+    stored = await login.finish()
+    key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
+    created = stored.session.created_at
+    idle_s = login.tenant.session.idle_s
+    assert await seen_at(directory, stored) == pytest.approx(created, abs=2)
+    for expires_at, seen in (
+        # Before it began: clocks differ, or it is of a shorter idle time.
+        (created + idle_s - 600, created),
+        # A connection is open, and its idle time begins in the future.
+        (created + idle_s + 3600, created),
+        # It ends because it is over, whenever it was used.
+        (stored.session.expires_at, None),
+    ):
+        await redis.command("EXPIREAT", key, expires_at)
+        assert await seen_at(directory, stored) == (
+            None if seen is None else pytest.approx(seen, abs=2)
+        )
 
 
 @pytest.mark.parametrize("session", ["", "nonsense", "fff" + "A" * 22, "000" + "A" * 22])

@@ -72,6 +72,13 @@ class SessionRow(AnswerModel):
     created_at: int
     expires_at: int
     user_agent: str
+    client_address: str = Field(description="that the sign-in came from; empty: not known")
+    place: str = Field(
+        description="of that address, as the headers of `ingress.place_headers` said; or empty"
+    )
+    last_seen_at: int | None = Field(
+        description="an eighth of the idle timeout early at most; null: not known"
+    )
 
 
 class SessionList(AnswerModel):
@@ -409,6 +416,9 @@ def _session(view: SessionView) -> SessionRow:
         created_at=view.created_at,
         expires_at=view.expires_at,
         user_agent=view.user_agent,
+        client_address=view.client,
+        place=view.place,
+        last_seen_at=view.last_seen_at,
     )
 
 

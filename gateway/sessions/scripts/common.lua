@@ -88,6 +88,19 @@ local function alive(prefix, digests)
   return false
 end
 
+-- The hosts of a family's sessions that could be used now, and when the last of them idles out (ms).
+local function living(prefix, digests, hosts, now_ms)
+  local there, last = {}, 0
+  for i, digest in ipairs(digests) do
+    local left = redis.call('PTTL', prefix .. 's:' .. digest)
+    if left ~= -2 then
+      there[#there + 1] = hosts[i]
+      last = math.max(last, now_ms + left)
+    end
+  end
+  return there, last
+end
+
 -- Delete a family and all its sessions; their digests are appended to `ended`. Index entries that are left point nowhere and expire.
 local function end_family(prefix, family, ended)
   for _, digest in ipairs((members(prefix, family))) do
