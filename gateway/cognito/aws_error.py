@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cognito.api import THROTTLED, CognitoRejectedError, NotSentError
+from gateway.cognito.feature_plan import features_sentence, plan_of
 from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -52,9 +53,12 @@ async def try_credentials(api: CognitoApi) -> str:
     ``CredentialsError`` with what is wrong, ``UnavailableError`` where nobody answers.
     """
     denials = []
+    plan = ""
     for operation, request in READS:
         try:
-            await api.call(operation, idempotent=True, **request)
+            answer = await api.call(operation, idempotent=True, **request)
+            if "UserPool" in answer:
+                plan = plan_of(answer["UserPool"])
         except NotSentError as error:
             raise CredentialsError(str(error)) from error
         except CognitoRejectedError as error:
@@ -73,8 +77,12 @@ async def try_credentials(api: CognitoApi) -> str:
         )
     return (
         f"the credentials read the pool ({len(READS)} operations were tried; those that write "
-        "were not)"
+        f"were not){_of_plan(plan)}"
     )
+
+
+def _of_plan(plan: str) -> str:
+    return f"; feature plan: {features_sentence(plan)}" if plan else ""
 
 
 def rejected(code: str, text: str) -> str:

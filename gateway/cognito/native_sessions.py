@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from gateway.cognito.api import THROTTLED, CognitoRejectedError, UnansweredError
+from gateway.cognito.feature_plan import LITE
 from gateway.log import fields
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from gateway.cognito.api import CognitoApi
 
-LITE: Final = "LITE"
 NEVER: Final = 0
 """Minutes for which a client of ours takes the cookie: each login asks the identity provider."""
 DEFAULT_MINUTES: Final = 60

@@ -20,6 +20,7 @@ from gateway.cognito.desired import (
     IDP_IAT,
     same_issuer,
 )
+from gateway.cognito.feature_plan import LITE, features_sentence, plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,16 +67,13 @@ def unchecked(name: str, detail: str) -> PoolFinding:
 
 def plan(described: Mapping[str, Any]) -> PoolFinding:
     """``UserPool`` of DescribeUserPool."""
-    tier = str(described.get("UserPoolTier", "")).upper()
-    if tier in {"ESSENTIALS", "PLUS"}:
-        return verified("feature plan", tier.capitalize())
-    if tier == "LITE":
-        return unexpected(
-            "feature plan",
-            "Lite has no managed login (version 2), so prompt is ignored, and may have no refresh "
-            "token rotation (see below): move the pool to Essentials",
-        )
-    return unchecked("feature plan", "DescribeUserPool names none")
+    tier = plan_of(described)
+    if not tier:
+        return unchecked("feature plan", "DescribeUserPool names none that is known")
+    if tier == LITE:
+        text = f"{features_sentence(tier)}. Move the pool to Essentials"
+        return unexpected("feature plan", text)
+    return verified("feature plan", features_sentence(tier))
 
 
 def user_names(described: Mapping[str, Any]) -> PoolFinding:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.cognito.desired import OidcConnection, SamlConnection, same_issuer
+from gateway.cognito.feature_plan import LITE, features_sentence
 from gateway.cognito.shapes import (
     provider_details,
     provider_type,
@@ -325,6 +326,8 @@ def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
     notes = []
     if actual.login_reuse is not None:
         notes.append(actual.login_reuse.sentence())
+        if actual.login_reuse.plan == LITE:
+            notes.append(features_sentence(LITE))
     if not actual.case_sensitive:
         notes.append(
             "the pool ignores case in user names: subjects that differ in case only would "

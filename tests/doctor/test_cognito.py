@@ -240,7 +240,7 @@ POOLS: dict[str, tuple[Callable[[DemoCloud], None], str, Verdict, str]] = {
     "missing": (missing, "attribute custom:hd", U, "gateway provision adds it"),
     "a required attribute": (demanding, "required attributes", U, "acme-okta (phone_number)"),
     "ignores case": (without_case, "usernames", U, "cannot be changed"),
-    "Lite": (lite, "feature plan", U, "move the pool to Essentials"),
+    "Lite": (lite, "feature plan", U, "Move the pool to Essentials"),
     "nearly full": (nearly_full, "identity providers", U, "cognito.quotas.providers"),
     "too many to describe": (nearly_full, "other identity providers", N, "the first 50 of 272"),
     "iat is not mapped": (unmapped, "acme-okta: iat", U, "Map it"),
@@ -498,6 +498,6 @@ async def test_the_command_prints_a_line_each_and_leaves_other_clients_alone(
     cloud.cognito.pool.clients.clear()
     assert await asyncio.to_thread(run, arguments) == 0
     lines = capsys.readouterr().out
-    assert "verified        feature plan: Essentials\n" in lines
+    assert "verified        feature plan: Essentials has managed login (version 2), " in lines
     assert "not checked     resumption with identity_provider: needs " in lines
     assert await asyncio.to_thread(run, ["doctor", "cognito", "--login", "acme-okta"]) == 2

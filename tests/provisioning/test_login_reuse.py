@@ -11,7 +11,14 @@ import pytest
 from demo.cognito.control import faults
 from demo.cognito.control.errors import ApiError
 from demo.cognito.pool import BrowserSession
-from gateway.cognito.api import CognitoApi, CognitoRejectedError, UnansweredError
+from gateway.cognito.api import (
+    CognitoApi,
+    CognitoRejectedError,
+    UnansweredError,
+    open_cognito,
+)
+from gateway.cognito.aws_error import try_credentials
+from gateway.cognito.feature_plan import features_sentence, plan_of
 from gateway.cognito.native_sessions import LoginCookies
 from gateway.cognito.users import CognitoUsers
 from gateway.provisioning.runner import Done, Failed
@@ -109,8 +116,31 @@ async def test_a_plan_says_that_the_pool_does_not_track_sessions(bench: Bench, p
     await bench.apply()
     assert (await verified(bench)).notes == (note,)
     pool.behaviour.tier = "LITE"
-    (note,) = (await verified(bench)).notes
+    note, lacks = (await verified(bench)).notes
     assert "of plan LITE, and it cannot track sessions" in note
+    assert lacks == features_sentence("LITE")
+
+
+@pytest.mark.parametrize("tier", ["", "SOMETHING", None])
+def test_a_plan_that_is_not_known_is_none(tier: str | None) -> None:
+    assert plan_of({"UserPoolTier": tier}) == plan_of({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("tier", "text"),
+    [
+        ("LITE", "; feature plan: Lite lacks managed login (version 2): the classic pages"),
+        ("ESSENTIALS", "; feature plan: Essentials has managed login (version 2), refresh token "),
+        ("PLUS", "the gateway uses nothing"),
+    ],
+)
+async def test_the_check_of_the_configuration_says_which_plan_the_pool_has(
+    bench: Bench, pool: Pool, tier: str, text: str
+) -> None:
+    pool.behaviour.tier = tier
+    async with open_cognito(bench.config, pool="default", read_s=5, per_second=1000.0) as api:
+        sentence = await try_credentials(api)
+    assert text in sentence
 
 
 async def test_a_call_that_nobody_answers_takes_the_run_back(bench: Bench, pool: Pool) -> None:
