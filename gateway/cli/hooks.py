@@ -116,14 +116,15 @@ def secret(*, tenant: str | None, provider: str | None, delete_previous: bool, y
 
 
 def _delete_previous(client: Api, where: str, *, yes: bool) -> None:
-    uses = client.get(f"{where}/test")["secrets"]
+    answer = client.call("GET", f"{where}/test")
+    uses = answer.document["secrets"]
     for number, use in enumerate(uses):
         say(_secret_use(number, use))
     if len(uses) < 2:
         say("there is no previous secret")
         return
     confirm("Stop accepting the previous secret?", yes=yes)
-    client.call("DELETE", f"{where}/secrets/previous")
+    client.call("DELETE", f"{where}/secrets/previous", if_match=answer.etag)
     say("only the newest secret is accepted")
 
 

@@ -4,17 +4,20 @@ whether anything arrived.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.model import POOLS_OWN, ProviderKind
 from gateway.hooks.activity import read_activity
 from gateway.hooks.sources import okta
+from gateway.hooks.sources.credential import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.hook_target import HookTarget
+    from gateway.core.model import Secret
     from gateway.database.engine import Database
     from gateway.hooks.activity import ActivityCounter, HookActivity
     from gateway.hooks.api import HookTargets
@@ -23,13 +26,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class SetupInstructions:
     """``addresses`` by sender; ``events`` to tick; ``missing``: keys of the configuration, and what
-    each is for.
+    each is for. ``tag``: of the secrets that are valid; another one with each change of them.
     """
 
     tenant: str
     provider: str
     kind: str
     secrets: int
+    tag: str
     addresses: tuple[tuple[str, str], ...]
     events: tuple[str, ...]
     missing: tuple[tuple[str, str], ...]
@@ -81,6 +85,12 @@ class HookSetup:
         )
 
 
+def secrets_tag(tenant: str, provider: str, secrets: Sequence[Secret]) -> str:
+    """Tells which they are, and nothing of them."""
+    names = [fingerprint(each, tenant=tenant, provider=provider) for each in secrets]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
 def setup_instructions(target: HookTarget, url: str | None) -> SetupInstructions:
     """``url``: the public address of the hooks listener."""
     base = url or "https://HOOKS-LISTENER"
@@ -110,6 +120,7 @@ def setup_instructions(target: HookTarget, url: str | None) -> SetupInstructions
         target.provider,
         target.kind.value,
         len(target.secrets),
+        secrets_tag(target.tenant, target.provider, target.secrets),
         tuple(addresses.items()),
         events,
         tuple(_missing(target, url).items()),

@@ -15,7 +15,7 @@ from gateway.tenants.secrets import reveal, show
 from gateway.tenants.snapshot_record import shown_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from gateway.core.model import Secret
     from gateway.tenants.database import TenantDatabase
@@ -116,7 +116,12 @@ class RegistryRecords:
         return _stored(result)
 
     async def put_hook_secret(
-        self, tenant: str, provider: str, secret: Secret | None
+        self,
+        tenant: str,
+        provider: str,
+        secret: Secret | None,
+        *,
+        where: Callable[[Sequence[Secret]], bool] | None = None,
     ) -> TenantRecord | Rejected:
         if tenant in self._files():
             return Rejected(
@@ -131,6 +136,13 @@ class RegistryRecords:
             p.name for p in stored_tenant.document.providers
         }:
             return Rejected("not_found", f"there is no tenant {tenant} with a provider {provider}")
+        if where is not None and not all(
+            where(p.hooks.secrets) for p in stored_tenant.document.providers if p.name == provider
+        ):
+            return Rejected(
+                "precondition_failed",
+                f"the hook secrets of {provider} were changed: look again at who uses which",
+            )
         document = stored_tenant.document.model_copy(
             update={
                 "providers": tuple(

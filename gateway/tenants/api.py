@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from gateway.core.json_types import Json
     from gateway.core.model import AppClient, Secret
@@ -69,12 +69,17 @@ class TenantRecords(Protocol):
         """
 
     async def put_hook_secret(
-        self, tenant: str, provider: str, secret: Secret | None
+        self,
+        tenant: str,
+        provider: str,
+        secret: Secret | None,
+        *,
+        where: Callable[[Sequence[Secret]], bool] | None = None,
     ) -> TenantRecord | Rejected:
         """Make it the current one; the one that was stays valid beside it. None: only the current
-        one stays valid.
+        one stays valid. ``where``: only if this holds of those that are stored.
 
-        Rejected: ``not_found``, ``read_only``, ``conflict``.
+        Rejected: ``not_found``, ``read_only``, ``conflict``, ``precondition_failed``.
         """
 
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None: ...

@@ -54,7 +54,7 @@ from gateway.tenants.folder_plan import FolderPlan
 from gateway.tenants.index import TenantFilter, is_within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
     from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -119,7 +119,12 @@ class Tenants:
         return self.stored[document.id]
 
     async def put_hook_secret(
-        self, tenant: str, provider: str, secret: Secret | None
+        self,
+        tenant: str,
+        provider: str,
+        secret: Secret | None,
+        *,
+        where: Callable[[Sequence[Secret]], bool] | None = None,
     ) -> TenantRecord | Rejected:
         return self.stored[tenant]
 
@@ -634,7 +639,14 @@ class Desk:
         where = "https://hooks.example.com/hooks/okta/acme/acme-okta"
         return (
             SetupInstructions(
-                tenant, provider, "okta", 1, (("okta", where),), ("user.session.end",), ()
+                tenant,
+                provider,
+                "okta",
+                1,
+                "1f",
+                (("okta", where),),
+                ("user.session.end",),
+                (),
             )
             if (tenant, provider) == ("acme", "acme-okta")
             else None
@@ -791,8 +803,8 @@ class MoveTrials:
             return proposal.plan.problems
         return Tried(AppClient("6t9new", Secret("s3cr3t-of-the-trial")), proposal, "abcdef012345")
 
-    async def end(self, tenant: str) -> bool:
-        return True
+    async def end(self, tenant: str, *, to: str | None = None) -> tuple[PreflightProblem, ...]:
+        return ()
 
 
 @dataclass(slots=True)

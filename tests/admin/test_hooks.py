@@ -108,7 +108,17 @@ async def test_an_administrator_is_handed_address_events_and_secret(
     target = targets.find("acme", "acme-okta")
     assert target is not None
     assert [s.reveal() for s in target.secrets] == [third["secret"], second["secret"]]
-    ended = await (await api.call("DELETE", f"{HOOK}/secrets/previous", key=key)).json()
+    seen = (await api.call("GET", f"{HOOK}/test", key=key)).headers["ETag"]
+    previous = f"{HOOK}/secrets/previous"
+    fourth = await api.call("POST", f"{HOOK}/secrets", key=key)
+    late = await api.call("DELETE", previous, key=key, headers={"If-Match": seen})
+    assert (late.status, (await late.json())["code"]) == (412, "precondition_failed")
+    second, third = third, await fourth.json()
+    target = targets.find("acme", "acme-okta")
+    assert target is not None
+    assert [s.reveal() for s in target.secrets] == [third["secret"], second["secret"]]
+    now = {"If-Match": fourth.headers["ETag"]}
+    ended = await (await api.call("DELETE", previous, key=key, headers=now)).json()
     assert ended["secrets"] == 1
     target = targets.find("acme", "acme-okta")
     assert target is not None
@@ -119,7 +129,7 @@ async def test_an_administrator_is_handed_address_events_and_secret(
         for path in (HOOK, "/tenants/acme", "/tenants/acme/hooks")
     ]
     audit = await api.services.audit.page(AuditFilter(), position=None, limit=50)
-    assert [e.action for e in audit.items].count("add_hook_secret") == 3
+    assert [e.action for e in audit.items].count("add_hook_secret") == 4
     for secret in (first["secret"], second["secret"], third["secret"]):
         assert secret not in "".join(shown)
         assert secret not in json.dumps([[e.before, e.after] for e in audit.items])

@@ -12,10 +12,11 @@ from pydantic import Field
 from gateway.admin.problem import Code, Problem
 from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, Route
 from gateway.core.model import Secret
+from gateway.hooks.setup import secrets_tag
 from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.hooks.activity import HookActivity
     from gateway.hooks.setup import HookSetup, SetupInstructions
@@ -129,12 +130,21 @@ class HookRoutes:
         return one
 
     async def get_hook(self, call: Call) -> Answer:
-        return Answer(hook_answer(self.found(call)))
+        one = self.found(call)
+        return Answer(hook_answer(one), etag=one.tag)
 
-    async def change(self, call: Call, secret: Secret | None) -> SetupInstructions:
+    async def change(
+        self,
+        call: Call,
+        secret: Secret | None,
+        *,
+        where: Callable[[Sequence[Secret]], bool] | None = None,
+    ) -> SetupInstructions:
         before = self.found(call)
         call.note.before = {"valid": before.secrets}
-        result = await self.records.put_hook_secret(before.tenant, before.provider, secret)
+        result = await self.records.put_hook_secret(
+            before.tenant, before.provider, secret, where=where
+        )
         if isinstance(result, Rejected):
             raise Problem(Code(result.code), result.message)
         after = self.found(call)
@@ -147,10 +157,17 @@ class HookRoutes:
         return Answer(
             HookSecretAnswer(secret=secret, secrets=after.secrets, hook=hook_answer(after)),
             status=201,
+            etag=after.tag,
         )
 
     async def end_hook_rotation(self, call: Call) -> Answer:
-        return Answer(hook_answer(await self.change(call, None)))
+        tag, tenant, provider = call.if_match, call.path["tenant"], call.path["provider"]
+
+        def are_those(secrets: Sequence[Secret]) -> bool:
+            return tag in {None, secrets_tag(tenant, provider, secrets)}
+
+        after = await self.change(call, None, where=are_those)
+        return Answer(hook_answer(after), etag=after.tag)
 
     async def test_hook(self, call: Call) -> Answer:
         one = self.found(call)
@@ -159,7 +176,9 @@ class HookRoutes:
                 await self.setup.activity(
                     one.tenant, one.provider, since=call.query(SinceQuery).since
                 )
-            )
+            ),
+            # Read before the uses: where the secrets changed in between, it is out of date.
+            etag=one.tag,
         )
 
     def routes(self) -> tuple[Route, ...]:
@@ -196,10 +215,11 @@ class HookRoutes:
                 "end_hook_rotation",
                 "DELETE",
                 f"{one}/secrets/previous",
-                "Only the newest hook secret stays valid",
+                "Only the newest hook secret stays valid, of those that If-Match names",
                 self.end_hook_rotation,
                 {200: HookAnswer},
                 problems=changing,
+                if_match=True,
             ),
             Route(
                 "test_hook",
@@ -214,9 +234,10 @@ class HookRoutes:
 
 
 def hook_answer(setup: SetupInstructions) -> HookAnswer:
+    shown = {name: value for name, value in asdict(setup).items() if name != "tag"}
     return HookAnswer.model_validate(
         {
-            **asdict(setup),
+            **shown,
             "addresses": dict(setup.addresses),
             "missing": dict(setup.missing),
             "events": list(setup.events),
