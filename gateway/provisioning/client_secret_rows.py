@@ -54,6 +54,20 @@ def differing(held: ClientCredentials, actual: Actual) -> Iterator[str]:
             yield client.client_id
 
 
+def exchanged_notes(held: ClientCredentials | None, actual: Actual) -> Iterator[str]:
+    """Of clients whose secret Secrets Manager has exchanged, and nobody here has read since."""
+    if held is None:
+        return
+    for client, found in _pairs(held, actual):
+        is_followed = bool(found.secret_arn) and found.secret_arn == _arn(client)
+        if is_followed and found.secret not in {None, client.client_secret}:
+            yield (
+                f"client {client.client_id}: Secrets Manager has another secret than the gateway "
+                "holds. It is read within 15 minutes, and at once when Cognito takes the one that "
+                "is held no more; an admin process has to run"
+            )
+
+
 def with_kept_secrets(held: ClientCredentials | None, actual: Actual) -> ClientCredentials | None:
     """With what was read, where it is kept in another place than is known."""
     if held is None:

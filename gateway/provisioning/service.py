@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cognito.desired import OidcConnection, marker, run_of
 from gateway.core.model import DEFAULT_POOL, Secret
-from gateway.provisioning.client_secret_rows import with_client_secrets
+from gateway.provisioning.client_secret_rows import exchanged_notes, with_client_secrets
 from gateway.provisioning.credentials import RegistryRejectedError, retired_ids
 from gateway.provisioning.deletion import destroying
 from gateway.provisioning.desired import (
@@ -204,7 +204,7 @@ class Onboarding:
                 *(problem for former in formers for problem in former.problems),
             ),
             None,
-            repair_plan.notes,
+            (*repair_plan.notes, *exchanged_notes(credentials, actual)),
             tuple(await self.interrupted(tenant)),
         )
         if not fix or drift:

@@ -198,6 +198,28 @@ async def test_a_secret_that_somebody_moves_is_drift_and_read_in_its_new_place(
     assert (await verified(bench)).clean
 
 
+async def test_verify_says_that_a_secret_was_exchanged_until_it_is_read(
+    bench: Bench, pool: Pool
+) -> None:
+    made_by_hand(bench)
+    await bench.apply("initech", body(adopt_client=MADE))
+    assert not [n for n in (await verified(bench)).notes if "Secrets Manager" in n]
+    pool.exchange_secret(MADE)
+    drift = await verified(bench, fix=True)
+    (note,) = [n for n in drift.notes if "Secrets Manager" in n]
+    assert note.startswith(f"client {MADE}: Secrets Manager has another secret than the gateway")
+    assert drift.clean, "it heals by itself: nothing is to be mended"
+    assert str(pool.clients[MADE].secret) not in note
+    assert (await held(bench)).client_secret.reveal() not in note
+    await (await follower(bench)).look()
+    assert not [n for n in (await verified(bench)).notes if "Secrets Manager" in n]
+    # One that may not be read is a problem, and no other secret.
+    bench.cloud.cognito.control.allowed_operations = OPERATIONS
+    drift = await verified(bench)
+    assert len(drift.problems) == 1
+    assert not [n for n in drift.notes if "Secrets Manager" in n]
+
+
 async def test_a_secret_that_is_gone_or_may_not_be_read_is_drift_that_says_so(
     bench: Bench, pool: Pool
 ) -> None:
