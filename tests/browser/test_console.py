@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
 from demo.world import CONSOLE_HOST, OPERATOR, World
-from tests.browser.test_pages import axe, violations
+from tests.browser.accessibility import STYLE, Pages, axe, broken_rules
 from tests.browser.test_walk import sign_in
 from tests.support.world import RunningWorld
 
@@ -190,39 +190,18 @@ def test_a_sign_out_closes_the_console(product: RunningWorld, page: Page) -> Non
     assert not [c for c in page.context.cookies(origin) if c["name"] == "__Host-gw"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_breaks_a_rule_of_accessibility_or_its_own_policy(
-    product: RunningWorld, chromium: Browser, axe: str, scheme: Any
+    product: RunningWorld, chromium: Browser, page: Page, axe: str
 ) -> None:
-    context = chromium.new_context(color_scheme=scheme, bypass_csp=False, locale="en-GB")
-    page = context.new_page()
     stopped: list[str] = []
     page.on("console", lambda message: stopped.append(message.text))
-    try:
-        origin = open_console(page, product)
-        for path in PAGES:
-            page.goto(origin + path)
-            html, style = page.content(), page.evaluate(STYLE)
-            assert not [text for text in stopped if "Content Security Policy" in text]
-            broken = drawn_alone(chromium, html, style, axe, scheme)
-            assert broken == [], path
-            stopped.clear()
-    finally:
-        context.close()
-
-
-STYLE = "Array.from(document.styleSheets[0].cssRules).map(rule => rule.cssText).join('\\n')"
-
-
-def drawn_alone(chromium: Browser, html: str, style: str, axe: str, scheme: Any) -> Any:
-    """The same page without its policy, which would keep axe out."""
-    context = chromium.new_context(color_scheme=scheme)
-    page = context.new_page()
-    try:
-        page.set_content(re.sub(r'<link rel="stylesheet"[^>]*>', f"<style>{style}</style>", html))
-        return violations(page, axe)
-    finally:
-        context.close()
+    origin = open_console(page, product)
+    pages: Pages = {}
+    for path in PAGES:
+        page.goto(origin + path)
+        pages[path] = (page.content(), page.evaluate(STYLE))
+    assert not [text for text in stopped if "Content Security Policy" in text]
+    assert broken_rules(chromium, pages, axe) == {}
 
 
 def test_a_narrow_screen_needs_no_scrolling_sideways(

@@ -4,15 +4,13 @@ that, restores it; and every page on the way is looked at.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
 from demo.world import CONSOLE_HOST, INITECH_HOST, OPERATOR, World
-from tests.browser.test_console import STYLE
-from tests.browser.test_pages import axe, violations
+from tests.browser.accessibility import STYLE, Pages, axe, broken_rules, too_wide
 from tests.browser.test_walk import sign_in
 from tests.support.world import RunningWorld
 
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 __all__ = ["axe"]
-
-Pages = dict[str, tuple[str, str]]
-"""Name → HTML and rules of its style sheet."""
 
 TENANT = "/console/tenants/initech"
 VISITED = (
@@ -176,37 +171,3 @@ def test_an_operator_works_without_scripts_and_every_page_is_accessible(
     assert not [text for text in stopped if "Content Security Policy" in text]
     assert broken_rules(chromium, pages, axe) == {}
     assert too_wide(chromium, pages) == {}
-
-
-def broken_rules(chromium: Browser, pages: Pages, axe: str) -> dict[tuple[str, str], Any]:
-    """Of accessibility, by page and color scheme."""
-    found: dict[tuple[str, str], Any] = {}
-    schemes: tuple[Any, ...] = ("light", "dark")
-    for scheme in schemes:
-        for name, page in drawn(chromium, pages, color_scheme=scheme):
-            if broken := violations(page, axe):
-                found[name, scheme] = broken
-    return found
-
-
-def too_wide(chromium: Browser, pages: Pages) -> dict[str, int]:
-    """Pages that scroll sideways on a screen of 320 pixels."""
-    return {
-        name: wide
-        for name, page in drawn(chromium, pages, viewport={"width": 320, "height": 640})
-        if (wide := page.evaluate("document.documentElement.scrollWidth")) > 320
-    }
-
-
-def drawn(chromium: Browser, pages: Pages, **options: Any) -> Iterator[tuple[str, Page]]:
-    """Each page without its policy, which would keep axe out."""
-    context = chromium.new_context(**options)
-    try:
-        page = context.new_page()
-        for name, (html, style) in pages.items():
-            page.set_content(
-                re.sub(r'<link rel="stylesheet"[^>]*>', f"<style>{style}</style>", html)
-            )
-            yield name, page
-    finally:
-        context.close()

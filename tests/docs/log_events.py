@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,10 +73,16 @@ class UnreadableError(Exception):
     """A log call whose event cannot be read off the code."""
 
 
+@cache
 def events() -> dict[str, Event]:
-    """Every event that the code can log. Raises ``UnreadableError`` with the place."""
+    """Every event that the gateway can log. Raises ``UnreadableError`` with the place."""
+    return read(ROOT)
+
+
+def read(root: Path) -> dict[str, Event]:
+    """Of the package ``gateway`` in ``root``, as ``events``."""
     found: dict[str, Event] = {}
-    for path in sorted((ROOT / "gateway").rglob("*.py")):
+    for path in sorted((root / "gateway").rglob("*.py")):
         for name, levels, fields, is_open in _Reader(path).read():
             event = found.setdefault(name, Event())
             event.levels |= levels
@@ -135,9 +142,7 @@ class _Reader:
         at = 1 if method == "log" else 0
         texts = _texts(call.args[at])
         if not texts and not any(self._defines(name) for name in CARRIERS):
-            raise UnreadableError(
-                f"{self._path.relative_to(ROOT)}:{call.lineno}: {ast.unparse(call)}"
-            )
+            raise UnreadableError(f"{self._path}:{call.lineno}: {ast.unparse(call)}")
         levels = (
             self._levels_of(call.args[0])
             if method == "log"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from unittest.mock import create_autospec
 
@@ -370,11 +371,16 @@ def test_the_configuration_in_the_guide_is_valid(tmp_path: Path) -> None:
     assert config.login_host == "login.example.com"
 
 
+@cache
+def variables() -> set[str]:
+    return {reference.variable(key.path) for key in reference.keys(Config)}
+
+
 @pytest.mark.parametrize(
     "path", [*PROSE, ROOT / "Dockerfile"], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_environment_variables_in_the_documentation_are_keys(path: Path) -> None:
-    known = {reference.variable(key.path) for key in reference.keys(Config)} | {
+    known = variables() | {
         "GATEWAY_CONFIG",
         "GATEWAY_INGRESS_KEY",
         "GATEWAY_SERVER",

@@ -72,14 +72,11 @@ class Log:
 """
 
 
-def test_events_are_read_off_every_way_of_logging(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_events, "ROOT", tmp_path)
+def test_events_are_read_off_every_way_of_logging(tmp_path: Path) -> None:
     module = tmp_path / "gateway" / "module.py"
     module.parent.mkdir()
     module.write_text(SOURCE, "utf-8")
-    found = log_events.events()
+    found = log_events.read(tmp_path)
     assert {name: (event.levels, event.fields) for name, event in found.items()} == {
         "plain": ({"info"}, {"tenant", "host"}),
         "good": ({"info"}, set()),
@@ -93,4 +90,4 @@ def test_events_are_read_off_every_way_of_logging(
         f"{SOURCE}\n\ndef unread(event: str) -> None:\n    _LOG.info(event)\n", "utf-8"
     )
     with pytest.raises(log_events.UnreadableError, match=r"module.py:\d+: _LOG.info\(event\)"):
-        log_events.events()
+        log_events.read(tmp_path)
