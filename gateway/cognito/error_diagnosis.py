@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
-_LONGEST = 2048
+MAX_DESCRIPTION: Final = 2048
 """Characters of a description that are looked at: the text comes from a URL or a peer."""
 
 
@@ -364,5 +365,5 @@ def diagnose(error: str, description: str) -> Diagnosis:
     """``error`` and ``error_description`` of a redirect, or of the token endpoint's answer (empty
     where it gave none).
     """
-    text = description[:_LONGEST]
+    text = description[:MAX_DESCRIPTION]
     return next((s.diagnosis for s in SYMPTOMS if s.matches(error, text)), UNKNOWN)
