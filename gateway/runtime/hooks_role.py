@@ -9,8 +9,10 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.background import background_task, forever
 from gateway.database.group_commit import GroupCommitter
 from gateway.database.leader import Leader
 from gateway.hooks.activity import ActivityCounter
@@ -215,6 +217,8 @@ async def hook_role(
         Retention(committer, clock=clock),
     ):
         await stack.enter_async_context(room.running())
+    forgetting = partial(google.forget_forever, targets)
+    await stack.enter_async_context(background_task(forever(forgetting)))
     services = HookServices(
         targets=targets,
         accept=applier.accept,

@@ -436,6 +436,26 @@ async def test_what_the_token_endpoint_refuses_is_told_and_blocks_nobody(
     assert private not in repr(hooli.target)
 
 
+@pytest.mark.parametrize("is_removed", [True, False])
+async def test_nothing_of_a_key_is_remembered_that_its_provider_has_no_more(
+    hooli: Workspace, is_removed: bool
+) -> None:
+    client, targets = hooli.living.google._google, hooli.living.world.targets
+    await hooli.living.google.read(hooli.target)
+    (credential,) = client._tokens
+    assert hooli.account.key_file() in credential and client._signers._kept
+    client.forget_gone(targets)
+    assert client._signers._kept and client._tokens, "the provider has it"
+    if is_removed:
+        targets.by_key = {}
+    else:
+        hooli.change(admin_email="other@hooli.test")
+    client.forget_gone(targets)
+    assert client._signers._kept == {}
+    for memory in (client._tokens, client._quotas, client._listed_at, client._used):
+        assert memory == {}
+
+
 async def test_a_service_account_with_a_role_of_its_own_acts_for_nobody(hooli: Workspace) -> None:
     hooli.change(admin_email=None)
     with pytest.raises(PeerError, match="403"):

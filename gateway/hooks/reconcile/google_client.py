@@ -2,7 +2,8 @@
 
 Rules:
 - The token is asked for with a signed assertion (domain-wide delegation: for an administrator) and
-  kept until five minutes before it ends. Neither it nor the key is ever logged.
+  kept until five minutes before it ends. Neither it nor the key is ever logged. What is remembered
+  with a key that its provider has no more is dropped within ``FORGET_EVERY_S``.
 - A quota that is used up comes as 403 as well as 429. Both end the call with a pause that doubles,
   plus jitter: several processes that share the quota do not come back together.
 - Every other 403 is the customer's to fix (``PeerError`` with Google's own words). No answer of a
@@ -15,6 +16,7 @@ Source: https://developers.google.com/workspace/admin/directory/reference/rest/v
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.core.hook_target import HookTarget
+    from gateway.hooks.api import HookTargets
     from gateway.hooks.reconcile.fetch import Fetch
 
+FORGET_EVERY_S: Final = 300.0
 GOOGLE: Final = "https://admin.googleapis.com"
 API: Final = "/admin/directory/v1"
 AUDIENCE: Final = "https://oauth2.googleapis.com/token"
@@ -145,6 +149,26 @@ class GoogleClient:
         self._signers = Signers()
         self._quotas: dict[tuple[str, ...], _Quota] = {}
         self._listed_at: dict[tuple[str, ...], float] = {}
+        self._used: dict[tuple[str, str], tuple[str, ...]] = {}
+        """By provider: the credential that it was last asked with."""
+
+    async def forget_forever(self, targets: HookTargets) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(FORGET_EVERY_S)
+            self.forget_gone(targets)
+
+    def forget_gone(self, targets: HookTargets) -> None:
+        """Keys, and tokens got with them, that no provider has any more."""
+        for key, credential in [*self._used.items()]:
+            target = targets.find(*key)
+            if target is None or _credential(target) != credential:
+                del self._used[key]
+                self._signers.forget(key)
+        known = {*self._used.values()}
+        for memory in (self._tokens, self._quotas, self._listed_at):
+            for credential in memory.keys() - known:
+                del memory[credential]
 
     @staticmethod
     def configured(target: HookTarget) -> bool:
@@ -153,7 +177,8 @@ class GoogleClient:
 
     def rest(self, target: HookTarget, *, until: float) -> None:
         """Another process was told to leave Google alone until then."""
-        self._quota(_credential(target)).quiet_until = until
+        self._used[target.key] = credential = _credential(target)
+        self._quota(credential).quiet_until = until
 
     async def get(self, target: HookTarget, path: str, query: Mapping[str, str]) -> Reply:
         """``path`` below ``/admin/directory/v1``. See ``call``."""
@@ -165,7 +190,7 @@ class GoogleClient:
         """401 is asked once more with a new token. Raises ``ThrottledError``, ``UnavailableError``,
         and ``PeerError`` for 401 and for 403 that is no quota.
         """
-        credential = _credential(target)
+        self._used[target.key] = credential = _credential(target)
         quota = self._quota(credential)
         remaining_s = quota.quiet_until - self._clock()
         if remaining_s > 0:

@@ -67,6 +67,10 @@ class Signers:
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], tuple[Secret, Signer]] = {}
 
+    def forget(self, provider: tuple[str, str]) -> None:
+        """Its key is no more, or another one."""
+        self._kept.pop(provider, None)
+
     def of(self, target: HookTarget) -> Signer:
         """Raises ``PeerError``."""
         text = target.service_account
