@@ -52,4 +52,9 @@ class Script:
         self.text = b";\n".join((FOLDER / name).read_bytes() for name in FILES)
         self.packed = gzip.compress(self.text, 9, mtime=0)
         digest = hashlib.sha256(self.text).hexdigest()[:16]
-        self.path = f"{PREFIX}/static/htmx-{digest}.js"
+        self.name = f"htmx-{digest}.js"
+        self.path = f"{PREFIX}/static/{self.name}"
+        self.config = CONFIG
+
+    def policy(self, nonce: str) -> str:
+        return policy(nonce)

@@ -25,7 +25,7 @@ from gateway.log import Throttled, fields, of_request
 from gateway.login.request import client_behind
 from gateway.pages.forms import FIELD, FormTokens, is_own_origin
 from gateway.pages.language import negotiate
-from gateway.portal.draw import Drawing
+from gateway.portal.draw import Drawing, Script
 from gateway.portal.reach import Reach
 from gateway.portal.texts import NOTICES, PROBLEMS
 from gateway.portal.views import PAGES
@@ -72,6 +72,13 @@ LANDINGS, LANDINGS_S = 10, 60
 """Of one address: a person opens a link some times, whoever tries addresses does it often."""
 SAVES, SAVES_S = 60, 3600
 """Of one link: each may call the identity provider and Cognito."""
+CHECKS, CHECKS_S = 120, 3600
+CHECKS_OF_CLIENT = 240
+"""Of one link, and of one address with whatever links: each may call the identity provider."""
+_OF_ASSETS: Final = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+}
 _STOP: Final = f"{PREFIX}/l/{{id:[^/]{{1,64}}}}/stop/{{token:[^/]{{1,64}}}}"
 _LANDING: Final = f"{PREFIX}/l/{{id:[^/]{{1,64}}}}/{{secret:[^/]{{1,128}}}}"
 
@@ -86,6 +93,7 @@ class PortalServices:
     api: InProcessApi
     form_keys: Callable[[], Sequence[bytes]]
     is_proxy: Callable[[str], bool]
+    script: Script
     new_request_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
 
 
@@ -102,7 +110,9 @@ class Portal:
         self._host = self._origin.partition("://")[2]
         self._tokens = FormTokens("setup form", services.form_keys)
         self._stops = FormTokens("setup stop", services.form_keys)
-        self._drawing = Drawing(product=config.product.name, support=config.setup.support)
+        self._drawing = Drawing(
+            product=config.product.name, support=config.setup.support, script=services.script
+        )
 
     def routes(self) -> list[web.RouteDef]:
         routes = [
@@ -112,6 +122,7 @@ class Portal:
             web.post(_STOP, self._served(self._stop)),
             web.post(f"{PREFIX}/leave", self._served(self._leave)),
             web.get(self._drawing.style_path, self._style),
+            web.get(self._drawing.script_path, self._script),
         ]
         for page in PAGES:
             method = web.post if page.form else web.get
@@ -165,9 +176,7 @@ class Portal:
                     return self._problem(request, submission, link, cookie)
                 if page.ends_live and link.stored_state is LinkState.COMPLETED:
                     return self._problem(request, Failed(409, "read_only"), link, cookie)
-                if not await self._rooms.attempts.hit(
-                    link.id, at_most=SAVES, window_s=SAVES_S, kind="setup_saves"
-                ):
+                if not await self._takes(request, page, link):
                     return self._problem(request, Failed(429, "too_often"), link, cookie)
                 form = submission
             values: dict[str, list[str]] = {}
@@ -431,6 +440,18 @@ class Portal:
         status = 200 if email is None else 403
         return self._page(request, "stop", values, status=status, link_language=link)
 
+    async def _takes(self, request: web.Request, page: Page, link: SetupLink) -> bool:
+        """Whether one more form of the link is taken."""
+        hit = self._rooms.attempts.hit
+        if not page.check:
+            return await hit(link.id, at_most=SAVES, window_s=SAVES_S, kind="setup_saves")
+        client = self._client(request)
+        return await hit(
+            link.id, at_most=CHECKS, window_s=CHECKS_S, kind="setup_checks"
+        ) and await hit(
+            client, at_most=CHECKS_OF_CLIENT, window_s=CHECKS_S, kind="setup_checks_of_client"
+        )
+
     async def _too_often(self, request: web.Request) -> bool:
         return not await self._rooms.attempts.hit(
             self._client(request), at_most=LANDINGS, window_s=LANDINGS_S, kind="setup_landings"
@@ -445,10 +466,19 @@ class Portal:
         return web.Response(
             body=self._drawing.style,
             content_type="text/css",
-            headers={
-                "Cache-Control": "public, max-age=31536000, immutable",
-                "X-Content-Type-Options": "nosniff",
-            },
+            headers=_OF_ASSETS,
+        )
+
+    async def _script(self, request: web.Request) -> web.Response:
+        headers = {**_OF_ASSETS, "Vary": "Accept-Encoding"}
+        packed = "gzip" in request.headers.get("Accept-Encoding", "")
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        script = self._drawing.script
+        return web.Response(
+            body=script.packed if packed else script.text,
+            content_type="text/javascript",
+            headers=headers,
         )
 
     async def _nothing(self, request: web.Request) -> web.StreamResponse:

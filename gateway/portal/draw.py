@@ -1,7 +1,8 @@
 """From what a handler returns to a response: layout, language, policy.
 
 Rules:
-- No script and no inline style. Everything is escaped, and an undefined value is an error.
+- No inline style, and no script but one file on the pages of ``MOVING``, by a nonce of the answer.
+  Everything is escaped, and an undefined value is an error.
 - A page is never stored, never framed, and names its address to nobody: the address of the landing
   page holds the link's secret.
 """
@@ -9,8 +10,9 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
@@ -41,10 +43,27 @@ HEADERS: Final = {
 }
 
 
+MOVING: Final = frozenset({"values"})
+"""Templates of the pages that look at what is typed. They are complete without it."""
+_NONCE_BYTES: Final = 16
+
+
+class Script(Protocol):
+    """htmx. ``name``: of the file, another one with another content."""
+
+    text: bytes
+    packed: bytes
+    name: str
+    config: str
+
+    def policy(self, nonce: str) -> str: ...
+
+
 class Drawing:
     """Draws pages in every language. ``support``: whom to ask."""
 
-    def __init__(self, *, product: str, support: str) -> None:
+    def __init__(self, *, product: str, support: str, script: Script) -> None:
+        self.script, self.script_path = script, f"{PREFIX}/static/{script.name}"
         self._product, self._support = product, support_of(support)
         rooms = {"portal": HERE / "templates"}
         self._environments = {name: environment_of(name, rooms) for name in LANGUAGES}
@@ -66,6 +85,7 @@ class Drawing:
         status: int = 200,
     ) -> web.Response:
         """Without ``link``: for nobody. ``token``: of a form, by its address."""
+        nonce = secrets.token_urlsafe(_NONCE_BYTES) if template in MOVING else ""
         text = (
             self._environments[language]
             .get_template(f"portal/{template}.html")
@@ -75,6 +95,9 @@ class Drawing:
                     "product": self._product,
                     "support": self._support,
                     "style_path": self.style_path,
+                    "script_path": self.script_path,
+                    "script_config": self.script.config,
+                    "nonce": nonce,
                     "link": link,
                     "task_names": TASKS,
                     "notice": NOTICES.get(notice, ""),
@@ -86,6 +109,8 @@ class Drawing:
             )
         )
         headers = {**HEADERS, "Content-Language": language}
+        if nonce:
+            headers["Content-Security-Policy"] = self.script.policy(nonce)
         content_type = headers.pop("Content-Type")
         response = web.Response(body=text.encode(), status=status, headers=headers)
         response.headers["Content-Type"] = content_type

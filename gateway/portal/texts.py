@@ -74,6 +74,8 @@ FIELD_PROBLEMS: Final[Mapping[str, str]] = {
     "required": N_("Enter a value."),
     "https": N_("Enter an address that begins with https://."),
     "common": N_("Use your directory's own ID instead of common."),
+    "directory_id": N_("This is the directory's ID. Copy Application (client) ID from Overview."),
+    "spaces": N_("A client ID has no spaces. Copy it alone."),
     "secret_id": N_("Copy the Value, not the Secret ID."),
     "secret_is_client_id": N_("This is the client ID. Copy the secret."),
     "past": N_("This date has passed. Create a new secret first."),
@@ -102,6 +104,15 @@ TEST_PROBLEMS: Final[Mapping[str, str]] = {
     Reason.EMAIL_DOMAIN: N_("The person's e-mail address is at none of your domains."),
 }
 """Why a test sign-in did not pass, where there is something to do about it."""
+PUBLISHED: Final[Mapping[str, str]] = {
+    "issuer": N_("Found: issuer"),
+    "authorization_endpoint": N_("Sign-in address"),
+    "token_endpoint": N_("Token address"),
+    "entity_id": N_("Found: entity ID"),
+    "redirect_url": N_("Sign-in address"),
+    "certificate": N_("Signing certificate, valid until"),
+}
+"""What an identity provider says of itself, shown while its address is typed."""
 VALUES: Final[Mapping[str, str]] = {
     "issuer": N_("Issuer URL"),
     "client_id": N_("Client ID"),

@@ -24,6 +24,11 @@ SAML_FIELDS: Final = ("metadata_url", "metadata_file", "metadata")
 """``metadata_file``: what an uploaded file holds."""
 SHOWN_AGAIN: Final = ("issuer", "client_id", "secret_expires", "metadata_url")
 """The secret is not; pasted metadata is long, and needed again with the next change."""
+CHECKED: Final[Mapping[Protocol, tuple[str, ...]]] = {
+    Protocol.OIDC: ("issuer", "client_id"),
+    Protocol.SAML: SAML_FIELDS,
+}
+"""What is looked at while it is typed: no secret is among it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,19 @@ def read_values(
     return Values(plain_values, problems, {} if problems else body)
 
 
+def read_checked(
+    form: Mapping[str, str], *, provider: SetupProvider, protocol: Protocol
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Of ``CHECKED`` what is typed so far, set right, and its problems. What is empty is none."""
+    typed = {name: form.get(name, "").strip() for name in CHECKED[protocol]}
+    if protocol is Protocol.OIDC:
+        typed["issuer"] = _issuer(typed["issuer"], provider)
+        problems = _names_problems(typed, provider)
+    else:
+        problems = _saml_problems(typed) if any(typed.values()) else {}
+    return typed, problems
+
+
 def read_renewal(form: Mapping[str, str], *, protocol: Protocol, today: date) -> Values:
     """Of another secret, or of other metadata, and nothing beside it."""
     if protocol is Protocol.OIDC:
@@ -102,14 +120,26 @@ def _oidc_problems(
     typed: Mapping[str, str], provider: SetupProvider, today: date
 ) -> dict[str, str]:
     problems = {name: "required" for name in OIDC_FIELDS[:3] if not typed[name]}
-    if _SHARED.search(typed["issuer"]):
-        problems["issuer"] = "common"
+    problems |= _names_problems(typed, provider)
     secret = typed["client_secret"]
     if secret and secret == typed["client_id"]:
         problems["client_secret"] = "secret_is_client_id"
     elif provider is SetupProvider.ENTRA and _GUID.fullmatch(secret):
         problems["client_secret"] = "secret_id"
     return problems | _date_problems(typed["secret_expires"], today)
+
+
+def _names_problems(typed: Mapping[str, str], provider: SetupProvider) -> dict[str, str]:
+    """Of issuer and client ID."""
+    problems = {}
+    issuer, client_id = typed["issuer"], typed["client_id"]
+    if _SHARED.search(issuer):
+        problems["issuer"] = "common"
+    if provider is SetupProvider.ENTRA and client_id and f"/{client_id.lower()}/" in issuer:
+        problems["client_id"] = "directory_id"
+    elif len(client_id.split()) > 1:
+        problems["client_id"] = "spaces"
+    return problems
 
 
 def _date_problems(typed: str, today: date) -> dict[str, str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gateway.config.model import Config
     from gateway.portal.reach import Reach
+    from gateway.provisioning.publications import Publications
     from gateway.provisioning.renewal import Renewal
     from gateway.setup.letters import SetupLetters
     from gateway.setup.links import SetupLinks, TellWork
@@ -84,6 +85,8 @@ class Rooms:
     attempts: Attempts
     makers: Callable[[str], Awaitable[Mapping[str, str]]]
     renewal: Renewal | None = None
+    publications: Publications | None = None
+    """None where no user pool is administered."""
 
     async def takes_letter(self, recipient: str) -> bool:
         """Whether one more goes there because somebody with a link asked for it. Counts nothing."""
@@ -135,7 +138,8 @@ class Visit:
 class Page:
     """``path`` is below ``PREFIX``. Only links with one of ``parts`` have it; without: all. A page
     with a ``form`` takes a POST and no GET. ``ends_live``: it takes none once the link is
-    completed. ``upload``: its form may have a file.
+    completed. ``upload``: its form may have a file. ``check``: it changes nothing, and is asked
+    while somebody types.
     """
 
     path: str
@@ -144,6 +148,7 @@ class Page:
     form: bool = False
     ends_live: bool = True
     upload: bool = False
+    check: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     def is_of(self, link: SetupLink) -> bool:

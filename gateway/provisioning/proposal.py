@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gateway.cognito.desired import kind_of_issuer
 from gateway.config.yaml import explain_validation
 from gateway.core.model import DEFAULT_POOL, ProviderKind
-from gateway.errors import PeerError
 from gateway.provisioning.addition import addition_notes, unprovisioned
 from gateway.provisioning.bound_keys import bound_changes, bound_findings
 from gateway.provisioning.client_secret_rows import with_client_secrets
@@ -46,17 +44,16 @@ from gateway.provisioning.pool_users import has_pool_users, recalled_users
 from gateway.provisioning.preflight import (
     PreflightProblem,
     check_discovery,
-    check_issuer,
     check_provider,
     invalid,
 )
+from gateway.provisioning.publications import Publications
 from gateway.provisioning.request import (
     OidcProviderBody,
     PoolUsersBody,
     SamlProviderBody,
     SocialProviderBody,
 )
-from gateway.provisioning.saml_metadata import MetadataError, SamlMetadata, read_metadata
 from gateway.tenants.document import TenantDocument
 from gateway.tenants.validation import problems
 
@@ -71,6 +68,7 @@ if TYPE_CHECKING:
     from gateway.provisioning.discovery import DiscoveryFetcher
     from gateway.provisioning.request import AnyProviderBody, ProvisionBody
     from gateway.provisioning.runs import Journal, Run
+    from gateway.provisioning.saml_metadata import SamlMetadata
     from gateway.tenants.api import TenantRecords
 
 Json = dict[str, Any]
@@ -426,35 +424,22 @@ class Proposer:
     ) -> tuple[list[Discovered | SamlMetadata | None], list[PreflightProblem]]:
         """At most four at once; an issuer that is wrong in itself is not asked."""
         limit = asyncio.Semaphore(4)
+        publications = Publications(self.discovery, time.time, self.config.development)
         findings: list[PreflightProblem] = []
 
         async def one(number: int, provider: AnyProviderBody) -> Discovered | SamlMetadata | None:
             if isinstance(provider, PoolUsersBody | SocialProviderBody):
                 return None
-            if isinstance(provider, SamlProviderBody):
-                return await metadata(number, provider)
-            issuer = provider.oidc_issuer
-            if check_issuer(issuer, kind_of_issuer(issuer), development=self.config.development):
-                return None
-            try:
-                async with limit:
-                    return await self.discovery.fetch(issuer)
-            except PeerError as error:
-                findings.append(invalid(f"providers.{number}.oidc_issuer", str(error)))
-                return None
-
-        async def metadata(number: int, provider: SamlProviderBody) -> SamlMetadata | None:
-            url = provider.metadata_url
-            where = "metadata" if url is None else "metadata_url"
-            try:
-                text: str | bytes = provider.metadata or ""
-                if url is not None:
-                    async with limit:
-                        text = await self.discovery.fetch_metadata(url)
-                return read_metadata(text, now=time.time(), development=self.config.development)
-            except (PeerError, MetadataError) as error:
-                findings.append(invalid(f"providers.{number}.{where}", str(error)))
-                return None
+            async with limit:
+                if isinstance(provider, SamlProviderBody):
+                    url = provider.metadata_url
+                    where = "metadata" if url is None else "metadata_url"
+                    judged = await publications.metadata(url, provider.metadata or "")
+                else:
+                    where = "oidc_issuer"
+                    judged = await publications.discover(provider.oidc_issuer)
+            findings.extend(invalid(f"providers.{number}.{where}", p) for p in judged.problems)
+            return judged.publication
 
         return list(
             await asyncio.gather(*(one(n, p) for n, p in enumerate(body.all_providers)))

@@ -4,6 +4,7 @@ are both thin over this.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from gateway.provisioning.plan_rows import Resource, Step, Verb
 from gateway.provisioning.pool_users import has_pool_users, recalled_users
 from gateway.provisioning.preflight import PreflightProblem, invalid
 from gateway.provisioning.proposal import BasisReader, Proposal, Proposer
+from gateway.provisioning.publications import Publications
 from gateway.provisioning.renewal import Renewal
 from gateway.provisioning.rollback import refused_rollback
 from gateway.provisioning.rotation import Rotation
@@ -93,6 +95,10 @@ class Onboarding:
     @property
     def former_pools(self) -> FormerPools:
         return FormerPools(self.config, self.provisioning, self.bases)
+
+    @property
+    def publications(self) -> Publications:
+        return Publications(self.discovery, time.time, self.config.development)
 
     @property
     def renewal(self) -> Renewal:

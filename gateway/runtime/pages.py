@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.admin.application import in_process_api
 from gateway.console.application import console_application
+from gateway.console.moving import Script
 from gateway.http.served import answered, served_request
 from gateway.portal.application import Portal, PortalServices
 from gateway.portal.visit import Rooms
@@ -57,10 +58,12 @@ def pages_application(
                     attempts,
                     _nobody if services.onboarding is None else services.onboarding.makers,
                     services.setup.renewal,
+                    None if services.onboarding is None else services.onboarding.publications,
                 ),
                 api,
                 sealing,
                 trust.proxy,
+                Script(),
             )
         )
         application.router.add_routes(portal.routes())

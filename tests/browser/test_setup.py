@@ -21,7 +21,7 @@ from tests.support.world import RunningWorld
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Request
 
 __all__ = ["axe"]
 
@@ -79,6 +79,10 @@ def values(product: RunningWorld, kind: str, page: Page) -> dict[str, str]:
         "Issuer URL": shown["Issuer"],
         **{name: shown[name] for name in ("Client ID", "Client secret")},
     }
+
+
+def is_check(request: Request) -> bool:
+    return request.url.endswith("/setup/connection/check")
 
 
 def follow_guide(page: Page, choice: str) -> None:
@@ -192,8 +196,17 @@ def test_initech_from_nothing_to_a_first_login(
 ) -> None:
     open_link(page, product)
     follow_guide(page, CHOICES[kind])
-    for label, value in values(product, kind, page).items():
+    checks: list[str] = []
+    page.on("request", lambda sent: is_check(sent) and checks.append(sent.post_data or ""))
+    typed = values(product, kind, page)
+    for label, value in typed.items():
         page.get_by_label(label).fill(value)
+    # Before anything is saved, and without the secret.
+    name = "metadata_url" if kind == "saml" else "issuer"
+    expect(page.locator(f"#{name}-check")).to_contain_text("Sign-in address")
+    assert checks
+    assert not any(typed.get("Client secret", "no secret") in sent for sent in checks)
+    assert not any("client_secret" in sent for sent in checks)
     page.get_by_role("button", name="Check and save").click()
     expect(page.locator("h1")).to_have_text("Test the sign-in")
     run_test(page)

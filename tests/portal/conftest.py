@@ -12,16 +12,20 @@ import pytest
 from aiohttp import web
 
 from gateway.admin.application import in_process_api
+from gateway.console.moving import Script
 from gateway.core import signed_link
 from gateway.core.model import ProviderKind
+from gateway.errors import PeerError
 from gateway.pages.forms import FormTokens
 from gateway.portal.application import BROWSER, COOKIE, Portal, PortalServices
 from gateway.portal.visit import Rooms
 from gateway.provisioning.addition import beside, said_access
 from gateway.provisioning.desired import derived_name
+from gateway.provisioning.discovery import Discovered
 from gateway.provisioning.plan_rows import Plan
 from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.proposal import Proposal
+from gateway.provisioning.publications import Publications
 from gateway.provisioning.runner import Done
 from gateway.setup.model import Approval, NewTenant, Part, Request, SetupLink, Work
 from gateway.tenants.api import TenantRecord
@@ -262,6 +266,27 @@ def token_for(page: str, action: str) -> str:
 
 
 @dataclass(slots=True)
+class Published:
+    """What identity providers publish, by address."""
+
+    documents: dict[str, dict[str, object]] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def fetch(self, issuer: str) -> Discovered:
+        self.asked.append(issuer)
+        if issuer not in self.documents:
+            url = f"{issuer}/.well-known/openid-configuration"
+            raise PeerError("discovery_status", f"the discovery document at {url} answered 404")
+        keys = {"keys": [{"kid": "1", "use": "sig"}]}
+        return Discovered(self.documents[issuer], keys)
+
+    async def fetch_metadata(self, url: str) -> bytes:
+        self.asked.append(url)
+        return self.texts[url]
+
+
+@dataclass(slots=True)
 class Desk:
     client: TestClient[web.Request, web.Application]
     api: Api
@@ -275,6 +300,7 @@ class Desk:
     renewals: Renewals
     claims: Claims
     config: Config
+    published: Published
     is_tenant: list[Callable[[str], Awaitable[bool]]]
     """The last one says whether there is a tenant."""
 
@@ -352,6 +378,7 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
         onboarding=cast("Onboarding", onboarding),
         login_tests=tests,
     )
+    published = Published()
     portal = Portal(
         PortalServices(
             Rooms(
@@ -364,10 +391,12 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
                 Counter(clock),
                 onboarding.makers,
                 setup.renewal,
+                Publications(cast("Any", published), clock, development=False),
             ),
             in_process_api(services),
             lambda: FORM_KEYS,
             lambda _address: True,
+            Script(),
         )
     )
     application = web.Application()
@@ -387,5 +416,6 @@ async def desk(aiohttp_client: AiohttpClient, api: Api, clock: Clock, tmp_path: 
         cast("Renewals", setup.renewal),
         cast("Claims", services.domains),
         config,
+        published,
         known,
     )

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core.model import DEFAULT_POOL, ProviderKind
 from gateway.portal.guides import NAMES, guide_of
-from gateway.portal.texts import FIELD_PROBLEMS
-from gateway.portal.values import read_values
+from gateway.portal.texts import FIELD_PROBLEMS, PUBLISHED
+from gateway.portal.values import CHECKED, read_checked, read_values
 from gateway.portal.views.domains import domain_rows, unproven
 from gateway.portal.visit import PREFIX, Failed, Moved, Page, Shown
 from gateway.provisioning.desired import derived_name
+from gateway.provisioning.publications import Judged
+from gateway.provisioning.saml_metadata import SamlMetadata
 from gateway.setup.go_live import entry_digest
 from gateway.setup.links import edited
 from gateway.setup.model import Part, Protocol, SetupProvider
@@ -87,6 +89,7 @@ def _form(
             "work": work,
             "provider": NAMES[SetupProvider(work.provider)],
             "is_oidc": work.protocol == Protocol.OIDC,
+            "checks": CHECKED[Protocol(work.protocol)],
             "fixed_issuer": guide.issuer if guide.kind == "google" else "",
             "values": values,
             "problems": {name: FIELD_PROBLEMS[key] for name, key in (problems or {}).items()},
@@ -215,6 +218,50 @@ def _guide(visit: Visit) -> Guide | None:
     return guide_of(visit.link.work.provider, visit.link.work.protocol)
 
 
+async def check_values(visit: Visit) -> Shown | Moved:
+    """What saving would find of what is typed so far, beside the fields. Stores nothing."""
+    guide, work = _guide(visit), visit.link.work
+    if guide is None:
+        return CHOOSE_FIRST
+    protocol = Protocol(work.protocol)
+    typed, wrong = read_checked(
+        visit.form, provider=SetupProvider(work.provider), protocol=protocol
+    )
+    name = next((each for each in _ASKED if typed.get(each)), "")
+    judged = Judged()
+    if name and name not in wrong and visit.rooms.publications is not None:
+        asked = visit.rooms.publications
+        if name == "issuer":
+            judged = await asked.judge_issuer(typed[name], ProviderKind(guide.kind))
+        else:
+            url = typed["metadata_url"] or None
+            judged = await asked.metadata(url, "" if url else typed[name])
+    return Shown(
+        "values_check",
+        {
+            "names": CHECKED[protocol],
+            "problems": {each: FIELD_PROBLEMS[key] for each, key in wrong.items()},
+            "refused": {name: judged.problems},
+            "published": {name: _published(judged)},
+        },
+    )
+
+
+def _published(judged: Judged) -> tuple[tuple[str, str], ...]:
+    """Label and value; nothing longer than a line or two."""
+    what = judged.publication
+    if what is None:
+        return ()
+    if isinstance(what, SamlMetadata):
+        rows = [("entity_id", what.entity_id), ("redirect_url", what.redirect_url)]
+        rows += [("certificate", f"{each.expires_at:%Y-%m-%d}") for each in what.certificates[:5]]
+    else:
+        names = ("issuer", "authorization_endpoint", "token_endpoint")
+        rows = [(name, str(what.document.get(name) or "–")) for name in names]
+    return tuple((PUBLISHED[name], value[:200]) for name, value in rows)
+
+
+_ASKED: Final = ("issuer", "metadata_url", "metadata_file", "metadata")
 _PARTS: Final = frozenset({Part.SIGN_IN})
 PAGES: Final = (
     Page(
@@ -225,5 +272,6 @@ PAGES: Final = (
     ),
     Page("/connection/values", show_values, _PARTS),
     Page("/connection/save", save_values, _PARTS, form=True, upload=True),
+    Page("/connection/check", check_values, _PARTS, form=True, upload=True, check=True),
 )
 __all__ = ["PAGES", "ours"]
