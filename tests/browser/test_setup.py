@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,8 +82,10 @@ def values(product: RunningWorld, kind: str, page: Page) -> dict[str, str]:
     }
 
 
-def is_check(request: Request) -> bool:
-    return request.url.endswith("/setup/connection/check")
+def note_check(bodies: list[str], sent: Request) -> None:
+    """What was sent to be looked at."""
+    if sent.url.endswith("/setup/connection/check"):
+        bodies.append(sent.post_data or "")
 
 
 def follow_guide(page: Page, choice: str) -> None:
@@ -197,7 +200,7 @@ def test_initech_from_nothing_to_a_first_login(
     open_link(page, product)
     follow_guide(page, CHOICES[kind])
     checks: list[str] = []
-    page.on("request", lambda sent: is_check(sent) and checks.append(sent.post_data or ""))
+    page.on("request", partial(note_check, checks))
     typed = values(product, kind, page)
     for label, value in typed.items():
         page.get_by_label(label).fill(value)
