@@ -275,6 +275,26 @@ def test_a_release_builds_it_with_arguments_that_it_has() -> None:
     assert given == known
 
 
+def test_its_name_has_no_capitals_whoever_owns_the_repository() -> None:
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8"))
+    steps = job["jobs"]["image"]["steps"]
+    (names,) = (step["run"] for step in steps if "image=" in step.get("run", ""))
+    said = subprocess.run(
+        ["bash", "-c", names.splitlines()[1]],
+        env={"GITHUB_REPOSITORY": "Acme/Gateway", "IMAGE_REGISTRY": "registry.example.com"}
+        | {"GITHUB_OUTPUT": "/dev/stdout"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout == "image=registry.example.com/acme/gateway\n"
+    used = [step["with"] for step in steps if "with" in step]
+    assert not [one for one in used if "github.repository " in str(one.get("tags", ""))]
+    assert [one["subject-name"] for one in used if "subject-name" in one] == [
+        "${{ steps.release.outputs.image }}"
+    ]
+
+
 def test_it_runs_as_nobody_in_particular_and_writes_to_its_volume_only() -> None:
     lines = dict(stage(1))
     assert int(lines["USER"]) >= 10000
