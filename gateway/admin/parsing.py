@@ -220,6 +220,7 @@ POSITIONS: Mapping[str, re.Pattern[str]] = {
     "list_deliveries": re.compile(r"[0-9]{1,18}"),
     "list_setup_links": re.compile(rf"{_TIME}/[0-9a-f]{{16}}"),
     "list_all_setup_links": re.compile(rf"{_TIME}/[0-9a-f]{{16}}"),
+    "list_all_connections": re.compile(rf"{PARAMETERS['tenant']} {PARAMETERS['provider']}"),
     "list_admin_keys": re.compile(rf"{_TIME}/{PARAMETERS['admin_key']}"),
     "list_messages": re.compile(r"[0-9]{1,18}"),
 }

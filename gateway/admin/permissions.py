@@ -83,6 +83,7 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "list_audit": (Scope.AUDIT_READ, Binding.QUERY),
     "get_audit": (Scope.AUDIT_READ, Binding.OWN),
     "list_connections": (Scope.TENANTS_READ, Binding.PATH),
+    "list_all_connections": (Scope.TENANTS_READ, Binding.QUERY),
     "check_connections": (Scope.TENANTS_WRITE, Binding.PATH),
     "list_domains": (Scope.TENANTS_READ, Binding.PATH),
     "add_domain": (Scope.TENANTS_WRITE, Binding.PATH),

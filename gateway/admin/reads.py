@@ -28,6 +28,7 @@ OF_NOBODY: Final = frozenset(
         "list_pools",
         "get_pool_settings",
         "list_connections",
+        "list_all_connections",
         "list_domains",
         "get_deprovisioning",
         "list_hooks",

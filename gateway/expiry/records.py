@@ -25,6 +25,7 @@ from gateway.core.expiry import (
     Credential,
     days_to_tell,
 )
+from gateway.core.paging import Page
 from gateway.database.engine import insert_new
 from gateway.database.schema import connections, credential_expiries
 from gateway.hooks.effects import Notice
@@ -274,7 +275,6 @@ class ConnectionRecords:
 
     async def of(self, tenant: str) -> tuple[ConnectionView, ...]:
         """By provider. Raises ``UnavailableError``."""
-        now = self._clock()
         async with self._database.read() as connection:
             rows = (
                 await connection.execute(
@@ -283,28 +283,53 @@ class ConnectionRecords:
                     .order_by(connections.c.provider)
                 )
             ).all()
-            ends = (
-                await connection.execute(
-                    select(credential_expiries)
-                    .where(credential_expiries.c.tenant == tenant)
-                    .order_by(credential_expiries.c.credential)
-                )
-            ).all()
-        by_provider = defaultdict(list)
-        for row in ends:
-            days = int((row.expires_at - now) // DAY_S)
-            by_provider[row.provider].append(CredentialView(row.credential, row.expires_at, days))
-        return tuple(
-            ConnectionView(
-                row.provider,
-                row.state,
-                row.checked_at,
-                row.failing_since,
-                row.detail,
-                _certificates(row),
-                tuple(by_provider[row.provider]),
-            )
-            for row in rows
+            ends = await _ends(connection, {tenant})
+        return tuple(self._view(row, ends) for row in rows)
+
+    async def page(
+        self,
+        tenant: str | None,
+        state: ConnectionState | None,
+        *,
+        position: str | None,
+        limit: int,
+    ) -> Page[tuple[str, ConnectionView]]:
+        """With their tenants, by tenant and provider; of all tenants with None. ``position``: both
+        of the last row seen. Raises ``UnavailableError``.
+        """
+        table = connections.c
+        query = select(connections)
+        if tenant is not None:
+            query = query.where(table.tenant == tenant)
+        if state is not None:
+            query = query.where(table.state == state)
+        if position is not None:
+            last, _, provider = position.partition(" ")
+            after = (table.tenant == last) & (table.provider > provider)
+            query = query.where((table.tenant > last) | after)
+        query = query.order_by(table.tenant, table.provider).limit(limit + 1)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+            page_rows, more = rows[:limit], len(rows) > limit
+            ends = await _ends(connection, {row.tenant for row in page_rows})
+        return Page(
+            [(row.tenant, self._view(row, ends)) for row in page_rows],
+            f"{page_rows[-1].tenant} {page_rows[-1].provider}" if more else None,
+        )
+
+    def _view(self, row: Any, ends: Mapping[tuple[str, str], Sequence[Any]]) -> ConnectionView:
+        now = self._clock()
+        return ConnectionView(
+            row.provider,
+            row.state,
+            row.checked_at,
+            row.failing_since,
+            row.detail,
+            _certificates(row),
+            tuple(
+                CredentialView(end.credential, end.expires_at, int((end.expires_at - now) // DAY_S))
+                for end in ends.get((row.tenant, row.provider), ())
+            ),
         )
 
     async def due(self, *, every_s: float, failing_s: float) -> Mapping[str, float]:
@@ -332,6 +357,23 @@ class ConnectionRecords:
             [(r.tenant, r.provider, r.state == ConnectionState.FAILING) for r in states],
             [(r.tenant, r.provider, r.credential, r.expires_at) for r in ends],
         )
+
+
+async def _ends(
+    connection: AsyncConnection, tenants: Collection[str]
+) -> Mapping[tuple[str, str], Sequence[Any]]:
+    """Of these tenants, by tenant and provider."""
+    rows = (
+        await connection.execute(
+            select(credential_expiries)
+            .where(credential_expiries.c.tenant.in_(tenants))
+            .order_by(credential_expiries.c.credential)
+        )
+    ).all()
+    by_provider: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for row in rows:
+        by_provider[row.tenant, row.provider].append(row)
+    return by_provider
 
 
 def _certificates(row: Any) -> Certificates:

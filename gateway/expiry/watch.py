@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from gateway.core.expiry import ConnectionState
+    from gateway.core.paging import Page
     from gateway.expiry.look import Look, Looker
     from gateway.expiry.records import ConnectionRecords, ConnectionView
     from gateway.tenants.snapshot_record import Record
@@ -144,6 +146,17 @@ class ConnectionWatch:
         await self._store.record(tenant, looks)
         self._seen[tenant] = record.digest
         return await self._store.of(tenant)
+
+    async def page(
+        self,
+        tenant: str | None,
+        state: ConnectionState | None,
+        *,
+        position: str | None,
+        limit: int,
+    ) -> Page[tuple[str, ConnectionView]]:
+        """What the last looks found, of all tenants with None. Raises ``UnavailableError``."""
+        return await self._store.page(tenant, state, position=position, limit=limit)
 
     async def known(self, tenant: str) -> tuple[ConnectionView, ...]:
         """What the last look found. Raises ``UnavailableError``."""

@@ -172,6 +172,19 @@ class Connections:
 
     check = known
 
+    async def page(
+        self, tenant: str | None, state: str | None, *, position: str | None, limit: int
+    ) -> Page[tuple[str, ConnectionView]]:
+        rows = [
+            (each, view)
+            for each in ("acme", "globex")
+            for view in await self.known(each)
+            if tenant in {None, each} and state in {None, "active"}
+        ]
+        begin = 0 if position is None else 1
+        more = len(rows) > begin + limit
+        return Page(rows[begin : begin + limit], "acme acme-saml" if more else None)
+
 
 @dataclass(slots=True)
 class Claims:

@@ -154,6 +154,14 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     ),
     "test_mail": (Scope.OPERATOR, "POST", "/mail/test", {"to": "it@acme.test"}, 200, NOBODY),
     "list_connections": (Scope.TENANTS_READ, "GET", "/tenants/acme/connections", None, 200, NOBODY),
+    "list_all_connections": (
+        Scope.TENANTS_READ,
+        "GET",
+        "/connections?tenant=acme",
+        None,
+        200,
+        NOBODY,
+    ),
     "check_connections": (
         Scope.TENANTS_WRITE,
         "POST",

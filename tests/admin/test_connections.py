@@ -1,4 +1,4 @@
-"""``/tenants/ID/connections``: what is known, and a look now."""
+"""``/connections`` and ``/tenants/ID/connections``: what is known, and a look now."""
 
 from __future__ import annotations
 
@@ -33,3 +33,14 @@ async def test_a_tenants_connections_are_shown_with_what_ends(
             ],
         }
     ]
+
+
+async def test_connections_of_all_tenants_are_a_list_in_pages(api: Api) -> None:
+    first = await (await api.call("GET", "/connections?limit=1")).json()
+    assert [(row["tenant"], row["provider"]) for row in first["items"]] == [("acme", "acme-saml")]
+    rest = await (await api.call("GET", f"/connections?limit=1&cursor={first['next']}")).json()
+    assert [row["tenant"] for row in rest["items"]] == ["globex"]
+    assert rest["next"] is None
+    failing = await (await api.call("GET", "/connections?state=failing")).json()
+    assert failing == {"items": [], "next": None}
+    assert (await api.call("GET", "/connections?state=broken")).status == 400

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from gateway.admin.application import PREFIX, admin_application, admin_routes
 from gateway.admin.parsing import write_cursor
 from gateway.database.group_commit import GroupCommitter
+from gateway.expiry.records import ConnectionRecords
 from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.people_register import PeopleRegister
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
     from gateway.admin.application import AdminServices
     from gateway.database.engine import Database
+    from gateway.expiry.watch import ConnectionWatch
+    from gateway.hooks.webhooks.outbox import Outbox
     from gateway.keys import ring as keys
     from gateway.provisioning.service import Onboarding
     from gateway.sessions.connection import RedisClient
@@ -132,6 +135,9 @@ async def services(
 
     async def in_force(_tenant: str) -> None: ...
 
+    connections = ConnectionRecords(
+        database, committer, cast("Outbox", SimpleNamespace()), clock=clock
+    )
     provisioning = SimpleNamespace(journal=SqlJournal(database, holder="us", clock=clock))
     return replace(
         api.services,
@@ -146,6 +152,7 @@ async def services(
         deliveries=InboxRecords(database, committer, clock=clock, wake=nothing),
         messages=OutboxRecords(database, committer, clock=clock, wake=nothing),
         people=PeopleRegister(database),
+        connections=cast("ConnectionWatch", connections),
     )
 
 
@@ -172,6 +179,7 @@ async def test_no_cursor_is_a_fault_or_an_outage(
         "list_setup_links",
         "list_all_setup_links",
         "list_admin_keys",
+        "list_all_connections",
     }
     application = web.Application()
     application.add_subapp(PREFIX, admin_application(services))

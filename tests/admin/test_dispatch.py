@@ -332,6 +332,7 @@ LISTS = {
     "list_setup_links": "/tenants/acme/setup-links",
     "list_all_setup_links": "/setup-links",
     "list_admin_keys": "/keys",
+    "list_all_connections": "/connections",
 }
 MADE_UP = [
     "",
@@ -399,6 +400,7 @@ async def test_a_cursor_that_no_list_gave_out_is_refused_before_anything_is_look
         ("list_runs", "1795954874.0861986/abcdef012345"),
         ("list_runs", "1795954874.0/abcdef012345"),
         ("list_setup_links", "1795954874.0861986/0123456789abcdef"),
+        ("list_all_connections", "acme acme-okta"),
         ("list_sessions", "2:5000"),
         ("list_app_passwords", "2:5000"),
         ("list_blocks", "1795954874.0861986 0123456789abcdef0123456789abcdef"),

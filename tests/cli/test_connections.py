@@ -51,6 +51,10 @@ def test_a_look_says_what_fails_and_what_ends(
     (row,) = listed["items"]
     assert (row["provider"], row["failing_since"] is not None) == ("acme-okta", True)
     assert "https://127.0.0.1" in row["detail"]
+    code, out, err = served(capsys, "connections", "list")
+    assert code == 0, err
+    assert out.startswith("acme  acme-okta  unchecked  looked at ")
+    assert served.json(capsys, "connections", "list", "acme", "--state", "active")["items"] == []
 
 
 def test_a_tenant_that_is_unknown_has_no_connections(

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from gateway.config.model import Mail, Product
-from gateway.core.expiry import DAY_S, Credential
+from gateway.core.expiry import DAY_S, ConnectionState, Credential
 from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
 from gateway.database.group_commit import GroupCommitter
@@ -274,6 +274,28 @@ async def test_what_could_not_be_found_out_stays_and_is_told_when_it_is_time(wor
     await world.record(GOOD)
     (view,) = await world.store().of("acme")
     assert view.credentials == ()
+
+
+async def test_all_tenants_connections_are_read_in_pages_and_by_state(world: World) -> None:
+    ends = Look(expiries={Credential.CLIENT_SECRET: NOW + 3 * DAY_S})
+    for tenant, names in {"beta": ("b-one",), "acme": ("a-two", "a-one"), "a": ("one",)}.items():
+        await world.store().record(tenant, dict.fromkeys(names, ends))
+    for _ in range(FAILURES_TOLD):
+        await world.store().record("acme", {"a-one": BAD, "a-two": ends})
+    store = world.store()
+    everything = [("a", "one"), ("acme", "a-one"), ("acme", "a-two"), ("beta", "b-one")]
+    seen, position = [], None
+    for _ in range(2):
+        page = await store.page(None, None, position=position, limit=2)
+        seen += [(tenant, view.provider) for tenant, view in page.items]
+        position = page.position
+    assert (seen, position) == (everything, None)
+    by_name = await store.page("acme", None, position=None, limit=9)
+    assert [view for _, view in by_name.items] == list(await store.of("acme"))
+    assert [[one.days_left for one in view.credentials] for _, view in by_name.items] == [[], [3]]
+    failing = await store.page(None, ConnectionState.FAILING, position=None, limit=9)
+    assert [(tenant, view.provider) for tenant, view in failing.items] == [("acme", "a-one")]
+    assert (await world.watch().page("x", None, position=None, limit=9)).items == []
 
 
 async def test_a_provider_that_was_taken_out_leaves_nothing(world: World) -> None:
