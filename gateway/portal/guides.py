@@ -71,6 +71,20 @@ SUGGESTED: Final[Mapping[SetupProvider, Protocol]] = {
     for name in SetupProvider
 }
 """Google sends groups by SAML only; AD FS is usually reached by nobody from outside."""
+THEIR_NAMES: Final[Mapping[SetupProvider, Mapping[str, str]]] = {
+    SetupProvider.ENTRA: {
+        "issuer": "Directory (tenant) ID",
+        "client_id": "Application (client) ID",
+        "client_secret": "Value",
+        "metadata_url": "App Federation Metadata Url",
+    },
+    SetupProvider.ONELOGIN: {"metadata_url": "Issuer URL"},
+    SetupProvider.PINGONE: {"issuer": "Issuer ID", "metadata_file": "Download Metadata"},
+    SetupProvider.JUMPCLOUD: {"metadata_url": "Copy Metadata URL"},
+    SetupProvider.AUTH0: {"issuer": "Domain"},
+    SetupProvider.GOOGLE: {"metadata_file": "Download Metadata"},
+}
+"""What a field of our form is called where it is copied, if it is called otherwise there."""
 _CREATE = N_("Create the application")
 _OURS = N_("Enter our addresses")
 _GROUPS = N_("Send e-mail address and groups")
@@ -591,7 +605,16 @@ GUIDES: Final[Mapping[tuple[SetupProvider, Protocol], Guide]] = {
                     Step(CHOOSE, "Add to ID token: On"),
                 ),
             ),
-            (_THEIRS, (Step(OPEN, "Credentials"), Step(COPY, "Client Secret"), _NEXT)),
+            (
+                _THEIRS,
+                (
+                    Step(OPEN, "Settings"),
+                    Step(COPY, "Client ID"),
+                    Step(OPEN, "Credentials"),
+                    Step(COPY, "Client Secret"),
+                    _NEXT,
+                ),
+            ),
         ),
         preset="keycloak",
         issuer=ISSUERS[OidcPreset.KEYCLOAK],

@@ -85,6 +85,8 @@ def walk(product: RunningWorld, page: Page, kind: str, names: list[str]) -> None
 def fill(page: Page, theirs: Mapping[str, str]) -> None:
     for label, value in theirs.items():
         page.get_by_label(label).fill(value)
+    name = "metadata_url" if "Metadata URL" in theirs else "issuer"
+    page.locator(f"#{name}-check .published").first.wait_for()
 
 
 def finish(camera: Camera | None, page: Page) -> None:

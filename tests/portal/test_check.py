@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import FormData
 
+from gateway.cognito.oidc_presets import ISSUERS, OidcPreset
 from gateway.portal.application import CHECKS
+from gateway.portal.guides import COPY, GUIDES, THEIR_NAMES
 from tests.portal.conftest import EVIL, ISSUER
 from tests.portal.test_walk import choose
 
@@ -129,3 +131,27 @@ async def test_only_this_page_has_a_script_and_the_secret_is_outside_of_what_it_
     other = await browser.get("/setup/provider")
     assert "script-src" not in other.headers["Content-Security-Policy"]
     assert "<script" not in browser.last
+
+
+def test_what_they_call_a_value_is_what_the_guide_says_to_copy() -> None:
+    for provider, names in THEIR_NAMES.items():
+        steps = [
+            step
+            for (name, _), guide in GUIDES.items()
+            if name is provider
+            for screen in guide.screens
+            for step in screen.steps
+        ]
+        assert set(names.values()) <= {step.label for step in steps if step.kind == COPY}
+
+
+async def test_the_form_names_values_as_they_do_and_types_what_is_always_the_same(
+    desk: Desk,
+) -> None:
+    browser = await desk.claimed()
+    await choose(browser, "entra/oidc")
+    page = await browser.page(VALUES)
+    assert "<strong>Directory (tenant) ID</strong>" in page
+    assert "<strong>Application (client) ID</strong>" in page
+    await choose(browser, "jumpcloud/oidc")
+    assert f'value="{ISSUERS[OidcPreset.JUMPCLOUD]}"' in await browser.page(VALUES)

@@ -9,8 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.cognito.oidc_presets import OidcPreset
 from gateway.core.model import DEFAULT_POOL, ProviderKind
-from gateway.portal.guides import NAMES, guide_of
+from gateway.portal.guides import NAMES, THEIR_NAMES, guide_of
 from gateway.portal.texts import FIELD_PROBLEMS, PUBLISHED
 from gateway.portal.values import CHECKED, read_checked, read_values
 from gateway.portal.views.domains import domain_rows, unproven
@@ -90,7 +91,8 @@ def _form(
             "provider": NAMES[SetupProvider(work.provider)],
             "is_oidc": work.protocol == Protocol.OIDC,
             "checks": CHECKED[Protocol(work.protocol)],
-            "fixed_issuer": guide.issuer if guide.kind == "google" else "",
+            "fixed_issuer": guide.issuer if _has_one_issuer(guide) else "",
+            "theirs": THEIR_NAMES.get(SetupProvider(work.provider), {}),
             "values": values,
             "problems": {name: FIELD_PROBLEMS[key] for name, key in (problems or {}).items()},
             "refused": refused,
@@ -99,6 +101,11 @@ def _form(
         },
         status=422 if problems or refused or unproven else 200,
     )
+
+
+def _has_one_issuer(guide: Guide) -> bool:
+    """The same for all of its customers."""
+    return guide.kind == "google" or guide.preset == OidcPreset.JUMPCLOUD
 
 
 async def save_values(visit: Visit) -> Shown | Moved | Failed:
