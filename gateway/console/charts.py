@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,6 +21,38 @@ class Chart:
 
     area: str
     top: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Of the time axis. ``label``: hours and minutes, UTC; ``anchor``: which end of it is at ``x``,
+    so that it stays within the box.
+    """
+
+    x: float
+    label: str
+    anchor: str
+
+
+_EVERY_S: Final = (300, 900, 3600, 6 * 3600, 86_400)
+_TICKS: Final = 5
+_LABEL: Final = 16
+"""Half of a label's width."""
+
+
+def ticks(begin_s: int, span_s: int) -> list[Tick]:
+    """At round times from ``begin_s`` on, UTC epoch seconds."""
+    every_s = next((s for s in _EVERY_S if span_s < s * _TICKS), _EVERY_S[-1])
+    first = -(-begin_s // every_s) * every_s
+    return [
+        _tick(at, (at - begin_s) / span_s) for at in range(first, begin_s + span_s + 1, every_s)
+    ]
+
+
+def _tick(at: int, share: float) -> Tick:
+    x = round(WIDTH * share, 1)
+    anchor = "start" if x < _LABEL else "end" if x > WIDTH - _LABEL else "middle"
+    return Tick(x, datetime.fromtimestamp(at, UTC).strftime("%H:%M"), anchor)
 
 
 def area(values: Sequence[float | None], *, at_least: float = 1.0) -> Chart:

@@ -45,7 +45,6 @@ NOTICES: Final[Mapping[str, str]] = {
     "link_returned": N_("Done: its recipient is asked for a change."),
     "domain_added": N_("Done: add the DNS record that is shown. It is looked for regularly."),
     "domain_checked": N_("Done: this is what DNS says now."),
-    "domain_used": N_("Done: the domain leads its people to this tenant."),
     "domain_vouched": N_("Done: the domain is the tenant's by your word."),
     "domain_removed": N_("Done: the tenant holds the domain no more."),
     "held_decided": N_("Done: what was held is decided."),

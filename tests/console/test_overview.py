@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert
 
-from gateway.console.charts import HEIGHT, area, lengths
+from gateway.console.charts import HEIGHT, area, lengths, ticks
 from gateway.database.schema import provision_runs, webhooks_outbox
 from tests.admin.rooms import COUNTS
 from tests.console.conftest import database
@@ -69,7 +69,9 @@ async def test_numbers_are_drawn_and_told_in_figures(desk: Desk) -> None:
         page = await desk.text(f"/console/overview?window={window}", "admins")
         assert "<dd>90</dd>" not in page
         assert f"<dd>{sum(n for c, n in COUNTS.items() if c.startswith('check:'))}</dd>" in page
-        assert page.count("<path") == 3, "sign-ins, checks, revocations; no store was asked"
+        assert page.count('<path class="bar"') == 3, (
+            "sign-ins, checks, revocations; no store was asked"
+        )
         assert "<code>group_missing</code>" in page
         assert len(page) < 40_000
 
@@ -82,6 +84,23 @@ async def test_health_shows_components_processes_pools_and_faults(desk: Desk) ->
     assert "ready, and something is wrong" in page
     assert "<code>second</code>" in page
     await desk.text("/console/health", "support", status=403)
+
+
+def test_the_time_axis_has_round_times_within_the_box() -> None:
+    at_ten = 1_800_007_200
+    hour = ticks(at_ten + 420, 3600)
+    assert [tick.label for tick in hour] == ["10:15", "10:30", "10:45", "11:00"]
+    assert [round(tick.x) for tick in hour] == [43, 123, 203, 283]
+    whole = ticks(at_ten, 3600)
+    assert [(tick.label, tick.anchor) for tick in whole] == [
+        ("10:00", "start"),
+        ("10:15", "middle"),
+        ("10:30", "middle"),
+        ("10:45", "middle"),
+        ("11:00", "end"),
+    ]
+    assert [tick.label for tick in ticks(at_ten, 86_400)] == ["12:00", "18:00", "00:00", "06:00"]
+    assert len(ticks(at_ten, 40 * 86_400)) == 40
 
 
 def test_a_chart_fills_its_box_and_leaves_out_what_was_not_measured() -> None:

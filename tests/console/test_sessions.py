@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.console.operator import FRESH_S
+from tests.admin.rooms import Revocations
 from tests.console.conftest import EVIL, HEADER, ORIGIN, changes, token_for
 
 if TYPE_CHECKING:
@@ -42,6 +44,12 @@ async def test_a_session_is_ended_by_its_form_and_the_person_is_on_record(desk: 
         ("acknowledged", "bar", "640"),
     ]
     assert "not confirmed" in shown
+    assert "<dd>admin</dd>" in shown, "whoever may not read the audit log sees no name"
+    revoker = desk.api.services.revoker
+    assert isinstance(revoker, Revocations)
+    revoker.done["r0001"] = replace(revoker.done["r0001"], received_at=desk.clock() - 1)
+    shown = await desk.text(response.headers["Location"], "admins")
+    assert "<dd>person:dana-sub</dd>" in shown
     assert await changes(desk) == [("person:dana-sub", "end_session", "done")]
 
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.console.sign_in import Person
 from gateway.domains.state import DomainState
 from gateway.hooks.coverage import Coverage, Gap, Missing, State, Way
+from gateway.pages.forms import FormTokens
 from tests.admin.rooms import Claims, Coverages
 from tests.console.conftest import EVIL, changes, token_for
 
 if TYPE_CHECKING:
     from gateway.domains.records import Domain
-    from tests.console.conftest import Desk
+    from tests.console.conftest import Desk, Forms
 
 DOMAINS = "/console/tenants/acme/domains"
 REMOVALS = "/console/tenants/acme/removals"
@@ -37,7 +39,6 @@ async def test_a_domain_is_claimed_looked_for_used_and_given_up(desk: Desk) -> N
     for action, form, notice in (
         (DOMAINS, {"domain": "new.test"}, "domain_added"),
         (f"{DOMAINS}/acme.test/check", {}, "domain_checked"),
-        (f"{DOMAINS}/proven.test/use", {}, "domain_used"),
         (f"{DOMAINS}/acme.test/vouch", {"reason": "their contract"}, "domain_vouched"),
         (f"{DOMAINS}/acme.test/remove", {}, "domain_removed"),
     ):
@@ -45,8 +46,21 @@ async def test_a_domain_is_claimed_looked_for_used_and_given_up(desk: Desk) -> N
         assert response.headers.get("Location") == f"{DOMAINS}?notice={notice}"
     done = [(who, what) for who, what, outcome in await changes(desk) if outcome == "done"]
     assert done == [
-        (ME, f"{operation}_domain") for operation in ("remove", "vouch", "use", "check", "add")
+        (ME, f"{operation}_domain") for operation in ("remove", "vouch", "check", "add")
     ]
+
+
+async def test_a_proven_domain_is_used_once_it_was_seen_who_gets_in(forms: Forms) -> None:
+    use, apply = f"{DOMAINS}/proven.test/use", "/console/tenants/acme/apply"
+    person = Person("dana-sub", "", "", "ops", "", frozenset(), int(forms.desk.clock()) - 60)
+    tokens = FormTokens("console form", lambda: (b"form key of this ring",))
+    response = await forms.desk.post(use, {"token": tokens.issue(person.sign_in, use)}, "admins")
+    shown = await response.text()
+    assert "Nothing has been changed yet." in shown
+    assert "0 people lose access" in shown
+    assert "proven.test" not in (await forms.stored())["tenant"]["email_domains"]
+    await forms.send(shown, apply, {}, "admins", status=303)
+    assert "proven.test" in (await forms.stored())["tenant"]["email_domains"]
 
 
 @pytest.mark.parametrize("typed", ["not a domain", "taken.test", ""])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.console.charts import HEIGHT, WIDTH, area, lengths
+from gateway.console.charts import HEIGHT, WIDTH, area, lengths, ticks
 from gateway.console.outcome import Failed, Shown
 from gateway.console.page import Page
 from gateway.console.visit import address, failed
@@ -76,6 +76,8 @@ def _charts(document: Mapping[str, Any]) -> dict[str, Any]:
     sign_ins = [point["sign_ins"] + point["sign_ins_failed"] for point in points]
     return {
         "total": document["total"],
+        "ticks": ticks(points[0]["at"], document["step_s"] * len(points)),
+        "began_at": points[0]["at"],
         "charts": (
             ("sign_ins", area(sign_ins), ""),
             ("checks", area(of("checks")), ""),

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 640
 HEIGHT: Final = 16
+WITHIN_S: Final = 60.0
+"""Between a revocation and its record in the audit log, at most."""
+_BY_HAND: Final = ("admin", "tenant")
+"""Sources of what somebody asked for over the admin API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,30 @@ def lines_of(document: dict[str, Any]) -> list[Line]:
     ]
 
 
+async def _actor(visit: Visit, revocation: dict[str, Any]) -> str:
+    """Who asked for it, as the audit log says; "" where nobody did, or it may not be read."""
+    if revocation["source"] not in _BY_HAND or not visit.may("list_audit"):
+        return ""
+    received_at = float(revocation["received_at"])
+    # Of a single session's end, the record names no tenant.
+    everywhere = visit.operator.may_everywhere(visit.scope_of("list_audit"))
+    tenant = None if everywhere else str(revocation["tenant"])
+    answer = await visit.ask(
+        "list_audit",
+        tenant=tenant,
+        query={
+            "tenant": tenant,
+            "since": str(received_at - WITHIN_S),
+            "until": str(received_at + WITHIN_S),
+            "documents": "false",
+            "limit": "200",
+        },
+    )
+    targets = (revocation["id"], revocation["who"].get("session"))
+    rows = answer.document["items"] if answer.ok else ()
+    return next((str(row["actor"]) for row in rows if row["target"] in targets), "")
+
+
 async def show_revocation(visit: Visit) -> Shown | Failed:
     answer = await visit.ask(
         "get_revocation",
@@ -47,7 +75,11 @@ async def show_revocation(visit: Visit) -> Shown | Failed:
     )
     if not answer.ok:
         return failed(answer)
-    values = {"revocation": answer.document, "lines": lines_of(answer.document)}
+    values = {
+        "revocation": answer.document,
+        "lines": lines_of(answer.document),
+        "actor": await _actor(visit, answer.document),
+    }
     return Shown("revocation", {**values, "width": WIDTH, "height": HEIGHT})
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gateway.console.change import Change, load, preview, store
 from gateway.console.outcome import Failed, Moved, Shown
 from gateway.console.page import Page
 from gateway.console.views.tenants import tenant_page
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from gateway.console.visit import Visit
 
 _TYPED_WRONG: Final = frozenset({400, 409})
-_NOTICES: Final = {"check_domain": "domain_checked", "use_domain": "domain_used"}
 
 
 async def show_domains(visit: Visit) -> Shown | Failed:
@@ -49,10 +49,21 @@ async def add_domain(visit: Visit) -> Shown | Moved | Failed:
     return await _done(visit, answer, "domain_added", typed=typed)
 
 
-async def change_domain(visit: Visit) -> Shown | Moved | Failed:
-    """Look again, or use."""
-    operation = f"{visit.path['what']}_domain"
-    return await _done(visit, await _one(visit, operation), _NOTICES[operation])
+async def check_domain(visit: Visit) -> Shown | Moved | Failed:
+    return await _done(visit, await _one(visit, "check_domain"), "domain_checked")
+
+
+async def use_domain(visit: Visit) -> Shown | Moved | Failed:
+    """Shows who would get in, as for any other change of the tenant."""
+    tenant = visit.path["tenant"]
+    stored = await load(visit, tenant)
+    if isinstance(stored, Failed):
+        return stored
+    domains = list(dict.fromkeys((*stored.document["email_domains"], visit.path["domain"])))
+    document = {**stored.document, "email_domains": domains}
+    change = Change(tenant, document, stored.etag, ("email_domains",), "")
+    answer = await store(visit, change, dry_run=True)
+    return preview(visit, change, answer) if answer.ok else await _done(visit, answer, "")
 
 
 async def vouch_domain(visit: Visit) -> Shown | Moved | Failed:
@@ -96,14 +107,8 @@ def _pages() -> tuple[Page, ...]:
     return (
         Page(base, "list_domains", "tenants", show_domains),
         Page(base, "add_domain", "tenants", add_domain, form=True),
-        Page(
-            f"{one}/{{what}}",
-            "check_domain",
-            "tenants",
-            change_domain,
-            form=True,
-            parameters={"what": "check|use"},
-        ),
+        Page(f"{one}/check", "check_domain", "tenants", check_domain, form=True),
+        Page(f"{one}/use", "put_tenant", "tenants", use_domain, form=True),
         Page(f"{one}/vouch", "vouch_domain", "tenants", vouch_domain, form=True, fresh=True),
         Page(f"{one}/remove", "remove_domain", "tenants", remove_domain, form=True),
         Page("/tenants/{tenant}/removals", "get_deprovisioning", "tenants", show_removals),
