@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from unittest.mock import Mock
+from types import SimpleNamespace
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
+from gateway.check.trusted_peer import Trust
 from gateway.config.model import Ingress
+from gateway.login import callback
 from gateway.login.place import MAX_CHARACTERS, place_of
 
 CITY, COUNTRY = "CloudFront-Viewer-City", "CloudFront-Viewer-Country"
@@ -46,6 +49,24 @@ def test_nobody_but_a_proxy_is_believed_and_no_header_that_is_not_named() -> Non
     assert place(headers, CITY, peer="::ffff:10.0.0.1") == "Leipzig"
     assert place(headers, COUNTRY) == "DE"
     assert place(headers) == ""
+
+
+def test_a_new_session_has_the_place_and_the_address_of_its_login() -> None:
+    transport = Mock()
+    transport.get_extra_info.return_value = ("10.0.0.1", 1)
+    headers = CIMultiDict({CITY: "Leipzig", "User-Agent": "a" * 300})
+    request = make_mocked_request("GET", "/_auth/callback", headers, transport=transport)
+    services = SimpleNamespace(
+        trust=Trust(Ingress(trusted_proxies=("10.0.0.1",))),
+        config=SimpleNamespace(ingress=Ingress(place_headers=(CITY,))),
+    )
+    attempt = MagicMock()
+    attempt.browser.request, attempt.browser.services = request, services
+    for address, shown in (("203.0.113.7", "203.0.113.7"), ("10.0.0.1", "")):
+        attempt.browser.client = address
+        session = callback._new_session(attempt, Mock(), Mock())
+        assert (session.place, session.client) == ("Leipzig", shown)
+        assert session.user_agent == "a" * 200
 
 
 def test_a_header_that_is_none_is_refused() -> None:
