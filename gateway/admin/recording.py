@@ -138,6 +138,7 @@ async def _record(edge: Edge, progress: Progress, response: web.StreamResponse) 
             before=redacted(progress.note.before),
             after=redacted(progress.note.after),
             target=progress.note.target,
+            tenant=progress.note.tenant,
             also=_settled(edge, progress, response),
         )
 

@@ -89,11 +89,13 @@ M = TypeVar("M", bound=BaseModel)
 @dataclass(slots=True)
 class Note:
     """What the audit record will say; filled by the handler as it learns. ``target``: in place of
-    the path's, where the handler makes or finds what is changed. ``dry_run``: nothing was.
-    ``of_nobody``: the answer to a question holds no person's data, whatever its operation does.
+    the path's, where the handler makes or finds what is changed. ``tenant``: whose that is, where
+    the request does not say. ``dry_run``: nothing was. ``of_nobody``: the answer to a question
+    holds no person's data, whatever its operation does.
     """
 
     target: str = ""
+    tenant: str | None = None
     before: object = None
     after: object = None
     dry_run: bool = False
@@ -140,6 +142,7 @@ class Call:
         """Binding OWN: another tenant's thing does not exist for a bound key."""
         if self.key.tenant is not None and self.key.tenant != tenant:
             raise Problem(Code.NOT_FOUND)
+        self.note.tenant = tenant
 
     @property
     def if_match(self) -> str | None:

@@ -84,15 +84,18 @@ class AuditLog:
         before: object,
         after: object,
         target: str = "",
+        tenant: str | None = None,
         also: Callable[[AsyncConnection], Awaitable[None]] | None = None,
     ) -> None:
-        """``before`` and ``after`` are free of secrets already. ``target``: what is only known by
-        now, empty for what was said at the beginning. ``also``: what is written in the same
-        transaction.
+        """``before`` and ``after`` are free of secrets already. ``target`` and ``tenant``: what is
+        only known by now; empty and None for what was said at the beginning. ``also``: what is
+        written in the same transaction.
         """
         values: dict[str, object] = {"outcome": outcome, "before": before, "after": after}
         if target:
             values["target"] = target[:_TARGET_CHARACTERS]
+        if tenant is not None:
+            values["tenant"] = tenant
         async with self._database.write_together(urgent=True) as connection:
             result = await connection.execute(
                 update(audit).where(audit.c.id == entry).values(**values).returning(audit)

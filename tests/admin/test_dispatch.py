@@ -453,6 +453,15 @@ async def test_app_passwords_are_apart_from_sessions_and_say_what_they_are_good_
     assert revoked["who"] == {"session": "acme-9"}
 
 
+async def test_the_audit_record_names_whose_a_thing_is_that_its_address_does_not_tell(
+    api: Api,
+) -> None:
+    for path in ("/sessions/acme-1", "/app-passwords/acme-9", "/blocks/acme:1"):
+        assert (await api.call("DELETE", path)).status == 200
+    page = await (await api.call("GET", "/audit?tenant=acme")).json()
+    assert [entry["target"] for entry in page["items"]] == ["acme:1", "acme-9", "acme-1"]
+
+
 async def test_unknown_paths_and_methods_answer_as_problems(api: Api) -> None:
     assert (await problem(await api.call("GET", "/nothing")))["code"] == "not_found"
     assert (await problem(await api.call("GET", "/tenants/UPPER")))["code"] == "not_found"
