@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import UnavailableError
 from gateway.log import fields
@@ -22,7 +22,7 @@ from gateway.sessions.outage_log import Troubles
 from gateway.sessions.redis_error import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
     from gateway.sessions.connection import RedisClient
 
@@ -145,9 +145,9 @@ class Markers:
         """Buckets of one server. One that cannot be restored, since it is being moved or its record
         does not answer, keeps none of the others from it.
         """
-        marked_for = await self._markers(buckets)
+        trusted, others = await self._markers(buckets)
         by_identity: dict[str, set[int]] = {}
-        for bucket, (identity, marker) in marked_for.items():
+        for bucket, (identity, marker) in others.items():
             if not identity:
                 msg = "Redis: the server is no primary"
                 raise UnavailableError(msg)
@@ -163,37 +163,36 @@ class Markers:
         if restored:
             _log.warning("redis_bucket_restored", extra=fields(buckets=len(restored)))
         markers = {
-            bucket: marker for bucket, (_, marker) in marked_for.items() if marker is not None
+            bucket: marker
+            for bucket, (_, marker) in others.items()
+            if marker is not None and marker.startswith(b"f")
         }
-        self._untrusted -= {bucket for bucket, marker in markers.items() if marker.startswith(b"s")}
-        self._untrusted |= restored | {
-            bucket for bucket, marker in markers.items() if marker.startswith(b"f")
-        }
-        await self._trust(markers)
+        self._untrusted -= trusted
+        self._untrusted |= restored | markers.keys()
+        await self._trust(trusted, markers)
         if failure is not None:
             raise failure
         return len(restored)
 
-    async def _markers(self, buckets: Sequence[int]) -> dict[int, tuple[str, bytes | None]]:
-        """By bucket: identity of its server, and its marker if it fits. Without those of a Cluster
-        that are being moved.
+    async def _markers(
+        self, buckets: Sequence[int]
+    ) -> tuple[set[int], dict[int, tuple[str, bytes | None]]]:
+        """Which are trusted; and of the others identity of their server, and their marker if it
+        fits. Without those of a Cluster that are being moved.
         """
         if not self._redis.clustered:
-            answer, *markers = await self._redis.run(
-                MARKERS, [_MARKERS_OF[bucket] for bucket in buckets], []
-            )
-            identity = answer.decode("ascii")
-            return {
-                bucket: (identity, marker) for bucket, marker in zip(buckets, markers, strict=True)
-            }
+            answer = await self._redis.run(MARKERS, [_MARKERS_OF[bucket] for bucket in buckets], [])
+            others = _not_trusted(answer, buckets)
+            return {*buckets} - others.keys(), others
         answers = await self._redis.run_together(
             MARKERS, [([_MARKERS_OF[bucket]], []) for bucket in buckets]
         )
-        return {
-            bucket: (answer[0].decode("ascii"), answer[1])
-            for bucket, answer in zip(buckets, answers, strict=True)
-            if not isinstance(answer, Exception)
-        }
+        asked, others = set[int](), {}
+        for bucket, answer in zip(buckets, answers, strict=True):
+            if not isinstance(answer, Exception):
+                asked.add(bucket)
+                others |= _not_trusted(answer, (bucket,))
+        return asked - others.keys(), others
 
     async def _restore_all(self, buckets: set[int]) -> tuple[set[int], UnavailableError | None]:
         """Bring the tenants of these buckets up to the record; which buckets could not be, and
@@ -246,15 +245,17 @@ class Markers:
                 msg = "Redis: another primary took over while one was restored"
                 raise UnavailableError(msg)
 
-    async def _trust(self, markers: dict[int, bytes]) -> None:
+    async def _trust(self, trusted: Collection[int], markers: dict[int, bytes]) -> None:
+        """``markers``: of those that are on probation."""
         now = self._monotonic()
         on_probation = {
             (bucket, marker): self._on_probation.get((bucket, marker), now)
             for bucket, marker in markers.items()
-            if marker.startswith(b"f")
         }
         self._on_probation = {
-            key: at for key, at in self._on_probation.items() if key[0] not in markers
+            (bucket, marker): at
+            for (bucket, marker), at in self._on_probation.items()
+            if bucket not in markers and bucket not in trusted
         } | on_probation
         due_keys = [key for key, at in on_probation.items() if now - at >= self._staleness_s]
         if due_keys:
@@ -268,3 +269,12 @@ class Markers:
                 await self._redis.run_together_durably(
                     TRUST, [([key], [marker]) for key, marker in zip(keys, values, strict=True)]
                 )
+
+
+def _not_trusted(
+    answer: Sequence[Any], buckets: Sequence[int]
+) -> dict[int, tuple[str, bytes | None]]:
+    """Of ``MARKERS`` for ``buckets``: by bucket, identity and marker."""
+    identity = answer[0].decode("ascii")
+    rows = zip(answer[1::2], answer[2::2], strict=True)
+    return {buckets[place]: (identity, marker) for place, marker in rows}
