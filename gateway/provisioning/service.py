@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cognito.desired import OidcConnection, marker, run_of
 from gateway.core.model import DEFAULT_POOL, Secret
+from gateway.errors import UnavailableError
 from gateway.provisioning.client_secret_rows import exchanged_notes, with_client_secrets
 from gateway.provisioning.credentials import RegistryRejectedError, retired_ids
 from gateway.provisioning.deletion import destroying
@@ -265,6 +266,12 @@ class Onboarding:
                 "run",
                 f"run {run} is {record.state}; only the latest run that is done can be rolled back",
             )
+        try:
+            # What is reopened keeps the tenant for itself until it is undone.
+            self.provisioning.pools.named(record.pool)
+            self.provisioning.pools.expect_changes(record.pool)
+        except UnavailableError as error:
+            return PreflightProblem("conflict", "pool", str(error))
         refusal = await refused_rollback(self.provisioning.registrar, record, bound=bound)
         if refusal is not None:
             return refusal

@@ -448,3 +448,15 @@ def test_what_a_key_may_take_of_a_provider_that_it_leaves_out() -> None:
         after = document(email_domains=domains, providers=providers)
         where = [p.where for p in bound_changes(before, after, proven=said)]
         assert where == [f"providers.{name}.domains" for name in refused], providers
+
+
+def test_a_key_takes_no_domain_whose_provider_it_left_out_before() -> None:
+    domains, okta_of_acme = ["acme.test", "beta.test"], {**OKTA, "domains": ["acme.test"]}
+    both = document(
+        email_domains=domains, providers=[okta_of_acme, {**SAML, "domains": ["beta.test"]}]
+    )
+    left = document(email_domains=domains, providers=[okta_of_acme])
+    assert bound_changes(both, left) == (), "nobody vouches for the other's now"
+    after = document(email_domains=domains, providers=[okta_of_acme, ENTRA])
+    assert [p.where for p in bound_changes(left, after)] == ["providers.acme-entra.domains"]
+    assert bound_changes(left, after, proven=frozenset({"beta.test"})) == ()

@@ -12,6 +12,7 @@ import pytest
 from demo.cognito.control import faults
 from gateway.core.model import DEFAULT_POOL
 from gateway.provisioning.move_trial import ENDS_S, Tried
+from gateway.provisioning.preflight import PreflightProblem
 from gateway.provisioning.runner import Done, Failed
 from gateway.provisioning.runs import RunKind, RunState
 from tests.provisioning.bench import Bench
@@ -121,6 +122,9 @@ async def test_one_in_a_pool_that_takes_no_changes_waits_for_it_and_keeps_nothin
     (problem,) = await without.move_trials.end("initech", to="b")
     assert problem.kind == "conflict" and "user pool b is " in problem.message
     assert await without.move_trials.end_due() == 0
+    refused = await without.roll_back("initech", trial.run)
+    assert isinstance(refused, PreflightProblem)
+    assert (refused.kind, refused.where) == ("conflict", "pool")
     assert isinstance(await without.rotate("initech", actor="test"), Done)
     assert isinstance(await without.destroy("initech", actor="test"), Done)
     assert set(second(bench).pool.clients) == {trial.client.client_id}
