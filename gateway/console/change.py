@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WHOLE = "*"
 _PROVIDER = "provider:"
+_DRAFT_LENGTH = 5
+"""Another release's draft has another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Loaded:
 class Change:
     """``document`` is to replace the version ``etag``; "" creates. ``parts``: paths that are
     changed, ``provider:NAME`` or ``WHOLE``; ``back``: path of the form, below the prefix.
+    ``uses``: the proven domain whose use it is, and nothing else.
     """
 
     tenant: str
@@ -44,6 +47,7 @@ class Change:
     etag: str
     parts: tuple[str, ...]
     back: str
+    uses: str = ""
 
     def rebased(self, now: Loaded) -> Change:
         """The same parts over what is stored now."""
@@ -55,7 +59,10 @@ class Change:
                 _replace_provider(document, self.document, part.removeprefix(_PROVIDER))
             else:
                 put(document, part, get(self.document, part))
-        return Change(self.tenant, document, now.etag, self.parts, self.back)
+        if self.uses:
+            domains = (*now.document["email_domains"], self.uses)
+            document["email_domains"] = list(dict.fromkeys(domains))
+        return Change(self.tenant, document, now.etag, self.parts, self.back, self.uses)
 
 
 def provider_part(name: str) -> str:
@@ -80,6 +87,13 @@ async def load(visit: Visit, tenant: str) -> Loaded | Failed:
 
 
 async def store(visit: Visit, change: Change, *, dry_run: bool) -> ApiAnswer:
+    if change.uses and not dry_run:
+        return await visit.ask(
+            "use_domain",
+            tenant=change.tenant,
+            path={"tenant": change.tenant, "domain": change.uses},
+            if_match=change.etag,
+        )
     return await visit.ask(
         "put_tenant",
         tenant=change.tenant,
@@ -96,17 +110,17 @@ def about(tenant: str) -> str:
 
 
 def sealed(visit: Visit, change: Change) -> str:
-    content = [change.document, change.etag, list(change.parts), change.back]
+    content = [change.document, change.etag, list(change.parts), change.back, change.uses]
     return visit.drafts.seal(visit.operator.person, about(change.tenant), content)
 
 
 def opened(visit: Visit, tenant: str) -> Change | None:
     """The draft that the form carries; None for none, an old one, or somebody else's."""
     content = visit.drafts.open(visit.operator.person, about(tenant), visit.form.get("draft", ""))
-    if content is None:
+    if content is None or len(content) != _DRAFT_LENGTH:
         return None
-    document, etag, parts, back = content
-    return Change(tenant, document, etag, tuple(parts), back)
+    document, etag, parts, back, uses = content
+    return Change(tenant, document, etag, tuple(parts), back, uses)
 
 
 OLD_DRAFT = Failed(409, "old_draft", "")

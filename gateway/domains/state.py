@@ -41,6 +41,7 @@ class DomainState(StrEnum):
 
 HELD: Final = frozenset({DomainState.VERIFIED, DomainState.MISSING, DomainState.VOUCHED})
 """In which a domain is one tenant's, and nobody else can add it."""
+NOT_PROVEN: Final = "the domain is not proven: add its DNS record first"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import insert
 
 from gateway.console.sign_in import Person
+from gateway.database.schema import domains
 from gateway.domains.state import DomainState
 from gateway.hooks.coverage import Coverage, Gap, Missing, State, Way
 from gateway.pages.forms import FormTokens
@@ -15,6 +17,9 @@ from tests.admin.rooms import Claims, Coverages
 from tests.console.conftest import EVIL, changes, token_for
 
 if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+    from gateway.database.engine import Database
     from gateway.domains.records import Domain
     from tests.console.conftest import Desk, Forms
 
@@ -50,17 +55,39 @@ async def test_a_domain_is_claimed_looked_for_used_and_given_up(desk: Desk) -> N
     ]
 
 
-async def test_a_proven_domain_is_used_once_it_was_seen_who_gets_in(forms: Forms) -> None:
-    use, apply = f"{DOMAINS}/proven.test/use", "/console/tenants/acme/apply"
-    person = Person("dana-sub", "", "", "ops", "", frozenset(), int(forms.desk.clock()) - 60)
-    tokens = FormTokens("console form", lambda: (b"form key of this ring",))
-    response = await forms.desk.post(use, {"token": tokens.issue(person.sign_in, use)}, "admins")
-    shown = await response.text()
+async def test_a_proven_domain_is_used_once_it_was_seen_who_gets_in(
+    forms: Forms, database: Database
+) -> None:
+    apply = "/console/tenants/acme/apply"
+    shown = await (await use(forms.desk, "proven.test")).text()
     assert "Nothing has been changed yet." in shown
     assert "0 people lose access" in shown
     assert "proven.test" not in (await forms.stored())["tenant"]["email_domains"]
+    # The database does not hold it: the proof ended since.
+    await forms.send(shown, apply, {}, "admins", status=409)
+    assert "proven.test" not in (await forms.stored())["tenant"]["email_domains"]
+    row = {"tenant": "acme", "domain": "proven.test", "holder": "proven.test", "value": "x"}
+    async with database.write() as connection:
+        await connection.execute(
+            insert(domains).values(**row, state="verified", added_at=1.0, result=[])
+        )
     await forms.send(shown, apply, {}, "admins", status=303)
     assert "proven.test" in (await forms.stored())["tenant"]["email_domains"]
+    assert (ME, "use_domain", "done") in await changes(forms.desk)
+
+
+@pytest.mark.parametrize("domain", ["acme.test", "unclaimed.test"])
+async def test_a_domain_that_is_not_held_is_not_used(forms: Forms, domain: str) -> None:
+    response = await use(forms.desk, domain)
+    assert response.status == 422
+    assert "the domain is not proven" in await response.text()
+
+
+async def use(desk: Desk, domain: str) -> ClientResponse:
+    path = f"{DOMAINS}/{domain}/use"
+    person = Person("dana-sub", "", "", "ops", "", frozenset(), int(desk.clock()) - 60)
+    tokens = FormTokens("console form", lambda: (b"form key of this ring",))
+    return await desk.post(path, {"token": tokens.issue(person.sign_in, path)}, "admins")
 
 
 @pytest.mark.parametrize("typed", ["not a domain", "taken.test", ""])

@@ -19,7 +19,7 @@ from gateway.domains.records import (
     TakenError,
     VouchedError,
 )
-from gateway.domains.state import HELD, DomainState
+from gateway.domains.state import HELD, NOT_PROVEN, DomainState
 from gateway.tenants.api import Rejected
 from gateway.tenants.bound_keys import admitted_by
 from gateway.tenants.document import TenantDocument
@@ -134,13 +134,14 @@ class DomainRoutes:
         if domain is None or record is None:
             raise Problem(Code.NOT_FOUND)
         if domain.standing.state not in HELD:
-            raise Problem(Code.CONFLICT, "the domain is not proven: add its DNS record first")
+            raise Problem(Code.CONFLICT, NOT_PROVEN)
         before = frozenset(record.document["email_domains"])
         document = {**record.document, "email_domains": sorted(before | {name})}
         new_document = TenantDocument.model_validate(document)
         if call.key.tenant is not None:
             _expect_no_admission(new_document, frozenset({name}) - before)
-        result = await self.tenants.put(new_document, etag=record.etag, if_held={name})
+        etag = call.if_match or record.etag
+        result = await self.tenants.put(new_document, etag=etag, if_held={name})
         if isinstance(result, Rejected):
             raise Problem(Code(result.code), result.message)
         call.note.before = {"email_domains": sorted(before)}
@@ -227,6 +228,7 @@ class DomainRoutes:
                 "Add a proven domain to the tenant's email_domains",
                 self.use_domain,
                 {200: DomainRow},
+                if_match=True,
                 problems=(
                     Code.NOT_FOUND,
                     Code.CONFLICT,

@@ -11,6 +11,7 @@ from gateway.console.outcome import Failed, Moved, Shown
 from gateway.console.page import Page
 from gateway.console.views.tenants import tenant_page
 from gateway.console.visit import address, failed
+from gateway.domains.state import HELD, NOT_PROVEN
 
 if TYPE_CHECKING:
     from gateway.admin.in_process import ApiAnswer
@@ -55,13 +56,19 @@ async def check_domain(visit: Visit) -> Shown | Moved | Failed:
 
 async def use_domain(visit: Visit) -> Shown | Moved | Failed:
     """Shows who would get in, as for any other change of the tenant."""
-    tenant = visit.path["tenant"]
+    tenant, name = visit.path["tenant"], visit.path["domain"]
+    answer = await visit.ask("list_domains", tenant=tenant, path={"tenant": tenant})
+    if not answer.ok:
+        return failed(answer)
+    states = {row["domain"]: row["state"] for row in answer.document["items"]}
+    if states.get(name) not in HELD:
+        return await _domains(visit, problem=NOT_PROVEN)
     stored = await load(visit, tenant)
     if isinstance(stored, Failed):
         return stored
-    domains = list(dict.fromkeys((*stored.document["email_domains"], visit.path["domain"])))
+    domains = list(dict.fromkeys((*stored.document["email_domains"], name)))
     document = {**stored.document, "email_domains": domains}
-    change = Change(tenant, document, stored.etag, ("email_domains",), "")
+    change = Change(tenant, document, stored.etag, ("email_domains",), "", name)
     answer = await store(visit, change, dry_run=True)
     return preview(visit, change, answer) if answer.ok else await _done(visit, answer, "")
 
@@ -108,7 +115,7 @@ def _pages() -> tuple[Page, ...]:
         Page(base, "list_domains", "tenants", show_domains),
         Page(base, "add_domain", "tenants", add_domain, form=True),
         Page(f"{one}/check", "check_domain", "tenants", check_domain, form=True),
-        Page(f"{one}/use", "put_tenant", "tenants", use_domain, form=True),
+        Page(f"{one}/use", "use_domain", "tenants", use_domain, form=True),
         Page(f"{one}/vouch", "vouch_domain", "tenants", vouch_domain, form=True, fresh=True),
         Page(f"{one}/remove", "remove_domain", "tenants", remove_domain, form=True),
         Page("/tenants/{tenant}/removals", "get_deprovisioning", "tenants", show_removals),
