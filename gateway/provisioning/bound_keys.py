@@ -114,13 +114,14 @@ def bound_changes(
 def _domains_of_others(before: Json, after: Json, proven: frozenset[str]) -> Iterator[str]:
     """Where a provider would vouch for what an operator gave to another one: because it says so, or
     because the other one is left out, now or before, and nobody names its domains any more. What a
-    provider without ``domains`` vouched for is the tenant's as a whole.
+    provider without ``domains`` vouched for is the tenant's as a whole. New domains of the tenant
+    are another change.
     """
     held, now = vouched_domains(before), vouched_domains(after)
     whole = {d for p in before["providers"] if not p.get("domains") for d in held[p["name"]]}
     for provider in after["providers"]:
         name = provider["name"]
-        gained = now[name] - held.get(name, frozenset()) - whole
+        gained = (now[name] - held.get(name, frozenset()) - whole) & {*before["email_domains"]}
         if name not in held:
             gained |= {*(provider.get("domains") or ())}
         if not gained <= proven:
