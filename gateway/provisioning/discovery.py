@@ -15,9 +15,9 @@ import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from gateway.errors import PeerError
 from gateway.http.body import BodyTooLargeError, read_body
@@ -111,9 +111,9 @@ class DiscoveryFetcher:
             ) from None
 
     async def _bytes(self, session: aiohttp.ClientSession, url: str, what: str) -> bytes:
-        self._check_url(url, what)
+        checked = self._check_url(url, what)
         try:
-            async with session.get(url, allow_redirects=False) as response:
+            async with session.get(checked, allow_redirects=False) as response:
                 _check_answer(response, url, what)
                 return await read_body(response.content, limit=MAX_BYTES)
         except BodyTooLargeError:
@@ -137,21 +137,23 @@ class DiscoveryFetcher:
             raise PeerError("discovery_form", f"{what} at {url} is not a JSON object")
         return document
 
-    def _check_url(self, url: str, what: str) -> None:
+    def _check_url(self, url: str, what: str) -> URL:
+        """Read as the connector reads it, which takes the digits of any script for an address
+        (``https://①②⑦.0.0.1``) and does not ask the resolver about it.
+        """
         try:
-            parts = urlsplit(url)
-            host = parts.hostname or ""
-            port = parts.port
+            parts = URL(url)
+            host = parts.raw_host or ""
         except ValueError:
             raise PeerError("discovery_url", f"the address of {what} is not a URL") from None
         local = self._development and is_local(host)
         if (
             not host
-            or parts.username is not None
+            or "@" in parts.raw_authority
             or (parts.scheme != "https" and not (parts.scheme == "http" and local))
         ):
             raise PeerError("discovery_url", f"{what} must be at an https:// address")
-        if port not in {None, 443, 80} and not local:
+        if parts.port not in {443, 80} and not local:
             raise PeerError(
                 "discovery_url", f"{what} must be on port 443 or 80: Cognito calls no other"
             )
@@ -160,6 +162,7 @@ class DiscoveryFetcher:
             address, development=self._development, networks=self._networks
         ):
             raise PeerError("discovery_address", f"{host} is a private address{_PUBLIC_ONLY}")
+        return parts
 
 
 def _check_answer(response: aiohttp.ClientResponse, url: str, what: str) -> None:

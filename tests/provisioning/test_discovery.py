@@ -86,6 +86,7 @@ async def test_an_address_in_the_url_is_refused_too(issuer: str) -> None:
     [
         "http://idp.example.com",
         "https://user@idp.example.com",
+        "https://:password@idp.example.com",
         "https://idp.example.com:8443",
         "ftp://idp.example.com",
         "https://",
@@ -93,6 +94,16 @@ async def test_an_address_in_the_url_is_refused_too(issuer: str) -> None:
 )
 async def test_urls_that_are_not_fetched(issuer: str) -> None:
     assert await _code(_leading_to("93.184.216.34"), issuer) == "discovery_url"
+
+
+@pytest.mark.parametrize("host", ["①②⑦.0.0.1", "１２７.0.0.1", "127。0。0。1"])
+async def test_an_address_in_other_digits_is_an_address(host: str) -> None:
+    """The connector reads them as 127.0.0.1, and asks no resolver."""
+    fetcher = _leading_to("93.184.216.34")
+    assert await _code(fetcher, f"https://{host}") == "discovery_address"
+    with pytest.raises(PeerError) as caught:
+        await fetcher.fetch_metadata(f"https://{host}/metadata")
+    assert caught.value.code == "discovery_address"
 
 
 class Idp:
@@ -158,6 +169,8 @@ async def test_the_key_set_is_guarded_like_the_document(idp: Idp) -> None:
     idp.points_to("http://169.254.169.254/keys")
     assert await _code(DEVELOPMENT, idp.issuer) == "discovery_address"
     idp.points_to("https://169.254.169.254/keys")
+    assert await _code(DEVELOPMENT, idp.issuer) == "discovery_address"
+    idp.points_to("https://①⑥⑨.254.169.254/keys")
     assert await _code(DEVELOPMENT, idp.issuer) == "discovery_address"
     idp.points_to("file:///etc/passwd")
     assert await _code(DEVELOPMENT, idp.issuer) == "discovery_url"
