@@ -242,7 +242,9 @@ class SessionRoutes:
             call.query(ReasonQuery).reason,
             call.source,
         )
-        return Answer(describe(await self.revoker.revoke(request)))
+        status = await self.revoker.revoke(request)
+        call.note.target, call.note.tenant = status.id, found.tenant
+        return Answer(describe(status))
 
     def routes(self) -> tuple[Route, ...]:
         return (

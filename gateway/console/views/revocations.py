@@ -48,9 +48,7 @@ async def _actor(visit: Visit, revocation: dict[str, Any]) -> str:
     if revocation["source"] not in _BY_HAND or not visit.may("list_audit"):
         return ""
     received_at = float(revocation["received_at"])
-    # Of a single session's end, the record names no tenant.
-    everywhere = visit.operator.may_everywhere(visit.scope_of("list_audit"))
-    tenant = None if everywhere else str(revocation["tenant"])
+    tenant = str(revocation["tenant"])
     answer = await visit.ask(
         "list_audit",
         tenant=tenant,
@@ -62,9 +60,13 @@ async def _actor(visit: Visit, revocation: dict[str, Any]) -> str:
             "limit": "200",
         },
     )
-    targets = (revocation["id"], revocation["who"].get("session"))
     rows = answer.document["items"] if answer.ok else ()
-    return next((str(row["actor"]) for row in rows if row["target"] in targets), "")
+    actors = (
+        str(row["actor"])
+        for row in rows
+        if row["target"] == revocation["id"] and row["outcome"] == "done"
+    )
+    return next(actors, "")
 
 
 async def show_revocation(visit: Visit) -> Shown | Failed:
