@@ -64,6 +64,7 @@ _fault = Throttled(log, logging.ERROR, "setup_fault")
 COOKIE: Final = "__Host-setup"
 BROWSER: Final = "__Host-setup-code"
 """Of the browser that asked for a code: the code opens for no other."""
+_CODES: Final = "setup_codes"
 _BROWSER: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 MAX_FORM_BYTES: Final = 256 * 1024
 _MAX_FIELDS: Final = 300
@@ -315,29 +316,32 @@ class Portal:
         browser = _browser(request) or secrets.token_urlsafe(32)
         letters = self._rooms.letters
         refusal: Refusal | None = Refusal.WAIT
-        if await self._rooms.attempts.hit(
-            f"{link_id} {self._client(request)}",
-            at_most=CODES_OF_CLIENT,
-            window_s=CODES_WINDOW_S,
-            kind="setup_codes",
+        attempts, client = self._rooms.attempts, f"{link_id} {self._client(request)}"
+        if not await attempts.is_exhausted(
+            client, at_most=CODES_OF_CLIENT, window_s=CODES_WINDOW_S, kind=_CODES
         ):
             refusal = await self._rooms.links.send_code(
                 link_id, secret, email=email, browser=browser, letters=letters
             )
             letters.mailer.wake()
+            if refusal is not Refusal.FULL:
+                await attempts.hit(
+                    client, at_most=CODES_OF_CLIENT, window_s=CODES_WINDOW_S, kind=_CODES
+                )
         link = await self._rooms.links.open(link_id, secret)
-        response = self._landing_page(
-            request, link, email=email, asked=refusal is None, refusal=refusal
-        )
-        response.set_cookie(
-            BROWSER,
-            browser,
-            max_age=int(CODE_S),
-            path="/",
-            secure=True,
-            httponly=True,
-            samesite="Lax",
-        )
+        # After a refusal, the code before stays valid where it was asked for.
+        asked = refusal is None or bool(_browser(request))
+        response = self._landing_page(request, link, email=email, asked=asked, refusal=refusal)
+        if refusal is None:
+            response.set_cookie(
+                BROWSER,
+                browser,
+                max_age=int(CODE_S),
+                path="/",
+                secure=True,
+                httponly=True,
+                samesite="Lax",
+            )
         return response
 
     async def _leave(self, request: web.Request) -> web.StreamResponse:

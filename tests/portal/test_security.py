@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.portal.application import COOKIE, LANDINGS, SAVES
+from gateway.portal.application import BROWSER, COOKIE, LANDINGS, SAVES
 from gateway.portal.reach import OutOfReachError, Reach
 from gateway.portal.views import PAGES
 from gateway.setup.model import (
@@ -105,6 +105,34 @@ async def test_who_is_a_recipient_is_not_said_and_no_mailbox_is_filled(desk: Des
     assert (last.status, len(desk.codes())) == (429, CODES)
     desk.clock.now += 3600
     assert (await known.ask_code(made)).status == 200
+
+
+async def test_a_refused_code_is_not_counted_and_the_one_before_opens(desk: Desk) -> None:
+    made = await desk.make(confirm=Confirm.MAIL)
+    browser = desk.browser()
+    desk.letters.full = True
+    for _ in range(CODES_OF_CLIENT):
+        assert (await browser.ask_code(made)).status == 503
+    assert 'name="code"' not in browser.last
+    desk.letters.full = False
+    assert (await browser.ask_code(made)).status == 200
+    desk.letters.full = True
+    await refused(browser, made, 503)
+    desk.letters.full = False
+    desk.clock.now += 60  # within what one address may ask
+    for _ in range(CODES_OF_CLIENT - 1):
+        assert (await browser.ask_code(made)).status == 200
+    await refused(browser, made, 429)
+    assert (await browser.claim_with(made, desk.codes()[-1])).status == 303
+
+
+async def refused(browser: Browser, made: NewLink, status: int) -> None:
+    """Another code; the page still takes the one before."""
+    cookie = f"{BROWSER}={browser.carried}"
+    response = await browser.post(address_of(made), {"email": IT}, Cookie=cookie)
+    assert response.status == status
+    assert 'name="code"' in browser.last
+    assert "on its way" not in browser.last
 
 
 async def elsewhere(browser: Browser, made: NewLink, client: str, email: str = IT) -> Any:
