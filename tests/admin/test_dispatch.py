@@ -459,7 +459,7 @@ async def test_the_audit_record_names_whose_a_thing_is_that_its_address_does_not
     for path in ("/sessions/acme-1", "/app-passwords/acme-9", "/blocks/acme:1"):
         assert (await api.call("DELETE", path)).status == 200
     page = await (await api.call("GET", "/audit?tenant=acme")).json()
-    assert [entry["target"] for entry in page["items"]] == ["acme:1", "acme-9", "acme-1"]
+    assert [entry["target"] for entry in page["items"]] == ["acme:1", "r0002", "r0001"]
 
 
 async def test_unknown_paths_and_methods_answer_as_problems(api: Api) -> None:

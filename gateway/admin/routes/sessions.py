@@ -243,7 +243,7 @@ class SessionRoutes:
             call.source,
         )
         status = await self.revoker.revoke(request)
-        call.note.target, call.note.tenant = status.id, found.tenant
+        call.note.target = status.id
         return Answer(describe(status))
 
     def routes(self) -> tuple[Route, ...]:
