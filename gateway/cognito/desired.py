@@ -355,13 +355,19 @@ def same_issuer(one: str, other: str) -> bool:
 
 
 def kind_of_issuer(issuer: str) -> ProviderKind | None:
-    """By its host; None where the host says nothing (an Okta custom domain, any other provider)."""
-    host = (urlsplit(issuer).hostname or "").lower()
+    """By its host; None where the host says nothing (an Okta custom domain, any other provider),
+    and for what is no URL.
+    """
+    try:
+        parts = urlsplit(issuer)
+    except ValueError:
+        return None
+    host = (parts.hostname or "").lower()
     if host.endswith(_OKTA_HOSTS):
         return ProviderKind.OKTA
     if host in _GOOGLE_HOSTS:
         return ProviderKind.GOOGLE
-    if host in _ENTRA_HOSTS and CONSUMERS in urlsplit(issuer).path.lower():
+    if host in _ENTRA_HOSTS and CONSUMERS in parts.path.lower():
         return ProviderKind.MICROSOFT_SOCIAL
     return ProviderKind.ENTRA if host in _ENTRA_HOSTS or host.endswith(".ciamlogin.com") else None
 

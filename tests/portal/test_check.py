@@ -76,6 +76,9 @@ async def test_what_saving_would_refuse_is_said_in_its_words(desk: Desk) -> None
     desk.published.asked.clear()
     await check(browser, issuer="http://initech.okta.com")
     assert "must be https" in browser.last
+    for broken in ("https://[", "https://a]b"):
+        assert (await check(browser, issuer=broken)).status == 200
+        assert "not a URL" in browser.last
     await check(browser, issuer="")
     assert 'class="bad"' not in browser.last, "what is empty is not wrong yet"
     assert desk.published.asked == []
