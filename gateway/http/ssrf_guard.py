@@ -19,8 +19,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+MAX_LOOKUPS: Final = 8
+"""Names that are resolved at one time, in each process."""
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 HINT = "; add its network to hooks.private_networks to allow it"
 CODE = "address_not_permitted"
@@ -123,9 +128,19 @@ def _inner(address: Address) -> ipaddress.IPv4Address | None:
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """The system's resolver."""
-    entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """The system's resolver, in threads of its own: a name whose servers are silent takes one for
+    long after whoever asked has given up, and keeps nothing else waiting.
+    """
+    entries = await asyncio.get_running_loop().run_in_executor(
+        _threads(os.getpid()), partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    )
     return [str(entry[4][0]) for entry in entries]
+
+
+@lru_cache(maxsize=1)
+def _threads(_process: int) -> ThreadPoolExecutor:
+    """Threads do not survive ``fork``."""
+    return ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="resolve")
 
 
 def literal(host: str) -> Address | None:

@@ -73,6 +73,7 @@ PROBLEMS: Final[Mapping[str, str]] = {
 FIELD_PROBLEMS: Final[Mapping[str, str]] = {
     "required": N_("Enter a value."),
     "https": N_("Enter an address that begins with https://."),
+    "long": N_("This address is too long."),
     "common": N_("Use your directory's own ID instead of common."),
     "directory_id": N_("This is the directory's ID. Copy Application (client) ID from Overview."),
     "spaces": N_("A client ID has no spaces. Copy it alone."),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.provisioning.request import MAX_ISSUER, MAX_METADATA_URL
 from gateway.setup.model import Protocol, SetupProvider
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Values:
     shown: Mapping[str, str]
     problems: Mapping[str, str] = field(default_factory=dict)
     provider: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+LONGEST: Final = {"issuer": MAX_ISSUER, "metadata_url": MAX_METADATA_URL}
+"""Characters of an address."""
 
 
 def read_values(
@@ -87,7 +92,12 @@ def read_checked(
         problems = _names_problems(typed, provider)
     else:
         problems = _saml_problems(typed) if any(typed.values()) else {}
-    return typed, problems
+    return typed, problems | _long(typed)
+
+
+def _long(typed: Mapping[str, str]) -> dict[str, str]:
+    """Addresses that provisioning would not take."""
+    return {n: "long" for n, most in LONGEST.items() if len(typed.get(n, "")) > most}
 
 
 def read_renewal(form: Mapping[str, str], *, protocol: Protocol, today: date) -> Values:

@@ -5,7 +5,7 @@ one.
 from __future__ import annotations
 
 from datetime import date  # noqa: TC003 - pydantic reads annotations when the class is made
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -33,6 +33,9 @@ from gateway.tenants.document import Accounts, EmailDomain, GroupName, HostPatte
 
 MAX_METADATA = 131_072
 """Characters, as Cognito takes them."""
+MAX_ISSUER: Final = 512
+MAX_METADATA_URL: Final = 2048
+"""Characters."""
 Text = Annotated[str, Field(min_length=1, max_length=256), VISIBLE]
 
 
@@ -80,7 +83,7 @@ class OidcProviderBody(_ProviderBody):
     kind: Literal["okta", "entra", "google", "oidc", "microsoft-social"] | None = None
     client_id: Token
     client_secret: SecretValue
-    oidc_issuer: Annotated[str, Field(min_length=1, max_length=512), VISIBLE]
+    oidc_issuer: Annotated[str, Field(min_length=1, max_length=MAX_ISSUER), VISIBLE]
     secret_expires: date | None = None
     accounts: Accounts | None = None
     scopes: Annotated[tuple[Text, ...], Field(max_length=50)] | None = None
@@ -100,7 +103,9 @@ class SamlProviderBody(_ProviderBody):
     """
 
     kind: Literal["saml"]
-    metadata_url: Annotated[str, Field(min_length=1, max_length=2048), VISIBLE] | None = None
+    metadata_url: (
+        Annotated[str, Field(min_length=1, max_length=MAX_METADATA_URL), VISIBLE] | None
+    ) = None
     metadata: Annotated[str, Field(min_length=1, max_length=MAX_METADATA)] | None = None
     preset: SamlPreset = SamlPreset.OTHER
     sign_requests: bool = True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import socket
+import threading
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -11,7 +14,14 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.errors import PeerError
-from gateway.http.ssrf_guard import SsrfGuardResolver, check_url, guarded_session, permitted
+from gateway.http.ssrf_guard import (
+    MAX_LOOKUPS,
+    SsrfGuardResolver,
+    check_url,
+    guarded_session,
+    permitted,
+    resolve,
+)
 from tests.hooks.world import serving
 
 if TYPE_CHECKING:
@@ -245,3 +255,23 @@ async def test_the_operators_own_network_is_called(inside: tuple[int, list[str]]
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(f"https://app.internal:{port}/")
     assert reached == []
+
+
+async def test_names_that_nobody_answers_for_keep_nothing_else_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over, found = threading.Event(), socket.getaddrinfo("127.0.0.1", 443)
+
+    def silent(*_: object, **__: object) -> object:
+        over.wait(30)
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    looks = [asyncio.create_task(resolve(f"{n}.example", 443)) for n in range(4 * MAX_LOOKUPS)]
+    try:
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(lambda: "done") == "done"
+        assert not any(look.done() for look in looks)
+    finally:
+        over.set()
+        assert {*map(tuple, await asyncio.gather(*looks))} == {("127.0.0.1",) * len(found)}

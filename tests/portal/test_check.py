@@ -10,6 +10,7 @@ from aiohttp import FormData
 from gateway.cognito.oidc_presets import ISSUERS, OidcPreset
 from gateway.portal.application import CHECKS
 from gateway.portal.guides import COPY, GUIDES, THEIR_NAMES
+from gateway.provisioning.request import MAX_ISSUER
 from tests.portal.conftest import EVIL, ISSUER
 from tests.portal.test_walk import choose
 
@@ -60,6 +61,17 @@ async def test_what_was_found_stands_beside_the_field_and_nothing_is_stored(desk
     assert await desk.link_of(browser) == before
     assert await desk.audit() == records
     assert desk.onboarding.bodies == []
+
+
+async def test_an_address_that_saving_would_find_too_long_is_not_asked(desk: Desk) -> None:
+    browser = await desk.claimed()
+    await choose(browser)
+    long = f"{ISSUER}/{'a' * MAX_ISSUER}"
+    desk.published.documents[long] = document(issuer=long)
+    await check(browser, issuer=long)
+    assert "This address is too long." in browser.last
+    assert len(browser.last) < 4 * MAX_ISSUER
+    assert "/authorize" not in browser.last
 
 
 async def test_what_saving_would_refuse_is_said_in_its_words(desk: Desk) -> None:
