@@ -56,6 +56,8 @@ def known_request(
     known by such a head.
     """
     pairs = list(pairs)
+    if any({*"\r\n"} & {*name, *value} for name, value in pairs):
+        return None  # no line of a head holds them: what follows is another
     is_below = raw_path.startswith(ENVOY)
     if not any(name.lower() == "host" for name, _ in pairs):
         if is_below:
